@@ -1,0 +1,43 @@
+# blastscope: `make demo` and `make test` work from a fresh clone with Python 3.11 or newer.
+DATA ?=
+OUT ?= $(if $(DATA),demo-real,demo)
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null | grep True),$(name))))
+BIN := .venv/bin
+
+.PHONY: help setup demo test lint format clean
+
+help:
+	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
+	@echo "make test                             all tests"
+	@echo "make lint                             ruff and mypy"
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "blastscope needs Python 3.11 or newer, and none is on the PATH: install it, or say PYTHON=/path/to/python." >&2; exit 1; fi
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) lacks the modules venv and ensurepip: install them (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	@echo "Setting up .venv (PyTorch makes this a few gigabytes; some minutes)."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' || { \
+		echo "The packages could not be installed: see pip's words above (network? disk space?), then run make again." >&2; exit 1; }
+	@touch $@
+
+demo: setup
+	@$(BIN)/blastscope demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""``python -m blastscope``."""
+
+from blastscope.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Cells: their names and subjects, reading a data set, checking it, synthetic cells."""

@@ -1,0 +1,131 @@
+"""Reading one image file safely: looked at before it is decoded, refused in one sentence.
+
+Pillow reads every header, and so refuses what is no image or too large before a pixel is
+decoded. It also decodes everything but plain 24-bit BMPs, the format of the C-NMC data: those
+OpenCV decodes four times as fast, and their length alone tells whether they are whole.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+SUFFIXES = frozenset({".bmp", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"})
+FORMATS = ("BMP", "PNG", "TIFF", "JPEG", "WEBP")
+MAX_PIXELS = 64 * 2**20
+"""The largest image that is decoded: 64 megapixels, 300 times a C-NMC image."""
+MAX_BYTES = 256 * 2**20
+"""The largest file that is read."""
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+_FLAGS = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk", "YCbCr": "ycbcr"}
+_ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
+
+
+class UnusableImageError(Exception):
+    """An image that cannot be used; ``kind`` is one word for tables, the message a phrase."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image's pixels and what was said or done on the way."""
+
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    """uint8, height × width × 3, RGB."""
+    format: str
+    mode: str
+    flags: tuple[str, ...]
+    """What was converted: ``alpha`` (flattened on black), ``grey``, ``cmyk``, ``palette``, …"""
+
+
+def read_image(path: Path) -> Decoded:
+    """Decode one image file to RGB.
+
+    Raises:
+        UnusableImageError: where the file is unreadable, no image, truncated, too large or of a
+            mode that has no one right conversion to 8 bits.
+    """
+    content = _content(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UnusableImageError("unreadable", "is no BMP, PNG, TIFF, JPEG or WebP image") from None
+    except Image.DecompressionBombError:
+        raise UnusableImageError("too-large", f"is larger than {MAX_PIXELS} pixels") from None
+    except Exception as error:  # a decoder may raise anything on a damaged header
+        raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
+    with image:
+        return _decode(image, content)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise UnusableImageError("unreadable", "is empty")
+        if size > MAX_BYTES:
+            raise UnusableImageError("too-large", f"is larger than {MAX_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise UnusableImageError("unreadable", f"cannot be read ({error.strerror})") from None
+
+
+def _decode(image: Image.Image, content: bytes) -> Decoded:
+    width, height = image.size
+    form, mode = str(image.format), image.mode
+    if width * height > MAX_PIXELS:
+        raise UnusableImageError("too-large", f"has {width} × {height} pixels")
+    tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
+    deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
+    if deep or mode.startswith(("I", "F")):
+        raise UnusableImageError("mode", "has more than 8 bits a channel: convert it to 8-bit RGB")
+    if form == "BMP" and mode == "RGB" and _is_plain_bmp(content):
+        return Decoded(_plain_bmp(content, width, height), form, mode, ())
+    flags = [_FLAGS[mode]] if mode in _FLAGS else []
+    if mode in _ALPHA or "transparency" in image.info:
+        flags.append("alpha")
+    if getattr(image, "n_frames", 1) > 1:
+        flags.append("frames")
+    try:
+        return Decoded(_rgb(image, "alpha" in flags), form, mode, tuple(flags))
+    except Exception as error:  # a decoder may raise anything on damaged data
+        raise UnusableImageError("truncated", f"is truncated or damaged ({error})") from None
+
+
+def _rgb(image: Image.Image, has_alpha: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    if has_alpha:
+        above = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above)
+    return np.array(image.convert("RGB"))
+
+
+def _is_plain_bmp(content: bytes) -> bool:
+    depth, compression = content[28:30], content[30:34]
+    return depth == b"\x18\x00" and compression == bytes(4)
+
+
+def _plain_bmp(content: bytes, width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    first = int.from_bytes(content[10:14], "little")
+    rows = (width * 3 + 3) // 4 * 4 * height  # a BMP's rows are padded to four bytes
+    if len(content) < first + rows:
+        raise UnusableImageError(
+            "truncated", f"is truncated ({len(content)} of {first + rows} bytes)"
+        )
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None or pixels.shape != (height, width, 3):
+        raise UnusableImageError("unreadable", "cannot be decoded")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)  # type: ignore[return-value]

@@ -1,0 +1,57 @@
+"""The command line: a file a verb, each thin over a function of the package.
+
+Nothing heavy is imported here or at the top of a verb's file, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from blastscope import DISCLAIMER, __version__
+from blastscope.cli import check, demo, evaluate, fetch, prepare, recipes, split, synth, train
+from blastscope.cli.output import note
+from blastscope.errors import BlastscopeError
+
+INTERRUPTED = 130
+"""The exit status that Typer gives to an interrupt from the keyboard."""
+
+app = typer.Typer(
+    help=f"Tells B-cell lymphoblasts (ALL) from normal white blood cells.\n\n{DISCLAIMER}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (check, synth, prepare, split, recipes, train, evaluate, demo, fetch):
+    verb.add_to(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"blastscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; what is wrong with the input is one sentence and exit status 2."""
+    try:
+        app()
+    except BlastscopeError as error:
+        note(f"blastscope: {error}")
+        sys.exit(2)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            note("blastscope: interrupted; the same command goes on where this one stopped.")
+        raise

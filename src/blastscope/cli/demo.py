@@ -1,0 +1,31 @@
+"""``blastscope demo``: the main job from end to end, small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blastscope.cli.output import note, say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")] = Path(
+        "demo"
+    ),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder of labelled cells; synthetic ones without it.", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Draw or read cells, check, prepare and split them, train two recipes, compare them."""
+    from blastscope.demo import run_demo
+
+    made = run_demo(out, data, note)
+    say(f"{made.report}")

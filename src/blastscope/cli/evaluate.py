@@ -1,0 +1,35 @@
+"""``blastscope evaluate``: judge a run, or anybody's prediction table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blastscope.cli.output import print_table, say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_PREDICTIONS", help="A run, or a prediction table.")
+    ],
+    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="The folder to write to.", metavar="DIR")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model, where a table has several.")
+    ] = None,
+) -> None:
+    """Write metrics, figures and a report; print the figures of every part."""
+    from blastscope.evaluate.evaluation import evaluate as judge
+
+    result = judge(source, part, out, model)
+    names = list(next(iter(result.parts.values())))
+    rows = [(name, *(metrics[name] for metrics in result.parts.values())) for name in names]
+    print_table((result.model, *result.parts), rows)
+    say(f"{result.report}")

@@ -1,0 +1,82 @@
+"""``blastscope split``: which cells train, which choose, which test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blastscope.cli.options import Seed
+from blastscope.cli.output import note, print_table, say
+
+if TYPE_CHECKING:
+    from blastscope.splits.parts import SplitReport
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(split)
+
+
+def split(
+    store: Annotated[
+        Path,
+        typer.Argument(help="A store, a cell table, or a CSV with a column file of C-NMC names."),
+    ],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="image: at random by image, as the paper; subject: no subject in two parts; "
+            "official: train folds against the preliminary set; paper: the published members."
+        ),
+    ],
+    seed: Seed = 24,
+    fractions: Annotated[
+        tuple[float, float, float],
+        typer.Option(help="Shares of train, validation and test."),
+    ] = (0.6, 0.2, 0.2),
+    membership: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For paper: the CSV of its training set's files."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write; STORE/splits/PROTOCOL-seedK.parquet by default."),
+    ] = None,
+) -> None:
+    """Split cells, and say whether parts share subjects or pixels."""
+    from blastscope.splits.make import make_split
+
+    path, report = make_split(store, protocol, seed, fractions, membership, out)
+    _print(report)
+    say(f"{path}: {report.hash}")
+
+
+def _print(report: SplitReport) -> None:
+    rows = []
+    for part, counts in report.cells.items():
+        people = report.subjects[part]
+        rows.append(
+            (
+                part,
+                *(counts.get(label, 0) for label in ("all", "hem")),
+                sum(counts.values()),
+                *(people.get(label, 0) for label in ("all", "hem")),
+            )
+        )
+    columns = ("part", "ALL cells", "normal cells", "cells", "ALL subjects", "normal subjects")
+    print_table(columns, rows)
+    for pair, shared in report.shared_subjects.items():
+        say(
+            f"{pair}: {len(shared)} subjects in both"
+            + (f" ({', '.join(shared)})" if shared else "")
+        )
+    for pair, count in report.shared_pixels.items():
+        if count:
+            first, second = pair.split("/")
+            note(f"{count} {second} cells have the very pixels of {first} cells.")
+    if report.left_out:
+        note(f"{report.left_out:,} cells are in no part: they have no label or no fold.")
+    for line in report.notes:
+        note(f"{line}.")

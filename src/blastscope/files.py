@@ -1,0 +1,77 @@
+"""Writing so that nothing is ever half written: write beside, then rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from blastscope.errors import BlastscopeError, writing
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to, and rename it onto ``path`` if all went well.
+
+    Yields:
+        A path in the same folder and with the same suffix (libraries choose a format by it).
+
+    Raises:
+        BlastscopeError: where the folder cannot be written.
+    """
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, whole or not at all; NaN is refused."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
+    """Read a JSON object from a file of at most ``limit`` bytes.
+
+    Raises:
+        BlastscopeError: where the file is missing, too large or no JSON object.
+    """
+    try:
+        if path.stat().st_size > limit:
+            raise BlastscopeError(f"{path} is larger than {limit} bytes: it is not one of ours.")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise BlastscopeError(f"{path} is not valid JSON ({error}): make it again.") from error
+    if not isinstance(content, dict):
+        raise BlastscopeError(f"{path} holds no JSON object: make it again.")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Return ``sha256:<hex digest>`` of a file's bytes."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder that this program made, if it is there."""
+    with writing(path):
+        if path.exists():
+            shutil.rmtree(path)

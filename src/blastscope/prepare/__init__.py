@@ -1,0 +1,1 @@
+"""From image files to the store: find the cell, crop, CLAHE, resize, write."""

@@ -1,0 +1,178 @@
+"""Making a store: all cores, memory flat in the number of cells, resumable, whole or not at all.
+
+Work goes on in a folder beside the store, ``.<name>.partial``, in chunks whose rows are written
+when their pixels are; a run that was killed goes on behind its last whole chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import polars as pl
+import xxhash
+
+from blastscope.cells.inspection import Inspection, inspect_cell
+from blastscope.cells.layouts import CellFile, Listing, Problem, list_cells
+from blastscope.cells.table import CELLS
+from blastscope.errors import BlastscopeError, listing
+from blastscope.files import read_json, remove_folder
+from blastscope.prepare.partial import Partial
+from blastscope.prepare.pixels import FIELD, Pixels, prepared
+from blastscope.prepare.store import INFO, StoreSettings, open_store, settings_from, store_info
+from blastscope.progress import in_order
+
+CHUNK = 128
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a request to prepare a store."""
+
+    path: Path
+    cells: int
+    skipped: tuple[Problem, ...]
+    already: bool
+    """True where the store was there, made of the same files with the same settings."""
+    synthetic: bool
+    flags: dict[str, int] = field(default_factory=dict)
+    """How many cells have each flag."""
+    resumed: int = 0
+    """How many cells an earlier, interrupted run had done."""
+
+
+def prepare(
+    folders: Sequence[Path],
+    out: Path,
+    settings: StoreSettings | None = None,
+    *,
+    labels: Path | None = None,
+    skip_bad: bool = False,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Make the store ``out`` from folders of cell images.
+
+    The same files and settings again are a no-op; a store of other files or settings is left
+    alone unless ``force``.
+
+    Args:
+        folders: the data set, in any layout of ``cells.layouts``.
+        out: the store's folder.
+        settings: size, scale, CLAHE and contour.
+        labels: a labels table for flat folders.
+        skip_bad: leave out what cannot be used rather than refuse the whole.
+        force: replace a store made of other files or with other settings.
+        on_progress: called with the number of cells done and their total.
+
+    Raises:
+        BlastscopeError: where files cannot be used (all named at once), ``out`` is something
+            else already, or it cannot be written.
+    """
+    settings = settings or StoreSettings()
+    found = list_cells(folders, labels)
+    inputs = _inputs(found, settings)
+    if _is_done(out, settings, inputs, skip_bad, force):
+        store = open_store(out)
+        return Prepared(out, len(store), (), already=True, synthetic=store.synthetic)
+    partial = Partial.begin(out, inputs, len(found.cells), settings.size, CHUNK)
+    resumed = partial.done_cells
+    bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
+    if bad and not skip_bad:
+        remove_folder(partial.path)
+        raise BlastscopeError(_refusal(bad))
+    cells = partial.finish_table()
+    if cells.height == 0:
+        remove_folder(partial.path)
+        raise BlastscopeError(f"Not one usable image in {', '.join(map(str, folders))}.")
+    if found.synthetic:
+        cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
+    sources = [str(folder) for folder in folders]
+    info = store_info(cells, settings, sources, inputs, found.synthetic)
+    partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
+    counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
+    flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
+    return Prepared(out, cells.height, tuple(bad), False, found.synthetic, flags, resumed)
+
+
+def _inputs(found: Listing, settings: StoreSettings) -> str:
+    """Return a digest of the files (name, size, time, label, subject, fold) and the settings."""
+    digest = xxhash.xxh3_128(repr((settings, found.problems)).encode())
+    for item in found.cells:
+        try:
+            state = item.path.stat()
+        except OSError as error:
+            raise BlastscopeError(f"{item.path} cannot be read: {error.strerror}.") from error
+        known = (item.cell, item.file, item.label, item.subject, item.fold)
+        digest.update(repr((known, state.st_size, state.st_mtime_ns)).encode())
+    return f"xxh3_128:{digest.hexdigest()}"
+
+
+def _is_done(out: Path, settings: StoreSettings, inputs: str, skip_bad: bool, force: bool) -> bool:
+    if not out.exists():
+        return False
+    if not (out / INFO).is_file():
+        if out.is_dir() and not any(out.iterdir()):
+            return False
+        raise BlastscopeError(f"{out} is there already and no store: choose another folder.")
+    info = read_json(out / INFO)
+    if info.get("inputs") == inputs:
+        skipped = [Problem(**problem) for problem in info.get("skipped", ())]
+        if skipped and not skip_bad:
+            raise BlastscopeError(_refusal(skipped))
+        return True
+    if force:
+        return False
+    made_with = settings_from(info, out).differences(settings)
+    raise BlastscopeError(
+        f"{out} is a store made {f'with {made_with}' if made_with else 'of other files'}: choose "
+        "another folder, or give --force to replace it."
+    )
+
+
+def _fill(
+    partial: Partial,
+    cells: Sequence[CellFile],
+    settings: StoreSettings,
+    on_progress: Callable[[int, int], None] | None,
+) -> list[Problem]:
+    """Do every chunk that is not done; return what could not be used."""
+    pixels = partial.pixels
+
+    def work(chunk: int) -> int:
+        first = chunk * CHUNK
+        part = cells[first : first + CHUNK]
+        outcomes = [_one(item, pixels[first + k], settings) for k, item in enumerate(part)]
+        rows = [(first + k, row) for k, row in enumerate(outcomes) if isinstance(row, dict)]
+        partial.save_chunk(chunk, rows)
+        return len(part)
+
+    done = partial.done_cells
+    for count in in_order(work, partial.todo()):
+        done += count
+        if on_progress:
+            on_progress(done, len(cells))
+    # Looked at once more, which is cheap, so that a resumed run can name all of them as well.
+    seen = (inspect_cell(item) for item in partial.missing(cells))
+    return [outcome for outcome in seen if isinstance(outcome, Problem)]
+
+
+def _one(item: CellFile, target: Pixels, settings: StoreSettings) -> dict[str, object] | Problem:
+    seen = inspect_cell(item, settings.contour)
+    if not isinstance(seen, Inspection):
+        return seen
+    box = seen.located.box
+    target[...] = prepared(seen.pixels, box, settings.size, settings.scale, settings.clahe)
+    flags = list(seen.flags)
+    if settings.scale == "keep" and max(box.w, box.h) > FIELD:
+        flags.append("beyond-field")
+    row = (item.cell, item.file, item.label, item.subject, item.fold)
+    values = (*row, box.x, box.y, box.w, box.h, seen.pixel_hash, flags)
+    return dict(zip(CELLS.columns, values, strict=True))
+
+
+def _refusal(bad: Sequence[Problem]) -> str:
+    files = listing([f"{problem.file} {problem.message}" for problem in bad], most=50)
+    count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+    return f"{count} cannot be used: {files}. Mend or remove them, or give --skip-bad."

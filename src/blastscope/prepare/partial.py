@@ -1,0 +1,138 @@
+"""A store in the making: reserved pixels, a file of rows for every chunk that is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from blastscope.cells.table import CELLS
+from blastscope.errors import writing
+from blastscope.files import read_json, remove_folder, write_json
+from blastscope.prepare.pixels import Pixels
+from blastscope.prepare.store import INFO, PIXELS, TABLE
+from blastscope.tables import write_table
+
+Item = TypeVar("Item")
+PLAN = "plan.json"
+_ROW = "_row"
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The folder ``.<store>.partial`` and what is done in it."""
+
+    path: Path
+    out: Path
+    total: int
+    size: int
+    chunk: int
+
+    @classmethod
+    def begin(cls, out: Path, inputs: str, total: int, size: int, chunk: int) -> Partial:
+        """Begin, or go on with, a store of ``total`` cells; ``inputs`` says of which.
+
+        Raises:
+            BlastscopeError: where the folder cannot be written or its disk is too full.
+        """
+        out = out.absolute()
+        partial = cls(out.with_name(f".{out.name}.partial"), out, total, size, chunk)
+        plan = {"inputs": inputs, "total": total, "size": size, "chunk": chunk}
+        if not (partial.path / PLAN).is_file() or read_json(partial.path / PLAN) != plan:
+            remove_folder(partial.path)
+            try:
+                partial._reserve()
+                write_json(partial.path / PLAN, plan)
+            except BaseException:
+                remove_folder(partial.path)
+                raise
+        return partial
+
+    def _reserve(self) -> None:
+        """Take the room for the pixels now: writing a map on a full disk kills the process."""
+        with writing(self.out):
+            (self.path / "rows").mkdir(parents=True)
+            shape = (self.total, self.size, self.size, 3)
+            np.lib.format.open_memmap(self.path / PIXELS, mode="w+", dtype=np.uint8, shape=shape)
+            if hasattr(os, "posix_fallocate"):
+                with (self.path / PIXELS).open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The pixels, mapped for writing: uint8, total × size × size × 3."""
+        mapped: Pixels = np.lib.format.open_memmap(self.path / PIXELS, mode="r+")
+        return mapped
+
+    def todo(self) -> list[int]:
+        """Return the numbers of the chunks that are not done."""
+        chunks = range(-(-self.total // self.chunk))
+        return [k for k in chunks if not self._rows(k).is_file()]
+
+    @property
+    def done_cells(self) -> int:
+        """How many cells lie in chunks that are done, usable or not."""
+        todo = sum(min(self.chunk, self.total - k * self.chunk) for k in self.todo())
+        return self.total - todo
+
+    def save_chunk(self, chunk: int, rows: Sequence[tuple[int, dict[str, object]]]) -> None:
+        """Write the rows of a chunk whose pixels are written; each with its place in them."""
+        records = [{_ROW: place, **row} for place, row in rows]
+        frame = pl.DataFrame(records, schema={_ROW: pl.Int64(), **CELLS.columns})
+        write_table(frame, self._rows(chunk), CELLS)
+
+    def _rows(self, chunk: int) -> Path:
+        return self.path / "rows" / f"{chunk:07d}.parquet"
+
+    @cached_property
+    def _done(self) -> pl.DataFrame:
+        files = sorted((self.path / "rows").glob("[0-9]*.parquet"))
+        empty = pl.DataFrame(schema={**CELLS.columns, _ROW: pl.Int64()})
+        return pl.concat([empty, *(pl.read_parquet(file) for file in files)]).sort(_ROW)
+
+    def missing(self, items: Sequence[Item]) -> list[Item]:
+        """Return those of ``items`` (one a cell, in order) that could not be used."""
+        have = set(self._done[_ROW].to_list())
+        return [item for place, item in enumerate(items) if place not in have]
+
+    def finish_table(self) -> pl.DataFrame:
+        """Close the gaps that unusable cells left in the pixels and return the cell table."""
+        places = self._done[_ROW].to_numpy()
+        if len(places) < self.total:
+            self._close_gaps(places)
+        else:
+            self.pixels.flush()  # type: ignore[attr-defined]
+        return self._done.drop(_ROW)
+
+    def _close_gaps(self, places: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        shape = (len(places), self.size, self.size, 3)
+        beside = self.path / "packed.npy"
+        with writing(self.out):
+            packed = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+            for first in range(0, len(places), self.chunk):
+                packed[first : first + self.chunk] = self.pixels[places[first : first + self.chunk]]
+            packed.flush()
+            beside.replace(self.path / PIXELS)
+
+    def publish(self, cells: pl.DataFrame, info: dict[str, Any]) -> None:
+        """Write the table and ``store.json`` and rename the folder to the store's name.
+
+        A store that is there already (the caller decided that it goes) is put aside first.
+        """
+        write_table(cells, self.path / TABLE, CELLS, {"synthetic": info["synthetic"]})
+        write_json(self.path / INFO, info)
+        remove_folder(self.path / "rows")
+        (self.path / PLAN).unlink()
+        old = self.out.with_name(f".{self.out.name}.old")
+        with writing(self.out):
+            remove_folder(old)
+            if self.out.exists():
+                self.out.rename(old)
+            self.path.rename(self.out)
+        remove_folder(old)

@@ -1,0 +1,1 @@
+"""Pages and figures: self-contained HTML that opens anywhere, without a network."""

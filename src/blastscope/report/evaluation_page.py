@@ -1,0 +1,132 @@
+"""The page of one evaluation: what it shows, in which order it is the template's business."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blastscope.report.figures import best_epoch
+from blastscope.report.page import number, protocol_name, render, svg_uri
+from blastscope.report.style import NAMES
+
+if TYPE_CHECKING:
+    from blastscope.evaluate.result import Evaluation
+    from blastscope.evaluate.source import RunNotes
+
+METRIC_NAMES = {
+    "weighted_f1": "weighted F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "mcc": "Matthews correlation",
+    "precision_all": "precision, ALL",
+    "recall_all": "recall, ALL (sensitivity)",
+    "precision_hem": "precision, normal",
+    "recall_hem": "recall, normal (specificity)",
+    "tn": "normal called normal (TN)",
+    "fp": "normal called ALL (FP)",
+    "fn": "ALL called normal (FN)",
+    "tp": "ALL called ALL (TP)",
+    "n": "cells",
+    "n_subjects": "subjects",
+}
+
+# Published figures of training belong to the epoch of the lowest validation loss (paper, 3.1).
+_LEARNING_NAMES = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """A headline number, and the counts behind it."""
+
+    name: str
+    value: str
+    detail: str
+
+
+def evaluation_page(evaluation: Evaluation, notes: RunNotes, pictures: Mapping[str, Path]) -> str:
+    """Write the page of an evaluation.
+
+    Args:
+        evaluation: the figures.
+        notes: what the run says of itself; empty for a bare table.
+        pictures: SVG files by figure name (see ``figures.FIGURE_NAMES``).
+
+    Returns:
+        HTML that needs no other file and no network.
+    """
+    return render(
+        "evaluation.html",
+        title=f"{evaluation.model}: {evaluation.part} cells, {protocol_name(evaluation.protocol)}",
+        synthetic=evaluation.synthetic,
+        evaluation=evaluation,
+        notes=notes,
+        cards=_cards(evaluation),
+        metric_names=METRIC_NAMES,
+        label_names=NAMES,
+        subjects=evaluation.subjects.to_dicts(),
+        pictures={name: svg_uri(path) for name, path in pictures.items()},
+        published=_published(evaluation, notes),
+        where=_where(notes),
+        note=_expected(notes).get("note"),
+        environment=json.dumps(notes.environment, indent=2) if notes.environment else "",
+    )
+
+
+def _cards(evaluation: Evaluation) -> list[Card]:
+    m = evaluation.metrics
+    n_all, n_hem = (m["tp"] or 0) + (m["fn"] or 0), (m["tn"] or 0) + (m["fp"] or 0)
+    one_class = "one class only" if m["auc"] is None else "area under the ROC curve"
+    known = evaluation.subjects
+    counts = ", ".join(
+        f"{known.filter(known['label'] == label).height} {name}"
+        for label, name in NAMES.items()
+        if label in set(known["label"])
+    )
+    return [
+        Card("weighted F1", number(m["weighted_f1"], 3), f"accuracy {number(m['accuracy'], 3)}"),
+        Card("AUC", number(m["auc"], 3), one_class),
+        Card("sensitivity", number(m["recall_all"], 3), f"{m['tp']:,} of {n_all:,} ALL cells"),
+        Card("specificity", number(m["recall_hem"], 3), f"{m['tn']:,} of {n_hem:,} normal cells"),
+        Card("cells", number(m["n"]), f"{n_all:,} ALL, {n_hem:,} normal"),
+        Card("subjects", number(m["n_subjects"]), counts or "not given"),
+    ]
+
+
+def _expected(notes: RunNotes) -> dict[str, object]:
+    expected = notes.recipe.get("expected")
+    return expected if isinstance(expected, dict) else {}
+
+
+def _where(notes: RunNotes) -> str:
+    """Say where the recipe's published figures were read."""
+    paper = notes.recipe.get("paper")
+    if not isinstance(paper, dict):
+        return "the recipe's source"
+    named = (f"section {paper.get('section')}", paper.get("name"))
+    return ", ".join(["Baldi and Cioffo", *(str(part) for part in named if part)])
+
+
+def _published(evaluation: Evaluation, notes: RunNotes) -> list[tuple[str, str, str]]:
+    """Rows of (name, published figure, this run's) for what the recipe's source reports."""
+    best = best_epoch(notes.history) if notes.history is not None else None
+    test = evaluation.parts.get("test", {})
+    rows = []
+    for key, value in _expected(notes).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if key in _LEARNING_NAMES:
+            own = best[key] if best else None
+            rows.append((_LEARNING_NAMES[key], number(value), number(own)))
+        elif key in METRIC_NAMES:
+            rows.append((f"test {METRIC_NAMES[key]}", number(value), number(test.get(key))))
+    return rows

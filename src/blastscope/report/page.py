@@ -1,0 +1,70 @@
+"""Self-contained HTML from the packaged templates: style inlined, pictures as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from blastscope import DISCLAIMER, __version__
+
+PROTOCOLS = {"image": "image-level split", "subject": "subject-disjoint split"}
+
+
+def render(template: str, **context: Any) -> str:
+    """Render a packaged template; every value is escaped, an unknown name is an error.
+
+    Args:
+        template: a file of ``report/templates``.
+        context: what the template shows; each page wants ``title`` and ``synthetic``.
+    """
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("blastscope.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(disclaimer=DISCLAIMER, version=__version__)
+    environment.filters.update(number=number, protocol=protocol_name)
+    return environment
+
+
+def number(value: float | int | None, digits: int = 4) -> str:
+    """Write counts with a thousands separator, shares with ``digits`` places, None as a dash."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def protocol_name(protocol: str | None) -> str:
+    """Spell a protocol out for a reader."""
+    return "unknown split" if protocol is None else PROTOCOLS.get(protocol, protocol)
+
+
+def svg_uri(path: Path) -> str:
+    """Turn an SVG file into a data URI: as an image it cannot clash with the page's own ids."""
+    return _data_uri(path.read_bytes(), "image/svg+xml")
+
+
+def picture_uri(rgb: NDArray[np.uint8]) -> str:
+    """Turn an RGB picture, uint8 of shape (height, width, 3), into a PNG data URI."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    return _data_uri(buffer.getvalue(), "image/png")
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,56 @@
+"""The one style of every figure.
+
+Colours are Okabe and Ito's (2008), told apart under every form of colour blindness: ALL is
+vermilion, normal is blue, on every page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+COLOURS = {"all": "#D55E00", "hem": "#0072B2", "mixed": "#666666"}
+NAMES = {"all": "ALL", "hem": "normal", "mixed": "mixed labels"}
+INK, QUIET, GRID = "#22272e", "#667080", "#e3e6ea"
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "text.parse_math": False,  # a subject may be called "A$1$"
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.hashsalt": "blastscope",
+    "svg.fonttype": "path",
+}
+
+_Args = ParamSpec("_Args")
+
+
+def styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
+    """Draw under the house style, leaving the caller's settings as they were."""
+
+    @wraps(draw)
+    def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn

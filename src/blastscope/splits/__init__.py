@@ -1,0 +1,1 @@
+"""Splits: which cells train, which choose, which test, and whether subjects overlap."""

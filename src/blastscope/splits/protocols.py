@@ -1,0 +1,172 @@
+"""The protocols by which cells are split; none depends on the order of files on disk."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from math import gcd
+
+import numpy as np
+import polars as pl
+
+from blastscope.cells.names import ALL, HEM
+from blastscope.errors import BlastscopeError
+from blastscope.splits.parts import PARTS, Split
+
+FRACTIONS = (0.6, 0.2, 0.2)
+SEED = 24
+"""The seed of the paper's notebooks."""
+
+
+def image_split(
+    cells: pl.DataFrame, seed: int = SEED, fractions: Sequence[float] = FRACTIONS
+) -> Split:
+    """Split at random by image, as the paper did (Section 1.1): subjects end in several parts.
+
+    The list is ALL cells, then normal ones, shuffled by Python's ``random`` under the seed and cut
+    at whole numbers. Each class is sorted by name, where the authors took the order of their disk:
+    on the 10,661 C-NMC cells the parts have the published sizes per class, not the same members.
+
+    Raises:
+        BlastscopeError: where the fractions are none or a class is missing.
+    """
+    shares = check_fractions(fractions)
+    labelled = _both_classes(cells)
+    names = [
+        cell
+        for label in (ALL, HEM)
+        for cell in labelled.filter(pl.col("label") == label)["cell"].sort().to_list()
+    ]
+    random.Random(seed).shuffle(names)
+    train, validation = (int(len(names) * float(share)) for share in shares[:2])
+    ends = (0, train, train + validation, len(names))
+    parts = {cell: part for k, part in enumerate(PARTS) for cell in names[ends[k] : ends[k + 1]]}
+    return _split(parts, "image", seed, fractions)
+
+
+def subject_split(
+    cells: pl.DataFrame, seed: int = SEED, fractions: Sequence[float] = FRACTIONS
+) -> Split:
+    """Split so that no subject is in two parts, both classes in each.
+
+    Scikit-learn's ``StratifiedGroupKFold`` cuts the subjects into as many folds as the fractions
+    need (five for .6 .2 .2); the parts are made of whole folds, those of validation and test
+    chosen so that each holds both classes.
+
+    Raises:
+        BlastscopeError: where a cell has no subject, or a class too few subjects for three parts.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    shares = check_fractions(fractions)
+    labelled = _both_classes(cells)
+    if labelled["subject"].null_count():
+        cell = labelled.filter(pl.col("subject").is_null())["cell"][0]
+        raise BlastscopeError(f"{cell} has no subject: a subject split needs every cell's.")
+    by_class = dict(labelled.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
+    few = min(by_class, key=lambda label: by_class[label])
+    if by_class[few] < len(PARTS):
+        raise BlastscopeError(
+            f"Only {by_class[few]} subjects have {few} cells: a subject split needs three of each "
+            "class, one for each part."
+        )
+    wanted = [int(share * _folds(shares)) for share in shares]
+    folds = min(sum(wanted), labelled["subject"].n_unique())
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    is_all = (labelled["label"] == ALL).to_numpy()
+    fold = np.empty(labelled.height, int)
+    for k, (_, rows) in enumerate(splitter.split(is_all, is_all, labelled["subject"].to_numpy())):
+        fold[rows] = k
+    part_of = _assign_folds(fold, is_all, wanted, seed)
+    parts = {cell: part_of[k] for cell, k in zip(labelled["cell"], fold.tolist(), strict=True)}
+    return _split(parts, "subject", seed, fractions)
+
+
+def official_split(cells: pl.DataFrame, seed: int = SEED, validation: float = 0.2) -> Split:
+    """Train on the challenge's folds 0 to 2, test on its preliminary set: all subjects apart.
+
+    Validation is cut out of the training folds by subject.
+
+    Raises:
+        BlastscopeError: where either part of the challenge is missing.
+    """
+    labelled = cells.filter(pl.col("label").is_not_null())
+    test = labelled.filter(pl.col("fold") == "preliminary")
+    rest = labelled.filter(pl.col("fold").is_in(["0", "1", "2"]))
+    if not test.height or not rest.height:
+        raise BlastscopeError(
+            "The official split needs cells of fold_0 to fold_2 and of the labelled preliminary "
+            "set: prepare both folders into one store."
+        )
+    inner = subject_split(rest, seed, (1 - validation, validation / 2, validation / 2))
+    parts = dict(inner.table.with_columns(pl.col("part").replace("test", "validation")).iter_rows())
+    parts |= dict.fromkeys(test["cell"].to_list(), "test")
+    return _split(parts, "official", seed, (1 - validation, validation))
+
+
+def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
+    """Return the shares of train, validation and test exactly.
+
+    Raises:
+        BlastscopeError: unless they are three, positive, and add up to 1.
+    """
+    shares = [Fraction(str(share)) for share in fractions]
+    if len(shares) != len(PARTS) or min(shares) <= 0 or sum(shares) != 1:
+        given = " ".join(map(str, fractions))
+        raise BlastscopeError(f"Fractions {given} are not three positive shares that add up to 1.")
+    return shares
+
+
+def _folds(shares: Sequence[Fraction]) -> int:
+    """Return the fewest equal folds that make up the shares, at most 20."""
+    denominator = 1
+    for share in shares:
+        denominator = denominator * share.denominator // gcd(denominator, share.denominator)
+    if denominator > 20:
+        raise BlastscopeError("Fractions of a subject split must be multiples of .05.")
+    return denominator
+
+
+def _assign_folds(
+    fold: np.ndarray, is_all: np.ndarray, wanted: Sequence[int], seed: int
+) -> dict[int, str]:
+    """Give folds to test and validation until each has both classes, the rest to train.
+
+    The folds with the rarest mix are no reason to leave a part without a class: a part that still
+    lacks one takes the next fold that has it, while train keeps at least one of each.
+    """
+    order = np.random.default_rng(seed).permutation(fold.max() + 1).tolist()
+    classes = {k: set(is_all[fold == k].tolist()) for k in order}
+    left = sorted(order, key=lambda k: -len(classes[k]))  # stable: folds with both classes first
+    part_of: dict[int, str] = {}
+    for part, count in (("test", wanted[2]), ("validation", wanted[1])):
+        taken: list[int] = []
+        while left and (len(taken) < count or _classes(taken, classes) < 2):
+            taken.append(left.pop(0))
+        part_of |= dict.fromkeys(taken, part)
+    part_of |= dict.fromkeys(left, "train")
+    if _classes(left, classes) < 2:
+        raise BlastscopeError(
+            "No choice of whole folds leaves both classes in train, validation and test: try "
+            "another --seed, or larger fractions for validation and test."
+        )
+    return part_of
+
+
+def _classes(folds: Sequence[int], classes: dict[int, set[bool]]) -> int:
+    return len(set().union(*(classes[k] for k in folds)))
+
+
+def _both_classes(cells: pl.DataFrame) -> pl.DataFrame:
+    labelled = cells.filter(pl.col("label").is_not_null()).sort("cell")
+    have = sorted(labelled["label"].unique().to_list())
+    if have != [ALL, HEM]:
+        what = f"only cells labelled {have[0]}" if have else "no labelled cells"
+        raise BlastscopeError(f"There are {what}: a split needs both all and hem.")
+    return labelled
+
+
+def _split(parts: dict[str, str], protocol: str, seed: int, fractions: Sequence[float]) -> Split:
+    table = pl.DataFrame({"cell": list(parts), "part": list(parts.values())}).sort("cell")
+    return Split(table, protocol, seed, tuple(fractions))

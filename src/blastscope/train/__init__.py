@@ -1,0 +1,1 @@
+"""Training: batches from the store, balancing, augmentation, the Lightning module, the run."""

@@ -1,0 +1,139 @@
+"""The loop itself: Lightning's trainer, early stopping, and where to go on after a kill."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+
+from blastscope.errors import BlastscopeError
+from blastscope.models.classifier import Classifier
+from blastscope.recipes.schema import Recipe
+from blastscope.train.batches import PlainBatches, TrainingBatches
+from blastscope.train.callbacks import Record, ResumeState
+from blastscope.train.devices import lightning_device, lightning_precision
+from blastscope.train.folder import RunFolder
+from blastscope.train.inputs import Inputs
+from blastscope.train.module import Training
+
+
+def fit(
+    classifier: Classifier,
+    recipe: Recipe,
+    inputs: Inputs,
+    folder: RunFolder,
+    device: torch.device,
+    tensorboard: bool,
+    on_begin: Callable[[int, int], None] | None,
+    on_batch: Callable[[int, float], None] | None,
+    on_epoch: Callable[[dict[str, float]], None] | None,
+) -> Record:
+    """Train until validation loss has not fallen for ``patience`` epochs, or epochs run out.
+
+    Returns:
+        The history and the weights of the best epoch.
+    """
+    settings = recipe.training
+    record = Record(folder.history, on_epoch)
+    resume = _resumable(folder, record)
+    if record.finished(settings.epochs, settings.patience):
+        return record
+    module = _module(classifier, recipe, inputs)
+    if on_begin:
+        on_begin(len(record.history), len(module.train_dataloader()))  # type: ignore[arg-type]
+    stop = EarlyStopping("val_loss", patience=settings.patience, mode="min")
+    callbacks: list[lightning.Callback] = [stop, record, ResumeState(folder.resume)]
+    if on_batch:
+        callbacks.insert(0, _Batches(on_batch))
+    trainer = lightning.Trainer(
+        **lightning_device(device),
+        precision=lightning_precision(settings.precision, device),
+        max_epochs=settings.epochs,
+        deterministic=settings.deterministic,
+        callbacks=callbacks,
+        logger=_logger(folder) if tensorboard else False,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    _run(trainer, module, resume)
+    return record
+
+
+def _run(trainer: lightning.Trainer, module: Training, resume: Any) -> None:
+    """Fit; an interrupt stays one (Lightning makes it an exit and turns the signal off)."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, ckpt_path=resume, weights_only=True)
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+    if trainer.interrupted:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt
+
+
+def _module(classifier: Classifier, recipe: Recipe, inputs: Inputs) -> Training:
+    settings, pixels, is_all = recipe.training, inputs.store.pixels, inputs.is_all
+    chosen = inputs.training
+
+    def batches(epoch: int) -> TrainingBatches:
+        return TrainingBatches(
+            pixels,
+            is_all,
+            chosen,
+            settings.batch,
+            settings.augment == "dihedral",
+            settings.seed,
+            epoch,
+        )
+
+    validation = PlainBatches(pixels, is_all, inputs.rows["validation"], settings.batch)
+    return Training(classifier, recipe, chosen.class_weights, batches, validation)
+
+
+def _resumable(folder: RunFolder, record: Record) -> Any:
+    """Load the record of an interrupted run; return the path of its state, if there is one."""
+    if not folder.resume.is_file():
+        return None
+    try:
+        state = torch.load(folder.resume, map_location="cpu", weights_only=True, mmap=True)
+        record.load_state_dict(state["callbacks"][record.state_key])
+    except Exception as error:  # a damaged file may fail in any way
+        raise BlastscopeError(
+            f"{folder.resume} cannot be read: remove it, and the run begins anew."
+        ) from error
+    return folder.resume
+
+
+def _logger(folder: RunFolder) -> Any:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(folder.path, name="tensorboard", version="")
+    except ModuleNotFoundError as error:
+        raise BlastscopeError(
+            "TensorBoard is not installed: pip install 'blastscope[tensorboard]', or leave out "
+            "--tensorboard."
+        ) from error
+
+
+class _Batches(lightning.Callback):
+    """Tells a progress bar of every batch."""
+
+    def __init__(self, on_batch: Callable[[int, float], None]) -> None:
+        self.on_batch = on_batch
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Pass on how many cells the batch had, and its loss."""
+        self.on_batch(len(batch[0]), float(outputs["loss"]))

@@ -1,0 +1,162 @@
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from blastscope.cells.check import check
+from blastscope.cells.layouts import list_cells
+from blastscope.errors import BlastscopeError
+from tests.conftest import draw_cell, write_cell
+
+
+def test_counts_by_hand(dataset):
+    report = check([dataset(subjects=4, per_subject=5)])
+    assert report.usable
+    assert report.per_class == {"all": 20, "hem": 20}
+    assert report.subjects == 8
+    assert report.subjects_per_class == {"all": 4, "hem": 4}
+    assert report.per_fold["0"] == {"all": 10, "hem": 10}
+    assert report.sizes == {"120×120": 40}
+    assert report.suspicious == {}
+
+
+def test_everything_suspicious_is_named(dataset):
+    root = dataset()
+    folder = root / "fold_0" / "all"
+    at_edge = np.zeros((120, 120, 3), np.uint8)
+    at_edge[0:40, 30:70] = 100
+    write_cell(folder / "UID_50_1_1_all.bmp", at_edge)
+    two = np.zeros((120, 120, 3), np.uint8)
+    two[20:60, 20:60] = two[80:90, 80:90] = 100
+    write_cell(folder / "UID_50_2_1_all.bmp", two)
+    shutil.copy(folder / "UID_1_1_1_all.bmp", folder / "UID_1_9_9_all.bmp")
+    write_cell(root / "fold_0" / "hem" / "UID_h9_1_1_hem.bmp", draw_cell(99, 120, 20))
+    report = check([root])
+    assert report.usable
+    assert report.suspicious["frame"] == ["fold_0/all/UID_50_1_1_all.bmp"]
+    assert report.suspicious["components"] == ["fold_0/all/UID_50_2_1_all.bmp"]
+    assert report.suspicious["subject-case"] == ["fold_0/hem/UID_h9_1_1_hem.bmp"]
+    assert report.identical == [["fold_0/all/UID_1_1_1_all.bmp", "fold_0/all/UID_1_9_9_all.bmp"]]
+    assert "H9" in report.per_subject
+
+
+def test_all_unusable_files_are_named_at_once(dataset):
+    root = dataset()
+    folder = root / "fold_0" / "all"
+    (folder / "UID_60_1_1_all.bmp").touch()
+    (folder / "UID_60_2_1_all.bmp").write_text("no image")
+    write_cell(folder / "UID_60_3_1_all.bmp", np.zeros((50, 50, 3), np.uint8))
+    write_cell(folder / "UID_60_4_1_hem.bmp", draw_cell(3, 90, 20))
+    shutil.copy(folder / "UID_1_1_1_all.bmp", root / "fold_1" / "all" / "UID_1_1_1_all.bmp")
+    report = check([root])
+    kinds = {problem.kind for problem in report.unusable}
+    assert kinds == {"unreadable", "black", "label", "same-name"}
+    assert not report.usable
+    for name in ("60_1_1", "60_2_1", "60_3_1", "60_4_1", "fold_1/all/UID_1_1_1_all.bmp"):
+        assert name in report.reasons[0]
+
+
+def test_one_class_is_not_usable(tmp_path):
+    write_cell(tmp_path / "all" / "UID_1_1_1_all.bmp", draw_cell(0, 90, 20))
+    assert "of the class all" in check([tmp_path]).reasons[0]
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(BlastscopeError, match="holds no image"):
+        check([tmp_path])
+
+
+def test_a_flat_unlabelled_folder_is_usable_and_says_so(tmp_path):
+    for k in range(3):
+        write_cell(tmp_path / f"{k}.png", draw_cell(k, 90, 20))
+    report = check([tmp_path])
+    assert report.usable
+    assert report.unlabelled == report.without_subject == 3
+    assert "not trained" in report.notes[0]
+
+
+def test_the_preliminary_sets_labels(tmp_path):
+    folder = tmp_path / "C-NMC_test_prelim_phase_data"
+    for k in (1, 2):
+        write_cell(folder / f"{k}.bmp", draw_cell(k, 90, 20))
+    (tmp_path / "C-NMC_test_prelim_phase_data_labels.csv").write_text(
+        "Patient_ID,new_names,labels\nUID_57_29_1_all.bmp,1.bmp,1\nUID_H41_1_1_hem.bmp,2.bmp,0\n"
+    )
+    cells = list_cells([tmp_path]).cells
+    assert [(c.cell, c.label, c.subject, c.fold) for c in cells] == [
+        ("1", "all", "57", "preliminary"),
+        ("2", "hem", "H41", "preliminary"),
+    ]
+
+
+@pytest.mark.parametrize("label", ["1", "all", "ALL"])
+def test_two_columns_given_by_hand(tmp_path, label):
+    write_cell(tmp_path / "cells" / "a.png", draw_cell(0, 90, 20))
+    table = tmp_path / "mine.csv"
+    table.write_text(f"file,label\na.png,{label}\n")
+    assert list_cells([tmp_path / "cells"], table).cells[0].label == "all"
+
+
+def test_a_table_with_missing_rows_names_every_file(tmp_path):
+    for k in range(3):
+        write_cell(tmp_path / f"{k}.png", draw_cell(k, 90, 20))
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,1\n7.png,0\n")
+    report = check([tmp_path])
+    assert not report.usable
+    assert "0.png has no row in labels.csv" in report.reasons[0]
+    assert "2.png has no row in labels.csv" in report.reasons[0]
+    assert any("lists 1 files that are not in" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,label\na.png,blast\n", "line 2: 'blast' is no label"),
+        ("file,label\na.png,1\na.png,0\n", "says two things of a.png"),
+        ("name,class\na.png,1\n", "is no labels table"),
+        ("file,label\na.png\n", "line 2, lacks its file or label"),
+    ],
+)
+def test_a_labels_table_that_is_wrong(tmp_path, text, words):
+    write_cell(tmp_path / "a.png", draw_cell(0, 90, 20))
+    table = tmp_path / "labels.csv"
+    table.write_text(text)
+    with pytest.raises(BlastscopeError, match=words):
+        list_cells([tmp_path], table)
+
+
+def test_the_order_of_the_disk_does_not_matter(dataset, monkeypatch):
+    import os
+
+    root = dataset()
+    before = list_cells([root]).cells
+    walk = os.walk
+
+    def backwards(top):
+        for here, folders, names in walk(top):
+            folders.reverse()
+            yield here, folders, names[::-1]
+
+    monkeypatch.setattr(os, "walk", backwards)
+    assert list_cells([root]).cells == before
+
+
+def test_fold_1_is_what_it_is_known_to_be(shared):
+    report = check([shared / "data" / "C-NMC_training_data"])
+    assert report.usable
+    assert report.per_class == {"all": 2418, "hem": 1163}
+    assert report.subjects_per_class == {"all": 11, "hem": 3}
+    assert report.sizes == {"450×450": 3581}
+    pairs = {
+        tuple(f.split("UID_H10_")[1].removesuffix("_hem.webp") for f in group)
+        for group in report.identical
+    }
+    assert pairs == {
+        ("135_1", "168_1"),
+        ("135_2", "168_2"),
+        ("130_2", "163_2"),
+        ("143_1", "176_1"),
+        ("152_2", "185_2"),
+    }
+    assert cv2.getNumThreads() == 1

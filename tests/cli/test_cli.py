@@ -1,0 +1,252 @@
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from blastscope import DISCLAIMER
+from blastscope.cli import app, main
+from tests.conftest import draw_cell, write_cell
+from tests.train.conftest import RECIPE
+
+
+def blastscope(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    """Run the command line as a user would, and return status, output and notices."""
+    monkeypatch.setattr(sys, "argv", ["blastscope", *map(str, arguments)])
+    for cached in ("console", "notices"):
+        getattr(sys.modules["blastscope.cli.output"], cached).cache_clear()
+    try:
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    told = capsys.readouterr()
+    return int(status), told.out, told.err
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    return lambda *arguments: blastscope(monkeypatch, capsys, *arguments)
+
+
+def test_help_names_every_verb_and_says_what_it_is_not():
+    told = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+    for verb in ("check", "synth", "prepare", "split", "recipes", "train", "evaluate", "demo"):
+        assert f" {verb} " in told
+    assert DISCLAIMER in told
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("torch", "numpy", "cv2", "polars", "matplotlib", "sklearn", "pydantic", "PIL")
+    code = (
+        "import sys; import blastscope.cli;"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", ["check", "prepare", "split", "evaluate"])
+def test_verbs_that_need_no_torch_import_none(verb, dataset, tmp_path):
+    root = dataset()
+    steps = {
+        "check": ["check", str(root)],
+        "prepare": ["prepare", str(root), "--out", str(tmp_path / "s"), "--size", "32"],
+        "split": [
+            "split",
+            str(tmp_path / "names.csv"),
+            "--protocol",
+            "image",
+            "--out",
+            "o.parquet",
+        ],
+        "evaluate": ["evaluate", str(tmp_path / "p.csv")],
+    }
+    stems = sorted(path.name for path in root.rglob("*.bmp"))
+    (tmp_path / "names.csv").write_text("file\n" + "\n".join(stems))
+    rows = [f"{k},S{k},{'all' if k % 2 else 'hem'},test,m,{k / 9}" for k in range(9)]
+    (tmp_path / "p.csv").write_text("cell,subject,label,part,model,p_all\n" + "\n".join(rows))
+    code = (
+        "import sys; from blastscope.cli import app\n"
+        f"app({steps[verb]!r}, standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert result.stdout.splitlines()[-1] == "False"
+
+
+def test_the_whole_way_by_hand(run, dataset, tmp_path):
+    root, store, out = dataset(), tmp_path / "store", tmp_path / "run"
+    (tmp_path / "tiny.yaml").write_text(RECIPE)
+    status, told, _ = run("check", root, "--json")
+    assert (status, json.loads(told)["per_class"]) == (0, {"all": 20, "hem": 20})
+    assert run("prepare", root, "--out", store, "--size", "32")[0] == 0
+    status, told, _ = run("split", store, "--protocol", "subject", "--seed", "3")
+    assert status == 0
+    assert "train/test: 0 subjects in both" in told
+    split = store / "splits" / "subject-seed3.parquet"
+    arguments = (tmp_path / "tiny.yaml", "--store", store, "--split", split, "--run", out)
+    status, told, notices = run("train", *arguments, "--set", "training.epochs=2")
+    assert status == 0
+    assert "test weighted F1 " in told
+    assert "epoch 2 of at most 2" in notices
+    status, told, _ = run("evaluate", out, "--part", "validation", "--out", tmp_path / "page")
+    assert status == 0
+    assert "weighted_f1" in told
+    assert (tmp_path / "page" / "report.html").is_file()
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert set(metrics["parts"]) == {"train", "validation", "test"}
+
+
+def one_sentence(status: int, told: str, notices: str) -> str:
+    assert status == 2
+    assert "Traceback" not in notices
+    lines = [line for line in notices.splitlines() if line.startswith("blastscope: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_bad_input_is_one_sentence(run, dataset, tmp_path):
+    root = dataset()
+    (root / "fold_0" / "all" / "UID_60_1_1_all.bmp").touch()
+    (root / "fold_1" / "hem" / "UID_H60_1_1_hem.bmp").write_text("text")
+    for arguments in (("check", root), ("prepare", root, "--out", tmp_path / "store")):
+        told = one_sentence(*run(*arguments))
+        assert "UID_60_1_1_all.bmp is empty" in told
+        assert "UID_H60_1_1_hem.bmp is no BMP" in told
+        assert "--skip-bad" in told
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "empty").mkdir()
+    assert "holds no image" in one_sentence(*run("check", tmp_path / "empty"))
+    assert "is no folder" in one_sentence(*run("check", tmp_path / "nothing"))
+    assert "is no store" in one_sentence(*run("split", tmp_path / "empty", "--protocol", "image"))
+    assert "is not there" in one_sentence(*run("evaluate", tmp_path / "none.csv"))
+    assert "no recipe" in one_sentence(*run("recipes", "paper/cnn-exp9"))
+
+
+def test_one_class_only(run, tmp_path):
+    for k in range(4):
+        write_cell(tmp_path / "cells" / "all" / f"UID_{k}_1_1_all.bmp", draw_cell(k, 90, 20))
+    assert "a model needs both" in one_sentence(*run("check", tmp_path / "cells"))
+    assert run("prepare", tmp_path / "cells", "--out", tmp_path / "store", "--size", "32")[0] == 0
+    told = one_sentence(*run("split", tmp_path / "store", "--protocol", "image"))
+    assert "only cells labelled all" in told
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("training.optimizer=rms", "training.optimizer"),
+        ("training.optimiser=adam", "training.optimiser"),
+        ("training.rate=-1", "training.rate"),
+    ],
+)
+def test_an_unknown_key_or_optimiser_stops_before_anything_is_made(run, tmp_path, setting, words):
+    arguments = ("--store", tmp_path, "--split", tmp_path, "--run", tmp_path / "run")
+    told = one_sentence(*run("train", "paper/cnn-exp2", *arguments, "--set", setting))
+    assert words in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_nowhere(run, dataset, tmp_path):
+    store = tmp_path / "store"
+    run("prepare", dataset(), "--out", store, "--size", "64")
+    run("split", store, "--protocol", "image")
+    (tmp_path / "weights").mkdir()
+    told = one_sentence(
+        *run(
+            "train",
+            "paper/mobilenetv2-e3",
+            *("--store", store, "--split", store / "splits" / "image-seed24.parquet"),
+            *("--run", tmp_path / "run", "--weights-dir", tmp_path / "weights"),
+            *("--set", "input.size=64"),
+        )
+    )
+    assert "mobilenetv2_100.ra_in1k.safetensors" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_fetch_says_what_it_lacks(run, tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    assert "not empty" in one_sentence(*run("fetch", tmp_path / "full"))
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    told = one_sentence(*run("fetch", tmp_path / "data"))
+    assert "pip install 'blastscope[fetch]'" in told
+
+
+def test_fetch_without_network_and_with(run, tmp_path, monkeypatch):
+    class Kaggle:
+        def dataset_download(self, handle):
+            assert handle == "andrewmvd/leukemia-classification"
+            raise ConnectionError("no route to host\nmore")
+
+    monkeypatch.setitem(sys.modules, "kagglehub", Kaggle())
+    told = one_sentence(*run("fetch", tmp_path / "data"))
+    assert "(no route to host)" in told
+    assert not (tmp_path / "data").exists()
+    cached = tmp_path / "cache"
+    write_cell(cached / "all" / "UID_1_1_1_all.bmp", draw_cell(0, 90, 20))
+    monkeypatch.setattr(Kaggle, "dataset_download", lambda self, handle: str(cached))
+    status, told, _ = run("fetch", tmp_path / "data")
+    assert status == 0
+    assert "CC BY 3.0" in told
+    assert (tmp_path / "data" / "all" / "UID_1_1_1_all.bmp").is_file()
+
+
+def test_synth_then_check(run, tmp_path):
+    assert run("synth", tmp_path / "cells", "--cells", "60", "--subjects", "9")[0] == 0
+    status, told, _ = run("check", tmp_path / "cells")
+    assert status == 0
+    assert "60 synthetic cells, 9 subjects" in told
+    assert "Cells that touch" not in told
+    assert one_sentence(*run("synth", tmp_path / "cells"))
+
+
+def test_interrupting_says_how_to_go_on(run, dataset, tmp_path, monkeypatch):
+    from blastscope.prepare import build
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "_fill", interrupt)
+    status, _, notices = run("prepare", dataset(), "--out", tmp_path / "store")
+    assert status == 130
+    assert "the same command goes on" in notices
+
+
+def test_a_closed_pipe_is_no_error(dataset):
+    command = f"{sys.executable} -m blastscope check {dataset(6, 6)} | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in result.stderr
+    assert "72 cells" in result.stdout
+
+
+def test_predictions_of_somebody_else(run, tmp_path):
+    rng = np.random.default_rng(1)
+    label = rng.random(80) < 0.6
+    frame = pl.DataFrame(
+        {
+            "cell": [f"c{k}" for k in range(80)],
+            "subject": [None] * 80,
+            "label": ["1" if value else "0" for value in label],
+            "part": ["test"] * 80,
+            "model": ["theirs"] * 80,
+            "p_all": np.clip(label * 0.5 + rng.random(80) * 0.5, 0, 1),
+        }
+    )
+    frame.write_csv(tmp_path / "theirs.csv")
+    began = time.time()
+    status, told, _ = run("evaluate", tmp_path / "theirs.csv")
+    assert status == 0
+    assert "theirs" in told
+    assert (tmp_path / "theirs-evaluation" / "metrics.json").stat().st_mtime >= began - 1
+    assert list((tmp_path / "theirs-evaluation" / "figures").glob("*.svg"))

@@ -1,0 +1,63 @@
+"""What tests share: small cells on disk, and real ones where they are at hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real cells and weights; a test that wants it is skipped without."""
+    folder = Path(os.environ.get("BLASTSCOPE_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "data" / "C-NMC_training_data").is_dir():
+        pytest.skip(f"no real cells: {folder} (or BLASTSCOPE_SHARED) has no C-NMC_training_data")
+    return folder
+
+
+def draw_cell(seed: int = 0, side: int = 450, radius: int = 60) -> np.ndarray:
+    """Draw one violet disc with some texture on black: uint8, side × side × 3, RGB."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((side, side, 3), np.uint8)
+    centre = (side // 2 + int(rng.integers(-20, 20)), side // 2 + int(rng.integers(-20, 20)))
+    colour = tuple(int(v) for v in rng.integers((100, 40, 120), (160, 90, 200)))
+    cv2.circle(image, centre, radius, colour, -1)
+    noise = rng.integers(0, 40, image.shape, np.uint8)
+    return np.where(image > 0, image + noise, 0).astype(np.uint8)
+
+
+def write_cell(path: Path, pixels: np.ndarray) -> Path:
+    """Write RGB pixels to an image file of any format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.ascontiguousarray(pixels[:, :, ::-1]))
+    return path
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small data set in the real layout and return its folder."""
+
+    def write(
+        subjects: int = 4, per_subject: int = 5, side: int = 120, folder: str = "data"
+    ) -> Path:
+        root = tmp_path / folder
+        for person in range(subjects):
+            for label, name, radius in (
+                ("all", f"{person + 1}", 30),
+                ("hem", f"H{person + 1}", 22),
+            ):
+                for k in range(per_subject):
+                    seed = person * 1000 + k * 2 + (label == "all")
+                    stem = f"UID_{name}_{k + 1}_1_{label}"
+                    pixels = draw_cell(seed, side, radius)
+                    write_cell(root / f"fold_{person % 3}" / label / f"{stem}.bmp", pixels)
+        return root
+
+    return write
