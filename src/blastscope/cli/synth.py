@@ -26,13 +26,6 @@ def synth(
     from blastscope.cells.synthetic import write_synthetic
     from blastscope.progress import progress_total
 
-    done = 0
-
-    def advance(by: int) -> None:
-        nonlocal done
-        done += by
-        show(done, cells)
-
     with progress_total("Drawing") as show:
-        write_synthetic(folder, cells, subjects, seed, advance)
+        write_synthetic(folder, cells, subjects, seed, lambda done: show(done, cells))
     say(f"{folder}: {cells:,} synthetic cells of {subjects} synthetic subjects, seed {seed}.")

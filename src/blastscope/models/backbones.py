@@ -1,0 +1,173 @@
+"""Backbones: from an image to a map of features, whole or cut at a layer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.layers import (  # type: ignore[attr-defined]
+    DropPath,
+    create_feature_extractor,
+    register_notrace_module,
+)
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from blastscope.errors import BlastscopeError
+from blastscope.models.names import layer_to_cut_at
+from blastscope.models.scratch import make_trunk
+from blastscope.models.weights import load_weights, weights_file
+from blastscope.recipes.schema import SCRATCH_TRUNKS, Model
+
+_CUT = "features"
+
+
+class Backbone(nn.Module):
+    """A network without its classifier.
+
+    Attributes:
+        net: timm's network or the paper's trunk.
+        config: what timm records of the network's training; empty for the paper's trunk.
+        order: the names of the layers of ``net`` in the order in which an image enters them,
+            those that hold others included.
+        unused: the names of the parts that an image does not pass through, the classifier above
+            all; they are removed.
+        shape: the shape (C, H, W) of the feature map.
+    """
+
+    def __init__(self, name: str, net: nn.Module, size: int) -> None:
+        super().__init__()
+        self.name = name
+        self.net = net
+        self.config: Mapping[str, Any] = getattr(net, "pretrained_cfg", {})
+        self._cut = False
+        self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
+        self._prefix_tokens = int(getattr(net, "num_prefix_tokens", 0))
+        self.order = self._record_order(size)
+        self.unused = self._drop_unused()
+        self.shape = self._shape(size)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images (N, 3, S, S) to features (N, C, H, W).
+
+        The tokens of a transformer are laid out as a map, less the class and register tokens.
+        """
+        net: Any = self.net
+        features = net(images)[_CUT] if self._cut else net.forward_features(images)
+        if features.ndim == 3:
+            tokens = features[:, self._prefix_tokens :].transpose(1, 2)
+            side = isqrt(tokens.shape[2])
+            width = side if side * side == tokens.shape[2] else 1
+            features = tokens.unflatten(2, (-1, width))
+        elif self._channels_last:
+            features = features.permute(0, 3, 1, 2)
+        return features  # type: ignore[no-any-return]
+
+    def cut_at(self, name: str, size: int) -> None:
+        """Drop everything after the layer ``name``, a residual's addition included if named.
+
+        Raises:
+            BlastscopeError: where the backbone has no such layer or cannot be cut there.
+        """
+        layer = layer_to_cut_at(name, self.name, self.order)
+        # Layers that behave otherwise in training stay whole, so that each keeps its own mode.
+        moody = (_NormBase, nn.modules.dropout._DropoutNd, DropPath)
+        for kind in {type(module) for module in self.net.modules() if isinstance(module, moody)}:
+            register_notrace_module(kind)
+        try:
+            self.net = create_feature_extractor(self.net, {layer: _CUT})
+        except Exception as error:  # torch.fx raises what the traced code raises
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            raise BlastscopeError(f"{self.name} cannot be cut at {name}: {reason}.") from error
+        self._cut = True
+        left = {module_name for module_name, _ in self.net.named_modules()}
+        self.order = tuple(layer_name for layer_name in self.order if layer_name in left)
+        self.shape = self._shape(size)
+
+    def _record_order(self, size: int) -> tuple[str, ...]:
+        entered: list[str] = []
+        hooks = [
+            module.register_forward_pre_hook(lambda *_, name=name: entered.append(name))
+            for name, module in self.net.named_modules()
+            if name
+        ]
+        try:
+            self._shape(size)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return tuple(dict.fromkeys(entered))
+
+    def _drop_unused(self) -> tuple[str, ...]:
+        """Remove the parts that no image passes through, which are those of the classifier."""
+        used = {name.partition(".")[0] for name in self.order}
+        unused = tuple(name for name, _ in self.net.named_children() if name not in used)
+        for name in unused:
+            setattr(self.net, name, nn.Identity())
+        return unused
+
+    def _shape(self, size: int) -> tuple[int, int, int]:
+        self.eval()
+        try:
+            with torch.no_grad():
+                features = self(torch.zeros(1, 3, size, size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else "they do not fit"
+            raise BlastscopeError(
+                f"{self.name} cannot take images of {size} pixels ({reason}): "
+                "choose another input.size."
+            ) from error
+        finally:
+            self.train()
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            raise BlastscopeError(f"{self.name} gives no map of features: choose another backbone.")
+        _, channels, height, width = features.shape
+        return channels, height, width
+
+
+def make_backbone(
+    model: Model, size: int, weights_dir: Path | None = None, pretrained: bool = True
+) -> Backbone:
+    """Build the backbone of a recipe for images of ``size`` pixels.
+
+    Args:
+        model: the recipe's section.
+        size: the side of the images in pixels.
+        weights_dir: where ``weights: imagenet`` are looked for; timm's hub where it is not given.
+        pretrained: False leaves ``weights`` unread, for a network that a checkpoint will fill.
+
+    Raises:
+        BlastscopeError: where the backbone, its weights or the layer to cut at are not to be had.
+    """
+    if model.backbone in SCRATCH_TRUNKS:
+        backbone = Backbone(model.backbone, make_trunk(model.backbone, size), size)
+    else:
+        backbone = Backbone(model.backbone, _make_timm(model.backbone, size), size)
+        if pretrained and model.weights == "imagenet":
+            path = weights_file(backbone.config, model.backbone, weights_dir)
+            load_weights(backbone.net, path, backbone.unused)
+    if model.cut is not None:
+        backbone.cut_at(model.cut, size)
+    return backbone
+
+
+def _make_timm(name: str, size: int) -> nn.Module:
+    if not timm.is_model(name):
+        architecture = name.partition(".")[0]
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=5)
+        hint = f"; near it are {', '.join(near)}" if near else ""
+        raise BlastscopeError(f"timm has no backbone {name}{hint}, and ours are cnn4, cnn4-small.")
+    try:
+        config = timm.get_pretrained_cfg(name)
+        options: dict[str, Any] = {"img_size": size} if config and config.fixed_input_size else {}
+        return timm.create_model(name, num_classes=0, **options)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise BlastscopeError(
+            f"timm cannot build {name} for images of {size} pixels: {reason}."
+        ) from error

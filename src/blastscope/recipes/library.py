@@ -1,0 +1,137 @@
+"""Finding a recipe by name or path, and resolving what it extends and what was overridden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from blastscope.errors import BlastscopeError
+from blastscope.recipes.messages import did_you_mean, one_sentence
+from blastscope.recipes.reading import dump_yaml, parse_yaml, read_yaml
+from blastscope.recipes.schema import Recipe
+
+_FOLDER = Path(str(files("blastscope.recipes")))
+_SHELVES = ("paper", "demo")
+# What a recipe says of itself is not true of one that extends it.
+_NOT_INHERITED = ("name", "title", "overrides", "paper", "expected")
+
+
+@dataclass(frozen=True)
+class RecipeEntry:
+    """A line of the list of packaged recipes."""
+
+    name: str
+    title: str
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the packaged recipes, the paper's first."""
+    return [
+        f"{shelf}/{path.stem}"
+        for shelf in _SHELVES
+        for path in sorted((_FOLDER / shelf).glob("*.yaml"), key=lambda path: path.stem)
+    ]
+
+
+def list_recipes() -> list[RecipeEntry]:
+    """Return the packaged recipes with their titles, the paper's first."""
+    return [RecipeEntry(name, load_recipe(name).title) for name in recipe_names()]
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load a packaged recipe by its name, or a user's by the path of its ``.yaml``.
+
+    Args:
+        name_or_path: such as ``paper/cnn-exp2`` or ``mine.yaml``.
+        overrides: settings to change, such as ``training.epochs=3``; the value is YAML.
+
+    Raises:
+        BlastscopeError: one sentence, where a name, a key or a value is not known or allowed.
+    """
+    content = _resolve(name_or_path, Path(), ())
+    if not overrides:
+        return _validate(content, name_or_path)
+    for override in overrides:
+        _override(content, override)
+    content["overrides"] = [*content.get("overrides", []), *overrides]
+    return _validate(content, f"{name_or_path} with {', '.join(overrides)}")
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """Write a recipe as YAML, resolved; loading it again gives an equal recipe."""
+    return dump_yaml(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def _resolve(name_or_path: str, folder: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """Read a recipe and lay it over what it extends; the result is checked on the way."""
+    path, name = _locate(name_or_path, folder)
+    if path in above:
+        raise BlastscopeError(f"{path} extends itself, by way of {name_or_path}.")
+    content = {"name": name, **read_yaml(path)}
+    parent_name = content.pop("extends", None)
+    if parent_name is None:
+        return content
+    if not isinstance(parent_name, str):
+        raise BlastscopeError(f"{path}: extends must be the name or the path of one recipe.")
+    parent = _resolve(parent_name, path.parent, (*above, path))
+    _validate(parent, parent_name)
+    inherited = {key: value for key, value in parent.items() if key not in _NOT_INHERITED}
+    return _merged(inherited, content)
+
+
+def _locate(name_or_path: str, folder: Path) -> tuple[Path, str]:
+    """Return a recipe's file and name; a path is taken from ``folder``."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        path = (folder / name_or_path).resolve()
+        return path, path.stem
+    if name_or_path not in recipe_names():
+        raise BlastscopeError(f"There is no recipe {_nearest(name_or_path)}.")
+    return _FOLDER / f"{name_or_path}.yaml", name_or_path
+
+
+def _nearest(name: str) -> str:
+    names = recipe_names()
+    return (
+        f"{name}{did_you_mean(name, names)}: choose {', '.join(names)}, "
+        "or give the path of your own .yaml file"
+    )
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay ``over`` on ``base``: mappings are merged, anything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Change one setting of ``content`` in place."""
+    key, separator, text = override.partition("=")
+    *sections, last = key.strip().split(".")
+    if not separator or not all([*sections, last]):
+        raise BlastscopeError(f"{override} is no setting: write it like training.epochs=3.")
+    for section in sections:
+        inner = content.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise BlastscopeError(f"{override} sets nothing: {section} is not a section.")
+        content = inner
+    content[last] = parse_yaml(text, override)
+
+
+def _validate(content: dict[str, Any], label: str) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise BlastscopeError(one_sentence(label, error)) from error
+    start = recipe.starts_from
+    if start and start.split("/")[0] in _SHELVES and start not in recipe_names():
+        raise BlastscopeError(f"{label}: starts_from names no recipe, {_nearest(start)}.")
+    return recipe

@@ -1,0 +1,219 @@
+"""What a recipe may say. Every unknown key and every unknown name is an error.
+
+The authors of the paper lost an experiment to an optimiser name, ``rms``, that their helper
+ignored without a word. So nothing here has a meaning that was not asked for: types are strict,
+and :mod:`blastscope.recipes.messages` turns a refusal into one sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+SCRATCH_TRUNKS = ("cnn4", "cnn4-small")
+"""The trunks that :mod:`blastscope.models.scratch` builds; any other name is timm's."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Loss = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: strict about types, closed to unknown keys, never changed."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_by_name=False
+    )
+
+
+class Paper(Section):
+    """Where the paper describes the experiment."""
+
+    section: Text
+    name: Text
+
+
+class Input(Section):
+    """The image that the network sees: its side in pixels and how values 0..255 are scaled.
+
+    ``unit`` is [0, 1]; ``minus_one_one`` is [-1, 1]; ``imagenet`` is [0, 1] less the ImageNet mean,
+    over its standard deviation; ``caffe`` is BGR less the ImageNet mean in 0..255; ``model`` takes
+    the mean and standard deviation that timm records for the backbone.
+    """
+
+    size: int = Field(ge=16, le=1024)
+    normalise: Literal["unit", "minus_one_one", "imagenet", "caffe", "model"]
+
+
+class Dropout(Section):
+    """Sets a share of the values to zero, in training only."""
+
+    dropout: float = Field(ge=0, lt=1)
+
+
+class Dense(Section):
+    """A fully connected layer.
+
+    Its activation is never implied: the paper's text omits that the dense layers of its best
+    VGG16 and ResNet-50 have none.
+    """
+
+    dense: int = Field(ge=1, le=65536)
+    activation: Literal["relu", "none"]
+
+
+class From(Section):
+    """Trains the named layer of the backbone and everything after it."""
+
+    start: Text = Field(alias="from")
+
+
+def _step_kind(step: Any) -> str | None:
+    if isinstance(step, str):
+        return "<pool>"
+    if isinstance(step, Dropout | Dense):
+        return f"<{type(step).__name__.lower()}>"
+    if isinstance(step, dict):
+        return next((f"<{key}>" for key in ("dropout", "dense") if key in step), None)
+    return None
+
+
+def _trainable_kind(value: Any) -> str:
+    return "<from>" if isinstance(value, From | dict) else "<word>"
+
+
+# The tags are in angle brackets so that messages can leave them out of a key's path.
+Step = Annotated[
+    Annotated[Literal["flatten", "gap"], Tag("<pool>")]
+    | Annotated[Dropout, Tag("<dropout>")]
+    | Annotated[Dense, Tag("<dense>")],
+    Discriminator(
+        _step_kind,
+        custom_error_type="choice",
+        custom_error_message="choose flatten, gap, {dropout: share} or "
+        "{dense: neurons, activation: relu}",
+    ),
+]
+Trainable = Annotated[
+    Annotated[Literal["all", "head"], Tag("<word>")] | Annotated[From, Tag("<from>")],
+    Discriminator(_trainable_kind),
+]
+
+
+class Model(Section):
+    """The network: a backbone, perhaps cut short, and a head that ends in one logit."""
+
+    backbone: Text
+    weights: Literal["none", "imagenet"]
+    cut: Text | None = None
+    head: Annotated[tuple[Step, ...], Strict(False)]
+    trainable: Trainable = "all"
+    batchnorm: Literal["follow", "frozen", "thawed"] = "follow"
+
+    @field_validator("head")
+    @classmethod
+    def _head_begins_with_one_pooling(cls, head: tuple[Step, ...]) -> tuple[Step, ...]:
+        words = [step for step in head if isinstance(step, str)]
+        if not head or not isinstance(head[0], str) or len(words) != 1:
+            raise ValueError("a head begins with flatten or gap and has it only once")
+        return head
+
+    @model_validator(mode="after")
+    def _scratch_has_no_weights(self) -> Model:
+        if self.backbone in SCRATCH_TRUNKS and self.weights != "none":
+            raise ValueError(f"{self.backbone} has no ImageNet weights: write weights: none")
+        return self
+
+
+class Training(Section):
+    """How the network is trained.
+
+    ``patience`` counts epochs without a lower validation loss. ``balance``: ``paper`` undersamples
+    the larger class and adds flipped or rotated copies of the smaller one (paper, section 1);
+    ``undersample`` does only the first; ``weights`` weighs the loss by class.
+    """
+
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
+    rate: float = Field(gt=0, le=10)
+    batch: int = Field(default=32, ge=1, le=4096)
+    epochs: int = Field(ge=1, le=10000)
+    patience: int = Field(default=5, ge=1)
+    balance: Literal["paper", "undersample", "weights", "none"]
+    augment: Literal["none", "dihedral"] = "none"
+    seed: int = Field(default=24, ge=0, lt=2**32)
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    deterministic: bool = False
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_as_word(cls, precision: Any) -> Any:
+        return "32" if type(precision) is int and precision == 32 else precision
+
+
+class Expected(Section):
+    """Published figures of the experiment: shown beside a result, never in place of one."""
+
+    train_loss: Loss | None = None
+    train_accuracy: Share | None = None
+    val_loss: Loss | None = None
+    val_accuracy: Share | None = None
+    weighted_f1: Share | None = None
+    precision_hem: Share | None = None
+    recall_hem: Share | None = None
+    precision_all: Share | None = None
+    recall_all: Share | None = None
+    auc: Share | None = None
+    note: str | None = None
+
+
+class Recipe(Section):
+    """A whole recipe, resolved: nothing is left to be filled in.
+
+    Attributes:
+        name: ``paper/cnn-exp2`` for a packaged recipe, the file's stem for a user's own.
+        starts_from: the recipe of the run whose weights this one starts from.
+        overrides: settings changed on the command line; with any, it is no longer quite the
+            experiment of the name, and ``expected`` is only a neighbour's.
+    """
+
+    name: Text
+    title: Text
+    overrides: Annotated[tuple[str, ...], Strict(False)] = ()
+    paper: Paper | None = None
+    starts_from: Text | None = None
+    input: Input
+    model: Model
+    training: Training
+    expected: Expected | None = None
+
+    @model_validator(mode="after")
+    def _scratch_has_no_mean(self) -> Recipe:
+        if self.model.backbone in SCRATCH_TRUNKS and self.input.normalise == "model":
+            raise ValueError(
+                f"{self.model.backbone} has no mean and deviation of its own: "
+                "choose another input.normalise"
+            )
+        return self
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "paper": Paper,
+    "input": Input,
+    "model": Model,
+    "training": Training,
+    "expected": Expected,
+    "<dropout>": Dropout,
+    "<dense>": Dense,
+    "<from>": From,
+}
+"""The section that the last part of an error's path stands for."""

@@ -1,0 +1,153 @@
+"""What is trained and what is left alone, bit for bit."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from blastscope.errors import BlastscopeError
+from blastscope.models.classifier import Classifier, build_model
+from blastscope.recipes.library import load_recipe
+from blastscope.train.optimizers import make_optimizer
+from tests.models.recipes import recipe
+
+
+def trained_count(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def some_steps(model: Classifier, training: dict | None = None) -> dict[str, torch.Tensor]:
+    """Train for three steps and return the state before."""
+    before = deepcopy(model.state_dict())
+    optimizer = make_optimizer(recipe(training=training), model.parameters())
+    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    labels = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    for _ in range(3):
+        model.train()
+        optimizer.zero_grad()
+        binary_cross_entropy_with_logits(model(images), labels).backward()
+        optimizer.step()
+    return before
+
+
+def changed(model: Classifier, before: dict[str, torch.Tensor]) -> set[str]:
+    return {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+
+
+def is_statistic(key: str) -> bool:
+    return key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def test_feature_extraction_trains_1281_weights_and_nothing_else():
+    model = build_model(load_recipe("paper/mobilenetv2-e3", ["input.size=64"]), pretrained=False)
+    assert trained_count(model) == 1281
+    before = some_steps(model)
+    assert changed(model, before) == {"head.logit.weight", "head.logit.bias"}
+
+
+def test_fine_tuning_trains_the_last_seven_blocks():
+    model = build_model(load_recipe("paper/mobilenetv2-e7", ["input.size=64"]), pretrained=False)
+
+    def block(inputs: int, inner: int, outputs: int) -> int:
+        """Count expansion, 3x3 depthwise and projection, each with its scale and shift."""
+        expansion, depthwise = inputs * inner + 2 * inner, 9 * inner + 2 * inner
+        return expansion + depthwise + inner * outputs + 2 * outputs
+
+    # Blocks 10 to 16 of the table of Sandler and others (2018), the last convolution and the head.
+    by_hand = (
+        block(64, 384, 96)
+        + 2 * block(96, 576, 96)
+        + block(96, 576, 160)
+        + 2 * block(160, 960, 160)
+        + block(160, 960, 320)
+        + (320 * 1280 + 2 * 1280)
+        + 1281
+    )
+    assert trained_count(model) == by_hand
+    before = some_steps(model)
+    touched = changed(model, before)
+    stages = {key.split(".")[3] for key in touched if key.startswith("backbone.net.blocks.")}
+    assert stages == {"4", "5", "6"}
+    assert not {
+        key for key in touched if key.startswith(("backbone.net.conv_stem", "backbone.net.bn1"))
+    }
+    assert "backbone.net.blocks.4.0.bn1.running_mean" in touched
+    assert "backbone.net.conv_head.weight" in touched
+
+
+@pytest.mark.parametrize(
+    ("mode", "moving"),
+    [
+        ("follow", {"layer3", "layer4"}),
+        ("frozen", set()),
+        ("thawed", {"bn1", "layer1", "layer2", "layer3", "layer4"}),
+    ],
+)
+def test_statistics_move_where_the_mode_says(mode, moving):
+    model = build_model(recipe("resnet18", trainable={"from": "layer3"}, batchnorm=mode))
+    before = some_steps(model)
+    touched = changed(model, before)
+    assert {key.split(".")[2] for key in touched if is_statistic(key)} == moving
+    weights = {key.split(".")[2] for key in touched if not is_statistic(key) and "net" in key}
+    assert weights == {"layer3", "layer4"}
+
+
+def test_the_modes_hold_in_a_cut_network():
+    model = build_model(
+        recipe("mobilenetv2_100", cut="block_5_add", trainable={"from": "block_4_depthwise"})
+    )
+    touched = changed(model, some_steps(model))
+    assert {key.split("net.")[1].rsplit(".", 1)[0] for key in touched if is_statistic(key)} == {
+        "blocks.2.1.bn2",
+        "blocks.2.1.bn3",
+        "blocks.2.2.bn1",
+        "blocks.2.2.bn2",
+        "blocks.2.2.bn3",
+    }
+    assert "backbone.net.blocks.2.1.conv_pw.weight" not in touched
+    assert "backbone.net.blocks.2.1.conv_dw.weight" in touched
+
+
+def test_frozen_layers_use_their_statistics_and_keep_their_dropout_still():
+    model = build_model(recipe("vit_tiny_patch16_224", trainable="head"))
+    model.train()
+    images = torch.rand(2, 3, 64, 64)
+    frozen = [m for m in model.backbone.modules() if isinstance(m, nn.Dropout | nn.BatchNorm2d)]
+    assert frozen
+    assert not any(module.training for module in frozen)
+    assert torch.equal(model.backbone(images), model.backbone(images))
+    assert model.head.training
+
+
+def test_a_copy_keeps_its_own_layers_still():
+    model = deepcopy(build_model(recipe("resnet18", trainable="head")))
+    model.eval()
+    model.train()
+    assert not model.backbone.net.bn1.training
+    assert model.training
+
+
+def test_a_position_embedding_counts_as_before_every_layer():
+    model = build_model(recipe("vit_tiny_patch16_224", trainable={"from": "blocks.11"}))
+    net = model.backbone.net
+    assert not net.pos_embed.requires_grad
+    assert net.blocks[11].attn.qkv.weight.requires_grad
+    assert net.norm.weight.requires_grad
+    assert not net.blocks[10].attn.qkv.weight.requires_grad
+
+
+def test_an_unknown_layer_lists_near_names():
+    with pytest.raises(BlastscopeError, match=r"no layer block_100; near it are .*block_10"):
+        build_model(recipe("mobilenetv2_100", trainable={"from": "block_100"}))
+    with pytest.raises(BlastscopeError, match=r"no layer conv5; near it are conv"):
+        build_model(recipe(trainable={"from": "conv5"}))
+
+
+def test_a_trunk_from_scratch_can_be_trained_in_part():
+    model = build_model(recipe(trainable={"from": "conv3"}))
+    # (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128 + the logit's 128 + 1.
+    assert trained_count(model) == 18_496 + 73_856 + 129
