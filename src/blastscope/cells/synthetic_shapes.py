@@ -45,7 +45,7 @@ def snags(rng: np.random.Generator) -> Radii:
 def _bump(rng: np.random.Generator, width: float) -> Radii:
     """Return a bump of height 1 at a random angle; ``width`` is in radians."""
     distance = np.angle(np.exp(1j * (ANGLES - rng.uniform(0, 2 * np.pi))))
-    return np.exp(-0.5 * (distance / width) ** 2)
+    return np.asarray(np.exp(-0.5 * (distance / width) ** 2))
 
 
 def filled(radii: Radii, centre: Point, size: int) -> Mask:
@@ -68,4 +68,5 @@ def debris(radii: Radii, centre: Point, cell: Mask, rng: np.random.Generator) ->
         away = radii.max() + own + rng.uniform(4, 25)
         place = centre + away * np.array([np.cos(angle), np.sin(angle)])
         mask |= filled(own * outline(0.09, 0.3, rng), place, len(cell))
-    return mask & (1 - cv2.dilate(cell, np.ones((5, 5), np.uint8)))
+    around = np.asarray(cv2.dilate(cell, np.ones((5, 5), np.uint8)), np.uint8)
+    return np.where(around > 0, 0, mask).astype(np.uint8)
