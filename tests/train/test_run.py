@@ -230,6 +230,24 @@ def test_a_deterministic_run_repeats_itself(material, tmp_path):
     )
 
 
+def test_tensorboard_on_request(material, tmp_path, monkeypatch):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run_of(material, tmp_path / "run", "training.epochs=2", tensorboard=True)
+    reader = events.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    reader.Reload()
+    logged = [event.value for event in reader.Scalars("train_loss")]
+    np.testing.assert_allclose(logged, [row["train_loss"] for row in history(tmp_path / "run")])
+
+
+def test_tensorboard_that_is_not_installed(material, tmp_path, monkeypatch):
+    def none(*arguments, **more):
+        raise ModuleNotFoundError("tensorboard")
+
+    monkeypatch.setattr("lightning.pytorch.loggers.TensorBoardLogger", none)
+    with pytest.raises(BlastscopeError, match=r"blastscope\[tensorboard\]"):
+        run_of(material, tmp_path / "run", tensorboard=True)
+
+
 def test_synthetic_cells_make_a_synthetic_model(material, dataset, tmp_path):
     root = dataset(folder="drawn")
     (root / "SYNTHETIC.txt").write_text("drawn")

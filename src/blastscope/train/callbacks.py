@@ -63,6 +63,8 @@ class Record(lightning.Callback):
                 key: value.detach().cpu().clone() for key, value in weights.items()
             }
         write_history(self.path, self.history)
+        if trainer.logger:
+            trainer.logger.log_metrics(row, step=int(row["epoch"]))
         if self.on_epoch:
             self.on_epoch(row)
 
