@@ -18,12 +18,12 @@ from blastscope.cells.names import ALL, HEM
 from blastscope.cells.synthetic import write_synthetic
 from blastscope.cells.synthetic_marker import MARKER
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluate.evaluation import evaluate
 from blastscope.prepare.build import prepare
 from blastscope.prepare.pixels import Pixels
 from blastscope.prepare.store import Store, StoreSettings, open_store
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
+from blastscope.report.evaluate import evaluate
 from blastscope.report.side_by_side import Entry, write_comparison
 from blastscope.splits.make import make_split
 from blastscope.train.display import TrainingDisplay

@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from blastscope.evaluate.evaluation import evaluate
-from blastscope.evaluate.predictions import read_predictions, write_predictions
 from blastscope.files import sha256_of
+from blastscope.predictions import read_predictions, write_predictions
+from blastscope.report.evaluate import evaluate
 
 
 def finished_run(run: Path, *, synthetic: bool) -> Path:

@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 from blastscope import DISCLAIMER
-from blastscope.evaluate.evaluation import evaluate
+from blastscope.report.evaluate import evaluate
 from blastscope.report.page import number, picture_uri, render
 
 HOSTILE = '<script>alert("x")</script>'

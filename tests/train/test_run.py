@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.evaluation import evaluate
 from blastscope.files import read_json, sha256_of
 from blastscope.models.classifier import build_model
 from blastscope.prepare.build import prepare
 from blastscope.prepare.store import StoreSettings, open_store
 from blastscope.recipes.library import load_recipe
+from blastscope.report.evaluate import evaluate
 from blastscope.splits.make import make_split
 from blastscope.tables import METADATA_KEY
 from blastscope.train.callbacks import Record

@@ -26,7 +26,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Write metrics, figures and a report; print the figures of every part."""
-    from blastscope.evaluate.evaluation import evaluate as judge
+    from blastscope.report.evaluate import evaluate as judge
 
     result = judge(source, part, out, model)
     names = list(next(iter(result.parts.values())))

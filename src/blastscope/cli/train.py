@@ -37,8 +37,8 @@ def train(
     ] = False,
 ) -> None:
     """Train a recipe, then evaluate its best epoch. Interrupted, it goes on when run again."""
-    from blastscope.evaluate.evaluation import evaluate
     from blastscope.recipes.library import load_recipe
+    from blastscope.report.evaluate import evaluate
     from blastscope.train.display import TrainingDisplay
     from blastscope.train.run import train as train_recipe
 

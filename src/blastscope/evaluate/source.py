@@ -10,8 +10,8 @@ import polars as pl
 import yaml
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.predictions import read_predictions
 from blastscope.files import read_json, sha256_of
+from blastscope.predictions import read_predictions
 
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 

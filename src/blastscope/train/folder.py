@@ -96,9 +96,12 @@ class RunFolder:
                 "or remove it."
             )
 
-    def end(self, seconds: float, device: torch.device) -> None:
-        """Add to ``environment.json`` what the run took and where it was computed."""
+    def end(self, seconds: float, device: torch.device, start: Path | None) -> None:
+        """Add to ``environment.json`` what the run took, began with, and was computed on."""
         content = read_json(self.environment)
+        if start is not None:
+            checkpoint = sha256_of(RunFolder(start).checkpoint)
+            content["starts_from"] = {"run": str(start), "checkpoint": checkpoint}
         content |= {
             "checkpoint": sha256_of(self.checkpoint),
             "seconds": round(seconds, 1),

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.predictions import write_predictions
 from blastscope.files import write_json
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.summary import summarise
+from blastscope.predictions import SYNTHETIC_MARK, write_predictions
 from blastscope.recipes.library import recipe_yaml
 from blastscope.recipes.schema import Recipe
 from blastscope.splits.parts import PARTS
@@ -28,8 +28,6 @@ from blastscope.train.folder import RunFolder, load_weights, save_weights
 from blastscope.train.inputs import Inputs, read_inputs
 from blastscope.train.predict import prediction_frame, probabilities
 from blastscope.train.start import find_start
-
-SYNTHETIC = " (synthetic)"
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,11 @@ def train(
     chosen = choose_device(device)
     inputs = read_inputs(recipe, store, split)
     identity = _identity(recipe, inputs)
-    beginning = find_start(recipe, run, start, identity)
     folder = RunFolder(run)
     if folder.finished:
         folder.begin(recipe_yaml(recipe), identity)
         return Trained(run, already=True)
+    beginning = find_start(recipe, run, start, identity)
     _quieten()
     keep_freed_memory()
     torch.manual_seed(recipe.training.seed)
@@ -102,7 +100,7 @@ def train(
     fingerprint = save_weights(record.best_weights, folder.checkpoint)
     classifier.load_state_dict(load_weights(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    folder.end(max(took, time.perf_counter() - began), chosen)
+    folder.end(max(took, time.perf_counter() - began), chosen, beginning)
     _predict(classifier, recipe, inputs, folder, chosen, {**identity, "checkpoint": fingerprint})
     return Trained(run, already=False)
 
@@ -144,7 +142,7 @@ def _predict(
     parts = [part for part in PARTS for _ in inputs.rows[part]]
     rows = np.concatenate([inputs.rows[part] for part in PARTS])
     p_all = probabilities(classifier, inputs.store, rows, device)
-    name = recipe.name + (SYNTHETIC if inputs.store.synthetic else "")
+    name = recipe.name + (SYNTHETIC_MARK if inputs.store.synthetic else "")
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
     write_predictions(frame, folder.predictions, metadata)
 

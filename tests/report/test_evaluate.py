@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.evaluation import evaluate
-from blastscope.evaluate.predictions import read_predictions, write_predictions
+from blastscope.predictions import read_predictions, write_predictions
+from blastscope.report.evaluate import evaluate
 
 FIGURES = ("confusion-matrix", "roc", "precision-recall", "subjects", "learning-curves")
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.predictions import read_predictions, select_model, write_predictions
+from blastscope.predictions import read_predictions, select_model, write_predictions
 
 HEADER = "cell,subject,label,part,model,p_all\n"
 

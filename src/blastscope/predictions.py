@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError, listing
+from blastscope.splits.parts import PARTS
 from blastscope.tables import TableFormat, read_table, write_table
 
 PREDICTIONS = TableFormat(
@@ -24,7 +25,8 @@ PREDICTIONS = TableFormat(
     },
 )
 
-PARTS = ("train", "validation", "test")
+SYNTHETIC_MARK = " (synthetic)"
+"""How the name of a model ends that was trained on synthetic cells."""
 
 # A column of whole numbers with gaps reaches us as 1.0 and 0.0 from pandas.
 _LABELS = {"all": "all", "1": "all", "1.0": "all", "hem": "hem", "0": "hem", "0.0": "hem"}
