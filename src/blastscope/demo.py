@@ -68,8 +68,8 @@ def run_demo(
     say(f"prepare: {made.cells:,} cells at {size} × {size} pixels in {made.path}")
     store = open_store(made.path)
     entries = []
-    for protocol in PROTOCOLS:
-        split, report = make_split(made.path, protocol, SEED)
+    splits = {protocol: make_split(made.path, protocol, SEED) for protocol in PROTOCOLS}
+    for protocol, (split, report) in splits.items():
         shared = len(report.shared_subjects["train/test"])
         say(f"split by {protocol}: {shared} subjects in both train and test")
         entries += [_train(recipe, protocol, out, split, say) for recipe in recipes]
@@ -96,15 +96,7 @@ def _train(
 ) -> Entry:
     run = out / "runs" / f"{recipe.name.rpartition('/')[2]}-{protocol}"
     with TrainingDisplay(f"{recipe.name}, {protocol}", recipe.training.epochs) as display:
-        train(
-            recipe,
-            out / "store",
-            split,
-            run,
-            on_begin=display.begin,
-            on_batch=display.batch,
-            on_epoch=display.epoch,
-        )
+        train(recipe, out / "store", split, run, watch=display.watch())
     result = evaluate(run)
     say(f"train {recipe.name} by {protocol}: {result.headline}")
     return Entry(recipe.title, protocol, run)

@@ -34,6 +34,31 @@ def replacing(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Keep a second process from making ``path`` while the block runs.
+
+    Raises:
+        BlastscopeError: where another process is at it, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = path.with_name(f".{path.name}.lock")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(lock, timeout=0).acquire()
+        except Timeout:
+            raise BlastscopeError(
+                f"{path} is being made by another process: wait for it, or choose another folder."
+            ) from None
+    try:
+        with held:
+            yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with replacing(path) as beside:
@@ -57,7 +82,7 @@ def read_json(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BlastscopeError(f"{path} is not valid JSON ({error}): make it again.") from error
     if not isinstance(content, dict):
         raise BlastscopeError(f"{path} holds no JSON object: make it again.")

@@ -1,8 +1,11 @@
+import os
 import shutil
+import sys
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from blastscope.cells.check import check
 from blastscope.cells.layouts import list_cells
@@ -127,14 +130,12 @@ def test_a_labels_table_that_is_wrong(tmp_path, text, words):
 
 
 def test_the_order_of_the_disk_does_not_matter(dataset, monkeypatch):
-    import os
-
     root = dataset()
     before = list_cells([root]).cells
     walk = os.walk
 
-    def backwards(top):
-        for here, folders, names in walk(top):
+    def backwards(top, **more):
+        for here, folders, names in walk(top, **more):
             folders.reverse()
             yield here, folders, names[::-1]
 
@@ -160,3 +161,43 @@ def test_fold_1_is_what_it_is_known_to_be(shared):
         ("152_2", "185_2"),
     }
     assert cv2.getNumThreads() == 1
+
+
+def test_what_was_converted_and_what_is_too_deep_is_said(dataset):
+    root = dataset()
+    folder = root / "fold_0" / "all"
+    cell = draw_cell(7, 90, 20)
+    Image.fromarray(draw_cell(8, 90, 20)).convert("CMYK").save(folder / "UID_61_1_1_all.tif")
+    Image.fromarray(cell).convert("L").save(folder / "UID_61_2_1_all.png")
+    Image.fromarray(np.dstack([cell, 255 * (cell.max(2) > 0)]).astype(np.uint8)).save(
+        folder / "UID_61_3_1_all.png"
+    )
+    report = check([root])
+    assert report.usable
+    assert report.suspicious == {
+        "cmyk": ["fold_0/all/UID_61_1_1_all.tif"],
+        "grey": ["fold_0/all/UID_61_2_1_all.png"],
+        "alpha": ["fold_0/all/UID_61_3_1_all.png"],
+    }
+    cv2.imwrite(str(folder / "UID_61_4_1_all.tif"), cell.astype(np.uint16) * 257)
+    assert "UID_61_4_1_all.tif has more than 8 bits a channel" in check([root]).reasons[0]
+
+
+def test_the_class_may_be_a_folder_further_up(tmp_path):
+    write_cell(tmp_path / "all" / "scan 1" / "a.png", draw_cell(0, 90, 20))
+    assert list_cells([tmp_path]).cells[0].label == "all"
+
+
+def test_a_table_beside_the_folder_that_is_given(tmp_path):
+    write_cell(tmp_path / "cells" / "1.png", draw_cell(0, 90, 20))
+    (tmp_path / "labels.csv").write_text("file,label\n1.bmp,0\n")
+    (tmp_path / "other.csv").write_bytes(b"\xff\xfe of no use")
+    assert list_cells([tmp_path / "cells"]).cells[0].label == "hem"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
+def test_a_name_that_no_table_could_hold(dataset):
+    root = dataset()
+    name = os.fsdecode(b"UID_\xff.bmp")
+    (root / "fold_0" / "all" / "UID_1_1_1_all.bmp").rename(root / "fold_0" / "all" / name)
+    assert "has a name that cannot be printed" in check([root]).reasons[0]

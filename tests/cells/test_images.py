@@ -4,6 +4,8 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from blastscope.cells.images import UnusableImageError, read_image
@@ -70,11 +72,9 @@ def test_sixteen_bit_images_are_refused(tmp_path):
     cv2.imwrite(str(tmp_path / "rgb.png"), deep)
     cv2.imwrite(str(tmp_path / "grey.tif"), deep[:, :, 0])
     for name in ("rgb.tif", "rgb.png", "grey.tif"):
-        with pytest.raises(
-            UnusableImageError, match=r"8 bits|truncated or damaged|no BMP"
-        ) as error:
+        with pytest.raises(UnusableImageError, match="more than 8 bits a channel") as error:
             read_image(tmp_path / name)
-        assert error.value.kind in ("mode", "unreadable")
+        assert error.value.kind == "mode"
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".jpg", ".webp"])
@@ -109,3 +109,31 @@ def test_a_gigantic_image_is_refused_by_its_header(tmp_path):
     with pytest.raises(UnusableImageError) as error:
         read_image(tmp_path / "bomb.png")
     assert error.value.kind == "too-large"
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, tmp_path_factory):
+    suffix = data.draw(st.sampled_from(["bmp", "png", "tif", "jpg", "webp"]))
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / f"cell.{suffix}"
+    page = Image.fromarray(draw_cell(side=24, radius=8))
+    page.save(path, **({"save_all": True, "append_images": [page]} if suffix == "tif" else {}))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        decoded = read_image(path)
+    except UnusableImageError:
+        return
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.shape[2] == 3
+
+
+def test_of_several_images_in_a_file_the_first_is_read(tmp_path):
+    first, second = (Image.fromarray(draw_cell(k, side=40, radius=12)) for k in (1, 2))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
+    decoded = read_image(tmp_path / "two.tif")
+    assert decoded.flags == ("frames",)
+    np.testing.assert_array_equal(decoded.pixels, np.array(first))

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import polars as pl
@@ -207,8 +206,7 @@ def test_synth_then_check(run, tmp_path):
     status, told, _ = run("check", tmp_path / "cells")
     assert status == 0
     assert "60 synthetic cells, 9 subjects" in told
-    assert "Cells that touch" not in told
-    assert one_sentence(*run("synth", tmp_path / "cells"))
+    assert "cells" in one_sentence(*run("synth", tmp_path / "cells"))
 
 
 def test_interrupting_says_how_to_go_on(run, dataset, tmp_path, monkeypatch):
@@ -220,7 +218,7 @@ def test_interrupting_says_how_to_go_on(run, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_fill", interrupt)
     status, _, notices = run("prepare", dataset(), "--out", tmp_path / "store")
     assert status == 130
-    assert "the same command goes on" in notices
+    assert "interrupted; prepare, train and demo go on" in notices
 
 
 def test_a_closed_pipe_is_no_error(dataset):
@@ -244,9 +242,11 @@ def test_predictions_of_somebody_else(run, tmp_path):
         }
     )
     frame.write_csv(tmp_path / "theirs.csv")
-    began = time.time()
     status, told, _ = run("evaluate", tmp_path / "theirs.csv")
     assert status == 0
     assert "theirs" in told
-    assert (tmp_path / "theirs-evaluation" / "metrics.json").stat().st_mtime >= began - 1
+    metrics = json.loads((tmp_path / "theirs-evaluation" / "metrics.json").read_text())
+    called = frame["p_all"].to_numpy() > 0.5
+    assert metrics["parts"]["test"]["tp"] == int((called & label).sum())
+    assert metrics["parts"]["test"]["n_subjects"] is None
     assert list((tmp_path / "theirs-evaluation" / "figures").glob("*.svg"))

@@ -149,5 +149,5 @@ def test_an_unknown_layer_lists_near_names():
 
 def test_a_trunk_from_scratch_can_be_trained_in_part():
     model = build_model(recipe(trainable={"from": "conv3"}))
-    # (9 * 32 + 1) * 64 + (9 * 64 + 1) * 128 + the logit's 128 + 1.
-    assert trained_count(model) == 18_496 + 73_856 + 129
+    # (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64, two BatchNorms of 64, and the logit's 64 + 1.
+    assert trained_count(model) == 18_496 + 36_928 + 2 * 128 + 65

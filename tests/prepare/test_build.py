@@ -11,8 +11,8 @@ from blastscope.cells.images import read_image
 from blastscope.cells.inspection import pixel_hash
 from blastscope.cells.locate import Box
 from blastscope.errors import BlastscopeError
-from blastscope.files import read_json, write_json
-from blastscope.prepare import build
+from blastscope.files import only_one, read_json, write_json
+from blastscope.prepare import build, partial
 from blastscope.prepare.build import prepare
 from blastscope.prepare.pixels import prepared
 from blastscope.prepare.store import StoreSettings, open_store
@@ -188,3 +188,52 @@ def test_synthetic_data_stays_synthetic(dataset, tmp_path):
     assert store.synthetic
     assert all("synthetic" in flags for flags in store.cells["flags"])
     assert Path(store.sources[0]) == root
+
+
+@pytest.mark.parametrize("moment", ["packed", "table", "info"])
+def test_a_kill_while_publishing_is_made_good(dataset, tmp_path, monkeypatch, moment):
+    root = dataset()
+    (root / "fold_0" / "all" / "UID_80_1_1_all.bmp").touch()
+    target = {"packed": "remove_folder", "table": "write_table", "info": "write_json"}[moment]
+    real = getattr(partial, target)
+
+    def stop(path, *rest):
+        if moment == "packed" and path.name != "rows":
+            return real(path, *rest)
+        if moment == "table" and path is not rest[0] and "rows" in str(rest[0]):
+            return real(path, *rest)
+        if moment == "info" and path.name == "plan.json":
+            return real(path, *rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(partial, target, stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare([root], tmp_path / "store", SMALL, skip_bad=True)
+    assert not (tmp_path / "store").exists()
+    made = prepare([root], tmp_path / "store", SMALL, skip_bad=True)
+    assert (made.cells, len(made.skipped)) == (40, 1)
+    clean = prepare([dataset(folder="clean")], tmp_path / "clean-store", SMALL)
+    np.testing.assert_array_equal(open_store(made.path).pixels, open_store(clean.path).pixels)
+
+
+def test_force_mends_a_broken_store_and_keeps_what_else_is_there(dataset, tmp_path):
+    root, out = dataset(), tmp_path / "store"
+    prepare([root], out, SMALL)
+    (out / "splits").mkdir()
+    (out / "splits" / "mine.parquet").write_text("mine")
+    (out / "store.json").write_text("{")
+    with pytest.raises(BlastscopeError, match="Give --force to replace it"):
+        prepare([root], out, SMALL)
+    prepare([root], out, SMALL, force=True)
+    assert len(open_store(out)) == 40
+    assert (out / "splits" / "mine.parquet").read_text() == "mine"
+    (out / "pixels.npy").unlink()
+    prepare([root], out, StoreSettings(size=48), force=True)
+    assert open_store(out).pixels.shape == (40, 48, 48, 3)
+
+
+def test_two_at_once_do_not_mix(dataset, tmp_path):
+    with only_one(tmp_path / "store"), pytest.raises(BlastscopeError, match="another process"):
+        prepare([dataset()], tmp_path / "store", SMALL)
+    assert prepare([dataset()], tmp_path / "store", SMALL).cells == 40

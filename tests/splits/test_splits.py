@@ -179,3 +179,35 @@ def test_make_split_says_what_it_lacks(tmp_path):
     names.write_text("file\ncat.bmp\n")
     with pytest.raises(BlastscopeError, match=r"names 'cat.bmp', which is not of the form"):
         make_split(names, "image", out=tmp_path / "s.parquet")
+
+
+def test_cells_without_a_subject_are_not_called_disjoint():
+    cells = COHORT.with_columns(subject=pl.lit(None, pl.String()))
+    report = describe(image_split(cells, 1), cells)
+    assert report.subjects["test"] == {}
+    assert report.without_subject == cells.height
+    assert not report.disjoint
+    with pytest.raises(BlastscopeError, match="has no subject"):
+        subject_split(cells)
+    with pytest.raises(BlastscopeError, match="cells have no subject"):
+        refuse_overlap(describe(Split(image_split(cells, 1).table, "official", 1), cells))
+
+
+def test_what_a_protocol_does_not_use_is_refused(tmp_path):
+    with pytest.raises(BlastscopeError, match="leave out --fractions"):
+        make_split(tmp_path, "official", fractions=(0.6, 0.2, 0.2))
+    with pytest.raises(BlastscopeError, match="--membership is for the paper protocol"):
+        make_split(tmp_path, "image", membership=tmp_path)
+
+
+def test_too_few_cells(tmp_path):
+    names = tmp_path / "names.csv"
+    names.write_text("file\nUID_1_1_1_all.bmp\nUID_2_1_1_all.bmp\nUID_H1_1_1_hem.bmp\n")
+    with pytest.raises(BlastscopeError, match="the validation part would be empty"):
+        make_split(names, "image", out=tmp_path / "s.parquet")
+    assert not (tmp_path / "s.parquet").exists()
+
+
+def test_few_cells_of_many_subjects():
+    cells = cohort({**dict.fromkeys("123", 1), **{f"H{k}": 1 for k in range(1, 4)}})
+    assert describe(subject_split(cells, 0), cells).disjoint

@@ -10,15 +10,17 @@ import torch
 from safetensors.torch import load_file
 
 from blastscope.errors import BlastscopeError
-from blastscope.files import read_json, sha256_of
+from blastscope.files import only_one, read_json, sha256_of
 from blastscope.models.classifier import build_model
 from blastscope.prepare.build import prepare
 from blastscope.prepare.store import StoreSettings, open_store
 from blastscope.recipes.library import load_recipe
 from blastscope.report.evaluate import evaluate
 from blastscope.splits.make import make_split
+from blastscope.splits.parts import Split, read_split
 from blastscope.tables import METADATA_KEY
 from blastscope.train.callbacks import Record
+from blastscope.train.fit import Watch
 from blastscope.train.run import train
 
 
@@ -109,7 +111,7 @@ def test_a_killed_run_ends_as_one_that_was_not(material, tmp_path, after):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_of(material, killed, on_epoch=note, on_batch=stop_in_the_next_epoch)
+        run_of(material, killed, watch=Watch(on_epoch=note, on_batch=stop_in_the_next_epoch))
     assert len(history(killed)) == after
     assert not (killed / "predictions.parquet").exists()
     run_of(material, killed)
@@ -124,10 +126,12 @@ def test_a_process_killed_outright_goes_on(material, tmp_path):
     code = (
         "import os, sys; from pathlib import Path\n"
         "from blastscope.recipes.library import load_recipe\n"
+        "from blastscope.train.fit import Watch\n"
         "from blastscope.train.run import train\n"
         "recipe, store, split, run = sys.argv[1:]\n"
         "kill = lambda row: row['epoch'] == 3 and os.kill(os.getpid(), 9)\n"
-        "train(load_recipe(recipe), Path(store), Path(split), Path(run), on_epoch=kill)\n"
+        "paths = (Path(store), Path(split), Path(run))\n"
+        "train(load_recipe(recipe), *paths, watch=Watch(on_epoch=kill))\n"
     )
     run = tmp_path / "run"
     arguments = [str(path) for path in (*material, run)]
@@ -138,6 +142,52 @@ def test_a_process_killed_outright_goes_on(material, tmp_path):
     run_of(material, tmp_path / "whole")
     assert history(run) == history(tmp_path / "whole")
     assert not (run / "resume.ckpt").exists()
+
+
+def test_a_kill_while_predicting_trains_nothing_again(material, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blastscope.train.run.probabilities", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(material, run)
+    (run / ".resume.999.part.ckpt").touch()  # as a killed process would leave
+    epochs = []
+    run_of(material, run, watch=Watch(on_epoch=epochs.append))
+    assert epochs == []
+    assert (run / "predictions.parquet").is_file()
+    assert not list(run.glob(".*"))
+    assert not (run / "resume.ckpt").exists()
+
+
+def test_two_trainings_of_one_run_do_not_mix(material, tmp_path):
+    with (
+        only_one(tmp_path / "run"),
+        pytest.raises(BlastscopeError, match="another process"),
+    ):
+        run_of(material, tmp_path / "run")
+
+
+def test_a_users_own_recipe_is_not_overwritten(material, tmp_path):
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    mine = material.recipe.rename(folder / "recipe.yaml")
+    text = mine.read_text()
+    with pytest.raises(BlastscopeError, match="is not empty and no run"):
+        run_of(material._replace(recipe=mine), folder)
+    assert mine.read_text() == text
+
+
+def test_a_split_without_a_test_part_is_judged_by_validation(material, tmp_path):
+    split = read_split(material.split)
+    table = split.table.with_columns(pl.col("part").replace("test", "train"))
+    Split(table, "own", 0).write(tmp_path / "own.parquet")
+    made = run_of(material._replace(split=tmp_path / "own.parquet"), tmp_path / "run")
+    assert made.part == "validation"
+    assert evaluate(made.path, made.part).metrics["n"] > 0
 
 
 def test_early_stopping_and_the_first_of_equals(tmp_path):
@@ -173,7 +223,7 @@ def test_a_run_that_starts_from_another(material, tmp_path):
     recipe = tmp_path / "second.yaml"
     recipe.write_text(
         "title: Second\nextends: tiny.yaml\nstarts_from: tiny\n"
-        "training: {rate: 1.0e-9, epochs: 1, augment: none}\n"
+        "model: {batchnorm: frozen}\ntraining: {rate: 1.0e-9, epochs: 1, augment: none}\n"
     )
     tuned = material._replace(recipe=recipe)
     run_of(tuned, second)
@@ -183,6 +233,12 @@ def test_a_run_that_starts_from_another(material, tmp_path):
     with pytest.raises(BlastscopeError, match="no finished one on this store and split"):
         run_of(tuned, tmp_path / "elsewhere" / "run")
     run_of(tuned, tmp_path / "elsewhere" / "run", start=first)
+    assert run_of(tuned, tmp_path / "elsewhere" / "run").already
+    assert run_of(tuned, tmp_path / "elsewhere" / "run", start=first).already
+    with pytest.raises(BlastscopeError, match="did not start from"):
+        run_of(tuned, tmp_path / "elsewhere" / "run", start=second)
+    noted = read_json(tmp_path / "elsewhere" / "run" / "environment.json")["starts_from"]
+    assert noted["checkpoint"] == sha256_of(first / "checkpoint.safetensors")
     other = tuned._replace(split=make_split(material.store, "image", 3)[0])
     with pytest.raises(BlastscopeError, match="was trained on another split"):
         run_of(other, tmp_path / "elsewhere" / "other", start=first)
@@ -232,7 +288,7 @@ def test_a_deterministic_run_repeats_itself(material, tmp_path):
 
 def test_tensorboard_on_request(material, tmp_path, monkeypatch):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run_of(material, tmp_path / "run", "training.epochs=2", tensorboard=True)
+    run_of(material, tmp_path / "run", "training.epochs=2", watch=Watch(tensorboard=True))
     reader = events.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     reader.Reload()
     logged = [event.value for event in reader.Scalars("train_loss")]
@@ -245,7 +301,7 @@ def test_tensorboard_that_is_not_installed(material, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lightning.pytorch.loggers.TensorBoardLogger", none)
     with pytest.raises(BlastscopeError, match=r"blastscope\[tensorboard\]"):
-        run_of(material, tmp_path / "run", tensorboard=True)
+        run_of(material, tmp_path / "run", watch=Watch(tensorboard=True))
 
 
 def test_synthetic_cells_make_a_synthetic_model(material, dataset, tmp_path):

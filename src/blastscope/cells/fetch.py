@@ -17,6 +17,9 @@ CITATION = (
 def fetch_cnmc(folder: Path) -> Path:
     """Download the data to ``folder``, which must not be there yet.
 
+    Returns:
+        The folder inside it that holds the training folds; ``folder`` where there is none.
+
     Raises:
         BlastscopeError: where kagglehub is not installed, Kaggle cannot be reached or refuses,
             or the folder is there or cannot be written.
@@ -46,4 +49,4 @@ def fetch_cnmc(folder: Path) -> Path:
         if folder.exists():
             folder.rmdir()
         beside.rename(folder)
-    return folder
+    return next((fold.parent for fold in sorted(folder.rglob("fold_0"))), folder)

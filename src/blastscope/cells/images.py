@@ -25,6 +25,7 @@ MAX_BYTES = 256 * 2**20
 """The largest file that is read."""
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", module="PIL")  # what it warns of, we refuse or flag
 
 _FLAGS = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk", "YCbCr": "ycbcr"}
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
@@ -59,9 +60,7 @@ def read_image(path: Path) -> Decoded:
     """
     content = _content(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         raise UnusableImageError("unreadable", "is no BMP, PNG, TIFF, JPEG or WebP image") from None
     except Image.DecompressionBombError:
@@ -98,9 +97,10 @@ def _decode(image: Image.Image, content: bytes) -> Decoded:
     flags = [_FLAGS[mode]] if mode in _FLAGS else []
     if mode in _ALPHA or "transparency" in image.info:
         flags.append("alpha")
-    if getattr(image, "n_frames", 1) > 1:
-        flags.append("frames")
     try:
+        if getattr(image, "n_frames", 1) > 1:
+            flags.append("frames")
+            image.seek(0)
         return Decoded(_rgb(image, "alpha" in flags), form, mode, tuple(flags))
     except Exception as error:  # a decoder may raise anything on damaged data
         raise UnusableImageError("truncated", f"is truncated or damaged ({error})") from None

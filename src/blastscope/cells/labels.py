@@ -16,7 +16,7 @@ from blastscope.cells.names import parse_label, parse_name
 from blastscope.errors import BlastscopeError, listing
 
 MAX_BYTES = 64 * 2**20
-_FILE = ("new_names", "file", "filename", "image", "cell")
+_FILE = ("new_names", "file", "filename", "image")
 _LABEL = ("labels", "label")
 _SUBJECT = ("subject", "patient_id")
 
@@ -55,25 +55,24 @@ def read_label_table(path: Path) -> LabelTable:
     table = _read(path)
     if table is None:
         raise BlastscopeError(
-            f"{path} is no labels table: it wants a header with file,label or "
+            f"{path} is no labels table: that is a CSV in UTF-8, with a header file,label or "
             "Patient_ID,new_names,labels."
         )
     return table
 
 
-def find_label_table(root: Path, place: Path, names: Sequence[str]) -> LabelTable | None:
+def find_label_table(place: Path, names: Sequence[str]) -> LabelTable | None:
     """Find the one labels table for the images ``names`` of the folder ``place``.
 
-    It is looked for in the folder itself and, inside the data set ``root``, in the one above;
-    a table of other files (or a CSV that is no labels table) does not count.
+    It is looked for in the folder itself and in the one above; a table of other files (or a CSV
+    that is no labels table) does not count.
 
     Raises:
         BlastscopeError: where more than one table fits.
     """
     stems = {Path(name).stem.lower() for name in names}
-    places = [place] if place == root else [place, place.parent]
     fitting = []
-    for folder in places:
+    for folder in (place, place.absolute().parent):
         for path in sorted(folder.glob("*.csv")):
             table = _read(path)
             if table is not None and not stems.isdisjoint(table.rows):
@@ -87,7 +86,7 @@ def find_label_table(root: Path, place: Path, names: Sequence[str]) -> LabelTabl
 def _read(path: Path) -> LabelTable | None:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise BlastscopeError(f"{path} is larger than {MAX_BYTES} bytes: give a labels table.")
+            return None
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
@@ -102,8 +101,8 @@ def _read(path: Path) -> LabelTable | None:
             return table
     except OSError as error:
         raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BlastscopeError(f"{path} is no CSV table ({error}): save it as UTF-8.") from error
+    except (UnicodeDecodeError, csv.Error):
+        return None
 
 
 def _add(

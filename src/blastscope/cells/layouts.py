@@ -2,7 +2,8 @@
 
 Layouts, which may stand side by side under one folder:
 
-- ``fold_N/{all,hem}/`` and ``{all,hem}/``: the class is the folder's name;
+- ``fold_N/{all,hem}/`` and ``{all,hem}/``: the class is the name of the folder, or of the nearest
+  one above it;
 - a flat folder with a labels table (``cells/labels.py``), in it or beside it, or given;
 - a folder of images and nothing else: unlabelled cells.
 """
@@ -73,7 +74,7 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
         if not folder.is_dir():
             raise BlastscopeError(f"{folder} is no folder: give the folder that holds the cells.")
         listing.synthetic |= any((up / MARKER).is_file() for up in (folder, *folder.parents[:2]))
-        for place, names in _image_folders(folder):
+        for place, names in _image_folders(folder, listing.problems):
             listing.synthetic |= (place / MARKER).is_file()
             base = folder if len(folders) == 1 else folder.parent
             _add_folder(listing, base, place, names, given)
@@ -88,8 +89,11 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
     return listing
 
 
-def _image_folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    for here, folders, names in os.walk(folder):
+def _image_folders(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
+    def unreadable(error: OSError) -> None:
+        problems.append(Problem(str(error.filename), "unreadable", f"cannot be read ({error})"))
+
+    for here, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(n for n in folders if not n.startswith((".", "__MACOSX")))
         images = sorted(
             n for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")
@@ -103,8 +107,8 @@ def _add_folder(
 ) -> None:
     parts = (root.name, *place.relative_to(root).parts)
     fold = next((m[1] for part in parts if (m := _FOLD.fullmatch(part))), None)
-    by_name = place.name.lower() if place.name.lower() in LABELS else None
-    table = None if by_name else given or find_label_table(root, place, names)
+    by_name = next((part.lower() for part in reversed(parts) if part.lower() in LABELS), None)
+    table = None if by_name else given or find_label_table(place, names)
     if table is not None:
         listing.notes.extend(table.notes_for(names, str(place)))
         if fold is None:
@@ -121,8 +125,12 @@ def _add_file(
     fold: str | None,
     table: LabelTable | None,
 ) -> None:
-    named = parse_name(path.stem)
     file = path.relative_to(root).as_posix()
+    if not file.isprintable():  # or not in the system's encoding: no table could name it
+        message = "has a name that cannot be printed: rename it"
+        listing.problems.append(Problem(ascii(file), "name", message))
+        return
+    named = parse_name(path.stem)
     row = table.rows.get(path.stem.lower()) if table else None
     if table is not None and row is None:
         listing.problems.append(Problem(file, "label", f"has no row in {table.path.name}"))

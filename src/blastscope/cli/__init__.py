@@ -51,7 +51,13 @@ def main() -> None:
     except BlastscopeError as error:
         note(f"blastscope: {error}")
         sys.exit(2)
+    except OSError as error:
+        note(f"blastscope: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")
+        sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            note("blastscope: interrupted; the same command goes on where this one stopped.")
+            note(
+                "blastscope: interrupted; prepare, train and demo go on where they stopped when "
+                "the same command is given again."
+            )
         raise

@@ -9,6 +9,7 @@ import typer
 
 from blastscope.cli.options import Seed
 from blastscope.cli.output import note, print_table, say
+from blastscope.errors import listing
 
 if TYPE_CHECKING:
     from blastscope.splits.parts import SplitReport
@@ -33,9 +34,9 @@ def split(
     ],
     seed: Seed = 24,
     fractions: Annotated[
-        tuple[float, float, float],
-        typer.Option(help="Shares of train, validation and test."),
-    ] = (0.6, 0.2, 0.2),
+        tuple[float, float, float] | None,
+        typer.Option(help="Shares of train, validation and test, for image and subject."),
+    ] = None,
     membership: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="For paper: the CSV of its training set's files."),
@@ -67,11 +68,11 @@ def _print(report: SplitReport) -> None:
         )
     columns = ("part", "ALL cells", "normal cells", "cells", "ALL subjects", "normal subjects")
     print_table(columns, rows)
+    if report.without_subject:
+        note(f"{report.without_subject:,} cells have no subject: what parts share is not known.")
     for pair, shared in report.shared_subjects.items():
-        say(
-            f"{pair}: {len(shared)} subjects in both"
-            + (f" ({', '.join(shared)})" if shared else "")
-        )
+        names = f" ({listing(shared)})" if shared else ""
+        say(f"{pair}: {len(shared)} subjects in both{names}")
     for pair, count in report.shared_pixels.items():
         if count:
             first, second = pair.split("/")

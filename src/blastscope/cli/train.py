@@ -52,13 +52,10 @@ def train(
             device=device,
             weights_dir=weights_dir,
             start=start,
-            tensorboard=tensorboard,
-            on_begin=display.begin,
-            on_batch=display.batch,
-            on_epoch=display.epoch,
+            watch=display.watch(tensorboard),
         )
     if done.already:
         note(f"{run} is finished already; nothing was trained.")
-    result = evaluate(run)
+    result = evaluate(run, done.part)
     say(f"{loaded.name}: {result.headline}")
     say(f"{result.report}")

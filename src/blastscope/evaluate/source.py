@@ -13,6 +13,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.files import read_json, sha256_of
 from blastscope.predictions import read_predictions
 
+MAX_RECIPE_BYTES = 2**20
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
@@ -79,7 +80,7 @@ def _read_notes(run: Path) -> RunNotes:
     text = _read_text(run / "recipe.yaml")
     try:
         recipe = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise BlastscopeError(f"{run / 'recipe.yaml'} is not valid YAML ({reason}).") from error
     history = run / "history.csv"
@@ -94,6 +95,8 @@ def _read_notes(run: Path) -> RunNotes:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.is_file() and path.stat().st_size > MAX_RECIPE_BYTES:
+            raise BlastscopeError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes: not a recipe.")
         return path.read_text(encoding="utf-8") if path.is_file() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise BlastscopeError(f"{path} cannot be read as text ({error}).") from error

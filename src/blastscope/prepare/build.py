@@ -17,10 +17,18 @@ from blastscope.cells.inspection import Inspection, inspect_cell
 from blastscope.cells.layouts import CellFile, Listing, Problem, list_cells
 from blastscope.cells.table import CELLS
 from blastscope.errors import BlastscopeError, listing
-from blastscope.files import read_json, remove_folder
+from blastscope.files import only_one, read_json, remove_folder
 from blastscope.prepare.partial import Partial
 from blastscope.prepare.pixels import FIELD, Pixels, prepared
-from blastscope.prepare.store import INFO, StoreSettings, open_store, settings_from, store_info
+from blastscope.prepare.store import (
+    INFO,
+    PIXELS,
+    TABLE,
+    StoreSettings,
+    open_store,
+    settings_from,
+    store_info,
+)
 from blastscope.progress import in_order
 
 CHUNK = 128
@@ -73,6 +81,20 @@ def prepare(
     settings = settings or StoreSettings()
     found = list_cells(folders, labels)
     inputs = _inputs(found, settings)
+    with only_one(out.absolute()):
+        return _prepare(found, folders, out, settings, inputs, skip_bad, force, on_progress)
+
+
+def _prepare(
+    found: Listing,
+    folders: Sequence[Path],
+    out: Path,
+    settings: StoreSettings,
+    inputs: str,
+    skip_bad: bool,
+    force: bool,
+    on_progress: Callable[[int, int], None] | None,
+) -> Prepared:
     if _is_done(out, settings, inputs, skip_bad, force):
         store = open_store(out)
         return Prepared(out, len(store), (), already=True, synthetic=store.synthetic)
@@ -113,12 +135,19 @@ def _is_done(out: Path, settings: StoreSettings, inputs: str, skip_bad: bool, fo
     if not out.exists():
         return False
     if not (out / INFO).is_file():
-        if out.is_dir() and not any(out.iterdir()):
+        ours = {TABLE, PIXELS, "splits"}  # a store whose replacing was interrupted
+        if out.is_dir() and {path.name for path in out.iterdir()} <= ours:
             return False
         raise BlastscopeError(f"{out} is there already and no store: choose another folder.")
-    info = read_json(out / INFO)
+    try:
+        open_store(out)
+        info = read_json(out / INFO)
+    except BlastscopeError as error:
+        if force:
+            return False
+        raise BlastscopeError(f"{error} Give --force to replace it.") from error
     if info.get("inputs") == inputs:
-        skipped = [Problem(**problem) for problem in info.get("skipped", ())]
+        skipped = [Problem(*problem.values()) for problem in info.get("skipped", ())]
         if skipped and not skip_bad:
             raise BlastscopeError(_refusal(skipped))
         return True
@@ -173,6 +202,6 @@ def _one(item: CellFile, target: Pixels, settings: StoreSettings) -> dict[str, o
 
 
 def _refusal(bad: Sequence[Problem]) -> str:
-    files = listing([f"{problem.file} {problem.message}" for problem in bad], most=50)
+    files = listing([f"{problem.file} {problem.message}" for problem in bad], most=len(bad))
     count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
     return f"{count} cannot be used: {files}. Mend or remove them, or give --skip-bad."

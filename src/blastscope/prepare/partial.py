@@ -21,6 +21,7 @@ from blastscope.tables import write_table
 
 Item = TypeVar("Item")
 PLAN = "plan.json"
+_PACKED = "packed.npy"
 _ROW = "_row"
 
 
@@ -55,14 +56,10 @@ class Partial:
         return partial
 
     def _reserve(self) -> None:
-        """Take the room for the pixels now: writing a map on a full disk kills the process."""
+        """Take the room for the pixels, so that a disk that is too full says so now."""
         with writing(self.out):
             (self.path / "rows").mkdir(parents=True)
-            shape = (self.total, self.size, self.size, 3)
-            np.lib.format.open_memmap(self.path / PIXELS, mode="w+", dtype=np.uint8, shape=shape)
-            if hasattr(os, "posix_fallocate"):
-                with (self.path / PIXELS).open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            _new_pixels(self.path / PIXELS, self.total, self.size)
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -111,28 +108,40 @@ class Partial:
         return self._done.drop(_ROW)
 
     def _close_gaps(self, places: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        shape = (len(places), self.size, self.size, 3)
-        beside = self.path / "packed.npy"
         with writing(self.out):
-            packed = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+            packed = _new_pixels(self.path / _PACKED, len(places), self.size)
             for first in range(0, len(places), self.chunk):
                 packed[first : first + self.chunk] = self.pixels[places[first : first + self.chunk]]
             packed.flush()
-            beside.replace(self.path / PIXELS)
 
     def publish(self, cells: pl.DataFrame, info: dict[str, Any]) -> None:
         """Write the table and ``store.json`` and rename the folder to the store's name.
 
-        A store that is there already (the caller decided that it goes) is put aside first.
+        A store that is there already (the caller decided that it goes) is replaced; what else
+        stands in its folder, splits for one, stays.
         """
         write_table(cells, self.path / TABLE, CELLS, {"synthetic": info["synthetic"]})
-        write_json(self.path / INFO, info)
-        remove_folder(self.path / "rows")
-        (self.path / PLAN).unlink()
-        old = self.out.with_name(f".{self.out.name}.old")
         with writing(self.out):
-            remove_folder(old)
+            (self.path / PLAN).unlink()  # from here on a kill means to begin anew
+            if (self.path / _PACKED).is_file():
+                (self.path / _PACKED).replace(self.path / PIXELS)
+            remove_folder(self.path / "rows")
             if self.out.exists():
-                self.out.rename(old)
-            self.path.rename(self.out)
-        remove_folder(old)
+                (self.out / INFO).unlink(missing_ok=True)  # no store until all of it is new
+                for name in (TABLE, PIXELS):
+                    (self.path / name).replace(self.out / name)
+                write_json(self.out / INFO, info)
+                remove_folder(self.path)
+            else:
+                write_json(self.path / INFO, info)
+                self.path.rename(self.out)
+
+
+def _new_pixels(path: Path, cells: int, size: int) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Map a new file of pixels whose room is taken: a map on a full disk kills its writer."""
+    shape = (cells, size, size, 3)
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return mapped

@@ -18,7 +18,7 @@ def make_split(
     source: Path,
     protocol: str,
     seed: int = 24,
-    fractions: Sequence[float] = FRACTIONS,
+    fractions: Sequence[float] | None = None,
     membership: Path | None = None,
     out: Path | None = None,
 ) -> tuple[Path, SplitReport]:
@@ -28,7 +28,8 @@ def make_split(
         source: a store, a cell table, or a CSV with a column ``file``.
         protocol: ``image``, ``subject``, ``official`` or ``paper``.
         seed: the same seed and cells give the same split, whatever the order on disk.
-        fractions: shares of train, validation and test (``image`` and ``subject``).
+        fractions: shares of train, validation and test, for ``image`` and ``subject``;
+            .6 .2 .2 without.
         membership: for ``paper``, the CSV of its final training set's files.
         out: the Parquet file; in the store's folder ``splits`` by default.
 
@@ -39,11 +40,12 @@ def make_split(
         BlastscopeError: where the cells cannot be split so, a subject split has a subject in two
             parts, or the file is another split already.
     """
+    _refuse_unused(protocol, fractions, membership)
     cells = read_cells(source)
     if protocol == "image":
-        split = image_split(cells, seed, fractions)
+        split = image_split(cells, seed, fractions or FRACTIONS)
     elif protocol == "subject":
-        split = subject_split(cells, seed, fractions)
+        split = subject_split(cells, seed, fractions or FRACTIONS)
     elif protocol == "official":
         split = official_split(cells, seed)
     elif protocol == "paper":
@@ -57,9 +59,23 @@ def make_split(
         raise BlastscopeError(f"{protocol!r} is no protocol: choose {', '.join(PROTOCOLS)}.")
     report = describe(split, cells)
     refuse_overlap(report)
+    empty = [part for part, counts in report.cells.items() if not counts]
+    if empty:
+        raise BlastscopeError(
+            f"{source} has too few cells: the {' and '.join(empty)} part would be empty."
+        )
     path = out or _default_path(source, split)
     split.write(path)
     return path, report
+
+
+def _refuse_unused(
+    protocol: str, fractions: Sequence[float] | None, membership: Path | None
+) -> None:
+    if fractions is not None and protocol in ("official", "paper"):
+        raise BlastscopeError(f"The {protocol} split has its own sizes: leave out --fractions.")
+    if membership is not None and protocol != "paper":
+        raise BlastscopeError("--membership is for the paper protocol: leave it out.")
 
 
 def refuse_overlap(report: SplitReport) -> None:
@@ -70,6 +86,11 @@ def refuse_overlap(report: SplitReport) -> None:
     """
     if report.protocol not in ("subject", "official") or report.disjoint:
         return
+    if report.without_subject:
+        raise BlastscopeError(
+            f"{report.without_subject} cells have no subject: a {report.protocol} split needs "
+            "every cell's, for example from a labels table with Patient_ID."
+        )
     pair, shared = next((pair, names) for pair, names in report.shared_subjects.items() if names)
     raise BlastscopeError(
         f"The {report.protocol} split has subjects in both {pair} ({', '.join(shared)}): the same "

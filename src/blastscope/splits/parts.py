@@ -66,13 +66,16 @@ def read_split(path: Path) -> Split:
     if table["cell"].is_duplicated().any():
         twice = table.filter(table["cell"].is_duplicated())["cell"][0]
         raise BlastscopeError(f"{path} has the cell {twice} twice: a cell is in one part.")
-    split = Split(
-        table.sort("cell"),
-        str(note.get("protocol", "own")),
-        int(note.get("seed", 0)),
-        tuple(note.get("fractions", ())),
-        tuple(note.get("notes", ())),
-    )
+    try:
+        split = Split(
+            table.sort("cell"),
+            str(note.get("protocol", "own")),
+            int(note.get("seed", 0)),
+            tuple(note.get("fractions", ())),
+            tuple(note.get("notes", ())),
+        )
+    except (TypeError, ValueError) as error:
+        raise BlastscopeError(f"{path} has odd metadata ({error}): split again.") from error
     if note.get("hash", split.hash) != split.hash:
         raise BlastscopeError(f"{path} has rows that its hash does not fit: make the split again.")
     return split
@@ -92,12 +95,14 @@ class SplitReport:
     shared_pixels: dict[str, int] = field(default_factory=dict)
     """For each pair of parts, how many cells of the second show pixels of the first."""
     left_out: int = 0
+    without_subject: int = 0
+    """Cells whose subject is not known: what the parts share is not known for them."""
     notes: tuple[str, ...] = ()
 
     @property
     def disjoint(self) -> bool:
-        """Whether no subject is in two parts."""
-        return not any(self.shared_subjects.values())
+        """Whether it is known that no subject is in two parts."""
+        return not self.without_subject and not any(self.shared_subjects.values())
 
 
 def describe(split: Split, cells: pl.DataFrame) -> SplitReport:
@@ -105,11 +110,13 @@ def describe(split: Split, cells: pl.DataFrame) -> SplitReport:
     joined = cells.join(split.table, on="cell", how="inner")
     report = SplitReport(split.protocol, split.seed, split.hash, notes=split.notes)
     report.left_out = cells.height - joined.height
+    report.without_subject = joined["subject"].null_count()
     for part in PARTS:
         rows = joined.filter(pl.col("part") == part)
         counts = rows.group_by("label").len().sort("label")
         report.cells[part] = {str(label): int(n) for label, n in counts.iter_rows()}
-        people = rows.group_by("label").agg(pl.col("subject").n_unique()).sort("label")
+        known = rows.filter(pl.col("subject").is_not_null())
+        people = known.group_by("label").agg(pl.col("subject").n_unique()).sort("label")
         report.subjects[part] = {str(label): int(n) for label, n in people.iter_rows()}
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         a, b = (joined.filter(pl.col("part") == part) for part in (first, second))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from fractions import Fraction
-from math import gcd
+from math import isfinite, lcm
 
 import numpy as np
 import polars as pl
@@ -72,9 +72,10 @@ def subject_split(
             "class, one for each part."
         )
     wanted = [int(share * _folds(shares)) for share in shares]
-    folds = min(sum(wanted), labelled["subject"].n_unique())
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     is_all = (labelled["label"] == ALL).to_numpy()
+    most = max(int(is_all.sum()), int((~is_all).sum()))
+    folds = min(sum(wanted), labelled["subject"].n_unique(), most)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold = np.empty(labelled.height, int)
     for k, (_, rows) in enumerate(splitter.split(is_all, is_all, labelled["subject"].to_numpy())):
         fold[rows] = k
@@ -111,7 +112,8 @@ def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
     Raises:
         BlastscopeError: unless they are three, positive, and add up to 1.
     """
-    shares = [Fraction(str(share)) for share in fractions]
+    finite = [share for share in fractions if isfinite(share)]
+    shares = [Fraction(str(share)) for share in finite]
     if len(shares) != len(PARTS) or min(shares) <= 0 or sum(shares) != 1:
         given = " ".join(map(str, fractions))
         raise BlastscopeError(f"Fractions {given} are not three positive shares that add up to 1.")
@@ -120,9 +122,7 @@ def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
 
 def _folds(shares: Sequence[Fraction]) -> int:
     """Return the fewest equal folds that make up the shares, at most 20."""
-    denominator = 1
-    for share in shares:
-        denominator = denominator * share.denominator // gcd(denominator, share.denominator)
+    denominator = lcm(*(share.denominator for share in shares))
     if denominator > 20:
         raise BlastscopeError("Fractions of a subject split must be multiples of .05.")
     return denominator
@@ -131,10 +131,10 @@ def _folds(shares: Sequence[Fraction]) -> int:
 def _assign_folds(
     fold: np.ndarray, is_all: np.ndarray, wanted: Sequence[int], seed: int
 ) -> dict[int, str]:
-    """Give folds to test and validation until each has both classes, the rest to train.
+    """Give whole folds to test, then to validation, and the rest to train.
 
-    The folds with the rarest mix are no reason to leave a part without a class: a part that still
-    lacks one takes the next fold that has it, while train keeps at least one of each.
+    Folds with both classes go first, and a part that still lacks a class takes one fold more than
+    its share.
     """
     order = np.random.default_rng(seed).permutation(fold.max() + 1).tolist()
     classes = {k: set(is_all[fold == k].tolist()) for k in order}

@@ -8,6 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from blastscope.train.fit import Watch
+
 
 class TrainingDisplay:
     """A progress bar on a terminal, and one line for each epoch anywhere, on standard error."""
@@ -43,6 +45,10 @@ class TrainingDisplay:
         trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
+
+    def watch(self, tensorboard: bool = False) -> Watch:
+        """Return what ``train`` is to be given, so that this shows how it goes."""
+        return Watch(tensorboard, self.begin, self.batch, self.epoch)
 
     def begin(self, done: int, batches: int) -> None:
         """Say how many epochs an earlier, interrupted run had done, and start the bar."""

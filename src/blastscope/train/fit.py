@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -22,16 +23,27 @@ from blastscope.train.inputs import Inputs
 from blastscope.train.module import Training
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a training goes."""
+
+    tensorboard: bool = False
+    """Whether TensorBoard events are written into the run as well."""
+    on_begin: Callable[[int, int], None] | None = None
+    """Called with the epochs that are done and the batches of one epoch."""
+    on_batch: Callable[[int, float], None] | None = None
+    """Called after each batch with its cells and its loss."""
+    on_epoch: Callable[[dict[str, float]], None] | None = None
+    """Called after each epoch with its row of the history."""
+
+
 def fit(
     classifier: Classifier,
     recipe: Recipe,
     inputs: Inputs,
     folder: RunFolder,
     device: torch.device,
-    tensorboard: bool,
-    on_begin: Callable[[int, int], None] | None,
-    on_batch: Callable[[int, float], None] | None,
-    on_epoch: Callable[[dict[str, float]], None] | None,
+    watch: Watch,
 ) -> Record:
     """Train until validation loss has not fallen for ``patience`` epochs, or epochs run out.
 
@@ -39,24 +51,24 @@ def fit(
         The history and the weights of the best epoch.
     """
     settings = recipe.training
-    record = Record(folder.history, on_epoch)
+    record = Record(folder.history, watch.on_epoch)
     resume = _resumable(folder, record)
     if record.finished(settings.epochs, settings.patience):
         return record
     module = _module(classifier, recipe, inputs)
-    if on_begin:
-        on_begin(len(record.history), len(module.train_dataloader()))  # type: ignore[arg-type]
+    if watch.on_begin:
+        watch.on_begin(len(record.history), len(module.train_dataloader()))  # type: ignore[arg-type]
     stop = EarlyStopping("val_loss", patience=settings.patience, mode="min")
     callbacks: list[lightning.Callback] = [stop, record, ResumeState(folder.resume)]
-    if on_batch:
-        callbacks.insert(0, _Batches(on_batch))
+    if watch.on_batch:
+        callbacks.insert(0, _Batches(watch.on_batch))
     trainer = lightning.Trainer(
         **lightning_device(device),
         precision=lightning_precision(settings.precision, device),
         max_epochs=settings.epochs,
         deterministic=settings.deterministic,
         callbacks=callbacks,
-        logger=_logger(folder) if tensorboard else False,
+        logger=_logger(folder) if watch.tensorboard else False,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         enable_checkpointing=False,

@@ -72,23 +72,29 @@ class RunFolder:
         """Whether the run is whole."""
         return self.predictions.is_file()
 
-    def begin(self, recipe: str, identity: dict[str, Any]) -> None:
+    def begin(self, recipe: str, identity: dict[str, Any], start: dict[str, Any]) -> None:
         """Lay the folder down, or go on with one of the same recipe and identity.
+
+        ``start`` is added to a new folder's ``environment.json``.
 
         Raises:
             BlastscopeError: where it is another run's, or something else's, or cannot be written.
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.glob(".*.part*"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
             others = any(self.path.iterdir())
         if not self.environment.is_file():
-            if others and not self.recipe.is_file():
+            if others:
                 raise BlastscopeError(
                     f"{self.path} is not empty and no run: choose another folder."
                 )
+            write_json(self.environment, {"identity": identity, **start})
             write_text(self.recipe, recipe)
-            write_json(self.environment, {"identity": identity})
             return
+        if not self.recipe.is_file():  # killed between the two
+            write_text(self.recipe, recipe)
         found = read_json(self.environment).get("identity")
         if found != identity or self.recipe.read_text(encoding="utf-8") != recipe:
             raise BlastscopeError(
@@ -96,12 +102,9 @@ class RunFolder:
                 "or remove it."
             )
 
-    def end(self, seconds: float, device: torch.device, start: Path | None) -> None:
-        """Add to ``environment.json`` what the run took, began with, and was computed on."""
+    def end(self, seconds: float, device: torch.device) -> None:
+        """Add to ``environment.json`` what the run took and was computed on."""
         content = read_json(self.environment)
-        if start is not None:
-            checkpoint = sha256_of(RunFolder(start).checkpoint)
-            content["starts_from"] = {"run": str(start), "checkpoint": checkpoint}
         content |= {
             "checkpoint": sha256_of(self.checkpoint),
             "seconds": round(seconds, 1),
@@ -113,10 +116,9 @@ class RunFolder:
             "packages": {name: version(name) for name in PACKAGES},
         }
         write_json(self.environment, content)
-        self.resume.unlink(missing_ok=True)
 
 
-def save_weights(weights: dict[str, torch.Tensor], path: Path) -> str:
+def save_checkpoint(weights: dict[str, torch.Tensor], path: Path) -> str:
     """Write weights as safetensors and return the file's ``sha256:``, their fingerprint."""
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
     with replacing(path) as beside:
@@ -124,7 +126,7 @@ def save_weights(weights: dict[str, torch.Tensor], path: Path) -> str:
     return sha256_of(path)
 
 
-def load_weights(path: Path) -> dict[str, torch.Tensor]:
+def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read weights; nothing is unpickled.
 
     Raises:

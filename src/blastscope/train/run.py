@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 
 from blastscope.errors import BlastscopeError
-from blastscope.files import write_json
+from blastscope.files import only_one, write_json
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.summary import summarise
 from blastscope.predictions import SYNTHETIC_MARK, write_predictions
@@ -23,11 +22,11 @@ from blastscope.recipes.schema import Recipe
 from blastscope.splits.parts import PARTS
 from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.devices import choose_device
-from blastscope.train.fit import fit
-from blastscope.train.folder import RunFolder, load_weights, save_weights
+from blastscope.train.fit import Watch, fit
+from blastscope.train.folder import RunFolder, load_checkpoint, save_checkpoint
 from blastscope.train.inputs import Inputs, read_inputs
 from blastscope.train.predict import prediction_frame, probabilities
-from blastscope.train.start import find_start
+from blastscope.train.start import find_start, start_note, started_from
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Trained:
     path: Path
     already: bool
     """True where the run was there and whole."""
+    part: str = "test"
+    """The part to evaluate it by: validation where the split has no test part."""
 
 
 def train(
@@ -48,10 +49,7 @@ def train(
     device: str = "auto",
     weights_dir: Path | None = None,
     start: Path | None = None,
-    tensorboard: bool = False,
-    on_begin: Callable[[int, int], None] | None = None,
-    on_batch: Callable[[int, float], None] | None = None,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train a recipe and predict every cell of the split with its best epoch's weights.
 
@@ -66,10 +64,7 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         weights_dir: a folder of ImageNet weights, where the recipe asks for them.
         start: the run whose weights it starts from; by default it is looked for beside ``run``.
-        tensorboard: whether to write TensorBoard events as well.
-        on_begin: called with the epochs that are done and the batches of one epoch.
-        on_batch: called after each batch with its cells and its loss.
-        on_epoch: called after each epoch with its row of the history.
+        watch: whom to tell of batches and epochs.
 
     Raises:
         BlastscopeError: where recipe, store, split, weights or folder do not fit each other.
@@ -77,32 +72,51 @@ def train(
     chosen = choose_device(device)
     inputs = read_inputs(recipe, store, split)
     identity = _identity(recipe, inputs)
-    folder = RunFolder(run)
+    with only_one(run.absolute()):
+        return _train(
+            recipe, inputs, identity, RunFolder(run), chosen, weights_dir, start, watch or Watch()
+        )
+
+
+def _train(
+    recipe: Recipe,
+    inputs: Inputs,
+    identity: dict[str, Any],
+    folder: RunFolder,
+    device: torch.device,
+    weights_dir: Path | None,
+    start: Path | None,
+    watch: Watch,
+) -> Trained:
+    begun = folder.finished or folder.resume.is_file()
+    if begun:  # its weights are its own by now
+        folder.begin(recipe_yaml(recipe), identity, {})
+        started_from(folder, start)
+    part = "test" if len(inputs.rows["test"]) else "validation"
     if folder.finished:
-        folder.begin(recipe_yaml(recipe), identity)
-        return Trained(run, already=True)
-    beginning = find_start(recipe, run, start, identity)
+        return Trained(folder.path, True, part)
+    beginning = None if begun else find_start(recipe, folder.path, start, identity)
     _quieten()
     keep_freed_memory()
     torch.manual_seed(recipe.training.seed)
-    classifier = _build(recipe, weights_dir, beginning)
+    classifier = _build(recipe, weights_dir, beginning, pretrained=not begun)
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the store is
-    folder.begin(recipe_yaml(recipe), identity)
+    folder.begin(recipe_yaml(recipe), identity, start_note(beginning))
     write_json(folder.network, summarise(classifier, recipe.input.size))
     began = time.perf_counter()
-    calls = (on_begin, on_batch, on_epoch)
-    record = fit(classifier, recipe, inputs, folder, chosen, tensorboard, *calls)
+    record = fit(classifier, recipe, inputs, folder, device, watch)
     if not record.best_weights:
         raise BlastscopeError(
             f"{recipe.name} diverged: its validation loss was never a number; lower training.rate "
-            f"and remove {run}."
+            f"and remove {folder.path}."
         )
-    fingerprint = save_weights(record.best_weights, folder.checkpoint)
-    classifier.load_state_dict(load_weights(folder.checkpoint))
+    fingerprint = save_checkpoint(record.best_weights, folder.checkpoint)
+    classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    folder.end(max(took, time.perf_counter() - began), chosen, beginning)
-    _predict(classifier, recipe, inputs, folder, chosen, {**identity, "checkpoint": fingerprint})
-    return Trained(run, already=False)
+    folder.end(max(took, time.perf_counter() - began), device)
+    _predict(classifier, recipe, inputs, folder, device, {**identity, "checkpoint": fingerprint})
+    folder.resume.unlink(missing_ok=True)
+    return Trained(folder.path, False, part)
 
 
 def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
@@ -115,11 +129,13 @@ def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _build(recipe: Recipe, weights_dir: Path | None, beginning: Path | None) -> Classifier:
+def _build(
+    recipe: Recipe, weights_dir: Path | None, beginning: Path | None, pretrained: bool
+) -> Classifier:
     if beginning is None:
-        return build_model(recipe, weights_dir)
+        return build_model(recipe, weights_dir, pretrained=pretrained)
     classifier = build_model(recipe, pretrained=False)
-    weights = load_weights(RunFolder(beginning).checkpoint)
+    weights = load_checkpoint(RunFolder(beginning).checkpoint)
     try:
         classifier.load_state_dict(weights)
     except RuntimeError as error:

@@ -11,6 +11,31 @@ from blastscope.recipes.schema import Recipe
 from blastscope.train.folder import RunFolder
 
 
+def started_from(folder: RunFolder, given: Path | None) -> None:
+    """Hold the run that is asked for against the one that a begun run started from.
+
+    Raises:
+        BlastscopeError: where ``given`` is another one.
+    """
+    if given is None:
+        return
+    recorded = read_json(folder.environment).get("starts_from", {})
+    checkpoint = RunFolder(given).checkpoint
+    if not checkpoint.is_file() or recorded.get("checkpoint") != sha256_of(checkpoint):
+        raise BlastscopeError(
+            f"{folder.path} did not start from {given} but from {recorded.get('run', 'no run')}: "
+            "choose another folder for the new run."
+        )
+
+
+def start_note(start: Path | None) -> dict[str, Any]:
+    """Return what a run's ``environment.json`` says of the run that it starts from."""
+    if start is None:
+        return {}
+    checkpoint = sha256_of(RunFolder(start).checkpoint)
+    return {"starts_from": {"run": str(start), "checkpoint": checkpoint}}
+
+
 def find_start(
     recipe: Recipe, run: Path, given: Path | None, identity: dict[str, Any]
 ) -> Path | None:
@@ -47,13 +72,17 @@ def _misfit(path: Path, name: str, identity: dict[str, Any]) -> str:
     folder = RunFolder(path)
     if not folder.environment.is_file() or not folder.finished:
         return "is no finished run"
-    environment = read_json(folder.environment)
+    try:
+        environment = read_json(folder.environment)
+        fingerprint = sha256_of(folder.checkpoint)
+    except (BlastscopeError, OSError):
+        return "cannot be read"
     theirs = environment.get("identity")
     if not isinstance(theirs, dict) or theirs.get("recipe") != name:
         return "is a run of another recipe"
     for key in ("store", "split"):
         if theirs.get(key) != identity[key]:
             return f"was trained on another {key}"
-    if environment.get("checkpoint") != sha256_of(folder.checkpoint):
+    if environment.get("checkpoint") != fingerprint:
         return "has a checkpoint that is not its own"
     return ""
