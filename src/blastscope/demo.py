@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from blastscope.cells.check import CheckReport, check
@@ -33,7 +32,7 @@ RECIPES = ("demo/cnn-small", "demo/cnn-small-dihedral")
 PROTOCOLS = ("image", "subject")
 CELLS, SUBJECTS, SEED = 1500, 24, 24
 PROTOCOL_NAMES = {"image": "image-level", "subject": "subject-disjoint"}
-EXAMPLES = 12
+EXAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _train(
         train(recipe, out / "store", split, run, watch=display.watch())
     result = evaluate(run)
     say(f"train {recipe.name} by {protocol}: {result.headline}")
-    return Entry(recipe.title, protocol, run)
+    return Entry(recipe.name, protocol, run)
 
 
 def _suspicious(found: CheckReport) -> list[str]:
@@ -128,14 +127,13 @@ def _facts(found: CheckReport, store: Store) -> list[tuple[str, str]]:
 
 
 def _examples(store: Store) -> list[tuple[str, Pixels]]:
-    """Lay some cells of each class, each of another subject where there are enough, in a row."""
+    """Choose some cells of each class, each of another subject where there are enough."""
     pictures = []
     for label, name in ((ALL, "ALL"), (HEM, "Normal")):
         rows = store.cells.with_row_index("row").filter(pl.col("label") == label)
         rows = rows.sample(rows.height, shuffle=True, seed=SEED)
         first = rows.unique("subject", keep="first", maintain_order=True)
         chosen = pl.concat([first, rows]).unique("row", keep="first", maintain_order=True)
-        places = chosen["row"].head(EXAMPLES).to_list()
-        kind = "synthetic " if store.synthetic else ""
-        pictures.append((f"{name}, {kind}cells", np.hstack([store.pixels[k] for k in places])))
+        for row, subject in chosen.select("row", "subject").head(EXAMPLES).iter_rows():
+            pictures.append((f"{name}, {subject}", store.pixels[row]))
     return pictures
