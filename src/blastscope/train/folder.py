@@ -75,7 +75,7 @@ class RunFolder:
     def begin(self, recipe: str, identity: dict[str, Any], start: dict[str, Any]) -> None:
         """Lay the folder down, or go on with one of the same recipe and identity.
 
-        ``start`` is added to a new folder's ``environment.json``.
+        ``start``, what the run starts from, is added to ``environment.json``.
 
         Raises:
             BlastscopeError: where it is another run's, or something else's, or cannot be written.
@@ -95,12 +95,15 @@ class RunFolder:
             return
         if not self.recipe.is_file():  # killed between the two
             write_text(self.recipe, recipe)
-        found = read_json(self.environment).get("identity")
+        content = read_json(self.environment)
+        found = content.get("identity")
         if found != identity or self.recipe.read_text(encoding="utf-8") != recipe:
             raise BlastscopeError(
                 f"{self.path} is a run of {_difference(found, identity)}: choose another folder, "
                 "or remove it."
             )
+        if start:
+            write_json(self.environment, {**content, **start})
 
     def end(self, seconds: float, device: torch.device) -> None:
         """Add to ``environment.json`` what the run took and was computed on."""

@@ -96,13 +96,28 @@ def _train(
     if folder.finished:
         return Trained(folder.path, True, part)
     beginning = None if begun else find_start(recipe, folder.path, start, identity)
-    _quieten()
-    keep_freed_memory()
     torch.manual_seed(recipe.training.seed)
     classifier = _build(recipe, weights_dir, beginning, pretrained=not begun)
-    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the store is
     folder.begin(recipe_yaml(recipe), identity, start_note(beginning))
     write_json(folder.network, summarise(classifier, recipe.input.size))
+    fingerprint = _fit(classifier, recipe, inputs, folder, device, watch)
+    _predict(classifier, recipe, inputs, folder, device, {**identity, "checkpoint": fingerprint})
+    folder.resume.unlink(missing_ok=True)
+    return Trained(folder.path, False, part)
+
+
+def _fit(
+    classifier: Classifier,
+    recipe: Recipe,
+    inputs: Inputs,
+    folder: RunFolder,
+    device: torch.device,
+    watch: Watch,
+) -> str:
+    """Train, restore the best epoch's weights from the file they are kept in; return its print."""
+    _quieten()
+    keep_freed_memory()
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the store is
     began = time.perf_counter()
     record = fit(classifier, recipe, inputs, folder, device, watch)
     if not record.best_weights:
@@ -114,9 +129,7 @@ def _train(
     classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
     folder.end(max(took, time.perf_counter() - began), device)
-    _predict(classifier, recipe, inputs, folder, device, {**identity, "checkpoint": fingerprint})
-    folder.resume.unlink(missing_ok=True)
-    return Trained(folder.path, False, part)
+    return fingerprint
 
 
 def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
