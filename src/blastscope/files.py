@@ -46,6 +46,7 @@ def only_one(path: Path) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()  # says why, where it cannot
         try:
             held = FileLock(lock, timeout=0).acquire()
         except Timeout:

@@ -149,7 +149,8 @@ def select_model(frame: pl.DataFrame, path: Path, model: str | None) -> tuple[pl
     names = sorted(frame["model"].unique())
     if model is None and len(names) > 1:
         raise BlastscopeError(
-            f"{path} holds {len(names)} models ({listing(names)}): say which one to evaluate."
+            f"{path} holds {len(names)} models ({listing(names)}): say with --model which one to "
+            "evaluate."
         )
     chosen = names[0] if model is None else model.strip()
     if chosen not in names:

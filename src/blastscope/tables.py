@@ -68,6 +68,8 @@ def read_table(path: Path, form: TableFormat) -> tuple[pl.DataFrame, dict[str, A
             f"{form.version}: make it again with this version."
         )
     missing = [name for name in form.columns if name not in frame.columns]
+    if missing and len(frame.columns) == 1 and ";" in frame.columns[0]:
+        raise BlastscopeError(f"{path} is separated by semicolons: save it with commas.")
     if missing:
         raise BlastscopeError(
             f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "

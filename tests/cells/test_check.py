@@ -76,7 +76,7 @@ def test_a_flat_unlabelled_folder_is_usable_and_says_so(tmp_path):
     report = check([tmp_path])
     assert report.usable
     assert report.unlabelled == report.without_subject == 3
-    assert "not trained" in report.notes[0]
+    assert "nothing can be trained" in report.notes[0]
 
 
 def test_the_preliminary_sets_labels(tmp_path):
@@ -201,3 +201,22 @@ def test_a_name_that_no_table_could_hold(dataset):
     name = os.fsdecode(b"UID_\xff.bmp")
     (root / "fold_0" / "all" / "UID_1_1_1_all.bmp").rename(root / "fold_0" / "all" / name)
     assert "has a name that cannot be printed" in check([root]).reasons[0]
+
+
+def test_tables_of_something_else_in_the_folder_above_do_not_count(tmp_path):
+    for k in range(2):
+        write_cell(tmp_path / "cells" / f"{k}.png", draw_cell(k, 90, 20))
+    (tmp_path / "some.csv").write_text("file,label\n1.png,1\n")
+    (tmp_path / "wrong.csv").write_text("file,label\n0.png,normal\n1.png,normal\n")
+    assert [cell.label for cell in list_cells([tmp_path / "cells"]).cells] == [None, None]
+    (tmp_path / "labels.csv").write_text("file,label,subject\n0.png,1,p7\n1.png,0,p8\n")
+    found = list_cells([tmp_path / "cells"])
+    assert [(cell.label, cell.subject) for cell in found.cells] == [("all", "P7"), ("hem", "P8")]
+    assert any("labels.csv" in note for note in found.notes)
+
+
+def test_a_given_table_that_is_not_used_is_said(dataset, tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("file,label\nx.png,1\n")
+    with pytest.raises(BlastscopeError, match=r"mine\.csv was not used"):
+        list_cells([dataset()], table)

@@ -228,6 +228,21 @@ def test_a_closed_pipe_is_no_error(dataset):
     assert "72 cells" in result.stdout
 
 
+def test_the_report_of_the_test_part_keeps_its_place(run, tmp_path):
+    rows = [
+        f"{k},S{k},{k % 2},{part},m,{k / 9}" for part in ("test", "validation") for k in range(9)
+    ]
+    rows = [f"{part}{row}" for part, row in zip("t" * 9 + "v" * 9, rows, strict=True)]
+    (tmp_path / "p.csv").write_text("cell,subject,label,part,model,p_all\n" + "\n".join(rows))
+    assert run("evaluate", tmp_path / "p.csv")[0] == 0
+    before = (tmp_path / "p-evaluation" / "report.html").read_bytes()
+    assert run("evaluate", tmp_path / "p.csv", "--part", "validation")[0] == 0
+    assert (tmp_path / "p-evaluation" / "report.html").read_bytes() == before
+    assert (tmp_path / "p-evaluation-validation" / "report.html").is_file()
+    (tmp_path / "semi.csv").write_text("cell;subject;label;part;model;p_all\na;b;1;test;m;0.5\n")
+    assert "save it with commas" in one_sentence(*run("evaluate", tmp_path / "semi.csv"))
+
+
 def test_predictions_of_somebody_else(run, tmp_path):
     rng = np.random.default_rng(1)
     label = rng.random(80) < 0.6

@@ -49,7 +49,7 @@ def test_evaluating_twice_gives_the_same_bytes_and_drops_stale_figures(make_run)
     evaluate(run)
     assert derived() == first
     (run / "figures" / "mine.svg").write_text("kept")
-    evaluate(run, part="validation")
+    evaluate(run, part="validation", out=run)
     left = {path.name for path in (run / "figures").iterdir()}
     assert "roc.svg" not in left
     assert {"mine.svg", "confusion-matrix.svg"} <= left
@@ -76,7 +76,7 @@ def test_predictions_that_name_no_checkpoint_are_refused_in_a_run(make_run):
 
 def test_an_unfinished_run_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
-    with pytest.raises(BlastscopeError, match="run its train command again, it resumes"):
+    with pytest.raises(BlastscopeError, match="train command again, which resumes"):
         evaluate(tmp_path / "run")
 
 

@@ -151,7 +151,7 @@ def test_writing_reading_and_what_is_refused(tmp_path):
     back = read_split(path)
     assert back.hash == split.hash
     assert (back.protocol, back.seed, back.fractions) == ("subject", 5, (0.6, 0.2, 0.2))
-    with pytest.raises(BlastscopeError, match="is another split"):
+    with pytest.raises(BlastscopeError, match="is there already and not this split"):
         subject_split(COHORT, 6).write(path)
     pl.read_parquet(path).with_columns(part=pl.lit("tset")).write_parquet(path)
     with pytest.raises(BlastscopeError, match="has parts"):

@@ -154,11 +154,13 @@ def _judge(report: CheckReport) -> None:
         files = join([f"{p.file} {p.message}" for p in report.unusable], most=len(report.unusable))
         count = len(report.unusable)
         what = "file cannot be used" if count == 1 else "files cannot be used"
-        report.reasons.append(f"{count} {what} ({files}): mend or remove, or prepare --skip-bad.")
+        report.reasons.append(
+            f"{count} {what} ({files}): mend or remove, or leave out with prepare --skip-bad."
+        )
     if report.cells == 0:
         report.reasons.append("No image is left to use.")
     elif report.unlabelled == report.cells:
-        report.notes.append("no labels: a model can be run on these cells, not trained on them")
+        report.notes.append("no labels: nothing can be trained on these cells or judged by them")
     elif len(report.per_class) == 1:
         only = next(iter(report.per_class))
         report.reasons.append(

@@ -24,6 +24,8 @@ MAX_PIXELS = 64 * 2**20
 MAX_BYTES = 256 * 2**20
 """The largest file that is read."""
 
+_LIMIT = "64 megapixels (8192 × 8192): crop it to the cell"
+
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", module="PIL")  # what it warns of, we refuse or flag
 
@@ -64,7 +66,7 @@ def read_image(path: Path) -> Decoded:
     except UnidentifiedImageError:
         raise UnusableImageError("unreadable", "is no BMP, PNG, TIFF, JPEG or WebP image") from None
     except Image.DecompressionBombError:
-        raise UnusableImageError("too-large", f"is larger than {MAX_PIXELS} pixels") from None
+        raise UnusableImageError("too-large", f"has more than {_LIMIT}") from None
     except Exception as error:  # a decoder may raise anything on a damaged header
         raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
     with image:
@@ -87,7 +89,7 @@ def _decode(image: Image.Image, content: bytes) -> Decoded:
     width, height = image.size
     form, mode = str(image.format), image.mode
     if width * height > MAX_PIXELS:
-        raise UnusableImageError("too-large", f"has {width} × {height} pixels")
+        raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {_LIMIT}")
     tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
     deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
     if deep or mode.startswith(("I", "F")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
@@ -55,8 +56,8 @@ def read_label_table(path: Path) -> LabelTable:
     table = _read(path)
     if table is None:
         raise BlastscopeError(
-            f"{path} is no labels table: that is a CSV in UTF-8, with a header file,label or "
-            "Patient_ID,new_names,labels."
+            f"{path} is no labels table: that is a CSV in UTF-8, with a header file,label "
+            "or file,label,subject or Patient_ID,new_names,labels."
         )
     return table
 
@@ -64,19 +65,21 @@ def read_label_table(path: Path) -> LabelTable:
 def find_label_table(place: Path, names: Sequence[str]) -> LabelTable | None:
     """Find the one labels table for the images ``names`` of the folder ``place``.
 
-    It is looked for in the folder itself and in the one above; a table of other files (or a CSV
-    that is no labels table) does not count.
+    In the folder itself, that is any table which names one of them. The challenge's lies beside
+    its folder: in the folder above, it is a table that names every one of them, since tables of
+    something else may lie there as well.
 
     Raises:
-        BlastscopeError: where more than one table fits.
+        BlastscopeError: where more than one table fits, or one in the folder itself is wrong.
     """
     stems = {Path(name).stem.lower() for name in names}
-    fitting = []
-    for folder in (place, place.absolute().parent):
-        for path in sorted(folder.glob("*.csv")):
-            table = _read(path)
-            if table is not None and not stems.isdisjoint(table.rows):
-                fitting.append(table)
+    own = [table for path in sorted(place.glob("*.csv")) if (table := _read(path))]
+    fitting = [table for table in own if not stems.isdisjoint(table.rows)]
+    if not fitting:
+        for path in sorted(place.absolute().parent.glob("*.csv")):
+            with suppress(BlastscopeError):
+                if (table := _read(path)) and stems <= table.rows.keys():
+                    fitting.append(table)
     if len(fitting) > 1:
         paths = listing([str(table.path) for table in fitting])
         raise BlastscopeError(f"{place} has more than one labels table ({paths}): give --labels.")

@@ -78,6 +78,11 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
             listing.synthetic |= (place / MARKER).is_file()
             base = folder if len(folders) == 1 else folder.parent
             _add_folder(listing, base, place, names, given)
+    if given and not any(str(given.path) in note for note in listing.notes):
+        raise BlastscopeError(
+            f"{given.path} was not used, because every folder is called after a class: leave out "
+            "--labels."
+        )
     if not listing.cells and not listing.problems:
         where = ", ".join(str(folder) for folder in folders)
         raise BlastscopeError(
@@ -110,6 +115,7 @@ def _add_folder(
     by_name = next((part.lower() for part in reversed(parts) if part.lower() in LABELS), None)
     table = None if by_name else given or find_label_table(place, names)
     if table is not None:
+        listing.notes.append(f"labels of {place} from {table.path}")
         listing.notes.extend(table.notes_for(names, str(place)))
         if fold is None:
             fold = "preliminary" if "prelim" in place.name.lower() else None

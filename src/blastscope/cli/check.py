@@ -59,7 +59,8 @@ def _print(report: CheckReport) -> None:
             for fold, counts in report.per_fold.items()
         ],
     )
-    print_table(("subject", "cells"), report.per_subject.items())
+    if report.per_subject:
+        print_table(("subject", "cells"), report.per_subject.items())
     for what, counts in (
         ("Sizes", report.sizes),
         ("Formats", report.formats),
@@ -69,20 +70,16 @@ def _print(report: CheckReport) -> None:
     for line in report.notes:
         say(f"Note: {line}")
     for flag, files in sorted(report.suspicious.items()):
-        say(f"\n{len(files):,} {MEANINGS[flag]}:")
+        meaning = MEANINGS[flag]
+        say(f"\n{meaning[0].upper()}{meaning[1:]} ({len(files):,}):")
         rows = report.identical if flag == "identical" else [[file] for file in files]
         for row in rows:
             say("  " + " = ".join(row))
     if report.unusable:
-        say(f"\n{len(report.unusable):,} files that cannot be used:")
+        say(f"\nCannot be used ({len(report.unusable):,}):")
         for problem in report.unusable:
             say(f"  {problem.file} {problem.message}")
-    say("\nUsable." if report.usable else f"\nNot usable as it is: {listing(_short(report))}")
-
-
-def _short(report: CheckReport) -> list[str]:
-    """Return the reasons, without the list of files that stands above."""
-    return [reason.split(" (", 1)[0] for reason in report.reasons]
+    say("\nUsable." if report.usable else "\nNot usable as it is.")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

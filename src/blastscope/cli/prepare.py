@@ -62,7 +62,11 @@ def prepare(
     for problem in made.skipped:
         note(f"Left out: {problem.file} {problem.message}")
     for flag, count in made.flags.items():
-        note(f"{count:,} cells are flagged {flag} (docs/formats.md says what that means).")
+        note(f"Flagged {flag}: {count:,} (docs/formats.md says what that means).")
+    if len(made.labels) == 1:
+        note(
+            f"All labelled cells are of the class {next(iter(made.labels))}: no model can learn it."
+        )
     synthetic = " synthetic" if made.synthetic else ""
     left_out = f", {len(made.skipped)} left out" if made.skipped else ""
     say(f"{out}: {made.cells:,}{synthetic} cells at {size} × {size} pixels{left_out}.")

@@ -35,7 +35,10 @@ def split(
     seed: Seed = 24,
     fractions: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(help="Shares of train, validation and test, for image and subject."),
+        typer.Option(
+            help="Shares of train, validation and test, for image and subject: .6 .2 .2 without. "
+            "By subject they are met as nearly as whole subjects allow, in steps of .05."
+        ),
     ] = None,
     membership: Annotated[
         Path | None,
@@ -74,9 +77,10 @@ def _print(report: SplitReport) -> None:
         names = f" ({listing(shared)})" if shared else ""
         say(f"{pair}: {len(shared)} subjects in both{names}")
     for pair, count in report.shared_pixels.items():
-        if count:
-            first, second = pair.split("/")
-            note(f"{count} {second} cells have the very pixels of {first} cells.")
+        first, second = pair.split("/")
+        say(f"{pair}: {count} {second} cells with the pixels of a {first} cell")
+    if report.without_pixels:
+        note(f"{report.without_pixels:,} cells have no pixel hash: pixels were not compared.")
     if report.left_out:
         note(f"{report.left_out:,} cells are in no part: they have no label or no fold.")
     for line in report.notes:

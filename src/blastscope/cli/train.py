@@ -56,6 +56,6 @@ def train(
         )
     if done.already:
         note(f"{run} is finished already; nothing was trained.")
-    result = evaluate(run, done.part)
+    result = evaluate(run, done.part, out=run)
     say(f"{loaded.name}: {result.headline}")
     say(f"{result.report}")

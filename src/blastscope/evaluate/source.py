@@ -53,8 +53,8 @@ def open_source(path: Path) -> Source:
     table = path / "predictions.parquet"
     if not table.is_file():
         raise BlastscopeError(
-            f"{path} has no predictions.parquet, so it is no finished run: "
-            "run its train command again, it resumes."
+            f"{path} has no predictions.parquet, so it is no finished run: if it is a run, give "
+            "its train command again, which resumes; otherwise give a run or a prediction table."
         )
     predictions, metadata = read_predictions(table)
     _refuse_stale(path, metadata.get("checkpoint"))

@@ -46,6 +46,8 @@ class Prepared:
     synthetic: bool
     flags: dict[str, int] = field(default_factory=dict)
     """How many cells have each flag."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """How many cells have each label."""
     resumed: int = 0
     """How many cells an earlier, interrupted run had done."""
 
@@ -115,7 +117,8 @@ def _prepare(
     partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
     counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
     flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
-    return Prepared(out, cells.height, tuple(bad), False, found.synthetic, flags, resumed)
+    labels = dict(cells["label"].drop_nulls().value_counts().sort("label").iter_rows())
+    return Prepared(out, cells.height, tuple(bad), False, found.synthetic, flags, labels, resumed)
 
 
 def _inputs(found: Listing, settings: StoreSettings) -> str:

@@ -50,6 +50,8 @@ def _explain(detail: ErrorDetails) -> str:
             if path[-1] == "<word>":
                 allowed.append("{from: layer}")
             return f"{given}{did_you_mean(detail['input'], allowed)}; choose {_list(allowed)}"
+        case "tuple_type":
+            return f"{given}: write a list, [gap] for example"
         case "value_error":
             message = str(detail["ctx"]["error"])
             return f"in {key}, {message}" if key else message

@@ -25,7 +25,8 @@ def evaluate(
     Args:
         source: a run folder, or a prediction table (Parquet or CSV).
         part: the part to report in detail; metrics are computed for every labelled part.
-        out: the folder to write to; the run folder itself, or ``<table>-evaluation`` beside.
+        out: the folder to write to; the run folder itself, or ``<table>-evaluation`` beside, for
+            the test part; a folder named after the part, for another.
         model: which model, where the table holds several.
 
     Raises:
@@ -33,7 +34,11 @@ def evaluate(
             checkpoint is stale, or the folder cannot be written.
     """
     opened = open_source(source)
-    evaluation = judge(opened, part, out or opened.default_out, model)
+    if out is None:
+        out = opened.default_out
+        if part != "test":  # the report of the test part keeps its place
+            out = out / part if source.is_dir() else out.with_name(f"{out.name}-{part}")
+    evaluation = judge(opened, part, out, model)
     pictures = _draw(evaluation, opened.notes)
     write_json(evaluation.out / "metrics.json", evaluation.as_json())
     write_text(evaluation.report, evaluation_page(evaluation, opened.notes, pictures))

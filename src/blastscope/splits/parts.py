@@ -45,11 +45,20 @@ class Split:
         Raises:
             BlastscopeError: where another split is there, or the folder cannot be written.
         """
-        if path.exists() and read_split(path).hash != self.hash:
-            raise BlastscopeError(f"{path} is another split: choose another name or remove it.")
+        if path.exists() and _hash_at(path) != self.hash:
+            raise BlastscopeError(
+                f"{path} is there already and not this split: choose another name or remove it."
+            )
         note: dict[str, Any] = asdict(self)
         del note["table"]
         write_table(self.table.sort("cell"), path, SPLIT, {**note, "hash": self.hash})
+
+
+def _hash_at(path: Path) -> str:
+    try:
+        return read_split(path).hash
+    except BlastscopeError:
+        return ""
 
 
 def read_split(path: Path) -> Split:
@@ -95,6 +104,8 @@ class SplitReport:
     shared_pixels: dict[str, int] = field(default_factory=dict)
     """For each pair of parts, how many cells of the second show pixels of the first."""
     left_out: int = 0
+    without_pixels: int = 0
+    """Cells without a pixel hash."""
     without_subject: int = 0
     """Cells whose subject is not known: what the parts share is not known for them."""
     notes: tuple[str, ...] = ()
@@ -110,6 +121,7 @@ def describe(split: Split, cells: pl.DataFrame) -> SplitReport:
     joined = cells.join(split.table, on="cell", how="inner")
     report = SplitReport(split.protocol, split.seed, split.hash, notes=split.notes)
     report.left_out = cells.height - joined.height
+    report.without_pixels = joined["pixel_hash"].null_count()
     report.without_subject = joined["subject"].null_count()
     for part in PARTS:
         rows = joined.filter(pl.col("part") == part)
