@@ -211,6 +211,30 @@ def test_training_stops_after_patience(material, tmp_path):
     assert len(losses) - 1 - int(np.argmin(losses)) == 2
 
 
+@pytest.mark.parametrize("behind", [1, 2])
+def test_patience_is_not_forgotten_by_a_kill(material, tmp_path, behind):
+    settings = ("training.epochs=40", "training.rate=0.5", "training.patience=3")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_of(material, whole, *settings)
+    losses = [row["val_loss"] for row in history(whole)]
+    after = 1 + int(np.argmin(losses)) + behind  # patience has begun to run out
+    assert after < len(losses) < 40
+    done = 0
+
+    def note(row):
+        nonlocal done
+        done = row["epoch"]
+
+    def stop_in_the_next_epoch(cells, loss):
+        if done == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_of(material, killed, *settings, watch=Watch(False, None, stop_in_the_next_epoch, note))
+    run_of(material, killed, *settings)
+    assert history(killed) == history(whole)
+
+
 def test_another_seed_is_another_run(material, tmp_path):
     run_of(material, tmp_path / "a", "training.epochs=1")
     run_of(material, tmp_path / "b", "training.epochs=1", "training.seed=25")

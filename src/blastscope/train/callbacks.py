@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
 from blastscope.files import replacing, write_text
 from blastscope.train.module import Training
@@ -78,8 +79,12 @@ class Record(lightning.Callback):
         self.best_weights = dict(state_dict["best_weights"])
 
 
-class ResumeState(lightning.Callback):
-    """Writes the whole state after each epoch, last of all callbacks, whole or not at all."""
+class ResumeState(Checkpoint):
+    """Writes the whole state after each epoch, whole or not at all.
+
+    It is one of Lightning's checkpoint callbacks because those come last: early stopping, which
+    comes after plain callbacks, must have counted the epoch when its state is written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

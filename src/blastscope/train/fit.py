@@ -71,7 +71,6 @@ def fit(
         logger=_logger(folder) if watch.tensorboard else False,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
