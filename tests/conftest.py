@@ -9,6 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A machine that is busy with something else is no fault of the code's.
+settings.register_profile("blastscope", deadline=None)
+settings.load_profile("blastscope")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
