@@ -31,7 +31,6 @@ from blastscope.train.run import train
 RECIPES = ("demo/cnn-small", "demo/cnn-small-dihedral")
 PROTOCOLS = ("image", "subject")
 CELLS, SUBJECTS, SEED = 1500, 24, 24
-PROTOCOL_NAMES = {"image": "image-level", "subject": "subject-disjoint"}
 EXAMPLES = 8
 
 

@@ -1,6 +1,7 @@
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -220,3 +221,19 @@ def test_a_given_table_that_is_not_used_is_said(dataset, tmp_path):
     table.write_text("file,label\nx.png,1\n")
     with pytest.raises(BlastscopeError, match=r"mine\.csv was not used"):
         list_cells([dataset()], table)
+
+
+def test_a_folder_is_the_same_from_inside(dataset, monkeypatch):
+    root = dataset()
+    (root / "SYNTHETIC.txt").touch()
+    monkeypatch.chdir(root / "fold_0" / "all")
+    found = list_cells([Path()])
+    assert found.synthetic
+    assert {cell.label for cell in found.cells} == {"all"}
+    monkeypatch.chdir(root / "fold_0")
+    assert {cell.fold for cell in list_cells([Path()]).cells} == {"0"}
+
+
+def test_an_odd_but_legal_name_is_read(tmp_path):
+    write_cell(tmp_path / "all" / "scan\u202f1 \u00a0x.png", draw_cell(0, 90, 20))
+    assert len(list_cells([tmp_path]).cells) == 1

@@ -29,6 +29,23 @@ def run_of(material, run, *overrides, **more):
     return train(recipe, material.store, material.split, run, device="cpu", **more)
 
 
+def interrupt(material, run, after, *overrides):
+    """Begin a run and interrupt it in the epoch behind ``after``."""
+    done = 0
+
+    def note(row):
+        nonlocal done
+        done = row["epoch"]
+
+    def stop_in_the_next_epoch(cells, loss):
+        if done == after:
+            raise KeyboardInterrupt
+
+    watch = Watch(on_epoch=note, on_batch=stop_in_the_next_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        run_of(material, run, *overrides, watch=watch)
+
+
 def history(run):
     with (run / "history.csv").open() as file:
         return [
@@ -99,19 +116,7 @@ def test_again_is_a_no_op_and_another_recipe_is_refused(material, tmp_path):
 def test_a_killed_run_ends_as_one_that_was_not(material, tmp_path, after):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_of(material, whole)
-
-    done = 0
-
-    def note(row):
-        nonlocal done
-        done = row["epoch"]
-
-    def stop_in_the_next_epoch(cells, loss):
-        if done == after:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_of(material, killed, watch=Watch(on_epoch=note, on_batch=stop_in_the_next_epoch))
+    interrupt(material, killed, after)
     assert len(history(killed)) == after
     assert not (killed / "predictions.parquet").exists()
     run_of(material, killed)
@@ -219,18 +224,7 @@ def test_patience_is_not_forgotten_by_a_kill(material, tmp_path, behind):
     losses = [row["val_loss"] for row in history(whole)]
     after = 1 + int(np.argmin(losses)) + behind  # patience has begun to run out
     assert after < len(losses) < 40
-    done = 0
-
-    def note(row):
-        nonlocal done
-        done = row["epoch"]
-
-    def stop_in_the_next_epoch(cells, loss):
-        if done == after:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_of(material, killed, *settings, watch=Watch(False, None, stop_in_the_next_epoch, note))
+    interrupt(material, killed, after, *settings)
     run_of(material, killed, *settings)
     assert history(killed) == history(whole)
 

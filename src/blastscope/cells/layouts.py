@@ -73,7 +73,8 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
     for folder in folders:
         if not folder.is_dir():
             raise BlastscopeError(f"{folder} is no folder: give the folder that holds the cells.")
-        listing.synthetic |= any((up / MARKER).is_file() for up in (folder, *folder.parents[:2]))
+        whole = folder.resolve()  # "." has neither a name nor parents
+        listing.synthetic |= any((up / MARKER).is_file() for up in (whole, *whole.parents[:2]))
         for place, names in _image_folders(folder, listing.problems):
             listing.synthetic |= (place / MARKER).is_file()
             base = folder if len(folders) == 1 else folder.parent
@@ -110,7 +111,7 @@ def _image_folders(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path
 def _add_folder(
     listing: Listing, root: Path, place: Path, names: list[str], given: LabelTable | None
 ) -> None:
-    parts = (root.name, *place.relative_to(root).parts)
+    parts = (root.resolve().name, *place.relative_to(root).parts)
     fold = next((m[1] for part in parts if (m := _FOLD.fullmatch(part))), None)
     by_name = next((part.lower() for part in reversed(parts) if part.lower() in LABELS), None)
     table = None if by_name else given or find_label_table(place, names)
@@ -132,7 +133,9 @@ def _add_file(
     table: LabelTable | None,
 ) -> None:
     file = path.relative_to(root).as_posix()
-    if not file.isprintable():  # or not in the system's encoding: no table could name it
+    try:
+        file.encode()
+    except UnicodeEncodeError:  # bytes that are no text: no table could hold the name
         message = "has a name that cannot be printed: rename it"
         listing.problems.append(Problem(ascii(file), "name", message))
         return

@@ -87,6 +87,6 @@ def read_metrics(path: Path) -> dict[str, Any]:
         BlastscopeError: where it is missing or of another format.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != METRICS_FORMAT:
+    if content.get("format") != METRICS_FORMAT:
         raise BlastscopeError(f"{path} is not a {METRICS_FORMAT} file: evaluate the run again.")
     return content

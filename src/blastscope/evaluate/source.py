@@ -106,7 +106,7 @@ def _read_object(path: Path, *keys: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    if not isinstance(content, dict) or not content.keys() >= set(keys):
+    if not content.keys() >= set(keys):
         raise BlastscopeError(f"{path} is not what a run writes: remove it or train again.")
     return content
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from blastscope.cells.table import CELLS
+from blastscope.cells.table import CELLS, HASH
 from blastscope.errors import writing
 from blastscope.files import read_json, remove_folder, write_json
 from blastscope.prepare.pixels import Pixels
@@ -120,7 +120,8 @@ class Partial:
         A store that is there already (the caller decided that it goes) is replaced; what else
         stands in its folder, splits for one, stays.
         """
-        write_table(cells, self.path / TABLE, CELLS, {"synthetic": info["synthetic"]})
+        note = {"synthetic": info["synthetic"], "pixel_hash": HASH}
+        write_table(cells, self.path / TABLE, CELLS, note)
         with writing(self.out):
             (self.path / PLAN).unlink()  # from here on a kill means to begin anew
             if (self.path / _PACKED).is_file():

@@ -13,7 +13,7 @@ Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Scale = Literal["crop", "keep"]
 
 FIELD = 320
-"""Side of the field that ``keep`` cuts, in source pixels. It holds 98 to 99 of 100 C-NMC cells
+"""Side of the field that ``keep`` cuts, in source pixels. It holds 98 of 100 C-NMC cells
 whole and the rest but for their rims; a wider one would only spend pixels on black."""
 CLAHE_CLIP = 2.0
 CLAHE_TILES = (8, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
@@ -13,8 +13,6 @@ from blastscope.errors import BlastscopeError
 from blastscope.tables import TableFormat, read_table, write_table
 
 PARTS = ("train", "validation", "test")
-Part = Literal["train", "validation", "test"]
-Protocol = Literal["image", "subject", "official", "paper"]
 SPLIT = TableFormat("split", 1, {"cell": pl.String(), "part": pl.String()})
 USES = "uses"
 """An optional column, of the ``paper`` protocol only: how often the balanced training set holds

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-IDENTITY = 0
 ROTATIONS = np.array([1, 2, 3], np.uint8)
 FLIPS = np.array([4, 6], np.uint8)
 """Left-right, and up-down (half a turn and left-right)."""
