@@ -11,8 +11,22 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import Classifier, build_model
+from blastscope.models.freezing import freeze
+from blastscope.models.heads import make_head
+from blastscope.models.normalise import make_normalise
 from blastscope.recipes.library import load_recipe
+from blastscope.recipes.schema import From
 from blastscope.train.optimizers import make_optimizer
+from tests.models.networks import (
+    MOBILENETV2,
+    RESNET50,
+    VGG16,
+    mobilenetv2_block,
+    network,
+    resnet50_block,
+    resnet50_stage,
+    vgg16_block,
+)
 from tests.models.recipes import recipe
 
 
@@ -20,11 +34,13 @@ def trained_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def some_steps(model: Classifier, training: dict | None = None) -> dict[str, torch.Tensor]:
+def some_steps(
+    model: Classifier, training: dict | None = None, size: int = 64
+) -> dict[str, torch.Tensor]:
     """Train for three steps and return the state before."""
     before = deepcopy(model.state_dict())
-    optimizer = make_optimizer(recipe(training=training), model.parameters())
-    images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    optimizer = make_optimizer(recipe(training=training), model)
+    images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
     labels = torch.tensor([0.0, 1.0, 0.0, 1.0])
     for _ in range(3):
         model.train()
@@ -151,3 +167,68 @@ def test_a_trunk_from_scratch_can_be_trained_in_part():
     model = build_model(recipe(trainable={"from": "conv3"}))
     # (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64, two BatchNorms of 64, and the logit's 64 + 1.
     assert trained_count(model) == 18_496 + 36_928 + 2 * 128 + 65
+
+
+def staged(architecture: str, cut: str | None, start: str, batchnorm: str) -> Classifier:
+    """Return a network with random weights, a neuron on its pooled map, trained from ``start``."""
+    backbone = network(architecture, cut)
+    kept = freeze(backbone, From.model_validate({"from": start}), batchnorm)
+    head = make_head(("gap",), backbone.shape)
+    return Classifier(make_normalise("imagenet", {}), backbone, head, kept)
+
+
+# The staged unfreezing of the paper, and what of the base it trains, counted by hand. Which layers
+# these are by name, test_names holds against Keras's own order.
+CUT_RESNET50 = (RESNET50, "conv4_block6_out")
+STAGES = [
+    (VGG16, None, "block5_conv3", vgg16_block(5, 1)),
+    (VGG16, None, "block5", vgg16_block(5)),
+    (VGG16, None, "block4", vgg16_block(4) + vgg16_block(5)),
+    (VGG16, "block4", "block4_conv3", vgg16_block(4, 1)),
+    (VGG16, "block4", "block4", vgg16_block(4)),
+    (VGG16, "block4", "block3", vgg16_block(3) + vgg16_block(4)),
+    (VGG16, "block4", "block2", 7_728_129 - 131_585),  # published, less the head
+    (RESNET50, None, "conv5_block3_1_conv", resnet50_block(5, 3)),
+    (*CUT_RESNET50, "conv4_block6_1_conv", resnet50_block(4, 6)),
+    (*CUT_RESNET50, "conv4_block1_1_conv", resnet50_stage(4)),
+    (*CUT_RESNET50, "conv3_block1_1_conv", resnet50_stage(3) + resnet50_stage(4)),
+    (*CUT_RESNET50, "conv2_block1_1_conv", sum(map(resnet50_stage, (2, 3, 4)))),
+    (MOBILENETV2, None, "block_16_expand", mobilenetv2_block(16) + 322 * 1280),
+    (MOBILENETV2, None, "block_10_expand", sum(map(mobilenetv2_block, range(10, 17))) + 322 * 1280),
+    (MOBILENETV2, "block_15_add", "block_15_depthwise_BN", 2 * 960 + 160 * 960 + 2 * 160),
+]
+
+
+@pytest.mark.parametrize(("architecture", "cut", "start", "by_hand"), STAGES)
+def test_the_papers_stages_train_their_layers_and_leave_the_rest(architecture, cut, start, by_hand):
+    model = staged(architecture, cut, start, "follow")
+    trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained_count(model) == by_hand + model.backbone.shape[0] + 1
+    touched = changed(model, some_steps(model, size=32))
+    assert {key for key in touched if not is_statistic(key)} == trained
+    # A BatchNorm learns its statistics where, and only where, it learns its scale.
+    learned = {key.rpartition(".")[0] for key in touched if is_statistic(key)}
+    assert learned == {norm for norm in normalisations(model) if f"{norm}.weight" in trained}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cut", "start"),
+    [
+        (RESNET50, None, "conv5_block3_1_conv"),
+        (*CUT_RESNET50, "conv3_block1_1_conv"),
+        (MOBILENETV2, None, "block_16_expand"),
+        (MOBILENETV2, "block_15_add", "block_15_depthwise_BN"),
+    ],
+)
+def test_thawed_statistics_move_in_the_frozen_part_as_well(architecture, cut, start):
+    model = staged(architecture, cut, start, "thawed")
+    trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    touched = changed(model, some_steps(model, size=32))
+    assert {key for key in touched if not is_statistic(key)} == trained
+    norms = normalisations(model)
+    assert any(f"{norm}.weight" not in trained for norm in norms)
+    assert {key.rpartition(".")[0] for key in touched if is_statistic(key)} == norms
+
+
+def normalisations(model: nn.Module) -> set[str]:
+    return {name for name, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)}

@@ -32,6 +32,12 @@ def train(
             help="The run whose weights the recipe starts from; by default the one beside DIR.",
         ),
     ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache", help="Compute frozen parts anew in every epoch, and keep nothing on disk."
+        ),
+    ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run as well.")
     ] = False,
@@ -52,6 +58,7 @@ def train(
             device=device,
             weights_dir=weights_dir,
             start=start,
+            keep_features=not no_cache,
             watch=display.watch(tensorboard),
         )
     if done.already:

@@ -53,20 +53,25 @@ class Backbone(nn.Module):
         self.shape = self._shape(size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (N, 3, S, S) to features (N, C, H, W).
+        """Map normalised images (N, 3, S, S) to features (N, C, H, W)."""
+        return self.as_map(self.features(images))
 
-        The tokens of a transformer are laid out as a map, less the class and register tokens.
-        """
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the network itself gives: a map, channels last perhaps, or tokens."""
         net: Any = self.net
-        features = net(images)[_CUT] if self._cut else net.forward_features(images)
+        return net(images)[_CUT] if self._cut else net.forward_features(images)  # type: ignore[no-any-return]
+
+    def as_map(self, features: Tensor) -> Tensor:
+        """Lay out what the network gives as (N, C, H, W).
+
+        The tokens of a transformer become a map, less the class and register tokens.
+        """
         if features.ndim == 3:
             tokens = features[:, self._prefix_tokens :].transpose(1, 2)
             side = isqrt(tokens.shape[2])
             width = side if side * side == tokens.shape[2] else 1
-            features = tokens.unflatten(2, (-1, width))
-        elif self._channels_last:
-            features = features.permute(0, 3, 1, 2)
-        return features  # type: ignore[no-any-return]
+            return tokens.unflatten(2, (-1, width))  # type: ignore[no-any-return, no-untyped-call]
+        return features.permute(0, 3, 1, 2) if self._channels_last else features
 
     def cut_at(self, name: str, size: int) -> None:
         """Drop everything after the layer ``name``, a residual's addition included if named.

@@ -20,6 +20,7 @@ class Classifier(nn.Module):
         normalise: from 0..255 to what the backbone takes; it has no weights.
         backbone: from normalised images to a map of features.
         head: from the map to a logit.
+        kept_in_evaluation: the layers that stay in evaluation mode while the rest is trained.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Classifier(nn.Module):
         self.normalise = normalise
         self.backbone = backbone
         self.head = head
-        self._kept_in_evaluation = kept_in_evaluation
+        self.kept_in_evaluation = kept_in_evaluation
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to logits; the logistic function of a logit is the probability of ALL.
@@ -50,7 +51,7 @@ class Classifier(nn.Module):
     def train(self, mode: bool = True) -> Classifier:
         """Set the mode of training, which the frozen layers do not follow."""
         super().train(mode)
-        for module in self._kept_in_evaluation:
+        for module in self.kept_in_evaluation:
             module.eval()
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +17,7 @@ from blastscope.recipes.reading import dump_yaml, parse_yaml, read_yaml
 from blastscope.recipes.schema import Recipe
 
 _FOLDER = Path(str(files("blastscope.recipes")))
-_SHELVES = ("paper", "demo")
+_SHELVES = ("paper", "beyond", "demo")
 # What a recipe says of itself is not true of one that extends it.
 _NOT_INHERITED = ("name", "title", "overrides", "paper", "expected")
 
@@ -34,8 +35,14 @@ def recipe_names() -> list[str]:
     return [
         f"{shelf}/{path.stem}"
         for shelf in _SHELVES
-        for path in sorted((_FOLDER / shelf).glob("*.yaml"), key=lambda path: path.stem)
+        for path in sorted((_FOLDER / shelf).glob("*.yaml"), key=lambda path: _natural(path.stem))
     ]
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Return a key by which e2 comes before e10, and e4 before e4bis."""
+    pieces = re.findall(r"\d+|\D+", text)
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
 
 
 def list_recipes() -> list[RecipeEntry]:
@@ -65,6 +72,15 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 def recipe_yaml(recipe: Recipe) -> str:
     """Write a recipe as YAML, resolved; loading it again gives an equal recipe."""
     return dump_yaml(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a resolved recipe, as :func:`recipe_yaml` writes it into a run.
+
+    Raises:
+        BlastscopeError: where it cannot be read or is none.
+    """
+    return _validate(read_yaml(path), str(path))
 
 
 def _resolve(name_or_path: str, folder: Path, above: tuple[Path, ...]) -> dict[str, Any]:

@@ -37,21 +37,29 @@ class Section(BaseModel):
 
 
 class Paper(Section):
-    """Where the paper describes the experiment."""
+    """Where the paper describes the experiment.
+
+    ``printed`` is false where its text has only the stage that the experiment belongs to, and its
+    figures are from the authors' notebooks alone.
+    """
 
     section: Text
     name: Text
+    printed: bool = True
 
 
 class Input(Section):
-    """The image that the network sees: its side in pixels and how values 0..255 are scaled.
+    """The image that the network sees: how it is cut and sized, and how 0..255 are scaled.
 
+    ``size`` is its side in pixels; ``scale`` and ``clahe`` are those of ``blastscope prepare``.
     ``unit`` is [0, 1]; ``minus_one_one`` is [-1, 1]; ``imagenet`` is [0, 1] less the ImageNet mean,
     over its standard deviation; ``caffe`` is BGR less the ImageNet mean in 0..255; ``model`` takes
     the mean and standard deviation that timm records for the backbone.
     """
 
     size: int = Field(ge=16, le=1024)
+    scale: Literal["crop", "keep"] = "crop"
+    clahe: bool = False
     normalise: Literal["unit", "minus_one_one", "imagenet", "caffe", "model"]
 
 
@@ -140,11 +148,13 @@ class Training(Section):
 
     ``patience`` counts epochs without a lower validation loss. ``balance``: ``paper`` undersamples
     the larger class and adds flipped or rotated copies of the smaller one (paper, section 1);
-    ``undersample`` does only the first; ``weights`` weighs the loss by class.
+    ``undersample`` does only the first; ``weights`` weighs the loss by class. ``layer_decay``
+    multiplies the rate once for each layer that lies between a weight and the head.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
     rate: float = Field(gt=0, le=10)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
     batch: int = Field(default=32, ge=1, le=4096)
     epochs: int = Field(ge=1, le=10000)
     patience: int = Field(default=5, ge=1)
@@ -158,6 +168,15 @@ class Training(Section):
     @classmethod
     def _precision_as_word(cls, precision: Any) -> Any:
         return "32" if type(precision) is int and precision == 32 else precision
+
+
+class Prediction(Section):
+    """How a cell's probability is made.
+
+    ``dihedral`` is the mean, as logits, over the eight ways to turn and mirror it.
+    """
+
+    views: Literal["one", "dihedral"] = "one"
 
 
 class Expected(Section):
@@ -194,7 +213,13 @@ class Recipe(Section):
     input: Input
     model: Model
     training: Training
+    prediction: Prediction = Prediction()
     expected: Expected | None = None
+
+    @property
+    def experiment(self) -> dict[str, Any]:
+        """What decides the outcome: everything but words, and figures that others published."""
+        return self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
 
     @model_validator(mode="after")
     def _scratch_has_no_mean(self) -> Recipe:
@@ -211,6 +236,7 @@ SECTIONS: dict[str, type[Section]] = {
     "input": Input,
     "model": Model,
     "training": Training,
+    "prediction": Prediction,
     "expected": Expected,
     "<dropout>": Dropout,
     "<dense>": Dense,

@@ -1,4 +1,4 @@
-"""Batches straight from the store's memory map: no file is opened, no image decoded."""
+"""Batches of views: no file is opened, no image decoded, and nothing waits for a worker."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from blastscope.prepare.pixels import Pixels
-from blastscope.train.augment import COUNT, dihedral
+from blastscope.train.augment import COUNT
 from blastscope.train.balance import Rows, TrainingSet
+from blastscope.train.views import ViewList, Views
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Inputs = torch.Tensor | tuple[torch.Tensor, ...]
+Batch = tuple[Inputs, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """One epoch of shuffled batches: (uint8 pixels N × 3 × S × S, float targets N).
+    """One epoch of shuffled batches: (what the network takes, float targets N).
 
     Order and augmentation follow from the seed and the epoch alone, so that a resumed run sees
     what an uninterrupted one would have seen.
     """
 
-    pixels: Pixels
+    views: Views
     is_all: np.ndarray[Any, np.dtype[np.bool_]]
     """For each row of the store."""
     chosen: TrainingSet
@@ -45,20 +46,18 @@ class TrainingBatches:
         for first in range(0, len(order), self.size):
             places = order[first : first + self.size]
             rows = self.chosen.rows[places]
-            pixels = gather(self.pixels, rows)
-            if operations[places].any():
-                pixels = dihedral(pixels, torch.from_numpy(operations[places]))
-            yield pixels, torch.from_numpy(self.is_all[rows].astype(np.float32))
+            yield self.views.take(rows, operations[places]), _targets(self.is_all, rows)
 
 
 @dataclass(frozen=True)
 class PlainBatches:
-    """Rows of the store in their order: (uint8 pixels N × 3 × S × S, float targets N)."""
+    """Rows of the store in their order, all laid the same way: (input, float targets N)."""
 
-    pixels: Pixels
+    views: Views
     is_all: np.ndarray[Any, np.dtype[np.bool_]]
     rows: Rows
     size: int
+    operation: int = 0
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.size)
@@ -66,9 +65,17 @@ class PlainBatches:
     def __iter__(self) -> Iterator[Batch]:
         for first in range(0, len(self.rows), self.size):
             rows = self.rows[first : first + self.size]
-            yield gather(self.pixels, rows), torch.from_numpy(self.is_all[rows].astype(np.float32))
+            views = ViewList.of(rows, self.operation)
+            yield self.views.take(rows, views.operations), _targets(self.is_all, rows)
 
 
-def gather(pixels: Pixels, rows: Rows) -> torch.Tensor:
-    """Copy rows out of the map as a uint8 tensor N × 3 × S × S (channels last in memory)."""
-    return torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2)
+def views_of_training(chosen: TrainingSet, augment: bool) -> ViewList:
+    """Return every view that an epoch of training may ask for."""
+    if not augment:
+        return ViewList(chosen.rows, chosen.operations)
+    rows = np.unique(chosen.rows)
+    return ViewList(np.repeat(rows, COUNT), np.tile(np.arange(COUNT, dtype=np.uint8), len(rows)))
+
+
+def _targets(is_all: np.ndarray[Any, np.dtype[np.bool_]], rows: Rows) -> torch.Tensor:
+    return torch.from_numpy(is_all[rows].astype(np.float32))

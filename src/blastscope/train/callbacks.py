@@ -55,7 +55,7 @@ class Record(lightning.Callback):
         assert isinstance(module, Training)
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         row |= {name: module.figure(name) for name in FIGURES}
-        row["rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["rate"] = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         row["seconds"] = round(time.perf_counter() - self._began, 3)
         self.history.append(row)
         if self.best is row:

@@ -48,7 +48,19 @@ class TrainingDisplay:
 
     def watch(self, tensorboard: bool = False) -> Watch:
         """Return what ``train`` is to be given, so that this shows how it goes."""
-        return Watch(tensorboard, self.begin, self.batch, self.epoch)
+        return Watch(tensorboard, self.features, self.begin, self.batch, self.epoch)
+
+    def features(self, done: int, total: int) -> None:
+        """Show how far the frozen part's features are, and say at the end how many there were."""
+        if not self._cells:
+            self._began = time.perf_counter()
+        self._cells += 1
+        self.bar.update(self.task, completed=done, total=total, description=f"{self.name}, frozen")
+        if done == total:
+            took = time.perf_counter() - self._began
+            self.console.print(
+                f"{self.name}: frozen part computed for {total:,} views, {took:.0f} s"
+            )
 
     def begin(self, done: int, batches: int) -> None:
         """Say how many epochs an earlier, interrupted run had done, and start the bar."""

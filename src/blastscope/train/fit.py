@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -18,6 +19,7 @@ from blastscope.recipes.schema import Recipe
 from blastscope.train.batches import PlainBatches, TrainingBatches
 from blastscope.train.callbacks import Record, ResumeState
 from blastscope.train.devices import lightning_device, lightning_precision
+from blastscope.train.feed import Feed
 from blastscope.train.folder import RunFolder
 from blastscope.train.inputs import Inputs
 from blastscope.train.module import Training
@@ -29,6 +31,8 @@ class Watch:
 
     tensorboard: bool = False
     """Whether TensorBoard events are written into the run as well."""
+    on_features: Callable[[int, int], None] | None = None
+    """Called while a frozen part's features are computed, with the views done and their total."""
     on_begin: Callable[[int, int], None] | None = None
     """Called with the epochs that are done and the batches of one epoch."""
     on_batch: Callable[[int, float], None] | None = None
@@ -39,6 +43,7 @@ class Watch:
 
 def fit(
     classifier: Classifier,
+    feed: Feed,
     recipe: Recipe,
     inputs: Inputs,
     folder: RunFolder,
@@ -55,7 +60,7 @@ def fit(
     resume = _resumable(folder, record)
     if record.finished(settings.epochs, settings.patience):
         return record
-    module = _module(classifier, recipe, inputs)
+    module = _module(classifier, feed, recipe, inputs)
     if watch.on_begin:
         watch.on_begin(len(record.history), len(module.train_dataloader()))  # type: ignore[arg-type]
     stop = EarlyStopping("val_loss", patience=settings.patience, mode="min")
@@ -92,13 +97,12 @@ def _run(trainer: lightning.Trainer, module: Training, resume: Any) -> None:
         raise KeyboardInterrupt
 
 
-def _module(classifier: Classifier, recipe: Recipe, inputs: Inputs) -> Training:
-    settings, pixels, is_all = recipe.training, inputs.store.pixels, inputs.is_all
-    chosen = inputs.training
+def _module(classifier: Classifier, feed: Feed, recipe: Recipe, inputs: Inputs) -> Training:
+    settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
 
     def batches(epoch: int) -> TrainingBatches:
         return TrainingBatches(
-            pixels,
+            feed.views,
             is_all,
             chosen,
             settings.batch,
@@ -107,22 +111,47 @@ def _module(classifier: Classifier, recipe: Recipe, inputs: Inputs) -> Training:
             epoch,
         )
 
-    validation = PlainBatches(pixels, is_all, inputs.rows["validation"], settings.batch)
-    return Training(classifier, recipe, chosen.class_weights, batches, validation)
+    validation = PlainBatches(feed.views, is_all, inputs.rows["validation"], settings.batch)
+    return Training(classifier, feed, recipe, chosen.class_weights, batches, validation)
+
+
+def load_state(classifier: Classifier, path: Path) -> None:
+    """Fill a network with the weights that an interrupted run had after its last whole epoch.
+
+    Raises:
+        BlastscopeError: where the file is damaged.
+    """
+    state = _read_state(path)["state_dict"]
+    own = "classifier."
+    weights = {key.removeprefix(own): state[key] for key in state if key.startswith(own)}
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _damaged(path) from error
 
 
 def _resumable(folder: RunFolder, record: Record) -> Any:
     """Load the record of an interrupted run; return the path of its state, if there is one."""
     if not folder.resume.is_file():
         return None
+    state = _read_state(folder.resume)
     try:
-        state = torch.load(folder.resume, map_location="cpu", weights_only=True, mmap=True)
         record.load_state_dict(state["callbacks"][record.state_key])
-    except Exception as error:  # a damaged file may fail in any way
-        raise BlastscopeError(
-            f"{folder.resume} cannot be read: remove it, and the run begins anew."
-        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(folder.resume) from error
     return folder.resume
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return {"state_dict": state["state_dict"], "callbacks": state["callbacks"]}
+    except Exception as error:  # a damaged file may fail in any way
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> BlastscopeError:
+    return BlastscopeError(f"{path} cannot be read: remove it, and the run begins anew.")
 
 
 def _logger(folder: RunFolder) -> Any:
@@ -147,4 +176,4 @@ class _Batches(lightning.Callback):
         self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Pass on how many cells the batch had, and its loss."""
-        self.on_batch(len(batch[0]), float(outputs["loss"]))
+        self.on_batch(len(batch[1]), float(outputs["loss"]))

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save
 
 from blastscope.errors import BlastscopeError, writing
 from blastscope.files import read_json, replacing, sha256_of, write_json, write_text
+from blastscope.recipes.library import read_recipe, recipe_yaml
+from blastscope.recipes.schema import Recipe
 
 PACKAGES = (
     "blastscope",
@@ -72,10 +74,11 @@ class RunFolder:
         """Whether the run is whole."""
         return self.predictions.is_file()
 
-    def begin(self, recipe: str, identity: dict[str, Any], start: dict[str, Any]) -> None:
-        """Lay the folder down, or go on with one of the same recipe and identity.
+    def begin(self, recipe: Recipe, identity: dict[str, Any], start: dict[str, Any]) -> None:
+        """Lay the folder down, or go on with one of the same experiment and identity.
 
-        ``start``, what the run starts from, is added to ``environment.json``.
+        ``start``, what the run starts from, is added to ``environment.json``. Where only the
+        recipe's words or published figures have changed since, ``recipe.yaml`` follows.
 
         Raises:
             BlastscopeError: where it is another run's, or something else's, or cannot be written.
@@ -91,19 +94,26 @@ class RunFolder:
                     f"{self.path} is not empty and no run: choose another folder."
                 )
             write_json(self.environment, {"identity": identity, **start})
-            write_text(self.recipe, recipe)
-            return
-        if not self.recipe.is_file():  # killed between the two
-            write_text(self.recipe, recipe)
         content = read_json(self.environment)
         found = content.get("identity")
-        if found != identity or self.recipe.read_text(encoding="utf-8") != recipe:
+        if found != identity or not self._same_experiment(recipe):
             raise BlastscopeError(
                 f"{self.path} is a run of {_difference(found, identity)}: choose another folder, "
                 "or remove it."
             )
+        text = recipe_yaml(recipe)
+        if not self.recipe.is_file() or self.recipe.read_text(encoding="utf-8") != text:
+            write_text(self.recipe, text)
         if start:
             write_json(self.environment, {**content, **start})
+
+    def _same_experiment(self, recipe: Recipe) -> bool:
+        if not self.recipe.is_file():  # new, or killed between the two files
+            return True
+        try:
+            return read_recipe(self.recipe).experiment == recipe.experiment
+        except BlastscopeError:
+            return False
 
     def end(self, seconds: float, device: torch.device) -> None:
         """Add to ``environment.json`` what the run took and was computed on."""

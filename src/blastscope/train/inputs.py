@@ -38,12 +38,7 @@ def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> Inputs:
             cells that the store lacks, or a part or a class is empty.
     """
     store, split = open_store(store_path), read_split(split_path)
-    if store.settings.size != recipe.input.size:
-        size = store.settings.size
-        raise BlastscopeError(
-            f"{recipe.name} wants cells of {recipe.input.size} pixels and {store_path} has {size}: "
-            f"prepare a store with --size {recipe.input.size}, or give --set input.size={size}."
-        )
+    _refuse_other_preparation(recipe, store)
     placed = store.cells.with_row_index("row").join(split.table, on="cell", how="inner")
     absent = split.table.height - placed.height
     if absent:
@@ -60,6 +55,25 @@ def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> Inputs:
     is_all = (store.cells["label"].fill_null("") == ALL).to_numpy()
     training = _training_set(recipe, of_part["train"], rows["train"], is_all)
     return Inputs(store, split, rows, is_all, training)
+
+
+def _refuse_other_preparation(recipe: Recipe, store: Store) -> None:
+    """The recipe says how its cells are prepared; a store of other ones would be another test."""
+    wanted = {name: getattr(recipe.input, name) for name in ("size", "scale", "clahe")}
+    for name, value in wanted.items():
+        found = getattr(store.settings, name)
+        if found == value:
+            continue
+        flags = f"--size {wanted['size']} --scale {wanted['scale']}"
+        raise BlastscopeError(
+            f"{recipe.name} wants cells of {name} {_word(value)} and {store.path} has "
+            f"{_word(found)}: prepare a store with {flags}{' --clahe' * wanted['clahe']}, or give "
+            f"--set input.{name}={_word(found)}."
+        )
+
+
+def _word(value: object) -> str:
+    return str(value).lower()
 
 
 def _training_set(

@@ -13,6 +13,7 @@ from torchmetrics.classification import BinaryAccuracy
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
 from blastscope.train.batches import Batch
+from blastscope.train.feed import Feed
 from blastscope.train.optimizers import make_optimizer
 
 
@@ -26,6 +27,7 @@ class Training(lightning.LightningModule):
     def __init__(
         self,
         classifier: Classifier,
+        feed: Feed,
         recipe: Recipe,
         class_weights: tuple[float, float],
         batches: Callable[[int], Iterable[Batch]],
@@ -34,6 +36,8 @@ class Training(lightning.LightningModule):
         super().__init__()
         self.classifier = classifier
         self.recipe = recipe
+        # Not a part of this module, or the weights that both share would be saved twice.
+        self._feed = (feed,)
         self.class_weights = class_weights
         self._batches = batches
         self._validation = validation
@@ -56,7 +60,11 @@ class Training(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the recipe's optimiser over what is trainable."""
-        return make_optimizer(self.recipe, self.classifier.parameters())
+        return make_optimizer(self.recipe, self.classifier)
+
+    def on_fit_start(self) -> None:
+        """Move what is not the classifier's to where the trainer has moved the classifier."""
+        self._feed[0].to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run draws what a whole one draws."""
@@ -64,8 +72,8 @@ class Training(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the weighted loss of a batch."""
-        pixels, target = batch
-        logit = self.classifier(pixels)
+        inputs, target = batch
+        logit = self._feed[0](inputs)
         normal, blast = self.class_weights
         weight = torch.where(target > 0.5, blast, normal)
         loss: torch.Tensor = (self.loss(logit, target) * weight).mean()
@@ -74,8 +82,8 @@ class Training(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Note the unweighted loss of a batch."""
-        pixels, target = batch
-        logit = self.classifier(pixels)
+        inputs, target = batch
+        logit = self._feed[0](inputs)
         self._note("val", self.loss(logit, target).mean(), logit, target)
 
     def on_validation_epoch_end(self) -> None:

@@ -10,30 +10,54 @@ import torch
 
 from blastscope.models.classifier import Classifier
 from blastscope.prepare.store import Store
+from blastscope.train.augment import COUNT
 from blastscope.train.balance import Rows
-from blastscope.train.batches import PlainBatches
+from blastscope.train.batches import Inputs, PlainBatches
+from blastscope.train.feed import Feed
 
 BATCH = 64
 
 
 def probabilities(
     classifier: Classifier,
-    store: Store,
+    feed: Feed,
     rows: Rows,
     device: torch.device,
+    views: str = "one",
     on_progress: Callable[[int], None] | None = None,
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return the probability of ALL for each of ``rows``, computed in single precision."""
-    classifier = classifier.to(device).eval()
-    unknown = np.zeros(len(store), bool)
-    found = []
+    """Return the probability of ALL for each of ``rows``, computed in single precision.
+
+    Args:
+        classifier: the network; it is put on ``device`` and into evaluation mode.
+        feed: where its input, or its upper half's, comes from.
+        rows: of the store.
+        device: what to compute on.
+        views: the recipe's ``prediction.views``: ``one``, or ``dihedral`` for the mean of the
+            logits over the eight ways to lay a cell.
+        on_progress: called after each batch with its number of cells.
+    """
+    classifier.to(device).eval()
+    feed.to(device)
+    unknown = np.zeros(int(rows.max()) + 1 if len(rows) else 0, bool)
+    operations = range(COUNT if views == "dihedral" else 1)
+    logits = np.zeros(len(rows))
     with torch.inference_mode():
-        for pixels, _ in PlainBatches(store.pixels, unknown, rows, BATCH):
-            logits = classifier(pixels.to(device)).double()
-            found.append(torch.sigmoid(logits).cpu().numpy())
-            if on_progress:
-                on_progress(len(pixels))
-    return np.concatenate(found) if found else np.empty(0)
+        for operation in operations:
+            first = 0
+            for inputs, targets in PlainBatches(feed.views, unknown, rows, BATCH, operation):
+                found = feed(_moved(inputs, device)).double().cpu().numpy()
+                logits[first : first + len(targets)] += found / len(operations)
+                first += len(targets)
+                if on_progress:
+                    on_progress(len(targets))
+    return torch.sigmoid(torch.from_numpy(logits)).numpy()
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    if isinstance(inputs, tuple):
+        return tuple(tensor.to(device) for tensor in inputs)
+    return inputs.to(device)
 
 
 def prediction_frame(

@@ -17,12 +17,12 @@ from blastscope.files import only_one, write_json
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.summary import summarise
 from blastscope.predictions import SYNTHETIC_MARK, write_predictions
-from blastscope.recipes.library import recipe_yaml
 from blastscope.recipes.schema import Recipe
 from blastscope.splits.parts import PARTS
 from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.devices import choose_device
-from blastscope.train.fit import Watch, fit
+from blastscope.train.feed import Feed, make_feed, pixel_feed
+from blastscope.train.fit import Watch, fit, load_state
 from blastscope.train.folder import RunFolder, load_checkpoint, save_checkpoint
 from blastscope.train.inputs import Inputs, read_inputs
 from blastscope.train.predict import prediction_frame, probabilities
@@ -49,6 +49,7 @@ def train(
     device: str = "auto",
     weights_dir: Path | None = None,
     start: Path | None = None,
+    keep_features: bool = True,
     watch: Watch | None = None,
 ) -> Trained:
     """Train a recipe and predict every cell of the split with its best epoch's weights.
@@ -64,6 +65,8 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         weights_dir: a folder of ImageNet weights, where the recipe asks for them.
         start: the run whose weights it starts from; by default it is looked for beside ``run``.
+        keep_features: compute what a frozen part makes of the cells once, and keep it beside the
+            store; otherwise it is computed anew in every epoch.
         watch: whom to tell of batches and epochs.
 
     Raises:
@@ -71,64 +74,65 @@ def train(
     """
     chosen = choose_device(device)
     inputs = read_inputs(recipe, store, split)
-    identity = _identity(recipe, inputs)
+    job = _Job(recipe, inputs, _identity(recipe, inputs), RunFolder(run), chosen, watch or Watch())
     with only_one(run.absolute()):
-        return _train(
-            recipe, inputs, identity, RunFolder(run), chosen, weights_dir, start, watch or Watch()
-        )
+        return _train(job, weights_dir, start, keep_features)
 
 
-def _train(
-    recipe: Recipe,
-    inputs: Inputs,
-    identity: dict[str, Any],
-    folder: RunFolder,
-    device: torch.device,
-    weights_dir: Path | None,
-    start: Path | None,
-    watch: Watch,
-) -> Trained:
+@dataclass(frozen=True)
+class _Job:
+    recipe: Recipe
+    inputs: Inputs
+    identity: dict[str, Any]
+    folder: RunFolder
+    device: torch.device
+    watch: Watch
+
+
+def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_features: bool) -> Trained:
+    folder = job.folder
     begun = folder.finished or folder.resume.is_file()
     if begun:  # its weights are its own by now
-        folder.begin(recipe_yaml(recipe), identity, {})
+        folder.begin(job.recipe, job.identity, {})
         started_from(folder, start)
-    part = "test" if len(inputs.rows["test"]) else "validation"
+    part = "test" if len(job.inputs.rows["test"]) else "validation"
     if folder.finished:
         return Trained(folder.path, True, part)
-    beginning = None if begun else find_start(recipe, folder.path, start, identity)
-    torch.manual_seed(recipe.training.seed)
-    classifier = _build(recipe, weights_dir, beginning, pretrained=not begun)
-    folder.begin(recipe_yaml(recipe), identity, start_note(beginning))
-    write_json(folder.network, summarise(classifier, recipe.input.size))
-    fingerprint = _fit(classifier, recipe, inputs, folder, device, watch)
-    _predict(classifier, recipe, inputs, folder, device, {**identity, "checkpoint": fingerprint})
+    beginning = None if begun else find_start(job.recipe, folder.path, start, job.identity)
+    torch.manual_seed(job.recipe.training.seed)
+    classifier = _build(job, weights_dir, beginning, begun)
+    folder.begin(job.recipe, job.identity, start_note(beginning))
+    write_json(folder.network, summarise(classifier, job.recipe.input.size))
+    feed = _feed(classifier, job, keep_features)
+    fingerprint = _fit(classifier, feed, job)
+    _predict(classifier, feed, job, fingerprint)
     folder.resume.unlink(missing_ok=True)
     return Trained(folder.path, False, part)
 
 
-def _fit(
-    classifier: Classifier,
-    recipe: Recipe,
-    inputs: Inputs,
-    folder: RunFolder,
-    device: torch.device,
-    watch: Watch,
-) -> str:
-    """Train, restore the best epoch's weights from the file they are kept in; return its print."""
+def _feed(classifier: Classifier, job: _Job, keep_features: bool) -> Feed:
     _quieten()
     keep_freed_memory()
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the store is
+    if not keep_features:
+        return pixel_feed(classifier, job.inputs)
+    return make_feed(classifier, job.recipe, job.inputs, job.device, job.watch.on_features)
+
+
+def _fit(classifier: Classifier, feed: Feed, job: _Job) -> str:
+    """Train, restore the best epoch's weights from the file they are kept in; return its print."""
+    folder = job.folder
     began = time.perf_counter()
-    record = fit(classifier, recipe, inputs, folder, device, watch)
+    record = fit(classifier, feed, job.recipe, job.inputs, folder, job.device, job.watch)
     if not record.best_weights:
         raise BlastscopeError(
-            f"{recipe.name} diverged: its validation loss was never a number; lower training.rate "
-            f"and remove {folder.path}."
+            f"{job.recipe.name} diverged: its validation loss was never a number; lower "
+            f"training.rate and remove {folder.path}."
         )
     fingerprint = save_checkpoint(record.best_weights, folder.checkpoint)
     classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    folder.end(max(took, time.perf_counter() - began), device)
+    folder.end(max(took, time.perf_counter() - began), job.device)
     return fingerprint
 
 
@@ -142,11 +146,15 @@ def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
     }
 
 
-def _build(
-    recipe: Recipe, weights_dir: Path | None, beginning: Path | None, pretrained: bool
-) -> Classifier:
+def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: bool) -> Classifier:
+    """Build the network with the weights that it begins with, or went on to before a kill."""
+    recipe = job.recipe
+    if begun:
+        classifier = build_model(recipe, pretrained=False)
+        load_state(classifier, job.folder.resume)
+        return classifier
     if beginning is None:
-        return build_model(recipe, weights_dir, pretrained=pretrained)
+        return build_model(recipe, weights_dir)
     classifier = build_model(recipe, pretrained=False)
     weights = load_checkpoint(RunFolder(beginning).checkpoint)
     try:
@@ -159,21 +167,15 @@ def _build(
     return classifier
 
 
-def _predict(
-    classifier: Classifier,
-    recipe: Recipe,
-    inputs: Inputs,
-    folder: RunFolder,
-    device: torch.device,
-    metadata: dict[str, Any],
-) -> None:
+def _predict(classifier: Classifier, feed: Feed, job: _Job, fingerprint: str) -> None:
     """Write the prediction table of all parts, with the fingerprint of the weights behind it."""
+    inputs, name = job.inputs, job.recipe.name
     parts = [part for part in PARTS for _ in inputs.rows[part]]
     rows = np.concatenate([inputs.rows[part] for part in PARTS])
-    p_all = probabilities(classifier, inputs.store, rows, device)
-    name = recipe.name + (SYNTHETIC_MARK if inputs.store.synthetic else "")
+    p_all = probabilities(classifier, feed, rows, job.device, job.recipe.prediction.views)
+    name += SYNTHETIC_MARK if inputs.store.synthetic else ""
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
-    write_predictions(frame, folder.predictions, metadata)
+    write_predictions(frame, job.folder.predictions, {**job.identity, "checkpoint": fingerprint})
 
 
 def _quieten() -> None:
