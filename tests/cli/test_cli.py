@@ -34,7 +34,10 @@ def run(monkeypatch, capsys):
 
 def test_help_names_every_verb_and_says_what_it_is_not():
     told = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
-    for verb in ("check", "synth", "prepare", "split", "recipes", "train", "evaluate", "demo"):
+    for verb in (
+        "check", "synth", "prepare", "split", "recipes", "train", "evaluate", "reproduce", "submit",
+        "weights", "demo",
+    ):  # fmt: skip
         assert f" {verb} " in told
     assert DISCLAIMER in told
 
@@ -218,7 +221,7 @@ def test_interrupting_says_how_to_go_on(run, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_fill", interrupt)
     status, _, notices = run("prepare", dataset(), "--out", tmp_path / "store")
     assert status == 130
-    assert "interrupted; prepare, train and demo go on" in notices
+    assert "interrupted; prepare, train, reproduce and demo go on" in notices
 
 
 def test_a_closed_pipe_is_no_error(dataset):

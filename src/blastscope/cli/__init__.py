@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from blastscope import DISCLAIMER, __version__
-from blastscope.cli import check, demo, evaluate, fetch, prepare, recipes, split, synth, train
+from blastscope.cli import (
+    check,
+    demo,
+    evaluate,
+    fetch,
+    prepare,
+    recipes,
+    reproduce,
+    split,
+    submit,
+    synth,
+    train,
+    weights,
+)
 from blastscope.cli.output import note
 from blastscope.errors import BlastscopeError
 
@@ -25,7 +38,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (check, synth, prepare, split, recipes, train, evaluate, demo, fetch):
+for verb in (
+    check,
+    synth,
+    prepare,
+    split,
+    recipes,
+    train,
+    evaluate,
+    reproduce,
+    submit,
+    weights,
+    demo,
+    fetch,
+):
     verb.add_to(app)
 
 
@@ -57,7 +83,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, train and demo go on where they stopped when "
-                "the same command is given again."
+                "blastscope: interrupted; prepare, train, reproduce and demo go on where they "
+                "stopped when the same command is given again."
             )
         raise

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.output import print_table, say
+from blastscope.cli.output import note, print_table, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,19 +17,33 @@ def add_to(app: typer.Typer) -> None:
 
 def evaluate(
     source: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_PREDICTIONS", help="A run, or a prediction table.")
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_PREDICTIONS",
+            help="A run, a prediction table or, with --labels, a submission.",
+        ),
     ],
     part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     out: Annotated[Path | None, typer.Option(help="The folder to write to.", metavar="DIR")] = None,
     model: Annotated[
         str | None, typer.Option(help="Which model, where a table has several.")
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A labels table for predictions without labels: those of the challenge's "
+            "preliminary set.",
+            metavar="CSV",
+        ),
+    ] = None,
 ) -> None:
     """Write metrics, figures and a report; print the figures of every part."""
     from blastscope.report.evaluate import evaluate as judge
 
-    result = judge(source, part, out, model)
+    result = judge(source, part, out, model, labels)
     names = list(next(iter(result.parts.values())))
     rows = [(name, *(metrics[name] for metrics in result.parts.values())) for name in names]
     print_table((result.model, *result.parts), rows)
+    if result.hard_calls:
+        note("These are calls (0 or 1): AUC and average precision are of that one operating point.")
     say(f"{result.report}")

@@ -53,6 +53,11 @@ class Evaluation:
         return self.parts[self.part]
 
     @property
+    def hard_calls(self) -> bool:
+        """Whether every probability is 0 or 1, so that AUC has one operating point to go by."""
+        return bool(self.cells["p_all"].is_in([0.0, 1.0]).all())
+
+    @property
     def headline(self) -> str:
         """The figures that a reader asks for first, in a line."""
         shown = {"weighted F1": "weighted_f1", "AUC": "auc", "sensitivity": "recall_all"}

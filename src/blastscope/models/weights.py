@@ -15,6 +15,15 @@ from torch import Tensor, nn
 
 from blastscope.errors import BlastscopeError
 
+HUB_FILE = "model.safetensors"
+"""What timm calls the weights in each repository of its hub."""
+
+
+def weights_name(config: Mapping[str, Any]) -> str:
+    """Return timm's full name of a network's weights, such as ``vgg16.tv_in1k``."""
+    tag = config.get("tag")
+    return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
+
 
 def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | None) -> Path:
     """Return the file with the ImageNet weights of a timm network.
@@ -27,8 +36,7 @@ def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | N
     Raises:
         BlastscopeError: where neither has them; it names the file that is wanted.
     """
-    tag = config.get("tag")
-    name = f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
+    name = weights_name(config)
     if weights_dir is not None:
         path = weights_dir / f"{name}.safetensors"
         if not path.is_file():
@@ -47,13 +55,12 @@ def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | N
 
 
 def _from_hub(repository: str) -> Path:
-    file = "model.safetensors"
     try:
-        return Path(hf_hub_download(repository, file, local_files_only=True))
+        return Path(hf_hub_download(repository, HUB_FILE, local_files_only=True))
     except LocalEntryNotFoundError:
         # Without a network this fails at once, where the download would try for half a minute.
-        get_hf_file_metadata(hf_hub_url(repository, file))
-        return Path(hf_hub_download(repository, file))
+        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
+        return Path(hf_hub_download(repository, HUB_FILE))
 
 
 def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from blastscope.challenge.scoring import open_labelled
 from blastscope.evaluate.curves import precision_recall_curve, roc_curve
 from blastscope.evaluate.evaluation import judge
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.evaluate.result import Evaluation
-from blastscope.evaluate.source import RunNotes, open_source
+from blastscope.evaluate.source import RunNotes
 from blastscope.files import write_json, write_text
 from blastscope.report import figures
 from blastscope.report.evaluation_page import evaluation_page
 
 
 def evaluate(
-    source: Path, part: str = "test", out: Path | None = None, model: str | None = None
+    source: Path,
+    part: str = "test",
+    out: Path | None = None,
+    model: str | None = None,
+    labels: Path | None = None,
 ) -> Evaluation:
     """Evaluate a run or anybody's prediction table.
 
@@ -23,17 +28,20 @@ def evaluate(
     ``report.html``. Files of these names are derived and rewritten; nothing else is touched.
 
     Args:
-        source: a run folder, or a prediction table (Parquet or CSV).
+        source: a run folder, a prediction table (Parquet or CSV) or, with ``labels``, a submission
+            to the challenge.
         part: the part to report in detail; metrics are computed for every labelled part.
         out: the folder to write to; the run folder itself, or ``<table>-evaluation`` beside, for
             the test part; a folder named after the part, for another.
         model: which model, where the table holds several.
+        labels: a labels table (CSV) for the cells of ``part``, where the predictions have none.
 
     Raises:
-        BlastscopeError: where there is nothing to judge by (no predictions, no labels), the run's
-            checkpoint is stale, or the folder cannot be written.
+        BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
+            are not of the same cells, the run's checkpoint is stale, or the folder cannot be
+            written.
     """
-    opened = open_source(source)
+    opened = open_labelled(source, labels, part, model)
     if out is None:
         out = opened.default_out
         if part != "test":  # the report of the test part keeps its place

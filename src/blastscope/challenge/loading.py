@@ -1,0 +1,62 @@
+"""A finished run, opened to be applied to new images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blastscope.errors import BlastscopeError
+from blastscope.evaluate.source import open_source
+from blastscope.models.classifier import Classifier, build_model
+from blastscope.prepare.store import StoreSettings
+from blastscope.recipes.library import read_recipe
+from blastscope.recipes.schema import Recipe
+from blastscope.train.folder import RunFolder, load_checkpoint
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose predictions were made by the weights beside them."""
+
+    path: Path
+    recipe: Recipe
+    checkpoint: str
+    """``sha256:`` of the weights."""
+    synthetic: bool
+    """Whether it was trained on synthetic cells."""
+
+    @property
+    def settings(self) -> StoreSettings:
+        """How its cells are prepared."""
+        wanted = self.recipe.input
+        return StoreSettings(size=wanted.size, scale=wanted.scale, clahe=wanted.clahe)
+
+    def classifier(self) -> Classifier:
+        """Build the network and fill in the run's weights.
+
+        Raises:
+            BlastscopeError: where the weights are damaged or of another network.
+        """
+        classifier = build_model(self.recipe, pretrained=False)
+        weights = load_checkpoint(RunFolder(self.path).checkpoint)
+        try:
+            classifier.load_state_dict(weights)
+        except RuntimeError as error:
+            raise BlastscopeError(
+                f"{self.path} has a recipe.yaml that is not of its checkpoint's network: train "
+                "again, into a new folder."
+            ) from error
+        return classifier
+
+
+def open_run(path: Path) -> FinishedRun:
+    """Open a run folder.
+
+    Raises:
+        BlastscopeError: where it is no finished run, or its checkpoint is stale.
+    """
+    if not path.is_dir():
+        raise BlastscopeError(f"{path} is no folder of a run: give one that train has finished.")
+    metadata = open_source(path).metadata
+    recipe = read_recipe(RunFolder(path).recipe)
+    return FinishedRun(path, recipe, str(metadata["checkpoint"]), metadata.get("synthetic") is True)
