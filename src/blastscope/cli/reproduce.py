@@ -1,0 +1,180 @@
+"""``blastscope reproduce``: every experiment of the paper, run and reported."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blastscope.cli.options import Device, Settings, WeightsDir
+from blastscope.cli.output import print_table, say
+
+if TYPE_CHECKING:
+    from blastscope.reproduce.plan import Job, Plan
+    from blastscope.reproduce.study import Order
+    from blastscope.train.display import TrainingDisplay
+    from blastscope.train.fit import Watch
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(reproduce)
+
+
+def reproduce(
+    data: Annotated[Path, typer.Option(help="The folder with the labelled cells.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="The study's folder.", metavar="DIR")],
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="Which recipes: 'paper/vgg16-*', 'cnn-*'. What they start from is added.",
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="image or subject; both without it.", metavar="NAME")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="How many splits and trainings of each experiment.", min=1)
+    ] = 1,
+    jobs: Annotated[
+        int, typer.Option(help="How many to train at a time, each with its share of cores.", min=1)
+    ] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what would be done, and stop.")] = False,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+) -> None:
+    """Run the paper's experiments, those that are not done yet, and report them in one page.
+
+    Interrupted, it goes on when the same command is given again.
+    """
+    from blastscope.errors import BlastscopeError
+    from blastscope.reproduce.plan import PROTOCOLS
+    from blastscope.reproduce.run import Place
+    from blastscope.reproduce.study import Order, plan_of
+
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise BlastscopeError(f"{protocol!r} is no protocol of a study: image or subject.")
+    order = Order(
+        data=data,
+        place=Place(out, device, weights_dir),
+        only=only,
+        protocols=(protocol,) if protocol else PROTOCOLS,
+        seeds=seeds,
+        overrides=tuple(settings or ()),
+        command=shlex.join(["blastscope", *sys.argv[1:]]),
+    )
+    planned = plan_of(order)
+    left = _show_plan(order, planned)
+    if not plan:
+        _run(order, planned, jobs, left)
+
+
+def _show_plan(order: Order, plan: Plan) -> dict[tuple[str, str, int], float]:
+    """Print the plan; return the seconds that each job will take, those that are done left out."""
+    from blastscope.cells.layouts import list_cells
+    from blastscope.progress import progress_total
+    from blastscope.reproduce.estimate import estimate
+    from blastscope.reproduce.outcomes import is_done
+    from blastscope.reproduce.study import cells_by_part
+    from blastscope.train.devices import choose_device
+
+    count = len(list_cells([order.data]).cells)
+    todo = [job for job in plan.jobs if not is_done(job, order.place.out)]
+    with progress_total("Estimating") as advance:
+        times = estimate(todo, cells_by_part(count), choose_device(order.place.device), advance)
+    rows = [
+        (
+            job.recipe.name + (" (needed by others)" if job.recipe.name in plan.added else ""),
+            job.protocol,
+            str(job.seed),
+            job.recipe.starts_from or "",
+            _plainly(times[job.key].usual) if job.key in times else "done",
+        )
+        for job in plan.jobs
+    ]
+    print_table(("recipe", "protocol", "seed", "starts from", "about"), rows)
+    for reason in sorted(set(plan.left_out.values())):
+        names = sorted({key[0] for key, why in plan.left_out.items() if why == reason})
+        say(f"not run, {reason}: {', '.join(names)}")
+    total = sum(time.usual for time in times.values())
+    most = sum(time.most for time in times.values())
+    say(
+        f"{len(todo)} of {len(plan.jobs)} experiments to do on {count:,} cells: about "
+        f"{_plainly(total)}, at most {_plainly(most)}."
+    )
+    return {key: time.usual for key, time in times.items()}
+
+
+def _run(order: Order, plan: Plan, jobs: int, left: dict[tuple[str, str, int], float]) -> None:
+    from blastscope.errors import BlastscopeError
+    from blastscope.progress import progress_total
+    from blastscope.reproduce.cells import prepare_cells
+    from blastscope.reproduce.run import run_plan
+    from blastscope.reproduce.study import report
+
+    if not plan.jobs:
+        raise BlastscopeError(
+            f"Nothing can be run: {', '.join(sorted(set(plan.left_out.values())))}."
+        )
+    with progress_total("Preparing") as advance:
+        prepare_cells(order.data, order.place.out, plan.jobs, advance)
+    progress = _Progress(dict(left))
+    try:
+        done = run_plan(
+            plan,
+            order.place,
+            jobs,
+            watch=progress.watch if jobs == 1 else None,
+            on_done=progress.tell,
+        )
+    except KeyboardInterrupt:
+        progress.close()
+        say(f"{report(order, plan)} (of what is done so far)")
+        raise
+    progress.close()
+    say(f"{report(order, plan, done)}")
+    if done.failed:
+        raise BlastscopeError(f"{len(done.failed)} experiments failed: the report says why.")
+
+
+class _Progress:
+    """Tells how far a study is, one line an experiment, and shows the one that is under way."""
+
+    def __init__(self, left: dict[tuple[str, str, int], float]) -> None:
+        self.left = left
+        self.total = len(left)
+        self.began = time.perf_counter()
+        self.estimated = 0.0
+        self.display: TrainingDisplay | None = None
+
+    def watch(self, job: Job) -> Watch:
+        from blastscope.train.display import TrainingDisplay
+
+        self.close()
+        self.display = TrainingDisplay(job.name, job.recipe.training.epochs)
+        return self.display.__enter__().watch()
+
+    def tell(self, job: Job, line: str, seconds: float) -> None:
+        self.close()
+        self.estimated += self.left.pop(job.key, 0.0)
+        pace = (time.perf_counter() - self.began) / self.estimated if self.estimated else 1.0
+        rest = f"about {_plainly(pace * sum(self.left.values()))} left" if self.left else "all done"
+        done = self.total - len(self.left)
+        say(f"[{done} of {self.total}] {job.name}: {line} ({_plainly(seconds)}; {rest})")
+
+    def close(self) -> None:
+        if self.display is not None:
+            self.display.__exit__(None, None, None)
+            self.display = None
+
+
+def _plainly(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

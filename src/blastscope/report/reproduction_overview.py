@@ -1,0 +1,135 @@
+"""What a reproduction says of itself as a whole: what differs, what is missing, how far it fits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import median
+from typing import Any
+
+from blastscope.errors import listing
+from blastscope.recipes.library import load_recipe, recipe_names
+from blastscope.report.page import protocol_name
+from blastscope.report.reproduction_data import Experiment, Outcome, Result
+from blastscope.report.reproduction_table import signed
+from blastscope.splits.parts import SplitReport
+
+PAPER_PARTS = {"train": (4432, 1964), "validation": (1403, 729), "test": (1437, 696)}
+"""ALL and normal cells of the paper's random split (its table in Section 1.1)."""
+PAPER_BALANCED = (3198, 3198)
+"""ALL and normal cells of its training part after balancing (Section 3.1)."""
+_UNTOLD = "no reason given"
+
+
+def cells_line(splits: Sequence[SplitReport], *, synthetic: bool) -> str:
+    """Say how many cells and subjects there are, and how many train; empty without a split."""
+    if not splits:
+        return ""
+    totals = [sum(_sum(part) for part in report.cells.values()) for report in splits]
+    people = [sum(_sum(part) for part in r.subjects.values()) for r in splits if r.disjoint]
+    line = f"{max(totals):,} cells" + (f" of {people[0]:,} subjects" if people else "")
+    trained = ", ".join(f"{_sum(r.cells['train']):,} ({protocol_name(r.protocol)})" for r in splits)
+    theirs = "" if synthetic else f"; the paper trained on {sum(PAPER_PARTS['train']):,}"
+    return f"{line}, in training {trained}{theirs}"
+
+
+def _sum(counts: Mapping[str, int]) -> int:
+    return sum(counts.values())
+
+
+def at_reduced_size(experiments: Sequence[Experiment]) -> bool:
+    """Whether any packaged experiment was given smaller images than its recipe has."""
+    packaged = set(recipe_names())
+    return any(
+        recipe.input.size < load_recipe(recipe.name).input.size
+        for recipe in (item.recipe for item in experiments)
+        if recipe.overrides and recipe.name in packaged
+    )
+
+
+def changed_settings(experiments: Sequence[Experiment]) -> list[tuple[str, str, str, int]]:
+    """Rows of (overridden setting, its value here, the recipes' values, how many experiments)."""
+    packaged = set(recipe_names())
+    told: dict[tuple[str, str], list[str | None]] = {}
+    for experiment in experiments:
+        recipe = experiment.recipe
+        original = load_recipe(recipe.name) if recipe.name in packaged else None
+        for override in recipe.overrides:
+            key, _, value = override.partition("=")
+            was = (
+                None if original is None else _value(original.model_dump(mode="json"), key.strip())
+            )
+            told.setdefault((key.strip(), value.strip()), []).append(was)
+    return [
+        (key, value, " or ".join(sorted({was for was in were if was})) or "–", len(were))
+        for (key, value), were in told.items()
+    ]
+
+
+def _value(content: Any, key: str) -> str:
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, dict) else None
+    return "–" if content is None else str(content)
+
+
+def not_run_reasons(outcomes: Sequence[Outcome]) -> list[tuple[str, int, str]]:
+    """Rows of (reason, trainings, names of the recipes), the most frequent reason first."""
+    named: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        if outcome.run is None:
+            named.setdefault(outcome.reason or _UNTOLD, []).append(outcome.recipe.name)
+    rows = sorted(named.items(), key=lambda row: -len(row[1]))
+    return [(why, len(names), listing([*dict.fromkeys(names)], most=100)) for why, names in rows]
+
+
+def differences(done: Sequence[Experiment], synthetic: bool) -> list[tuple[str, str, str]]:
+    """Rows of (what, median, detail) of how far weighted F1 lies apart over the experiments."""
+    above = [] if synthetic else [item.above_published() for item in done]
+    rows = []
+    for name, found in (
+        ("image-level minus the paper's", above),
+        ("subject-disjoint minus image-level", [item.gap() for item in done]),
+    ):
+        values = [value for value in found if value is not None]
+        if values:
+            span = f"{signed(min(values), 3)} to {signed(max(values), 3)}"
+            many = f"{len(values)} experiment{'s' * (len(values) > 1)}"
+            rows.append((name, signed(median(values), 3), f"median of {many}, {span}"))
+    return rows
+
+
+def chance(done: Sequence[Experiment]) -> tuple[int, str] | None:
+    """Return a test part's cells, and half the width of a 95 % interval for that many of them.
+
+    The normal approximation for a share; weighted F1 is close to one, the accuracy.
+    """
+    tests = [item.over_seeds("image", "weighted_f1") for item in done]
+    share = median(spread.mean for spread in tests if spread) if any(tests) else None
+    first = next((result for item in done if (result := item.first("image"))), None)
+    if share is None or first is None or not first.test["n"]:
+        return None
+    cells = int(first.test["n"])
+    return cells, f"{1.96 * sqrt(share * (1 - share) / cells):.3f}"
+
+
+def machines(done: Sequence[Experiment]) -> list[tuple[str, int]]:
+    """Return what the runs were computed on, and how many trainings on each, most first."""
+    return Counter(_machine(result) for item in done for result in item.all_results).most_common()
+
+
+def _machine(result: Result) -> str:
+    told = result.environment
+    if told.get("device") != "cpu":
+        return str(told.get("device", "not told"))
+    return f"{told.get('processor') or 'processor'}, {told.get('threads', '?')} threads"
+
+
+def environment(done: Sequence[Experiment]) -> tuple[str, str] | None:
+    """Return the name of the first run that tells its environment, and that as JSON."""
+    for item in done:
+        for result in item.all_results:
+            if result.environment:
+                return item.recipe.name, json.dumps(result.environment, indent=2)
+    return None

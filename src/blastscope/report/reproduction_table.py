@@ -1,0 +1,159 @@
+"""The main table of a reproduction, as words: the same for the page and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+
+from blastscope.report.page import number
+from blastscope.report.reproduction_data import Experiment, Spread
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment's row.
+
+    Attributes:
+        short: the recipe's name without its shelf.
+        anchor: the id of the experiment's section on the page.
+        section: where the paper has it.
+        published: the paper's weighted F1, and the only published figure of the row.
+        figures: by protocol, weighted F1, its difference and AUC; a protocol without a run is
+            not there.
+        absent: by protocol, what was not run and why; empty where all was.
+        time: how long a training took.
+    """
+
+    short: str
+    anchor: str
+    title: str
+    section: str
+    published: str
+    figures: Mapping[str, tuple[str, str, str]]
+    absent: Mapping[str, str]
+    time: str
+
+
+def table_rows(
+    experiments: Sequence[Experiment], *, synthetic: bool
+) -> list[tuple[str, list[Row]]]:
+    """Return the rows under each family's heading.
+
+    Args:
+        experiments: in the order of the page.
+        synthetic: leaves the published figures out: they are of real cells.
+    """
+    return [
+        (family, [_row(experiment, synthetic) for experiment in members])
+        for family, members in groupby(experiments, key=lambda experiment: experiment.family)
+    ]
+
+
+def markdown_table(experiments: Sequence[Experiment], *, synthetic: bool) -> str:
+    """Write the rows as GitHub Markdown, a table under each family's heading."""
+    head = (
+        "| experiment | section | paper's weighted F1 "
+        "| image-level weighted F1 | minus the paper's | AUC "
+        "| subject-disjoint weighted F1 | minus image-level | AUC | time |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )
+    blocks = []
+    families = table_rows(experiments, synthetic=synthetic)
+    for family, rows in families:
+        lines = [_markdown_row(row) for row in rows]
+        blocks.append("\n".join([f"### {family}", "", head, *lines]))
+    if any("†" in row.section for _, rows in families for row in rows):
+        blocks.append("† The paper's text tells only the stage; the figures are from notebooks.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def spread_text(spread: Spread | None) -> str:
+    """Write ``0.9041``, or ``0.9041 ± 0.0052 (n = 3)`` over several seeds; a dash for None."""
+    if spread is None or spread.deviation is None:
+        return number(spread.mean if spread else None)
+    return f"{number(spread.mean)} ± {number(spread.deviation)} (n = {spread.n})"
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """Write a difference with its sign, None as a dash; what rounds to nothing has no minus."""
+    return number(None) if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time for a reader: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds is None:
+        return number(None)
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def not_run(experiment: Experiment, protocol: str) -> str:
+    """Say what of an experiment was not run under a protocol, and why; empty if all was."""
+    reasons = experiment.absent.get(protocol, [])
+    done = len(experiment.results.get(protocol, []))
+    if not reasons:
+        return "" if done else "not run: not in this study"
+    why = "; ".join(dict.fromkeys(reasons))
+    return (
+        f"{len(reasons)} of {done + len(reasons)} seeds not run: {why}"
+        if done
+        else (f"not run: {why}")
+    )
+
+
+def _row(experiment: Experiment, synthetic: bool) -> Row:
+    recipe = experiment.recipe
+    differences = {
+        "image": None if synthetic else experiment.above_published(),
+        "subject": experiment.gap(),
+    }
+    figures = {
+        protocol: (
+            spread_text(experiment.over_seeds(protocol, "weighted_f1")),
+            signed(difference),
+            spread_text(experiment.over_seeds(protocol, "auc")),
+        )
+        for protocol, difference in differences.items()
+        if experiment.results.get(protocol)
+    }
+    return Row(
+        short=experiment.short,
+        anchor=experiment.anchor,
+        title=recipe.title,
+        section=section(experiment),
+        published=number(None if synthetic else experiment.published("weighted_f1")),
+        figures=figures,
+        absent={protocol: not_run(experiment, protocol) for protocol in differences},
+        time=duration(_mean_seconds(experiment)),
+    )
+
+
+def section(experiment: Experiment) -> str:
+    """Say where the paper has an experiment; a dash where it has none."""
+    paper = experiment.recipe.paper
+    if paper is None:
+        return number(None)
+    return paper.section if paper.printed else f"{paper.section}\N{NO-BREAK SPACE}†"
+
+
+def _mean_seconds(experiment: Experiment) -> float | None:
+    took = [result.environment.get("seconds") for result in experiment.all_results]
+    known = [seconds for seconds in took if isinstance(seconds, int | float)]
+    return fmean(known) if known else None
+
+
+def _markdown_row(row: Row) -> str:
+    cells = [f"`{row.short}` {row.title}", row.section, row.published]
+    for protocol, absent in row.absent.items():
+        figures = row.figures.get(protocol)
+        f1, *rest = figures or ("", number(None), number(None))
+        cells += [", ".join(text for text in (f1, absent) if text), *rest]
+    return "| " + " | ".join(_escaped(cell) for cell in [*cells, row.time]) + " |"
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,0 +1,1 @@
+"""All experiments of the paper, planned, run and reported."""

@@ -1,0 +1,84 @@
+"""The cells of a study: a store for each preparation, a split for each protocol and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blastscope.cells.images import read_image
+from blastscope.cells.layouts import list_cells
+from blastscope.cells.names import ALL, HEM
+from blastscope.prepare.build import prepare
+from blastscope.prepare.store import Store, open_store
+from blastscope.report.preparation_figures import example_cell, preparation_figures
+from blastscope.report.reproduction_data import DataSection
+from blastscope.reproduce.plan import FIRST_SEED, Job
+from blastscope.splits.make import make_split
+from blastscope.splits.parts import describe, read_split
+from blastscope.train.balance import balanced
+
+
+def prepare_cells(
+    data: Path, out: Path, jobs: Sequence[Job], on_progress: Callable[[int, int], None] | None
+) -> None:
+    """Make the stores and splits that ``jobs`` want, where they are not there.
+
+    Raises:
+        BlastscopeError: where the data cannot be used or split, or ``out`` holds another's.
+    """
+    stores = {job.store(out): job.settings for job in jobs}
+    for path, settings in stores.items():
+        prepare([data], path, settings, on_progress=on_progress)
+    for job in jobs:
+        # The parts follow from the cells' names, which every store has alike.
+        if not job.split(out).is_file():
+            make_split(job.store(out), job.protocol, job.seed, out=job.split(out))
+
+
+def data_section(data: Path, out: Path, protocols: Sequence[str]) -> tuple[DataSection, bool]:
+    """Describe the study's cells for its report, and say whether they are synthetic.
+
+    Args:
+        data: the source images, for the paper's Figures 1 to 3.
+        out: the study's folder, with at least one store.
+        protocols: those whose first split is described, where it is there.
+
+    Raises:
+        BlastscopeError: where the data or a store cannot be read.
+    """
+    store = open_store(next(path for path in sorted((out / "stores").iterdir()) if path.is_dir()))
+    splits = [out / "splits" / f"{protocol}-seed{FIRST_SEED}.parquet" for protocol in protocols]
+    there = [path for path in splits if path.is_file()]
+    reports = [describe(read_split(path), store.cells) for path in there]
+    shown = example_cell(list_cells([data]))
+    figures = preparation_figures(read_image(shown.path).pixels, shown.cell)
+    pairs = zip(reports, there, strict=True)
+    counts = [(report.protocol, *_balance(store, path)) for report, path in pairs]
+    return DataSection(reports, counts, figures, _facts(store)), store.synthetic
+
+
+def _balance(store: Store, split: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Count the training part's classes before and after the paper's balancing."""
+    table = read_split(split).table
+    cells = store.cells.with_row_index("row").join(table, on="cell", how="inner").sort("row")
+    training = cells.filter(cells["part"] == "train")
+    is_all = (store.cells["label"].fill_null("") == ALL).to_numpy()
+    rows = training["row"].to_numpy().astype("int64")
+    after = is_all[balanced(rows, is_all[rows], "paper", FIRST_SEED).rows]
+    return _counts(is_all[rows]), _counts(after)
+
+
+def _counts(is_all: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, int]:
+    return {ALL: int(is_all.sum()), HEM: int((~is_all).sum())}
+
+
+def _facts(store: Store) -> list[tuple[str, str]]:
+    cells = store.cells
+    facts = []
+    for label, name in ((ALL, "ALL"), (HEM, "Normal")):
+        own = cells.filter(cells["label"] == label)
+        facts.append((name, f"{own.height:,} cells, {own['subject'].n_unique()} subjects"))
+    return [("Cells", f"{cells.height:,}"), *facts]

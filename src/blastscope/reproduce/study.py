@@ -1,0 +1,92 @@
+"""A study from end to end: plan, cells, runs, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from blastscope.errors import BlastscopeError
+from blastscope.files import write_text
+from blastscope.recipes.schema import Recipe
+from blastscope.reproduce.outcomes import outcomes
+from blastscope.reproduce.plan import PROTOCOLS, Plan, make_plan
+from blastscope.reproduce.run import Done, Place
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a study is asked to be.
+
+    Attributes:
+        data: the folder of labelled cells.
+        place: where and on what it runs.
+        only: a pattern of recipe names.
+        protocols: how cells are split.
+        seeds: how many splits and trainings of each.
+        overrides: settings changed in every recipe.
+        command: what to type to have it again.
+    """
+
+    data: Path
+    place: Place
+    only: str | None = None
+    protocols: tuple[str, ...] = PROTOCOLS
+    seeds: int = 1
+    overrides: tuple[str, ...] = ()
+    command: str = "blastscope reproduce"
+
+
+def plan_of(order: Order) -> Plan:
+    """Plan a study: what of it can be run here, in which order.
+
+    Raises:
+        BlastscopeError: where the pattern fits no recipe or a setting is none.
+    """
+    if any(setting.strip().startswith("training.seed") for setting in order.overrides):
+        raise BlastscopeError("A study draws its seeds itself: give --seeds, not training.seed.")
+    at_hand = _weights_at_hand(order.place.weights_dir)
+    return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
+
+
+def report(order: Order, plan: Plan, done: Done | None = None) -> Path:
+    """Write ``report.html`` and ``results.md`` of what there is so far; return the page.
+
+    Raises:
+        BlastscopeError: where a run cannot be read or the folder not written.
+    """
+    from blastscope.report.reproduction_page import results_markdown, write_reproduction
+    from blastscope.reproduce.cells import data_section
+
+    out = order.place.out
+    found = outcomes(out, plan, order.overrides, done.failed if done else {})
+    data, synthetic = data_section(order.data, out, PROTOCOLS)
+    write_reproduction(found, data, out, synthetic=synthetic, command=order.command)
+    write_text(out / "results.md", results_markdown(found))
+    return out / "report.html"
+
+
+def cells_by_part(count: int) -> dict[str, int]:
+    """Return about how many of ``count`` cells train, validate and test."""
+    fifth = count // 5
+    return {"train": count - 2 * fifth, "validation": fifth, "test": fifth}
+
+
+def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
+    import timm
+
+    from blastscope.models.weights import weights_file
+
+    @cache
+    def missing(backbone: str) -> str:
+        config = timm.get_pretrained_cfg(backbone)
+        if config is None:
+            return ""  # no such network: building it says so
+        try:
+            weights_file(config.to_dict(), backbone, weights_dir)  # type: ignore[no-untyped-call]
+        except BlastscopeError:
+            return "no weights here"
+        return ""
+
+    return lambda recipe: missing(recipe.model.backbone) if recipe.model.weights != "none" else ""

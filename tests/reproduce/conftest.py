@@ -1,0 +1,64 @@
+"""A tiny study: a recipe, one that starts from it, one that starts from that, and a loner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from blastscope.recipes.library import load_recipe
+from blastscope.reproduce.cells import prepare_cells
+from blastscope.reproduce.plan import Job, Plan
+from blastscope.reproduce.run import Place
+
+RECIPES = {
+    "first": """
+title: A tiny network
+input: {size: 32, normalise: unit}
+model: {backbone: cnn4-small, weights: none, head: [gap, {dropout: 0.3}]}
+training: {optimizer: adam, rate: 0.01, batch: 8, epochs: 2, balance: paper}
+""",
+    "second": """
+title: The last layers tuned
+extends: first.yaml
+starts_from: first
+model: {trainable: {from: conv4}}
+training: {rate: 0.001}
+""",
+    "third": """
+title: All of it tuned
+extends: second.yaml
+starts_from: second
+model: {trainable: all}
+""",
+    "alone": """
+title: On its own
+extends: first.yaml
+training: {rate: 0.005}
+""",
+}
+
+
+class Tiny(NamedTuple):
+    plan: Plan
+    place: Place
+    data: Path
+
+    def elsewhere(self, name: str) -> Tiny:
+        """Return the same study in another folder."""
+        place = Place(self.place.out.parent / name, "cpu")
+        prepare_cells(self.data, place.out, self.plan.jobs, None)
+        return self._replace(place=place)
+
+
+@pytest.fixture
+def tiny(dataset: Callable[..., Path], tmp_path: Path) -> Tiny:
+    for name, text in RECIPES.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    recipes = [load_recipe(str(tmp_path / f"{name}.yaml")) for name in RECIPES]
+    plan = Plan(tuple(Job(recipe, "image", 24) for recipe in recipes), {})
+    study = Tiny(plan, Place(tmp_path / "study", "cpu"), dataset())
+    prepare_cells(study.data, study.place.out, plan.jobs, None)
+    return study
