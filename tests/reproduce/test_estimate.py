@@ -21,6 +21,8 @@ def one_second_a_billion(monkeypatch):
         return module._operations(classifier, size) / 1e9
 
     monkeypatch.setattr(module, "_seconds_an_image", seconds)
+    for fixed in ("_A_BATCH", "_A_JOB"):
+        monkeypatch.setattr(module, fixed, 0.0)
 
 
 def jobs(*names):

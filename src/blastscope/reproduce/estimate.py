@@ -25,6 +25,8 @@ from blastscope.train.halves import part
 USUAL_EPOCHS = 13
 """The middle of the paper's: the 8th epoch was the best, and five of patience followed."""
 _IMAGES = 8
+_A_BATCH, _A_JOB = 0.003, 5.0
+"""Seconds that a batch and a job cost whatever the network: loop, figures, report."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def _of_job(recipe: Recipe, cost: Cost, cells: Mapping[str, int], computed: bool
     once = cost.trained * known
     if not computed:
         once += cost.frozen * (known + (views - 1) * cells["train"])
-    epoch = cost.trained * (3 * cells["train"] + cells["validation"])
+    batches = (cells["train"] + cells["validation"]) / recipe.training.batch
+    epoch = cost.trained * (3 * cells["train"] + cells["validation"]) + _A_BATCH * batches
+    once += _A_JOB
     epochs = recipe.training.epochs
     return Estimate(once + epoch * min(epochs, USUAL_EPOCHS), once + epoch * epochs)
 
@@ -104,10 +108,8 @@ def _cost(recipe: Recipe, device: torch.device, speeds: dict[tuple[str, int], fl
         real = build_model(recipe.model_copy(update={"model": plain}), pretrained=False).eval()
         speeds[key] = _seconds_an_image(real, size, device) / _operations(real, size)
     frozen = _operations(halves.frozen, size) if halves else 0
-    # Heads are small, but a batch has its own cost, which no count of operations shows.
-    trained = max(whole - frozen, whole // 1000)
     description = halves.description if halves else ""
-    return Cost(frozen * speeds[key], trained * speeds[key], description)
+    return Cost(frozen * speeds[key], (whole - frozen) * speeds[key], description)
 
 
 def _operations(module: nn.Module, size: int) -> int:

@@ -80,14 +80,10 @@ def run_plan(
     """
     done = Done()
     todo = {job.key: job for job in plan.jobs if not is_done(job, place.out)}
-    sorter: TopologicalSorter[Key] = TopologicalSorter()
-    for key, job in todo.items():
-        sorter.add(key, *([job.needs] if job.needs in todo else []))
-    sorter.prepare()
     if workers == 1:
-        results = _one_by_one(sorter, todo, place, done, watch)
+        results = _one_by_one(todo, place, done, watch)
     else:
-        results = _at_once(sorter, todo, place, done, workers)
+        results = _at_once(todo, place, done, workers)
     for job, line, seconds in results:
         on_done(job, line, seconds)
     return done
@@ -97,32 +93,29 @@ Result = tuple[Job, str, float]
 
 
 def _one_by_one(
-    sorter: TopologicalSorter[Key],
     todo: Mapping[Key, Job],
     place: Place,
     done: Done,
     watch: Callable[[Job], Watch] | None,
 ) -> Iterator[Result]:
-    while sorter.is_active():
-        for key in sorter.get_ready():
-            job, began = todo[key], time.perf_counter()
-            line = _blocked(job, done)
-            if line is None:
-                try:
-                    line = done.headlines[key] = run_job(job, place, watch(job) if watch else None)
-                except BlastscopeError as error:
-                    line = done.failed[key] = str(error)
-            yield job, line, time.perf_counter() - began
-            sorter.done(key)
+    for key, job in todo.items():  # a plan's order is one in which they can be run
+        began = time.perf_counter()
+        line = _blocked(job, done)
+        if line is None:
+            try:
+                line = done.headlines[key] = run_job(job, place, watch(job) if watch else None)
+            except BlastscopeError as error:
+                line = done.failed[key] = str(error)
+        yield job, line, time.perf_counter() - began
 
 
-def _at_once(
-    sorter: TopologicalSorter[Key],
-    todo: Mapping[Key, Job],
-    place: Place,
-    done: Done,
-    workers: int,
-) -> Iterator[Result]:
+def _at_once(todo: Mapping[Key, Job], place: Place, done: Done, workers: int) -> Iterator[Result]:
+    sorter: TopologicalSorter[Key] = TopologicalSorter()
+    for key, job in todo.items():
+        sorter.add(
+            key, *(needed for needed in [job.needs] if needed is not None and needed in todo)
+        )
+    sorter.prepare()
     began: dict[Key, float] = {}
     running: dict[Future[str], Key] = {}
     pool = ProcessPoolExecutor(
