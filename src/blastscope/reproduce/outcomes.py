@@ -37,7 +37,7 @@ def outcomes(
     out: Path,
     plan: Plan,
     overrides: Sequence[str] = (),
-    failed: Mapping[tuple[str, str, int], str] | None = None,
+    reasons: Mapping[tuple[str, str, int], str] | None = None,
 ) -> list[Outcome]:
     """List every experiment of the study, with its run where there is one.
 
@@ -48,10 +48,10 @@ def outcomes(
         out: the study's folder.
         plan: what was asked for this time.
         overrides: the settings of this time, for what was not run.
-        failed: why jobs of this time came to nothing.
+        reasons: why jobs failed, or cannot be run here.
     """
     planned = {job.key for job in plan.jobs}
-    reasons = {**plan.left_out, **(failed or {})}
+    reasons = {**plan.left_out, **(reasons or {})}
     found = []
     for name in study_names():
         for protocol in PROTOCOLS:

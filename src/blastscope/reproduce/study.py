@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -60,7 +60,10 @@ def report(order: Order, plan: Plan, done: Done | None = None) -> Path:
     from blastscope.reproduce.cells import data_section
 
     out = order.place.out
-    found = outcomes(out, plan, order.overrides, done.failed if done else {})
+    # What cannot be run here is said of every experiment, also of those not asked for this time.
+    whole = plan_of(replace(order, only=None, protocols=PROTOCOLS))
+    reasons = {**whole.left_out, **(done.failed if done else {})}
+    found = outcomes(out, plan, order.overrides, reasons)
     data, synthetic = data_section(order.data, out, PROTOCOLS)
     write_reproduction(found, data, out, synthetic=synthetic, command=order.command)
     write_text(out / "results.md", results_markdown(found))
