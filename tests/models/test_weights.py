@@ -69,6 +69,28 @@ def test_without_a_folder_the_hub_is_asked_for_safetensors(half, tmp_path, monke
     assert torch.equal(net.conv1.weight, half["conv1.weight"].float())
 
 
+def test_whether_weights_are_at_hand_is_asked_without_a_download(tmp_path, monkeypatch):
+    config = {"architecture": "resnet10t", "tag": "c3_in1k", "hf_hub_id": "timm/resnet10t.c3_in1k"}
+    monkeypatch.setattr(weights, "hf_hub_download", lambda *_, **__: pytest.fail("downloaded"))
+    assert not weights.weights_at_hand(config, tmp_path)
+    (tmp_path / "resnet10t.c3_in1k.safetensors").touch()
+    assert weights.weights_at_hand(config, tmp_path)
+    asked = []
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(weights, "get_hf_file_metadata", asked.append)
+    assert weights.weights_at_hand(config, None)
+    assert asked[0].startswith("https://")
+    assert "timm/resnet10t.c3_in1k" in asked[0]
+
+    def unreachable(address):
+        raise OSError("no network")
+
+    monkeypatch.setattr(weights, "get_hf_file_metadata", unreachable)
+    assert not weights.weights_at_hand(config, None)
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: "/cache/model.safetensors")
+    assert weights.weights_at_hand(config, None)
+
+
 def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):
     def unreachable(*_: object, **__: object) -> str:
         raise ConnectionError("no\nnetwork")

@@ -98,10 +98,13 @@ def _show_plan(order: Order, plan: Plan) -> dict[tuple[str, str, int], float]:
         )
         for job in plan.jobs
     ]
-    print_table(("recipe", "protocol", "seed", "starts from", "about"), rows)
+    if rows:
+        print_table(("recipe", "protocol", "seed", "starts from", "about"), rows)
     for reason in sorted(set(plan.left_out.values())):
         names = sorted({key[0] for key, why in plan.left_out.items() if why == reason})
         say(f"not run, {reason}: {', '.join(names)}")
+    if plan.left_out:
+        say("blastscope weights list --weights-dir DIR says which weights are wanted.")
     total = sum(time.usual for time in times.values())
     most = sum(time.most for time in times.values())
     say(

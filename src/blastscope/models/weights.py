@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import (
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -52,6 +57,25 @@ def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | N
             f"timm's hub gave no weights for {backbone} ({type(error).__name__}): put "
             f"{name}.safetensors into a folder and give --weights-dir, or choose weights: none."
         ) from error
+
+
+def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool:
+    """Whether :func:`weights_file` would find a network's weights; nothing is downloaded.
+
+    Args:
+        config: what timm records of the network.
+        weights_dir: the folder that is looked in, and no other; where it is not given, the hub.
+    """
+    if weights_dir is not None:
+        return (weights_dir / f"{weights_name(config)}.safetensors").is_file()
+    repository = config["hf_hub_id"]
+    if isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
+        return True
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
+    except Exception:  # the hub's client has some twenty ways to fail, most not its own
+        return False
+    return True
 
 
 def _from_hub(repository: str) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from blastscope.errors import BlastscopeError
 from blastscope.files import write_text
@@ -79,17 +80,14 @@ def cells_by_part(count: int) -> dict[str, int]:
 def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
     import timm
 
-    from blastscope.models.weights import weights_file
+    from blastscope.models.weights import weights_at_hand
 
     @cache
     def missing(backbone: str) -> str:
         config = timm.get_pretrained_cfg(backbone)
         if config is None:
             return ""  # no such network: building it says so
-        try:
-            weights_file(config.to_dict(), backbone, weights_dir)  # type: ignore[no-untyped-call]
-        except BlastscopeError:
-            return "no weights here"
-        return ""
+        known: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+        return "" if weights_at_hand(known, weights_dir) else "no weights here"
 
     return lambda recipe: missing(recipe.model.backbone) if recipe.model.weights != "none" else ""
