@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -16,6 +18,16 @@ Result = TypeVar("Result")
 def cores() -> int:
     """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> float:
+    """Return the memory that this process may use, in bytes; infinite where nobody says."""
+    found = []
+    with suppress(AttributeError, ValueError, OSError):
+        found.append(float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES"))
+    with suppress(ValueError, OSError):  # a container's share
+        found.append(float(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found, default=math.inf)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from blastscope.errors import BlastscopeError
-from blastscope.files import read_json
+from blastscope.files import read_json, sha256_of
 from blastscope.models.classifier import build_model
 from blastscope.prepare.store import open_store
 from blastscope.recipes.library import load_recipe
@@ -46,6 +46,12 @@ PARTS_OF_NETWORKS = {
     "resnet": ("resnet10t", {"trainable": {"from": "layer3.0.conv2"}, "cut": "layer3"}),
     "tokens": ("vit_tiny_patch16_224", {"trainable": {"from": "blocks.10"}}),
 }
+
+
+@pytest.fixture(autouse=True)
+def small_networks_are_worth_it(monkeypatch):
+    """A tiny image costs so little that reading what became of it would be as slow."""
+    monkeypatch.setattr(features, "_LEAST_ON_A_CPU", 0)
 
 
 @pytest.fixture
@@ -265,10 +271,90 @@ def test_damage_is_said(frozen, tmp_path):
 
 
 def test_without_room_the_network_is_fed_pixels(frozen, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "_memory", lambda: 1000.0)
+    monkeypatch.setattr(features, "memory", lambda: 1000.0)
     run_of(frozen, tmp_path / "run", "training.epochs=1")
     assert not list(frozen.store.glob("features/*/*.npy"))
     assert len(predicted(tmp_path / "run")) == 40
+
+
+def test_what_is_cheap_to_compute_is_not_kept(frozen, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "_LEAST_ON_A_CPU", 2000)
+    run_of(frozen, tmp_path / "run", "training.epochs=1")
+    assert not list(frozen.store.glob("features/*"))
+    # At its full size MobileNetV2 takes some 600 million operations for 5 KB (Sandler 2018, table
+    # 4: 300 million products); VGG16's first block 3.9 billion for 3.2 MB, read in every epoch.
+    for name, worth in (("paper/mobilenetv2-e3", True), ("paper/vgg16-e12", False)):
+        halves = halve(build_model(load_recipe(name), pretrained=False), 224)
+        compute = features._Compute(halves.frozen.eval(), _Black(224), torch.device("cpu"))
+        shapes, operations = features._look(compute)
+        cache = features.FeatureCache(tmp_path, shapes)
+        found = features._is_worth_it(cache, operations, 10, tmp_path, torch.device("cpu"))
+        assert found == worth
+
+
+class _Black:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def take(self, rows, operations):
+        return torch.zeros(len(rows), 3, self.size, self.size, dtype=torch.uint8)
+
+
+def test_a_store_that_may_only_be_read(frozen, tmp_path, monkeypatch):
+    run_of(frozen, tmp_path / "one")
+    monkeypatch.setattr(features.os, "access", lambda *_: False)
+    seen = counted(monkeypatch)
+    run_of(frozen, tmp_path / "two", "training.optimizer=rmsprop")  # all of it is there
+    assert sum(seen) == 1
+    run_of(frozen, tmp_path / "three", "model.head=[flatten]")  # and here nothing: pixels
+    assert len(list(frozen.store.glob("features/*/info.json"))) == 1
+
+
+def test_a_block_that_is_traced_as_one_step_is_not_frozen_while_its_layers_train():
+    """timm wants some blocks whole; what they hold must count."""
+    classifier = build_model(recipe("nf_resnet26", size=64, trainable={"from": "stages.3"}))
+    halves = halve(classifier, 64)
+    trained = {id(p) for p in classifier.parameters() if p.requires_grad}
+    assert trained
+    assert halves is None or not trained & {id(p) for p in halves.frozen.parameters()}
+
+
+def test_two_cuts_that_no_weight_tells_apart_are_two_caches():
+    kinds = [
+        halve(build_model(recipe("resnet10t", trainable="head", cut=cut)), 64).description
+        for cut in ("layer1.0.bn1", "layer1.0.act1")
+    ]
+    assert kinds[0] != kinds[1]
+
+
+def test_predictions_are_of_single_precision_whatever_trained(frozen, tmp_path):
+    run_of(frozen, tmp_path / "run", "training.precision=bf16")
+    classifier = build_model(load_recipe(str(frozen.recipe)), pretrained=False).eval()
+    classifier.load_state_dict(load_file(tmp_path / "run" / "checkpoint.safetensors"))
+    store = open_store(frozen.store)
+    with torch.no_grad():
+        logits = classifier(torch.from_numpy(store.pixels[:]).permute(0, 3, 1, 2)).double()
+    table = store.cells.select("cell").with_columns(p=torch.sigmoid(logits).numpy())
+    expected = table.sort("cell")["p"].to_numpy()
+    np.testing.assert_allclose(predicted(tmp_path / "run"), expected, atol=1e-5)
+
+
+def test_a_view_that_was_never_computed_is_not_another_cells(frozen, tmp_path):
+    run_of(frozen, tmp_path / "run")
+    (folder,) = (path for path in frozen.store.glob("features/*") if path.is_dir())
+    shapes = [tuple(shape) for shape in read_json(folder / "info.json")["shapes"]]
+    cache = features.FeatureCache(folder, shapes)
+    cache.load(40)
+    with pytest.raises(IndexError, match="never computed"):
+        cache.take(np.array([0]), np.array([7], np.uint8))
+
+
+def test_a_run_says_what_it_began_with_and_what_its_frozen_part_took(frozen, tmp_path):
+    run_of(frozen, tmp_path / "run")
+    told = read_json(tmp_path / "run" / "environment.json")
+    weights = tmp_path / "weights" / "mobilenetv2_035.untrained.safetensors"
+    assert told["initial_weights"] == {"file": weights.name, "sha256": sha256_of(weights)}
+    assert told["feature_seconds"] > 0
 
 
 def test_a_view_is_the_pixels_laid_so(material):

@@ -38,6 +38,8 @@ class Backbone(nn.Module):
         unused: the names of the parts that an image does not pass through, the classifier above
             all; they are removed.
         shape: the shape (C, H, W) of the feature map.
+        cut: timm's name of the last layer that is kept, where it is cut.
+        initial: the file that its pretrained weights were read from.
     """
 
     def __init__(self, name: str, net: nn.Module, size: int) -> None:
@@ -45,7 +47,8 @@ class Backbone(nn.Module):
         self.name = name
         self.net = net
         self.config: Mapping[str, Any] = getattr(net, "pretrained_cfg", {})
-        self._cut = False
+        self.cut: str | None = None
+        self.initial: Path | None = None
         self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
         self._prefix_tokens = int(getattr(net, "num_prefix_tokens", 0))
         self.order = self._record_order(size)
@@ -59,7 +62,7 @@ class Backbone(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """Return what the network itself gives: a map, channels last perhaps, or tokens."""
         net: Any = self.net
-        return net(images)[_CUT] if self._cut else net.forward_features(images)  # type: ignore[no-any-return]
+        return net(images)[_CUT] if self.cut else net.forward_features(images)  # type: ignore[no-any-return]
 
     def as_map(self, features: Tensor) -> Tensor:
         """Lay out what the network gives as (N, C, H, W).
@@ -89,7 +92,7 @@ class Backbone(nn.Module):
         except Exception as error:  # torch.fx raises what the traced code raises
             reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
             raise BlastscopeError(f"{self.name} cannot be cut at {name}: {reason}.") from error
-        self._cut = True
+        self.cut = layer
         left = {module_name for module_name, _ in self.net.named_modules()}
         self.order = tuple(layer_name for layer_name in self.order if layer_name in left)
         self.shape = self._shape(size)
@@ -156,6 +159,7 @@ def make_backbone(
         if pretrained and model.weights == "imagenet":
             path = weights_file(backbone.config, model.backbone, weights_dir)
             load_weights(backbone.net, path, backbone.unused)
+            backbone.initial = path
     if model.cut is not None:
         backbone.cut_at(model.cut, size)
     return backbone

@@ -16,7 +16,6 @@ from blastscope.splits.parts import PARTS
 from blastscope.train.augment import COUNT
 from blastscope.train.batches import Inputs as NetworkInputs
 from blastscope.train.batches import views_of_training
-from blastscope.train.devices import lightning_precision
 from blastscope.train.features import features_of
 from blastscope.train.halves import halve
 from blastscope.train.inputs import Inputs
@@ -68,9 +67,8 @@ def make_feed(
     halves = halve(classifier, recipe.input.size)
     if halves is None:
         return pixel_feed(classifier, inputs)
-    precision = str(lightning_precision(recipe.training.precision, device))
     wanted = _wanted(recipe, inputs)
-    cache = features_of(halves, inputs.store, wanted, device, precision, on_progress)
+    cache = features_of(halves, inputs.store, wanted, device, on_progress)
     return pixel_feed(classifier, inputs) if cache is None else Feed(cache, halves.upper, True)
 
 

@@ -115,12 +115,13 @@ class RunFolder:
         except BlastscopeError:
             return False
 
-    def end(self, seconds: float, device: torch.device) -> None:
-        """Add to ``environment.json`` what the run took and was computed on."""
+    def end(self, seconds: float, device: torch.device, more: dict[str, Any]) -> None:
+        """Add to ``environment.json`` what the run took and was computed on, and ``more``."""
         content = read_json(self.environment)
         content |= {
             "checkpoint": sha256_of(self.checkpoint),
             "seconds": round(seconds, 1),
+            **more,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
             "threads": torch.get_num_threads(),
             "platform": platform.platform(),

@@ -94,7 +94,9 @@ def halve(classifier: Classifier, size: int) -> Halves | None:
         cannot follow it, or the halves do not give what the whole gives).
     """
     halves = part(classifier)
-    return halves if halves and _agree(classifier, halves, size) else None
+    if halves is None or any(weight.requires_grad for weight in halves.frozen.parameters()):
+        return None
+    return halves if _agree(classifier, halves, size) else None
 
 
 def part(classifier: Classifier) -> Halves | None:
@@ -128,9 +130,15 @@ def _whole(classifier: Classifier) -> Halves:
     pooling = nn.Sequential(*(module for _, module in steps[:count]))
     rest = nn.Sequential(*(module for _, module in steps[count:]))
     names = [name for name, _ in steps[:count]]
-    backbone = classifier.backbone
-    description = f"{backbone.name}, {list(backbone.shape)}, {' '.join(names)}"
+    description = f"{_kind(classifier)}, {' '.join(names)}"
     return Halves(_WholeBackbone(classifier, pooling), _Head(rest), description)
+
+
+def _kind(classifier: Classifier) -> str:
+    """Say what no weight shows: where the backbone is cut, and the order of the colours."""
+    backbone = classifier.backbone
+    colours = "BGR" if classifier.normalise.reverse else "RGB"
+    return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 
 class _Tracer(fx.Tracer):
@@ -166,7 +174,7 @@ def _parted(classifier: Classifier, changing: _changing) -> Halves | None:
     lower = _part(root, [node for node in graph.nodes if node in fixed], (), frontier)
     rest = [node for node in graph.nodes if node not in fixed or node.op == "get_attr"]
     upper = _part(root, rest, frontier, None)
-    description = f"{classifier.backbone.name}\n{lower.code.strip()}"
+    description = f"{_kind(classifier)}\n{lower.code.strip()}"
     return Halves(_Lower(classifier, lower), _Upper(classifier, upper), description)
 
 
@@ -176,8 +184,10 @@ def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: _changing) -> set[f
     for node in graph.nodes:
         if any(source not in fixed for source in node.all_input_nodes):
             continue
-        if node.op == "call_module" and changing(root.get_submodule(str(node.target))):
-            continue
+        if node.op == "call_module":
+            step = root.get_submodule(str(node.target))
+            if any(changing(module) for module in step.modules()):  # some steps hold layers
+                continue
         if node.op == "get_attr" and _attribute(root, str(node.target)).requires_grad:
             continue
         if node.op != "output":

@@ -26,7 +26,7 @@ from blastscope.train.fit import Watch, fit, load_state
 from blastscope.train.folder import RunFolder, load_checkpoint, save_checkpoint
 from blastscope.train.inputs import Inputs, read_inputs
 from blastscope.train.predict import prediction_frame, probabilities
-from blastscope.train.start import find_start, start_note, started_from
+from blastscope.train.start import find_start, initial_note, start_note, started_from
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,12 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
     beginning = None if begun else find_start(job.recipe, folder.path, start, job.identity)
     torch.manual_seed(job.recipe.training.seed)
     classifier = _build(job, weights_dir, beginning, begun)
-    folder.begin(job.recipe, job.identity, start_note(beginning))
+    note = {**start_note(beginning), **initial_note(classifier.backbone.initial)}
+    folder.begin(job.recipe, job.identity, note)
     write_json(folder.network, summarise(classifier, job.recipe.input.size))
+    began = time.perf_counter()
     feed = _feed(classifier, job, keep_features)
-    fingerprint = _fit(classifier, feed, job)
+    fingerprint = _fit(classifier, feed, job, time.perf_counter() - began)
     _predict(classifier, feed, job, fingerprint)
     folder.resume.unlink(missing_ok=True)
     return Trained(folder.path, False, part)
@@ -119,7 +121,7 @@ def _feed(classifier: Classifier, job: _Job, keep_features: bool) -> Feed:
     return make_feed(classifier, job.recipe, job.inputs, job.device, job.watch.on_features)
 
 
-def _fit(classifier: Classifier, feed: Feed, job: _Job) -> str:
+def _fit(classifier: Classifier, feed: Feed, job: _Job, feature_seconds: float) -> str:
     """Train, restore the best epoch's weights from the file they are kept in; return its print."""
     folder = job.folder
     began = time.perf_counter()
@@ -132,7 +134,8 @@ def _fit(classifier: Classifier, feed: Feed, job: _Job) -> str:
     fingerprint = save_checkpoint(record.best_weights, folder.checkpoint)
     classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    folder.end(max(took, time.perf_counter() - began), job.device)
+    features = {"feature_seconds": round(feature_seconds, 1)} if feed.cached else {}
+    folder.end(max(took, time.perf_counter() - began), job.device, features)
     return fingerprint
 
 

@@ -36,6 +36,13 @@ def start_note(start: Path | None) -> dict[str, Any]:
     return {"starts_from": {"run": str(start), "checkpoint": checkpoint}}
 
 
+def initial_note(weights: Path | None) -> dict[str, Any]:
+    """Return what a run's ``environment.json`` says of the pretrained weights it begins with."""
+    if weights is None:
+        return {}
+    return {"initial_weights": {"file": weights.name, "sha256": sha256_of(weights)}}
+
+
 def find_start(
     recipe: Recipe, run: Path, given: Path | None, identity: dict[str, Any]
 ) -> Path | None:

@@ -30,6 +30,15 @@ class ViewList:
     def __getitem__(self, which: Any) -> ViewList:
         return ViewList(self.rows[which], self.operations[which])
 
+    def pairs(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return an array n × 2: row, operation."""
+        return np.stack([self.rows, self.operations.astype(np.int64)], 1)
+
+    def unique(self) -> ViewList:
+        """Return each view once, in the order of the rows."""
+        pairs = np.unique(self.pairs(), axis=0)
+        return ViewList(pairs[:, 0], pairs[:, 1].astype(np.uint8))
+
     def __add__(self, other: ViewList) -> ViewList:
         return ViewList(
             np.concatenate([self.rows, other.rows]),
