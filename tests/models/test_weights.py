@@ -91,6 +91,13 @@ def test_whether_weights_are_at_hand_is_asked_without_a_download(tmp_path, monke
     assert weights.weights_at_hand(config, None)
 
 
+def test_a_network_that_nobody_trained_has_no_weights_at_hand(monkeypatch):
+    monkeypatch.setattr(weights, "get_hf_file_metadata", lambda *_: pytest.fail("asked the hub"))
+    config = timm.get_pretrained_cfg("efficientnet_b6").to_dict()
+    assert config["tag"] == "untrained"
+    assert not weights.weights_at_hand(config, None)
+
+
 def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):
     def unreachable(*_: object, **__: object) -> str:
         raise ConnectionError("no\nnetwork")

@@ -132,6 +132,23 @@ def test_a_record_that_is_none_is_refused(hub, tmp_path):
         fetch(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/b", "a\\b", "C:b", "..", "", "b\n"])
+def test_a_record_reaches_no_file_outside_its_folder(tmp_path, name):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for path in (tmp_path / "outside.safetensors", folder / FILE):
+        path.write_text("secret")
+    digest = "sha256:" + hashlib.sha256(b"secret").hexdigest()
+    record = {"format": "blastscope-weights/1", "files": {name: {"sha256": digest}}}
+    (folder / "weights.json").write_text(json.dumps(record))
+    with pytest.raises(
+        BlastscopeError, match=r"weights\.json names .*, which is no plain"
+    ) as caught:
+        verify_weights(folder)
+    assert digest not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_list_is_what_the_recipes_need():
     needed = needed_weights()
     names = {known.name: recipes for known, recipes in needed.items()}

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from html import unescape
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -15,36 +13,14 @@ from hypothesis import strategies as st
 
 from blastscope import DISCLAIMER
 from blastscope.errors import BlastscopeError
-from blastscope.files import sha256_of
 from blastscope.predictions import read_predictions, write_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.recipes.schema import Recipe
 from blastscope.report.evaluate import evaluate
 from blastscope.report.reproduction_data import read_experiments
-from blastscope.report.reproduction_page import (
-    DataSection,
-    Outcome,
-    results_markdown,
-    write_reproduction,
-)
+from blastscope.report.reproduction_page import Outcome, results_markdown
 from blastscope.report.reproduction_table import duration, signed
-from blastscope.splits.parts import SplitReport
+from tests.report.reproduction_runs import Make, body, finished_run, recipe, row_of, rows, write
 
-DATA = DataSection(
-    splits=[
-        SplitReport(
-            "image",
-            24,
-            "sha256:a",
-            {"train": {"all": 61, "hem": 31}, "validation": {"all": 7}, "test": {"hem": 9}},
-            {"train": {"all": 4, "hem": 3}, "validation": {"all": 2}, "test": {"hem": 1}},
-            {"train/test": ["H1"], "train/validation": ["1", "2"], "validation/test": []},
-        )
-    ],
-    balanced=[("image", {"all": 61, "hem": 31}, {"all": 46, "hem": 47})],
-    figures=[("As Figure 1 <of> the paper", np.zeros((4, 6, 3), np.uint8))],
-    facts=[("Cells", "drawn <for> a test")],
-)
 NETWORK = {
     "layers": [
         {"name": "conv1", "type": "Conv2d", "output": [8, 4, 4], "parameters": 7, "trainable": 7}
@@ -52,79 +28,11 @@ NETWORK = {
     "total": 2027329,
     "trainable": 131585,
 }
-Make = Callable[..., Outcome]
-
-
-def recipe(name: str = "paper/cnn-exp2", **changes: object) -> Recipe:
-    return load_recipe("paper/cnn-exp2").model_copy(update={"name": name, **changes})
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Make:
-    """Make the folder of a run with these test figures, without its pictures."""
-
-    def make(
-        of: Recipe,
-        protocol: str,
-        f1: float,
-        auc: float | None = 0.9,
-        seed: int = 24,
-        **more: object,
-    ) -> Outcome:
-        folder = tmp_path / "runs" / f"{protocol} {seed}" / of.name
-        folder.mkdir(parents=True)
-        (folder / "checkpoint.safetensors").write_bytes(b"weights")
-        checkpoint = sha256_of(folder / "checkpoint.safetensors")
-        table = folder / "t.csv"
-        table.write_text("cell,subject,label,part,model,p_all\na,S1,all,test,net,0.9\n")
-        write_predictions(
-            read_predictions(table)[0],
-            folder / "predictions.parquet",
-            {"checkpoint": checkpoint, "protocol": protocol, "synthetic": False},
-        )
-        (folder / "environment.json").write_text(
-            json.dumps({"identity": {"recipe": of.name}, "seconds": 720, "device": "a GPU"})
-        )
-        test = {"weighted_f1": f1, "auc": auc, "n": 2000}
-        content = {
-            "format": "blastscope-metrics/1",
-            "synthetic": False,
-            "checkpoint": checkpoint,
-            "protocol": protocol,
-            "parts": {"test": test},
-            **more,
-        }
-        (folder / "metrics.json").write_text(json.dumps(content))
-        return Outcome(of, protocol, seed, folder)
-
-    return make
-
-
-def write(outcomes: list[Outcome], out: Path, *, synthetic: bool = False) -> str:
-    made = write_reproduction(outcomes, DATA, out, synthetic=synthetic, command="do <it> again")
-    assert made == out
-    return (out / "report.html").read_text()
-
-
-def rows(html: str) -> dict[str, list[str]]:
-    """The cells of every table row, by the row's first cell."""
-    found = {}
-    for row in re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.S):
-        cells = [plain(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.S)]
-        found.setdefault(cells[0], cells[1:])
-    return found
-
-
-def row_of(html: str, short: str) -> list[str]:
-    return next(cells for name, cells in rows(html).items() if name.split()[:1] == [short])
-
-
-def plain(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
-
-
-def body(html: str) -> str:
-    return plain(html.split("<body>")[1])
+    return partial(finished_run, tmp_path)
 
 
 def test_a_real_run_and_its_page(tmp_path, make_run):
@@ -266,19 +174,6 @@ def test_published_figures_of_real_cells_never_stand_beside_synthetic_ones(tmp_p
     assert "10.7937" not in html
     assert "0.9076" not in results_markdown(outcomes)
     assert "0.9076" in results_markdown([run(recipe("paper/cnn-exp3"), "image", 0.8)])
-
-
-def test_changed_settings_are_told(tmp_path):
-    small = load_recipe("paper/cnn-exp2", ["input.size=120", "training.epochs=3"])
-    deep = load_recipe("paper/mobilenetv2-e3", ["input.size=120"])
-    outcomes = [Outcome(r, "image", 24, None, "left out") for r in (small, deep)]
-    text = body(write(outcomes, tmp_path / "a"))
-    assert "not the paper's settings: this study was run at reduced size" in text
-    assert "input.size = 120 in 2 experiments; the packaged recipes have 224 or 300" in text
-    assert "training.epochs = 3 in 1 experiment; the packaged recipes have 30" in text
-    text = body(write([Outcome(recipe(), "image", 24, None)], tmp_path / "b"))
-    assert "not the paper's settings" not in text
-    assert "not run: no reason given" in text
 
 
 def test_families_and_order():

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from blastscope.errors import BlastscopeError
 from blastscope.recipes.library import load_recipe
+from blastscope.reproduce.estimate import estimate
 from blastscope.reproduce.plan import make_plan, study_names
 from blastscope.reproduce.run import Place
 from blastscope.reproduce.study import Order, plan_of
@@ -77,7 +79,42 @@ def test_weights_are_looked_for_in_the_folder(tmp_path):
     }
 
 
-def test_a_seed_is_not_a_setting(tmp_path):
-    order = Order(tmp_path, Place(tmp_path), overrides=("training.seed=3",))
-    with pytest.raises(BlastscopeError, match="give --seeds"):
+@pytest.mark.parametrize(
+    ("setting", "instead"),
+    [
+        ("training.seed=3", "give --seeds"),
+        ("name=foo", "choose them with --only"),
+        (" starts_from = paper/cnn-exp1", "choose them with --only"),
+        ("extends=paper/cnn-exp1", "choose them with --only"),
+        ("expected.weighted_f1=0.99", "is not a setting"),
+    ],
+)
+def test_what_a_study_settles_itself_is_not_a_setting(tmp_path, setting, instead):
+    order = Order(tmp_path, Place(tmp_path), only="cnn-exp2", overrides=(setting,))
+    with pytest.raises(BlastscopeError, match=instead):
         plan_of(order)
+
+
+def test_a_backbone_that_nobody_trained_has_no_weights(tmp_path):
+    order = Order(
+        tmp_path,
+        Place(tmp_path),
+        only="vgg16-e14",
+        protocols=("image",),
+        overrides=("model.backbone=efficientnet_b6",),
+    )
+    assert set(plan_of(order).left_out.values()) == {"no weights here"}
+
+
+def test_a_backbone_of_no_such_tag_is_refused_where_it_is_built(tmp_path):
+    order = Order(
+        tmp_path,
+        Place(tmp_path),
+        only="vgg16-e1",
+        protocols=("image",),
+        overrides=("model.backbone=vgg16.nosuchtag", "input.size=64"),
+    )
+    plan = plan_of(order)
+    assert plan.jobs
+    with pytest.raises(BlastscopeError, match=r"cannot build vgg16\.nosuchtag .*nosuchtag"):
+        estimate(plan.jobs, {"train": 6, "validation": 2, "test": 2}, torch.device("cpu"))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
+from blastscope.files import read_json, remove_folder, sha256_of, write_json
 from blastscope.recipes.library import load_recipe
-from blastscope.reproduce.outcomes import is_evaluated
+from blastscope.reproduce import run
+from blastscope.reproduce.outcomes import is_done, is_evaluated
 from blastscope.reproduce.plan import Job, Plan
-from blastscope.reproduce.run import run_plan
+from blastscope.reproduce.run import Done, run_plan
 from blastscope.train.fit import Watch
+from blastscope.train.folder import save_checkpoint
+from tests.reproduce.labour import killed_at_first
 
 
 def predicted(study):
@@ -71,13 +76,13 @@ def test_a_kill_at_any_experiment_costs_none_that_was_done(tiny, whole, killed):
 
 def test_a_kill_between_training_and_report_trains_nothing_again(tiny):
     run_plan(tiny.plan, tiny.place)
-    run = tiny.plan.jobs[0].run(tiny.place.out)
-    (run / "report.html").unlink()
-    trained = (run / "checkpoint.safetensors").stat().st_mtime_ns
+    made = tiny.plan.jobs[0].run(tiny.place.out)
+    (made / "report.html").unlink()
+    trained = (made / "checkpoint.safetensors").stat().st_mtime_ns
     done = run_plan(tiny.plan, tiny.place)
     assert list(done.headlines) == [tiny.plan.jobs[0].key]
-    assert (run / "report.html").is_file()
-    assert (run / "checkpoint.safetensors").stat().st_mtime_ns == trained
+    assert (made / "report.html").is_file()
+    assert (made / "checkpoint.safetensors").stat().st_mtime_ns == trained
 
 
 def test_a_failure_takes_only_what_starts_from_it(tiny, tmp_path):
@@ -88,6 +93,67 @@ def test_a_failure_takes_only_what_starts_from_it(tiny, tmp_path):
     assert {name for name, _, _ in done.headlines} == {"first", "alone"}
     assert "layer_decay needs a whole network" in done.failed["second", "image", 24]
     assert done.failed["third", "image", 24] == "second, which it starts from, failed"
+
+
+def test_whatever_a_job_dies_of_is_its_own_failure(tiny, monkeypatch):
+    def out_of_memory(job, place, watch=None):
+        if job.recipe.name == "second":
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return "figures"
+
+    monkeypatch.setattr(run, "run_job", out_of_memory)
+    done = run_plan(tiny.plan, tiny.place)
+    assert {name for name, _, _ in done.headlines} == {"first", "alone"}
+    assert done.failed == {
+        ("second", "image", 24): "RuntimeError: CUDA out of memory.",
+        ("third", "image", 24): "second, which it starts from, failed",
+    }
+
+
+def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch):
+    def interrupted(job, place, watch=None):
+        if job.recipe.name == "first":
+            raise ValueError("no good")
+        if job.recipe.name == "alone":
+            raise KeyboardInterrupt
+        return "figures"
+
+    monkeypatch.setattr(run, "run_job", interrupted)
+    done = Done()
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(tiny.plan, tiny.place, done=done)
+    assert done.failed["first", "image", 24] == "ValueError: no good"
+    assert done.failed["third", "image", 24] == "second, which it starts from, failed"
+    assert not done.headlines
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_takes_its_own_job_and_those_that_wait_for_it(tiny, monkeypatch):
+    monkeypatch.setattr(run, "attempt", killed_at_first)
+    done = run_plan(tiny.plan, tiny.place, 2)
+    assert done.headlines == {("alone", "image", 24): "figures"}
+    assert "ended by signal 9" in done.failed["first", "image", 24]
+    assert done.failed["second", "image", 24] == "first, which it starts from, failed"
+    assert done.failed["third", "image", 24] == "second, which it starts from, failed"
+
+
+def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
+    first, second, *_ = tiny.plan.jobs
+    out = tiny.place.out
+    run_plan(Plan((first, second), {}), tiny.place)
+    assert is_done(second, out)
+    # As if it had been trained on another machine: the weights, and all that tells of them.
+    begun, environment = first.run(out), first.run(out) / "environment.json"
+    save_checkpoint({"other": torch.zeros(1)}, begun / "checkpoint.safetensors")
+    other = sha256_of(begun / "checkpoint.safetensors")
+    write_json(environment, {**read_json(environment), "checkpoint": other})
+    assert not is_done(second, out)
+    done = run_plan(Plan((second,), {}), tiny.place)
+    said = done.failed["second", "image", 24]
+    assert said.startswith(f"{second.run(out)} started from another training of first")
+    assert "remove it" in said
+    remove_folder(begun)  # it will be trained again, to who knows what
+    assert not is_done(second, out)
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ def reproduce(
     Interrupted, it goes on when the same command is given again.
     """
     from blastscope.errors import BlastscopeError
+    from blastscope.reproduce.folder import refuse_other_cells, refuse_other_folder
     from blastscope.reproduce.plan import PROTOCOLS
     from blastscope.reproduce.run import Place
     from blastscope.reproduce.study import Order, plan_of
@@ -70,6 +71,8 @@ def reproduce(
         command=shlex.join(["blastscope", *sys.argv[1:]]),
     )
     planned = plan_of(order)
+    refuse_other_folder(out)
+    refuse_other_cells(data, out)
     left = _show_plan(order, planned)
     if not plan:
         _run(order, planned, jobs, left)
@@ -118,7 +121,7 @@ def _run(order: Order, plan: Plan, jobs: int, left: dict[tuple[str, str, int], f
     from blastscope.errors import BlastscopeError
     from blastscope.progress import progress_total
     from blastscope.reproduce.cells import prepare_cells
-    from blastscope.reproduce.run import run_plan
+    from blastscope.reproduce.run import Done, run_plan
     from blastscope.reproduce.study import report
 
     if not plan.jobs:
@@ -127,18 +130,13 @@ def _run(order: Order, plan: Plan, jobs: int, left: dict[tuple[str, str, int], f
         )
     with progress_total("Preparing") as advance:
         prepare_cells(order.data, order.place.out, plan.jobs, advance)
-    progress = _Progress(dict(left))
+    progress, done = _Progress(dict(left)), Done()
+    watch = progress.watch if jobs == 1 else None
     try:
-        done = run_plan(
-            plan,
-            order.place,
-            jobs,
-            watch=progress.watch if jobs == 1 else None,
-            on_done=progress.tell,
-        )
+        run_plan(plan, order.place, jobs, watch=watch, on_done=progress.tell, done=done)
     except KeyboardInterrupt:
         progress.close()
-        say(f"{report(order, plan)} (of what is done so far)")
+        say(f"{report(order, plan, done)} (of what is done so far)")
         raise
     progress.close()
     say(f"{report(order, plan, done)}")

@@ -68,7 +68,9 @@ def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool
     """
     if weights_dir is not None:
         return (weights_dir / f"{weights_name(config)}.safetensors").is_file()
-    repository = config["hf_hub_id"]
+    repository = config.get("hf_hub_id")
+    if not repository:  # timm has the network, but nobody's weights for it
+        return False
     if isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
         return True
     try:

@@ -182,6 +182,11 @@ def _read_record(folder: Path) -> dict[str, Any]:
     )
     if content.get("format") != FORMAT or not isinstance(files, dict) or not sound:
         raise BlastscopeError(f"{path} is no {FORMAT} file: remove it.")
+    for name in files:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):  # it becomes a path
+            raise BlastscopeError(
+                f"{path} names {name[:60]!r}, which is no plain file name: take that entry out."
+            )
     return files
 
 
@@ -198,7 +203,8 @@ def verify_weights(
         on_verified: called after each file.
 
     Raises:
-        BlastscopeError: where the folder is none or has no weights.
+        BlastscopeError: where the folder is none or has no weights, or its record is none or names
+            a file outside it.
     """
     paths = [path for path in folder.glob("*.safetensors") if not path.name.startswith(".")]
     record = _read_record(folder)

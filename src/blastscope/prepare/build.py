@@ -82,7 +82,7 @@ def prepare(
     """
     settings = settings or StoreSettings()
     found = list_cells(folders, labels)
-    inputs = _inputs(found, settings)
+    inputs = inputs_digest(found, settings)
     with only_one(out.absolute()):
         return _prepare(found, folders, out, settings, inputs, skip_bad, force, on_progress)
 
@@ -121,7 +121,7 @@ def _prepare(
     return Prepared(out, cells.height, tuple(bad), False, found.synthetic, flags, labels, resumed)
 
 
-def _inputs(found: Listing, settings: StoreSettings) -> str:
+def inputs_digest(found: Listing, settings: StoreSettings) -> str:
     """Return a digest of the files (name, size, time, label, subject, fold) and the settings."""
     digest = xxhash.xxh3_128(repr((settings, found.problems)).encode())
     for item in found.cells:

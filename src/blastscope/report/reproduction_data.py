@@ -11,17 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.result import read_metrics
-from blastscope.evaluate.source import RunNotes, open_source
 from blastscope.recipes.schema import Recipe
-from blastscope.report.figures import best_epoch
 from blastscope.report.page import PROTOCOLS
+from blastscope.report.reproduction_result import Result, read_result
 from blastscope.splits.parts import SplitReport
 
 FAMILIES = {
@@ -39,7 +36,8 @@ class Outcome:
     """One experiment under one protocol and seed, run or not.
 
     Attributes:
-        recipe: as it is packaged now, with the study's overrides.
+        recipe: as it is packaged now, with the overrides that the run was made with, or would
+            be.
         protocol: ``image`` or ``subject``.
         seed: of split and training.
         run: the finished and evaluated run folder; None where it was not run.
@@ -86,34 +84,12 @@ class Spread:
         return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one evaluated run found: metrics of its test cells, and its own notes."""
-
-    run: Path
-    seed: int
-    synthetic: bool
-    test: Mapping[str, Any]
-    notes: RunNotes
-
-    @property
-    def figures(self) -> dict[str, float | None]:
-        """Test metrics, and loss and accuracy at the epoch of the lowest validation loss."""
-        best = best_epoch(self.notes.history) if self.notes.history is not None else None
-        return {**self.test, **(best or {})}
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        """What the run was computed on; empty where it does not say."""
-        return self.notes.environment or {}
-
-
 @dataclass
 class Experiment:
     """A recipe with all its outcomes.
 
     Attributes:
-        recipe: the recipe.
+        recipe: of the first run, or of the first outcome where none was run.
         results: by protocol, the results in the order of their seeds.
         absent: by protocol, why outcomes are missing, one reason for each.
     """
@@ -154,15 +130,38 @@ class Experiment:
         """The result of the first seed."""
         return next(iter(self.results.get(protocol, [])), None)
 
+    def by_settings(self) -> list[list[Result]]:
+        """The results under every protocol, those with the same settings together."""
+        groups: dict[str, list[Result]] = {}
+        for result in self.all_results:
+            groups.setdefault(result.settings, []).append(result)
+        return [*groups.values()]
+
+    def alike(self, protocol: str) -> list[Result]:
+        """The results with the settings of the first seed's, of which alone a mean is made."""
+        results = self.results.get(protocol, [])
+        return [result for result in results if result.settings == results[0].settings]
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are figures under both protocols and they are of the same settings."""
+        image, subject = self.first("image"), self.first("subject")
+        return bool(image and subject and image.settings == subject.settings)
+
     def over_seeds(self, protocol: str, key: str) -> Spread | None:
-        """A test metric over the seeds that were run; None without one, or undefined in any."""
-        values = [result.test[key] for result in self.results.get(protocol, [])]
+        """A test metric over the seeds run alike; None without one, or undefined in any."""
+        values = [result.test[key] for result in self.alike(protocol)]
         return None if None in values else Spread.of(values)
 
     def gap(self) -> float | None:
-        """Mean weighted F1, subject-disjoint minus image-level, over the seeds run under both."""
+        """Mean weighted F1, subject-disjoint minus image-level, over the seeds run under both.
+
+        None where the two were run with other settings.
+        """
+        if not self.comparable:
+            return None
         image, subject = (
-            {result.seed: result.test["weighted_f1"] for result in self.results.get(protocol, [])}
+            {result.seed: result.test["weighted_f1"] for result in self.alike(protocol)}
             for protocol in ("image", "subject")
         )
         both = sorted(image.keys() & subject.keys())
@@ -185,7 +184,7 @@ def read_experiments(outcomes: Sequence[Outcome]) -> list[Experiment]:
         BlastscopeError: where an outcome is there twice, or a run is not what its outcome says,
             is not evaluated, or has changed since.
     """
-    found: dict[str, Experiment] = {}
+    members: dict[str, list[Outcome]] = {}
     seen = set()
     for outcome in sorted(outcomes, key=lambda outcome: outcome.seed):
         name, protocol = outcome.recipe.name, outcome.protocol
@@ -194,34 +193,24 @@ def read_experiments(outcomes: Sequence[Outcome]) -> list[Experiment]:
         if (name, protocol, outcome.seed) in seen:
             raise BlastscopeError(f"{name} is there twice, {protocol}, seed {outcome.seed}.")
         seen.add((name, protocol, outcome.seed))
-        experiment = found.setdefault(name, Experiment(outcome.recipe))
+        members.setdefault(name, []).append(outcome)
+    found = [_experiment(group) for group in members.values()]
+    order = [*FAMILIES.values(), BEYOND, OTHER]
+    return sorted(found, key=lambda e: (order.index(e.family), _rank(e.short)))
+
+
+def _experiment(outcomes: Sequence[Outcome]) -> Experiment:
+    """Read the outcomes of one recipe, in the order of their seeds."""
+    ran = [outcome for outcome in outcomes if outcome.run is not None]
+    experiment = Experiment((ran or outcomes)[0].recipe)
+    for outcome in outcomes:
+        recipe, protocol, seed = outcome.recipe, outcome.protocol, outcome.seed
         if outcome.run is None:
             experiment.absent.setdefault(protocol, []).append(outcome.reason or "no reason given")
         else:
-            experiment.results.setdefault(protocol, []).append(_read(outcome, outcome.run))
-    order = [*FAMILIES.values(), BEYOND, OTHER]
-    return sorted(found.values(), key=lambda e: (order.index(e.family), _rank(e.short)))
-
-
-def _read(outcome: Outcome, run: Path) -> Result:
-    metrics, source = read_metrics(run / "metrics.json"), open_source(run)
-    if "test" not in metrics["parts"]:
-        raise BlastscopeError(f"{run} has no figures for test cells: evaluate its test part.")
-    identity = (source.notes.environment or {}).get("identity", {})
-    if identity.get("recipe", outcome.recipe.name) != outcome.recipe.name:
-        raise BlastscopeError(
-            f"{run} is a run of {identity['recipe']}, not of {outcome.recipe.name}: move it away."
-        )
-    if metrics["protocol"] != outcome.protocol:
-        raise BlastscopeError(
-            f"{run} was run under the protocol {metrics['protocol']}, not {outcome.protocol}: move "
-            "it away."
-        )
-    if metrics["checkpoint"] != source.metadata.get("checkpoint"):
-        raise BlastscopeError(f"{run} was trained after it was evaluated: evaluate it again.")
-    return Result(
-        run, outcome.seed, bool(metrics["synthetic"]), metrics["parts"]["test"], source.notes
-    )
+            result = read_result(outcome.run, recipe, protocol, seed)
+            experiment.results.setdefault(protocol, []).append(result)
+    return experiment
 
 
 def _rank(short: str) -> tuple[bool, bool, list[str | int], bool]:

@@ -25,22 +25,26 @@ def experiments_figure(experiments: Sequence[Experiment], *, synthetic: bool) ->
     """Draw weighted F1, a row an experiment, under a heading for each family.
 
     Args:
-        experiments: those with a result, in the order of the page; seeds are averaged.
+        experiments: those with a result, in the order of the page; seeds are averaged, and the
+            two protocols joined by a line where their settings are the same.
         synthetic: leaves the paper's figures out: they are of real cells.
     """
     names: list[str] = []
     drawn: list[tuple[int, dict[str, float]]] = []
+    joined: set[int] = set()
     headings: list[int] = []
     for family, members in groupby(experiments, key=lambda experiment: experiment.family):
         headings.append(len(names))
         names.append(family)
         for experiment in members:
             drawn.append((len(names), _points(experiment, synthetic)))
+            if experiment.comparable:
+                joined.add(len(names))
             names.append(experiment.short)
     figure = Figure(figsize=(7.8, 1.0 + 0.2 * len(names)), layout="constrained")
     axes = figure.subplots()
     for row, points in drawn:
-        _plot(axes, row, points)
+        _plot(axes, row, points, row in joined)
     _label(axes, names, headings)
     shown = [kind for kind in _MARKS if any(kind in points for _, points in drawn)]
     marks = [Line2D([], [], linestyle="", label=_NAMES[k], **_MARKS[k]) for k in shown]  # type: ignore[arg-type]
@@ -58,8 +62,8 @@ def _points(experiment: Experiment, synthetic: bool) -> dict[str, float]:
     return found if published is None else {"paper": published, **found}
 
 
-def _plot(axes: Axes, row: int, points: dict[str, float]) -> None:
-    if {"image", "subject"} <= points.keys():
+def _plot(axes: Axes, row: int, points: dict[str, float], joined: bool) -> None:
+    if joined:
         axes.plot(
             [points["image"], points["subject"]], [row, row], color=QUIET, linewidth=1.4, zorder=1
         )

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import median
-from typing import Any
 
 from blastscope.errors import listing
-from blastscope.recipes.library import load_recipe, recipe_names
 from blastscope.report.page import protocol_name
-from blastscope.report.reproduction_data import Experiment, Outcome, Result
+from blastscope.report.reproduction_data import BEYOND, OTHER, Experiment, Outcome
+from blastscope.report.reproduction_result import InitialWeights, Result
 from blastscope.report.reproduction_table import signed
 from blastscope.splits.parts import SplitReport
 
@@ -37,41 +36,6 @@ def cells_line(splits: Sequence[SplitReport], *, synthetic: bool) -> str:
 
 def _sum(counts: Mapping[str, int]) -> int:
     return sum(counts.values())
-
-
-def at_reduced_size(experiments: Sequence[Experiment]) -> bool:
-    """Whether any packaged experiment was given smaller images than its recipe has."""
-    packaged = set(recipe_names())
-    return any(
-        recipe.input.size < load_recipe(recipe.name).input.size
-        for recipe in (item.recipe for item in experiments)
-        if recipe.overrides and recipe.name in packaged
-    )
-
-
-def changed_settings(experiments: Sequence[Experiment]) -> list[tuple[str, str, str, int]]:
-    """Rows of (overridden setting, its value here, the recipes' values, how many experiments)."""
-    packaged = set(recipe_names())
-    told: dict[tuple[str, str], list[str | None]] = {}
-    for experiment in experiments:
-        recipe = experiment.recipe
-        original = load_recipe(recipe.name) if recipe.name in packaged else None
-        for override in recipe.overrides:
-            key, _, value = override.partition("=")
-            was = (
-                None if original is None else _value(original.model_dump(mode="json"), key.strip())
-            )
-            told.setdefault((key.strip(), value.strip()), []).append(was)
-    return [
-        (key, value, " or ".join(sorted({was for was in were if was})) or "–", len(were))
-        for (key, value), were in told.items()
-    ]
-
-
-def _value(content: Any, key: str) -> str:
-    for name in key.split("."):
-        content = content.get(name) if isinstance(content, dict) else None
-    return "–" if content is None else str(content)
 
 
 def not_run_reasons(outcomes: Sequence[Outcome]) -> list[tuple[str, int, str]]:
@@ -112,6 +76,37 @@ def chance(done: Sequence[Experiment]) -> tuple[int, str] | None:
         return None
     cells = int(first.test["n"])
     return cells, f"{1.96 * sqrt(share * (1 - share) / cells):.3f}"
+
+
+def unlike_weights(
+    done: Sequence[Experiment],
+) -> list[tuple[str, list[tuple[InitialWeights, int, str]]]]:
+    """Return the families whose runs began with different files of pretrained weights.
+
+    Beyond the paper a family is a network: there, other files are to be expected of others.
+
+    Returns:
+        Rows of (family, its files), a file being (weights, trainings, names of the experiments).
+    """
+    found: dict[str, dict[str, list[tuple[Experiment, InitialWeights]]]] = {}
+    for item in done:
+        for result in item.all_results:
+            weights = result.initial_weights
+            if weights is not None:
+                network = result.recipe.model.backbone
+                family = network if item.family in (BEYOND, OTHER) else item.family
+                files = found.setdefault(family, {})
+                files.setdefault(weights.sha256, []).append((item, weights))
+    return [
+        (family, [_of_file(began) for began in files.values()])
+        for family, files in found.items()
+        if len(files) > 1
+    ]
+
+
+def _of_file(began: Sequence[tuple[Experiment, InitialWeights]]) -> tuple[InitialWeights, int, str]:
+    names = [*dict.fromkeys(item.short for item, _ in began)]
+    return began[0][1], len(began), listing(names)
 
 
 def machines(done: Sequence[Experiment]) -> list[tuple[str, int]]:

@@ -18,16 +18,16 @@ from blastscope.report.reproduction_figure import experiments_figure
 from blastscope.report.reproduction_overview import (
     PAPER_BALANCED,
     PAPER_PARTS,
-    at_reduced_size,
     cells_line,
     chance,
-    changed_settings,
     differences,
     environment,
     machines,
     not_run_reasons,
+    unlike_weights,
 )
 from blastscope.report.reproduction_sections import experiment_section
+from blastscope.report.reproduction_settings import at_reduced_size, changed_settings
 from blastscope.report.reproduction_table import markdown_table, table_rows
 
 __all__ = ["DataSection", "Outcome", "results_markdown", "write_reproduction"]
@@ -71,8 +71,9 @@ def write_reproduction(
         asked=len(outcomes),
         trained=sum(outcome.run is not None for outcome in outcomes),
         cells=cells_line(data.splits, synthetic=synthetic),
-        reduced=at_reduced_size(experiments),
-        changed=changed_settings(experiments),
+        reduced=at_reduced_size(done),
+        changed=changed_settings(done),
+        unlike_weights=unlike_weights(done),
         not_run=not_run_reasons(outcomes),
         differences=differences(done, synthetic),
         chance=chance(done),

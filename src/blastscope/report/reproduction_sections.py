@@ -15,7 +15,9 @@ from PIL import Image
 
 from blastscope.errors import BlastscopeError
 from blastscope.report.page import PROTOCOLS, number, protocol_name
-from blastscope.report.reproduction_data import Experiment, Result
+from blastscope.report.reproduction_data import Experiment
+from blastscope.report.reproduction_result import InitialWeights, Result
+from blastscope.report.reproduction_settings import unlike_settings
 from blastscope.report.reproduction_table import signed
 
 LEARNING = {
@@ -60,6 +62,10 @@ class ExperimentSection:
     pictures: Sequence[tuple[str, Sequence[tuple[str, str]]]]
     """For each protocol, its name and (alternative text, data URI) of each figure."""
     network: Mapping[str, Any] | None
+    settings: Sequence[tuple[str, str]]
+    """(runs, their settings) where not all runs have the same; else empty."""
+    weights: Sequence[tuple[InitialWeights, str]]
+    """(file, runs that began with it), the runs left empty where all did."""
     links: Sequence[tuple[str, str]]
     """(words, link) of every run's own report, relative to the page."""
 
@@ -82,11 +88,9 @@ def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -
         [_table(names, experiment, first, synthetic) for names in (LEARNING, TEST)],
         [(protocol_name(name), _pictures(result)) for name, result in first.items()],
         next((network for network in networks if network), None),
-        [
-            (f"{protocol_name(name)}, seed {result.seed}", _link(result, base))
-            for name, results in experiment.results.items()
-            for result in results
-        ],
+        unlike_settings(experiment),
+        _initial_weights(experiment),
+        [(result.name, _link(result, base)) for result in experiment.all_results],
     )
 
 
@@ -104,11 +108,10 @@ def _table(
         texts = [number(v, 2 if key == "auc" else 4) for key, v in published.items()]
         rows.append(("the paper", "paper", texts))
     for protocol, own in figures.items():
-        name = f"{protocol_name(protocol)}, seed {first[protocol].seed}"
-        rows.append((name, "own", [number(own.get(key)) for key in names]))
+        rows.append((first[protocol].name, "own", [number(own.get(key)) for key in names]))
     if rows and rows[0][1] == "paper" and "image" in figures:
         rows.append(_difference("image-level minus the paper", names, figures["image"], published))
-    if len(figures) == len(PROTOCOLS) and first["image"].seed == first["subject"].seed:
+    if experiment.comparable and first["image"].seed == first["subject"].seed:
         text = "subject-disjoint minus image-level"
         rows.append(_difference(text, names, figures["subject"], figures["image"]))
     return PaperTable([*names.values()], rows)
@@ -125,6 +128,18 @@ def _difference(
         a, b = first.get(key), second.get(key)
         texts.append(signed(None if a is None or b is None else a - b))
     return name, "difference", texts
+
+
+def _initial_weights(experiment: Experiment) -> list[tuple[InitialWeights, str]]:
+    began: dict[InitialWeights, list[str]] = {}
+    for result in experiment.all_results:
+        if result.initial_weights is not None:
+            began.setdefault(result.initial_weights, []).append(result.name)
+    everyone = len(experiment.all_results)
+    return [
+        (weights, "" if len(names) == everyone else "; ".join(names))
+        for weights, names in began.items()
+    ]
 
 
 def _pictures(result: Result) -> list[tuple[str, str]]:

@@ -9,6 +9,9 @@ from statistics import fmean
 
 from blastscope.report.page import number
 from blastscope.report.reproduction_data import Experiment, Spread
+from blastscope.report.reproduction_settings import size_note
+
+OTHER_SETTINGS = "other settings"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Row:
         published: the paper's weighted F1, and the only published figure of the row.
         figures: by protocol, weighted F1, its difference and AUC; a protocol without a run is
             not there.
-        absent: by protocol, what was not run and why; empty where all was.
+        absent: by protocol, what is not in the figures and why; empty where all is.
         time: how long a training took.
     """
 
@@ -36,18 +39,32 @@ class Row:
     time: str
 
 
-def table_rows(
-    experiments: Sequence[Experiment], *, synthetic: bool
-) -> list[tuple[str, list[Row]]]:
+@dataclass(frozen=True)
+class Family:
+    """The rows under one heading.
+
+    Attributes:
+        name: the heading.
+        size: the size of image of its runs, where not the packaged one; else empty.
+        rows: an experiment each.
+    """
+
+    name: str
+    size: str
+    rows: Sequence[Row]
+
+
+def table_rows(experiments: Sequence[Experiment], *, synthetic: bool) -> list[Family]:
     """Return the rows under each family's heading.
 
     Args:
         experiments: in the order of the page.
         synthetic: leaves the published figures out: they are of real cells.
     """
+    families = groupby(experiments, key=lambda experiment: experiment.family)
     return [
-        (family, [_row(experiment, synthetic) for experiment in members])
-        for family, members in groupby(experiments, key=lambda experiment: experiment.family)
+        Family(name, size_note(members), [_row(member, synthetic) for member in members])
+        for name, members in ((name, [*group]) for name, group in families)
     ]
 
 
@@ -61,10 +78,11 @@ def markdown_table(experiments: Sequence[Experiment], *, synthetic: bool) -> str
     )
     blocks = []
     families = table_rows(experiments, synthetic=synthetic)
-    for family, rows in families:
-        lines = [_markdown_row(row) for row in rows]
-        blocks.append("\n".join([f"### {family}", "", head, *lines]))
-    if any("†" in row.section for _, rows in families for row in rows):
+    for family in families:
+        size = [f"Images {family.size}.", ""] if family.size else []
+        lines = [_markdown_row(row) for row in family.rows]
+        blocks.append("\n".join([f"### {family.name}", "", *size, head, *lines]))
+    if any("†" in row.section for family in families for row in family.rows):
         blocks.append("† The paper's text tells only the stage; the figures are from notebooks.")
     return "\n\n".join(blocks) + "\n"
 
@@ -105,16 +123,26 @@ def not_run(experiment: Experiment, protocol: str) -> str:
     )
 
 
+def _left_out(experiment: Experiment, protocol: str) -> str:
+    """Say what is not in the figures under a protocol: not run, or run with other settings."""
+    done = len(experiment.results.get(protocol, []))
+    others = done - len(experiment.alike(protocol))
+    text = f"{others} of {done} seeds left out: {OTHER_SETTINGS}" if others else ""
+    return "; ".join(words for words in (not_run(experiment, protocol), text) if words)
+
+
 def _row(experiment: Experiment, synthetic: bool) -> Row:
     recipe = experiment.recipe
+    above = None if synthetic else experiment.above_published()
+    unlike = experiment.results.get("image") and not experiment.comparable
     differences = {
-        "image": None if synthetic else experiment.above_published(),
-        "subject": experiment.gap(),
+        "image": signed(above),
+        "subject": OTHER_SETTINGS if unlike else signed(experiment.gap()),
     }
     figures = {
         protocol: (
             spread_text(experiment.over_seeds(protocol, "weighted_f1")),
-            signed(difference),
+            difference,
             spread_text(experiment.over_seeds(protocol, "auc")),
         )
         for protocol, difference in differences.items()
@@ -127,8 +155,8 @@ def _row(experiment: Experiment, synthetic: bool) -> Row:
         section=section(experiment),
         published=number(None if synthetic else experiment.published("weighted_f1")),
         figures=figures,
-        absent={protocol: not_run(experiment, protocol) for protocol in differences},
-        time=duration(_mean_seconds(experiment)),
+        absent={protocol: _left_out(experiment, protocol) for protocol in differences},
+        time=_time(experiment),
     )
 
 
@@ -140,10 +168,13 @@ def section(experiment: Experiment) -> str:
     return paper.section if paper.printed else f"{paper.section}\N{NO-BREAK SPACE}†"
 
 
-def _mean_seconds(experiment: Experiment) -> float | None:
-    took = [result.environment.get("seconds") for result in experiment.all_results]
-    known = [seconds for seconds in took if isinstance(seconds, int | float)]
-    return fmean(known) if known else None
+def _time(experiment: Experiment) -> str:
+    """Write the mean over runs of the same settings; several where settings differ."""
+    means = []
+    for group in experiment.by_settings():
+        known = [result.seconds for result in group if result.seconds is not None]
+        means.append(fmean(known) if known else None)
+    return " or ".join(dict.fromkeys(duration(mean) for mean in means or [None]))
 
 
 def _markdown_row(row: Row) -> str:

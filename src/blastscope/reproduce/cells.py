@@ -11,12 +11,22 @@ import numpy as np
 from blastscope.cells.images import read_image
 from blastscope.cells.layouts import list_cells
 from blastscope.cells.names import ALL, HEM
+from blastscope.errors import BlastscopeError
+from blastscope.files import remove_folder
 from blastscope.prepare.build import prepare
-from blastscope.prepare.store import Store, open_store
+from blastscope.prepare.store import INFO, Store, open_store
 from blastscope.report.preparation_figures import example_cell, preparation_figures
 from blastscope.report.reproduction_data import DataSection
+from blastscope.reproduce.folder import (
+    mark,
+    other_cells,
+    refuse_other_cells,
+    refuse_other_folder,
+    whole_stores,
+)
+from blastscope.reproduce.identity import is_of_other_cells
 from blastscope.reproduce.plan import FIRST_SEED, Job
-from blastscope.splits.make import make_split
+from blastscope.splits.make import make_split, refuse_overlap
 from blastscope.splits.parts import describe, read_split
 from blastscope.train.balance import balanced
 
@@ -27,29 +37,62 @@ def prepare_cells(
     """Make the stores and splits that ``jobs`` want, where they are not there.
 
     Raises:
-        BlastscopeError: where the data cannot be used or split, or ``out`` holds another's.
+        BlastscopeError: where the data cannot be used or split, ``out`` is no study's folder, or
+            what lies in it was made of other cells.
     """
-    stores = {job.store(out): job.settings for job in jobs}
-    for path, settings in stores.items():
-        prepare([data], path, settings, on_progress=on_progress)
+    refuse_other_folder(out)
+    refuse_other_cells(data, out)
+    mark(out)
+    for path in dict.fromkeys(job.store(out) for job in jobs):
+        of_store = [job for job in jobs if job.store(out) == path]
+        _prepare_store(data, out, path, of_store, on_progress)
     for job in jobs:
         # The parts follow from the cells' names, which every store has alike.
         if not job.split(out).is_file():
             make_split(job.store(out), job.protocol, job.seed, out=job.split(out))
+    for split, store in {job.split(out): job.store(out) for job in jobs}.items():
+        refuse_overlap(describe(read_split(split), open_store(store).cells))
 
 
-def data_section(data: Path, out: Path, protocols: Sequence[str]) -> tuple[DataSection, bool]:
+def _prepare_store(
+    data: Path,
+    out: Path,
+    path: Path,
+    jobs: Sequence[Job],
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """Make one store, but not of other cells than those of the runs that are there already."""
+    if (path / INFO).is_file():
+        try:
+            open_store(path)
+        except BlastscopeError as error:
+            raise BlastscopeError(f"{path} is damaged: remove it, and it is made again.") from error
+    made = prepare([data], path, jobs[0].settings, on_progress=on_progress)
+    if any(is_of_other_cells(job, out) for job in jobs):
+        if not made.already:
+            remove_folder(path)
+        raise other_cells(data, out)
+
+
+def data_section(
+    data: Path, out: Path, protocols: Sequence[str], jobs: Sequence[Job] = ()
+) -> tuple[DataSection, bool]:
     """Describe the study's cells for its report, and say whether they are synthetic.
 
     Args:
         data: the source images, for the paper's Figures 1 to 3.
         out: the study's folder, with at least one store.
         protocols: those whose first split is described, where it is there.
+        jobs: the plan: the cells are those of its first store, or of any that is whole.
 
     Raises:
-        BlastscopeError: where the data or a store cannot be read.
+        BlastscopeError: where there is no store, or the data or a split cannot be read.
     """
-    store = open_store(next(path for path in sorted((out / "stores").iterdir()) if path.is_dir()))
+    planned = {job.store(out) for job in jobs}
+    stores = sorted(whole_stores(out), key=lambda store: store.path not in planned)
+    if not stores:
+        raise BlastscopeError(f"{out} has no store: run blastscope reproduce --out {out} first.")
+    store = stores[0]
     splits = [out / "splits" / f"{protocol}-seed{FIRST_SEED}.parquet" for protocol in protocols]
     there = [path for path in splits if path.is_file()]
     reports = [describe(read_split(path), store.cells) for path in there]

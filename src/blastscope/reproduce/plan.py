@@ -16,6 +16,17 @@ PROTOCOLS = ("image", "subject")
 FIRST_SEED = 24
 """The paper's; further ones follow it."""
 SHELVES = ("paper/", "beyond/")
+_OWN = {
+    "training.seed": "it draws its seeds itself, give --seeds",
+    **dict.fromkeys(
+        ("name", "starts_from", "extends"),
+        "its recipes keep their names and what they start from, choose them with --only",
+    ),
+    **dict.fromkeys(
+        ("title", "paper", "expected"), "what was published is not a setting, leave it out"
+    ),
+}
+"""Settings that a study makes itself, and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,9 @@ def make_plan(
         weights_at_hand: says why a recipe's pretrained weights cannot be had; empty where they can.
 
     Raises:
-        BlastscopeError: where the pattern fits nothing, or a setting no recipe.
+        BlastscopeError: where the pattern fits nothing, or a setting no recipe or no study.
     """
+    _refuse_own(overrides)
     asked = _asked(only)
     recipes = {name: load_recipe(name, overrides) for name in _with_starts(asked)}
     missing = {name: _why_not(name, recipes, weights_at_hand) for name in recipes}
@@ -125,6 +137,14 @@ def make_plan(
                 else:
                     jobs.append(job)
     return Plan(tuple(jobs), left_out, frozenset(recipes) - frozenset(asked))
+
+
+def _refuse_own(overrides: Iterable[str]) -> None:
+    for setting in overrides:
+        key = setting.partition("=")[0].strip()
+        reason = _OWN.get(key) or _OWN.get(key.partition(".")[0])
+        if reason:
+            raise BlastscopeError(f"--set {setting} is not for a study: {reason}.")
 
 
 def _asked(only: str | None) -> list[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from graphlib import TopologicalSorter
-from multiprocessing import get_context
 from pathlib import Path
 
 from blastscope.errors import BlastscopeError
 from blastscope.progress import cores
+from blastscope.reproduce.identity import started_elsewhere
 from blastscope.reproduce.outcomes import is_done
 from blastscope.reproduce.plan import Job, Plan
+from blastscope.reproduce.workers import Crew, Lost
 from blastscope.train.fit import Watch
 
 Key = tuple[str, str, int]
@@ -30,10 +33,23 @@ class Place:
 
 @dataclass
 class Done:
-    """How a plan went."""
+    """How a plan went, or how far it has come: the figures or the failure of each job."""
 
     headlines: dict[Key, str] = field(default_factory=dict)
     failed: dict[Key, str] = field(default_factory=dict)
+
+    def note(self, job: Job, attempt: Attempt) -> str:
+        """Note how a job went; return it in a line."""
+        (self.headlines if attempt.well else self.failed)[job.key] = attempt.line
+        return attempt.line
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How a job went: its figures in a line, or why it failed."""
+
+    well: bool
+    line: str
 
 
 def run_job(job: Job, place: Place, watch: Watch | None = None) -> str:
@@ -46,6 +62,11 @@ def run_job(job: Job, place: Place, watch: Watch | None = None) -> str:
     from blastscope.train.run import train
 
     out = place.out
+    if started_elsewhere(job, out):
+        raise BlastscopeError(
+            f"{job.run(out)} started from another training of {job.recipe.starts_from} than the "
+            "one there is now: remove it, and it is trained again."
+        )
     made = train(
         job.recipe,
         job.store(out),
@@ -59,6 +80,31 @@ def run_job(job: Job, place: Place, watch: Watch | None = None) -> str:
     return evaluate(made.path, made.part, out=made.path).headline
 
 
+def attempt(
+    job: Job, place: Place, watch: Watch | None = None, threads: int | None = None
+) -> Attempt:
+    """Run a job as :func:`run_job` does; whatever goes wrong is the job's failure.
+
+    Args:
+        job: the job.
+        place: where and on what.
+        watch: whom to tell of batches and epochs.
+        threads: its share of the cores, where others run beside it; two that take all of them
+            slow each other down.
+    """
+    try:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        return Attempt(True, run_job(job, place, watch))
+    except BlastscopeError as error:
+        return Attempt(False, str(error))
+    except Exception as error:  # a full GPU, a full disk, a defect: the other jobs go on
+        reason = next(iter(str(error).splitlines()), "")
+        return Attempt(False, f"{type(error).__name__}: {reason}".rstrip(": "))
+
+
 def run_plan(
     plan: Plan,
     place: Place,
@@ -66,6 +112,7 @@ def run_plan(
     *,
     watch: Callable[[Job], Watch] | None = None,
     on_done: Callable[[Job, str, float], None] = lambda job, line, seconds: None,
+    done: Done | None = None,
 ) -> Done:
     """Run every job of a plan that is not done, each behind the one that it starts from.
 
@@ -77,15 +124,20 @@ def run_plan(
         workers: how many at a time, each in a process of its own with its share of the cores.
         watch: makes what shows a job's progress; with one worker only.
         on_done: called with each job, its figures or its failure, and the seconds it took.
+        done: what to note it in, for a caller who wants it after an interrupt as well.
+
+    Returns:
+        ``done``.
     """
-    done = Done()
+    done = Done() if done is None else done
     todo = {job.key: job for job in plan.jobs if not is_done(job, place.out)}
     if workers == 1:
         results = _one_by_one(todo, place, done, watch)
     else:
         results = _at_once(todo, place, done, workers)
-    for job, line, seconds in results:
-        on_done(job, line, seconds)
+    with closing(results):  # an interrupt of on_done as well ends the workers
+        for job, line, seconds in results:
+            on_done(job, line, seconds)
     return done
 
 
@@ -97,63 +149,43 @@ def _one_by_one(
     place: Place,
     done: Done,
     watch: Callable[[Job], Watch] | None,
-) -> Iterator[Result]:
-    for key, job in todo.items():  # a plan's order is one in which they can be run
+) -> Generator[Result]:
+    for job in todo.values():  # a plan's order is one in which they can be run
         began = time.perf_counter()
-        line = _blocked(job, done)
-        if line is None:
-            try:
-                line = done.headlines[key] = run_job(job, place, watch(job) if watch else None)
-            except BlastscopeError as error:
-                line = done.failed[key] = str(error)
-        yield job, line, time.perf_counter() - began
+        made = _blocked(job, done) or attempt(job, place, watch(job) if watch else None)
+        yield job, done.note(job, made), time.perf_counter() - began
 
 
-def _at_once(todo: Mapping[Key, Job], place: Place, done: Done, workers: int) -> Iterator[Result]:
+def _at_once(todo: Mapping[Key, Job], place: Place, done: Done, workers: int) -> Generator[Result]:
     sorter: TopologicalSorter[Key] = TopologicalSorter()
     for key, job in todo.items():
         sorter.add(
             key, *(needed for needed in [job.needs] if needed is not None and needed in todo)
         )
     sorter.prepare()
+    ready: deque[Key] = deque()
     began: dict[Key, float] = {}
-    running: dict[Future[str], Key] = {}
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), _take_share, (max(1, cores() // workers),)
-    )
-    try:
+    work = partial(attempt, place=place, threads=max(1, cores() // workers))
+    with Crew[Job, Attempt](work, workers) as crew:
         while sorter.is_active():
-            for key in sorter.get_ready():
-                began[key] = time.perf_counter()
-                line = _blocked(todo[key], done)
-                if line is None:
-                    running[pool.submit(run_job, todo[key], place)] = key
+            ready.extend(sorter.get_ready())
+            while ready and crew.free:
+                job = todo[ready.popleft()]
+                began[job.key] = time.perf_counter()
+                blocked = _blocked(job, done)
+                if blocked:
+                    yield job, done.note(job, blocked), 0.0
+                    sorter.done(job.key)
                 else:
-                    yield todo[key], line, 0.0
-                    sorter.done(key)
-            finished = wait(running, return_when=FIRST_COMPLETED).done if running else set()
-            for future in finished:
-                key = running.pop(future)
-                try:
-                    line = done.headlines[key] = future.result()
-                except BlastscopeError as error:
-                    line = done.failed[key] = str(error)
-                yield todo[key], line, time.perf_counter() - began[key]
-                sorter.done(key)
-    finally:
-        pool.shutdown(cancel_futures=True)
+                    crew.start(job)
+            for job, result in crew.finished():
+                made = Attempt(False, str(result)) if isinstance(result, Lost) else result
+                yield job, done.note(job, made), time.perf_counter() - began[job.key]
+                sorter.done(job.key)
 
 
-def _blocked(job: Job, done: Done) -> str | None:
-    """Say that what a job starts from has failed, and note the job as failed too."""
+def _blocked(job: Job, done: Done) -> Attempt | None:
+    """Say that what a job starts from has failed."""
     if job.needs in done.failed:
-        done.failed[job.key] = f"{job.recipe.starts_from}, which it starts from, failed"
-        return done.failed[job.key]
+        return Attempt(False, f"{job.recipe.starts_from}, which it starts from, failed")
     return None
-
-
-def _take_share(threads: int) -> None:
-    """Give a worker its share of the cores: two that take all of them slow each other down."""
-    import torch
-
-    torch.set_num_threads(threads)

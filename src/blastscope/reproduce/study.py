@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from blastscope.errors import BlastscopeError
 from blastscope.files import write_text
 from blastscope.recipes.schema import Recipe
 from blastscope.reproduce.outcomes import outcomes
@@ -45,8 +44,6 @@ def plan_of(order: Order) -> Plan:
     Raises:
         BlastscopeError: where the pattern fits no recipe or a setting is none.
     """
-    if any(setting.strip().startswith("training.seed") for setting in order.overrides):
-        raise BlastscopeError("A study draws its seeds itself: give --seeds, not training.seed.")
     at_hand = _weights_at_hand(order.place.weights_dir)
     return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
 
@@ -55,17 +52,22 @@ def report(order: Order, plan: Plan, done: Done | None = None) -> Path:
     """Write ``report.html`` and ``results.md`` of what there is so far; return the page.
 
     Raises:
-        BlastscopeError: where a run cannot be read or the folder not written.
+        BlastscopeError: where ``out`` is no study's folder, has no store or cannot be written.
     """
     from blastscope.report.reproduction_page import results_markdown, write_reproduction
     from blastscope.reproduce.cells import data_section
+    from blastscope.reproduce.folder import refuse_other_folder
 
     out = order.place.out
-    # What cannot be run here is said of every experiment, also of those not asked for this time.
-    whole = plan_of(replace(order, only=None, protocols=PROTOCOLS))
-    reasons = {**whole.left_out, **(done.failed if done else {})}
+    refuse_other_folder(out)
+    # What cannot be run here is said of every experiment, also of those not asked for this time;
+    # those are as they are packaged, because this time's settings may not even fit them.
+    whole = plan_of(replace(order, only=None, protocols=PROTOCOLS, overrides=()))
+    planned = {job.key for job in plan.jobs}
+    packaged = {key: why for key, why in whole.left_out.items() if key not in planned}
+    reasons = {**packaged, **plan.left_out, **(done.failed if done else {})}
     found = outcomes(out, plan, order.overrides, reasons)
-    data, synthetic = data_section(order.data, out, PROTOCOLS)
+    data, synthetic = data_section(order.data, out, PROTOCOLS, plan.jobs)
     write_reproduction(found, data, out, synthetic=synthetic, command=order.command)
     write_text(out / "results.md", results_markdown(found))
     return out / "report.html"
@@ -84,9 +86,12 @@ def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
 
     @cache
     def missing(backbone: str) -> str:
-        config = timm.get_pretrained_cfg(backbone)
-        if config is None:
-            return ""  # no such network: building it says so
+        try:
+            config = timm.get_pretrained_cfg(backbone)
+        except RuntimeError:  # no such tag of the network: building it says so
+            return ""
+        if config is None:  # no such network: building it says so
+            return ""
         known: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
         return "" if weights_at_hand(known, weights_dir) else "no weights here"
 
