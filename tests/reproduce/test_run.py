@@ -38,12 +38,17 @@ def test_every_job_is_done_once_and_behind_its_beginning(tiny):
     assert not again.headlines
 
 
+_WHOLE: list[np.ndarray] = []
+
+
 @pytest.fixture
 def whole(tiny):
-    """The outcome of the study when nothing comes between."""
-    study = tiny.elsewhere("whole")
-    run_plan(study.plan, study.place)
-    return predicted(study)
+    """The outcome of the study when nothing comes between; the same every time, so made once."""
+    if not _WHOLE:
+        study = tiny.elsewhere("whole")
+        run_plan(study.plan, study.place)
+        _WHOLE.extend(predicted(study))
+    return _WHOLE
 
 
 @pytest.mark.parametrize("killed", range(4))
