@@ -75,6 +75,8 @@ def outcomes(
             for seed in _seeds(out, asked):
                 key = (name, protocol, seed)
                 outcome = _finished(out, key)
+                if outcome is None and key not in asked and seed != FIRST_SEED:
+                    continue  # seeds that others were given say nothing of this one
                 if outcome is None:
                     recipe = _load(name, tuple(overrides) if key in asked else ())
                     why = reasons.get(key) or ("not yet" if key in planned else "not asked for")
