@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduce.cells import prepare_cells
@@ -51,6 +52,15 @@ class Tiny(NamedTuple):
         place = Place(self.place.out.parent / name, "cpu")
         prepare_cells(self.data, place.out, self.plan.jobs, None)
         return self._replace(place=place)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Rounding depends on the number of threads, and a tiny training makes much of it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

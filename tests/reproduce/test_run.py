@@ -162,7 +162,8 @@ def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
 
 
 @pytest.mark.slow
-def test_two_at_a_time_come_to_the_same(tiny, whole):
+def test_two_at_a_time_come_to_the_same(tiny, whole, monkeypatch):
+    monkeypatch.setattr("blastscope.reproduce.run.cores", lambda: 2)  # a thread for each
     told = []
     done = run_plan(tiny.plan, tiny.place, 2, on_done=lambda job, line, _: told.append(job.key[0]))
     assert not done.failed
