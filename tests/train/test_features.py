@@ -333,7 +333,7 @@ def test_predictions_are_of_single_precision_whatever_trained(frozen, tmp_path):
     classifier.load_state_dict(load_file(tmp_path / "run" / "checkpoint.safetensors"))
     store = open_store(frozen.store)
     with torch.no_grad():
-        logits = classifier(torch.from_numpy(store.pixels[:]).permute(0, 3, 1, 2)).double()
+        logits = classifier(torch.from_numpy(store.pixels[:].copy()).permute(0, 3, 1, 2)).double()
     table = store.cells.select("cell").with_columns(p=torch.sigmoid(logits).numpy())
     expected = table.sort("cell")["p"].to_numpy()
     np.testing.assert_allclose(predicted(tmp_path / "run"), expected, atol=1e-5)
