@@ -113,8 +113,8 @@ def _locate(name_or_path: str, folder: Path) -> tuple[Path, str]:
 def _nearest(name: str) -> str:
     names = recipe_names()
     return (
-        f"{name}{did_you_mean(name, names)}: choose {', '.join(names)}, "
-        "or give the path of your own .yaml file"
+        f"{name}{did_you_mean(name, names)}: blastscope recipes lists them; your own is given by "
+        "the path of its .yaml file"
     )
 
 
