@@ -10,7 +10,7 @@ from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluate.metrics import Metrics, compute_metrics
 from blastscope.evaluate.result import Evaluation
 from blastscope.evaluate.source import Source
-from blastscope.evaluate.subjects import subject_overlap, subject_table
+from blastscope.evaluate.subjects import Overlap, subject_overlap, subject_table
 from blastscope.predictions import SYNTHETIC_MARK, select_model
 from blastscope.splits.parts import PARTS
 
@@ -40,8 +40,17 @@ def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation
         cells=cells,
         unlabelled=table.filter(pl.col("part") == part).height - cells.height,
         subjects=subject_table(cells),
-        overlap=subject_overlap(table, part),
+        overlap=_fitted_here(source, part) or subject_overlap(table, part),
         out=out,
+    )
+
+
+def _fitted_here(source: Source, part: str) -> Overlap | None:
+    """An ensemble's weights know the cells that they were fitted on."""
+    if source.metadata.get("fitted_on") != part:
+        return None
+    return Overlap(
+        "training", "The ensemble's weights were fitted on these very cells: no test of them."
     )
 
 

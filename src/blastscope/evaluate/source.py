@@ -1,4 +1,4 @@
-"""What is evaluated: a run folder or a bare prediction table, and what lies beside it."""
+"""What is evaluated: a run, an ensemble or a bare prediction table, and what lies beside it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from blastscope.errors import BlastscopeError
 from blastscope.files import read_json, sha256_of
 from blastscope.predictions import read_predictions
 
+ENSEMBLE = "ensemble.json"
+"""What tells the folder of an ensemble, whose predictions it made, from that of a run."""
 MAX_RECIPE_BYTES = 2**20
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -40,11 +42,11 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """Open a run folder or a prediction table (Parquet or CSV).
+    """Open the folder of a run or an ensemble, or a prediction table (Parquet or CSV).
 
     Raises:
-        BlastscopeError: where there is nothing to evaluate, or the run's predictions were not made
-            by the checkpoint that lies beside them.
+        BlastscopeError: where there is nothing to evaluate, or a folder's predictions were not made
+            by the checkpoint or the weights that lie beside them.
     """
     if not path.is_dir():
         predictions, metadata = read_predictions(path)
@@ -57,13 +59,16 @@ def open_source(path: Path) -> Source:
             "its train command again, which resumes; otherwise give a run or a prediction table."
         )
     predictions, metadata = read_predictions(table)
-    _refuse_stale(path, metadata.get("checkpoint"))
+    if (path / ENSEMBLE).is_file():
+        _refuse_stale(path / ENSEMBLE, metadata.get("ensemble"))
+        return Source(path, predictions, metadata, path / "evaluation", RunNotes())
+    _refuse_stale(path / "checkpoint.safetensors", metadata.get("checkpoint"))
     return Source(path, predictions, metadata, path, _read_notes(path))
 
 
-def _refuse_stale(run: Path, recorded: object) -> None:
+def _refuse_stale(checkpoint: Path, recorded: object) -> None:
     """The paper's authors lost three experiments to the evaluation of another run's file."""
-    checkpoint = run / "checkpoint.safetensors"
+    run = checkpoint.parent
     if not checkpoint.is_file():
         raise BlastscopeError(
             f"{run} has no checkpoint.safetensors to check its predictions against: evaluate "
