@@ -1,0 +1,107 @@
+"""How the probabilities of several models become one: the part of an ensemble that is applied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from blastscope.evaluate.metrics import THRESHOLD
+
+Kind = Literal["weights", "votes", "logistic"]
+
+TIE = 1e-12
+"""A combined probability this near to the threshold is on it: .1 + .2 + .2 is a half, in whichever
+order a computer adds it."""
+
+_LEAST = 1e-6  # a certain model has a logit of 14, not of infinity
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A fixed rule that makes one probability of ALL from the probabilities of several models.
+
+    Attributes:
+        method: how it was found, one of ``fit.METHODS``.
+        kind: "weights", a weighted sum; "votes", the majority; "logistic", a sum of logits.
+        weights: one a model, in the order of the columns. They need not sum to 1 (the weights that
+            the paper publishes do not) and are applied as they are; votes count one each.
+        intercept: added to the sum of logits.
+    """
+
+    method: str
+    kind: Kind
+    weights: tuple[float, ...]
+    intercept: float = 0.0
+
+    def apply(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Combine probabilities of ALL.
+
+        Votes give ``(v + mean) / (m + 1)`` for ``v`` of ``m`` models that call a cell ALL, which is
+        above .5 exactly where ``2 v + 2 mean > m + 1``. Without a tie that is the majority: ``v >=
+        (m + 1) / 2`` suffices, as a model that calls ALL keeps the mean above 0, and ``v <= (m - 1)
+        / 2`` does not, as the mean is at most 1. In a tie, ``v = m / 2``, it is ``mean > .5``.
+
+        Args:
+            p: shape (cells, models), in [0, 1].
+
+        Returns:
+            Probabilities of ALL, shape (cells,), in [0, 1].
+
+        Raises:
+            ValueError: where ``p`` has not one column a weight.
+        """
+        p = np.asarray(p, dtype=np.float64)
+        if p.ndim != 2 or p.shape[1] != len(self.weights):
+            raise ValueError(f"p has shape {p.shape}, but there are {len(self.weights)} weights")
+        weights = np.array(self.weights)
+        if self.kind == "weights":
+            return settled(np.clip(p @ weights, 0, 1))
+        if self.kind == "votes":
+            votes = (p > THRESHOLD).sum(axis=1)
+            return np.asarray((votes + settled(p.mean(axis=1))) / (p.shape[1] + 1))
+        return np.asarray(expit(self.intercept + clipped_logit(p) @ weights), dtype=np.float64)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``from_json`` reads."""
+        return {**asdict(self), "weights": list(self.weights)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Combination:
+        """Read a combination back.
+
+        Raises:
+            ValueError: where something is missing or no combination could have it.
+        """
+        try:
+            method, kind = content["method"], content["kind"]
+            weights, intercept = content["weights"], content.get("intercept", 0.0)
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"a combination lacks {error}") from error
+        if not isinstance(method, str) or kind not in get_args(Kind):
+            raise ValueError(f"no combination is of the method {method!r} and the kind {kind!r}")
+        if not isinstance(weights, list) or not weights or not all(map(_is_number, weights)):
+            raise ValueError("weights must be finite numbers, one a model")
+        if not _is_number(intercept):
+            raise ValueError(f"the intercept {intercept!r} is no finite number")
+        return cls(method, kind, tuple(float(weight) for weight in weights), float(intercept))
+
+
+def settled(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Set what is within ``TIE`` of the threshold onto it."""
+    on_it = (score >= THRESHOLD - TIE) & (score <= THRESHOLD + TIE)
+    return np.where(on_it, THRESHOLD, score)
+
+
+def clipped_logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log odds of the same shape, of probabilities kept 1e-6 away from 0 and 1."""
+    return np.asarray(logit(np.clip(p, _LEAST, 1 - _LEAST)), dtype=np.float64)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
