@@ -13,6 +13,7 @@ import typer
 from blastscope import DISCLAIMER, __version__
 from blastscope.cli import (
     check,
+    compare,
     demo,
     evaluate,
     fetch,
@@ -46,6 +47,7 @@ for verb in (
     recipes,
     train,
     evaluate,
+    compare,
     reproduce,
     submit,
     weights,

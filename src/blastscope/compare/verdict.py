@@ -1,0 +1,108 @@
+"""What a comparison's figures come to, in words that say no more than they do."""
+
+from __future__ import annotations
+
+from blastscope.compare.outcome import Comparison, Estimate, Pair
+
+LEVEL = 0.05
+"""The share of false alarms that the tests are held to."""
+
+
+def interval(estimate: Estimate, digits: int = 4) -> str:
+    """Write an interval's bounds; a minus sign is one, not a hyphen."""
+    return f"{_signed(estimate.low, digits)} to {_signed(estimate.high, digits)}"
+
+
+def chance(p: float) -> str:
+    """Write a p-value."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def verdict(pair: Pair, comparison: Comparison) -> str:
+    """Say which of two models is ahead, by how much, and whether that may be noise.
+
+    The paired interval of weighted F1 decides; McNemar's test, corrected for the number of pairs,
+    can only make a lead less sure, because it takes cells of one person for independent.
+    """
+    led = pair.led()
+    if led.alike:
+        return f"{led.first} and {led.second} call all {comparison.cells:,} cells alike."
+    lead = led.weighted_f1
+    start = f"{led.first} is ahead of {led.second} by {_small(lead.value)} weighted F1"
+    if lead.value == 0:
+        start = f"{led.first} and {led.second} have the same weighted F1"
+    net = _net(led.only_first - led.only_second, comparison.cells)
+    return f"{start} ({net}), 95 % interval {interval(lead)}: {_judgement(led, comparison)}."
+
+
+def _judgement(led: Pair, comparison: Comparison) -> str:
+    unlikely = led.mcnemar_p_holm <= LEVEL
+    tests = len(comparison.pairs)
+    corrected = f", corrected for {tests} pairs" if tests > 1 else ""
+    p = f"p {chance(led.mcnemar_p_holm)}{corrected}"
+    if led.weighted_f1.above_zero:
+        if not unlikely:
+            return (
+                "at the edge of noise, since the interval leaves out zero but McNemar's exact test "
+                f"of the calls ({p}) does not tell the two apart"
+            )
+        of = "subjects" if comparison.unit == "subject" else "cells"
+        persons = "" if comparison.persons else ", though not than other persons may give"
+        return f"more than the draw of {of} is likely to give{persons}"
+    if unlikely:
+        return (
+            f"no more than noise may give, though McNemar's exact test of the calls ({p}), which "
+            "takes all cells for independent and counts no F1, tells the two apart"
+        )
+    return "no more than noise may give"
+
+
+def headline(comparison: Comparison) -> str:
+    """Say which model is best, whether the next is really behind it, and how many are not."""
+    if len(comparison.models) == 2 and comparison.pairs:
+        return verdict(comparison.pairs[0], comparison)
+    ranked = sorted(
+        comparison.models, key=lambda name: -comparison.estimates[name]["weighted_f1"].value
+    )
+    best = ranked[0]
+    score = comparison.estimates[best]["weighted_f1"]
+    told = (
+        f"Of {len(ranked)} models {best} has the highest weighted F1 on the {comparison.part} "
+        f"cells, {score.value:.4f} (95 % interval {interval(score)})."
+    )
+    with_best = {
+        pair.led().second if pair.led().first == best else pair.led().first: pair.led()
+        for pair in comparison.pairs
+        if best in (pair.first, pair.second)
+    }
+    if len(ranked) > 1 and ranked[1] in with_best:
+        told += f" {verdict(with_best[ranked[1]], comparison)}"
+    if len(with_best) > 1:
+        near = sum(not pair.weighted_f1.above_zero for pair in with_best.values())
+        told += f" {_near(near, len(with_best))}"
+    return told
+
+
+def _near(near: int, others: int) -> str:
+    if not near:
+        return f"The interval of its lead leaves out zero against all {others} others."
+    who = "None" if near == others else f"{others - near}"
+    return (
+        f"{who} of the {others} others {'is' if others - near == 1 else 'are'} clearly behind it."
+    )
+
+
+def _net(net: int, cells: int) -> str:
+    if net == 0:
+        return f"as many cells right of {cells:,}"
+    more, noun = "more" if net > 0 else "fewer", "cell" if abs(net) == 1 else "cells"
+    return f"{abs(net):,} {more} {noun} right of {cells:,}"
+
+
+def _small(value: float) -> str:
+    return "less than 0.0001" if value < 0.00005 else f"{value:.4f}"
+
+
+def _signed(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")

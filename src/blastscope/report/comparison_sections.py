@@ -1,0 +1,190 @@
+"""A comparison made ready for a page: every figure already in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from blastscope.compare.outcome import Comparison, Estimate, Pair, by_lead
+from blastscope.compare.verdict import chance, headline, verdict
+from blastscope.evaluate.subjects import Overlap
+from blastscope.report.evaluation_page import METRIC_NAMES
+from blastscope.report.page import number, protocol_name, svg_uri
+
+PAPER_FORM = {
+    "precision_hem": "precision, normal",
+    "precision_all": "precision, ALL",
+    "recall_hem": "recall, normal (specificity)",
+    "recall_all": "recall, ALL (sensitivity)",
+    "weighted_f1": "weighted F1",
+    "auc": "AUC",
+}
+"""The columns of the paper's tables of ensembles (3.4.2, 3.4.3.2), and AUC."""
+_OTHERS = ("accuracy", "balanced_accuracy", "average_precision", "mcc")
+_JOINED = "\N{WORD JOINER}"  # an interval does not break at its dash
+MOST_OPEN = 10
+"""More pairs than this are folded away."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, and its interval in small print."""
+
+    value: str
+    interval: str
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A model's figures, a cell of the table each."""
+
+    name: str
+    best: bool
+    figures: tuple[Figure, ...]
+    others: tuple[Figure, ...]
+    counts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """Two models, the one ahead in weighted F1 first."""
+
+    first: str
+    second: str
+    weighted_f1: Figure
+    auc: Figure
+    only_first: str
+    only_second: str
+    mcnemar: Figure
+    delong: Figure
+    verdict: str
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """What ``_comparison.html`` shows; the page gives it as ``comparison``."""
+
+    title: str
+    meta: str
+    overlap: Overlap
+    resampling: str
+    unlabelled: str
+    headline: str
+    columns: tuple[str, ...]
+    other_columns: tuple[str, ...]
+    rows: tuple[ModelRow, ...]
+    pairs: tuple[PairRow, ...]
+    folded: bool
+    certain: bool
+    synthetic: bool
+    pictures: Mapping[str, str]
+
+
+def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> ComparisonView:
+    """Put a comparison into words.
+
+    Args:
+        comparison: the figures.
+        pictures: SVG files by figure name (see ``comparison_figures.draw_comparison``).
+    """
+    best = max(figures["weighted_f1"].value for figures in comparison.estimates.values())
+    return ComparisonView(
+        title=f"{len(comparison.models)} models on the same {comparison.part} cells",
+        meta=_meta(comparison),
+        overlap=comparison.overlap,
+        resampling=comparison.resampling,
+        unlabelled=_unlabelled(comparison),
+        headline=headline(comparison),
+        columns=tuple(PAPER_FORM.values()),
+        other_columns=tuple(METRIC_NAMES[name] for name in _OTHERS),
+        rows=tuple(_model_row(comparison, model, best) for model in comparison.models),
+        pairs=tuple(_pair_row(pair, comparison) for pair in by_lead(comparison.pairs)),
+        folded=len(comparison.pairs) > MOST_OPEN,
+        certain=_some_without_width(comparison),
+        synthetic=comparison.synthetic,
+        pictures={name: svg_uri(path) for name, path in pictures.items()},
+    )
+
+
+def _meta(comparison: Comparison) -> str:
+    normal = comparison.cells - comparison.cells_all
+    subjects = "subjects not given"
+    if comparison.subjects is not None:
+        subjects = f"{number(comparison.subjects)} subject{'' if comparison.subjects == 1 else 's'}"
+    cells = f"{comparison.cells:,} {comparison.part} cells"
+    told = (
+        f"{cells} ({comparison.cells_all:,} ALL, {normal:,} normal)",
+        subjects,
+        protocol_name(comparison.protocol),
+        "ALL where p > 0.5",
+    )
+    return " · ".join(told)
+
+
+def _unlabelled(comparison: Comparison) -> str:
+    if not comparison.unlabelled:
+        return ""
+    total = comparison.unlabelled + comparison.cells
+    return (
+        f"Left out for want of a label: {comparison.unlabelled:,} of {total:,} "
+        f"{comparison.part} cells."
+    )
+
+
+def _some_without_width(comparison: Comparison) -> bool:
+    """Whether some interval has no width, which a reader may take for certainty."""
+    return any(
+        figures[name].known and figures[name].low == figures[name].high
+        for figures in comparison.estimates.values()
+        for name in PAPER_FORM
+    )
+
+
+def _model_row(comparison: Comparison, model: str, best: float) -> ModelRow:
+    found = comparison.estimates[model]
+    counts = comparison.counts[model]
+    return ModelRow(
+        name=model,
+        best=found["weighted_f1"].value == best,
+        figures=tuple(share(found[name]) for name in PAPER_FORM),
+        others=tuple(share(found[name]) for name in _OTHERS),
+        counts=tuple(number(counts[name]) for name in ("tn", "fp", "fn", "tp")),
+    )
+
+
+def share(estimate: Estimate) -> Figure:
+    """Write a figure to four places, its interval to three; a dash where it is undefined."""
+    if not estimate.known:
+        return Figure(number(None), "")
+    low, high = (f"{bound:.3f}".replace("-", "−") for bound in (estimate.low, estimate.high))
+    return Figure(f"{estimate.value:.4f}".replace("-", "−"), f"{low}–{_JOINED}{high}")
+
+
+def _difference(estimate: Estimate) -> Figure:
+    if not estimate.known:
+        return Figure(number(None), "")
+    value, low, high = (
+        f"{part:+.4f}".replace("-", "−") for part in (estimate.value, estimate.low, estimate.high)
+    )
+    return Figure(value, f"{low} to {high}".replace(" ", "\N{NO-BREAK SPACE}"))
+
+
+def _p_value(p: float, corrected: float, tests: int) -> Figure:
+    if p != p:  # NaN: the test cannot be made
+        return Figure(number(None), "")
+    return Figure(chance(corrected), "" if tests == 1 else f"{chance(p)} alone")
+
+
+def _pair_row(led: Pair, comparison: Comparison) -> PairRow:
+    return PairRow(
+        first=led.first,
+        second=led.second,
+        weighted_f1=_difference(led.weighted_f1),
+        auc=_difference(led.auc),
+        only_first=number(led.only_first),
+        only_second=number(led.only_second),
+        mcnemar=_p_value(led.mcnemar_p, led.mcnemar_p_holm, len(comparison.pairs)),
+        delong=_p_value(led.delong_p, led.delong_p_holm, len(comparison.pairs)),
+        verdict=verdict(led, comparison),
+    )

@@ -1,0 +1,133 @@
+"""The draws: subjects of each class, then their cells, the same for everybody."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blastscope.compare.bootstrap import percentile_interval, resampling
+from blastscope.errors import BlastscopeError
+
+# Three ALL subjects of 4, 2 and 1 cells, two normal ones of 3 and 2, interleaved.
+SUBJECTS = ["A", "H", "A", "B", "H", "A", "G", "B", "A", "H", "C", "G"]
+IS_ALL = np.array([subject in "ABC" for subject in SUBJECTS])
+
+
+def drawn(draws):
+    return np.concatenate(list(draws.chunks())).astype(int)
+
+
+def of(weights, subject):
+    return weights[:, [name == subject for name in SUBJECTS]].sum(axis=1)
+
+
+def test_whole_subjects_are_drawn_within_their_class():
+    weights = drawn(resampling(IS_ALL, SUBJECTS, 4000))
+    assert weights.shape == (4000, len(SUBJECTS))
+    times = {s: of(weights, s) / SUBJECTS.count(s) for s in "ABCGH"}
+    for count in times.values():
+        assert set(count) <= {0.0, 1.0, 2.0, 3.0}  # a subject comes whole: n cells, or 2n...
+    np.testing.assert_array_equal(times["A"] + times["B"] + times["C"], 3)
+    np.testing.assert_array_equal(times["G"] + times["H"], 2)
+    # Drawn k of k times with chance 1/k each: binomial, variance 1 - 1/k.
+    for subject, k in zip("ABCGH", (3, 3, 3, 2, 2), strict=True):
+        assert times[subject].mean() == pytest.approx(1, abs=0.06)
+        assert times[subject].var() == pytest.approx(1 - 1 / k, abs=0.06)
+
+
+def test_the_cells_of_a_drawn_subject_are_drawn_anew():
+    weights = drawn(resampling(IS_ALL, SUBJECTS, 8000))
+    once = weights[of(weights, "A") == 4][:, [name == "A" for name in SUBJECTS]]
+    assert once.mean(axis=0) == pytest.approx(np.ones(4), abs=0.06)
+    assert once.var(axis=0) == pytest.approx(np.full(4, 1 - 1 / 4), abs=0.08)  # multinomial
+
+
+def test_a_class_of_one_subject_varies_by_its_cells():
+    is_all = np.array([True] * 6 + [False] * 30)
+    weights = drawn(resampling(is_all, ["A"] * 6 + [f"H{i // 3}" for i in range(30)], 500))
+    np.testing.assert_array_equal(weights[:, :6].sum(axis=1), 6)
+    assert weights[:, :6].std() > 0.5
+
+
+def test_without_subjects_cells_are_drawn_within_their_class():
+    is_all = np.array([True] * 20 + [False] * 10)
+    draws = resampling(is_all, [None] * 30, 3000)
+    weights = drawn(draws)
+    np.testing.assert_array_equal(weights[:, :20].sum(axis=1), 20)
+    np.testing.assert_array_equal(weights[:, 20:].sum(axis=1), 10)
+    assert weights.mean(axis=0) == pytest.approx(np.ones(30), abs=0.1)
+    assert (draws.unit, draws.persons) == ("cell", False)
+    assert "no cell names its subject" in draws.sentence
+    assert "20 ALL, 10 normal" in draws.sentence
+
+
+def test_one_nameless_cell_is_enough_to_draw_cells():
+    draws = resampling(IS_ALL, [None, *SUBJECTS[1:]], 100)
+    assert draws.unit == "cell"
+    assert "1 of the 12 cells names no subject" in draws.sentence
+
+
+def test_the_sentence_says_what_is_hardly_in_the_intervals():
+    draws = resampling(IS_ALL, SUBJECTS, 2000)
+    assert draws.sentence.startswith("2,000 resamples of the subjects of each class (3 ALL, 2 norm")
+    assert "Only two subjects are normal: how such persons differ is hardly in" in draws.sentence
+    assert (draws.unit, draws.persons) == ("subject", False)
+    one = resampling(np.arange(8) > 5, [*"ABCDEF", "S", "S"], 100)
+    assert "Only one subject is ALL: how such persons differ is not in" in one.sentence
+    many = resampling(np.arange(8) > 3, [*"ABCDEFGH"], 100)
+    assert "Only" not in many.sentence
+    assert many.persons
+
+
+def test_a_subject_of_both_classes_is_a_class_of_its_own():
+    is_all = np.array([True, False, True, True, False, False])
+    draws = resampling(is_all, ["M", "M", "A", "B", "H", "G"], 300)
+    assert "(2 ALL, 2 normal, 1 mixed)" in draws.sentence
+    np.testing.assert_array_equal(drawn(draws)[:, :2].sum(axis=1), 2)
+
+
+def test_the_same_seed_draws_the_same_however_often():
+    draws = resampling(IS_ALL, SUBJECTS, 150, seed=5)
+    np.testing.assert_array_equal(drawn(draws), drawn(draws))
+    other = drawn(resampling(IS_ALL, SUBJECTS, 150, seed=6))
+    assert (drawn(draws) != other).any()
+
+
+def test_many_cells_come_in_several_chunks():
+    n = 300_000
+    draws = resampling(np.arange(n) % 2 == 0, [f"S{i % 40}" for i in range(n)], 100)
+    first = next(draws.chunks())
+    assert first.nbytes < 8 * 2**20
+    assert len(first) < 100
+    assert first.sum(axis=1, dtype=int).tolist() == [n] * len(first)  # subjects of equal size
+
+
+def test_the_interval_is_numpys_quantiles_of_what_is_defined():
+    values = np.random.default_rng(1).normal(size=(1000, 2, 3))
+    values[::3, 0, 1] = np.nan
+    values[:, 1, 2] = np.nan
+    low, high = percentile_interval(values)
+    np.testing.assert_allclose(low[0, 0], np.percentile(values[:, 0, 0], 2.5))
+    np.testing.assert_allclose(high[0, 1], np.nanpercentile(values[:, 0, 1], 97.5))
+    assert np.isnan([low[1, 2], high[1, 2]]).all()
+    assert np.isfinite(low).sum() == 5
+
+
+def test_too_few_resamples_are_refused():
+    with pytest.raises(BlastscopeError, match="99 resamples make no interval"):
+        resampling(IS_ALL, SUBJECTS, 99)
+    with pytest.raises(BlastscopeError, match="seed -1"):
+        resampling(IS_ALL, SUBJECTS, 100, seed=-1)
+
+
+def test_the_interval_of_accuracy_by_cells_is_the_binomials():
+    """Without subjects, resampling one class of n cells is the textbook case: sd √(p(1-p)/n)."""
+    from blastscope.compare.resampled import FIGURES, resampled_figures
+
+    is_all = np.ones(400, dtype=bool)
+    p_all = np.where(np.arange(400) < 320, 0.9, 0.1)[:, None]
+    figures = resampled_figures(is_all, p_all, resampling(is_all, [None] * 400, 6000))
+    recall = figures[:, 0, FIGURES.index("recall_all")]
+    assert recall.std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.04)
+    low, high = percentile_interval(recall)
+    assert (low, high) == pytest.approx((0.8 - 1.96 * 0.02, 0.8 + 1.96 * 0.02), abs=0.004)

@@ -1,0 +1,104 @@
+"""The figures of a comparison: all intervals drawn, long names and many models bearable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from blastscope.compare.comparison import compare
+from blastscope.report.comparison_figures import (
+    MOST_PAIRS,
+    differences_figure,
+    draw_comparison,
+    models_figure,
+    shortened,
+)
+from blastscope.report.comparison_sections import comparison_view
+from tests.compare.tables import scores_of
+
+LONG = "A network with a name that goes on and on " * 3
+
+
+@pytest.fixture(scope="module")
+def dozen():
+    rng = np.random.default_rng(1)
+    is_all = np.arange(200) < 120
+    names = [LONG, "with\x07bell $x$", *(f"model {i}" for i in range(10))]
+    models = {
+        name: np.clip(0.5 + np.where(is_all, 0.2, -0.2) + rng.normal(0, 0.2, 200), 0, 1)
+        for name in names
+    }
+    return compare(scores_of(is_all, models, [f"S{i // 10}" for i in range(200)]), "test", 100)
+
+
+def test_every_model_has_its_interval_in_every_panel(dozen):
+    figure = models_figure(dozen)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["weighted F1", "AUC", "sensitivity", "specificity"]
+    for axes, name in zip(
+        figure.axes, ("weighted_f1", "auc", "recall_all", "recall_hem"), strict=True
+    ):
+        drawn = [line.get_xdata() for line in axes.lines]
+        expected = [dozen.estimates[model][name] for model in dozen.models]
+        for row, e in enumerate(expected):
+            assert list(drawn[2 * row]) == [e.low, e.high]
+            assert list(drawn[2 * row + 1]) == [e.value]
+        low, high = axes.get_xlim()
+        assert low < min(e.low for e in expected)
+        assert high > max(e.high for e in expected)
+
+
+def test_of_many_pairs_the_largest_leads_are_drawn_with_a_line_at_zero(dozen):
+    assert len(dozen.pairs) == 66
+    figure = differences_figure(dozen.pairs)
+    axes = figure.axes[0]
+    assert list(axes.lines[0].get_xdata()) == [0, 0]
+    points = [line.get_xdata()[0] for line in axes.lines[2::2]]
+    leads = sorted((abs(pair.weighted_f1.value) for pair in dozen.pairs), reverse=True)
+    assert points == pytest.approx(leads[:MOST_PAIRS])
+    assert "the 30 largest of 66" in figure.get_supxlabel()
+    view = comparison_view(dozen, {})
+    assert view.folded
+    assert len(view.pairs) == 66  # the table has them all
+
+
+def test_names_are_broken_cut_and_printable():
+    lines = shortened(LONG).split("\n")
+    assert len(lines) == 2
+    assert all(len(line) <= 26 for line in lines)
+    assert lines[-1].endswith("…")
+    assert shortened("VGG16") == "VGG16"
+    assert shortened("x" * 60).endswith("…")
+    assert shortened("with\x07bell") == "with?bell"
+
+
+def test_figures_are_saved_whatever_the_names(dozen, tmp_path):
+    saved = draw_comparison(
+        replace(dozen, models=dozen.models[:2], pairs=dozen.pairs[:2]), tmp_path
+    )
+    assert set(saved) == {"models", "differences"}
+    for path in saved.values():
+        assert path.read_text().startswith("<?xml")
+        assert path.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_what_is_undefined_is_left_out():
+    scores = scores_of([True] * 30, {"a": np.linspace(0, 1, 30), "b": np.linspace(1, 0.4, 30)})
+    comparison = compare(scores, "test", 100)
+    figure = models_figure(comparison)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["weighted F1", "sensitivity"]
+    assert len(differences_figure(comparison.pairs).axes) == 1
+    row = comparison_view(comparison, {}).rows[0]
+    assert (row.figures[-1].value, row.figures[-1].interval) == ("–", "")  # AUC
+
+
+def test_no_pairs_no_figure_of_differences(dozen, tmp_path):
+    assert set(draw_comparison(replace(dozen, pairs=()), tmp_path)) == {"models"}
+
+
+def test_an_interval_without_width_is_not_left_as_certainty():
+    is_all = np.arange(40) < 20
+    scores = scores_of(is_all, {"a": is_all * 0.8, "b": np.linspace(1, 0, 40) ** 2})
+    assert comparison_view(compare(scores, "test", 100), {}).certain
