@@ -1,0 +1,1 @@
+"""What models get wrong: how often together, and what those cells have in common."""

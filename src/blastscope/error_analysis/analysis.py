@@ -1,0 +1,202 @@
+"""One or several models' errors on one part, analysed as in the paper's Section 3.4.1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from blastscope.error_analysis.agreement import Pair, agreements
+from blastscope.error_analysis.causes import (
+    Causes,
+    Finding,
+    FlagFinding,
+    SubjectFinding,
+    find_causes,
+)
+from blastscope.error_analysis.counts import Counts, count_errors, misses
+from blastscope.error_analysis.sentences import answer_guess, notable, size_of, tell
+from blastscope.error_analysis.traits import measure
+from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.evaluate.scores import Scores
+from blastscope.prepare.store import Store
+
+FORMAT = "blastscope-errors/1"
+MOST_SURE = 24
+"""How many of each model's most confident errors are listed."""
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A cell worth a look.
+
+    Attributes:
+        row: its row in the analysis's cells.
+        model: the one model that is right, or whose error it is; None where it is every model's.
+        confidence: probability given to the wrong class, the mean over the models that err.
+    """
+
+    row: int
+    model: str | None
+    confidence: float
+
+
+@dataclass(frozen=True)
+class ErrorAnalysis:
+    """Everything that is known of the errors on one part.
+
+    Attributes:
+        scores: the part's labelled cells.
+        part: its name.
+        counts: cells by the number of models that miss them.
+        pairs: how alike each two models are; empty for one model.
+        traits: what was measured of each cell, in the order of the cells; None without a store.
+        causes: what the missed cells have in common.
+        sentences: the same in words.
+        guess: the answer to the paper's guess.
+        missed_by_all: cells that every model misses, the most confident error first.
+        rescued: cells that one model alone gets right; empty for one model.
+        most_sure: each model's most confident errors, at most ``MOST_SURE``.
+        synthetic: whether the predictions or the store are of synthetic cells.
+    """
+
+    scores: Scores
+    part: str
+    counts: Counts
+    pairs: tuple[Pair, ...]
+    traits: pl.DataFrame | None
+    causes: Causes
+    sentences: tuple[str, ...]
+    guess: str
+    missed_by_all: tuple[Pick, ...]
+    rescued: tuple[Pick, ...]
+    most_sure: dict[str, tuple[Pick, ...]]
+    synthetic: bool
+
+    @property
+    def cells(self) -> pl.DataFrame:
+        """A row a cell: what it is, how many models miss it, their probabilities, its traits."""
+        frame = self.scores.cells.select("cell", "subject", "label").with_columns(
+            missed_by=pl.Series(misses(self.scores).sum(axis=1), dtype=pl.Int64)
+        )
+        for column, model in enumerate(self.scores.models):
+            frame = frame.with_columns(
+                pl.Series(f"p_all {model}", np.ascontiguousarray(self.scores.p_all[:, column]))
+            )
+        if self.traits is None:
+            return frame
+        return pl.concat([frame, self.traits.drop("cell")], how="horizontal")
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``errors.json``."""
+        return {
+            "format": FORMAT,
+            "synthetic": self.synthetic,
+            "part": self.part,
+            "protocol": self.scores.protocol,
+            "threshold": THRESHOLD,
+            "models": list(self.scores.models),
+            "cells": self.scores.cells.height,
+            "missed_by": {label: list(row) for label, row in self.counts.missed_by.items()},
+            "errors": [asdict(row) for row in self.counts.models],
+            "pairs": [asdict(pair) for pair in self.pairs],
+            "hard": [asdict(group) for group in self.causes.groups],
+            "findings": [_finding_json(finding) for finding in self.causes.findings],
+            "subjects": self.causes.subjects.to_dicts(),
+            "sentences": list(self.sentences),
+            "paper_guess": self.guess,
+            "missed_by_all": [self._pick_json(pick) for pick in self.missed_by_all],
+            "rescued": [self._pick_json(pick) for pick in self.rescued],
+            "most_sure": {
+                model: [self._pick_json(pick) for pick in picks]
+                for model, picks in self.most_sure.items()
+            },
+        }
+
+    def _pick_json(self, pick: Pick) -> dict[str, Any]:
+        cell = self.scores.cells["cell"][pick.row]
+        return {"cell": cell, "model": pick.model, "confidence": pick.confidence}
+
+
+def analyse(scores: Scores, part: str, store: Store | None) -> ErrorAnalysis:
+    """Analyse the errors of every model in ``scores`` on one part; nothing is written.
+
+    Args:
+        scores: one model or several.
+        part: ``train``, ``validation`` or ``test``.
+        store: the prepared pixels of (at least) these cells, to measure them; None to do without.
+
+    Raises:
+        BlastscopeError: where the part cannot be judged, or the store is of other cells.
+    """
+    rows = scores.part(part)
+    traits = None if store is None else measure(store, rows.cells)
+    causes = find_causes(rows, traits)
+    missed = misses(rows)
+    sure = np.where(rows.is_all[:, None], 1 - rows.p_all, rows.p_all)
+    return ErrorAnalysis(
+        scores=rows,
+        part=part,
+        counts=count_errors(rows),
+        pairs=agreements(rows),
+        traits=traits,
+        causes=causes,
+        sentences=tell(causes, measured=traits is not None),
+        guess=answer_guess(causes, measured=traits is not None),
+        missed_by_all=_picks(missed, sure),
+        rescued=_rescued(rows.models, missed, sure) if len(rows.models) > 1 else (),
+        most_sure={
+            model: _picks(missed[:, [k]], sure[:, [k]], model)[:MOST_SURE]
+            for k, model in enumerate(rows.models)
+        },
+        synthetic=rows.synthetic or (store is not None and store.synthetic),
+    )
+
+
+def _picks(
+    missed: NDArray[np.bool_], sure: NDArray[np.float64], model: str | None = None
+) -> tuple[Pick, ...]:
+    """Pick the cells that all these models miss, the most confident error first."""
+    rows = np.flatnonzero(missed.all(axis=1))
+    return _sorted(Pick(int(row), model, float(sure[row].mean())) for row in rows)
+
+
+def _rescued(
+    models: tuple[str, ...], missed: NDArray[np.bool_], sure: NDArray[np.float64]
+) -> tuple[Pick, ...]:
+    rows = np.flatnonzero(missed.sum(axis=1) == len(models) - 1)
+    return _sorted(
+        Pick(int(row), models[int((~missed[row]).argmax())], float(sure[row][missed[row]].mean()))
+        for row in rows
+    )
+
+
+def _sorted(picks: Iterable[Pick]) -> tuple[Pick, ...]:
+    return tuple(sorted(picks, key=lambda pick: (-pick.confidence, pick.row)))
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "label": finding.label,
+        **asdict(finding.found),
+        "p_corrected": finding.corrected,
+        "size": size_of(finding),
+        "notable": notable(finding),
+    }
+    if isinstance(finding, SubjectFinding):
+        return {"of": "subject", "subjects": finding.subjects, **told}
+    if isinstance(finding, FlagFinding):
+        return {"of": finding.flag, "flagged": finding.flagged, "others": finding.others, **told}
+    return {
+        "of": finding.trait.column,
+        "hard": finding.hard,
+        "right": finding.right,
+        "median_hard": finding.median_hard,
+        "median_right": finding.median_right,
+        "within_subjects": finding.within,
+        **told,
+    }

@@ -1,0 +1,62 @@
+"""Analyse the errors of models: counts, causes, pictures and one page, written to a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
+from blastscope.errors import BlastscopeError
+from blastscope.evaluate.scores import open_scores
+from blastscope.evaluate.source import ENSEMBLE
+from blastscope.files import replacing, write_json, write_text
+from blastscope.prepare.store import open_store
+from blastscope.report.errors_figures import draw_errors
+from blastscope.report.errors_sections import errors_view
+from blastscope.report.page import render
+
+_OTHERS = ("checkpoint.safetensors", ENSEMBLE)
+
+
+def analyse_errors(
+    given: Sequence[str | Path], out: Path, part: str = "test", store: Path | None = None
+) -> ErrorAnalysis:
+    """Analyse what one or several models get wrong on the same cells.
+
+    Writes ``errors.json``, ``cells.csv`` (a row a cell), ``figures/`` and a self-contained
+    ``report.html``. Files of these names are derived and rewritten; nothing else is touched.
+
+    Args:
+        given: runs, ensembles or prediction tables, each perhaps as ``NAME=PATH``.
+        out: the folder to write to.
+        part: ``train``, ``validation`` or ``test``.
+        store: the store of these cells, to measure and show them; None to do without.
+
+    Raises:
+        BlastscopeError: where the predictions, the part or the store cannot be used together, or
+            ``out`` is the folder of a run or an ensemble, or cannot be written.
+    """
+    for name in _OTHERS:
+        if (out / name).exists():
+            raise BlastscopeError(
+                f"{out} holds a {name}, so it is a run or an ensemble with a report of its own: "
+                "choose another folder with --out."
+            )
+    scores = open_scores(given)
+    opened = None if store is None else open_store(store)
+    analysis = analyse(scores, part, opened)
+    view = errors_view(analysis, draw_errors(analysis, out / "figures"), opened)
+    write_json(out / "errors.json", analysis.as_json())
+    with replacing(out / "cells.csv") as beside:
+        analysis.cells.write_csv(beside)
+    models = analysis.scores.models
+    who = models[0] if len(models) == 1 else f"{len(models)} models"
+    page = render(
+        "errors.html",
+        title=f"Errors of {who} on {part} cells",
+        synthetic=analysis.synthetic,
+        protocol=analysis.scores.protocol,
+        errors=view,
+    )
+    write_text(out / "report.html", page)
+    return analysis
