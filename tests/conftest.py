@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.trained import Trained
 
 # A machine that is busy with something else is no fault of the code's.
 settings.register_profile("blastscope", deadline=None)
@@ -66,3 +70,11 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Trained:
+    """Two small finished runs; tests that only read cells need not import torch."""
+    from tests.trained import train_two
+
+    return train_two(tmp_path_factory.mktemp("trained"))

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError, listing
+from blastscope.files import replacing
 from blastscope.splits.parts import PARTS
 from blastscope.tables import TableFormat, read_table, write_table
 
@@ -35,23 +36,23 @@ _LABELS = {"all": "all", "1": "all", "1.0": "all", "hem": "hem", "0": "hem", "0.
 def write_predictions(
     frame: pl.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None
 ) -> None:
-    """Write a prediction table as Parquet, after the checks that reading makes.
+    """Write a prediction table as Parquet or CSV, after the checks that reading makes.
 
     Args:
         frame: the rows; columns beyond the contract are kept.
-        path: where to; an older table there is replaced.
+        path: where to; an older table there is replaced. A CSV has no place for metadata.
         metadata: what made the table (``checkpoint``, ``recipe``, ``protocol``, ``synthetic``...).
 
     Raises:
         BlastscopeError: where a value breaks the contract or the folder cannot be written.
     """
     columns = {name: kind for name, kind in PREDICTIONS.columns.items() if name in frame.columns}
-    write_table(
-        _checked(frame.cast(columns), path),  # type: ignore[arg-type]
-        path,
-        PREDICTIONS,
-        metadata,
-    )
+    checked = _checked(frame.cast(columns), path)  # type: ignore[arg-type]
+    if path.suffix.lower() == ".csv":
+        with replacing(path) as beside:
+            checked.write_csv(beside)
+    else:
+        write_table(checked, path, PREDICTIONS, metadata)
 
 
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:

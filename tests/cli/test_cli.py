@@ -35,8 +35,8 @@ def run(monkeypatch, capsys):
 def test_help_names_every_verb_and_says_what_it_is_not():
     told = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
     for verb in (
-        "check", "synth", "prepare", "split", "recipes", "train", "evaluate", "reproduce", "submit",
-        "weights", "demo",
+        "check", "synth", "prepare", "split", "recipes", "train", "evaluate", "compare", "errors",
+        "ensemble", "reproduce", "predict", "submit", "weights", "demo",
     ):  # fmt: skip
         assert f" {verb} " in told
     assert DISCLAIMER in told

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
+from numpy.typing import NDArray
 
-from blastscope.cells.layouts import list_cells
-from blastscope.challenge.loading import FinishedRun, open_run
+from blastscope.cells.layouts import Problem, list_cells
 from blastscope.challenge.submission import numeric_order, write_submission
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.files import read_json
+from blastscope.predict.images import Pass, Progress, Rows, predict_images, prepare_images
+from blastscope.predict.voters import Voters, open_voters
 from blastscope.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import INFO, Store, StoreSettings, open_store
-from blastscope.train.augment import COUNT
+from blastscope.prepare.store import Store
 from blastscope.train.devices import choose_device
-from blastscope.train.feed import Feed
-from blastscope.train.predict import prediction_frame, probabilities
-from blastscope.train.views import PixelViews
+from blastscope.train.predict import prediction_frame
 
-Progress = Callable[[int, int], None]
 TABLE, ZIP = "predictions.parquet", "submission.zip"
 
 
@@ -79,14 +74,15 @@ def submit_runs(
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Submission:
-    """Apply runs to a folder of images ``N.bmp`` and write a submission.
+    """Apply runs or an ensemble to a folder of images ``N.bmp`` and write a submission.
 
     Writes ``OUT/submission.zip``, ``OUT/predictions.parquet`` and, once for each way in which the
     runs want their cells prepared, a store. Several runs vote with the mean of their
-    probabilities (the paper's first ensemble, section 3.4). A cell is ALL above one half.
+    probabilities (the paper's first ensemble, section 3.4), an ensemble as its weights say. A
+    cell is ALL above one half.
 
     Args:
-        runs: the folders of finished runs.
+        runs: the folders of finished runs, or of one ensemble.
         images: the challenge's preliminary or final test set.
         out: the folder to write to; the same command again finds its work there.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -98,30 +94,18 @@ def submit_runs(
             are not numbered 1 to n, or ``out`` holds the submission of something else.
     """
     chosen = choose_device(device)
-    opened = [open_run(run) for run in runs]
+    voters = open_voters(runs)
     _refuse_bad_list(images)
-    settings = dict.fromkeys(run.settings for run in opened)
-    steps = len(settings) + len(opened)
-    stores = {}
-    for step, setting in enumerate(settings):
-        shown = _shifted(on_progress, step, steps)
-        stores[setting] = _prepared(images, out, setting, force, shown)
-    members = [
-        {
-            "recipe": run.recipe.name,
-            "checkpoint": run.checkpoint,
-            "store": stores[run.settings].fingerprint,
-        }
-        for run in opened
-    ]
+    passes = Pass(voters.runs, on_progress)
+    stores, bad = prepare_images(voters.runs, [images], out, passes, force=force)
+    _refuse_bad(bad, images)
+    about = voters.metadata([store.fingerprint for store in stores])
     table = out / TABLE
-    already = _is_done(table, out / ZIP, members, force)
+    already = _is_done(table, out / ZIP, about, force)
     if not already:
-        found = []
-        for step, run in enumerate(opened, start=len(settings)):
-            shown = _shifted(on_progress, step, steps)
-            found.append(_predict(run, stores[run.settings], chosen, shown))
-        _write_table(opened, stores[opened[0].settings], np.mean(found, axis=0), members, table)
+        order = numeric_order(stores[0].cells["cell"].to_list(), str(images))
+        p_all = predict_images(voters.runs, stores, order, chosen, passes)
+        _write_table(voters, stores[0], order, voters.combination.apply(p_all), about, table)
     rows = read_predictions(table)[0]
     return _write(rows, table, out, force, already)
 
@@ -135,30 +119,24 @@ def _refuse_bad_list(images: Path) -> None:
     numeric_order([item.cell for item in found.cells], str(images))
 
 
-def _prepared(
-    images: Path, out: Path, settings: StoreSettings, force: bool, on_progress: Progress | None
-) -> Store:
-    """Prepare the images as a run wants them; every image must be usable, for each has its line."""
-    name = f"store-{settings.size}-{settings.scale}{'-clahe' * settings.clahe}"
-    made = prepare(
-        [images], out / name, settings, skip_bad=True, force=force, on_progress=on_progress
+def _refuse_bad(bad: Sequence[Problem], images: Path) -> None:
+    """Every image must be usable, for each has its line."""
+    if not bad:
+        return
+    files = listing([f"{problem.file} {problem.message}" for problem in bad])
+    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    raise BlastscopeError(
+        f"{count} of {images} cannot be used: {files}. Each has its line in a submission: get "
+        "them again, and give --force."
     )
-    bad = read_json(made.path / INFO).get("skipped", ())
-    if bad:
-        files = listing([f"{problem['file']} {problem['message']}" for problem in bad])
-        count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-        raise BlastscopeError(
-            f"{count} of {images} cannot be used: {files}. Each has its line in a submission: get "
-            "them again, and give --force."
-        )
-    return open_store(made.path)
 
 
-def _is_done(table: Path, zipped: Path, members: list[dict[str, str]], force: bool) -> bool:
-    """Whether the table is there already, of the same runs and images."""
+def _is_done(table: Path, zipped: Path, about: dict[str, Any], force: bool) -> bool:
+    """Whether the table is there already, of the same runs, weights and images."""
     if table.exists():
         try:
-            if read_predictions(table)[1].get("members") == members:
+            known = read_predictions(table)[1]
+            if all(known.get(key) == about.get(key) for key in ("members", "weights_of")):
                 return True
         except BlastscopeError:
             if not force:
@@ -172,43 +150,20 @@ def _is_done(table: Path, zipped: Path, members: list[dict[str, str]], force: bo
     return False
 
 
-def _predict(
-    run: FinishedRun, store: Store, device: torch.device, on_progress: Progress | None
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    classifier, views = run.classifier(), run.recipe.prediction.views
-    times = COUNT if views == "dihedral" else 1
-    done = 0
-
-    def count(cells: int) -> None:
-        nonlocal done
-        done += cells
-        if on_progress:
-            on_progress(done // times, len(store))
-
-    feed = Feed(PixelViews(store.pixels), classifier)
-    return probabilities(classifier, feed, _order(store), device, views, count)
-
-
-def _order(store: Store) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return numeric_order(store.cells["cell"].to_list(), str(store.path))
-
-
 def _write_table(
-    runs: Sequence[FinishedRun],
+    voters: Voters,
     store: Store,
-    p_all: np.ndarray[Any, np.dtype[np.float64]],
-    members: list[dict[str, str]],
+    order: Rows,
+    p_all: NDArray[np.float64],
+    about: dict[str, Any],
     path: Path,
 ) -> None:
-    synthetic = store.synthetic or any(run.synthetic for run in runs)
-    names = list(dict.fromkeys(run.recipe.name for run in runs))
-    model = names[0] if len(runs) == 1 else f"mean of {len(runs)} runs of {listing(names, most=5)}"
-    model += SYNTHETIC_MARK * synthetic
-    frame = prediction_frame(store, _order(store), ["test"] * len(store), model, p_all)
-    metadata: dict[str, Any] = {"members": members, "synthetic": synthetic}
-    if len(runs) == 1:
-        metadata |= members[0]
-    write_predictions(frame, path, metadata)
+    synthetic = store.synthetic or voters.synthetic
+    model = voters.name
+    if synthetic and not model.endswith(SYNTHETIC_MARK):
+        model += SYNTHETIC_MARK
+    frame = prediction_frame(store, order, ["test"] * len(store), model, p_all)
+    write_predictions(frame, path, about | {"synthetic": synthetic})
 
 
 def _write(rows: pl.DataFrame, table: Path, out: Path, force: bool, already: bool) -> Submission:
@@ -219,10 +174,3 @@ def _write(rows: pl.DataFrame, table: Path, out: Path, force: bool, already: boo
     return Submission(
         path, len(calls), int(calls.sum()), rows["model"][0], table, already and not written
     )
-
-
-def _shifted(on_progress: Progress | None, step: int, steps: int) -> Progress | None:
-    """Return a report of one of several passes over the same number of images."""
-    if on_progress is None:
-        return None
-    return lambda done, total: on_progress(step * total + done, steps * total)

@@ -1,0 +1,1 @@
+"""Finished runs and ensembles, applied to images that they have not seen."""

@@ -1,0 +1,93 @@
+"""From folders of images and a model to a prediction table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blastscope.cells.layouts import Problem
+from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.files import only_one, remove_folder
+from blastscope.predict.images import Pass, Progress, predict_images, prepare_images
+from blastscope.predict.voters import open_voters
+from blastscope.predictions import SYNTHETIC_MARK, write_predictions
+from blastscope.train.devices import choose_device
+from blastscope.train.predict import prediction_frame
+
+SUFFIXES = (".parquet", ".csv")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A table of predictions on disk."""
+
+    path: Path
+    model: str
+    cells: int
+    called_all: int
+    skipped: tuple[Problem, ...]
+
+
+def predict(
+    images: Sequence[Path],
+    models: Sequence[Path],
+    out: Path,
+    *,
+    device: str = "auto",
+    skip_bad: bool = False,
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> Predicted:
+    """Apply a run, the mean of several, or an ensemble to folders of images.
+
+    Every run sees the images prepared as its own training cells were, at its own size. The table
+    has the part ``test`` throughout, and what the files' names tell of subject and label. While
+    it is made, prepared cells lie in ``.<out>.work`` beside it, from which a killed run goes on.
+
+    Args:
+        images: folders of cell images, in any layout that ``blastscope check`` reads.
+        models: folders of runs, or of one ensemble.
+        out: the table to write, Parquet or CSV.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        skip_bad: leave out images that cannot be used rather than refuse all.
+        force: replace a file that is there.
+        on_progress: called with the images done, prepared or predicted, and their total.
+
+    Raises:
+        BlastscopeError: where a model is unfinished or stale, an image cannot be used, or ``out``
+            is there already or cannot be written.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise BlastscopeError(f"{out} is neither .parquet nor .csv: choose one of them.")
+    if out.exists() and not force:
+        raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
+    chosen, voters = choose_device(device), open_voters(models)
+    work = out.with_name(f".{out.name}.work")
+    passes = Pass(voters.runs, on_progress)
+    with only_one(out.absolute()):
+        stores, bad = prepare_images(voters.runs, images, work, passes, force=True)
+        if bad and not skip_bad:
+            remove_folder(work)
+            raise BlastscopeError(_refusal(bad))
+        rows = np.arange(len(stores[0]))
+        p_all = voters.combination.apply(predict_images(voters.runs, stores, rows, chosen, passes))
+        name = voters.name
+        if stores[0].synthetic and not name.endswith(SYNTHETIC_MARK):
+            name += SYNTHETIC_MARK
+        frame = prediction_frame(stores[0], rows, ["test"] * len(rows), name, p_all)
+        about = voters.metadata([store.fingerprint for store in stores])
+        about["synthetic"] = voters.synthetic or stores[0].synthetic
+        write_predictions(frame, out, about)
+        remove_folder(work)
+    called = int((p_all > THRESHOLD).sum())
+    return Predicted(out, name, len(rows), called, tuple(bad))
+
+
+def _refusal(bad: Sequence[Problem]) -> str:
+    files = listing([f"{problem.file} {problem.message}" for problem in bad])
+    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    return f"{count} cannot be used: {files}. Give --skip-bad to predict the rest."

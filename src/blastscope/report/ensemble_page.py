@@ -1,0 +1,206 @@
+"""The page of an ensemble: how it does, where its weights come from, where its members err."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blastscope.compare.outcome import Comparison
+from blastscope.compare.verdict import verdict
+from blastscope.ensemble.build import METHOD_NAMES, Built
+from blastscope.ensemble.fit import UNFITTED, Fitted
+from blastscope.error_analysis.analysis import ErrorAnalysis
+from blastscope.evaluate.metrics import compute_metrics
+from blastscope.prepare.store import Store
+from blastscope.report.comparison_figures import draw_comparison
+from blastscope.report.comparison_sections import comparison_view
+from blastscope.report.ensemble_figures import search_figure, weights_figure
+from blastscope.report.errors_figures import draw_errors
+from blastscope.report.errors_sections import errors_view
+from blastscope.report.figures import save
+from blastscope.report.page import protocol_name, render, svg_uri
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """A method's weights, written out, and what they reach on the cells that they know."""
+
+    name: str
+    chosen: bool
+    weights: tuple[str, ...]
+    score: float
+    remark: str
+
+
+def ensemble_page(
+    built: Built,
+    comparison: Comparison,
+    errors: ErrorAnalysis,
+    store: Store | None,
+    figures: Path,
+    settings: str,
+) -> str:
+    """Write the page of an ensemble.
+
+    Args:
+        built: the ensemble and its rivals.
+        comparison: of the members and every method, on the reported part.
+        errors: of the members, on the reported part.
+        store: the cells' store, for pictures; None without.
+        figures: the folder that figures are drawn into.
+        settings: the text of ``ensemble.json``.
+
+    Returns:
+        HTML that needs no other file and no network.
+    """
+    plan = built.plan
+    members = built.scores.models[: -len(built.fitted)]
+    rows = _weights(built)
+    pictures = {name: svg_uri(path) for name, path in _draw(built, rows, figures).items()}
+    return render(
+        "ensemble.html",
+        title=f"{built.name}: {plan.apply} cells, {protocol_name(comparison.protocol)}",
+        synthetic=comparison.synthetic or errors.synthetic,
+        built=built,
+        members=members,
+        caution=_caution(built),
+        verdicts=verdicts(built, comparison),
+        comparison=comparison_view(comparison, draw_comparison(comparison, figures)),
+        fitted_sentence=_fitted_sentence(built),
+        weights=rows,
+        folds=_folds(built),
+        search_sentence=_search_sentence(built, rows),
+        pictures=pictures,
+        errors=errors_view(errors, draw_errors(errors, figures), store),
+        settings=settings,
+    )
+
+
+def verdicts(built: Built, comparison: Comparison) -> list[str]:
+    """Say how the ensemble stands to the plain mean and to the best of its members."""
+    members = built.scores.models[: -len(built.fitted)]
+    best = max(members, key=lambda name: comparison.estimates[name]["weighted_f1"].value)
+    mean = built.scores.models[len(members) + list(built.fitted).index("mean")]
+    wanted = [(built.model, other) for other in (mean, best) if other != built.model]
+    pairs = {(pair.first, pair.second): pair for pair in comparison.pairs}
+    return [verdict(pairs[names], comparison) for names in wanted]
+
+
+def _weights(built: Built) -> list[WeightsRow]:
+    plan = built.plan
+    members = built.scores.p_all[:, : -len(built.fitted)]
+    part = plan.fit if plan.fits else plan.apply
+    rows = (built.scores.cells["part"] == part) & built.scores.cells["label"].is_not_null()
+    p_all, is_all = members[rows.to_numpy()], built.scores.is_all[rows.to_numpy()]
+    found = []
+    for name, fitted in built.fitted.items():
+        how = fitted.combination
+        score = compute_metrics(is_all, how.apply(p_all))["weighted_f1"]
+        written = tuple("–" if how.kind == "votes" else f"{w:.4f}" for w in how.weights)
+        found.append(
+            WeightsRow(
+                METHOD_NAMES[name], name == plan.method, written, float(score or 0), _remark(fitted)
+            )
+        )
+    return found
+
+
+def _remark(fitted: Fitted) -> str:
+    """Say what a search knows of its own outcome."""
+    notes, how = fitted.notes, fitted.combination
+    if how.kind == "logistic":
+        return f"intercept {how.intercept:+.4f}"
+    if "proven" in notes:
+        return (
+            f"proven: none is better ({notes['regions']:,} regions looked at)"
+            if notes["proven"]
+            else f"not proven: none is above {notes['bound']:.4f}"
+        )
+    if "steps" in notes:
+        return f"steps of 1/{notes['steps']}"
+    total = sum(how.weights)
+    if abs(total - 1) > 1e-6:
+        return f"the weights sum to {total:.5f}, as the authors' program leaves them"
+    return ""
+
+
+def _fitted_sentence(built: Built) -> str:
+    plan = built.plan
+    if not plan.fits:
+        return "Nothing was fitted: a mean and a vote need no weights."
+    if plan.nested:
+        return (
+            f"These weights are fitted on all {built.fit_cells:,} labelled {plan.fit} cells, for "
+            "use on further ones; the figures above are not theirs but those of weights fitted in "
+            "folds, so that no cell is judged by weights that have seen it."
+        )
+    return (
+        f"Weights are fitted on {built.fit_cells:,} labelled {plan.fit} cells and reported on the "
+        f"{plan.apply} cells. What they reach where they were fitted is no figure to report: it "
+        "shows how hard each method has tried."
+    )
+
+
+def _caution(built: Built) -> str:
+    """Warn of weights that were fitted where members are at their most flattering."""
+    plan = built.plan
+    if plan.method in UNFITTED:
+        return ""
+    if plan.fit == "train":
+        return (
+            "The weights are fitted on training cells, where a member that has learnt them by "
+            "heart looks best: fit them on validation cells instead."
+        )
+    if plan.apply == "train":
+        return "These are the training cells of the members: no test of anything."
+    return ""
+
+
+def _folds(built: Built) -> dict[str, Any] | None:
+    nested = built.nested.get(built.plan.method)
+    if nested is None:
+        return None
+    rows = [
+        {
+            "weights": [f"{w:.4f}" for w in combination.weights],
+            "cells": int((nested.fold == k).sum()),
+        }
+        for k, combination in enumerate(nested.combinations)
+    ]
+    return {"note": nested.note, "rows": rows}
+
+
+def _search_sentence(built: Built, rows: list[WeightsRow]) -> str:
+    if "genetic" not in built.fitted:
+        return ""
+    scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
+    best, found = scores["exact"], scores["genetic"]
+    known = "the best there is" if built.fitted["exact"].notes["proven"] else "the best known"
+    runs = built.plan.genetic.runs
+    reach = f"ends at {found:.4f}"
+    if found > best + 1e-12:  # as published: the weights need not sum to 1
+        reach += f", above {known} of weights that sum to 1, {best:.4f}: others move the threshold"
+    else:
+        reach += f", {known}" if found > best - 1e-12 else f"; {known} is {best:.4f}"
+    return (
+        f"The best of {runs} run{'s' * (runs > 1)} {reach}. The plain mean has "
+        f"{scores['mean']:.4f} on these cells."
+    )
+
+
+def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, Path]:
+    members = built.scores.models[: -len(built.fitted)]
+    averages = {
+        METHOD_NAMES[name]: fitted.combination.weights
+        for name, fitted in built.fitted.items()
+        if fitted.combination.kind == "weights"
+    }
+    drawn = {"weights": save(weights_figure(averages, members), figures, "weights")}
+    if "genetic" in built.fitted:
+        scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
+        history = built.fitted["genetic"].notes["history"]
+        figure = search_figure(history, scores["exact"], scores["mean"], built.fit_cells)
+        drawn["search"] = save(figure, figures, "search")
+    return drawn

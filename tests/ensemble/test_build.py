@@ -1,0 +1,136 @@
+"""Fitted on one part, reported on another: never on the cells that chose the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import f1_score
+
+from blastscope.ensemble.build import METHOD_NAMES, Plan, build
+from blastscope.ensemble.fit import METHODS, UNFITTED, fit
+from blastscope.ensemble.genetic import GeneticSettings
+from blastscope.errors import BlastscopeError
+from blastscope.evaluate.scores import Member, Scores
+from tests.ensemble.scores import correlated
+
+QUICK = GeneticSettings(population=10, generations=5, runs=2)
+
+
+def scores(cells: int = 120, models: int = 3, parts=("validation", "test")) -> Scores:
+    p_all, is_all = correlated(cells, models, seed=5)
+    frame = pl.DataFrame(
+        {
+            "cell": [f"c{k}" for k in range(cells)],
+            "subject": [f"{'S' if ill else 'H'}{k % 4}" for k, ill in enumerate(is_all)],
+            "label": np.where(is_all, "all", "hem"),
+            "part": [parts[k % len(parts)] for k in range(cells)],
+        }
+    )
+    return Scores(frame, tuple(Member(f"m{k}", Path(), {}) for k in range(models)), p_all)
+
+
+def of(scores: Scores, part: str) -> np.ndarray:
+    return (scores.cells["part"] == part).to_numpy()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_come_from_the_fit_part_alone(method):
+    given = scores()
+    built = build(given, Plan(method, genetic=QUICK))
+    seen = of(given, "validation")
+    alone = fit(method, given.p_all[seen], given.is_all[seen], QUICK).combination
+    assert built.chosen.combination == alone
+    np.testing.assert_array_equal(built.p_all, alone.apply(given.p_all))
+    # Whatever the test cells say, the weights stay.
+    other = replace(given, p_all=np.where(seen[:, None], given.p_all, 1 - given.p_all))
+    assert build(other, Plan(method, genetic=QUICK)).chosen.combination == alone
+
+
+def test_members_come_first_and_every_rival_stands_beside():
+    built = build(scores(), Plan("exact", genetic=QUICK))
+    names = [f"ensemble: {METHOD_NAMES[method]}" for method in METHODS]
+    assert built.scores.models == ("m0", "m1", "m2", *names)
+    assert built.model == "ensemble: exact best weights"
+    assert (built.name, built.fit_cells) == ("exact best weights of 3", 60)
+    judged = built.scores.part("test")
+    assert judged.p_all.shape == (60, 3 + len(METHODS))
+    np.testing.assert_allclose(judged.p_all[:, 3], judged.p_all[:, :3].mean(axis=1), atol=1e-15)
+
+
+def test_on_its_own_cells_the_exact_search_is_ahead_of_all_averages():
+    given = scores()
+    built = build(given, Plan("genetic", genetic=QUICK))
+    seen = of(given, "validation")
+    reached = {
+        name: f1_score(
+            given.is_all[seen],
+            fitted.combination.apply(given.p_all[seen]) > 0.5,
+            average="weighted",
+        )
+        for name, fitted in built.fitted.items()
+        if fitted.combination.kind == "weights"
+    }
+    assert reached["exact"] == max(reached.values())
+    assert reached["exact"] > reached["mean"]  # or there was nothing to find
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in UNFITTED])
+def test_weights_are_never_reported_on_the_cells_that_chose_them(method):
+    with pytest.raises(BlastscopeError, match=r"fitted on the test cells cannot be reported on"):
+        Plan(method, fit="test")
+
+
+def test_what_fits_nothing_may_be_reported_anywhere():
+    built = build(scores(), Plan("mean", fit="test"))
+    assert list(built.fitted) == list(UNFITTED)  # the others would have seen the cells
+    assert built.fit_cells == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"method": "median"}, "'median' is no method of an ensemble: choose mean, vote"),
+        ({"fit": "validation", "nested": True}, "--nested fits and reports on one part"),
+    ],
+)
+def test_plans_that_do_not_go_are_refused(wrong, words):
+    with pytest.raises(BlastscopeError, match=words):
+        Plan(**wrong)
+
+
+def test_nested_figures_come_from_weights_that_have_not_seen_the_cell():
+    given = scores()
+    plan = Plan("caruana", fit="test", nested=True, genetic=QUICK)
+    built = build(given, plan)
+    rows = of(given, "test")
+    found = built.nested["caruana"]
+    assert found.by == "subject"
+    for number, combination in enumerate(found.combinations):
+        here = np.flatnonzero(rows)[found.fold == number]
+        np.testing.assert_array_equal(built.p_all[here], combination.apply(given.p_all[here]))
+        apart = np.setdiff1d(np.flatnonzero(rows), here)
+        assert not set(given.cells["subject"][here]) & set(given.cells["subject"][apart])
+        weights = fit("caruana", given.p_all[apart], given.is_all[apart]).combination
+        assert weights == combination
+    # What is kept for later use is fitted on all of the part.
+    whole = fit("caruana", given.p_all[rows], given.is_all[rows]).combination
+    assert built.chosen.combination == whole
+
+
+def test_one_model_is_no_ensemble_and_a_missing_part_is_named():
+    with pytest.raises(BlastscopeError, match="two members or more"):
+        build(scores(models=1), Plan("mean"))
+    with pytest.raises(BlastscopeError, match="No model has validation cells: there are test"):
+        build(scores(parts=("test",)), Plan("genetic"))
+
+
+def test_cells_that_a_member_does_not_know_have_no_ensemble():
+    given = scores(parts=("train", "validation", "test"))
+    p_all = given.p_all.copy()
+    p_all[of(given, "train"), 0] = np.nan
+    built = build(replace(given, p_all=p_all), Plan("auc"))
+    assert np.isnan(built.p_all).tolist() == of(given, "train").tolist()

@@ -1,0 +1,163 @@
+"""Runs and ensembles applied to folders of images: each at its own size, one table."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from blastscope.cli import app
+from blastscope.ensemble.combination import Combination
+from blastscope.ensemble.folder import (
+    EnsembleFolder,
+    EnsembleMember,
+    ensemble_members,
+    read_ensemble,
+    write_ensemble,
+)
+from blastscope.errors import BlastscopeError
+from blastscope.evaluate.scores import open_scores
+from blastscope.files import sha256_of
+from blastscope.predict.predict import predict
+from blastscope.predictions import read_predictions
+
+
+@pytest.fixture
+def images(trained, tmp_path):
+    """Three cells of each class, under their own names."""
+    folder = tmp_path / "new"
+    for path in [*sorted(trained.images.values())][:3] + [*sorted(trained.images.values())][-3:]:
+        target = folder / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return folder
+
+
+def weighted(trained, out, weights=(0.75, 0.25), method="genetic"):
+    scores = open_scores([f"A={trained.run}", f"B={trained.other}"])
+    how = Combination(method, "weights", weights)
+    members = ensemble_members(scores.members, out)
+    write_ensemble(EnsembleFolder("both", how, members, False, {"part": "validation"}), out)
+    return out
+
+
+def test_an_ensemble_of_runs_at_two_sizes_says_what_its_weights_say(trained, images, tmp_path):
+    made = predict(
+        [images], [weighted(trained, tmp_path / "e")], tmp_path / "new.parquet", device="cpu"
+    )
+    frame, about = read_predictions(made.path)
+    one, two = trained.p_all(trained.run), trained.p_all(trained.other)
+    wanted = [0.75 * one[cell] + 0.25 * two[cell] for cell in frame["cell"]]
+    assert frame["p_all"].to_list() == pytest.approx(wanted, abs=1e-5)
+    assert frame["label"].to_list() == [cell[-3:] for cell in frame["cell"]]
+    assert frame["subject"].to_list() == [cell.split("_")[1] for cell in frame["cell"]]
+    assert (set(frame["part"]), set(frame["model"])) == ({"test"}, {"both"})
+    assert made.called_all == (frame["p_all"] > 0.5).sum()
+    assert about["weights_of"] == sha256_of(tmp_path / "e" / "ensemble.json")
+    checkpoints = [member["checkpoint"] for member in about["members"]]
+    assert checkpoints == [
+        sha256_of(run / "checkpoint.safetensors") for run in (trained.run, trained.other)
+    ]
+    assert not list(tmp_path.glob(".*"))  # neither the working folder nor a lock is left
+
+
+def test_several_runs_are_averaged_into_a_csv_that_evaluate_reads(trained, images, tmp_path):
+    out = tmp_path / "new.csv"
+    predict([images], [trained.run, trained.other], out, device="cpu")
+    frame, _ = read_predictions(out)
+    one, two = trained.p_all(trained.run), trained.p_all(trained.other)
+    wanted = [(one[cell] + two[cell]) / 2 for cell in frame["cell"]]
+    assert frame["p_all"].to_list() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_an_image_that_cannot_be_used_is_named_or_left_out(trained, images, tmp_path):
+    (images / "hem" / "UID_H9_1_1_hem.bmp").write_text("no image")
+    out = tmp_path / "new.csv"
+    with pytest.raises(BlastscopeError, match=r"1 image cannot be used: hem/UID_H9.*--skip-bad"):
+        predict([images], [trained.run], out, device="cpu")
+    assert not out.exists()
+    made = predict([images], [trained.run], out, device="cpu", skip_bad=True)
+    assert (made.cells, [problem.file for problem in made.skipped]) == (
+        6,
+        ["hem/UID_H9_1_1_hem.bmp"],
+    )
+
+
+def test_what_is_there_is_kept_unless_replacing_is_asked_for(trained, images, tmp_path):
+    out = tmp_path / "new.csv"
+    out.write_text("mine")
+    with pytest.raises(BlastscopeError, match="is there already"):
+        predict([images], [trained.run], out, device="cpu")
+    assert out.read_text() == "mine"
+    with pytest.raises(BlastscopeError, match=r"neither \.parquet nor \.csv"):
+        predict([images], [trained.run], tmp_path / "new.txt", device="cpu")
+    assert predict([images], [trained.run], out, device="cpu", force=True).cells == 6
+
+
+def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, images, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained.other, run)
+    folder = tmp_path / "e"
+    scores = open_scores([f"A={trained.run}", f"B={run}"])
+    how = Combination("mean", "weights", (0.5, 0.5))
+    members = ensemble_members(scores.members, folder)
+    assert members[1].path == "../run"
+    write_ensemble(EnsembleFolder("both", how, members, False, {}), folder)
+    shutil.rmtree(run)
+    shutil.copytree(trained.run, run)  # a finished run, but another one
+    with pytest.raises(BlastscopeError, match=r"run is no longer the run that the ensemble"):
+        predict([images], [folder], tmp_path / "o.csv", device="cpu")
+    table = EnsembleMember("theirs", "../theirs.csv", None)
+    write_ensemble(EnsembleFolder("both", how, (members[0], table), False, {}), folder)
+    with pytest.raises(BlastscopeError, match=r"'theirs', which is known by its predictions only"):
+        predict([images], [folder], tmp_path / "o.csv", device="cpu")
+    with pytest.raises(BlastscopeError, match="stands alone"):
+        predict([images], [folder, trained.run], tmp_path / "o.csv", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('"blastscope-ensemble/1"', '"blastscope-ensemble/9"'), r"no blastscope-ensemble/1 file"),
+        (("0.25", "NaN"), "damaged|not valid"),
+        (('"weights": [', '"weights": [0.1,'), "damaged"),
+        (('"path"', '"pfad"'), "damaged"),
+    ],
+)
+def test_a_damaged_or_newer_ensemble_is_refused(trained, tmp_path, change, words):
+    folder = weighted(trained, tmp_path / "e")
+    about = folder / "ensemble.json"
+    assert change[0] in about.read_text()
+    about.write_text(about.read_text().replace(*change, 1))
+    with pytest.raises(BlastscopeError, match=words):
+        read_ensemble(folder)
+
+
+def test_a_submission_is_weighted_too_and_other_weights_are_another(trained, images, tmp_path):
+    from blastscope.challenge.submit import submit_runs
+
+    numbered = tmp_path / "numbered"
+    numbered.mkdir()
+    cells = []
+    for k, path in enumerate(sorted(images.rglob("*.bmp")), start=1):
+        shutil.copy(path, numbered / f"{k}.bmp")
+        cells.append(path.stem)
+    folder = weighted(trained, tmp_path / "e")
+    made = submit_runs([folder], numbered, tmp_path / "o", device="cpu")
+    one, two = trained.p_all(trained.run), trained.p_all(trained.other)
+    wanted = [0.75 * one[cell] + 0.25 * two[cell] for cell in cells]
+    frame, _ = read_predictions(made.predictions)
+    assert frame["p_all"].to_list() == pytest.approx(wanted, abs=1e-5)
+    assert submit_runs([folder], numbered, tmp_path / "o", device="cpu").already
+    weighted(trained, tmp_path / "e", (0.25, 0.75))
+    with pytest.raises(BlastscopeError, match="of other runs"):
+        submit_runs([folder], numbered, tmp_path / "o", device="cpu")
+
+
+def test_as_it_is_typed(trained, images, tmp_path):
+    out = tmp_path / "new.csv"
+    command = ["predict", images, "--model", trained.run, "--model", trained.other, "--out", out]
+    done = CliRunner().invoke(app, [str(word) for word in command])
+    assert done.exit_code == 0, done.output
+    assert "of 6 cells called ALL" in done.output

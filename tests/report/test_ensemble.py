@@ -1,0 +1,169 @@
+"""An ensemble as a user builds it: from tables, into a folder that every other verb reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import f1_score
+from typer.testing import CliRunner
+
+from blastscope.cli import app
+from blastscope.ensemble.build import Plan
+from blastscope.ensemble.genetic import GeneticSettings
+from blastscope.errors import BlastscopeError
+from blastscope.evaluate.scores import open_scores
+from blastscope.files import sha256_of
+from blastscope.predictions import read_predictions
+from blastscope.report.ensemble import make_ensemble
+from blastscope.report.evaluate import evaluate
+from tests.ensemble.scores import correlated
+
+QUICK = GeneticSettings(population=10, generations=5, runs=2)
+PARTS = ("train", "validation", "test")
+
+
+def tables(folder: Path, models: int = 3, cells: int = 180, mark: str = "") -> list[Path]:
+    p_all, is_all = correlated(cells, models, seed=3)
+    paths = []
+    for k in range(models):
+        paths.append(folder / f"m{k}.csv")
+        pl.DataFrame(
+            {
+                "cell": [f"c{row}" for row in range(cells)],
+                "subject": [f"{'S' if ill else 'H'}{row % 4}" for row, ill in enumerate(is_all)],
+                "label": np.where(is_all, "all", "hem"),
+                "part": [PARTS[row % 3] for row in range(cells)],
+                "model": f"m{k}{mark}",
+                "p_all": p_all[:, k],
+            }
+        ).write_csv(paths[-1])
+    return paths
+
+
+def make(tmp_path, method="genetic", given=None, **options):
+    plan = Plan(method, genetic=QUICK, **options)
+    return make_ensemble(given or tables(tmp_path), tmp_path / "e", plan, resamples=100)
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    """A genetic ensemble; tests that share it only read."""
+    folder = tmp_path_factory.mktemp("made")
+    return folder, make(folder)
+
+
+def test_the_folder_holds_weights_predictions_rivals_and_a_page(made_once):
+    tmp_path, made = made_once
+    about = json.loads((tmp_path / "e" / "ensemble.json").read_text())
+    assert about["format"] == "blastscope-ensemble/1"
+    assert [member["path"] for member in about["members"]] == [
+        "../m0.csv",
+        "../m1.csv",
+        "../m2.csv",
+    ]
+    assert [member["checkpoint"] for member in about["members"]] == [None] * 3
+    assert about["fitted"]["part"] == "validation"
+    assert about["fitted"]["cells"] == 60
+    assert about["fitted"]["settings"]["population"] == 10
+    weights = np.array(about["combination"]["weights"])
+    frame, metadata = read_predictions(tmp_path / "e" / "predictions.parquet")
+    p = open_scores(tables(tmp_path)).p_all
+    np.testing.assert_allclose(frame["p_all"].to_numpy(), p @ weights, atol=1e-12)
+    assert set(frame["part"]) == set(PARTS)
+    assert metadata["ensemble"] == sha256_of(tmp_path / "e" / "ensemble.json")
+    assert metadata["fitted_on"] == "validation"
+    rivals, _ = read_predictions(tmp_path / "e" / "rivals.parquet")
+    assert set(rivals["part"]) == {"test"}
+    assert rivals["model"].n_unique() == 3 + 8
+    page = made.report.read_text()
+    assert "<script" not in page
+    assert "http" not in page.split("</style>")[1].replace("https://doi.org", "")
+    for words in ("ensemble: genetic weights", "proven", "Errors on test cells", "../m1.csv"):
+        assert words in page
+    assert "not a medical device" in page
+
+
+def test_the_figures_of_the_page_are_those_of_scikit_learn(made_once):
+    tmp_path, made = made_once
+    frame, _ = read_predictions(tmp_path / "e" / "predictions.parquet")
+    test = frame.filter(pl.col("part") == "test")
+    ours = made.comparison.estimates[made.built.model]["weighted_f1"].value
+    theirs = f1_score(test["label"] == "all", test["p_all"] > 0.5, average="weighted")
+    assert ours == pytest.approx(theirs, abs=1e-12)
+    assert f"{theirs:.4f}" in made.report.read_text()
+
+
+def test_other_verbs_read_the_folder_and_warn_of_the_fitted_part(made_once):
+    tmp_path, _ = made_once
+    report = (tmp_path / "e" / "report.html").read_bytes()
+    judged = evaluate(tmp_path / "e")
+    assert judged.overlap.kind == "shared"  # the same subjects in all parts of this table
+    assert evaluate(tmp_path / "e", "validation").overlap.sentence.startswith("The ensemble's weig")
+    assert (tmp_path / "e" / "report.html").read_bytes() == report
+    again = open_scores([tmp_path / "e", *tables(tmp_path)])
+    assert again.models == ("genetic weights of 3", "m0", "m1", "m2")
+    assert len(open_scores([tmp_path / "e" / "rivals.parquet"]).models) == 11
+
+
+def test_the_same_again_is_the_same_and_another_is_refused(tmp_path):
+    make(tmp_path)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "e").iterdir() if p.is_file()}
+    make(tmp_path)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "e").iterdir() if p.is_file()} == before
+    with pytest.raises(BlastscopeError, match="holds another ensemble"):
+        make(tmp_path, "mean")
+    assert (tmp_path / "e" / "ensemble.json").read_bytes() == before["ensemble.json"]
+    make_ensemble(tables(tmp_path), tmp_path / "e", Plan("mean"), resamples=100, force=True)
+    assert b'"mean"' in (tmp_path / "e" / "ensemble.json").read_bytes()
+
+
+def test_the_folder_of_a_run_is_left_alone(tmp_path):
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "checkpoint.safetensors").write_bytes(b"mine")
+    with pytest.raises(BlastscopeError, match="is the folder of a run"):
+        make(tmp_path)
+    assert [path.name for path in (tmp_path / "e").iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_nested_says_in_what_way(tmp_path):
+    made = make(tmp_path, "auc", fit="test", nested=True)
+    page = made.report.read_text()
+    assert "Cross-fitted by subject" in page
+    assert "no cell is judged by weights that have seen it" in page
+    _, metadata = read_predictions(tmp_path / "e" / "predictions.parquet")
+    assert "fitted_on" not in metadata
+
+
+def test_weights_as_published_are_marked_by_their_sum(tmp_path):
+    slips = GeneticSettings(population=20, generations=20, runs=3, mutation=1.0, as_published=True)
+    plan = Plan("genetic", genetic=slips)
+    made = make_ensemble(tables(tmp_path), tmp_path / "e", plan, resamples=100)
+    total = sum(made.built.chosen.combination.weights)
+    assert abs(total - 1) > 1e-3
+    assert f"sum to {total:.5f}" in made.report.read_text()
+
+
+def test_synthetic_members_make_a_synthetic_ensemble(tmp_path):
+    made = make(tmp_path, "mean", tables(tmp_path, mark=" (synthetic)"))
+    assert made.built.name == "mean of 3 (synthetic)"
+    assert 'class="synthetic"' in made.report.read_text()
+    _, metadata = read_predictions(tmp_path / "e" / "predictions.parquet")
+    assert metadata["synthetic"] is True
+
+
+def test_as_it_is_typed(tmp_path):
+    given = [f"A={path}" if k == 0 else str(path) for k, path in enumerate(tables(tmp_path))]
+    options = ["--population", "10", "--generations", "5", "--runs", "2", "--method", "exact"]
+    command = ["ensemble", *given, "--out", str(tmp_path / "o"), *options]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "ensemble: exact best weights" in done.output
+    assert "resamples of the subjects" in done.output
+    made = json.loads((tmp_path / "o" / "ensemble.json").read_text())
+    assert made["members"][0]["model"] == "A"
+    refused = CliRunner().invoke(app, [*command, "--fit", "test"])
+    assert isinstance(refused.exception, BlastscopeError)
