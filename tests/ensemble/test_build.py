@@ -55,7 +55,7 @@ def test_members_come_first_and_every_rival_stands_beside():
     names = [f"ensemble: {METHOD_NAMES[method]}" for method in METHODS]
     assert built.scores.models == ("m0", "m1", "m2", *names)
     assert built.model == "ensemble: exact best weights"
-    assert (built.name, built.fit_cells) == ("exact best weights of 3", 60)
+    assert (built.name, built.fit_cells) == ("ensemble of 3: exact best weights", 60)
     judged = built.scores.part("test")
     assert judged.p_all.shape == (60, 3 + len(METHODS))
     np.testing.assert_allclose(judged.p_all[:, 3], judged.p_all[:, :3].mean(axis=1), atol=1e-15)

@@ -105,7 +105,7 @@ def test_other_verbs_read_the_folder_and_warn_of_the_fitted_part(made_once):
     assert evaluate(tmp_path / "e", "validation").overlap.sentence.startswith("The ensemble's weig")
     assert (tmp_path / "e" / "report.html").read_bytes() == report
     again = open_scores([tmp_path / "e", *tables(tmp_path)])
-    assert again.models == ("genetic weights of 3", "m0", "m1", "m2")
+    assert again.models == ("ensemble of 3: genetic weights", "m0", "m1", "m2")
     assert len(open_scores([tmp_path / "e" / "rivals.parquet"]).models) == 11
 
 
@@ -149,7 +149,7 @@ def test_weights_as_published_are_marked_by_their_sum(tmp_path):
 
 def test_synthetic_members_make_a_synthetic_ensemble(tmp_path):
     made = make(tmp_path, "mean", tables(tmp_path, mark=" (synthetic)"))
-    assert made.built.name == "mean of 3 (synthetic)"
+    assert made.built.name == "ensemble of 3: mean (synthetic)"
     assert 'class="synthetic"' in made.report.read_text()
     _, metadata = read_predictions(tmp_path / "e" / "predictions.parquet")
     assert metadata["synthetic"] is True

@@ -51,6 +51,9 @@ def ensemble(
     generations: Annotated[int, typer.Option(help="Genetic: generations.")] = 100,
     tournament: Annotated[int, typer.Option(help="Genetic: who meets in a tournament.")] = 5,
     crossover: Annotated[float, typer.Option(help="Genetic: probability of crossover.")] = 0.4,
+    crossover_genes: Annotated[
+        int, typer.Option(help="Genetic: positions that a crossover averages.")
+    ] = 2,
     mutation: Annotated[float, typer.Option(help="Genetic: probability of mutation.")] = 0.005,
     runs: Annotated[int, typer.Option(help="Genetic: searches, the best of which counts.")] = 10,
     as_published: Annotated[
@@ -74,6 +77,7 @@ def ensemble(
         generations=generations,
         tournament=tournament,
         crossover=crossover,
+        crossover_genes=crossover_genes,
         mutation=mutation,
         runs=runs,
         seed=seed,

@@ -133,11 +133,12 @@ def build(scores: Scores, plan: Plan) -> Built:
     seen = scores.part(plan.fit) if plan.fits else judged
     fitted = {name: fit(name, seen.p_all, seen.is_all, plan.genetic) for name in methods}
     nested = _nested(judged, plan) if plan.nested else {}
-    members = [_member(name, plan, scores.synthetic) for name in methods]
+    members = [_member(name, scores) for name in methods]
     columns = [_column(name, scores, plan, fitted[name], nested) for name in methods]
     return Built(
         plan,
-        f"{METHOD_NAMES[plan.method]} of {len(scores.members)}" + SYNTHETIC_MARK * scores.synthetic,
+        f"ensemble of {len(scores.members)}: {METHOD_NAMES[plan.method]}"
+        + SYNTHETIC_MARK * scores.synthetic,
         fitted,
         nested,
         seen.cells.height if plan.fits else 0,
@@ -174,7 +175,7 @@ def _nested(judged: Scores, plan: Plan) -> dict[str, Nested]:
     }
 
 
-def _member(method: str, plan: Plan, synthetic: bool) -> Member:
+def _member(method: str, scores: Scores) -> Member:
     """Name a method as a model beside its members."""
-    name = f"ensemble: {METHOD_NAMES[method]}" + SYNTHETIC_MARK * synthetic
-    return Member(name, Path(), {"method": method, "fitted_on": plan.fit})
+    name = f"ensemble: {METHOD_NAMES[method]}" + SYNTHETIC_MARK * scores.synthetic
+    return Member(name, Path(), {"protocol": scores.protocol, "synthetic": scores.synthetic})

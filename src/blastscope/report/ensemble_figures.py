@@ -14,6 +14,9 @@ from blastscope.report.style import INK, QUIET, styled
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 
 
+_DARK = _COLOURS[0], _COLOURS[2], _COLOURS[5]
+
+
 @styled
 def search_figure(
     history: NDArray[np.float64], exact: float | None, mean: float, cells: int
@@ -67,7 +70,10 @@ def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str
             if width >= 0.06:
                 middle = bar.get_x() + width / 2
                 at = bar.get_y() + bar.get_height() / 2
-                axes.text(middle, at, f"{width:.2f}", ha="center", va="center", fontsize=8)
+                ink = "white" if colour in _DARK else INK
+                axes.text(
+                    middle, at, f"{width:.2f}", ha="center", va="center", fontsize=8, color=ink
+                )
         bars.set_label(member[:40])
         left += widths
     axes.set_yticks(range(len(weights)), list(weights))

@@ -176,18 +176,16 @@ def _search_sentence(built: Built, rows: list[WeightsRow]) -> str:
     if "genetic" not in built.fitted:
         return ""
     scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
-    best, found = scores["exact"], scores["genetic"]
-    known = "the best there is" if built.fitted["exact"].notes["proven"] else "the best known"
-    runs = built.plan.genetic.runs
-    reach = f"ends at {found:.4f}"
+    best, found, runs = scores["exact"], scores["genetic"], built.plan.genetic.runs
+    proven = built.fitted["exact"].notes["proven"]
+    told = f"The best of {runs} run{'s' * (runs > 1)} ends at {found:.4f}"
     if found > best + 1e-12:  # as published: the weights need not sum to 1
-        reach += f", above {known} of weights that sum to 1, {best:.4f}: others move the threshold"
+        told += f", above {best:.4f}, the best of weights that sum to 1: others move the threshold"
+    elif found > best - 1e-12:
+        told += ", and no weights reach more" if proven else ", as does the longer search"
     else:
-        reach += f", {known}" if found > best - 1e-12 else f"; {known} is {best:.4f}"
-    return (
-        f"The best of {runs} run{'s' * (runs > 1)} {reach}. The plain mean has "
-        f"{scores['mean']:.4f} on these cells."
-    )
+        told += f"; the {'best there are' if proven else 'best that are known'} reach {best:.4f}"
+    return f"{told}. The plain mean has {scores['mean']:.4f} on these cells."
 
 
 def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, Path]:
