@@ -26,7 +26,7 @@ from sklearn.metrics import f1_score
 
 from blastscope.ensemble.exact import exact_weights
 from blastscope.ensemble.genetic import GeneticSettings, genetic_weights
-from blastscope.ensemble.objective import Objective
+from blastscope.ensemble.objective import CALL, Objective
 from blastscope.ensemble.simplex import grid_weights
 from blastscope.evaluate.scores import open_scores
 
@@ -163,7 +163,7 @@ def _reached(
     """Set the searches side by side: their scores, and how far these are from the last one's."""
     objective = Objective(p, is_all)
     scores = [float(objective.scores(weights[None])[0]) for _, weights, _, _ in found]
-    errors = [int(((p @ weights > 0.5) != is_all).sum()) for _, weights, _, _ in found]
+    errors = [int(((p @ weights > CALL) != is_all).sum()) for _, weights, _, _ in found]
     table = Table("search", "weighted F1", "below exact", "further cells wrong", "time", "")
     for (name, _, seconds, remark), score, wrong in zip(found, scores, errors, strict=True):
         table.add_row(

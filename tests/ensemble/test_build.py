@@ -54,8 +54,8 @@ def test_members_come_first_and_every_rival_stands_beside():
     built = build(scores(), Plan("exact", genetic=QUICK))
     names = [f"ensemble: {METHOD_NAMES[method]}" for method in METHODS]
     assert built.scores.models == ("m0", "m1", "m2", *names)
-    assert built.model == "ensemble: exact best weights"
-    assert (built.name, built.fit_cells) == ("ensemble of 3: exact best weights", 60)
+    assert built.model == "ensemble: exact search"
+    assert (built.name, built.fit_cells) == ("ensemble of 3: exact search", 60)
     judged = built.scores.part("test")
     assert judged.p_all.shape == (60, 3 + len(METHODS))
     np.testing.assert_allclose(judged.p_all[:, 3], judged.p_all[:, :3].mean(axis=1), atol=1e-15)
@@ -95,6 +95,7 @@ def test_what_fits_nothing_may_be_reported_anywhere():
     [
         ({"method": "median"}, "'median' is no method of an ensemble: choose mean, vote"),
         ({"fit": "validation", "nested": True}, "--nested fits and reports on one part"),
+        ({"method": "vote", "fit": "test", "nested": True}, "vote has no weights to fit"),
     ],
 )
 def test_plans_that_do_not_go_are_refused(wrong, words):
@@ -126,6 +127,57 @@ def test_one_model_is_no_ensemble_and_a_missing_part_is_named():
         build(scores(models=1), Plan("mean"))
     with pytest.raises(BlastscopeError, match="No model has validation cells: there are test"):
         build(scores(parts=("test",)), Plan("genetic"))
+
+
+def unlabelled(given: Scores, part: str) -> Scores:
+    label = pl.when(pl.col("part") != part).then("label")
+    return replace(given, cells=given.cells.with_columns(label=label))
+
+
+def test_a_mean_needs_no_part_to_fit_on():
+    for given in (scores(parts=("test",)), unlabelled(scores(), "validation")):
+        assert list(build(given, Plan("mean")).fitted) == list(UNFITTED)
+    frame = scores().cells.with_columns(
+        part=pl.when(pl.col("label") == "all").then(pl.lit("validation")).otherwise(pl.lit("test"))
+    )
+    one_class = replace(scores(), cells=frame)
+    assert list(build(one_class, Plan("vote")).fitted) == list(UNFITTED)
+    with pytest.raises(BlastscopeError, match="'caruana' learns from both classes"):
+        build(one_class, Plan("caruana"))  # what was asked for is named, not a rival
+
+
+def test_cells_without_a_label_are_combined_with_weights_from_others():
+    given = scores()
+    built = build(unlabelled(given, "test"), Plan("auc"))
+    np.testing.assert_array_equal(built.p_all, build(given, Plan("auc")).p_all)
+
+
+def test_nested_leaves_out_what_its_weights_know():
+    """Other parts would be combined by weights that have seen the reported labels."""
+    given = scores()
+    some = given.cells.with_row_index().with_columns(
+        label=pl.when(pl.col("index") != 1).then("label")
+    )
+    assert some["part"][1] == "test"
+    built = build(replace(given, cells=some.drop("index")), Plan("auc", fit="test", nested=True))
+    assert np.isnan(built.p_all).tolist() == of(given, "validation").tolist()
+    assert built.p_all[1] == pytest.approx(built.chosen.combination.apply(given.p_all[1:2])[0])
+
+
+def test_an_ensemble_is_no_member_where_its_own_weights_were_fitted():
+    given = scores()
+    inner = Member("inner", Path("inner"), {"fitted_on": ["test"]})
+    members = (inner, *given.members[1:])
+    with pytest.raises(BlastscopeError, match=r"'inner' were fitted on the test cells"):
+        build(replace(given, members=members), Plan("mean"))
+    assert build(replace(given, members=members), Plan("auc", fit="test", apply="validation"))
+
+
+def test_a_member_that_is_called_like_a_method_is_refused():
+    given = scores()
+    members = (*given.members[:2], Member("ensemble: mean", Path("rivals.parquet"), {}))
+    with pytest.raises(BlastscopeError, match=r"name it anew, A=rivals\.parquet"):
+        build(replace(given, members=members), Plan("mean"))
 
 
 def test_cells_that_a_member_does_not_know_have_no_ensemble():

@@ -71,12 +71,15 @@ def test_cells_are_left_out_where_subjects_cannot_be(change, because):
 
 
 def test_both_classes_are_always_left_to_fit_on():
-    """One subject holds every normal cell but one, whose other holder is mixed."""
-    for seed in range(10):
-        p, is_all, subjects = case(3, 2, seed)
-        found = cross_fitted("auc", p, is_all, subjects)
-        for fold in range(found.fold.max() + 1):
-            assert set(is_all[found.fold != fold]) == {True, False}
+    """Without A hardly a normal cell is left, and C, who has it, is left out with A or alone."""
+    p, is_all = correlated(240, 3, 1)
+    subjects = ["BC"[k % 2] if ill else "A" for k, ill in enumerate(is_all)]
+    subjects[int(np.flatnonzero(~is_all)[0])] = "C"
+    found = cross_fitted("auc", p, is_all, subjects)
+    for fold in range(found.fold.max() + 1):
+        assert set(is_all[found.fold != fold]) == {True, False}
+    assert found.by == "cell"
+    assert "no folds of whole subjects leave both classes to fit on" in found.note
 
 
 def test_the_seed_chooses_the_folds():

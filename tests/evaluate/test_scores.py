@@ -88,6 +88,13 @@ def test_models_of_one_name_are_told_apart_by_the_user(tmp_path):
     assert open_scores([f"S={tmp_path / 'both.parquet'}"]).models == ("S/m", "S/n")
 
 
+def test_a_new_name_does_not_make_synthetic_cells_real(tmp_path):
+    table = write(tmp_path / "m.csv", model="m (synthetic)")
+    scores = open_scores([f"A={table}"])
+    assert scores.models == ("A (synthetic)",)
+    assert scores.synthetic
+
+
 def test_a_file_whose_name_has_an_equals_sign_is_a_file(tmp_path):
     assert open_scores([write(tmp_path / "a=b.csv")]).models == ("m",)
 

@@ -20,6 +20,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluate.scores import open_scores
 from blastscope.files import sha256_of
 from blastscope.predict.predict import predict
+from blastscope.predict.runs import open_run
 from blastscope.predictions import read_predictions
 
 
@@ -84,6 +85,16 @@ def test_an_image_that_cannot_be_used_is_named_or_left_out(trained, images, tmp_
     )
 
 
+def test_a_run_that_saw_the_first_contour_sees_it_again(trained, tmp_path):
+    assert open_run(trained.run).settings.contour == "union"
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    about = run / "environment.json"
+    assert '"contour": "union"' in about.read_text()
+    about.write_text(about.read_text().replace('"contour": "union"', '"contour": "first"'))
+    assert open_run(run).settings.contour == "first"
+
+
 def test_what_is_there_is_kept_unless_replacing_is_asked_for(trained, images, tmp_path):
     out = tmp_path / "new.csv"
     out.write_text("mine")
@@ -112,6 +123,11 @@ def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, ima
     write_ensemble(EnsembleFolder("both", how, (members[0], table), False, {}), folder)
     with pytest.raises(BlastscopeError, match=r"'theirs', which is known by its predictions only"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
+    inner = EnsembleMember("inner", "../inner", None)
+    write_ensemble(EnsembleFolder("in", how, (members[0], table), False, {}), tmp_path / "inner")
+    write_ensemble(EnsembleFolder("both", how, (members[0], inner), False, {}), folder)
+    with pytest.raises(BlastscopeError, match="is itself an ensemble"):
+        predict([images], [folder], tmp_path / "o.csv", device="cpu")
     with pytest.raises(BlastscopeError, match="stands alone"):
         predict([images], [folder, trained.run], tmp_path / "o.csv", device="cpu")
 
@@ -123,6 +139,8 @@ def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, ima
         (("0.25", "NaN"), "damaged|not valid"),
         (('"weights": [', '"weights": [0.1,'), "damaged"),
         (('"path"', '"pfad"'), "damaged"),
+        (('"path": "', '"path": "/'), "no relative one"),
+        (('"intercept": 0.0', '"intercept": 1' + "0" * 400), "damaged|not valid"),
     ],
 )
 def test_a_damaged_or_newer_ensemble_is_refused(trained, tmp_path, change, words):

@@ -9,7 +9,7 @@ import typer
 
 from blastscope.cli.compare import shown
 from blastscope.cli.options import Force, Seed
-from blastscope.cli.output import print_table, say
+from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
     from blastscope.ensemble.build import Built
@@ -70,7 +70,7 @@ def ensemble(
     from blastscope.ensemble.build import Plan
     from blastscope.ensemble.genetic import GeneticSettings
     from blastscope.report.ensemble import make_ensemble
-    from blastscope.report.ensemble_page import verdicts
+    from blastscope.report.ensemble_page import cautions, verdicts
 
     settings = GeneticSettings(
         population=population,
@@ -87,26 +87,35 @@ def ensemble(
     plan = Plan(method, part, apply, nested, settings, seed)
     made = make_ensemble(predictions, out, plan, store=store, force=force)
     _show(made.built)
+    for caution in cautions(made.built):
+        note(caution)
+    if made.comparison is None:
+        note(f"The {apply} cells have no labels, so nothing is judged.")
+        say(f"{out / 'predictions.parquet'}")
+        return
     rows = [
         (model, shown(figures["weighted_f1"]), shown(figures["auc"]))
         for model, figures in made.comparison.estimates.items()
     ]
-    print_table((f"on {apply} cells", "weighted F1", "AUC"), rows)
+    print_table((f"on {apply} cells{', cross-fitted' * nested}", "weighted F1", "AUC"), rows)
     for sentence in verdicts(made.built, made.comparison):
         say(sentence)
-    say(f"Intervals: {made.comparison.resampling}")
+    note(made.comparison.overlap.sentence)
+    note(f"Intervals: {made.comparison.resampling}")
     say(f"{made.report}")
 
 
 def _show(built: Built) -> None:
     """Print the weights of every method that has some, a column each."""
-    members = built.scores.models[: -len(built.fitted)]
     weighed = {
         name: fitted.combination.weights
         for name, fitted in built.fitted.items()
         if fitted.combination.kind != "votes"
     }
     rows = [
-        (member, *(weights[k] for weights in weighed.values())) for k, member in enumerate(members)
+        (member, *(weights[k] for weights in weighed.values()))
+        for k, member in enumerate(built.members)
     ]
-    print_table(("weights", *weighed), rows)
+    plan = built.plan
+    where = f" fitted on all {built.fit_cells:,} {plan.fit} cells" if built.fit_cells else ""
+    print_table((f"weights{where}", *weighed), rows)

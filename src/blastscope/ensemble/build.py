@@ -20,9 +20,9 @@ METHOD_NAMES = {
     "mean": "mean",
     "vote": "majority vote",
     "auc": "weights by AUC",
-    "genetic": "genetic weights",
-    "grid": "best weights of a grid",
-    "exact": "exact best weights",
+    "genetic": "genetic search",
+    "grid": "grid search",
+    "exact": "exact search",
     "caruana": "greedy selection",
     "stacking": "logistic stacking",
 }
@@ -59,6 +59,10 @@ class Plan:
             raise BlastscopeError(
                 f"{self.method!r} is no method of an ensemble: choose {', '.join(METHODS)}."
             )
+        if self.nested and self.method in UNFITTED:
+            raise BlastscopeError(
+                f"{self.method} has no weights to fit, so --nested has nothing to do: leave it out."
+            )
         if self.nested and self.fit != self.apply:
             raise BlastscopeError(
                 f"--nested fits and reports on one part, here {self.fit} and {self.apply}: give "
@@ -87,7 +91,8 @@ class Built:
         nested: every fitted method's outcome in folds, where asked for.
         fit_cells: labelled cells that weights were fitted on; none where nothing was fitted.
         scores: the members, then every method, on all cells; NaN where a member does not know a
-            cell. Labelled cells of the reported part are cross-fitted where nested.
+            cell. Where nested, labelled cells of the reported part are cross-fitted, and other
+            parts, whose weights would know those labels, have NaN.
     """
 
     plan: Plan
@@ -98,9 +103,18 @@ class Built:
     scores: Scores
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """The members' names."""
+        return self.scores.models[: -len(self.fitted)]
+
+    @property
     def model(self) -> str:
         """The chosen method's name among ``scores.models``."""
-        return self.scores.models[-len(self.fitted) + list(self.fitted).index(self.plan.method)]
+        return self.name_of(self.plan.method)
+
+    def name_of(self, method: str) -> str:
+        """Return a method's name among ``scores.models``."""
+        return self.scores.models[len(self.members) + list(self.fitted).index(method)]
 
     @property
     def p_all(self) -> NDArray[np.float64]:
@@ -116,34 +130,69 @@ class Built:
 def build(scores: Scores, plan: Plan) -> Built:
     """Fit every method on one part and apply it to another.
 
+    The reported part may be unlabelled, unless nested. A mean or a vote needs no part to be fitted
+    on; where there is none, the methods that do are left out.
+
     Args:
         scores: the members' probabilities on all cells.
         plan: what is asked for.
 
     Raises:
-        BlastscopeError: where a part is missing or unlabelled, or there is but one member.
+        BlastscopeError: where a part is missing or what is fitted on has no labels, there is but
+            one member, or a member's own weights were fitted on the reported part.
     """
+    _refuse_members(scores, plan)
+    reported = scores.part(plan.apply) if plan.nested else scores.every(plan.apply)
+    seen = _seen(scores, plan)
+    methods = UNFITTED if seen is None else METHODS
+    cells = reported if seen is None else seen
+    # What was asked for comes first, so that a refusal names it and not one of its rivals.
+    order = sorted(methods, key=lambda name: name != plan.method)
+    found = {name: fit(name, cells.p_all, cells.is_all, plan.genetic) for name in order}
+    nested = _nested(reported, plan) if plan.nested else {}
+    columns = [_column(name, scores, plan, found[name], nested) for name in methods]
+    return Built(
+        plan,
+        f"ensemble of {len(scores.members)}: {METHOD_NAMES[plan.method]}"
+        + SYNTHETIC_MARK * scores.synthetic,
+        {name: found[name] for name in methods},
+        nested,
+        0 if seen is None else seen.cells.height,
+        scores.with_models([_member(name, scores) for name in methods], np.column_stack(columns)),
+    )
+
+
+def _refuse_members(scores: Scores, plan: Plan) -> None:
     if len(scores.members) < 2:
         raise BlastscopeError(
             f"An ensemble has two members or more, and {scores.members[0].path} holds one model: "
             "give further runs or prediction tables."
         )
-    judged = scores.part(plan.apply)
-    methods = METHODS if plan.fits else UNFITTED
-    seen = scores.part(plan.fit) if plan.fits else judged
-    fitted = {name: fit(name, seen.p_all, seen.is_all, plan.genetic) for name in methods}
-    nested = _nested(judged, plan) if plan.nested else {}
-    members = [_member(name, scores) for name in methods]
-    columns = [_column(name, scores, plan, fitted[name], nested) for name in methods]
-    return Built(
-        plan,
-        f"ensemble of {len(scores.members)}: {METHOD_NAMES[plan.method]}"
-        + SYNTHETIC_MARK * scores.synthetic,
-        fitted,
-        nested,
-        seen.cells.height if plan.fits else 0,
-        scores.with_models(members, np.column_stack(columns)),
-    )
+    ours = {_member(name, scores).name for name in METHODS}
+    for member in scores.members:
+        if member.name in ours:
+            raise BlastscopeError(
+                f"{member.path} has a model called '{member.name}', as a method's result will be: "
+                f"name it anew, A={member.path}."
+            )
+    known = scores.fitted_on(plan.apply)
+    if known:
+        raise BlastscopeError(
+            f"The weights of the member '{known[0]}' were fitted on the {plan.apply} cells, so no "
+            "ensemble with it can be reported on them: give its members, or another part."
+        )
+
+
+def _seen(scores: Scores, plan: Plan) -> Scores | None:
+    """Return the cells to fit on; None where only a mean or a vote can be had of these tables."""
+    if plan.method not in UNFITTED:
+        return scores.part(plan.fit)
+    try:
+        seen = scores.part(plan.fit)
+    except BlastscopeError:
+        return None
+    both = bool(seen.is_all.any() and not seen.is_all.all())
+    return seen if both and plan.fits else None
 
 
 def _column(
@@ -151,6 +200,9 @@ def _column(
 ) -> NDArray[np.float64]:
     known = ~np.isnan(scores.p_all).any(axis=1)
     p_all = np.full(scores.cells.height, np.nan)
+    if method in nested:
+        # The weights of all the part know its labels, so other parts are no test of them either.
+        known &= ((scores.cells["part"] == plan.apply) & scores.cells["label"].is_null()).to_numpy()
     p_all[known] = fitted.combination.apply(scores.p_all[known])
     if method in nested:
         part = scores.cells["part"] == plan.apply
@@ -159,23 +211,23 @@ def _column(
     return p_all
 
 
-def _nested(judged: Scores, plan: Plan) -> dict[str, Nested]:
-    """Cross-fit what has weights to fit."""
+def _nested(reported: Scores, plan: Plan) -> dict[str, Nested]:
+    """Cross-fit what has weights to fit, what was asked for first."""
     methods = [name for name in METHODS if name not in UNFITTED]
     return {
         name: cross_fitted(
             name,
-            judged.p_all,
-            judged.is_all,
-            judged.subjects,
+            reported.p_all,
+            reported.is_all,
+            reported.subjects,
             seed=plan.seed,
             genetic=plan.genetic,
         )
-        for name in methods
+        for name in sorted(methods, key=lambda name: name != plan.method)
     }
 
 
 def _member(method: str, scores: Scores) -> Member:
     """Name a method as a model beside its members."""
     name = f"ensemble: {METHOD_NAMES[method]}" + SYNTHETIC_MARK * scores.synthetic
-    return Member(name, Path(), {"protocol": scores.protocol, "synthetic": scores.synthetic})
+    return Member(name, Path(name), {"protocol": scores.protocol, "synthetic": scores.synthetic})

@@ -104,4 +104,9 @@ def clipped_logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON's whole numbers have no limit
+        return False

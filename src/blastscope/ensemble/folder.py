@@ -50,10 +50,11 @@ class EnsembleFolder:
 
 def ensemble_members(members: Sequence[Member], out: Path) -> tuple[EnsembleMember, ...]:
     """Name members as ``ensemble.json`` in ``out`` does."""
+    home = out.resolve()  # a relative path that crosses a link would lead elsewhere
     return tuple(
         EnsembleMember(
             member.name,
-            Path(os.path.relpath(member.path, out)).as_posix(),
+            Path(os.path.relpath(member.path.resolve(), home)).as_posix(),
             str(member.metadata["checkpoint"])
             if member.path.is_dir() and "checkpoint" in member.metadata
             else None,
@@ -83,12 +84,10 @@ def read_ensemble(path: Path) -> EnsembleFolder:
     if content.get("format") != FORMAT:
         raise BlastscopeError(f"{path / ENSEMBLE} is no {FORMAT} file: build the ensemble again.")
     try:
-        members = tuple(EnsembleMember(**member) for member in content["members"])
+        members = tuple(_member(**member) for member in content["members"])
         combination = Combination.from_json(content["combination"])
         if len(members) != len(combination.weights):
             raise ValueError(f"{len(members)} members, {len(combination.weights)} weights")
-        if not all(isinstance(member.path, str) for member in members):
-            raise ValueError("a member without a path")
         return EnsembleFolder(
             str(content["name"]),
             combination,
@@ -100,3 +99,12 @@ def read_ensemble(path: Path) -> EnsembleFolder:
         raise BlastscopeError(
             f"{path / ENSEMBLE} is damaged ({error}): build the ensemble again."
         ) from error
+
+
+def _member(model: object, path: object, checkpoint: object) -> EnsembleMember:
+    """Check a member; nothing that we write has an absolute path or one of this length."""
+    if not isinstance(model, str) or not isinstance(checkpoint, str | None):
+        raise ValueError("a member whose model or checkpoint is no text")
+    if not isinstance(path, str) or len(path) > 4096 or "\0" in path or Path(path).is_absolute():
+        raise ValueError(f"the path of the member {model[:80]!r} is no relative one")
+    return EnsembleMember(model, path, checkpoint)

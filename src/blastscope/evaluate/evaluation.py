@@ -47,7 +47,7 @@ def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation
 
 def _fitted_here(source: Source, part: str) -> Overlap | None:
     """An ensemble's weights know the cells that they were fitted on."""
-    if source.metadata.get("fitted_on") != part:
+    if part not in source.metadata.get("fitted_on", ()):
         return None
     return Overlap(
         "training", "The ensemble's weights were fitted on these very cells: no test of them."

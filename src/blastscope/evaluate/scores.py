@@ -75,9 +75,35 @@ class Scores:
         return replace(self, cells=self.cells.filter(pl.Series(rows)), p_all=self.p_all[rows])
 
     def with_models(self, added: Sequence[Member], p_all: NDArray[np.float64]) -> Scores:
-        """Set further models, with columns of shape (cells, added), beside these."""
+        """Set further models, with columns of shape (cells, added), beside these.
+
+        Raises:
+            BlastscopeError: where one has the name of another.
+        """
         members = (*self.members, *added)
+        _refuse_same_names(members)
         return replace(self, members=members, p_all=np.column_stack([self.p_all, p_all]))
+
+    def fitted_on(self, part: str) -> list[str]:
+        """Name the models, ensembles, whose weights were fitted on the cells of a part."""
+        return [
+            member.name for member in self.members if part in member.metadata.get("fitted_on", ())
+        ]
+
+    def every(self, part: str) -> Scores:
+        """Return the cells of one part, labelled or not, of which every model must know all.
+
+        Raises:
+            BlastscopeError: where the part is not there, or a model lacks cells that another has.
+        """
+        if part not in PARTS:
+            raise BlastscopeError(f"'{part}' is no part of a split: choose {', '.join(PARTS)}.")
+        rows = self.take((self.cells["part"] == part).to_numpy())
+        if rows.cells.is_empty():
+            present = [name for name in PARTS if name in set(self.cells["part"])]
+            raise BlastscopeError(f"No model has {part} cells: there are {listing(present)}.")
+        rows._refuse_gaps(part)
+        return rows
 
     def part(self, name: str) -> Scores:
         """Return the labelled cells of one part, of which every model must know all.
@@ -86,13 +112,7 @@ class Scores:
             BlastscopeError: where the part is not there or has no labels, or a model lacks cells
                 that another has.
         """
-        if name not in PARTS:
-            raise BlastscopeError(f"'{name}' is no part of a split: choose {', '.join(PARTS)}.")
-        rows = self.take((self.cells["part"] == name).to_numpy())
-        if rows.cells.is_empty():
-            present = [part for part in PARTS if part in set(self.cells["part"])]
-            raise BlastscopeError(f"No model has {name} cells: there are {listing(present)}.")
-        rows._refuse_gaps(name)
+        rows = self.every(name)
         labelled = rows.take(rows.cells["label"].is_not_null().to_numpy())
         if labelled.cells.is_empty():
             raise BlastscopeError(
@@ -133,6 +153,8 @@ def open_scores(given: Sequence[str | Path]) -> Scores:
         known = source.predictions["model"].unique(maintain_order=True).to_list()
         for model in known:
             shown = model if name is None else name if len(known) == 1 else f"{name}/{model}"
+            if model.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
+                shown += SYNTHETIC_MARK  # a name may change, but not what it says of the cells
             members.append(Member(shown, path, source.metadata))
             rows = source.predictions.filter(pl.col("model") == model)
             tables.append(rows.select("cell", "subject", "label", "part", "p_all"))

@@ -68,16 +68,18 @@ def open_source(path: Path) -> Source:
 
 def _refuse_stale(checkpoint: Path, recorded: object) -> None:
     """The paper's authors lost three experiments to the evaluation of another run's file."""
-    run = checkpoint.parent
+    folder, again = checkpoint.parent, "train into a new folder"
+    if checkpoint.name == ENSEMBLE:
+        again = "build the ensemble again with --force, or into a new folder"
     if not checkpoint.is_file():
         raise BlastscopeError(
-            f"{run} has no checkpoint.safetensors to check its predictions against: evaluate "
-            f"{run / 'predictions.parquet'} instead, as a table."
+            f"{folder} has no checkpoint.safetensors to check its predictions against: evaluate "
+            f"{folder / 'predictions.parquet'} instead, as a table."
         )
     if recorded != sha256_of(checkpoint):
         raise BlastscopeError(
-            f"{run / 'predictions.parquet'} was not made by the {checkpoint.name} beside it (stale "
-            "checkpoint or predictions): train into a new folder and evaluate that one."
+            f"{folder / 'predictions.parquet'} was not made by the {checkpoint.name} beside it "
+            f"(stale checkpoint or predictions): {again} and evaluate that one."
         )
 
 

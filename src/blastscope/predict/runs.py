@@ -24,12 +24,8 @@ class FinishedRun:
     """``sha256:`` of the weights."""
     synthetic: bool
     """Whether it was trained on synthetic cells."""
-
-    @property
-    def settings(self) -> StoreSettings:
-        """How its cells are prepared."""
-        wanted = self.recipe.input
-        return StoreSettings(size=wanted.size, scale=wanted.scale, clahe=wanted.clahe)
+    settings: StoreSettings
+    """How its cells are prepared."""
 
     def classifier(self) -> Classifier:
         """Build the network and fill in the run's weights.
@@ -57,6 +53,16 @@ def open_run(path: Path) -> FinishedRun:
     """
     if not path.is_dir():
         raise BlastscopeError(f"{path} is no folder of a run: give one that train has finished.")
-    metadata = open_source(path).metadata
+    source = open_source(path)
     recipe = read_recipe(RunFolder(path).recipe)
-    return FinishedRun(path, recipe, str(metadata["checkpoint"]), metadata.get("synthetic") is True)
+    # Runs of earlier versions do not say which contour they saw; it was the union's by default.
+    contour = (source.notes.environment or {}).get("contour", "union")
+    wanted = recipe.input
+    settings = StoreSettings(wanted.size, wanted.scale, wanted.clahe, contour)
+    return FinishedRun(
+        path,
+        recipe,
+        str(source.metadata["checkpoint"]),
+        source.metadata.get("synthetic") is True,
+        settings,
+    )

@@ -78,6 +78,11 @@ def _of_ensemble(path: Path) -> Voters:
 def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:
     member = ensemble.members[k]
     path = folder / member.path
+    if (path / ENSEMBLE).is_file():
+        raise BlastscopeError(
+            f"{folder} has a member that is itself an ensemble ({path}), which predict does not "
+            "take apart: build one ensemble of all the runs."
+        )
     if member.checkpoint is None:
         raise BlastscopeError(
             f"{folder} has the member '{member.model}', which is known by its predictions only "

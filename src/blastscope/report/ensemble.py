@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,22 +22,32 @@ from blastscope.ensemble.folder import (
     write_ensemble,
 )
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, writing
 from blastscope.evaluate.scores import Scores, open_scores
 from blastscope.evaluate.source import ENSEMBLE
-from blastscope.files import only_one, sha256_of, write_json, write_text
+from blastscope.files import only_one, remove_folder, sha256_of, write_json, write_text
 from blastscope.predictions import write_predictions
-from blastscope.prepare.store import Store, open_store
+from blastscope.prepare.store import open_store
 from blastscope.report.ensemble_page import ensemble_page
+
+WRITTEN = (
+    "predictions.parquet",
+    "rivals.parquet",
+    "rivals.json",
+    "comparison.json",
+    "errors.json",
+    "report.html",
+)
+"""The files of an ensemble's folder beside ``ensemble.json``."""
 
 
 @dataclass(frozen=True)
 class MadeEnsemble:
-    """An ensemble on disk."""
+    """An ensemble on disk; nothing is judged where the reported part has no labels."""
 
     built: Built
-    comparison: Comparison
-    errors: ErrorAnalysis
+    comparison: Comparison | None
+    errors: ErrorAnalysis | None
     out: Path
 
     @property
@@ -59,8 +68,9 @@ def make_ensemble(
     """Combine runs or prediction tables into one model, and judge it beside its rivals.
 
     Writes ``ensemble.json`` (who votes, with which weights), ``predictions.parquet`` (of the
-    chosen method, every cell that all members know), ``rivals.parquet`` (members and every method
-    on the reported part), ``comparison.json``, ``errors.json``, ``figures/`` and ``report.html``.
+    chosen method), ``rivals.parquet`` (members and every method on the reported part) and
+    ``rivals.json`` (every method's weights). Where the reported part has labels also
+    ``comparison.json``, ``errors.json``, ``figures/`` and ``report.html``.
 
     Args:
         given: runs, ensembles or prediction tables, each perhaps as ``NAME=PATH``.
@@ -72,11 +82,16 @@ def make_ensemble(
 
     Raises:
         BlastscopeError: where the predictions do not go together, a part cannot be used, or
-            ``out`` holds a run or another ensemble.
+            ``out`` holds a member, a run or another ensemble.
     """
     scores = open_scores(given)
+    _refuse_members_folder(scores, out)
     opened = None if store is None else open_store(store)
     built = build(scores, plan)
+    comparison, errors = None, None
+    if scores.every(plan.apply).cells["label"].is_not_null().any():
+        comparison = hold_against(built.scores, plan.apply, resamples, plan.seed, _pairs(built))
+        errors = analyse(scores, plan.apply, opened)
     about = EnsembleFolder(
         built.name,
         built.chosen.combination,
@@ -85,25 +100,18 @@ def make_ensemble(
         _fitted(built),
     )
     with only_one(out.absolute()):
-        _refuse_other(out, about, force)
+        _clear(out, about, force)
         write_ensemble(about, out)
         _write_predictions(built, scores, out)
-        comparison = hold_against(
-            built.scores, plan.apply, resamples=resamples, seed=plan.seed, pairs=_pairs(built)
-        )
-        errors = analyse(scores, plan.apply, opened)
-        write_json(out / "comparison.json", comparison.as_json())
-        write_json(out / "errors.json", errors.as_json())
+        write_json(out / "rivals.json", _rivals(built))
         made = MadeEnsemble(built, comparison, errors, out)
-        write_text(made.report, _page(made, opened))
+        if comparison is not None and errors is not None:
+            write_json(out / "comparison.json", comparison.as_json())
+            write_json(out / "errors.json", errors.as_json())
+            settings = (out / ENSEMBLE).read_text("utf-8")
+            page = ensemble_page(built, comparison, errors, opened, out / "figures", settings)
+            write_text(made.report, page)
     return made
-
-
-def _page(made: MadeEnsemble, store: Store | None) -> str:
-    settings = json.dumps(json.loads((made.out / ENSEMBLE).read_text("utf-8")), indent=2)
-    return ensemble_page(
-        made.built, made.comparison, made.errors, store, made.out / "figures", settings
-    )
 
 
 def _fitted(built: Built) -> dict[str, Any]:
@@ -111,48 +119,93 @@ def _fitted(built: Built) -> dict[str, Any]:
     plan = built.plan
     if plan.method in UNFITTED:
         return {"reported": plan.apply}
-    settings = {"settings": asdict(plan.genetic)} if plan.method == "genetic" else {}
-    return {
+    about: dict[str, Any] = {
         "part": plan.fit,
         "reported": plan.apply,
-        "nested": plan.nested,
         "cells": built.fit_cells,
-        **settings,
+        "nested": plan.nested,
     }
+    if plan.nested:
+        about |= {"by": built.nested[plan.method].by, "seed": plan.seed}
+    if plan.method in ("genetic", "exact"):  # the latter begins where the former ends
+        about["genetic"] = asdict(plan.genetic)
+    return about
 
 
-def _refuse_other(out: Path, about: EnsembleFolder, force: bool) -> None:
-    if (out / "checkpoint.safetensors").exists():
-        raise BlastscopeError(f"{out} is the folder of a run: choose another one with --out.")
-    if (out / ENSEMBLE).exists() and not force and read_ensemble(out) != about:
-        raise BlastscopeError(
-            f"{out} holds another ensemble (other members, weights or settings): choose another "
-            "folder, or give --force to replace it."
-        )
+def _rivals(built: Built) -> dict[str, Any]:
+    """Every method's weights and what its search knows of them; the chosen one's are no others."""
+    methods = {}
+    for name, fitted in built.fitted.items():
+        kept = {key: value for key, value in fitted.notes.items() if key != "history"}
+        methods[name] = {**fitted.combination.as_json(), **kept}
+        if name in built.nested:
+            folds = [combination.as_json() for combination in built.nested[name].combinations]
+            methods[name]["folds"] = folds
+    return {"format": "blastscope-rivals/1", "members": list(built.members), "methods": methods}
+
+
+def _refuse_members_folder(scores: Scores, out: Path) -> None:
+    """Writing must never reach what is read."""
+    home = out.resolve()
+    for member in scores.members:
+        if member.path.resolve() in (home, *(home / name for name in WRITTEN)):
+            raise BlastscopeError(
+                f"{member.path}, a member's predictions, would be replaced: choose another folder "
+                "with --out."
+            )
+
+
+def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
+    """Make way for an ensemble: only for the very same, or where replacing was asked for."""
+    if (out / "checkpoint.safetensors").exists() or (out / "store.json").exists():
+        raise BlastscopeError(f"{out} is a run or a store: choose another folder with --out.")
+    if (out / ENSEMBLE).exists():
+        same = _is(out, about)
+        if not same and not force:
+            raise BlastscopeError(
+                f"{out} holds another ensemble (other members, weights or settings): choose "
+                "another folder, or give --force to replace it."
+            )
+        for name in () if same else ("figures", "evaluation"):
+            remove_folder(out / name)
+    elif not force:
+        there = next((name for name in WRITTEN if (out / name).exists()), None)
+        if there is not None:
+            raise BlastscopeError(
+                f"{out / there} is there already and would be replaced: choose another folder, or "
+                "give --force."
+            )
+    for name in WRITTEN:  # a page never stands beside figures that are not its own
+        with writing(out / name):
+            (out / name).unlink(missing_ok=True)
+
+
+def _is(out: Path, about: EnsembleFolder) -> bool:
+    try:
+        return read_ensemble(out) == about
+    except BlastscopeError:
+        return False
 
 
 def _write_predictions(built: Built, scores: Scores, out: Path) -> None:
     """Write the ensemble's table and, of the reported part, everybody's."""
     plan = built.plan
-    about: dict[str, Any] = {
-        "ensemble": sha256_of(out / ENSEMBLE),
-        "method": plan.method,
-        "protocol": scores.protocol,
-        "synthetic": scores.synthetic,
-    }
-    if plan.method not in UNFITTED and not plan.nested:
-        about["fitted_on"] = plan.fit
+    shared = {"protocol": scores.protocol, "synthetic": scores.synthetic}
+    fitted_on = {part for member in scores.members for part in member.metadata.get("fitted_on", ())}
+    about: dict[str, Any] = {"method": plan.method, **shared}
+    if plan.nested:
+        about["cross_fitted"] = plan.apply
+    elif plan.method not in UNFITTED:
+        fitted_on.add(plan.fit)
+    about |= {"fitted_on": sorted(fitted_on), "ensemble": sha256_of(out / ENSEMBLE)}
     known = ~np.isnan(built.p_all)
-    cells = built.scores.take(known)
-    write_predictions(
-        _table(cells, built.name, built.p_all[known]), out / "predictions.parquet", about
-    )
-    reported = built.scores.part(plan.apply)
+    table = _table(built.scores.take(known), built.name, built.p_all[known])
+    write_predictions(table, out / "predictions.parquet", about)
+    reported = built.scores.every(plan.apply)
     tables = [
         _table(reported, model, reported.p_all[:, k]) for k, model in enumerate(reported.models)
     ]
-    rest = {key: about[key] for key in ("protocol", "synthetic")}
-    write_predictions(pl.concat(tables), out / "rivals.parquet", rest)
+    write_predictions(pl.concat(tables), out / "rivals.parquet", shared)
 
 
 def _table(scores: Scores, model: str, p_all: NDArray[np.float64]) -> pl.DataFrame:
@@ -163,10 +216,7 @@ def _table(scores: Scores, model: str, p_all: NDArray[np.float64]) -> pl.DataFra
 
 def _pairs(built: Built) -> list[tuple[str, str]]:
     """Hold the chosen method against every member and rival, and the mean against the members."""
-    models = built.scores.models
-    members = models[: -len(built.fitted)]
-    pairs = [(built.model, other) for other in models if other != built.model]
+    pairs = [(built.model, other) for other in built.scores.models if other != built.model]
     if built.plan.method != "mean":
-        mean = models[len(members) + list(built.fitted).index("mean")]
-        pairs += [(mean, member) for member in members]
+        pairs += [(built.name_of("mean"), member) for member in built.members]
     return pairs

@@ -19,28 +19,27 @@ _DARK = _COLOURS[0], _COLOURS[2], _COLOURS[5]
 
 @styled
 def search_figure(
-    history: NDArray[np.float64], exact: float | None, mean: float, cells: int
+    history: NDArray[np.float64], best: tuple[str, float], mean: float, cells: int
 ) -> Figure:
     """Best weighted F1 so far of every run of the genetic search, generation by generation.
 
     Args:
         history: shape (runs, generations).
-        exact: the best weighted F1 that any weights reach, where it is known.
+        best: what the best weights reach, and what to call it.
         mean: what equal weights reach.
         cells: how many cells the search looks at.
     """
     figure = Figure(figsize=(7.4, 3.0), layout="constrained")
     axes = figure.subplots()
     generations = np.arange(1, history.shape[1] + 1)
-    best = int(history[:, -1].argmax())
-    others = np.delete(history, best, axis=0).T
+    winner = int(history[:, -1].argmax())
+    others = np.delete(history, winner, axis=0).T
     if others.size:
         lines = axes.plot(generations, others, color=QUIET, linewidth=0.8, drawstyle="steps-post")
         lines[0].set_label("other runs")
-    axes.plot(generations, history[best], color=INK, label="best run", drawstyle="steps-post")
+    axes.plot(generations, history[winner], color=INK, label="best run", drawstyle="steps-post")
     axes.axhline(mean, color=_COLOURS[0], linestyle=":", linewidth=1.2, label="equal weights")
-    if exact is not None:
-        axes.axhline(exact, color=_COLOURS[2], linestyle="--", linewidth=1.2, label="exact best")
+    axes.axhline(best[1], color=_COLOURS[2], linestyle="--", linewidth=1.2, label=best[0])
     axes.set(
         xlabel="generation",
         ylabel="weighted F1",
@@ -65,7 +64,16 @@ def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str
     for k, member in enumerate(members):
         widths = np.array([values[k] for values in weights.values()])
         colour = _COLOURS[k % len(_COLOURS)]
-        bars = axes.barh(range(len(weights)), widths, left=left, color=colour, height=0.62)
+        bars = axes.barh(
+            range(len(weights)),
+            widths,
+            left=left,
+            color=colour,
+            height=0.62,
+            hatch="///" * (k // len(_COLOURS)),  # the ninth member is not the first
+            edgecolor="white",
+            linewidth=0,
+        )
         for bar, width in zip(bars, widths, strict=True):
             if width >= 0.06:
                 middle = bar.get_x() + width / 2
@@ -74,7 +82,7 @@ def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str
                 axes.text(
                     middle, at, f"{width:.2f}", ha="center", va="center", fontsize=8, color=ink
                 )
-        bars.set_label(member[:40])
+        bars.set_label(f" {member[:40]}")  # Matplotlib hides labels that begin with "_"
         left += widths
     axes.set_yticks(range(len(weights)), list(weights))
     axes.set(xlim=(0, max(1.0, float(left.max()))), xlabel="weight", title="Weights")

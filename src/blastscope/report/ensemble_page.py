@@ -56,7 +56,6 @@ def ensemble_page(
         HTML that needs no other file and no network.
     """
     plan = built.plan
-    members = built.scores.models[: -len(built.fitted)]
     rows = _weights(built)
     pictures = {name: svg_uri(path) for name, path in _draw(built, rows, figures).items()}
     return render(
@@ -64,8 +63,8 @@ def ensemble_page(
         title=f"{built.name}: {plan.apply} cells, {protocol_name(comparison.protocol)}",
         synthetic=comparison.synthetic or errors.synthetic,
         built=built,
-        members=members,
-        caution=_caution(built),
+        members=built.members,
+        cautions=cautions(built),
         verdicts=verdicts(built, comparison),
         comparison=comparison_view(comparison, draw_comparison(comparison, figures)),
         fitted_sentence=_fitted_sentence(built),
@@ -79,13 +78,48 @@ def ensemble_page(
 
 
 def verdicts(built: Built, comparison: Comparison) -> list[str]:
-    """Say how the ensemble stands to the plain mean and to the best of its members."""
-    members = built.scores.models[: -len(built.fitted)]
-    best = max(members, key=lambda name: comparison.estimates[name]["weighted_f1"].value)
-    mean = built.scores.models[len(members) + list(built.fitted).index("mean")]
-    wanted = [(built.model, other) for other in (mean, best) if other != built.model]
+    """Say how the ensemble stands to the plain mean and to the member that is best here."""
+    best = max(built.members, key=lambda name: comparison.estimates[name]["weighted_f1"].value)
     pairs = {(pair.first, pair.second): pair for pair in comparison.pairs}
-    return [verdict(pairs[names], comparison) for names in wanted]
+    told = []
+    if built.plan.method != "mean":
+        told.append(verdict(pairs[built.model, built.name_of("mean")], comparison))
+    told.append(
+        "Against the member that does best on these very cells: "
+        + verdict(pairs[built.model, best], comparison)
+    )
+    return told
+
+
+def cautions(built: Built) -> list[str]:
+    """Say what stands between the figures and what a reader may take them for."""
+    plan, told = built.plan, []
+    if plan.nested:
+        told.append(built.nested[plan.method].note)
+    if plan.method not in UNFITTED and plan.fit == "train":
+        told.append(
+            "The weights are fitted on training cells, where a member that has learnt them by "
+            "heart looks best: fit them on validation cells instead."
+        )
+    if plan.method not in UNFITTED and not plan.nested:
+        shared, of = _shared_subjects(built)
+        if shared:
+            told.append(
+                f"{shared} of the {of} {plan.apply} subjects also had cells among those that chose "
+                "the weights."
+            )
+    if plan.apply == "validation":
+        told.append("Validation cells may have chosen the members' epochs: no strict test of them.")
+    return told
+
+
+def _shared_subjects(built: Built) -> tuple[int, int]:
+    cells = built.scores.cells
+    here, there = (
+        set(cells.filter(cells["part"] == part)["subject"].drop_nulls())
+        for part in (built.plan.apply, built.plan.fit)
+    )
+    return len(here & there), len(here)
 
 
 def _weights(built: Built) -> list[WeightsRow]:
@@ -143,21 +177,6 @@ def _fitted_sentence(built: Built) -> str:
     )
 
 
-def _caution(built: Built) -> str:
-    """Warn of weights that were fitted where members are at their most flattering."""
-    plan = built.plan
-    if plan.method in UNFITTED:
-        return ""
-    if plan.fit == "train":
-        return (
-            "The weights are fitted on training cells, where a member that has learnt them by "
-            "heart looks best: fit them on validation cells instead."
-        )
-    if plan.apply == "train":
-        return "These are the training cells of the members: no test of anything."
-    return ""
-
-
 def _folds(built: Built) -> dict[str, Any] | None:
     nested = built.nested.get(built.plan.method)
     if nested is None:
@@ -182,14 +201,16 @@ def _search_sentence(built: Built, rows: list[WeightsRow]) -> str:
     if found > best + 1e-12:  # as published: the weights need not sum to 1
         told += f", above {best:.4f}, the best of weights that sum to 1: others move the threshold"
     elif found > best - 1e-12:
-        told += ", and no weights reach more" if proven else ", as does the longer search"
+        told += (
+            ", and no weights that sum to 1 reach more" if proven else ", as does the exact search"
+        )
     else:
-        told += f"; the {'best there are' if proven else 'best that are known'} reach {best:.4f}"
+        told += f"; the best {'there are' if proven else 'that are known'} reach {best:.4f}"
     return f"{told}. The plain mean has {scores['mean']:.4f} on these cells."
 
 
 def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, Path]:
-    members = built.scores.models[: -len(built.fitted)]
+    members = built.members
     averages = {
         METHOD_NAMES[name]: fitted.combination.weights
         for name, fitted in built.fitted.items()
@@ -199,6 +220,7 @@ def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, P
     if "genetic" in built.fitted:
         scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
         history = built.fitted["genetic"].notes["history"]
-        figure = search_figure(history, scores["exact"], scores["mean"], built.fit_cells)
+        name = "exact best" if built.fitted["exact"].notes["proven"] else "best known"
+        figure = search_figure(history, (name, scores["exact"]), scores["mean"], built.fit_cells)
         drawn["search"] = save(figure, figures, "search")
     return drawn

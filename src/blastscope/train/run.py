@@ -102,6 +102,7 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
     torch.manual_seed(job.recipe.training.seed)
     classifier = _build(job, weights_dir, beginning, begun)
     note = {**start_note(beginning), **initial_note(classifier.backbone.initial)}
+    note["contour"] = job.inputs.store.settings.contour  # recipes do not say; prediction must know
     folder.begin(job.recipe, job.identity, note)
     write_json(folder.network, summarise(classifier, job.recipe.input.size))
     began = time.perf_counter()
