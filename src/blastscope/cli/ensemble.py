@@ -116,6 +116,6 @@ def _show(built: Built) -> None:
         (member, *(weights[k] for weights in weighed.values()))
         for k, member in enumerate(built.members)
     ]
-    plan = built.plan
-    where = f" fitted on all {built.fit_cells:,} {plan.fit} cells" if built.fit_cells else ""
-    print_table((f"weights{where}", *weighed), rows)
+    if built.fit_cells:
+        say(f"Weights, fitted on all {built.fit_cells:,} labelled {built.plan.fit} cells:")
+    print_table(("member", *weighed), rows)
