@@ -1,4 +1,4 @@
-"""The draws: subjects of each class, then their cells, the same for everybody."""
+"""The draws: subjects of each class, with all their cells, the same for everybody."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from blastscope.compare.bootstrap import percentile_interval, resampling
+from blastscope.compare.resampled import FIGURES, resampled_figures
 from blastscope.errors import BlastscopeError
 
 # Three ALL subjects of 4, 2 and 1 cells, two normal ones of 3 and 2, interleaved.
@@ -35,11 +36,23 @@ def test_whole_subjects_are_drawn_within_their_class():
         assert times[subject].var() == pytest.approx(1 - 1 / k, abs=0.06)
 
 
-def test_the_cells_of_a_drawn_subject_are_drawn_anew():
-    weights = drawn(resampling(IS_ALL, SUBJECTS, 8000))
-    once = weights[of(weights, "A") == 4][:, [name == "A" for name in SUBJECTS]]
-    assert once.mean(axis=0) == pytest.approx(np.ones(4), abs=0.06)
-    assert once.var(axis=0) == pytest.approx(np.full(4, 1 - 1 / 4), abs=0.08)  # multinomial
+def test_a_drawn_subject_brings_all_its_cells_alike():
+    weights = drawn(resampling(IS_ALL, SUBJECTS, 300))
+    for subject in "ABCGH":
+        cells = weights[:, [name == subject for name in SUBJECTS]]
+        np.testing.assert_array_equal(cells.min(axis=1), cells.max(axis=1))
+
+
+def test_many_subjects_that_are_alike_give_the_interval_of_their_cells():
+    """Where persons do not differ, drawing them is no wider than the binomial of all cells."""
+    rng = np.random.default_rng(3)
+    is_all = np.repeat([True, False], 600)
+    subjects = [f"{'A' if ill else 'H'}{k // 15 % 40}" for k, ill in enumerate(is_all)]
+    p_all = np.where(rng.random(1200) < 0.8, 0.9, 0.1)[:, None]
+    figures = resampled_figures(is_all, p_all, resampling(is_all, subjects, 3000))
+    share = p_all[is_all, 0].round().mean()
+    recall = figures[:, 0, FIGURES.index("recall_all")]
+    assert recall.std() == pytest.approx(np.sqrt(share * (1 - share) / 600), rel=0.15)
 
 
 def test_a_class_of_one_subject_varies_by_its_cells():
@@ -56,7 +69,7 @@ def test_without_subjects_cells_are_drawn_within_their_class():
     np.testing.assert_array_equal(weights[:, :20].sum(axis=1), 20)
     np.testing.assert_array_equal(weights[:, 20:].sum(axis=1), 10)
     assert weights.mean(axis=0) == pytest.approx(np.ones(30), abs=0.1)
-    assert (draws.unit, draws.persons) == ("cell", False)
+    assert (draws.unit, draws.fewest) == ("cell", None)
     assert "no cell names its subject" in draws.sentence
     assert "20 ALL, 10 normal" in draws.sentence
 
@@ -70,20 +83,22 @@ def test_one_nameless_cell_is_enough_to_draw_cells():
 def test_the_sentence_says_what_is_hardly_in_the_intervals():
     draws = resampling(IS_ALL, SUBJECTS, 2000)
     assert draws.sentence.startswith("2,000 resamples of the subjects of each class (3 ALL, 2 norm")
-    assert "Only two subjects are normal: how such persons differ is hardly in" in draws.sentence
-    assert (draws.unit, draws.persons) == ("subject", False)
+    assert "Only 2 subjects are normal: from so few the intervals come out too" in draws.sentence
+    assert "Only 3 subjects are ALL" in draws.sentence
+    assert (draws.unit, draws.fewest) == ("subject", 2)
     one = resampling(np.arange(8) > 5, [*"ABCDEF", "S", "S"], 100)
-    assert "Only one subject is ALL: how such persons differ is not in" in one.sentence
-    many = resampling(np.arange(8) > 3, [*"ABCDEFGH"], 100)
+    assert "Only one subject is ALL, so its cells were drawn: how such persons" in one.sentence
+    assert one.fewest == 1
+    many = resampling(np.arange(20) > 9, [*"ABCDEFGHIJKLMNOPQRST"], 100)
     assert "Only" not in many.sentence
-    assert many.persons
+    assert many.fewest == 10
 
 
 def test_a_subject_of_both_classes_is_a_class_of_its_own():
     is_all = np.array([True, False, True, True, False, False])
     draws = resampling(is_all, ["M", "M", "A", "B", "H", "G"], 300)
     assert "(2 ALL, 2 normal, 1 mixed)" in draws.sentence
-    np.testing.assert_array_equal(drawn(draws)[:, :2].sum(axis=1), 2)
+    np.testing.assert_array_equal(drawn(draws)[:, :2].sum(axis=1), 2)  # M's cells, M being alone
 
 
 def test_the_same_seed_draws_the_same_however_often():
@@ -113,17 +128,17 @@ def test_the_interval_is_numpys_quantiles_of_what_is_defined():
     assert np.isfinite(low).sum() == 5
 
 
-def test_too_few_resamples_are_refused():
+def test_too_few_or_too_many_resamples_are_refused():
     with pytest.raises(BlastscopeError, match="99 resamples make no interval"):
         resampling(IS_ALL, SUBJECTS, 99)
+    with pytest.raises(BlastscopeError, match="100001 resamples"):
+        resampling(IS_ALL, SUBJECTS, 100_001)
     with pytest.raises(BlastscopeError, match="seed -1"):
         resampling(IS_ALL, SUBJECTS, 100, seed=-1)
 
 
 def test_the_interval_of_accuracy_by_cells_is_the_binomials():
     """Without subjects, resampling one class of n cells is the textbook case: sd √(p(1-p)/n)."""
-    from blastscope.compare.resampled import FIGURES, resampled_figures
-
     is_all = np.ones(400, dtype=bool)
     p_all = np.where(np.arange(400) < 320, 0.9, 0.1)[:, None]
     figures = resampled_figures(is_all, p_all, resampling(is_all, [None] * 400, 6000))

@@ -120,12 +120,11 @@ def test_the_headline_counts_who_is_behind(several):
         f"Of 4 models {best} has the highest weighted F1 on the test cells, {max(values):.4f}"
         in told
     )
-    behind = sum(
-        p.led().weighted_f1.low > 0 for p in comparison.pairs if best in (p.first, p.second)
-    )
+    with_best = [p.led() for p in comparison.pairs if best in (p.first, p.second)]
+    behind = sum(p.weighted_f1.low > 0 and p.mcnemar_p_holm <= 0.05 for p in with_best)
     assert behind in (1, 2)
     assert told.endswith(
-        f"{behind} of the 3 others {'is' if behind == 1 else 'are'} clearly behind it."
+        f"against {behind} of the 3 others, on the cells that chose it as the best."
     )
 
 
@@ -139,8 +138,10 @@ def pair(low, value, high, p=0.2, only=(9, 0)):
     [
         (pair(-0.004, 0.012, 0.031), "0.0120 weighted F1 (9 more cells right of 2,133), "
          "95 % interval −0.0040 to 0.0310: no more than noise may give."),
-        (pair(0.001, 0.012, 0.031, p=0.01), "than the draw of cells is likely to give, though not"),
+        (pair(0.001, 0.012, 0.031, p=0.01), "draw of cells is likely to give; how persons differ"),
         (pair(0.001, 0.012, 0.031, p=0.06), "at the edge of noise"),
+        (pair(0.001, 0.012, 0.031, p=0.0504), "(p 0.05040) does not tell the two apart"),
+        (pair(0.00003, 0.012, 0.031, p=0.01), "95 % interval 0.0000 to 0.0310: no more than"),
         (pair(-0.004, 0.012, 0.031, p=0.0001), "no more than noise may give, though McNemar's "
          "exact test of the calls (p < 0.001)"),
         (pair(-0.031, -0.012, 0.004, only=(0, 1)), "old is ahead of new by 0.0120 weighted F1 (1 "
@@ -148,7 +149,7 @@ def pair(low, value, high, p=0.2, only=(9, 0)):
         (pair(-0.02, 0.01, 0.03, only=(3, 5)), "(2 fewer cells right of 2,133)"),
         (pair(-0.02, 0.01, 0.03, only=(4, 4)), "(as many cells right of 2,133)"),
         (pair(-0.02, 0.0, 0.03, only=(4, 4)), "new and old have the same weighted F1"),
-        (pair(0.0, 0.0, 0.0, p=1, only=(0, 0)), "new and old call all 2,133 cells alike."),
+        (pair(0.0, 0.0, 0.0, p=1, only=(0, 0)), "new and old call every cell alike."),
     ],
 )  # fmt: skip
 def test_the_verdict_goes_by_the_interval(paper, given, words):
@@ -156,10 +157,23 @@ def test_the_verdict_goes_by_the_interval(paper, given, words):
 
 
 def test_a_lead_over_subjects_is_plain(paper):
-    sure = replace(paper, unit="subject", persons=True)
+    sure = replace(paper, unit="subject", fewest=10)
     assert verdict(pair(0.001, 0.012, 0.031, p=0.01), sure).endswith(
         "more than the draw of subjects is likely to give."
     )
+
+
+@pytest.mark.parametrize(
+    ("fewest", "words"),
+    [
+        (1, "whether it holds for other persons cannot be told, with one subject of a class"),
+        (3, "but with 3 of a class the interval is too narrow to be sure"),
+        (9, "but with 9 of a class"),
+    ],
+)
+def test_a_lead_over_few_subjects_says_how_few(paper, fewest, words):
+    few = replace(paper, unit="subject", fewest=fewest)
+    assert words in verdict(pair(0.001, 0.012, 0.031, p=0.01), few)
 
 
 def test_one_class_only_leaves_what_needs_both_undefined():

@@ -127,13 +127,25 @@ def test_one_model_is_not_compared(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["checkpoint.safetensors", "ensemble.json", "report.html"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoint.safetensors",
+        "recipe.yaml",
+        "ensemble.json",
+        "metrics.json",
+        "errors.json",
+        "report.html",
+    ],
+)
 def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
     given = [table(tmp_path, "a"), table(tmp_path, "b", 1)]
     out = tmp_path / "out"
     out.mkdir()
     (out / name).write_text("mine")
-    with pytest.raises(BlastscopeError, match=f"{name}, whose files a comparison would overwrite"):
+    with pytest.raises(
+        BlastscopeError, match=rf"{name}\)?, (whose report|which) would be overwritten"
+    ):
         compare(given, out, resamples=100)
     assert [p.name for p in out.iterdir()] == [name]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blastscope.cli.options import Seed
-from blastscope.cli.output import console, print_table, say
+from blastscope.cli.output import console, note, print_table, say
 
 if TYPE_CHECKING:
     from blastscope.compare.outcome import Estimate
@@ -49,6 +49,7 @@ def compare(
     """Hold models against each other: figures with 95 % intervals, tests of pairs, a report."""
     from blastscope.compare.verdict import headline
     from blastscope.report.compare import compare as hold_against
+    from blastscope.report.comparison_sections import WITHOUT_WIDTH, without_width
 
     comparison = hold_against(given, out, part, resamples, seed)
     rows = [
@@ -60,7 +61,10 @@ def compare(
     else:  # a table of that width would lose the ends of its intervals
         print_table(("model", "figure", "value (95 % interval)"), _one_a_line(rows))
     say(headline(comparison))
-    say(f"Intervals: {comparison.resampling}")
+    note(comparison.overlap.sentence)
+    note(f"Intervals: {comparison.resampling}")
+    if without_width(comparison):
+        note(WITHOUT_WIDTH)
     say(f"{out / 'report.html'}")
 
 

@@ -1,7 +1,7 @@
-"""Draw subjects and their cells anew, many times, the same draws for every model.
+"""Draw subjects, with all their cells, many times, the same draws for every model.
 
-The bootstrap is Efron's (Annals of Statistics 7:1-26, 1979), in the two stages that clustered
-data ask for (Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8).
+The bootstrap is Efron's (Annals of Statistics 7:1-26, 1979), with the subject as what is drawn,
+because the cells of one person are not independent of each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from blastscope.errors import BlastscopeError
 
 FEWEST_RESAMPLES = 100
 """Below this a 95 % interval hangs on two or three of the draws."""
-_FEW_SUBJECTS = 2
+MOST_RESAMPLES = 100_000
+"""Above this the figures of all resamples would fill the memory, and the bounds hardly move."""
+FEW_SUBJECTS = 9
+"""With no more subjects in a class than this, percentile intervals come out too narrow. Of 300
+simulated data sets .76 to .81 of what is nominally .95 held the truth with three subjects in each
+class, .90 to .93 with ten, .92 to .95 with twenty and forty (persons alike, and unlike)."""
 _CHUNK = 2**20  # weights at a time: small enough that the passes over them stay near the cache
 _STRATA = ("ALL", "normal", "mixed")
 
@@ -29,9 +34,9 @@ Groups = tuple[NDArray[np.intp], ...]
 class Resampling:
     """How often each cell is drawn, resample by resample.
 
-    Within each class as many subjects are drawn, with replacement, as there are; then each drawn
-    subject's cells are drawn anew, as many as it has, so that a class of one subject varies too.
-    Where subjects are not known, each class counts as one subject: its cells are drawn.
+    Within each class as many subjects are drawn, with replacement, as there are, each with all its
+    cells. A class of one subject would not vary at all: there its cells are drawn instead. So are
+    they, within each class, where subjects are not known.
 
     Attributes:
         cells: how many cells there are.
@@ -40,7 +45,7 @@ class Resampling:
         seed: the same seed draws the same; so figures of several models, and those of several
             calls, are paired.
         unit: what is drawn first.
-        persons: whether differences between persons of every class are in the intervals.
+        fewest: subjects of the class that has the fewest of them; None where cells are drawn.
         sentence: what was drawn, how many of each class, and what is not in the intervals.
     """
 
@@ -49,7 +54,7 @@ class Resampling:
     resamples: int
     seed: int
     unit: Literal["subject", "cell"]
-    persons: bool
+    fewest: int | None
     sentence: str
 
     def chunks(self) -> Iterator[NDArray[np.uint16]]:
@@ -63,15 +68,18 @@ class Resampling:
                 chances = np.full(len(groups), 1 / len(groups))
                 times = rng.multinomial(len(groups), chances, size=rows)
                 for group, drawn in zip(groups, times.T, strict=True):
-                    weights[:, group] = _draw_cells(rng, len(group), drawn)
+                    alone = len(groups) == 1
+                    weights[:, group] = (
+                        _draw_cells(rng, len(group), rows) if alone else drawn[:, None]
+                    )
             yield weights
 
 
-def _draw_cells(rng: np.random.Generator, n: int, times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Draw ``n`` cells of ``n`` as often as each row says; how often each came, (rows, n)."""
-    starts = np.repeat(np.arange(len(times)) * n, times * n)
+def _draw_cells(rng: np.random.Generator, n: int, rows: int) -> NDArray[np.int64]:
+    """Draw ``n`` cells of ``n``; how often each came, shape (rows, n)."""
+    starts = np.repeat(np.arange(rows) * n, n)
     drawn = rng.integers(0, n, size=len(starts), dtype=np.uint32)
-    return np.bincount(starts + drawn, minlength=len(times) * n).reshape(len(times), n)
+    return np.bincount(starts + drawn, minlength=rows * n).reshape(rows, n)
 
 
 def resampling(
@@ -85,15 +93,16 @@ def resampling(
     Args:
         is_all: truth, shape (cells,).
         subjects: each cell's subject; None where unknown.
-        resamples: how many times to draw, at least ``FEWEST_RESAMPLES``.
+        resamples: how many times to draw, ``FEWEST_RESAMPLES`` to ``MOST_RESAMPLES``.
         seed: of the draws, not negative.
 
     Raises:
-        BlastscopeError: where ``resamples`` is too low or ``seed`` below zero.
+        BlastscopeError: where ``resamples`` is out of range or ``seed`` below zero.
     """
-    if resamples < FEWEST_RESAMPLES:
+    if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
         raise BlastscopeError(
-            f"{resamples} resamples make no interval: ask for {FEWEST_RESAMPLES} or more."
+            f"{resamples} resamples make no interval: ask for {FEWEST_RESAMPLES} to "
+            f"{MOST_RESAMPLES}."
         )
     if seed < 0:
         raise BlastscopeError(f"The seed {seed} is below zero: give 0 or more.")
@@ -111,7 +120,7 @@ def resampling(
         resamples=resamples,
         seed=seed,
         unit="cell" if nameless else "subject",
-        persons=not nameless and all(len(groups) > _FEW_SUBJECTS for groups in drawn),
+        fewest=None if nameless else min(len(groups) for groups in drawn),
         sentence=sentence,
     )
 
@@ -164,14 +173,17 @@ def _sentence_of_cells(resamples: int, is_all: NDArray[np.bool_], nameless: int)
 def _sentence_of_subjects(resamples: int, counts: Sequence[int]) -> str:
     told = [f"{n} {name}" for n, name in zip(counts, _STRATA, strict=True) if n]
     sentence = (
-        f"{resamples:,} resamples of the subjects of each class ({', '.join(told)}), and of the "
-        "cells of every subject drawn."
+        f"{resamples:,} resamples of the subjects of each class ({', '.join(told)}), each with all "
+        "its cells."
     )
     for n, name in zip(counts, _STRATA, strict=True):
         if n == 1:
-            sentence += f" Only one subject is {name}: how such persons differ is not in the"
-        elif n == _FEW_SUBJECTS:
-            sentence += f" Only two subjects are {name}: how such persons differ is hardly in the"
-        if 0 < n <= _FEW_SUBJECTS:
-            sentence += " intervals, which are too narrow for it."
+            sentence += (
+                f" Only one subject is {name}, so its cells were drawn: how such persons differ is "
+                "not in the intervals, which are too narrow for it."
+            )
+        elif 1 < n <= FEW_SUBJECTS:
+            sentence += (
+                f" Only {n} subjects are {name}: from so few the intervals come out too narrow."
+            )
     return sentence

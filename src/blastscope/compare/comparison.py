@@ -13,10 +13,9 @@ from blastscope.compare.bootstrap import percentile_interval, resampling
 from blastscope.compare.outcome import Comparison, Estimate, Pair
 from blastscope.compare.pair_tests import delong, holm, mcnemar
 from blastscope.compare.resampled import FIGURES, resampled_figures
-from blastscope.errors import listing
 from blastscope.evaluate.metrics import THRESHOLD, Metrics, compute_metrics
+from blastscope.evaluate.overlaps import members_overlap
 from blastscope.evaluate.scores import Scores
-from blastscope.evaluate.subjects import Overlap, subject_overlap
 
 __all__ = ["Comparison", "compare"]
 
@@ -62,25 +61,16 @@ def compare(
         unlabelled=int((scores.cells["part"] == part).sum()) - len(is_all),
         protocol=scores.protocol,
         synthetic=scores.synthetic,
-        overlap=_fitted_here(here, part) or subject_overlap(scores.cells, part),
+        overlap=members_overlap(scores, part),
         resampling=draws.sentence,
         unit=draws.unit,
-        persons=draws.persons,
+        fewest=draws.fewest,
         resamples=resamples,
         seed=seed,
         estimates=_estimates(here.models, values, drawn),
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},
         pairs=_pairs(here, every_pair, values, drawn),
     )
-
-
-def _fitted_here(here: Scores, part: str) -> Overlap | None:
-    """An ensemble's weights know the cells that they were fitted on."""
-    known = here.fitted_on(part)
-    if not known:
-        return None
-    whose = "The weights of " + listing(known)
-    return Overlap("training", f"{whose} were fitted on these very {part} cells: no test of them.")
 
 
 def _or_nan(value: float | int | None) -> float:

@@ -28,8 +28,8 @@ class Estimate:
 
     @property
     def above_zero(self) -> bool:
-        """Whether the whole interval lies above zero."""
-        return self.low > 1e-12  # what rounding leaves of nothing is nothing
+        """Whether the whole interval lies above zero, by as much as four places can show."""
+        return self.low >= 0.00005
 
     def negated(self) -> Estimate:
         """The same difference, seen from the other model."""
@@ -106,7 +106,7 @@ class Comparison:
         overlap: whether the part's subjects are also in training.
         resampling: what was drawn for the intervals, and what is not in them.
         unit: what was drawn first, ``subject`` or ``cell``.
-        persons: whether differences between persons of every class are in the intervals.
+        fewest: subjects of the class with the fewest of them; None where cells were drawn.
         resamples: how many times it was drawn.
         seed: of the draws.
         estimates: by model, then by figure (``resampled.FIGURES``).
@@ -126,7 +126,7 @@ class Comparison:
     overlap: Overlap
     resampling: str
     unit: str
-    persons: bool
+    fewest: int | None
     resamples: int
     seed: int
     estimates: Mapping[str, Mapping[str, Estimate]]

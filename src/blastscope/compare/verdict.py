@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blastscope.compare.bootstrap import FEW_SUBJECTS
 from blastscope.compare.outcome import Comparison, Estimate, Pair
 
 LEVEL = 0.05
@@ -14,8 +15,11 @@ def interval(estimate: Estimate, digits: int = 4) -> str:
 
 
 def chance(p: float) -> str:
-    """Write a p-value."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    """Write a p-value, never rounded across the level."""
+    if p < 0.001:
+        return "< 0.001"
+    across = (round(p, 3) <= LEVEL) != (p <= LEVEL)
+    return f"{p:.{5 if across else 3}f}"
 
 
 def verdict(pair: Pair, comparison: Comparison) -> str:
@@ -26,7 +30,7 @@ def verdict(pair: Pair, comparison: Comparison) -> str:
     """
     led = pair.led()
     if led.alike:
-        return f"{led.first} and {led.second} call all {comparison.cells:,} cells alike."
+        return f"{led.first} and {led.second} call every cell alike."
     lead = led.weighted_f1
     start = f"{led.first} is ahead of {led.second} by {_small(lead.value)} weighted F1"
     if lead.value == 0:
@@ -46,15 +50,34 @@ def _judgement(led: Pair, comparison: Comparison) -> str:
                 "at the edge of noise, since the interval leaves out zero but McNemar's exact test "
                 f"of the calls ({p}) does not tell the two apart"
             )
-        of = "subjects" if comparison.unit == "subject" else "cells"
-        persons = "" if comparison.persons else ", though not than other persons may give"
-        return f"more than the draw of {of} is likely to give{persons}"
+        return _lead(comparison)
     if unlikely:
         return (
             f"no more than noise may give, though McNemar's exact test of the calls ({p}), which "
             "takes all cells for independent and counts no F1, tells the two apart"
         )
     return "no more than noise may give"
+
+
+def _lead(comparison: Comparison) -> str:
+    """Say what a lead stands on: many subjects, a few, or only the cells of some."""
+    fewest = comparison.fewest
+    if fewest is None:
+        return (
+            "more than the draw of cells is likely to give; how persons differ is not in the "
+            "interval"
+        )
+    if fewest == 1:
+        return (
+            "more than these draws are likely to give; whether it holds for other persons cannot "
+            "be told, with one subject of a class"
+        )
+    if fewest <= FEW_SUBJECTS:
+        return (
+            "more than the draw of these subjects is likely to give, but with "
+            f"{fewest} of a class the interval is too narrow to be sure"
+        )
+    return "more than the draw of subjects is likely to give"
 
 
 def headline(comparison: Comparison) -> str:
@@ -78,17 +101,20 @@ def headline(comparison: Comparison) -> str:
     if len(ranked) > 1 and ranked[1] in with_best:
         told += f" {verdict(with_best[ranked[1]], comparison)}"
     if len(with_best) > 1:
-        near = sum(not pair.weighted_f1.above_zero for pair in with_best.values())
-        told += f" {_near(near, len(with_best))}"
+        behind = sum(_ahead(pair) for pair in with_best.values())
+        told += f" {_behind(behind, len(with_best))}"
     return told
 
 
-def _near(near: int, others: int) -> str:
-    if not near:
-        return f"The interval of its lead leaves out zero against all {others} others."
-    who = "None" if near == others else f"{others - near}"
+def _ahead(pair: Pair) -> bool:
+    """Whether neither the interval nor the test leaves a lead within noise."""
+    return pair.weighted_f1.above_zero and pair.mcnemar_p_holm <= LEVEL
+
+
+def _behind(behind: int, others: int) -> str:
     return (
-        f"{who} of the {others} others {'is' if others - near == 1 else 'are'} clearly behind it."
+        f"Its lead passes for more than noise against {behind or 'none'} of the {others} others, "
+        "on the cells that chose it as the best."
     )
 
 

@@ -230,4 +230,5 @@ def _nested(reported: Scores, plan: Plan) -> dict[str, Nested]:
 def _member(method: str, scores: Scores) -> Member:
     """Name a method as a model beside its members."""
     name = f"ensemble: {METHOD_NAMES[method]}" + SYNTHETIC_MARK * scores.synthetic
-    return Member(name, Path(name), {"protocol": scores.protocol, "synthetic": scores.synthetic})
+    about = {"protocol": scores.protocol, "synthetic": scores.synthetic, "derived": True}
+    return Member(name, Path(name), about)

@@ -23,6 +23,7 @@ from blastscope.error_analysis.sentences import answer_guess, notable, size_of, 
 from blastscope.error_analysis.traits import measure
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.evaluate.scores import Scores
+from blastscope.evaluate.subjects import Overlap, subject_overlap
 from blastscope.prepare.store import Store
 
 FORMAT = "blastscope-errors/1"
@@ -62,6 +63,9 @@ class ErrorAnalysis:
         rescued: cells that one model alone gets right; empty for one model.
         most_sure: each model's most confident errors, at most ``MOST_SURE``.
         synthetic: whether the predictions or the store are of synthetic cells.
+        overlap: whether the part's subjects are also in training.
+        fitted: the models whose weights were fitted on these very cells.
+        unlabelled: cells of the part that are left out for want of a label.
     """
 
     scores: Scores
@@ -76,6 +80,9 @@ class ErrorAnalysis:
     rescued: tuple[Pick, ...]
     most_sure: dict[str, tuple[Pick, ...]]
     synthetic: bool
+    overlap: Overlap
+    fitted: tuple[str, ...]
+    unlabelled: int
 
     @property
     def cells(self) -> pl.DataFrame:
@@ -101,6 +108,9 @@ class ErrorAnalysis:
             "threshold": THRESHOLD,
             "models": list(self.scores.models),
             "cells": self.scores.cells.height,
+            "unlabelled": self.unlabelled,
+            "overlap": asdict(self.overlap),
+            "fitted": list(self.fitted),
             "missed_by": {label: list(row) for label, row in self.counts.missed_by.items()},
             "errors": [asdict(row) for row in self.counts.models],
             "pairs": [asdict(pair) for pair in self.pairs],
@@ -126,7 +136,7 @@ def analyse(scores: Scores, part: str, store: Store | None) -> ErrorAnalysis:
     """Analyse the errors of every model in ``scores`` on one part; nothing is written.
 
     Args:
-        scores: one model or several.
+        scores: one model or several, of every part, so that subjects in training are known.
         part: ``train``, ``validation`` or ``test``.
         store: the prepared pixels of (at least) these cells, to measure them; None to do without.
 
@@ -154,6 +164,9 @@ def analyse(scores: Scores, part: str, store: Store | None) -> ErrorAnalysis:
             for k, model in enumerate(rows.models)
         },
         synthetic=rows.synthetic or (store is not None and store.synthetic),
+        overlap=subject_overlap(scores.cells, part),
+        fitted=tuple(scores.fitted_on(part)),
+        unlabelled=scores.every(part).cells.height - rows.cells.height,
     )
 
 
@@ -198,5 +211,6 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "median_hard": finding.median_hard,
         "median_right": finding.median_right,
         "within_subjects": finding.within,
+        "subjects_with_both": finding.both,
         **told,
     }

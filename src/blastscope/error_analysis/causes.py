@@ -23,27 +23,42 @@ from blastscope.evaluate.scores import Scores
 from blastscope.evaluate.subjects import wilson_interval
 
 FEWEST = 5
-"""Fewer hard or right cells than this in a class tell nothing."""
+"""Fewer hard or right cells than this in a class tell nothing, nor fewer with a flag or without."""
+PER_SUBJECT = 2
+"""With fewer cells to a subject than this on average, subjects cannot be told from cells."""
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Group:
-    """A class and how many of its cells are hard and right."""
+    """A class: how many of its cells are hard and right, and of how many subjects they are.
+
+    Cells that name no subject are counted in ``nameless``.
+    """
 
     label: str
     hard: int
     right: int
+    subjects: int
+    nameless: int
 
     @property
     def enough(self) -> bool:
         """Whether there are cells enough of both kinds to compare."""
         return min(self.hard, self.right) >= FEWEST
 
+    @property
+    def of_one(self) -> bool:
+        """Whether every cell is of the same subject, so that nothing holds beyond a person."""
+        return self.subjects == 1 and not self.nameless
+
 
 @dataclass(frozen=True)
 class TraitFinding:
-    """A trait of the hard cells of a class against that of the right ones."""
+    """A trait of the hard cells of a class against that of the right ones.
+
+    ``within`` is the delta averaged over the ``both`` subjects that have hard and right cells.
+    """
 
     label: str
     trait: Trait
@@ -53,6 +68,7 @@ class TraitFinding:
     median_right: float
     found: Difference
     within: float | None
+    both: int
     corrected: float
 
 
@@ -91,12 +107,14 @@ class Causes:
         findings: every test that could be made.
         subjects: ``subject``, ``label``, ``cells``, ``hard``, ``rate`` with its 95 % Wilson
             interval ``low`` to ``high``; the worst of each class first.
+        models: how many models were asked.
     """
 
     hard: NDArray[np.bool_]
     groups: tuple[Group, ...]
     findings: tuple[Finding, ...]
     subjects: pl.DataFrame
+    models: int
 
     def trait(self, label: str, column: str) -> TraitFinding | None:
         """Return what was found of one trait in one class, if it was tested."""
@@ -119,7 +137,15 @@ def find_causes(scores: Scores, traits: pl.DataFrame | None) -> Causes:
     subjects = _by_subject(scores, hard)
     groups, findings = [], []
     for label, rows in truth.items():
-        group = Group(label, int((hard & rows).sum()), int((~hard & rows).sum()))
+        owners = scores.cells["subject"].filter(pl.Series(rows))
+        known = owners.drop_nulls()
+        group = Group(
+            label,
+            int((hard & rows).sum()),
+            int((~hard & rows).sum()),
+            known.n_unique(),
+            len(owners) - len(known),
+        )
         groups.append(group)
         if group.enough:
             if traits is not None:
@@ -128,7 +154,7 @@ def find_causes(scores: Scores, traits: pl.DataFrame | None) -> Causes:
             findings += _subjects(label, subjects)
     corrected = holm([finding.found.p for finding in findings])
     kept = tuple(replace(f, corrected=p) for f, p in zip(findings, corrected, strict=True))
-    return Causes(hard, tuple(groups), kept, subjects)
+    return Causes(hard, tuple(groups), kept, subjects, len(scores.models))
 
 
 def _traits(
@@ -147,6 +173,7 @@ def _traits(
         if min(len(ours), len(theirs)) < FEWEST or np.ptp(values) == 0:
             continue
         owners = [subjects[int(row)] for row in np.flatnonzero(known)]
+        within, both = effects.delta_within(values, missed, owners)
         findings.append(
             TraitFinding(
                 label,
@@ -156,7 +183,8 @@ def _traits(
                 float(np.median(ours)),
                 float(np.median(theirs)),
                 effects.difference(ours, theirs),
-                effects.delta_within(values, missed, owners),
+                within,
+                both,
                 corrected=1.0,
             )
         )
@@ -169,7 +197,7 @@ def _flags(
     findings: list[Finding] = []
     for flag in FLAGS:
         flagged, missed = traits[flag].to_numpy()[rows], hard[rows]
-        if not flagged.any() or flagged.all():
+        if min(int(flagged.sum()), int((~flagged).sum())) < FEWEST:
             continue
         findings.append(
             FlagFinding(
@@ -188,6 +216,8 @@ def _subjects(label: str, subjects: pl.DataFrame) -> list[Finding]:
     mine = subjects.filter(pl.col("label") == label)
     hard, cells = mine["hard"].to_numpy(), mine["cells"].to_numpy()
     if len(mine) < 2 or not 0 < hard.sum() < cells.sum():
+        return []
+    if cells.mean() < PER_SUBJECT:
         return []
     return [SubjectFinding(label, len(mine), effects.heterogeneity(hard, cells), corrected=1.0)]
 

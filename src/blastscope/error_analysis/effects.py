@@ -12,6 +12,8 @@ from scipy import stats
 
 Z95 = 1.959963984540054
 SIMULATIONS = 9_999
+_AT_ONCE = 2**22
+"""Simulated counts that are held at a time, 32 MiB of them."""
 _SEED = 24
 
 
@@ -54,7 +56,7 @@ def difference(hard: NDArray[np.float64], right: NDArray[np.float64]) -> Differe
 
 def delta_within(
     values: NDArray[np.float64], hard: NDArray[np.bool_], subjects: Sequence[str | None]
-) -> float | None:
+) -> tuple[float | None, int]:
     """Average Cliff's delta over the subjects that have both hard and right cells.
 
     A subject's weight is m n / (m + n + 1), with which P. van Elteren (Bulletin de l'Institut
@@ -66,7 +68,7 @@ def delta_within(
         subjects: each cell's; a cell whose subject is not known is left out.
 
     Returns:
-        The mean, or None where no subject has both.
+        The mean, None where no subject has both, and the number of subjects that have.
     """
     names = np.array(["" if name is None else name for name in subjects])
     deltas, weights = [], []
@@ -77,7 +79,8 @@ def delta_within(
         if m and n:
             deltas.append(float(np.sign(ours[:, None] - theirs[None]).mean()))
             weights.append(m * n / (m + n + 1))
-    return float(np.average(deltas, weights=weights)) if deltas else None
+    mean = float(np.average(deltas, weights=weights)) if deltas else None
+    return mean, len(deltas)
 
 
 @dataclass(frozen=True)
@@ -146,13 +149,23 @@ def heterogeneity(hard: NDArray[np.int_], cells: NDArray[np.int_]) -> Heterogene
     sparse = bool((expected < 5).mean() > 0.2 or (expected < 1).any())
     chi2, p = float(found.statistic), float(found.pvalue)
     if sparse:
-        rng = np.random.default_rng(_SEED)
-        drawn = rng.multivariate_hypergeometric(cells, int(hard.sum()), size=SIMULATIONS)
-        rest = cells - drawn - expected[:, 1]
-        simulated = ((drawn - expected[:, 0]) ** 2 / expected[:, 0]).sum(axis=1)
-        simulated += (rest**2 / expected[:, 1]).sum(axis=1)
-        p = float((1 + (simulated >= chi2 * (1 - 1e-9)).sum()) / (SIMULATIONS + 1))
+        p = _simulated_p(cells, int(hard.sum()), expected, chi2)
     n, rows = int(cells.sum()), len(cells)
     phi2 = max(0.0, chi2 / n - (rows - 1) / (n - 1))
     narrow = min(rows - (rows - 1) ** 2 / (n - 1), 2 - 1 / (n - 1)) - 1
     return Heterogeneity(chi2, p, sparse, sqrt(phi2 / narrow) if narrow > 0 else 0.0)
+
+
+def _simulated_p(
+    cells: NDArray[np.int_], hard: int, expected: NDArray[np.float64], chi2: float
+) -> float:
+    rng = np.random.default_rng(_SEED)
+    step = max(1, _AT_ONCE // len(cells))
+    as_far = 0
+    for done in range(0, SIMULATIONS, step):
+        drawn = rng.multivariate_hypergeometric(cells, hard, size=min(step, SIMULATIONS - done))
+        # The two columns' deviations are each other's opposites.
+        off = (drawn - expected[:, 0]) ** 2
+        simulated = (off * (1 / expected[:, 0] + 1 / expected[:, 1])).sum(axis=1)
+        as_far += int((simulated >= chi2 * (1 - 1e-9)).sum())
+    return (1 + as_far) / (SIMULATIONS + 1)

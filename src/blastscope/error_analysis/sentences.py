@@ -18,6 +18,10 @@ from blastscope.error_analysis.causes import (
 from blastscope.error_analysis.traits import FLAGS
 
 NAMES = {"all": "ALL", "hem": "normal"}
+_INDEPENDENT = (
+    "The p-values take cells for independent draws, which cells of one person are not: go by the "
+    "size of an effect and by what holds within subjects."
+)
 _WORDS = ("negligible", "small", "medium", "large")
 _DELTA = (0.147, 0.33, 0.474)
 _H = (0.2, 0.5, 0.8)
@@ -45,22 +49,31 @@ def notable(finding: Finding) -> bool:
 
 
 def tell(causes: Causes, *, measured: bool) -> tuple[str, ...]:
-    """Say what the hard cells of each class have in common, and what could not be told.
+    """Say what is missed, what it has in common in each class, and what could not be told.
+
+    The first sentence says what a missed cell is, and counts them.
 
     Args:
         causes: the tests.
         measured: whether the cells' traits were at hand.
     """
-    sentences = []
+    sentences = [_what_is_missed(causes)]
     for group in causes.groups:
         if not group.enough:
             sentences.append(_too_few(group))
             continue
+        if group.of_one:
+            sentences.append(
+                f"All {group.hard + group.right:,} {NAMES[group.label]} cells are of one subject: "
+                "what follows is about that person."
+            )
         mine = [finding for finding in causes.findings if finding.label == group.label]
         told = [finding for finding in mine if notable(finding)]
         told.sort(key=_order)
-        sentences += [_sentence(finding, causes.subjects) for finding in told]
+        sentences += [_sentence(finding, group, causes.subjects) for finding in told]
         sentences += _rest(group.label, [finding for finding in mine if finding not in told])
+    if causes.findings:
+        sentences.append(_INDEPENDENT)
     if not measured:
         sentences.append(
             "What the cells look like was not measured: give the store of their pixels (--store)."
@@ -87,7 +100,8 @@ def answer_guess(causes: Causes, *, measured: bool) -> str:
             continue
         black = _verdict(background, wanted=1)
         shape = _verdict(solidity, wanted=-1)
-        answers.append(f"among {name} cells the background {black} and the outline {shape}")
+        whose = " (all of one subject)" if group.of_one else ""
+        answers.append(f"among {name} cells{whose} the background {black} and the outline {shape}")
     return guess + "; ".join(answers) + "."
 
 
@@ -113,6 +127,17 @@ def _order(finding: Finding) -> tuple[int, float]:
     return (1, -abs(finding.found.h)) if isinstance(finding, FlagFinding) else (2, 0.0)
 
 
+def _what_is_missed(causes: Causes) -> str:
+    who = {1: "the model calls", 2: "either of the 2 models calls"}.get(
+        causes.models, f"at least half of the {causes.models} models call"
+    )
+    counts = (
+        f"{group.hard:,} of {group.hard + group.right:,} {NAMES[group.label]} cells"
+        for group in causes.groups
+    )
+    return f"A missed cell is here one that {who} wrongly: {' and '.join(counts)}."
+
+
 def _too_few(group: Group) -> str:
     name, kind = NAMES[group.label], "missed" if group.hard <= group.right else "called right"
     count = min(group.hard, group.right)
@@ -124,10 +149,10 @@ def _too_few(group: Group) -> str:
     )
 
 
-def _sentence(finding: Finding, subjects: pl.DataFrame) -> str:
+def _sentence(finding: Finding, group: Group, subjects: pl.DataFrame) -> str:
     name, size = NAMES[finding.label], size_of(finding)
     if isinstance(finding, TraitFinding):
-        return _trait_sentence(name, finding, size)
+        return _trait_sentence(name, finding, group, size)
     chance = f"{p_text(finding.corrected)} corrected"
     if isinstance(finding, FlagFinding):
         often = "more" if finding.found.risk_difference > 0 else "less"
@@ -146,20 +171,32 @@ def _sentence(finding: Finding, subjects: pl.DataFrame) -> str:
     )
 
 
-def _trait_sentence(name: str, finding: TraitFinding, size: str) -> str:
-    trait, delta, within = finding.trait, finding.found.delta, finding.within
+def _trait_sentence(name: str, finding: TraitFinding, group: Group, size: str) -> str:
+    trait, delta = finding.trait, finding.found.delta
     unit = f" {trait.unit}" if trait.unit else ""
     ours, theirs = (
         f"{value:.{trait.digits}f}{unit}" for value in (finding.median_hard, finding.median_right)
     )
-    weak = within is not None and (within * delta <= 0 or abs(within) < _DELTA[0])
-    beside = "; within subjects " + ("not known" if within is None else f"{within:+.2f}")
-    doubt = ", so it may set subjects apart rather than cells" if weak else ""
     return (
         f"Missed {name} cells are {trait.more if delta > 0 else trait.less}: median {ours} against "
-        f"{theirs} (delta {delta:+.2f}, {size}{beside}{doubt}; {p_text(finding.corrected)} "
-        "corrected)."
+        f"{theirs} (delta {delta:+.2f}, {size}{_within(finding, group)}; "
+        f"{p_text(finding.corrected)} corrected)."
     )
+
+
+def _within(finding: TraitFinding, group: Group) -> str:
+    """Say whether an effect holds within subjects; one person's own is no confirmation of it."""
+    if group.of_one:
+        return ""
+    if not group.subjects:
+        return "; within subjects not known"
+    within, doubt = finding.within, ", so it may set subjects apart rather than cells"
+    if within is None or finding.both < 2:
+        who = "1 subject has" if finding.both else "no subject has"
+        only = "only " if finding.both else ""
+        return f"; {only}{who} both missed and right cells{doubt}"
+    weak = within * finding.found.delta <= 0 or abs(within) < _DELTA[0]
+    return f"; within subjects {within:+.2f} (of {finding.both}){doubt if weak else ''}"
 
 
 def _rest(label: str, findings: Sequence[Finding]) -> list[str]:

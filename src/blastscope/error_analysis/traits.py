@@ -47,15 +47,22 @@ FLAGS = {"touches_frame": "touch the image's frame", "components": "lie in sever
 """The yes-or-no traits, as the store's cell table has them."""
 
 _SHAPE = ("background", "solidity", "eccentricity", "lightness", "a_star", "b_star")
+_RIM = np.ones((3, 3), np.uint8)
 
 
 def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
     """Measure cells from their prepared pixels and the store's table.
 
-    The background share is the black part of a square whose side is the longer side of the cell's
-    box: what a ``crop`` store's picture shows, whatever the scale. Solidity and eccentricity are
-    of the largest outline; eccentricity is sqrt(1 - (b/a)²) of the ellipse with its second
-    moments. Stain colour is the mean over the foreground in CIELAB (sRGB, D65).
+    The background share is the part of a square, whose side is the longer side of the cell's box,
+    that lies outside every outline. Solidity and eccentricity are of the largest outline;
+    eccentricity is sqrt(1 - (b/a)²) of the ellipse with its second moments. Stain colour is the
+    mean in CIELAB (sRGB, D65) over the foreground without its rim.
+
+    Where a picture was shrunk its rim is mixed with black, the more of a cell the smaller it is.
+    So the rim's colour is left out, and the outline is drawn at the source's scale where half the
+    stain's brightness is reached: that mixing does not move. What is left on 156 C-NMC cells, against
+    their unshrunk pixels: background .005 lower from a ``crop`` store of 120, .010 and .015 from
+    ``keep`` stores of 96 and 64; L* 0.1, 0.3 and 0.6 lower.
 
     Args:
         store: an open store that has all the cells.
@@ -74,17 +81,18 @@ def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
             "changes its stain: give a store of the same cells without it."
         )
     known = _rows_of(store, cells)
+    known = known.with_columns(size=pl.max_horizontal("box_w", "box_h").cast(pl.Float64))
+    keeps, threshold = store.settings.scale == "keep", store.settings.threshold
     measured = [
-        _shape_and_stain(store.pixels[row], store.settings.threshold) for row in known["row"]
+        _shape_and_stain(store.pixels[row], threshold, store.settings.field if keeps else int(size))
+        for row, size in known.select("row", "size").iter_rows()
     ]
     frame = pl.DataFrame(measured, schema=dict.fromkeys(_SHAPE, pl.Float64), orient="row")
-    size = pl.max_horizontal("box_w", "box_h").cast(pl.Float64)
     joined = pl.concat([known, frame], how="horizontal").with_columns(
-        size=size,
         touches_frame=pl.col("flags").list.contains("frame"),
         components=pl.col("flags").list.contains("components"),
     )
-    if store.settings.scale == "keep":
+    if keeps:
         joined = _from_field(joined, store.settings.field)
     columns = [trait.column for trait in TRAITS]
     return joined.select("cell", pl.col(columns).fill_nan(None), *FLAGS)
@@ -112,18 +120,27 @@ def _rows_of(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
     return known
 
 
-def _shape_and_stain(pixels: Pixels, threshold: int) -> tuple[float, ...]:
-    """Measure one picture; the first figure is its own black share, all NaN without a cell."""
+def _shape_and_stain(pixels: Pixels, threshold: int, side: int) -> tuple[float, ...]:
+    """Measure one picture of ``side`` source pixels; the first figure is its own black share.
+
+    All are NaN without a cell.
+    """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    _, mask = cv2.threshold(grey, threshold, 255, cv2.THRESH_BINARY)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not outlines:
+    _, mask = cv2.threshold(grey, threshold, 1, cv2.THRESH_BINARY)
+    if not mask.any():
         return (float("nan"),) * len(_SHAPE)
-    inside = mask > 0
+    core = cv2.erode(mask, _RIM, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    inside = (core if core.any() else mask) > 0
     stain = cv2.cvtColor(pixels[inside][None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     colour = stain[0].mean(axis=0, dtype=np.float64)
+    if side > len(grey):
+        grey = cv2.resize(grey, (side, side), interpolation=cv2.INTER_LINEAR)
+    half = max(float(threshold), float(np.median(grey[grey > threshold])) / 2)
+    _, cell = cv2.threshold(grey, half, 1, cv2.THRESH_BINARY)
+    outlines, _ = cv2.findContours(cell, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(cell, outlines, -1, 1, cv2.FILLED)  # dark chromatin is no background
     largest = max(outlines, key=cv2.contourArea)
-    return (float(1 - inside.mean()), *_outline_shape(largest), *(float(v) for v in colour))
+    return (float(1 - cell.mean()), *_outline_shape(largest), *(float(v) for v in colour))
 
 
 def _outline_shape(outline: np.ndarray[Any, Any]) -> tuple[float, float]:

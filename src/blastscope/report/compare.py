@@ -14,10 +14,10 @@ from blastscope.evaluate.scores import open_scores
 from blastscope.files import replacing, write_json, write_text
 from blastscope.report.comparison_figures import draw_comparison
 from blastscope.report.comparison_sections import comparison_view
+from blastscope.report.folder import refuse_others_folder
 from blastscope.report.page import render
 
 CONTENT = "comparison.json"
-_OTHERS = ("checkpoint.safetensors", "ensemble.json")
 
 
 def compare(
@@ -44,7 +44,7 @@ def compare(
         BlastscopeError: where there are not two models, they do not have the same cells, or the
             folder cannot be written or holds something else.
     """
-    _refuse_others_folder(out)
+    refuse_others_folder(out, CONTENT)
     scores = open_scores(given)
     if len(scores.models) < 2:
         raise BlastscopeError(
@@ -59,17 +59,6 @@ def compare(
     page = render("models.html", title=view.title, synthetic=view.synthetic, comparison=view)
     write_text(out / "report.html", page)
     return comparison
-
-
-def _refuse_others_folder(out: Path) -> None:
-    """A run, an ensemble and an evaluation have a ``report.html`` of their own."""
-    found = next((name for name in _OTHERS if (out / name).exists()), None)
-    if found is None and (out / "report.html").exists() and not (out / CONTENT).exists():
-        found = "another report.html"
-    if found is not None:
-        raise BlastscopeError(
-            f"{out} holds {found}, whose files a comparison would overwrite: choose another folder."
-        )
 
 
 def _models_table(comparison: Comparison) -> pl.DataFrame:

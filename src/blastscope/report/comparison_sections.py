@@ -23,6 +23,10 @@ PAPER_FORM = {
 """The columns of the paper's tables of ensembles (3.4.2, 3.4.3.2), and AUC."""
 _OTHERS = ("accuracy", "balanced_accuracy", "average_precision", "mcc")
 _JOINED = "\N{WORD JOINER}"  # an interval does not break at its dash
+WITHOUT_WIDTH = (
+    "An interval without width is no certainty: where a model makes no error of a kind, or only "
+    "such, no resample can show otherwise."
+)
 MOST_OPEN = 10
 """More pairs than this are folded away."""
 
@@ -76,7 +80,7 @@ class ComparisonView:
     rows: tuple[ModelRow, ...]
     pairs: tuple[PairRow, ...]
     folded: bool
-    certain: bool
+    certain: str
     synthetic: bool
     pictures: Mapping[str, str]
 
@@ -101,7 +105,7 @@ def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> Com
         rows=tuple(_model_row(comparison, model, best) for model in comparison.models),
         pairs=tuple(_pair_row(pair, comparison) for pair in by_lead(comparison.pairs)),
         folded=len(comparison.pairs) > MOST_OPEN,
-        certain=_some_without_width(comparison),
+        certain=WITHOUT_WIDTH if without_width(comparison) else "",
         synthetic=comparison.synthetic,
         pictures={name: svg_uri(path) for name, path in pictures.items()},
     )
@@ -132,7 +136,7 @@ def _unlabelled(comparison: Comparison) -> str:
     )
 
 
-def _some_without_width(comparison: Comparison) -> bool:
+def without_width(comparison: Comparison) -> bool:
     """Whether some interval has no width, which a reader may take for certainty."""
     return any(
         figures[name].known and figures[name].low == figures[name].high

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
-from blastscope.errors import BlastscopeError
+from blastscope.errors import listing
 from blastscope.evaluate.scores import open_scores
-from blastscope.evaluate.source import ENSEMBLE
 from blastscope.files import replacing, write_json, write_text
 from blastscope.prepare.store import open_store
 from blastscope.report.errors_figures import draw_errors
 from blastscope.report.errors_sections import errors_view
+from blastscope.report.folder import refuse_others_folder
 from blastscope.report.page import render
-
-_OTHERS = ("checkpoint.safetensors", ENSEMBLE)
 
 
 def analyse_errors(
@@ -34,14 +32,9 @@ def analyse_errors(
 
     Raises:
         BlastscopeError: where the predictions, the part or the store cannot be used together, or
-            ``out`` is the folder of a run or an ensemble, or cannot be written.
+            ``out`` holds another kind of report, or cannot be written.
     """
-    for name in _OTHERS:
-        if (out / name).exists():
-            raise BlastscopeError(
-                f"{out} holds a {name}, so it is a run or an ensemble with a report of its own: "
-                "choose another folder with --out."
-            )
+    refuse_others_folder(out, "errors.json")
     scores = open_scores(given)
     opened = None if store is None else open_store(store)
     analysis = analyse(scores, part, opened)
@@ -56,7 +49,21 @@ def analyse_errors(
         title=f"Errors of {who} on {part} cells",
         synthetic=analysis.synthetic,
         protocol=analysis.scores.protocol,
+        cautions=_cautions(analysis),
         errors=view,
     )
     write_text(out / "report.html", page)
     return analysis
+
+
+def _cautions(analysis: ErrorAnalysis) -> list[tuple[str, str]]:
+    """What bounds these figures: (kind of callout, sentence) each."""
+    cautions = [(analysis.overlap.kind, analysis.overlap.sentence)]
+    if analysis.fitted:
+        sentence = f"The weights of {listing(analysis.fitted)} were fitted on these very cells."
+        cautions.append(("training", sentence))
+    if analysis.unlabelled:
+        every = analysis.unlabelled + analysis.scores.cells.height
+        left = f"{analysis.unlabelled:,} of {every:,} {analysis.part} cells"
+        cautions.append(("unlabelled", f"Left out for want of a label: {left}."))
+    return cautions

@@ -23,11 +23,11 @@ class Shown:
     """One cell of a gallery; ``anchor`` is empty where an earlier gallery has the cell's."""
 
     anchor: str
+    row: int
     cell: str
     label: str
     truth: str
     detail: str
-    picture: str | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Gallery:
     cells: tuple[Shown, ...]
 
 
-def make_galleries(analysis: ErrorAnalysis, store: Store | None) -> tuple[Gallery, ...]:
+def make_galleries(analysis: ErrorAnalysis) -> tuple[Gallery, ...]:
     """Make the galleries that have any cells.
 
     The first place of a cell on the page carries the HTML id ``cell-<row>``, with its row among
@@ -59,7 +59,6 @@ def make_galleries(analysis: ErrorAnalysis, store: Store | None) -> tuple[Galler
         errors = sum(row.errors for row in analysis.counts.of(model))
         title = f"Most confidently wrong: {model}"
         kinds.append((title, f"The surest of its errors. {order}", sure, errors))
-    pictures = {} if store is None else _pictures(analysis, store, [kind[2] for kind in kinds])
     seen: set[int] = set()
     galleries = []
     for title, note, picks, total in kinds:
@@ -67,29 +66,30 @@ def make_galleries(analysis: ErrorAnalysis, store: Store | None) -> tuple[Galler
         for pick in picks[:MOST]:
             anchor = "" if pick.row in seen else f"cell-{pick.row}"
             saved_by = pick.model if title == SAVED else None
-            cells.append(_shown(analysis, pick.row, anchor, saved_by, pictures.get(pick.row)))
+            cells.append(_shown(analysis, pick.row, anchor, saved_by))
             seen.add(pick.row)
         if cells:
             galleries.append(Gallery(title, note, total, tuple(cells)))
     return tuple(galleries)
 
 
-def _pictures(
-    analysis: ErrorAnalysis, store: Store, kinds: Sequence[Sequence[Pick]]
+def cell_pictures(
+    analysis: ErrorAnalysis, galleries: Sequence[Gallery], store: Store
 ) -> dict[int, str]:
-    """Make a data URI of each cell that a gallery shows, by the cell's row."""
+    """Make a data URI of each cell that any gallery shows, by the cell's row.
+
+    Models err on the same cells: pictures by cell, and not by place, keep the page small.
+    """
     places = {cell: place for place, cell in enumerate(store.cells["cell"])}
     names = analysis.scores.cells["cell"]
-    rows = {pick.row for picks in kinds for pick in picks[:MOST]}
+    rows = {shown.row for gallery in galleries for shown in gallery.cells}
     return {
         row: picture_uri(resize(store.pixels[places[names[row]]], SIDE)) for row in sorted(rows)
     }
 
 
-def _shown(
-    analysis: ErrorAnalysis, row: int, anchor: str, saved_by: str | None, picture: str | None
-) -> Shown:
+def _shown(analysis: ErrorAnalysis, row: int, anchor: str, saved_by: str | None) -> Shown:
     cell, label = analysis.scores.cells.select("cell", "label").row(row)
     chances = " · ".join(f"{p:.2f}" for p in analysis.scores.p_all[row])
     detail = f"p {chances}" + (f", right: {saved_by}" if saved_by else "")
-    return Shown(anchor, cell, label, NAMES[label], detail, picture)
+    return Shown(anchor, row, cell, label, NAMES[label], detail)

@@ -12,14 +12,14 @@ from blastscope.error_analysis.causes import (
     FEWEST,
     Finding,
     FlagFinding,
-    Group,
     TraitFinding,
 )
 from blastscope.error_analysis.counts import CLASSES
 from blastscope.error_analysis.sentences import notable, p_text, short_name, size_of
 from blastscope.error_analysis.traits import TRAITS
 from blastscope.prepare.store import Store
-from blastscope.report.errors_galleries import Gallery, make_galleries
+from blastscope.report.errors_figures import MOST_SUBJECTS
+from blastscope.report.errors_galleries import Gallery, cell_pictures, make_galleries
 from blastscope.report.page import number, svg_uri
 from blastscope.report.style import NAMES
 
@@ -67,7 +67,6 @@ class ErrorsView:
     part: str
     models: tuple[str, ...]
     cells: int
-    groups: tuple[Group, ...]
     missed: tuple[MissedRow, ...]
     missed_total: int
     model_rows: tuple[ModelRow, ...]
@@ -76,22 +75,14 @@ class ErrorsView:
     guess: str
     findings: tuple[FindingRow, ...]
     subjects: tuple[dict[str, object], ...]
+    subjects_cut: str
     galleries: tuple[Gallery, ...]
+    cell_pictures: Mapping[int, str]
     pictures: Mapping[str, str]
     trait_pictures: tuple[tuple[str, str], ...]
     measured: bool
     names: Mapping[str, str]
     fewest: int
-
-    @property
-    def hard_means(self) -> str:
-        """What a missed cell is, where several models are asked."""
-        if len(self.models) == 1:
-            return "A missed cell is one that the model calls wrongly."
-        return (
-            f"From here on a missed cell is one that at least half of the {len(self.models)} "
-            "models call wrongly."
-        )
 
 
 def errors_view(
@@ -106,11 +97,13 @@ def errors_view(
     """
     uris = {name: svg_uri(path) for name, path in pictures.items()}
     drawn = ((trait.name, uris.get(f"trait-{trait.column}")) for trait in TRAITS)
+    galleries = make_galleries(analysis)
+    subjects = analysis.causes.subjects
+    shown = subjects.group_by("label", maintain_order=True).head(MOST_SUBJECTS)
     return ErrorsView(
         part=analysis.part,
         models=analysis.scores.models,
         cells=analysis.scores.cells.height,
-        groups=analysis.causes.groups,
         missed=_missed(analysis),
         missed_total=sum(analysis.counts.total[1:]),
         model_rows=tuple(_model_row(analysis, model) for model in analysis.scores.models),
@@ -118,14 +111,22 @@ def errors_view(
         sentences=analysis.sentences,
         guess=analysis.guess,
         findings=tuple(_finding_row(finding) for finding in analysis.causes.findings),
-        subjects=tuple(analysis.causes.subjects.to_dicts()),
-        galleries=make_galleries(analysis, store),
+        subjects=tuple(shown.to_dicts()),
+        subjects_cut=_cut(subjects.height - shown.height),
+        galleries=galleries,
+        cell_pictures={} if store is None else cell_pictures(analysis, galleries, store),
         pictures=uris,
         trait_pictures=tuple((name, uri) for name, uri in drawn if uri),
         measured=analysis.traits is not None,
         names=NAMES,
         fewest=FEWEST,
     )
+
+
+def _cut(more: int) -> str:
+    if not more:
+        return ""
+    return f"The worst {MOST_SUBJECTS} of each class: errors.json has {more:,} more."
 
 
 def _missed(analysis: ErrorAnalysis) -> tuple[MissedRow, ...]:
@@ -172,7 +173,9 @@ def _told(finding: Finding) -> tuple[str, str, str, str]:
         effect = f"delta {found.delta:+.2f}"
         if found.low is not None and found.high is not None:
             effect += f" ({found.low:+.2f} to {found.high:+.2f})"
-        within = "–" if finding.within is None else f"{finding.within:+.2f}"
+        within = "–"
+        if finding.within is not None and finding.both > 1:
+            within = f"{finding.within:+.2f} (of {finding.both})"
         return (
             number(finding.median_hard, digits),
             number(finding.median_right, digits),

@@ -6,6 +6,7 @@ of a caller's pyplot.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     """
     FigureCanvasAgg(figure)
     undated = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn as boxes; the page's tables have it right.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         for kind, metadata in undated.items():
             with replacing(folder / f"{name}.{kind}") as beside:
                 figure.savefig(beside, dpi=150, metadata=metadata)
