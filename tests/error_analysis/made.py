@@ -10,6 +10,7 @@ import polars as pl
 
 from blastscope.cells.locate import locate
 from blastscope.cells.table import CELLS
+from blastscope.error_analysis.traits import FLAGS, TRAITS
 from blastscope.evaluate.scores import Member, Scores
 from blastscope.files import write_json
 from blastscope.predictions import write_predictions
@@ -43,6 +44,14 @@ def scores_with(labels: Sequence[str], missed: np.ndarray, **more) -> Scores:
     """Scores in which exactly the given calls are wrong, shape (cells, models)."""
     is_all = np.array(labels)[:, None] == "all"
     return scores_of(labels, np.where(is_all ^ missed, 0.9, 0.1), **more)
+
+
+def drawn(n: int, seed: int = 0, **columns: np.ndarray) -> pl.DataFrame:
+    """Traits drawn at random, but for the columns given."""
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame({trait.column: rng.normal(size=n) for trait in TRAITS})
+    frame = frame.with_columns(pl.Series(flag, rng.random(n) < 0.1) for flag in FLAGS)
+    return frame.with_columns(pl.Series(name, values) for name, values in columns.items())
 
 
 def write_scores(scores: Scores, folder: Path, **metadata) -> list[Path]:

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import pytest
 
 from blastscope.error_analysis.causes import find_causes
 from blastscope.error_analysis.sentences import answer_guess, notable, p_text, size_of, tell
-from blastscope.error_analysis.traits import FLAGS, TRAITS
-from tests.error_analysis.made import scores_with
-
-
-def drawn(n: int, seed: int = 0, **columns: np.ndarray) -> pl.DataFrame:
-    """Traits drawn at random, but for the columns given."""
-    rng = np.random.default_rng(seed)
-    frame = pl.DataFrame({trait.column: rng.normal(size=n) for trait in TRAITS})
-    frame = frame.with_columns(pl.Series(flag, rng.random(n) < 0.1) for flag in FLAGS)
-    return frame.with_columns(pl.Series(name, values) for name, values in columns.items())
+from tests.error_analysis.made import drawn, scores_with
 
 
 def cells(n: int = 200, share: float = 0.25, seed: int = 5) -> tuple[list[str], np.ndarray]:
@@ -41,6 +31,7 @@ def test_a_planted_cause_is_told_with_its_figures():
     assert (found.median_hard, found.median_right) == (np.median(hard), np.median(right))
     assert found.found.delta == pytest.approx(np.sign(hard[:, None] - right[None]).mean())
     assert found.within == pytest.approx(found.found.delta, abs=0.05)
+    assert found.both == 4
     told = tell(causes, measured=True)
     words = f"Missed normal cells are larger: median {np.median(hard):.0f} px against"
     assert sum(words in sentence for sentence in told) == 1
@@ -81,7 +72,7 @@ def test_what_only_subjects_differ_in_is_said_so():
     assert "so it may set subjects apart rather than cells" in sentence
     (whose,) = (text for text in told if text.startswith("It matters whose the normal"))
     hard = int(missed[200:].sum())
-    assert f"most surely on H1, {hard} of 200 missed" in whose
+    assert f"most surely on subject H1 ({hard} of 200 missed)" in whose
 
 
 def test_hard_is_missed_by_at_least_half():
@@ -103,17 +94,34 @@ def test_a_flag_that_goes_with_errors():
     )
 
 
+@pytest.mark.parametrize("flagged", [4, 196])
+def test_a_flag_of_a_few_cells_is_not_tested(flagged):
+    labels, flag = ["hem"] * 200, np.arange(200) < flagged
+    missed = (flag == (flagged < 100))[:, None] | (np.arange(200) % 10 == 9)[:, None]
+    causes = find_causes(scores_with(labels, missed), drawn(200, touches_frame=flag))
+    assert not any(getattr(f, "flag", None) == "touches_frame" for f in causes.findings)
+
+
+def test_subjects_with_about_a_cell_each_are_not_tested():
+    missed = np.arange(200)[:, None] % 4 == 0
+    for each, tested in ((1, False), (2, True)):
+        scores = scores_with(["all"] * 200, missed, subjects=[f"S{k // each}" for k in range(200)])
+        assert bool(find_causes(scores, None).findings) == tested
+
+
 def test_too_few_cells_are_said_to_be_too_few():
     labels, missed = ["all"] * 50 + ["hem"] * 30, np.zeros((80, 1), bool)
     missed[:4] = True
     missed[52:] = True
     told = tell(find_causes(scores_with(labels, missed), drawn(80)), measured=True)
     assert told == (
+        "A missed cell is here one that the model calls wrongly: 4 of 50 ALL cells and 28 of 30 "
+        "normal cells.",
         "4 of 50 ALL cells are missed: too few to say what sets them apart.",
         "2 of 30 normal cells are called right: too few to say what sets them apart.",
     )
     none = find_causes(scores_with(["all"] * 5, np.zeros((5, 1), bool)), None)
-    assert tell(none, measured=False)[1] == "There are no normal cells."
+    assert tell(none, measured=False)[2] == "There are no normal cells."
 
 
 def test_subjects_have_a_wilson_interval():

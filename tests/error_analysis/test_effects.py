@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from blastscope.error_analysis import effects
 from blastscope.error_analysis.effects import (
     association,
     delta_within,
@@ -58,8 +59,10 @@ def test_delta_within_subjects_by_hand():
     hard = np.array([1, 0, 1, 1, 0, 0, 1, 0, 1], bool)
     subjects = ["A", "A", "B", "B", "B", "B", "C", None, None]
     # A: +1 with weight 1/3; B: -1 with weight 4/5; C has hard cells only; the last name none.
-    assert delta_within(values, hard, subjects) == pytest.approx((1 / 3 - 4 / 5) / (1 / 3 + 4 / 5))
-    assert delta_within(values[6:], hard[6:], subjects[6:]) is None
+    within, both = delta_within(values, hard, subjects)
+    assert within == pytest.approx((1 / 3 - 4 / 5) / (1 / 3 + 4 / 5))
+    assert both == 2
+    assert delta_within(values[6:], hard[6:], subjects[6:]) == (None, 0)
 
 
 def test_what_only_sets_subjects_apart_vanishes_within_them():
@@ -68,8 +71,9 @@ def test_what_only_sets_subjects_apart_vanishes_within_them():
     values = 10 * owner + rng.normal(size=800)
     hard = rng.random(800) < np.where(owner, 0.7, 0.1)
     assert difference(values[hard], values[~hard]).delta > 0.5
-    within = delta_within(values, hard, [str(k) for k in owner])
+    within, both = delta_within(values, hard, [str(k) for k in owner])
     assert within == pytest.approx(0, abs=0.12)
+    assert both == 2
 
 
 def test_fishers_tea():
@@ -119,3 +123,25 @@ def test_few_cells_get_a_simulated_p_like_the_exact_one():
     exact = chances[statistics >= statistics[4] - 1e-9].sum()
     assert found.p == pytest.approx(exact, abs=0.01)
     assert heterogeneity(hard, cells) == found  # the same at every run
+
+
+def test_simulating_by_parts_draws_as_many_tables_and_holds_few(monkeypatch):
+    cells = np.full(40, 3)
+    hard = np.random.default_rng(8).binomial(cells, 0.3)
+    whole = heterogeneity(hard, cells)
+    drawn = []
+    generator = np.random.default_rng
+
+    class Watched:
+        def __init__(self, seed):
+            self.rng = generator(seed)
+
+        def multivariate_hypergeometric(self, colours, count, size):
+            drawn.append(size * len(colours))
+            return self.rng.multivariate_hypergeometric(colours, count, size=size)
+
+    monkeypatch.setattr(effects, "_AT_ONCE", 50_000)
+    monkeypatch.setattr(np.random, "default_rng", Watched)
+    assert heterogeneity(hard, cells) == whole
+    assert max(drawn) <= 50_000
+    assert sum(drawn) == effects.SIMULATIONS * 40

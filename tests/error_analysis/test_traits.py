@@ -61,10 +61,40 @@ def test_size_is_in_source_pixels(measured):
 
 
 def test_the_background_share_does_not_depend_on_the_scale(measured):
-    # Pixels that resizing mixes with black count as cell: up to half a pixel on each side.
-    assert measured["disc"]["background"] == pytest.approx(1 - pi / 4, abs=0.025)
-    assert measured["long"]["background"] == pytest.approx(1 - pi / 8, abs=0.025)
-    assert measured["edge"]["background"] == pytest.approx(0, abs=0.03)
+    assert measured["disc"]["background"] == pytest.approx(1 - pi / 4, abs=0.012)
+    assert measured["long"]["background"] == pytest.approx(1 - pi / 8, abs=0.012)
+    assert measured["edge"]["background"] == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("scale", "size"), [("keep", 64), ("keep", 96), ("keep", 320), ("crop", 120), ("crop", 224)]
+)
+def test_small_and_large_discs_differ_in_size_alone(tmp_path, scale, size):
+    y, x = np.mgrid[-225:225, -225:225]
+    discs = {}
+    for radius in (40, 155):  # pixels whose middle is within, so that the box is 2 r + 1
+        discs[f"r{radius}"] = np.zeros((450, 450, 3), np.uint8)
+        discs[f"r{radius}"][x**2 + y**2 <= (radius + 0.5) ** 2] = VIOLET
+    store = store_of(tmp_path / "s", discs, dict.fromkeys(discs, "all"), scale=scale, size=size)
+    small, large = measure(store, store.cells).iter_rows(named=True)
+    assert (small["size"], large["size"]) == (81, 311)
+    for disc in (small, large):
+        assert disc["background"] == pytest.approx(1 - pi / 4, abs=0.006)
+    assert small["solidity"] == pytest.approx(large["solidity"], abs=0.012)
+    for column in ("lightness", "a_star", "b_star"):
+        assert small[column] == pytest.approx(large[column], abs=0.5)
+
+
+def test_dark_chromatin_is_no_background_and_the_rim_is_no_stain(tmp_path):
+    dark, ringed = ellipse(100, 100), ellipse(100, 100)
+    cv2.circle(dark, (225, 225), 40, (20, 8, 30), -1)
+    cv2.circle(ringed, (225, 225), 100, (255, 255, 255), 1)
+    cells = {"plain": ellipse(100, 100), "dark": dark, "ringed": ringed}
+    store = store_of(tmp_path / "s", cells, dict.fromkeys(cells, "all"), scale="keep", size=320)
+    rows = {row["cell"]: row for row in measure(store, store.cells).iter_rows(named=True)}
+    assert rows["dark"]["background"] == pytest.approx(rows["plain"]["background"], abs=1e-9)
+    assert rows["dark"]["lightness"] < rows["plain"]["lightness"] - 1
+    assert rows["ringed"]["lightness"] == pytest.approx(rows["plain"]["lightness"], abs=0.3)
 
 
 def test_outlines(measured):

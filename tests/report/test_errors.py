@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -10,13 +12,17 @@ import numpy as np
 import polars as pl
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from blastscope.cli import errors as verb
 from blastscope.error_analysis.traits import TRAITS
 from blastscope.errors import BlastscopeError
+from blastscope.prepare.pixels import resize
+from blastscope.prepare.store import open_store
 from blastscope.report.errors import analyse_errors
 from blastscope.report.errors_figures import FIGURE_NAMES, trait_figure
+from blastscope.report.errors_galleries import SIDE
 from blastscope.report.figures import save
 from tests.conftest import draw_cell
 from tests.error_analysis.made import scores_of, scores_with, store_of, write_scores
@@ -33,6 +39,10 @@ class Page(HTMLParser):
         super().__init__()
         self.ids: list[str] = []
         self.pictures: list[str] = []
+        self.shown: list[int] = []
+        found = re.findall(r"\.cell-of-(\d+) \{ background-image: url\((\S+)\); \}", text)
+        self.cells = {int(row): uri for row, uri in found}
+        assert len(self.cells) == len(found)
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -41,6 +51,9 @@ class Page(HTMLParser):
             self.ids.append(given["id"])
         if tag == "img":
             self.pictures.append(given["src"])
+        if given.get("role") == "img":
+            assert given["aria-label"]
+            self.shown.append(int(given["class"].rpartition("-")[2]))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +96,7 @@ def test_everything_is_written(outcome, tables):
     assert {"p_all A", "p_all C<i>", "size", "solidity", "components"} <= set(cells.columns)
 
 
-def test_the_page_holds_everything_once(outcome):
+def test_the_page_holds_everything_once(outcome, tables):
     out, found = outcome
     text = (out / "report.html").read_text()
     page = Page(text)
@@ -93,6 +106,15 @@ def test_the_page_holds_everything_once(outcome):
     assert set(page.ids) <= {f"cell-{row}" for row in rows}
     assert {f"cell-{pick.row}" for pick in found.missed_by_all[:24]} <= set(page.ids)
     assert all(source.startswith("data:image/") for source in page.pictures)
+    assert set(page.cells) == set(page.shown) == rows
+    assert len(page.shown) > len(rows)  # shown again and again, held once
+    for row, uri in page.cells.items():
+        assert uri.startswith("data:image/png;base64,")
+        assert text.count(uri) == 1
+        picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+        assert picture.size == (SIDE, SIDE)
+        expected = resize(open_store(tables[1]).pixels[row], SIDE)
+        assert np.array_equal(np.asarray(picture), expected)
     assert not re.search(r"(src|href)=[\"'](?!data:|https://doi\.org)", text)
     assert "C&lt;i&gt;" in text
     assert "C<i>" not in text
@@ -140,7 +162,7 @@ def test_a_lone_model_and_one_that_misses_nothing(tables, tmp_path):
     text = (tmp_path / "one" / "report.html").read_text()
     assert "How alike they err" not in text
     assert "Missed by all" not in text
-    assert "A missed cell is one that the model calls wrongly" in text
+    assert text.count("A missed cell is here one that the model calls wrongly") == 1
     right = write_scores(scores_with(["all"] * 8, np.zeros((8, 1), bool)), tmp_path / "right")
     found = analyse_errors(right, tmp_path / "none")
     assert found.counts.total == (8, 0)
@@ -157,12 +179,21 @@ def test_synthetic_cells_are_said_to_be(tables, tmp_path):
     assert json.loads((tmp_path / "out" / "errors.json").read_text())["synthetic"] is True
 
 
-@pytest.mark.parametrize("name", ["checkpoint.safetensors", "ensemble.json"])
-def test_the_folder_of_a_run_or_an_ensemble_is_left_alone(tables, tmp_path, name):
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "ensemble.json", "comparison.json"])
+def test_the_folder_of_another_report_is_left_alone(tables, tmp_path, name):
     (tmp_path / name).write_text("x")
-    with pytest.raises(BlastscopeError, match=rf"holds a {name}.*another folder"):
+    with pytest.raises(BlastscopeError, match=rf"holds an? .*{name}.*another folder"):
         analyse_errors(tables[0], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_another_page_is_left_alone_and_its_own_made_anew(tables, tmp_path):
+    (tmp_path / "report.html").write_text("theirs")
+    with pytest.raises(BlastscopeError, match=r"another report\.html"):
+        analyse_errors(tables[0], tmp_path)
+    assert (tmp_path / "report.html").read_text() == "theirs"
+    for _ in range(2):
+        analyse_errors(tables[0][:1], tmp_path / "own")
 
 
 def test_nothing_is_written_where_the_store_does_not_fit(tables, tmp_path):
@@ -187,4 +218,5 @@ def test_the_command(tables, tmp_path):
     assert counted == {k: int((missed == k).sum()) for k in range(3)}
     assert re.search(r"one +normal +20 +\d+ +\d+ +\d+", ran.output)
     assert "The paper guessed" in ran.output
+    assert "A missed cell is here one that either of the 2 models calls wrongly" in ran.output
     assert ran.output.splitlines()[-1].endswith("report.html")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blastscope.cli.options import Seed
+from blastscope.cli.options import Part, Predictions, ReportFolder, Seed
 from blastscope.cli.output import console, note, print_table, say
 
 if TYPE_CHECKING:
@@ -32,15 +31,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def compare(
-    given: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PRED...",
-            help="Runs, ensembles or prediction tables; NAME=PATH names a model anew.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")],
-    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    given: Predictions,
+    out: ReportFolder,
+    part: Part = "test",
     resamples: Annotated[
         int, typer.Option(help="How many times subjects and cells are drawn for the intervals.")
     ] = 2000,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.output import print_table, say
+from blastscope.cli.options import Part, Predictions, ReportFolder
+from blastscope.cli.output import note, print_table, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,19 +17,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def errors(
-    given: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PRED...",
-            help="Runs, ensembles or prediction tables; NAME=PATH names a model anew.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")],
+    given: Predictions,
+    out: ReportFolder,
     store: Annotated[
         Path | None,
         typer.Option(help="The store of these cells, to measure and show them.", metavar="STORE"),
     ] = None,
-    part: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    part: Part = "test",
 ) -> None:
     """Count errors, say what missed cells have in common, and show them."""
     from blastscope.report.errors import analyse_errors
@@ -48,6 +43,7 @@ def errors(
             for row in counts.models
         ],
     )  # fmt: skip
+    note(found.overlap.sentence)
     for sentence in (*found.sentences, found.guess):
         say(sentence)
     say(f"{out / 'report.html'}")

@@ -26,6 +26,15 @@ WeightsDir = Annotated[
         metavar="DIR",
     ),
 ]
+Predictions = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PRED...",
+        help="Runs, ensembles or prediction tables; NAME=PATH names a model anew.",
+    ),
+]
+ReportFolder = Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")]
+Part = Annotated[str, typer.Option(help="train, validation or test.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

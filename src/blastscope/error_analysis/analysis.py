@@ -22,8 +22,9 @@ from blastscope.error_analysis.counts import Counts, count_errors, misses
 from blastscope.error_analysis.sentences import answer_guess, notable, size_of, tell
 from blastscope.error_analysis.traits import measure
 from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.evaluate.overlaps import members_overlap
 from blastscope.evaluate.scores import Scores
-from blastscope.evaluate.subjects import Overlap, subject_overlap
+from blastscope.evaluate.subjects import Overlap
 from blastscope.prepare.store import Store
 
 FORMAT = "blastscope-errors/1"
@@ -63,8 +64,7 @@ class ErrorAnalysis:
         rescued: cells that one model alone gets right; empty for one model.
         most_sure: each model's most confident errors, at most ``MOST_SURE``.
         synthetic: whether the predictions or the store are of synthetic cells.
-        overlap: whether the part's subjects are also in training.
-        fitted: the models whose weights were fitted on these very cells.
+        overlap: whether the part's subjects are also in training, or its cells chose weights.
         unlabelled: cells of the part that are left out for want of a label.
     """
 
@@ -81,7 +81,6 @@ class ErrorAnalysis:
     most_sure: dict[str, tuple[Pick, ...]]
     synthetic: bool
     overlap: Overlap
-    fitted: tuple[str, ...]
     unlabelled: int
 
     @property
@@ -110,7 +109,6 @@ class ErrorAnalysis:
             "cells": self.scores.cells.height,
             "unlabelled": self.unlabelled,
             "overlap": asdict(self.overlap),
-            "fitted": list(self.fitted),
             "missed_by": {label: list(row) for label, row in self.counts.missed_by.items()},
             "errors": [asdict(row) for row in self.counts.models],
             "pairs": [asdict(pair) for pair in self.pairs],
@@ -164,8 +162,7 @@ def analyse(scores: Scores, part: str, store: Store | None) -> ErrorAnalysis:
             for k, model in enumerate(rows.models)
         },
         synthetic=rows.synthetic or (store is not None and store.synthetic),
-        overlap=subject_overlap(scores.cells, part),
-        fitted=tuple(scores.fitted_on(part)),
+        overlap=members_overlap(scores, part),
         unlabelled=scores.every(part).cells.height - rows.cells.height,
     )
 

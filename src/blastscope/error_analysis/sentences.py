@@ -167,7 +167,7 @@ def _sentence(finding: Finding, group: Group, subjects: pl.DataFrame) -> str:
     return (
         f"It matters whose the {name} cells are: missed cells fall unevenly on the "
         f"{finding.subjects} subjects (Cramér's V {finding.found.v:.2f}, {size}; {chance}), most "
-        f"surely on {row['subject']}, {row['hard']} of {row['cells']} missed."
+        f"surely on subject {row['subject']} ({row['hard']} of {row['cells']} missed)."
     )
 
 

@@ -60,9 +60,9 @@ def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
 
     Where a picture was shrunk its rim is mixed with black, the more of a cell the smaller it is.
     So the rim's colour is left out, and the outline is drawn at the source's scale where half the
-    stain's brightness is reached: that mixing does not move. What is left on 156 C-NMC cells, against
-    their unshrunk pixels: background .005 lower from a ``crop`` store of 120, .010 and .015 from
-    ``keep`` stores of 96 and 64; L* 0.1, 0.3 and 0.6 lower.
+    stain's brightness is reached: that mixing does not move. What is left on 156 C-NMC cells,
+    against their unshrunk pixels: background .005 lower from a ``crop`` store of 120, .010 and
+    .015 from ``keep`` stores of 96 and 64; L* 0.1, 0.3 and 0.6 lower.
 
     Args:
         store: an open store that has all the cells.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
-from blastscope.errors import listing
 from blastscope.evaluate.scores import open_scores
 from blastscope.files import replacing, write_json, write_text
 from blastscope.prepare.store import open_store
@@ -58,10 +57,7 @@ def analyse_errors(
 
 def _cautions(analysis: ErrorAnalysis) -> list[tuple[str, str]]:
     """What bounds these figures: (kind of callout, sentence) each."""
-    cautions = [(analysis.overlap.kind, analysis.overlap.sentence)]
-    if analysis.fitted:
-        sentence = f"The weights of {listing(analysis.fitted)} were fitted on these very cells."
-        cautions.append(("training", sentence))
+    cautions: list[tuple[str, str]] = [(analysis.overlap.kind, analysis.overlap.sentence)]
     if analysis.unlabelled:
         every = analysis.unlabelled + analysis.scores.cells.height
         left = f"{analysis.unlabelled:,} of {every:,} {analysis.part} cells"
