@@ -83,6 +83,8 @@ def test_models_of_one_name_are_told_apart_by_the_user(tmp_path):
     with pytest.raises(BlastscopeError, match=r"both hold a model called 'm': name them apart"):
         open_scores([one, two])
     assert open_scores([f"A={one}", f"B={two}"]).models == ("A", "B")
+    with pytest.raises(BlastscopeError, match=r"one\.parquet is given twice"):
+        open_scores([one, one])
     both = pl.concat([pl.read_parquet(one), pl.read_parquet(two).with_columns(model=pl.lit("n"))])
     write_predictions(both, tmp_path / "both.parquet")
     assert open_scores([f"S={tmp_path / 'both.parquet'}"]).models == ("S/m", "S/n")

@@ -91,7 +91,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, train, reproduce and demo go on where they "
-                "stopped when the same command is given again."
+                "blastscope: interrupted; prepare, predict, train, reproduce and demo go on where "
+                "they stopped when the same command is given again."
             )
         raise

@@ -184,6 +184,8 @@ def _named(text: str | Path) -> tuple[str | None, Path]:
 def _refuse_same_names(members: Sequence[Member]) -> None:
     seen: dict[str, Path] = {}
     for member in members:
+        if member.name in seen and seen[member.name].resolve() == member.path.resolve():
+            raise BlastscopeError(f"{member.path} is given twice: give each model once.")
         if member.name in seen:
             raise BlastscopeError(
                 f"{seen[member.name]} and {member.path} both hold a model called '{member.name}': "
