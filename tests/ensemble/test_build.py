@@ -125,7 +125,7 @@ def test_nested_figures_come_from_weights_that_have_not_seen_the_cell():
 def test_one_model_is_no_ensemble_and_a_missing_part_is_named():
     with pytest.raises(BlastscopeError, match="two members or more"):
         build(scores(models=1), Plan("mean"))
-    with pytest.raises(BlastscopeError, match="No model has validation cells: there are test"):
+    with pytest.raises(BlastscopeError, match="No table has validation cells, only test"):
         build(scores(parts=("test",)), Plan("genetic"))
 
 

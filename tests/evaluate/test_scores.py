@@ -66,7 +66,7 @@ def test_a_model_may_lack_a_part_but_not_a_cell_of_one_that_is_used(tmp_path):
     assert scores.part("test").cells.height == 2
     with pytest.raises(BlastscopeError, match=r"test\.parquet lacks 1 of 1 train cells.*first: a"):
         scores.part("train")
-    with pytest.raises(BlastscopeError, match="No model has validation cells: there are train"):
+    with pytest.raises(BlastscopeError, match="No table has validation cells, only train"):
         scores.part("validation")
     with pytest.raises(BlastscopeError, match="'dev' is no part"):
         scores.part("dev")

@@ -40,6 +40,7 @@ def weighted(trained, out, weights=(0.75, 0.25), method="genetic"):
     how = Combination(method, "weights", weights)
     members = ensemble_members(scores.members, out)
     write_ensemble(EnsembleFolder("both", how, members, False, {"part": "validation"}), out)
+    (out / "predictions.parquet").touch()
     return out
 
 
@@ -115,12 +116,18 @@ def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, ima
     members = ensemble_members(scores.members, folder)
     assert members[1].path == "../run"
     write_ensemble(EnsembleFolder("both", how, members, False, {}), folder)
+    with pytest.raises(BlastscopeError, match="is an unfinished ensemble"):
+        predict([images], [folder], tmp_path / "o.csv", device="cpu")
+    (folder / "predictions.parquet").touch()
     shutil.rmtree(run)
     shutil.copytree(trained.run, run)  # a finished run, but another one
     with pytest.raises(BlastscopeError, match=r"run is no longer the run that the ensemble"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
     table = EnsembleMember("theirs", "../theirs.csv", None)
     write_ensemble(EnsembleFolder("both", how, (members[0], table), False, {}), folder)
+    with pytest.raises(BlastscopeError, match=r"wants its member 'theirs' at .*theirs\.csv"):
+        predict([images], [folder], tmp_path / "o.csv", device="cpu")
+    (tmp_path / "theirs.csv").touch()
     with pytest.raises(BlastscopeError, match=r"'theirs', which is known by its predictions only"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
     inner = EnsembleMember("inner", "../inner", None)

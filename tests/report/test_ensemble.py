@@ -177,6 +177,27 @@ def test_what_is_there_is_never_replaced_unasked(tmp_path):
     assert own.read_bytes() == before
 
 
+def test_test_cells_alone_are_enough_for_a_mean(tmp_path):
+    given = tables(tmp_path)
+    for path in given:
+        pl.read_csv(path).filter(pl.col("part") == "test").write_csv(path)
+    made = make(tmp_path, "mean", given)
+    assert "Nothing was fitted" in made.report.read_text()
+
+
+def test_what_is_interrupted_is_no_ensemble(tmp_path, monkeypatch):
+    def stop(*_args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("blastscope.report.ensemble.ensemble_page", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path, "auc")
+    with pytest.raises(BlastscopeError, match=r"no predictions\.parquet"):
+        open_scores([tmp_path / "e"])
+    assert make(tmp_path, "auc").report.exists()  # the same command goes on
+
+
 def test_a_refusal_leaves_nothing_behind(tmp_path):
     with pytest.raises(BlastscopeError):
         make_ensemble(

@@ -54,6 +54,8 @@ def compare(
     else:  # a table of that width would lose the ends of its intervals
         print_table(("model", "figure", "value (95 % interval)"), _one_a_line(rows))
     say(headline(comparison))
+    if comparison.unlabelled:
+        note(f"{comparison.unlabelled:,} cells without a label are left out.")
     note(comparison.overlap.sentence)
     note(f"Intervals: {comparison.resampling}")
     if without_width(comparison):

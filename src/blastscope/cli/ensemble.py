@@ -100,6 +100,8 @@ def ensemble(
     print_table((f"on {apply} cells{', cross-fitted' * nested}", "weighted F1", "AUC"), rows)
     for sentence in verdicts(made.built, made.comparison):
         say(sentence)
+    if made.comparison.unlabelled:
+        note(f"{made.comparison.unlabelled:,} cells without a label are left out of the figures.")
     note(made.comparison.overlap.sentence)
     note(f"Intervals: {made.comparison.resampling}")
     say(f"{made.report}")
@@ -117,5 +119,7 @@ def _show(built: Built) -> None:
         for k, member in enumerate(built.members)
     ]
     if built.fit_cells:
-        say(f"Weights, fitted on all {built.fit_cells:,} labelled {built.plan.fit} cells:")
+        other = ", which are not those of the cross-fitted figures below" * built.plan.nested
+        cells = f"{built.fit_cells:,} labelled {built.plan.fit} cells"
+        say(f"Weights of the methods that fit some, on all {cells}{other}:")
     print_table(("member", *weighed), rows)

@@ -101,7 +101,7 @@ class Scores:
         rows = self.take((self.cells["part"] == part).to_numpy())
         if rows.cells.is_empty():
             present = [name for name in PARTS if name in set(self.cells["part"])]
-            raise BlastscopeError(f"No model has {part} cells: there are {listing(present)}.")
+            raise BlastscopeError(f"No table has {part} cells, only {listing(present)} cells.")
         rows._refuse_gaps(part)
         return rows
 

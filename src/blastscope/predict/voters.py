@@ -71,6 +71,10 @@ def open_voters(given: Sequence[Path]) -> Voters:
 
 def _of_ensemble(path: Path) -> Voters:
     ensemble = read_ensemble(path)
+    if not (path / "predictions.parquet").is_file():
+        raise BlastscopeError(
+            f"{path} is an unfinished ensemble: give the command that makes it again."
+        )
     runs = tuple(_member(path, ensemble, k) for k in range(len(ensemble.members)))
     return _named(ensemble.name, runs, ensemble.combination, sha256_of(path / ENSEMBLE))
 
@@ -78,6 +82,11 @@ def _of_ensemble(path: Path) -> Voters:
 def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:
     member = ensemble.members[k]
     path = folder / member.path
+    if not path.exists():
+        raise BlastscopeError(
+            f"{folder} wants its member '{member.model}' at {path.resolve()}, where nothing is: "
+            "if one of them was moved, build the ensemble again."
+        )
     if (path / ENSEMBLE).is_file():
         raise BlastscopeError(
             f"{folder} has a member that is itself an ensemble ({path}), which predict does not "

@@ -102,7 +102,7 @@ def make_ensemble(
     with only_one(out.absolute()):
         _clear(out, about, force)
         write_ensemble(about, out)
-        _write_predictions(built, scores, out)
+        _write_rivals(built, out)
         write_json(out / "rivals.json", _rivals(built))
         made = MadeEnsemble(built, comparison, errors, out)
         if comparison is not None and errors is not None:
@@ -111,6 +111,7 @@ def make_ensemble(
             settings = (out / ENSEMBLE).read_text("utf-8")
             page = ensemble_page(built, comparison, errors, opened, out / "figures", settings)
             write_text(made.report, page)
+        _write_predictions(built, scores, out)  # last: it says that the ensemble is whole
     return made
 
 
@@ -188,11 +189,13 @@ def _is(out: Path, about: EnsembleFolder) -> bool:
 
 
 def _write_predictions(built: Built, scores: Scores, out: Path) -> None:
-    """Write the ensemble's table and, of the reported part, everybody's."""
     plan = built.plan
-    shared = {"protocol": scores.protocol, "synthetic": scores.synthetic}
     fitted_on = {part for member in scores.members for part in member.metadata.get("fitted_on", ())}
-    about: dict[str, Any] = {"method": plan.method, **shared}
+    about: dict[str, Any] = {
+        "method": plan.method,
+        "protocol": scores.protocol,
+        "synthetic": scores.synthetic,
+    }
     if plan.nested:
         about["cross_fitted"] = plan.apply
     elif plan.method not in UNFITTED:
@@ -201,11 +204,15 @@ def _write_predictions(built: Built, scores: Scores, out: Path) -> None:
     known = ~np.isnan(built.p_all)
     table = _table(built.scores.take(known), built.name, built.p_all[known])
     write_predictions(table, out / "predictions.parquet", about)
-    reported = built.scores.every(plan.apply)
+
+
+def _write_rivals(built: Built, out: Path) -> None:
+    reported = built.scores.every(built.plan.apply)
     tables = [
         _table(reported, model, reported.p_all[:, k]) for k, model in enumerate(reported.models)
     ]
-    write_predictions(pl.concat(tables), out / "rivals.parquet", shared)
+    about = {"protocol": reported.protocol, "synthetic": reported.synthetic}
+    write_predictions(pl.concat(tables), out / "rivals.parquet", about)
 
 
 def _table(scores: Scores, model: str, p_all: NDArray[np.float64]) -> pl.DataFrame:

@@ -125,7 +125,7 @@ def _shared_subjects(built: Built) -> tuple[int, int]:
 def _weights(built: Built) -> list[WeightsRow]:
     plan = built.plan
     members = built.scores.p_all[:, : -len(built.fitted)]
-    part = plan.fit if plan.fits else plan.apply
+    part = plan.fit if built.fit_cells else plan.apply
     rows = (built.scores.cells["part"] == part) & built.scores.cells["label"].is_not_null()
     p_all, is_all = members[rows.to_numpy()], built.scores.is_all[rows.to_numpy()]
     found = []
@@ -162,7 +162,7 @@ def _remark(fitted: Fitted) -> str:
 
 def _fitted_sentence(built: Built) -> str:
     plan = built.plan
-    if not plan.fits:
+    if not built.fit_cells:
         return "Nothing was fitted: a mean and a vote need no weights."
     if plan.nested:
         return (
