@@ -65,5 +65,5 @@ def test_json_can_be_read_back(tmp_path):
 
 
 def test_a_part_that_is_not_there_is_refused():
-    with pytest.raises(BlastscopeError, match="No model has validation cells"):
+    with pytest.raises(BlastscopeError, match="No table has validation cells"):
         analyse(scores_of(LABELS, P_ALL), "validation", None)
