@@ -118,3 +118,8 @@ def test_an_addition_is_named_only_where_there_is_one(mobilenet):
 @pytest.fixture(scope="module")
 def mobilenet():
     return backbone(MOBILENET)
+
+
+def test_a_network_that_gives_several_maps_is_refused():
+    with pytest.raises(BlastscopeError, match="coat_tiny gives no map of features"):
+        make_backbone(recipe("coat_tiny", size=64).model, 64)

@@ -196,6 +196,13 @@ def test_another_page_is_left_alone_and_its_own_made_anew(tables, tmp_path):
         analyse_errors(tables[0][:1], tmp_path / "own")
 
 
+def test_a_table_of_somebody_elses_is_left_alone(tables, tmp_path):
+    (tmp_path / "cells.csv").write_text("theirs")
+    with pytest.raises(BlastscopeError, match=r"holds another cells\.csv"):
+        analyse_errors(tables[0], tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
+
+
 def test_nothing_is_written_where_the_store_does_not_fit(tables, tmp_path):
     store = store_of(tmp_path / "other", {"x": draw_cell(1, 120, 30)}, {"x": "all"})
     with pytest.raises(BlastscopeError, match=rf"lacks {N} of {N} cells"):

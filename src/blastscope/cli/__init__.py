@@ -18,6 +18,7 @@ from blastscope.cli import (
     ensemble,
     errors,
     evaluate,
+    explain,
     fetch,
     predict,
     prepare,
@@ -52,6 +53,7 @@ for verb in (
     evaluate,
     compare,
     errors,
+    explain,
     ensemble,
     reproduce,
     predict,
@@ -91,7 +93,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, predict, train, reproduce and demo go on where "
-                "they stopped when the same command is given again."
+                "blastscope: interrupted; prepare, predict, train, reproduce, demo and explain "
+                "--study go on where they stopped when the same command is given again."
             )
         raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from blastscope.cli.options import Part, Predictions, ReportFolder
+from blastscope.cli.options import Device, Part, Predictions, ReportFolder
 from blastscope.cli.output import note, print_table, say
 
 
@@ -24,11 +25,22 @@ def errors(
         typer.Option(help="The store of these cells, to measure and show them.", metavar="STORE"),
     ] = None,
     part: Part = "test",
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Link each cell shown to a page of what each network looked at."
+        ),
+    ] = False,
+    device: Device = "auto",
 ) -> None:
     """Count errors, say what missed cells have in common, and show them."""
+    from blastscope.progress import progress_total
     from blastscope.report.errors import analyse_errors
 
-    found = analyse_errors(given, out, part, store)
+    with progress_total("Explaining") if explain else nullcontext() as advance:
+        found = analyse_errors(
+            given, out, part, store, explain=explain, device=device, on_progress=advance
+        )
     counts = found.counts
     rows = [
         (k, counts.missed_by["all"][k], counts.missed_by["hem"][k], counts.total[k])

@@ -148,7 +148,7 @@ def open_scores(given: Sequence[str | Path]) -> Scores:
     members: list[Member] = []
     tables: list[pl.DataFrame] = []
     for text in given:
-        name, path = _named(text)
+        name, path = part_name(text)
         source = open_source(path)
         known = source.predictions["model"].unique(maintain_order=True).to_list()
         for model in known:
@@ -172,7 +172,7 @@ def open_scores(given: Sequence[str | Path]) -> Scores:
     return Scores(cells, tuple(members), p_all.astype(np.float64))
 
 
-def _named(text: str | Path) -> tuple[str | None, Path]:
+def part_name(text: str | Path) -> tuple[str | None, Path]:
     """Part ``NAME=PATH``; a path that is there is taken as it is."""
     whole = Path(text)
     name, equals, rest = str(text).partition("=")

@@ -40,6 +40,8 @@ class Backbone(nn.Module):
         shape: the shape (C, H, W) of the feature map.
         cut: timm's name of the last layer that is kept, where it is cut.
         initial: the file that its pretrained weights were read from.
+        gives_maps: whether its layers' outcomes are (N, C, H, W), as those of convolutions are,
+            rather than tokens or maps with the channels last.
     """
 
     def __init__(self, name: str, net: nn.Module, size: int) -> None:
@@ -123,7 +125,8 @@ class Backbone(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                features = self(torch.zeros(1, 3, size, size))
+                given = self.features(torch.zeros(1, 3, size, size))
+                features = self.as_map(given) if isinstance(given, Tensor) else None
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else "they do not fit"
             raise BlastscopeError(
@@ -134,6 +137,7 @@ class Backbone(nn.Module):
             self.train()
         if not isinstance(features, Tensor) or features.ndim != 4:
             raise BlastscopeError(f"{self.name} gives no map of features: choose another backbone.")
+        self.gives_maps = given.ndim == 4 and not self._channels_last
         _, channels, height, width = features.shape
         return channels, height, width
 

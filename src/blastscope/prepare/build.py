@@ -32,6 +32,7 @@ from blastscope.prepare.store import (
 from blastscope.progress import in_order
 
 CHUNK = 128
+_REMEDY = "Mend or remove them, or give --skip-bad"
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,42 @@ def prepare(
         BlastscopeError: where files cannot be used (all named at once), ``out`` is something
             else already, or it cannot be written.
     """
-    settings = settings or StoreSettings()
     found = list_cells(folders, labels)
+    wanted = settings or StoreSettings()
+    return prepare_listed(
+        found, folders, out, wanted, skip_bad=skip_bad, force=force, on_progress=on_progress
+    )
+
+
+def prepare_listed(
+    found: Listing,
+    folders: Sequence[Path],
+    out: Path,
+    settings: StoreSettings,
+    *,
+    skip_bad: bool = False,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+    remedy: str = _REMEDY,
+) -> Prepared:
+    """Make the store ``out`` of cells that are listed already, as :func:`prepare` does.
+
+    Args:
+        found: the cells; the store has them in this order.
+        folders: where they come from, for the store's record.
+        out: the store's folder.
+        settings: size, scale, CLAHE and contour.
+        skip_bad: leave out what cannot be used rather than refuse the whole.
+        force: replace a store made of other files or with other settings.
+        on_progress: called with the number of cells done and their total.
+        remedy: what to do, in the words of the command, where files cannot be used.
+
+    Raises:
+        BlastscopeError: as :func:`prepare` does.
+    """
     inputs = inputs_digest(found, settings)
     with only_one(out.absolute()):
-        return _prepare(found, folders, out, settings, inputs, skip_bad, force, on_progress)
+        return _prepare(found, folders, out, settings, inputs, skip_bad, force, on_progress, remedy)
 
 
 def _prepare(
@@ -96,8 +128,12 @@ def _prepare(
     skip_bad: bool,
     force: bool,
     on_progress: Callable[[int, int], None] | None,
+    remedy: str,
 ) -> Prepared:
-    if _is_done(out, settings, inputs, skip_bad, force):
+    skipped = _skipped(out, settings, inputs, force)
+    if skipped is not None:
+        if skipped and not skip_bad:
+            raise BlastscopeError(_refusal(skipped, remedy))
         store = open_store(out)
         return Prepared(out, len(store), (), already=True, synthetic=store.synthetic)
     partial = Partial.begin(out, inputs, len(found.cells), settings.size, CHUNK)
@@ -105,7 +141,7 @@ def _prepare(
     bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
     if bad and not skip_bad:
         remove_folder(partial.path)
-        raise BlastscopeError(_refusal(bad))
+        raise BlastscopeError(_refusal(bad, remedy))
     cells = partial.finish_table()
     if cells.height == 0:
         remove_folder(partial.path)
@@ -134,28 +170,26 @@ def inputs_digest(found: Listing, settings: StoreSettings) -> str:
     return f"xxh3_128:{digest.hexdigest()}"
 
 
-def _is_done(out: Path, settings: StoreSettings, inputs: str, skip_bad: bool, force: bool) -> bool:
+def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> list[Problem] | None:
+    """Return what the store that is wanted has left out; None where it is yet to be made."""
     if not out.exists():
-        return False
+        return None
     if not (out / INFO).is_file():
         ours = {TABLE, PIXELS, "splits"}  # a store whose replacing was interrupted
         if out.is_dir() and {path.name for path in out.iterdir()} <= ours:
-            return False
+            return None
         raise BlastscopeError(f"{out} is there already and no store: choose another folder.")
     try:
         open_store(out)
         info = read_json(out / INFO)
     except BlastscopeError as error:
         if force:
-            return False
+            return None
         raise BlastscopeError(f"{error} Give --force to replace it.") from error
     if info.get("inputs") == inputs:
-        skipped = [Problem(*problem.values()) for problem in info.get("skipped", ())]
-        if skipped and not skip_bad:
-            raise BlastscopeError(_refusal(skipped))
-        return True
+        return [Problem(*problem.values()) for problem in info.get("skipped", ())]
     if force:
-        return False
+        return None
     made_with = settings_from(info, out).differences(settings)
     raise BlastscopeError(
         f"{out} is a store made {f'with {made_with}' if made_with else 'of other files'}: choose "
@@ -204,7 +238,7 @@ def _one(item: CellFile, target: Pixels, settings: StoreSettings) -> dict[str, o
     return dict(zip(CELLS.columns, values, strict=True))
 
 
-def _refusal(bad: Sequence[Problem]) -> str:
+def _refusal(bad: Sequence[Problem], remedy: str) -> str:
     files = listing([f"{problem.file} {problem.message}" for problem in bad], most=len(bad))
     count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
-    return f"{count} cannot be used: {files}. Mend or remove them, or give --skip-bad."
+    return f"{count} cannot be used: {files}. {remedy}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blastscope.error_analysis.agreement import Pair
@@ -83,10 +83,15 @@ class ErrorsView:
     measured: bool
     names: Mapping[str, str]
     fewest: int
+    cell_pages: Mapping[int, str] = field(default_factory=dict)
+    """Where the page of a cell is that says what each network looked at, by the cell's row."""
 
 
 def errors_view(
-    analysis: ErrorAnalysis, pictures: Mapping[str, Path], store: Store | None
+    analysis: ErrorAnalysis,
+    pictures: Mapping[str, Path],
+    store: Store | None,
+    cell_pages: Mapping[int, str] | None = None,
 ) -> ErrorsView:
     """Lay out an analysis for its template.
 
@@ -94,6 +99,7 @@ def errors_view(
         analysis: the figures.
         pictures: SVG files by name, as ``errors_figures.draw_errors`` returns them.
         store: the store that the analysis was given, for pictures of cells; None without.
+        cell_pages: links to the cells' own pages, by row.
     """
     uris = {name: svg_uri(path) for name, path in pictures.items()}
     drawn = ((trait.name, uris.get(f"trait-{trait.column}")) for trait in TRAITS)
@@ -120,6 +126,7 @@ def errors_view(
         measured=analysis.traits is not None,
         names=NAMES,
         fewest=FEWEST,
+        cell_pages=cell_pages or {},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from blastscope.errors import BlastscopeError
@@ -15,18 +16,20 @@ _OWNERS = {
     "metrics.json": "an evaluation",
     "comparison.json": "a comparison",
     "errors.json": "an error analysis",
+    "explanation.json": "an explanation",
 }
 
 
-def refuse_others_folder(out: Path, mine: str) -> None:
+def refuse_others_folder(out: Path, mine: str, also: Sequence[str] = ()) -> None:
     """Refuse a folder whose ``report.html`` is, or will be, something else's.
 
     Args:
         out: where a report is to be written.
         mine: the file by which this kind of report knows its own folder.
+        also: files that it writes beside ``report.html``, and that somebody may have had there.
 
     Raises:
-        BlastscopeError: where ``out`` holds something else, or a page of unknown origin.
+        BlastscopeError: where ``out`` holds something else, or a file of unknown origin.
     """
     for name, owner in _OWNERS.items():
         if name != mine and (out / name).exists():
@@ -34,8 +37,9 @@ def refuse_others_folder(out: Path, mine: str) -> None:
                 f"{out} holds {owner} ({name}), whose report would be overwritten: choose another "
                 "folder with --out."
             )
-    if (out / "report.html").exists() and not (out / mine).exists():
-        raise BlastscopeError(
-            f"{out} holds another report.html, which would be overwritten: choose another folder "
-            "with --out."
-        )
+    for name in ("report.html", *also):
+        if (out / name).exists() and not (out / mine).exists():
+            raise BlastscopeError(
+                f"{out} holds another {name}, which would be overwritten: choose another folder "
+                "with --out."
+            )

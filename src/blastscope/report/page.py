@@ -66,5 +66,23 @@ def picture_uri(rgb: NDArray[np.uint8]) -> str:
     return _data_uri(buffer.getvalue(), "image/png")
 
 
+def small_uri(picture: bytes | NDArray[np.uint8]) -> str:
+    """Turn a picture with many colours into a WebP data URI of a fifth of its PNG's size, or less.
+
+    What is lost the eye does not see; whoever wants the exact pixels has the figure's own file.
+
+    Args:
+        picture: a PNG, or RGB of shape (height, width, 3), uint8.
+    """
+    buffer = io.BytesIO()
+    if isinstance(picture, bytes):
+        opened: Image.Image = Image.open(io.BytesIO(picture), formats=("PNG",))
+    else:
+        opened = Image.fromarray(picture)
+    with opened:
+        opened.convert("RGB").save(buffer, "WEBP", quality=88)
+    return _data_uri(buffer.getvalue(), "image/webp")
+
+
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -18,9 +18,9 @@ import torch
 
 from blastscope.errors import BlastscopeError
 from blastscope.files import replacing
+from blastscope.models.parting import Features
 from blastscope.train.augment import COUNT
 from blastscope.train.balance import Rows
-from blastscope.train.halves import Features
 from blastscope.train.views import ViewList
 
 

@@ -23,10 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from blastscope.errors import BlastscopeError
 from blastscope.files import read_json, write_json
+from blastscope.models.parting import Features
 from blastscope.prepare.store import Store
 from blastscope.progress import memory
 from blastscope.train.feature_cache import FeatureCache
-from blastscope.train.halves import Features, Halves
+from blastscope.train.halves import Halves
 from blastscope.train.views import PixelViews, ViewList
 
 VERSION = 1

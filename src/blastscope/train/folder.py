@@ -120,7 +120,7 @@ class RunFolder:
         content = read_json(self.environment)
         content |= {
             "checkpoint": sha256_of(self.checkpoint),
-            "seconds": round(seconds, 1),
+            "seconds": round(seconds, 3),
             **more,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
             "threads": torch.get_num_threads(),

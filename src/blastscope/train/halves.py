@@ -7,22 +7,16 @@ first thing that can change; a residual block may then hand on more than one ten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from timm.layers import (  # type: ignore[attr-defined]
-    DropPath,
-    get_notrace_functions,
-    is_notrace_module,
-)
+from timm.layers import DropPath  # type: ignore[attr-defined]
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from blastscope.models.classifier import Classifier
-
-Features = tuple[Tensor, ...]
+from blastscope.models.parting import Features, Lower, Upper, subgraph, trace
 
 
 @dataclass(frozen=True)
@@ -57,28 +51,6 @@ class _Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(features)
-        return logits.squeeze(1)
-
-
-class _Lower(nn.Module):
-    def __init__(self, classifier: Classifier, graph: fx.GraphModule) -> None:
-        super().__init__()
-        self.normalise = classifier.normalise
-        self.graph = graph
-
-    def forward(self, images: Tensor) -> Features:
-        return tuple(self.graph(self.normalise(images)))
-
-
-class _Upper(nn.Module):
-    def __init__(self, classifier: Classifier, graph: fx.GraphModule) -> None:
-        super().__init__()
-        self.graph = graph
-        self.as_map = classifier.backbone.as_map
-        self.head = classifier.head
-
-    def forward(self, *features: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.as_map(self.graph(*features)))
         return logits.squeeze(1)
 
 
@@ -141,27 +113,8 @@ def _kind(classifier: Classifier) -> str:
     return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 
-class _Tracer(fx.Tracer):
-    """Sees leaf layers, and those that timm wants whole, as single steps."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        if isinstance(m, _NormBase) or is_notrace_module(type(m)):
-            return True
-        return next(m.children(), None) is None
-
-
-class _Features(nn.Module):
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.backbone = classifier.backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone.features(images)
-
-
 def _parted(classifier: Classifier, changing: _changing) -> Halves | None:
-    root = _Features(classifier)
-    graph = _Tracer(autowrap_functions=tuple(get_notrace_functions())).trace(root)  # type: ignore[no-untyped-call]
+    root, graph = trace(classifier)
     fixed = _fixed_nodes(root, graph, changing)
     last = graph.output_node()
     frontier = [
@@ -171,11 +124,11 @@ def _parted(classifier: Classifier, changing: _changing) -> Halves | None:
     ]
     if not frontier or last in fixed or all(node.op == "placeholder" for node in frontier):
         return None
-    lower = _part(root, [node for node in graph.nodes if node in fixed], (), frontier)
+    lower = subgraph(root, [node for node in graph.nodes if node in fixed], (), frontier)
     rest = [node for node in graph.nodes if node not in fixed or node.op == "get_attr"]
-    upper = _part(root, rest, frontier, None)
+    upper = subgraph(root, rest, frontier, None)
     description = f"{_kind(classifier)}\n{lower.code.strip()}"
-    return Halves(_Lower(classifier, lower), _Upper(classifier, upper), description)
+    return Halves(Lower(classifier, lower), Upper(classifier, upper), description)
 
 
 def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: _changing) -> set[fx.Node]:
@@ -199,25 +152,6 @@ def _attribute(root: nn.Module, path: str) -> Tensor:
     owner, _, name = path.rpartition(".")
     attribute: Tensor = getattr(root.get_submodule(owner), name)
     return attribute
-
-
-def _part(
-    root: nn.Module,
-    nodes: Sequence[fx.Node],
-    inputs: Sequence[fx.Node],
-    outputs: Sequence[fx.Node] | None,
-) -> fx.GraphModule:
-    """Make a module of ``nodes`` alone, with new placeholders for ``inputs``."""
-    part = fx.Graph()
-    copies = {node: part.placeholder(f"features_{k}") for k, node in enumerate(inputs)}
-    for node in nodes:
-        copies[node] = part.node_copy(node, lambda old: copies[old])
-    if outputs is not None:
-        part.output(tuple(copies[node] for node in outputs))
-    module = fx.GraphModule(root, part)
-    module.graph.eliminate_dead_code()
-    module.recompile()
-    return module
 
 
 def _agree(classifier: Classifier, halves: Halves, size: int) -> bool:

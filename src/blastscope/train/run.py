@@ -135,7 +135,7 @@ def _fit(classifier: Classifier, feed: Feed, job: _Job, feature_seconds: float) 
     fingerprint = save_checkpoint(record.best_weights, folder.checkpoint)
     classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    features = {"feature_seconds": round(feature_seconds, 1)} if feed.cached else {}
+    features = {"feature_seconds": round(feature_seconds, 3)} if feed.cached else {}
     folder.end(max(took, time.perf_counter() - began), job.device, features)
     return fingerprint
 

@@ -1,0 +1,123 @@
+"""From a missed cell to what each network looked at: a page for each cell of the galleries."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from blastscope.ensemble.folder import read_ensemble
+from blastscope.error_analysis.analysis import ErrorAnalysis
+from blastscope.errors import BlastscopeError
+from blastscope.evaluate.scores import Member, part_name
+from blastscope.evaluate.source import ENSEMBLE
+from blastscope.explain.explain import explain_cells
+from blastscope.explain.material import find_cells, prepare_material
+from blastscope.explain.members import Explained, open_models
+from blastscope.report.cell_pages import note_pages
+from blastscope.report.errors_galleries import make_galleries
+from blastscope.report.explain_pages import page_names, write_cell_page
+from blastscope.train.devices import choose_device
+
+METHODS = ("grad-cam", "grad-cam++")
+"""Two passes a cell and network. ``blastscope explain`` has what takes a hundred."""
+
+
+def write_error_pages(
+    given: Sequence[str | Path],
+    analysis: ErrorAnalysis,
+    store: Path,
+    out: Path,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[int, str]:
+    """Write ``cells/<name>.html`` for every cell that a gallery shows.
+
+    Args:
+        given: what the analysis was made of: runs, or an ensemble with or without its members.
+            The models have the analysis's names.
+        analysis: the errors.
+        store: of these cells, whose images are looked for where they were.
+        out: the report's folder.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        on_progress: called with the number of cells done and their total.
+
+    Returns:
+        The address of each page from the report, by the cell's row in the analysis.
+
+    Raises:
+        BlastscopeError: where what was given are not runs, or there are others beside an ensemble
+            than its members, or the images are gone, or ``out`` cannot be written.
+    """
+    networks = _networks(given)
+    galleries = make_galleries(analysis)
+    rows = sorted({shown.row for gallery in galleries for shown in gallery.cells})
+    if not rows:
+        return {}
+    opened = open_models(networks, choose_device(device))
+    explained = _as_analysed(opened, networks, analysis.scores.members)
+    cells = [analysis.scores.cells["cell"][row] for row in rows]
+    names = page_names(cells)
+    settings = [model.settings for model in explained.models]
+    with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
+        material = prepare_material(find_cells(cells, [store]), settings, Path(work))
+        note_pages(out / "cells", names.values())
+        synthetic = explained.synthetic or material.synthetic
+        found = explain_cells(explained, material, METHODS)
+        for done, (row, cell) in enumerate(zip(rows, found, strict=True), 1):
+            back = f"../report.html#cell-{row}"
+            name = names[cell.file.cell]
+            write_cell_page(cell, out / "cells", back, name=name, synthetic=synthetic)
+            if on_progress:
+                on_progress(done, len(rows))
+    return {row: f"cells/{names[cell]}.html" for row, cell in zip(rows, cells, strict=True)}
+
+
+def _networks(given: Sequence[str | Path]) -> list[str | Path]:
+    """Return what can be looked into: the runs, or the one ensemble, whose members are runs."""
+    paths = [part_name(text)[1] for text in given]
+    for path in paths:
+        if not path.is_dir():
+            raise BlastscopeError(
+                f"{path} is a table of predictions, and --explain looks into networks: give run "
+                "folders or an ensemble, or leave --explain out."
+            )
+    ensembles = [text for text, path in zip(given, paths, strict=True) if _is_ensemble(path)]
+    if len(ensembles) > 1:
+        raise BlastscopeError(
+            f"{ensembles[0]} and {ensembles[1]} are both ensembles: with --explain give one."
+        )
+    if not ensembles:
+        return list(given)
+    ensemble = part_name(ensembles[0])[1]
+    inside = {(ensemble / one.path).resolve() for one in read_ensemble(ensemble).members}
+    for path in paths:
+        if path != ensemble and path.resolve() not in inside:
+            raise BlastscopeError(
+                f"{path} is no member of the ensemble {ensemble}, beside which --explain shows its "
+                "members only: leave one of the two out, or build an ensemble with it."
+            )
+    return ensembles
+
+
+def _as_analysed(
+    explained: Explained, networks: Sequence[str | Path], members: Sequence[Member]
+) -> Explained:
+    """Give models the names that they have on the page from which one comes."""
+    names = {member.path.resolve(): member.name for member in members}
+    called = [names.get(model.run.path.resolve(), model.name) for model in explained.models]
+    if len(set(called)) < len(called):  # one was given the name that another has in the ensemble
+        return explained
+    models = tuple(
+        replace(model, name=name) for model, name in zip(explained.models, called, strict=True)
+    )
+    title = explained.name
+    if explained.combination is not None:
+        title = names.get(part_name(networks[0])[1].resolve(), title)
+    return replace(explained, models=models, name=title)
+
+
+def _is_ensemble(path: Path) -> bool:
+    """Whether a folder is an ensemble's."""
+    return (path / ENSEMBLE).is_file()
