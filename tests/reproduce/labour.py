@@ -45,4 +45,6 @@ def stay_all(folder: str, count: int) -> None:
 
 
 if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stay_all(sys.argv[1], int(sys.argv[2]))
