@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from blastscope.reproduce.workers import Crew
+from blastscope.workers import Crew
 
 
 def obey(task: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blastscope.reproduce.workers import Crew, Lost
+from blastscope.workers import Crew, Lost
 from tests.conftest import REPOSITORY
 from tests.reproduce.labour import obey
 

@@ -14,6 +14,7 @@ from blastscope import DISCLAIMER, __version__
 from blastscope.cli import (
     check,
     compare,
+    crossval,
     demo,
     ensemble,
     errors,
@@ -50,6 +51,7 @@ for verb in (
     split,
     recipes,
     train,
+    crossval,
     evaluate,
     compare,
     errors,
@@ -93,7 +95,7 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, predict, train, reproduce, demo and explain "
-                "--study go on where they stopped when the same command is given again."
+                "blastscope: interrupted; prepare, predict, train, crossval, reproduce, demo and "
+                "explain --study go on where they stopped when the same command is given again."
             )
         raise

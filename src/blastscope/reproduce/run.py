@@ -16,8 +16,8 @@ from blastscope.progress import cores
 from blastscope.reproduce.identity import started_elsewhere
 from blastscope.reproduce.outcomes import is_done
 from blastscope.reproduce.plan import Job, Plan
-from blastscope.reproduce.workers import Crew, Lost
 from blastscope.train.fit import Watch
+from blastscope.workers import Crew, Lost
 
 Key = tuple[str, str, int]
 

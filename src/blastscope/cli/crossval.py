@@ -1,0 +1,122 @@
+"""``blastscope crossval``: every cell predicted once, by a network that never saw its subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from blastscope.cli.options import Device, ReportFolder, Seed, Settings, WeightsDir
+from blastscope.cli.output import note, print_table, say
+
+if TYPE_CHECKING:
+    from blastscope.crossval.figures import Figures
+    from blastscope.crossval.run import Fold
+    from blastscope.recipes.schema import Recipe
+    from blastscope.train.display import TrainingDisplay
+    from blastscope.train.fit import Watch
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(crossval)
+
+
+def crossval(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own.")],
+    store: Annotated[Path, typer.Option(help="The store to train and test on.")],
+    out: ReportFolder,
+    folds: Annotated[int, typer.Option(help="How many folds.", min=2)] = 5,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What is never cut apart: subject (unseen patients); image, by cell, as the "
+            "paper; fold, the data set's own folds."
+        ),
+    ] = "subject",
+    repeats: Annotated[
+        int, typer.Option(help="How many times to cut and train anew, each with its seed.", min=1)
+    ] = 1,
+    seed: Seed = 24,
+    jobs: Annotated[
+        int, typer.Option(help="Folds trained at a time, each with its share of cores.", min=1)
+    ] = 1,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+) -> None:
+    """Test a recipe on subjects that it never saw, each once; it goes on where it stopped."""
+    from blastscope.crossval.figures import figures, record
+    from blastscope.crossval.folder import Order
+    from blastscope.crossval.run import gather, lay_out, train_folds, with_starts
+    from blastscope.report.evaluate import evaluate
+
+    recipes = with_starts(recipe, settings or ())
+    order = Order(recipes, store, out, by, folds, repeats, seed, device, weights_dir)
+    started = lay_out(order)
+    for sentence in started.plans[0].sentences:
+        note(sentence)
+    progress = _Progress(recipes, len(started.left), len(started.folds))
+    try:
+        train_folds(started, jobs, progress.watch if jobs == 1 else None, progress.tell)
+    finally:
+        progress.close()
+    table = gather(started)
+    found = figures(started, table)
+    record(order, started.store.fingerprint, found)
+    result = evaluate(order.predictions, "test", out, table["model"][0])
+    _print(found)
+    say(f"{order.name}: {found.headline}")
+    say(f"{result.report}")
+
+
+def _print(found: Figures) -> None:
+    from blastscope.crossval.figures import SHOWN
+    from blastscope.report.page import number
+
+    repeats = max(f.repeat for f in found.folds)
+    rows = [
+        (
+            f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
+            str(len(f.tested["all"])),
+            ", ".join(f.tested["hem"]) or "none",
+            number(f.metrics["n"]),
+            *(number(f.metrics[name]) for name in SHOWN.values()),
+        )
+        for f in found.folds
+    ]
+    for repeat, pooled in enumerate(found.pooled, 1):
+        name = f"all {repeat}" if repeats > 1 else "all"
+        figures = (number(pooled[key]) for key in SHOWN.values())
+        rows.append((name, "", "", number(pooled["n"]), *figures))
+    print_table(("fold", "ALL subjects", "normal subjects", "cells", *SHOWN), rows)
+
+
+class _Progress:
+    """Says which fold is done, and shows the one that is under way."""
+
+    def __init__(self, recipes: tuple[Recipe, ...], left: int, total: int) -> None:
+        self.recipe, self.done, self.total = recipes[-1], total - left, total
+        self.display: TrainingDisplay | None = None
+        if self.done:
+            note(f"{self.done} of {total} folds are trained already.")
+
+    def watch(self, fold: Fold) -> Watch:
+        from blastscope.train.display import TrainingDisplay
+
+        self.close()
+        name = f"{self.recipe.name}, fold {fold.number} of repeat {fold.repeat}"
+        self.display = TrainingDisplay(name, self.recipe.training.epochs)
+        return self.display.__enter__().watch()
+
+    def tell(self, fold: Fold, failure: str) -> None:
+        self.close()
+        self.done += not failure
+        which = f"repeat {fold.repeat}, fold {fold.number}"
+        note(f"[{self.done} of {self.total}] {which}: {failure or 'trained'}")
+
+    def close(self) -> None:
+        if self.display is not None:
+            self.display.__exit__(None, None, None)
+            self.display = None

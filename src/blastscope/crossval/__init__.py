@@ -1,0 +1,1 @@
+"""Cross-validation: every cell predicted once, by a network that saw nothing of its subject."""
