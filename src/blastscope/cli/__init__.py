@@ -21,6 +21,7 @@ from blastscope.cli import (
     evaluate,
     explain,
     fetch,
+    leakage,
     predict,
     prepare,
     recipes,
@@ -52,6 +53,7 @@ for verb in (
     recipes,
     train,
     crossval,
+    leakage,
     evaluate,
     compare,
     errors,
@@ -95,7 +97,8 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, predict, train, crossval, reproduce, demo and "
-                "explain --study go on where they stopped when the same command is given again."
+                "blastscope: interrupted; prepare, predict, train, crossval, leakage, reproduce, "
+                "demo and explain --study go on where they stopped when the same command is given "
+                "again."
             )
         raise

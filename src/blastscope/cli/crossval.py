@@ -12,6 +12,7 @@ from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
     from blastscope.crossval.figures import Figures
+    from blastscope.crossval.folder import Order
     from blastscope.crossval.run import Fold
     from blastscope.recipes.schema import Recipe
     from blastscope.train.display import TrainingDisplay
@@ -32,7 +33,7 @@ def crossval(
         str,
         typer.Option(
             help="What is never cut apart: subject (unseen patients); image, by cell, as the "
-            "paper; fold, the data set's own folds."
+            "paper; fold, the data set's own folds; matched, by cell but sized as by subject."
         ),
     ] = "subject",
     repeats: Annotated[
@@ -47,17 +48,25 @@ def crossval(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Test a recipe on subjects that it never saw, each once; it goes on where it stopped."""
-    from blastscope.crossval.figures import figures, record
     from blastscope.crossval.folder import Order
-    from blastscope.crossval.run import gather, lay_out, train_folds, with_starts
-    from blastscope.report.evaluate import evaluate
+    from blastscope.crossval.run import with_starts
 
     recipes = with_starts(recipe, settings or ())
     order = Order(recipes, store, out, by, folds, repeats, seed, device, weights_dir)
+    cross_validate(order, jobs)
+    say(f"{out / 'report.html'}")
+
+
+def cross_validate(order: Order, jobs: int) -> None:
+    """Train what is not trained yet, showing it, and write and print the figures."""
+    from blastscope.crossval.figures import figures, record
+    from blastscope.crossval.run import gather, lay_out, train_folds
+    from blastscope.report.evaluate import evaluate
+
     started = lay_out(order)
     for sentence in started.plans[0].sentences:
         note(sentence)
-    progress = _Progress(recipes, len(started.left), len(started.folds))
+    progress = _Progress(order.recipes, len(started.left), len(started.folds))
     try:
         train_folds(started, jobs, progress.watch if jobs == 1 else None, progress.tell)
     finally:
@@ -65,10 +74,9 @@ def crossval(
     table = gather(started)
     found = figures(started, table)
     record(order, started.store.fingerprint, found)
-    result = evaluate(order.predictions, "test", out, table["model"][0])
+    evaluate(order.predictions, "test", order.out, table["model"][0])
     _print(found)
     say(f"{order.name}: {found.headline}")
-    say(f"{result.report}")
 
 
 def _print(found: Figures) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.evaluate.subjects import Overlap
+from blastscope.files import without_nan
 
 COMPARISON_FORMAT = "blastscope-comparison/1"
 
@@ -141,13 +142,5 @@ class Comparison:
             for name in ("weighted_f1", "auc"):
                 pair[f"{name}_difference"] = pair.pop(name)
         head = {"format": COMPARISON_FORMAT, "threshold": THRESHOLD}
-        told: dict[str, Any] = _without_nan({**head, **content})
+        told: dict[str, Any] = without_nan({**head, **content})
         return told
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content

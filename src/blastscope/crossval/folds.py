@@ -14,7 +14,7 @@ from blastscope.cells.names import ALL, HEM
 from blastscope.errors import BlastscopeError, listing
 from blastscope.splits.parts import Split
 
-By = Literal["subject", "image", "fold"]
+By = Literal["subject", "image", "fold", "matched"]
 WAYS: tuple[str, ...] = get_args(By)
 CHOOSING = 5
 """One part in so many of what a fold does not test chooses the epoch."""
@@ -50,7 +50,9 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
 
     Args:
         cells: ``cell, subject, label, fold`` (and others).
-        by: ``subject``; ``image``, by cell, as the paper; ``fold``, the data set's own folds.
+        by: ``subject``; ``image``, by cell, as the paper; ``fold``, the data set's own folds;
+            ``matched``, by cell, with as many cells of each class in each part of each fold as by
+            subject, so that beside it nothing differs but who is known.
         folds: how many; not for ``fold``, which has its own number.
         seed: the same seed and cells give the same folds, whatever the order of the rows.
 
@@ -61,6 +63,8 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
         raise BlastscopeError(f"{by!r} is no way to cut folds: choose {', '.join(WAYS)}.")
     if folds < 2:
         raise BlastscopeError(f"{folds} folds test nothing on others: give --folds 2 or more.")
+    if by == "matched":
+        return _matched(cells, folds, seed)
     known = cells.filter(pl.col("label").is_not_null()).sort("cell")
     for label in (ALL, HEM):
         if label not in set(known["label"]):
@@ -77,6 +81,31 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
     )
     sentences = (sentence, *_one_sided(known, tested), _choosing([whole for _, whole in chosen]))
     return Plan(splits, sentences)
+
+
+def _matched(cells: pl.DataFrame, folds: int, seed: int) -> Plan:
+    """Cut by subject, then let the cells of each class change places at random."""
+    plan = make_folds(cells, "subject", folds, seed)
+    rng = np.random.default_rng(seed)
+    taken: dict[str, str] = {}
+    for label in (ALL, HEM):
+        names = cells.filter(pl.col("label") == label)["cell"].sort().to_list()
+        taken |= dict(zip(names, rng.permutation(names).tolist(), strict=True))
+    splits = tuple(
+        Split(
+            split.table.with_columns(pl.col("cell").replace_strict(taken)).sort("cell"),
+            "image",
+            seed,
+        )
+        for split in plan.splits
+    )
+    return Plan(
+        splits,
+        (
+            f"{len(splits)} folds by cell, with as many cells of each class in each part as by "
+            "subject: subjects are in training and test alike.",
+        ),
+    )
 
 
 def _by_image(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:

@@ -210,7 +210,7 @@ def gather(started: Started) -> pl.DataFrame:
     table = pl.concat(frames).sort("repeat", "cell")
     metadata = {
         "recipe": name,
-        "protocol": "image" if order.by == "image" else "subject",
+        "protocol": "image" if order.by in ("image", "matched") else "subject",
         "synthetic": started.store.synthetic,
         "out_of_fold": order.by,
         "store": started.store.fingerprint,

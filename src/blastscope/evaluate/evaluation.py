@@ -59,7 +59,7 @@ def _out_of_fold(source: Source) -> Overlap | None:
     by = source.metadata.get("out_of_fold")
     if by is None:
         return None
-    if by == "image":
+    if by in ("image", "matched"):
         return Overlap(
             "shared",
             "Folds by cell: nearly every subject is also in the training of the network that "

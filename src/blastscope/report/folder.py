@@ -17,6 +17,7 @@ _OWNERS = {
     "comparison.json": "a comparison",
     "errors.json": "an error analysis",
     "explanation.json": "an explanation",
+    "leakage.json": "a leakage gauge",
 }
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -178,14 +177,3 @@ def _divided(above: Floats, below: Floats | NDArray[np.int64]) -> Floats:
     found = np.full(above.shape, np.nan)
     np.divide(above, below, out=found, where=np.asarray(below) > 0)
     return found
-
-
-def as_json(content: Any) -> Any:
-    """Turn what ``dataclasses.asdict`` gives into JSON, with None for what is undefined."""
-    if isinstance(content, dict):
-        return {key: as_json(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [as_json(value) for value in content]
-    if isinstance(content, float) and not math.isfinite(content):
-        return None
-    return content

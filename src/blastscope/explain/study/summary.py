@@ -22,11 +22,12 @@ from blastscope.explain.study.maps import (
     rank_pixels,
     share_heat,
 )
-from blastscope.explain.study.means import FEWEST, Floats, Rows, as_json, means
+from blastscope.explain.study.means import FEWEST, Floats, Rows, means
 from blastscope.explain.study.radius import ByRadius, profile
 from blastscope.explain.study.randomised import FOLLOWS, UNTOLD, Randomised, judge_randomisation
 from blastscope.explain.study.size import SizeQuestion, ask_size
 from blastscope.explain.study.words import listed
+from blastscope.files import without_nan
 from blastscope.prepare.pixels import Scale
 
 TESTS = (
@@ -149,7 +150,7 @@ class StudySummary:
 
     def as_json(self) -> dict[str, Any]:
         """The figures for ``study-summary.json``; None where one is undefined."""
-        content: dict[str, Any] = as_json(asdict(self))
+        content: dict[str, Any] = without_nan(asdict(self))
         return {"answer": self.answer, **content}
 
 

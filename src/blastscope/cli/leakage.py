@@ -1,0 +1,59 @@
+"""``blastscope leakage``: the same recipe and cells, their persons known and not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from blastscope.cli.crossval import cross_validate
+from blastscope.cli.options import Device, ReportFolder, Seed, Settings, WeightsDir
+from blastscope.cli.output import note, print_table, say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command()(leakage)
+
+
+def leakage(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own.")],
+    store: Annotated[Path, typer.Option(help="The store to train and test on.")],
+    out: ReportFolder,
+    folds: Annotated[int, typer.Option(help="How many folds.", min=2)] = 5,
+    repeats: Annotated[
+        int, typer.Option(help="How many times to cut and train anew, each with its seed.", min=1)
+    ] = 1,
+    seed: Seed = 24,
+    jobs: Annotated[
+        int, typer.Option(help="Folds trained at a time, each with its share of cores.", min=1)
+    ] = 1,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+) -> None:
+    """Measure what an image-level split hides: cross-validate by subject, and by cell alike."""
+    from blastscope.crossval.folder import Order
+    from blastscope.crossval.run import with_starts
+    from blastscope.report.comparison_figures import PANELS
+    from blastscope.report.leakage import measure_leakage, told
+
+    recipes = with_starts(recipe, settings or ())
+    unseen = Order(
+        recipes, store, out / "subject", "subject", folds, repeats, seed, device, weights_dir
+    )
+    known = replace(unseen, by="matched", out=out / "matched")
+    for order in (unseen, known):
+        cross_validate(order, jobs)
+    found = measure_leakage(recipes[-1].name, known.predictions, unseen.predictions, out)
+    rows = [
+        (name, told(gain.known), told(gain.unseen), told(gain.difference, signed=True))
+        for key, name in PANELS.items()
+        for gain in [found.gains[key]]
+    ]
+    print_table(("figure", "subjects also in training", "unseen subjects", "difference"), rows)
+    say(found.sentence)
+    note(f"Intervals: {found.resampling}")
+    say(f"{out / 'report.html'}")
