@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from blastscope.compare.comparison import compare
-from blastscope.compare.outcome import Estimate, Pair
+from blastscope.compare.outcome import Pair
 from blastscope.compare.verdict import headline, verdict
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.metrics import compute_metrics
 from tests.compare.tables import published, scores_of
 

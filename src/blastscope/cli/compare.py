@@ -11,7 +11,7 @@ from blastscope.cli.options import Part, Predictions, ReportFolder, Seed
 from blastscope.cli.output import console, note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.compare.outcome import Estimate
+    from blastscope.evaluate.intervals import Estimate
 
 
 _COLUMNS = {

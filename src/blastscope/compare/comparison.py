@@ -9,12 +9,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.compare.bootstrap import percentile_interval, resampling
-from blastscope.compare.outcome import Comparison, Estimate, Pair
+from blastscope.compare.outcome import Comparison, Pair
 from blastscope.compare.pair_tests import delong, holm, mcnemar
-from blastscope.compare.resampled import FIGURES, resampled_figures
+from blastscope.evaluate.bootstrap import percentile_interval, resampling
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.metrics import THRESHOLD, Metrics, compute_metrics
 from blastscope.evaluate.overlaps import members_overlap
+from blastscope.evaluate.resampled import FIGURES, resampled_figures
 from blastscope.evaluate.scores import Scores
 
 __all__ = ["Comparison", "compare"]

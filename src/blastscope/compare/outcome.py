@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.evaluate.subjects import Overlap
 from blastscope.files import without_nan
 
 COMPARISON_FORMAT = "blastscope-comparison/1"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % interval; NaN where a class is absent."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def known(self) -> bool:
-        """Whether the figure is defined."""
-        return not math.isnan(self.value)
-
-    @property
-    def above_zero(self) -> bool:
-        """Whether the whole interval lies above zero, by as much as four places can show."""
-        return self.low >= 0.00005
-
-    def negated(self) -> Estimate:
-        """The same difference, seen from the other model."""
-        return Estimate(-self.value, -self.high, -self.low)
 
 
 @dataclass(frozen=True)

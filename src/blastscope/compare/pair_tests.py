@@ -1,7 +1,7 @@
 """Tests between two models on the same cells, and what many tests at once cost.
 
 Both take the cells for independent draws. Cells of one person are not: where subjects are few,
-the paired interval over subjects (:mod:`blastscope.compare.bootstrap`) is the one to go by.
+the paired interval over subjects (:mod:`blastscope.evaluate.bootstrap`) is the one to go by.
 """
 
 from __future__ import annotations

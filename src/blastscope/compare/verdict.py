@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from blastscope.compare.bootstrap import FEW_SUBJECTS
-from blastscope.compare.outcome import Comparison, Estimate, Pair
+from blastscope.compare.outcome import Comparison, Pair
+from blastscope.evaluate.bootstrap import FEW_SUBJECTS
+from blastscope.evaluate.intervals import Estimate
 
 LEVEL = 0.05
 """The share of false alarms that the tests are held to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.compare.bootstrap import percentile_interval, resampling
-from blastscope.compare.outcome import Estimate
-from blastscope.compare.resampled import FIGURES, resampled_figures
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.metrics import compute_metrics
+from blastscope.evaluate.bootstrap import resampling
+from blastscope.evaluate.corrected import corrected_interval, leave_out, told
+from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 from blastscope.files import without_nan
 from blastscope.predictions import read_predictions
 
@@ -104,33 +104,36 @@ def gauge(known: Path, unseen: Path, resamples: int = 2000, seed: int = 24) -> G
     subjects = first["subject"].to_list()
     p_all = np.column_stack([rows[name].to_numpy() for rows in pairs for name in tables])
     draws = resampling(is_all, subjects, resamples, seed)
-    drawn = resampled_figures(is_all, p_all, draws)
-    values = np.array(
-        [
-            [_or_nan(found[name]) for name in FIGURES]
-            for found in (compute_metrics(is_all, column) for column in p_all.T)
-        ]
-    )
-    gains = {name: _gain(values, drawn, FIGURES.index(name)) for name in MEASURED}
+    figures, without = WeightedFigures(is_all, p_all), leave_out(draws)
+    drawn = np.concatenate([figures.of(weights) for weights in draws.chunks()])
+    left_out = figures.of(without.weights)
+    (values,) = figures.of(np.ones((1, len(is_all)), np.uint16))
+
+    def estimate(weights: NDArray[np.float64], at: int) -> Estimate:
+        """A figure's sum over the columns under weights."""
+        value, draw, lacking = (found[..., at] @ weights for found in (values, drawn, left_out))
+        low, high = corrected_interval(
+            np.asarray(value), draw, lacking, without.strata, draws.units
+        )
+        return Estimate(float(value), float(low), float(high))
+
+    gains = {name: _gain(values, FIGURES.index(name), estimate) for name in MEASURED}
     synthetic = any("synthetic" in str(name) for name in first["model"].unique())
-    return Gauge(gains, len(is_all), len(set(subjects)), draws.sentence, synthetic)
+    return Gauge(gains, len(is_all), len(set(subjects)), told(draws), synthetic)
 
 
-def _gain(values: NDArray[np.float64], drawn: NDArray[np.float64], at: int) -> Gain:
+def _gain(
+    values: NDArray[np.float64], at: int, estimate: Callable[[NDArray[np.float64], int], Estimate]
+) -> Gain:
     """Sum up one figure; the columns are known and unseen, repeat by repeat."""
-    known, unseen = values[0::2, at], values[1::2, at]
-    drawn_known, drawn_unseen = (drawn[:, start::2, at].mean(axis=1) for start in (0, 1))
+    repeats = len(values) // 2
+    known, unseen = (np.tile(which, repeats) / repeats for which in ([1.0, 0.0], [0.0, 1.0]))
     return Gain(
-        _estimate(known.mean(), drawn_known),
-        _estimate(unseen.mean(), drawn_unseen),
-        _estimate((known - unseen).mean(), drawn_known - drawn_unseen),
-        tuple((known - unseen).tolist()),
+        estimate(known, at),
+        estimate(unseen, at),
+        estimate(known - unseen, at),
+        tuple((values[0::2, at] - values[1::2, at]).tolist()),
     )
-
-
-def _estimate(value: float, drawn: NDArray[np.float64]) -> Estimate:
-    low, high = percentile_interval(drawn)
-    return Estimate(float(value), float(low), float(high))
 
 
 def _read(path: Path, ways: tuple[str, ...]) -> pl.DataFrame:
@@ -159,7 +162,3 @@ def _paired(
             )
         pairs.append(rows)
     return pairs
-
-
-def _or_nan(value: float | int | None) -> float:
-    return math.nan if value is None else float(value)

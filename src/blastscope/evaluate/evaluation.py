@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluate.intervals import intervals
 from blastscope.evaluate.metrics import Metrics, compute_metrics
 from blastscope.evaluate.result import Evaluation
 from blastscope.evaluate.source import Source
@@ -29,11 +30,17 @@ def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation
     """
     table, name = select_model(source.predictions, source.path, model)
     cells = _labelled_part(table, part, source.path)
+    parts = _metrics_by_part(table)
     protocol, checkpoint = source.metadata.get("protocol"), source.metadata.get("checkpoint")
     return Evaluation(
         model=name,
         part=part,
-        parts=_metrics_by_part(table),
+        parts=parts,
+        intervals=intervals(
+            (cells["label"] == "all").to_numpy(),
+            cells["p_all"].to_numpy(),
+            cells["subject"].to_list(),
+        ),
         synthetic=source.metadata.get("synthetic") is True or name.endswith(SYNTHETIC_MARK),
         checkpoint=str(checkpoint) if checkpoint is not None else None,
         protocol=str(protocol) if protocol is not None else None,

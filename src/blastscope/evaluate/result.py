@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError
+from blastscope.evaluate.intervals import Intervals
 from blastscope.evaluate.metrics import THRESHOLD, Metrics
 from blastscope.evaluate.subjects import Overlap
 from blastscope.files import read_json
@@ -25,6 +26,7 @@ class Evaluation:
         model: the model's name.
         part: the part that the report is about.
         parts: metrics of every part that has labelled cells.
+        intervals: of the figures of ``part``, 95 %, drawn by subject.
         synthetic: whether the cells are synthetic.
         checkpoint: ``sha256:...`` of what made the predictions, where known.
         protocol: how the cells were split (``image``, ``subject``...), where known.
@@ -38,6 +40,7 @@ class Evaluation:
     model: str
     part: str
     parts: Mapping[str, Metrics]
+    intervals: Intervals
     synthetic: bool
     checkpoint: str | None
     protocol: str | None
@@ -82,6 +85,8 @@ class Evaluation:
             "checkpoint": self.checkpoint,
             "protocol": self.protocol,
             "parts": dict(self.parts),
+            "intervals": {name: list(bounds) for name, bounds in self.intervals.bounds.items()},
+            "intervals_drawn": self.intervals.sentence,
         }
 
 

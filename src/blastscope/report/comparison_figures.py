@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from blastscope.compare.outcome import Comparison, Estimate, Pair, by_lead
+from blastscope.compare.outcome import Comparison, Pair, by_lead
+from blastscope.evaluate.intervals import Estimate
 from blastscope.report.figures import save
 from blastscope.report.style import INK, QUIET, styled
 

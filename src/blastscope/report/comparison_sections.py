@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from blastscope.compare.outcome import Comparison, Estimate, Pair, by_lead
+from blastscope.compare.outcome import Comparison, Pair, by_lead
 from blastscope.compare.verdict import chance, headline, verdict
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.subjects import Overlap
 from blastscope.report.evaluation_page import METRIC_NAMES
 from blastscope.report.page import number, protocol_name, svg_uri

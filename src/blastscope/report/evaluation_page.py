@@ -46,11 +46,12 @@ _LEARNING_NAMES = {
 
 @dataclass(frozen=True)
 class Card:
-    """A headline number, and the counts behind it."""
+    """A headline number, the counts behind it, and its 95 % interval where it has one."""
 
     name: str
     value: str
     detail: str
+    interval: str = ""
 
 
 def evaluation_page(evaluation: Evaluation, notes: RunNotes, pictures: Mapping[str, Path]) -> str:
@@ -93,13 +94,34 @@ def _cards(evaluation: Evaluation) -> list[Card]:
         if label in set(known["label"])
     )
     return [
-        Card("weighted F1", number(m["weighted_f1"], 3), f"accuracy {number(m['accuracy'], 3)}"),
-        Card("AUC", number(m["auc"], 3), one_class),
-        Card("sensitivity", number(m["recall_all"], 3), f"{m['tp']:,} of {n_all:,} ALL cells"),
-        Card("specificity", number(m["recall_hem"], 3), f"{m['tn']:,} of {n_hem:,} normal cells"),
+        Card(
+            "weighted F1",
+            number(m["weighted_f1"], 3),
+            f"accuracy {number(m['accuracy'], 3)}",
+            _interval(evaluation, "weighted_f1"),
+        ),
+        Card("AUC", number(m["auc"], 3), one_class, _interval(evaluation, "auc")),
+        Card(
+            "sensitivity",
+            number(m["recall_all"], 3),
+            f"{m['tp']:,} of {n_all:,} ALL cells",
+            _interval(evaluation, "recall_all"),
+        ),
+        Card(
+            "specificity",
+            number(m["recall_hem"], 3),
+            f"{m['tn']:,} of {n_hem:,} normal cells",
+            _interval(evaluation, "recall_hem"),
+        ),
         Card("cells", number(m["n"]), f"{n_all:,} ALL, {n_hem:,} normal"),
         Card("subjects", number(m["n_subjects"]), counts or "not given"),
     ]
+
+
+def _interval(evaluation: Evaluation, name: str) -> str:
+    """Write a figure's interval; nothing where it has none."""
+    bounds = evaluation.intervals.bounds.get(name)
+    return "" if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
 def _expected(notes: RunNotes) -> dict[str, object]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from blastscope.compare.outcome import Estimate
 from blastscope.crossval.leakage import Gauge, gauge
+from blastscope.evaluate.intervals import Estimate
 from blastscope.files import write_json, write_text
 from blastscope.report.comparison_figures import PANELS
 from blastscope.report.figures import save

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 from blastscope.explain.study.looks import Elsewhere
 from blastscope.explain.study.maps import KINDS, RANKED, named
 from blastscope.explain.study.size import SizeQuestion

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blastscope.compare.outcome import Estimate
-from blastscope.compare.resampled import FIGURES, resampled_figures
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.metrics import THRESHOLD, compute_metrics
+from blastscope.evaluate.resampled import FIGURES, resampled_figures
 from blastscope.explain.study.means import FEWEST, Rows, with_intervals
 from blastscope.explain.study.words import NAMES, figure, listed, told
 

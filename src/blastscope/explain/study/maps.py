@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 from blastscope.explain.evidence import METHODS
 from blastscope.explain.faithfulness import area
 from blastscope.explain.measure import CURVES

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.compare.bootstrap import (
+from blastscope.evaluate.bootstrap import (
     FEW_SUBJECTS,
     Resampling,
     percentile_interval,
     resampling,
 )
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 
 Floats = NDArray[np.float64]
 

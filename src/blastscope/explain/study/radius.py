@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 from blastscope.explain.radius import RADII
 from blastscope.explain.study.means import Floats, Rows, means
 from blastscope.explain.study.words import NAMES, told

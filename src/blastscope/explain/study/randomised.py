@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 from blastscope.explain.study.means import FEWEST, Rows, means
 from blastscope.explain.study.words import change, figure
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blastscope.compare.outcome import Estimate
-from blastscope.compare.resampled import FIGURES, resampled_figures
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.metrics import compute_metrics
+from blastscope.evaluate.resampled import FIGURES, resampled_figures
 from blastscope.explain.study.decision import CHANCE
 from blastscope.explain.study.means import FEWEST, Floats, Rows, with_intervals
 from blastscope.prepare.pixels import Scale

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.explain.size import SCALES
 from blastscope.explain.study.decision import CHANCE

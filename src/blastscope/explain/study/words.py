@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from blastscope.compare.outcome import Estimate
+from blastscope.evaluate.intervals import Estimate
 
 NAMES = {"all": "ALL", "hem": "normal"}
 

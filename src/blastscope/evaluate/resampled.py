@@ -11,7 +11,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.compare.bootstrap import Resampling
+from blastscope.evaluate.bootstrap import Resampling
 from blastscope.evaluate.metrics import THRESHOLD
 
 Floats = NDArray[np.float64]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blastscope.compare.bootstrap import percentile_interval, resampling
-from blastscope.compare.resampled import FIGURES, resampled_figures
 from blastscope.errors import BlastscopeError
+from blastscope.evaluate.bootstrap import percentile_interval, resampling
+from blastscope.evaluate.resampled import FIGURES, resampled_figures
 
 # Three ALL subjects of 4, 2 and 1 cells, two normal ones of 3 and 2, interleaved.
 SUBJECTS = ["A", "H", "A", "B", "H", "A", "G", "B", "A", "H", "C", "G"]

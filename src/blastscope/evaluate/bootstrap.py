@@ -57,6 +57,11 @@ class Resampling:
     fewest: int | None
     sentence: str
 
+    @property
+    def units(self) -> int:
+        """Subjects of the stratum with the fewest, or the cells of one that is alone."""
+        return min(len(groups) if len(groups) > 1 else len(groups[0]) for groups in self.strata)
+
     def chunks(self) -> Iterator[NDArray[np.uint16]]:
         """Draw: integer weights of shape (some resamples, cells), ``resamples`` rows in all."""
         rng = np.random.default_rng(self.seed)

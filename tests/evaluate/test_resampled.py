@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
-from blastscope.compare.bootstrap import resampling
-from blastscope.compare.resampled import FIGURES, WeightedFigures, resampled_figures
+from blastscope.evaluate.bootstrap import resampling
 from blastscope.evaluate.metrics import compute_metrics
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures, resampled_figures
 
 
 def repeated(is_all, p_all, weights):
