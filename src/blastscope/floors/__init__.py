@@ -1,0 +1,1 @@
+"""Floors: what can be had without any network, to stand beside every model."""
