@@ -88,7 +88,7 @@ def _print(found: Figures) -> None:
         (
             f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
             str(len(f.tested["all"])),
-            ", ".join(f.tested["hem"]) or "none",
+            _people(f.tested["hem"]),
             number(f.metrics["n"]),
             *(number(f.metrics[name]) for name in SHOWN.values()),
         )
@@ -99,6 +99,11 @@ def _print(found: Figures) -> None:
         figures = (number(pooled[key]) for key in SHOWN.values())
         rows.append((name, "", "", number(pooled["n"]), *figures))
     print_table(("fold", "ALL subjects", "normal subjects", "cells", *SHOWN), rows)
+
+
+def _people(names: list[str]) -> str:
+    """Name a few, count many."""
+    return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
 
 
 class _Progress:

@@ -57,7 +57,7 @@ def leakage_figure(found: Gauge) -> Figure:
     axes = figure.subplots()
     for row, name in enumerate(shown):
         gain = found.gains[name]
-        ends = ((gain.known, -0.14, COLOURS["mixed"]), (gain.unseen, 0.14, COLOURS["hem"]))
+        ends = ((gain.known, -0.14, COLOURS["mixed"]), (gain.unseen, 0.14, INK))
         for estimate, shift, colour in ends:
             place = row + shift
             axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.4)
@@ -73,7 +73,7 @@ def leakage_figure(found: Gauge) -> Figure:
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     figure.supxlabel(
-        "grey: subjects also in training; blue: unseen subjects; bars: 95 % intervals; "
+        "grey: subjects also in training; black: unseen subjects; bars: 95 % intervals; "
         "right: the difference",
         fontsize=8,
         color=QUIET,
