@@ -10,6 +10,7 @@ expanded percentiles of Hesterberg, The American Statistician 69:371-386, 2015).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,25 @@ def leave_out(draws: Resampling) -> LeftOut:
             weights.append(kept)
             strata.append(stratum)
     return LeftOut(np.stack(weights), np.array(strata, np.intp))
+
+
+def corrected_figures(
+    draws: Resampling, of: Callable[[NDArray[np.uint16]], Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """Compute figures and their 95 % intervals.
+
+    Args:
+        draws: what is drawn.
+        of: from weights of the cells, shape (rows, cells), to figures, shape (rows, ...).
+
+    Returns:
+        The figures of all cells, the lower and the upper bounds, each of shape (...).
+    """
+    without = leave_out(draws)
+    (value,) = of(np.ones((1, draws.cells), np.uint16))
+    drawn = np.concatenate([of(weights) for weights in draws.chunks()])
+    low, high = corrected_interval(value, drawn, of(without.weights), without.strata, draws.units)
+    return value, low, high
 
 
 def corrected_interval(

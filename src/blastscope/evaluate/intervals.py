@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.evaluate.bootstrap import resampling
-from blastscope.evaluate.corrected import corrected_interval, leave_out, told
+from blastscope.evaluate.corrected import corrected_figures, told
 from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 
 
@@ -69,11 +69,8 @@ def intervals(
         seed: of the draws.
     """
     draws = resampling(is_all, subjects, resamples, seed)
-    figures, without = WeightedFigures(is_all, p_all[:, None]), leave_out(draws)
-    drawn = np.concatenate([figures.of(weights)[:, 0] for weights in draws.chunks()])
-    (value,) = figures.of(np.ones((1, len(is_all)), np.uint16))[:, 0]
-    left_out = figures.of(without.weights)[:, 0]
-    low, high = corrected_interval(value, drawn, left_out, without.strata, draws.units)
+    figures = WeightedFigures(is_all, p_all[:, None])
+    _, low, high = corrected_figures(draws, lambda weights: figures.of(weights)[:, 0])
     bounds = {
         name: (float(low[at]), float(high[at]))
         for at, name in enumerate(FIGURES)

@@ -1,0 +1,168 @@
+"""Maps from a network's probability to one that can be taken at its word.
+
+Temperature: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Platt: Probabilistic
+Outputs for Support Vector Machines, 1999. Isotonic: Zadrozny and Elkan, KDD 2002. All of them
+rise with the probability that they are given, so that the order of the cells, and AUC, stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from blastscope.errors import BlastscopeError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+EDGE = 1e-6
+"""A probability of 0 or 1 has no log-odds: it is taken as this far from it."""
+_RISE = 1e-3
+"""The share of itself that an isotonic map keeps, so that no two cells become equal."""
+_HOTTEST = 6.0
+"""The temperature stays within exp(-6) to exp(6)."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A map from probabilities to calibrated ones.
+
+    Attributes:
+        method: ``none``, ``temperature``, ``platt`` or ``isotonic``.
+        values: temperature: the temperature. Platt: slope and intercept of the log-odds.
+            Isotonic: the points' probabilities and, behind them, what each becomes.
+    """
+
+    method: str = "none"
+    values: tuple[float, ...] = ()
+
+    def apply(self, p_all: Floats) -> Floats:
+        """Calibrate probabilities of ALL, of any shape."""
+        p = np.asarray(p_all, np.float64)
+        if self.method == "temperature":
+            return _inside(expit(log_odds(p) / self.values[0]))
+        if self.method == "platt":
+            slope, intercept = self.values
+            return _inside(expit(slope * log_odds(p) + intercept))
+        if self.method == "isotonic":
+            points, becomes = np.split(np.array(self.values), 2)
+            stepped: Floats = np.interp(p, points, becomes)
+            return (1 - _RISE) * stepped + _RISE * p
+        return p
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> Calibration:
+        """Read what :func:`dataclasses.asdict` made of one.
+
+        Raises:
+            BlastscopeError: where it is none, or would not rise.
+        """
+        try:
+            method, values = content["method"], tuple(float(v) for v in content["values"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BlastscopeError(f"{where} has no calibration that can be read.") from error
+        if method not in SHAPES or not SHAPES[method](np.array(values)):
+            raise BlastscopeError(f"{where} has a calibration '{method}' that is none of ours.")
+        return cls(method, values)
+
+
+def _is_isotonic(values: Floats) -> bool:
+    if len(values) < 2 or len(values) % 2:
+        return False
+    points, becomes = np.split(values, 2)
+    inside = bool(np.all((values >= 0) & (values <= 1)))
+    return inside and bool(np.all(np.diff(points) >= 0) and np.all(np.diff(becomes) >= 0))
+
+
+SHAPES: dict[str, Callable[[Floats], bool]] = {
+    "none": lambda v: len(v) == 0,
+    "temperature": lambda v: len(v) == 1 and 0 < v[0] < np.inf,
+    "platt": lambda v: len(v) == 2 and bool(np.isfinite(v).all()) and v[0] > 0,
+    "isotonic": _is_isotonic,
+}
+"""For each method, whether values are such that the map rises."""
+
+
+def log_odds(p_all: Floats) -> Floats:
+    """Return the log-odds of probabilities, finite also for 0 and 1."""
+    found: Floats = logit(_inside(p_all))
+    return found
+
+
+def _inside(p_all: Floats) -> Floats:
+    return np.clip(p_all, EDGE, 1 - EDGE)
+
+
+def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration:
+    """Divide the log-odds by the one number with the lowest log loss."""
+    from scipy.optimize import minimize_scalar
+
+    z, sign = log_odds(p_all), np.where(is_all, -1.0, 1.0)
+    found = minimize_scalar(
+        lambda heat: np.logaddexp(0, sign * z / np.exp(heat)).mean(),
+        bounds=(-_HOTTEST, _HOTTEST),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return Calibration("temperature", (float(np.exp(found.x)),))
+
+
+def fit_platt(is_all: Bools, p_all: Floats) -> Calibration | None:
+    """Fit slope and intercept of the log-odds, to Platt's softened targets.
+
+    Returns:
+        The map; None where the slope is not above zero, so that it would turn the order round.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    z, n_all = log_odds(p_all)[:, None], int(is_all.sum())
+    target = np.where(is_all, (n_all + 1) / (n_all + 2), 1 / (len(is_all) - n_all + 2))
+    both = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+    both.fit(
+        np.concatenate([z, z]),
+        np.repeat([1, 0], len(z)),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    slope, intercept = float(both.coef_[0, 0]), float(both.intercept_[0])
+    return Calibration("platt", (slope, intercept)) if slope > 0 else None
+
+
+def fit_isotonic(is_all: Bools, p_all: Floats) -> Calibration:
+    """Fit the rising step function with the lowest squared error, kept off 0 and 1.
+
+    No step says less than one in n + 2, nor more than all but one (Laplace): n cells do not show
+    that something never happens.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    least = 1 / (len(is_all) + 2)
+    steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
+    steps.fit(p_all, is_all.astype(np.float64))
+    points, becomes = steps.X_thresholds_, steps.y_thresholds_
+    return Calibration("isotonic", (*map(float, points), *map(float, becomes)))
+
+
+def fit_none(is_all: Bools, p_all: Floats) -> Calibration:
+    """Leave probabilities as they are."""
+    del is_all, p_all
+    return Calibration()
+
+
+FITS: dict[str, Callable[[Bools, Floats], Calibration | None]] = {
+    "none": fit_none,
+    "temperature": fit_temperature,
+    "platt": fit_platt,
+    "isotonic": fit_isotonic,
+}
+"""The methods, the plainest first."""
+
+
+def log_loss(is_all: Bools, p_all: Floats) -> float:
+    """Return the mean log loss, with probabilities kept ``EDGE`` off 0 and 1."""
+    p = _inside(p_all)
+    return float(-np.where(is_all, np.log(p), np.log1p(-p)).mean())

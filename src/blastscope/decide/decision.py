@@ -1,0 +1,181 @@
+"""What makes a decision of a probability: fitted in one go, applied to any cells, kept as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.decide.calibration import Bools, Calibration, Floats
+from blastscope.decide.choice import choose_calibration
+from blastscope.decide.conformal import Conformal, fit_conformal
+from blastscope.decide.patient import Reference, reference
+from blastscope.decide.referral import Referral, choose_referral, sureness
+from blastscope.decide.rules import DEFAULT, OperatingPoint, Rule, choose_point, read_rule
+from blastscope.errors import BlastscopeError
+
+ERROR, COVERAGE = 0.05, 0.90
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks of decisions.
+
+    Attributes:
+        rule: for the operating point.
+        error: the share of wrong calls among those that are not referred.
+        coverage: how often a conformal set should hold the truth.
+    """
+
+    rule: Rule
+    error: float = ERROR
+    coverage: float = COVERAGE
+
+    @classmethod
+    def of(cls, rule: str = DEFAULT, error: float = ERROR, coverage: float = COVERAGE) -> Wishes:
+        """Read them as a user writes them.
+
+        Raises:
+            BlastscopeError: where one cannot be asked for.
+        """
+        for name, value in (("error", error), ("coverage", coverage)):
+            if not 0 < value < 1:
+                raise BlastscopeError(
+                    f"--{name} {value:g} cannot be asked for: give a share above 0 and below 1."
+                )
+        return cls(read_rule(rule), error, coverage)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided of cells, shape (n,) each.
+
+    Attributes:
+        p_all: the calibrated probability of ALL.
+        called: whether the cell is called ALL.
+        sure: the probability that the call is right.
+        refer: whether the cell goes to the expert.
+        sets: whether normal and whether ALL are in its conformal set, shape (n, 2).
+    """
+
+    p_all: Floats
+    called: Bools
+    sure: Floats
+    refer: Bools
+    sets: NDArray[np.bool_]
+
+    def take(self, here: Bools) -> Decided:
+        """Keep the cells for which ``here``, shape (n,), is true."""
+        return Decided(*(getattr(self, field.name)[here] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Everything that is fitted.
+
+    Attributes:
+        calibration: of the probabilities.
+        log_loss: by method, what it was chosen by.
+        how: a sentence about that choice.
+        point: from which probability on a cell is called ALL.
+        referral: how sure a call has to be to be kept.
+        conformal: which labels a cell's set has.
+        reference: how persons fared at the operating point; None where they are not known.
+        cells: how many it was fitted on.
+        subjects: of how many persons; 0 where unknown.
+    """
+
+    calibration: Calibration
+    log_loss: dict[str, float]
+    how: str
+    point: OperatingPoint
+    referral: Referral
+    conformal: Conformal
+    reference: Reference | None
+    cells: int
+    subjects: int
+
+    def apply(self, p_all: Floats) -> Decided:
+        """Decide of cells by a network's probabilities of ALL, shape (n,)."""
+        p = self.calibration.apply(p_all)
+        called = p > self.point.threshold
+        sure = sureness(p, called)
+        return Decided(p, called, sure, self.referral.refers(sure), self.conformal.sets(p))
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for ``decision.json`` and bundles."""
+        content = asdict(self)
+        content["point"]["rule"] = str(self.point.rule)
+        return content
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> Decision:
+        """Read what :meth:`as_json` made.
+
+        Raises:
+            BlastscopeError: where something is missing or of another kind.
+        """
+        calibration = Calibration.from_json(_inside(content, "calibration", where), where)
+        try:
+            known = content["reference"]
+            point = {**content["point"], "rule": read_rule(content["point"]["rule"])}
+            decision = cls(
+                calibration,
+                {str(name): float(loss) for name, loss in content["log_loss"].items()},
+                str(content["how"]),
+                OperatingPoint(**point),
+                Referral(**content["referral"]),
+                Conformal(**content["conformal"]),
+                None
+                if known is None
+                else Reference(**{name: tuple(map(int, counts)) for name, counts in known.items()}),
+                int(content["cells"]),
+                int(content["subjects"]),
+            )
+            sets = decision.conformal
+            numbers = (sets.least_all, sets.least_hem, decision.point.threshold)
+            if not all(0 <= float(n) <= 1 for n in (*numbers, decision.referral.threshold / 2)):
+                raise ValueError("a threshold out of range")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BlastscopeError(
+                f"{where} holds no decision that can be read ({error})."
+            ) from error
+        return decision
+
+
+def _inside(content: Any, name: str, where: str) -> Any:
+    if not isinstance(content, dict) or name not in content:
+        raise BlastscopeError(f"{where} holds no decision: it lacks {name}.")
+    return content[name]
+
+
+def fit_decision(
+    is_all: Bools, p_all: Floats, subjects: Sequence[str | None], wishes: Wishes, seed: int = 24
+) -> Decision:
+    """Fit calibration, operating point, referral and conformal sets, each behind the last.
+
+    Args:
+        is_all: truth, shape (n,), both classes present.
+        p_all: a network's probability of ALL, shape (n,).
+        subjects: each cell's subject; None where unknown.
+        wishes: what is asked for.
+        seed: of the folds that the calibration is chosen in.
+    """
+    chosen = choose_calibration(is_all, p_all, subjects, seed)
+    p = chosen.calibration.apply(p_all)
+    point = choose_point(wishes.rule, is_all, p)
+    called = p > point.threshold
+    return Decision(
+        calibration=chosen.calibration,
+        log_loss=chosen.log_loss,
+        how=chosen.how,
+        point=point,
+        referral=choose_referral(called != is_all, sureness(p, called), wishes.error),
+        conformal=fit_conformal(is_all, p, wishes.coverage),
+        reference=reference(is_all, called, subjects),
+        cells=len(is_all),
+        subjects=len({subject for subject in subjects if subject is not None}),
+    )

@@ -1,0 +1,90 @@
+"""How far probabilities are from what happens: calibration error, Brier score, the diagram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.decide.calibration import Bools, Floats, log_loss
+
+BINS = 15
+_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The diagram of one set of probabilities, and its figures.
+
+    Attributes:
+        predicted: mean probability of ALL in each bin, shape (bins,).
+        observed: share of ALL cells in each bin, shape (bins,).
+        cells: cells in each bin, shape (bins,).
+        ece: expected calibration error: the mean gap of the two, weighed by the cells.
+        by_chance: the error that probabilities which are exactly right show on average on so
+            many cells, each drawn on its own: no smaller one can be told from none.
+        brier: the mean squared distance from 0 and 1.
+        log_loss: the mean log loss.
+    """
+
+    predicted: Floats
+    observed: Floats
+    cells: NDArray[np.intp]
+    ece: float
+    by_chance: float
+    brier: float
+    log_loss: float
+
+
+def equal_mass_bins(p_all: Floats, bins: int = BINS) -> NDArray[np.intp]:
+    """Put cells into bins of about as many cells; cells of one probability stay together.
+
+    Args:
+        p_all: probabilities, shape (n,).
+        bins: how many at most.
+
+    Returns:
+        The number of each cell's bin, from 0, without gaps, shape (n,).
+    """
+    edges = np.unique(np.quantile(p_all, np.arange(1, bins) / bins, method="higher"))
+    # A bin begins with its edge, so that the equal probabilities of hard calls are not cut apart.
+    place = np.searchsorted(edges, p_all, side="right")
+    _, numbered = np.unique(place, return_inverse=True)
+    return numbered.astype(np.intp)
+
+
+def calibration_error(
+    is_all: NDArray[np.floating] | Bools, p_all: Floats, place: NDArray[np.intp]
+) -> float:
+    """Return the mean over cells of the gap between each bin's share of ALL and its mean p.
+
+    Nixon et al., Measuring Calibration in Deep Learning, CVPR workshops 2019.
+    """
+    gaps = np.bincount(place, is_all - p_all)
+    return float(np.abs(gaps).sum() / len(p_all))
+
+
+def reliability(is_all: Bools, p_all: Floats, seed: int = 24) -> Reliability:
+    """Compute the diagram and its figures.
+
+    Args:
+        is_all: truth, shape (n,).
+        p_all: probability of ALL, shape (n,).
+        seed: of the draws behind ``by_chance``.
+    """
+    place = equal_mass_bins(p_all)
+    cells = np.bincount(place)
+    rng = np.random.default_rng(seed)
+    by_chance = np.mean(
+        [calibration_error(rng.random(len(p_all)) < p_all, p_all, place) for _ in range(_DRAWS)]
+    )
+    return Reliability(
+        predicted=np.bincount(place, p_all) / cells,
+        observed=np.bincount(place, is_all) / cells,
+        cells=cells,
+        ece=calibration_error(is_all, p_all, place),
+        by_chance=float(by_chance),
+        brier=float(np.mean((p_all - is_all) ** 2)),
+        log_loss=log_loss(is_all, p_all),
+    )
