@@ -95,7 +95,7 @@ def _train(
     run = out / "runs" / f"{recipe.name.rpartition('/')[2]}-{protocol}"
     with TrainingDisplay(f"{recipe.name}, {protocol}", recipe.training.epochs) as display:
         train(recipe, out / "store", split, run, watch=display.watch())
-    result = evaluate(run)
+    result = evaluate(run, store=out / "store")
     say(f"train {recipe.name} by {protocol}: {result.headline}")
     return Entry(recipe.name, protocol, run)
 

@@ -57,8 +57,12 @@ def crossval(
     say(f"{out / 'report.html'}")
 
 
-def cross_validate(order: Order, jobs: int) -> None:
-    """Train what is not trained yet, showing it, and write and print the figures."""
+def cross_validate(order: Order, jobs: int) -> str:
+    """Train what is not trained yet, showing it, write and print the figures.
+
+    Returns:
+        The name of the first repeat's model, which the report is about.
+    """
     from blastscope.crossval.figures import figures, record
     from blastscope.crossval.run import gather, lay_out, train_folds
     from blastscope.report.evaluate import evaluate
@@ -74,9 +78,11 @@ def cross_validate(order: Order, jobs: int) -> None:
     table = gather(started)
     found = figures(started, table)
     record(order, started.store.fingerprint, found)
-    evaluate(order.predictions, "test", order.out, table["model"][0])
+    model = str(table["model"][0])
+    evaluate(order.predictions, "test", order.out, model, store=order.store)
     _print(found)
     say(f"{order.name}: {found.headline}")
+    return model
 
 
 def _print(found: Figures) -> None:

@@ -36,14 +36,50 @@ def evaluate(
             metavar="CSV",
         ),
     ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="The operating point's: sensitivity>=0.95 (the default), specificity>=0.9, "
+            "youden, cost=5 (a missed blast costs 5 false alarms) or half.",
+        ),
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(help="Wrong calls wanted among cells that are not referred: 0.05."),
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="How often a conformal set should hold the truth: 0.9.")
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="The cells' store, for what size and colour alone reach.", metavar="DIR"),
+    ] = None,
+    leakage: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the recipe's leakage gauge, to be shown.", metavar="DIR"),
+    ] = None,
 ) -> None:
-    """Write metrics, figures and a report; print the figures of every part."""
+    """Write metrics, decisions, figures and a report; print the figures of every part."""
     from blastscope.report.evaluate import evaluate as judge
+    from blastscope.report.first_page import first_page
 
-    result = judge(source, part, out, model, labels)
+    result = judge(
+        source,
+        part,
+        out,
+        model,
+        labels,
+        rule=rule,
+        error=error,
+        coverage=coverage,
+        store=store,
+        leakage=leakage,
+    )
     names = list(next(iter(result.parts.values())))
     rows = [(name, *(metrics[name] for metrics in result.parts.values())) for name in names]
     print_table((result.model, *result.parts), rows)
     if result.hard_calls:
         note("These are calls (0 or 1): AUC and average precision are of that one operating point.")
+    for word, sentence in first_page(result):
+        say(f"{word}: {sentence}")
     say(f"{result.report}")

@@ -38,6 +38,7 @@ def leakage(
     from blastscope.crossval.folder import Order
     from blastscope.crossval.run import with_starts
     from blastscope.report.comparison_figures import PANELS
+    from blastscope.report.evaluate import evaluate
     from blastscope.report.leakage import measure_leakage, told
 
     recipes = with_starts(recipe, settings or ())
@@ -45,9 +46,10 @@ def leakage(
         recipes, store, out / "subject", "subject", folds, repeats, seed, device, weights_dir
     )
     known = replace(unseen, by="matched", out=out / "matched")
-    for order in (unseen, known):
-        cross_validate(order, jobs)
+    models = {order: cross_validate(order, jobs) for order in (unseen, known)}
     found = measure_leakage(recipes[-1].name, known.predictions, unseen.predictions, out)
+    for order, model in models.items():  # both reports show it from now on
+        evaluate(order.predictions, "test", order.out, model, store=store, leakage=out)
     rows = [
         (name, told(gain.known), told(gain.unseen), told(gain.difference, signed=True))
         for key, name in PANELS.items()

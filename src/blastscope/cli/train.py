@@ -63,6 +63,6 @@ def train(
         )
     if done.already:
         note(f"{run} is finished already; nothing was trained.")
-    result = evaluate(run, done.part, out=run)
+    result = evaluate(run, done.part, out=run, store=store)
     say(f"{loaded.name}: {result.headline}")
     say(f"{result.report}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from blastscope.evaluate.bootstrap import resampling
 from blastscope.evaluate.corrected import corrected_interval, leave_out, told
 from blastscope.evaluate.intervals import Estimate
 from blastscope.evaluate.resampled import FIGURES, WeightedFigures
-from blastscope.files import without_nan
+from blastscope.files import read_json, without_nan
 from blastscope.predictions import read_predictions
 
 FORMAT = "blastscope-leakage/1"
@@ -80,6 +81,44 @@ class Gauge:
         content = {"format": FORMAT, "sentence": self.sentence, **asdict(self)}
         clean: dict[str, Any] = without_nan(content)
         return clean
+
+
+def read_gauge(path: Path) -> tuple[str, Gauge]:
+    """Read the ``leakage.json`` that :meth:`Gauge.as_json` made, and the recipe it is of.
+
+    Raises:
+        BlastscopeError: where the file is missing or none.
+    """
+    content = read_json(path)
+    try:
+        if content["format"] != FORMAT:
+            raise ValueError("another format")
+        gains = {name: _read_gain(content["gains"][name]) for name in MEASURED}
+        found = Gauge(
+            gains,
+            int(content["cells"]),
+            int(content["subjects"]),
+            str(content["resampling"]),
+            content["synthetic"] is True,
+        )
+        return str(content["recipe"]), found
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlastscopeError(
+            f"{path} is no {FORMAT} file ({error}): give the folder of blastscope leakage."
+        ) from error
+
+
+def _read_gain(content: dict[str, Any]) -> Gain:
+    known, unseen, difference = (
+        Estimate(
+            *(
+                math.nan if content[name][end] is None else float(content[name][end])
+                for end in ("value", "low", "high")
+            )
+        )
+        for name in ("known", "unseen", "difference")
+    )
+    return Gain(known, unseen, difference, tuple(map(float, content["repeats"])))
 
 
 def gauge(known: Path, unseen: Path, resamples: int = 2000, seed: int = 24) -> Gauge:

@@ -17,8 +17,6 @@ from blastscope.decide.referral import Referral, choose_referral, sureness
 from blastscope.decide.rules import DEFAULT, OperatingPoint, Rule, choose_point, read_rule
 from blastscope.errors import BlastscopeError
 
-ERROR, COVERAGE = 0.05, 0.90
-
 
 @dataclass(frozen=True)
 class Wishes:
@@ -30,23 +28,28 @@ class Wishes:
         coverage: how often a conformal set should hold the truth.
     """
 
-    rule: Rule
-    error: float = ERROR
-    coverage: float = COVERAGE
+    rule: Rule = DEFAULT
+    error: float = 0.05
+    coverage: float = 0.90
 
-    @classmethod
-    def of(cls, rule: str = DEFAULT, error: float = ERROR, coverage: float = COVERAGE) -> Wishes:
-        """Read them as a user writes them.
+    def changed(
+        self, rule: str | None = None, error: float | None = None, coverage: float | None = None
+    ) -> Wishes:
+        """Change what is given, as a user writes it.
 
         Raises:
-            BlastscopeError: where one cannot be asked for.
+            BlastscopeError: where it cannot be asked for.
         """
         for name, value in (("error", error), ("coverage", coverage)):
-            if not 0 < value < 1:
+            if value is not None and not 0 < value < 1:
                 raise BlastscopeError(
                     f"--{name} {value:g} cannot be asked for: give a share above 0 and below 1."
                 )
-        return cls(read_rule(rule), error, coverage)
+        return Wishes(
+            self.rule if rule is None else read_rule(rule),
+            self.error if error is None else error,
+            self.coverage if coverage is None else coverage,
+        )
 
 
 @dataclass(frozen=True)

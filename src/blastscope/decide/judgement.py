@@ -33,6 +33,7 @@ class Judgement:
         decision: what to decide by from now on. Where cells were decided of in folds, it is fitted
             on all of them, and no figure here is its own.
         sentence: which cells it was fitted on, and what that means.
+        folds: in how many folds the part's cells were decided of; 1 where in one go.
         of: what was decided of the part's cells, in their order.
         before: the network's own probabilities against the truth.
         after: the calibrated ones.
@@ -46,6 +47,7 @@ class Judgement:
 
     decision: Decision
     sentence: str
+    folds: int
     of: Decided
     before: Reliability
     after: Reliability
@@ -88,6 +90,7 @@ def judge_decisions(
     return Judgement(
         decision=fitted.decision,
         sentence=fitted.sentence,
+        folds=len(fitted.pieces),
         of=of,
         before=reliability(is_all, raw),
         after=reliability(is_all, of.p_all),

@@ -12,7 +12,6 @@ from blastscope.decide.calibration import Bools, Floats
 from blastscope.errors import BlastscopeError
 
 Kind = Literal["sensitivity", "specificity", "youden", "cost", "half"]
-DEFAULT = "sensitivity>=0.95"
 _HELP = "sensitivity>=0.95, specificity>=0.9, youden, cost=5 or half"
 _WRITTEN = re.compile(r"(sensitivity|specificity)\s*>=\s*([0-9.]+)|(cost)\s*=\s*([0-9.]+)")
 
@@ -45,6 +44,10 @@ class Rule:
             "cost": f"the lowest cost, a missed blast costing {self.value:g} false alarms",
             "half": "one half, nothing chosen",
         }[self.kind]
+
+
+DEFAULT = Rule("sensitivity", 0.95)
+"""A missed blast is worse than a cell that somebody looks at in vain."""
 
 
 def read_rule(text: str) -> Rule:

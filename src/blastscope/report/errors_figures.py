@@ -14,7 +14,7 @@ from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.error_analysis.counts import CLASSES, Counts
 from blastscope.error_analysis.traits import TRAITS, Trait
 from blastscope.errors import writing
-from blastscope.report.figures import save
+from blastscope.report.figures import plain, save
 from blastscope.report.style import COLOURS, GRID, INK, NAMES, QUIET, styled
 
 FIGURE_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
@@ -92,7 +92,7 @@ def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
         for place, row in enumerate(frame.iter_rows(named=True)):
             axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[label], alpha=0.45)
             axes.plot(row["rate"], place, "o", color=COLOURS[label], markersize=4.5)
-        names = [f"{_plain(s)}  ({n:,})" for s, n in frame.select("subject", "cells").iter_rows()]
+        names = [f"{plain(s)}  ({n:,})" for s, n in frame.select("subject", "cells").iter_rows()]
         axes.set_yticks(range(frame.height), names)
         cut = subjects.filter(subjects["label"] == label).height > frame.height
         title = f"{NAMES[label][0].upper()}{NAMES[label][1:]} cells by subject"
@@ -147,8 +147,3 @@ def _box(axes: Axes, values: NDArray[np.float64], place: int, colour: str) -> No
         showfliers=False, manage_ticks=False, boxprops=line, whiskerprops=line, capprops=line,
         medianprops={"color": INK, "linewidth": 2.4},
     )  # fmt: skip
-
-
-def _plain(name: str) -> str:
-    """A control character is not allowed in an SVG."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:24]

@@ -5,14 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from blastscope.challenge.scoring import open_labelled
+from blastscope.crossval.leakage import Gauge, read_gauge
+from blastscope.decide.decision import Wishes
+from blastscope.decide.file import wishes_of, write_decision
+from blastscope.decide.judgement import judge_decisions
+from blastscope.errors import BlastscopeError
 from blastscope.evaluate.curves import precision_recall_curve, roc_curve
 from blastscope.evaluate.evaluation import judge
 from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.evaluate.result import Evaluation
 from blastscope.evaluate.source import RunNotes
 from blastscope.files import write_json, write_text
+from blastscope.floors.beside import floors_beside
+from blastscope.predictions import SYNTHETIC_MARK, select_model
 from blastscope.report import figures
+from blastscope.report.decision_figures import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
+from blastscope.report.first_page import Reported, reported
+from blastscope.report.leakage import leakage_figure
 
 
 def evaluate(
@@ -21,11 +30,18 @@ def evaluate(
     out: Path | None = None,
     model: str | None = None,
     labels: Path | None = None,
-) -> Evaluation:
+    *,
+    rule: str | None = None,
+    error: float | None = None,
+    coverage: float | None = None,
+    store: Path | None = None,
+    leakage: Path | None = None,
+) -> Reported:
     """Evaluate a run or anybody's prediction table.
 
-    Writes ``metrics.json``, ``figures/*.png`` and ``*.svg``, and a self-contained
-    ``report.html``. Files of these names are derived and rewritten; nothing else is touched.
+    Writes ``metrics.json``, ``decision.json`` (where decisions can be fitted),
+    ``figures/*.png`` and ``*.svg``, and a self-contained ``report.html``. Files of these names
+    are derived and rewritten; nothing else is touched.
 
     Args:
         source: a run folder, a prediction table (Parquet or CSV) or, with ``labels``, a submission
@@ -35,11 +51,17 @@ def evaluate(
             the test part; a folder named after the part, for another.
         model: which model, where the table holds several.
         labels: a labels table (CSV) for the cells of ``part``, where the predictions have none.
+        rule: for the operating point (see ``decide.rules``). What is not given of these three is
+            as it was when the folder was evaluated last.
+        error: the share of wrong calls wanted among the cells that are not referred.
+        coverage: how often a conformal set should hold the truth.
+        store: the store of these cells, for the floors beside the model.
+        leakage: the folder of the recipe's leakage gauge, to be shown.
 
     Raises:
         BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
-            are not of the same cells, the run's checkpoint is stale, or the folder cannot be
-            written.
+            are not of the same cells, the run's checkpoint is stale, a wish cannot be asked for,
+            the store or the gauge is another's, or the folder cannot be written.
     """
     opened = open_labelled(source, labels, part, model)
     if out is None:
@@ -47,13 +69,38 @@ def evaluate(
         if part != "test":  # the report of the test part keeps its place
             out = out / part if source.is_dir() else out.with_name(f"{out.name}-{part}")
     evaluation = judge(opened, part, out, model)
-    pictures = _draw(evaluation, opened.notes)
-    write_json(evaluation.out / "metrics.json", evaluation.as_json())
-    write_text(evaluation.report, evaluation_page(evaluation, opened.notes, pictures))
-    return evaluation
+    table, name = select_model(opened.predictions, opened.path, model)
+    wishes = (wishes_of(out) or Wishes()).changed(rule, error, coverage)
+    found = reported(
+        evaluation,
+        judge_decisions(table, part, opened.metadata, wishes),
+        floors_beside(store, table, part, opened.metadata),
+        None if leakage is None else _gauge(leakage, name),
+    )
+    pictures = _draw(found, opened.notes)
+    write_json(found.out / "metrics.json", found.as_json())
+    about = {
+        "model": name,
+        "checkpoint": found.checkpoint,
+        "synthetic": found.synthetic,
+        "part": part,
+    }
+    write_decision(found.out, found.decisions, wishes, about)
+    write_text(found.report, evaluation_page(found, opened.notes, pictures))
+    return found
 
 
-def _draw(evaluation: Evaluation, notes: RunNotes) -> dict[str, Path]:
+def _gauge(folder: Path, model: str) -> Gauge:
+    recipe, found = read_gauge(folder / "leakage.json")
+    if recipe != model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]:
+        raise BlastscopeError(
+            f"{folder} is the leakage gauge of {recipe}, not of {model}: give the one of this "
+            "recipe."
+        )
+    return found
+
+
+def _draw(evaluation: Reported, notes: RunNotes) -> dict[str, Path]:
     """Draw what can be drawn into ``figures/``; an older figure that cannot be is removed."""
     counts = evaluation.metrics
     drawn = {
@@ -72,4 +119,8 @@ def _draw(evaluation: Evaluation, notes: RunNotes) -> dict[str, Path]:
         drawn["subjects"] = figures.subjects_figure(evaluation.subjects)
     if notes.history is not None:
         drawn["learning-curves"] = figures.learning_figure(notes.history)
+    if not isinstance(evaluation.decisions, str):
+        drawn |= decision_figures(evaluation.decisions)
+    if evaluation.gauge is not None:
+        drawn["leakage"] = leakage_figure(evaluation.gauge)
     return figures.save_all(drawn, evaluation.out / "figures")

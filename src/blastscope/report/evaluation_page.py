@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blastscope.decide.patient import NEEDS
+from blastscope.decide.words import METHODS, told
 from blastscope.report.figures import best_epoch
+from blastscope.report.first_page import Reported, first_page
 from blastscope.report.page import number, protocol_name, render, svg_uri
 from blastscope.report.style import NAMES
 
@@ -35,6 +38,29 @@ METRIC_NAMES = {
     "n_subjects": "subjects",
 }
 
+DECIDED_NAMES = {
+    "weighted_f1": "weighted F1",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision_all": "precision, ALL",
+    "precision_hem": "precision, normal",
+    "brier_before": "Brier score before calibration",
+    "brier": "Brier score",
+    "kept": "cells not referred",
+    "kept_all": "of ALL cells",
+    "kept_hem": "of normal cells",
+    "kept_error": "wrong calls among cells not referred",
+    "kept_missed": "blasts missed among those not referred",
+    "covered": "conformal sets that hold the truth",
+    "covered_all": "of ALL cells",
+    "covered_hem": "of normal cells",
+    "single": "sets of one label",
+    "both": "sets of both",
+    "neither": "empty sets",
+}
+"""Figures of decisions, as the page lists them."""
+
 # Published figures of training belong to the epoch of the lowest validation loss (paper, 3.1).
 _LEARNING_NAMES = {
     "train_loss": "training loss",
@@ -54,7 +80,7 @@ class Card:
     interval: str = ""
 
 
-def evaluation_page(evaluation: Evaluation, notes: RunNotes, pictures: Mapping[str, Path]) -> str:
+def evaluation_page(evaluation: Reported, notes: RunNotes, pictures: Mapping[str, Path]) -> str:
     """Write the page of an evaluation.
 
     Args:
@@ -72,6 +98,12 @@ def evaluation_page(evaluation: Evaluation, notes: RunNotes, pictures: Mapping[s
         evaluation=evaluation,
         notes=notes,
         cards=_cards(evaluation),
+        first=first_page(evaluation),
+        decided=None if isinstance(evaluation.decisions, str) else evaluation.decisions,
+        figure_names=DECIDED_NAMES,
+        methods=METHODS,
+        needs=NEEDS,
+        told=told,
         metric_names=METRIC_NAMES,
         label_names=NAMES,
         subjects=evaluation.subjects.to_dicts(),

@@ -23,7 +23,18 @@ from blastscope.evaluate.curves import Curve
 from blastscope.files import replacing
 from blastscope.report.style import COLOURS, INK, NAMES, QUIET, STYLE, styled
 
-FIGURE_NAMES = ("confusion-matrix", "roc", "precision-recall", "subjects", "learning-curves")
+FIGURE_NAMES = (
+    "confusion-matrix",
+    "roc",
+    "precision-recall",
+    "subjects",
+    "learning-curves",
+    "reliability",
+    "risk-coverage",
+    "shares",
+    "leakage",
+)
+"""Those of an evaluation."""
 MOST_SUBJECTS = 60
 
 
@@ -124,7 +135,7 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
         colour = COLOURS[subject["label"]]
         axes.plot([subject["low"], subject["high"]], [row, row], color=colour, alpha=0.45)
         axes.plot(subject["accuracy"], row, "o", color=colour, markersize=4.5)
-    names = [f"{_plain(name)}  ({n:,})" for name, n in shown.select("subject", "cells").iter_rows()]
+    names = [f"{plain(name)}  ({n:,})" for name, n in shown.select("subject", "cells").iter_rows()]
     axes.set_yticks(range(shown.height), names)
     axes.set(xlim=(-0.01, 1.01), ylim=(shown.height - 0.4, -0.6))
     axes.grid(visible=False, axis="y")
@@ -178,7 +189,7 @@ def gap_figure(
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for at, (_, scores) in enumerate(rows):
             _plot_gap(axes, at, *scores[metric])
-        names = [_plain(name) for name, _ in rows] if metric == panels[0] else [""] * len(rows)
+        names = [plain(name) for name, _ in rows] if metric == panels[0] else [""] * len(rows)
         axes.set_yticks(range(len(rows)), names)
         axes.set(ylim=(len(rows) - 0.4, -0.6), title=metric)
         axes.margins(x=0.12)
@@ -218,6 +229,6 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=len(marks))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Make a name safe to draw: a control character is not allowed in an SVG."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)[:40]

@@ -77,7 +77,7 @@ def run_job(job: Job, place: Place, watch: Watch | None = None) -> str:
         start=job.beginning(out),
         watch=watch,
     )
-    return evaluate(made.path, made.part, out=made.path).headline
+    return evaluate(made.path, made.part, out=made.path, store=job.store(out)).headline
 
 
 def attempt(

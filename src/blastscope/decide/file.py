@@ -1,0 +1,110 @@
+"""``decision.json``: what to decide by from now on, what it was asked for and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blastscope.decide.decision import Decision, Wishes
+from blastscope.decide.judgement import Judgement
+from blastscope.errors import BlastscopeError
+from blastscope.files import read_json, without_nan, write_json
+
+FORMAT = "blastscope-decision/1"
+NAME = "decision.json"
+
+
+@dataclass(frozen=True)
+class DecisionFile:
+    """What ``predict`` and bundles take from the file.
+
+    Attributes:
+        path: the file.
+        decision: what to decide by.
+        model: whose probabilities it is for.
+        checkpoint: ``sha256:`` of the weights that made them; None where unknown.
+        synthetic: whether it was fitted on synthetic cells.
+    """
+
+    path: Path
+    decision: Decision
+    model: str
+    checkpoint: str | None
+    synthetic: bool
+
+
+def write_decision(
+    out: Path, found: Judgement | str, wishes: Wishes, about: dict[str, Any]
+) -> None:
+    """Write ``decision.json`` into a folder; where there is no decision an older one goes.
+
+    Args:
+        out: the folder.
+        found: the judgement, or why there is none.
+        wishes: what was asked for, kept for the next time.
+        about: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
+    """
+    path = out / NAME
+    if isinstance(found, str):
+        if path.is_file() and read_json(path).get("format") == FORMAT:
+            path.unlink()
+        return
+    after, before = asdict(found.after), asdict(found.before)
+    scores = ("ece", "by_chance", "brier", "log_loss")
+    content = {
+        "format": FORMAT,
+        **about,
+        "sentence": found.sentence,
+        "wishes": {**asdict(wishes), "rule": str(wishes.rule)},
+        "decision": found.decision.as_json(),
+        "estimates": {name: asdict(value) for name, value in found.estimates.items()},
+        "reliability": {
+            "before": {name: before[name] for name in scores},
+            "after": {name: after[name] for name in scores},
+        },
+        "risk_coverage": {"area": found.curve.area, "best": found.curve.best},
+        "known_coverage": found.known_coverage,
+        "persons": found.persons.to_dicts(),
+    }
+    write_json(path, without_nan(content))
+
+
+def wishes_of(folder: Path) -> Wishes | None:
+    """Return what was asked for when a folder was evaluated last; None where nothing was."""
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    content = _read(path)
+    try:
+        return Wishes().changed(**content["wishes"])
+    except (KeyError, TypeError) as error:
+        raise _unreadable(path) from error
+
+
+def read_decision(path: Path) -> DecisionFile:
+    """Read a decision that an evaluation wrote.
+
+    Raises:
+        BlastscopeError: where the file is missing, too large, or none.
+    """
+    content = _read(path)
+    checkpoint = content.get("checkpoint")
+    return DecisionFile(
+        path,
+        Decision.from_json(content.get("decision"), str(path)),
+        str(content.get("model")),
+        None if checkpoint is None else str(checkpoint),
+        content.get("synthetic") is True,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if content.get("format") != FORMAT:
+        raise _unreadable(path)
+    return content
+
+
+def _unreadable(path: Path) -> BlastscopeError:
+    return BlastscopeError(f"{path} is no {FORMAT} file: remove it and evaluate again.")

@@ -1,0 +1,105 @@
+"""What a report says first: who was tested, how far to believe it, and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from blastscope.crossval.leakage import Gauge
+from blastscope.decide.judgement import Judgement
+from blastscope.decide.words import sentences
+from blastscope.evaluate.result import Evaluation
+from blastscope.floors.beside import Beside
+from blastscope.report.page import number
+from blastscope.report.style import NAMES
+
+_WORST = 3
+
+
+@dataclass(frozen=True)
+class Reported(Evaluation):
+    """An evaluation, and what a reader has to know beside it.
+
+    Attributes:
+        decisions: calibration, operating point, referral and conformal sets, judged; or why not.
+        floors: rules without a network on the same cells, always-ALL first.
+        gauge: what an image-level split hides of this recipe, where it was measured.
+    """
+
+    decisions: Judgement | str
+    floors: tuple[Beside, ...]
+    gauge: Gauge | None
+
+
+def reported(
+    evaluation: Evaluation,
+    decisions: Judgement | str,
+    floors: tuple[Beside, ...],
+    gauge: Gauge | None,
+) -> Reported:
+    """Set an evaluation and what belongs beside it into one."""
+    own = {field.name: getattr(evaluation, field.name) for field in fields(evaluation)}
+    return Reported(**own, decisions=decisions, floors=floors, gauge=gauge)
+
+
+def first_page(found: Reported) -> list[tuple[str, str]]:
+    """Return what stands below the headline figures: pairs of a word and a sentence."""
+    rows = [("Tested on", _tested(found))]
+    if found.gauge is not None:
+        rows.append(("Leakage", found.gauge.sentence))
+    elif not found.synthetic:
+        rows.append(
+            ("Leakage", "Not measured: blastscope leakage says what an image-level split hides.")
+        )
+    if isinstance(found.decisions, str):
+        rows.append(("Decisions", found.decisions))
+    else:
+        rows += sentences(found.decisions).items()
+    if found.subjects.height > 1:
+        rows.append(("Worst subjects", _worst(found)))
+    rows.append(("Floors", _floors(found)))
+    return rows
+
+
+def _tested(found: Reported) -> str:
+    m, people = found.metrics, found.subjects
+    n_all, n_hem = int(m["tp"] or 0) + int(m["fn"] or 0), int(m["tn"] or 0) + int(m["fp"] or 0)
+    who = ""
+    if people.height:
+        of = ", ".join(
+            f"{people.filter(people['label'] == label).height} {name}"
+            for label, name in NAMES.items()
+            if label in set(people["label"])
+        )
+        who = f" of {people.height} subjects ({of})"
+    return (
+        f"{number(m['n'])} cells ({n_all:,} ALL, {n_hem:,} normal){who}. {found.overlap.sentence}"
+    )
+
+
+def _worst(found: Reported) -> str:
+    told = [
+        f"{s['subject']} ({NAMES[s['label']]}, {s['cells']:,} cells): {s['accuracy']:.3f} "
+        f"({s['low']:.3f} to {s['high']:.3f})"
+        for s in found.subjects.head(_WORST).iter_rows(named=True)
+    ]
+    best = found.subjects["accuracy"].to_list()[-1]
+    return f"Accuracy {'; '.join(told)}. The best subject: {best:.3f}."
+
+
+def _floors(found: Reported) -> str:
+    """Set the model beside the best rule that has no network."""
+    told = []
+    for floor in found.floors:
+        auc = floor.metrics["auc"]
+        area = "" if auc is None or floor.name == "always ALL" else f", AUC {auc:.3f}"
+        told.append(f"{floor.name} weighted F1 {floor.metrics['weighted_f1']:.3f}{area}")
+    sentence = f"Without a network, on the same cells: {'; '.join(told)}."
+    best = max(float(floor.metrics["weighted_f1"] or 0) for floor in found.floors)
+    bounds = found.intervals.bounds.get("weighted_f1")
+    if len(found.floors) == 1:
+        return f"{sentence} Give --store for those of size and colour."
+    if bounds is not None and bounds[0] > best:
+        return f"{sentence} The model's whole interval is above them."
+    if float(found.metrics["weighted_f1"] or 0) <= best:
+        return f"{sentence} The model is not above them."
+    return f"{sentence} The model is above them, but its interval is not."
