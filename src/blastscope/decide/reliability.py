@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from blastscope.decide.calibration import Bools, Floats, log_loss
 
 BINS = 15
-_DRAWS = 1000
+_DRAWS = 300
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def evaluate(
     write_json(found.out / "metrics.json", found.as_json())
     about = {
         "model": name,
-        "checkpoint": found.checkpoint,
+        "checkpoint": found.checkpoint or opened.metadata.get("ensemble"),
         "synthetic": found.synthetic,
         "part": part,
     }

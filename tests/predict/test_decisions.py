@@ -1,0 +1,70 @@
+"""Decisions applied to new images: by the model's own, or another that is given."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from blastscope.decide.file import read_decision
+from blastscope.errors import BlastscopeError
+from blastscope.predict.predict import predict
+from blastscope.predictions import read_predictions
+from blastscope.report.evaluate import evaluate
+from tests.predict.test_predict import images
+from tests.report.decided_tables import written
+
+__all__ = ["images"]
+
+
+@pytest.fixture
+def decision(tmp_path):
+    """A decision of some other model's table, which names no weights."""
+    evaluate(written(tmp_path / "p.parquet"), out=tmp_path / "cv")
+    return tmp_path / "cv"
+
+
+def test_a_given_decision_calibrates_calls_and_refers(trained, images, decision, tmp_path):
+    made = predict(
+        [images], [trained.run], tmp_path / "new.parquet", device="cpu", decision=decision
+    )
+    frame, about = read_predictions(made.path)
+    kept = read_decision(decision / "decision.json").decision
+    raw = [trained.p_all(trained.run)[cell] for cell in frame["cell"]]
+    assert frame["p_raw"].to_list() == pytest.approx(raw, abs=1e-5)
+    decided = kept.apply(frame["p_raw"].to_numpy())
+    assert frame["p_all"].to_list() == decided.p_all.tolist()
+    assert (frame["called"] == "all").to_list() == decided.called.tolist()
+    assert frame["refer"].to_list() == decided.refer.tolist()
+    assert (frame["called"] == "all").to_list() == (frame["p_all"] > kept.point.threshold).to_list()
+    assert (made.called_all, made.referred) == (decided.called.sum(), decided.refer.sum())
+    assert about["threshold"] == kept.point.threshold
+    assert about["rule"] == "sensitivity>=0.95"
+    assert made.persons.height == frame["subject"].n_unique()
+
+
+def test_a_runs_own_is_taken_by_itself_and_of_other_weights_refused(
+    trained, images, decision, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    content = json.loads((decision / "decision.json").read_text())
+    content["checkpoint"] = json.loads((run / "environment.json").read_text())["checkpoint"]
+    (run / "decision.json").write_text(json.dumps(content))
+    made = predict([images], [run], tmp_path / "a.csv", device="cpu")
+    assert made.decided_by == run / "decision.json"
+    content["checkpoint"] = "sha256:0"
+    (run / "decision.json").write_text(json.dumps(content))
+    with pytest.raises(BlastscopeError, match="other weights"):
+        predict([images], [run], tmp_path / "b.csv", device="cpu")
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_without_one_the_table_is_as_before(trained, images, tmp_path):
+    made = predict([images], [trained.run], tmp_path / "new.parquet", device="cpu")
+    frame, _ = read_predictions(made.path)
+    assert made.decided_by is None
+    assert "called" not in frame.columns
+    with pytest.raises(BlastscopeError, match="cannot be read"):
+        predict([images], [trained.run], tmp_path / "x.csv", device="cpu", decision=tmp_path / "no")

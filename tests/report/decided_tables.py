@@ -1,0 +1,34 @@
+"""Prediction tables with persons who differ, large enough to decide on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from blastscope.predictions import write_predictions
+
+
+def decided_table(
+    persons: int = 12, cells: int = 20, heat: float = 2.5, seed: int = 4
+) -> pl.DataFrame:
+    """``persons`` of each class, half in validation, half in test, ``heat`` times too sure."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for label, sign in (("all", 1.2), ("hem", -1.2)):
+        for person in range(persons):
+            effect = rng.normal(0, 0.6)
+            part = ("validation", "test")[person % 2]
+            name = f"{'' if label == 'all' else 'H'}{person + 1}"
+            for k in range(cells):
+                z = heat * (sign + effect + rng.normal(0, 1.2))
+                rows.append((f"{name}_{k}", name, label, part, "net", 1 / (1 + np.exp(-z))))
+    columns = ["cell", "subject", "label", "part", "model", "p_all"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def written(path: Path, table: pl.DataFrame | None = None, **metadata: object) -> Path:
+    """Write a table, that of :func:`decided_table` by default."""
+    write_predictions(decided_table() if table is None else table, path, metadata)
+    return path

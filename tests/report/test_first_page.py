@@ -1,0 +1,151 @@
+"""The first page of a report, and the decision that it leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import brier_score_loss, f1_score
+from typer.testing import CliRunner
+
+from blastscope.cli import app
+from blastscope.crossval.leakage import read_gauge
+from blastscope.decide.file import read_decision
+from blastscope.errors import BlastscopeError
+from blastscope.prepare.build import prepare
+from blastscope.prepare.store import StoreSettings
+from blastscope.report.evaluate import evaluate
+from blastscope.report.first_page import first_page
+from blastscope.report.leakage import measure_leakage
+from tests.crossval.test_leakage import out_of_fold
+from tests.report.decided_tables import decided_table, written
+
+
+def test_decisions_are_fitted_on_validation_and_judged_on_test(tmp_path):
+    found = evaluate(written(tmp_path / "p.parquet"), out=tmp_path / "out")
+    kept = read_decision(tmp_path / "out" / "decision.json")
+    test = decided_table().filter(pl.col("part") == "test")
+    is_all, raw = (test["label"] == "all").to_numpy(), test["p_all"].to_numpy()
+    decided = kept.decision.apply(raw)
+    e = found.decisions.estimates
+    assert e["brier_before"].value == pytest.approx(brier_score_loss(is_all, raw))
+    assert e["brier"].value == pytest.approx(brier_score_loss(is_all, decided.p_all))
+    assert e["brier"].value < e["brier_before"].value  # 2.5 times too sure
+    weighted = f1_score(is_all, decided.called, average="weighted")
+    assert e["weighted_f1"].value == pytest.approx(weighted)
+    assert e["sensitivity"].value == pytest.approx(decided.called[is_all].mean())
+    assert e["specificity"].value == pytest.approx((~decided.called[~is_all]).mean())
+    wrong = decided.called != is_all
+    assert e["kept_error"].value == pytest.approx(wrong[~decided.refer].mean())
+    assert e["kept"].value == pytest.approx((~decided.refer).mean())
+    validation = decided_table().filter(pl.col("part") == "validation")
+    assert kept.decision.cells == validation.height
+    reached = kept.decision.apply(validation["p_all"].to_numpy()).called
+    assert reached[(validation["label"] == "all").to_numpy()].mean() >= 0.95
+
+
+def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
+    found = evaluate(written(tmp_path / "p.parquet"), out=tmp_path / "out")
+    words = dict(first_page(found))
+    assert list(words) == [
+        "Tested on", "Leakage", "Calibration", "Operating point", "Referral", "Conformal sets",
+        "Worst subjects", "Floors",
+    ]  # fmt: skip
+    assert words["Tested on"].startswith("240 cells (120 ALL, 120 normal) of 12 subjects (6 ALL,")
+    assert "sensitivity of 0.95 or more" in words["Operating point"]
+    assert "always ALL weighted F1 0.333" in words["Floors"]
+    page = found.report.read_text()
+    at = [page.index(f"<dt>{word}</dt>") for word in words]
+    assert at == sorted(at)
+    assert at[-1] < page.index("Confusion matrix")
+    assert "Rogan and Gladen" in page
+    assert {"reliability.svg", "risk-coverage.svg", "shares.svg"} <= {
+        path.name for path in (tmp_path / "out" / "figures").iterdir()
+    }
+
+
+def test_wishes_stay_until_they_are_changed(tmp_path):
+    table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
+    evaluate(table, out=out, rule="specificity>=0.9", error=0.01)
+    assert json.loads((out / "decision.json").read_text())["wishes"] == {
+        "rule": "specificity>=0.9", "error": 0.01, "coverage": 0.9
+    }  # fmt: skip
+    evaluate(table, out=out, coverage=0.8)
+    kept = read_decision(out / "decision.json").decision
+    assert str(kept.point.rule) == "specificity>=0.9"
+    assert (kept.referral.wanted, kept.conformal.promised) == (0.01, 0.8)
+    assert kept.point.specificity >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--rule", "accuracy>=1", "no rule for an operating point"),
+        ("--rule", "sensitivity>=1.2", "give a share between 0 and 1"),
+        ("--error", "1.5", "--error 1.5 cannot be asked for"),
+        ("--coverage", "0", "--coverage 0 cannot be asked for"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_one_sentence(tmp_path, option, value, said):
+    table = written(tmp_path / "p.parquet")
+    done = CliRunner().invoke(app, ["evaluate", str(table), option, value])
+    assert isinstance(done.exception, BlastscopeError)
+    assert said in str(done.exception)
+    assert not (tmp_path / "p-evaluation").exists()
+
+
+def test_without_validation_the_page_says_why_and_an_old_decision_goes(tmp_path):
+    out = tmp_path / "out"
+    evaluate(written(tmp_path / "p.parquet"), out=out)
+    test = decided_table().filter(pl.col("part") == "test")
+    found = evaluate(written(tmp_path / "q.parquet", test), out=out)
+    assert "no validation cells of both classes" in dict(first_page(found))["Decisions"]
+    assert not (out / "decision.json").exists()
+    assert not (out / "figures" / "reliability.svg").exists()
+
+
+def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(dataset, tmp_path):
+    store = prepare(
+        [dataset(subjects=4, per_subject=5)], tmp_path / "store", StoreSettings(size=32)
+    )
+    cells = pl.read_parquet(store.path / "cells.parquet")
+    table = cells.select("cell", "subject", "label").with_columns(
+        part=pl.when(pl.col("subject").is_in(["1", "H1"])).then(pl.lit("train")).otherwise(
+            pl.lit("test")
+        ),
+        model=pl.lit("net"),
+        p_all=pl.lit(0.5),
+    )  # fmt: skip
+    path = written(tmp_path / "p.parquet", table)
+    found = evaluate(path, store=store.path, out=tmp_path / "out")
+    floors = {floor.name: floor.metrics for floor in found.floors}
+    assert list(floors) == ["always ALL", "size", "size and colour"]
+    assert floors["always ALL"]["weighted_f1"] == pytest.approx(1 / 3)
+    assert floors["size"]["weighted_f1"] == 1  # discs of radius 30 and 22
+    assert floors["size"]["n"] == 30
+    assert "The model is not above them." in dict(first_page(found))["Floors"]
+    other = written(tmp_path / "q.parquet", table.with_columns(pl.col("cell") + "x"))
+    with pytest.raises(BlastscopeError, match="lacks 30 of 30 cells"):
+        evaluate(other, store=store.path)
+
+
+def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
+    known, unseen = tmp_path / "known.parquet", tmp_path / "unseen.parquet"
+    out_of_fold(known, "matched", 1.5, seed=1)
+    out_of_fold(unseen, "subject", 0.5, seed=2)
+    made = measure_leakage("net", known, unseen, tmp_path / "leakage")
+    recipe, again = read_gauge(tmp_path / "leakage" / "leakage.json")
+    assert recipe == "net"
+    assert again.sentence == made.sentence
+    np.testing.assert_equal(again.as_json(), made.as_json())
+    found = evaluate(unseen, out=tmp_path / "out", leakage=tmp_path / "leakage")
+    assert dict(first_page(found))["Leakage"] == made.sentence
+    assert "What an image-level split hides" in found.report.read_text()
+    other = written(tmp_path / "p.parquet", decided_table().with_columns(model=pl.lit("other")))
+    with pytest.raises(BlastscopeError, match="gauge of net, not of other"):
+        evaluate(other, leakage=tmp_path / "leakage")
+    (tmp_path / "leakage" / "leakage.json").write_text("{}")
+    with pytest.raises(BlastscopeError, match=r"no blastscope-leakage/1 file"):
+        evaluate(unseen, leakage=tmp_path / "leakage")
