@@ -96,9 +96,7 @@ def test_the_table_of_all_is_read_as_any(command, tmp_path):
     own = json.loads((tmp_path / "many/seed25/metrics.json").read_text())
     assert found.metrics == own["parts"]["test"]
     assert found.overlap.kind == "disjoint"
-    with pytest.raises(
-        BlastscopeError, match=r"predictions\.parquet instead, as a table"
-    ):
+    with pytest.raises(BlastscopeError, match=r"predictions\.parquet instead, as a table"):
         open_scores([tmp_path / "many"])
 
 

@@ -11,7 +11,6 @@ from blastscope.cli.options import Device, ReportFolder, Seed, Settings, Weights
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.crossval.figures import Figures
     from blastscope.crossval.folder import Order
     from blastscope.crossval.run import Fold
     from blastscope.recipes.schema import Recipe
@@ -61,7 +60,7 @@ def cross_validate(order: Order, jobs: int) -> None:
     """Train what is not trained yet, showing it, and write and print the figures."""
     from blastscope.crossval.figures import figures, record
     from blastscope.crossval.run import gather, lay_out, train_folds
-    from blastscope.report.evaluate import evaluate
+    from blastscope.report.crossval import folds_table, report_crossval
 
     started = lay_out(order)
     for sentence in started.plans[0].sentences:
@@ -74,36 +73,10 @@ def cross_validate(order: Order, jobs: int) -> None:
     table = gather(started)
     found = figures(started, table)
     record(order, started.store.fingerprint, found)
-    evaluate(order.predictions, "test", order.out, table["model"][0])
-    _print(found)
-    say(f"{order.name}: {found.headline}")
-
-
-def _print(found: Figures) -> None:
-    from blastscope.crossval.figures import SHOWN
-    from blastscope.report.page import number
-
-    repeats = max(f.repeat for f in found.folds)
-    rows = [
-        (
-            f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
-            str(len(f.tested["all"])),
-            _people(f.tested["hem"]),
-            number(f.metrics["n"]),
-            *(number(f.metrics[name]) for name in SHOWN.values()),
-        )
-        for f in found.folds
-    ]
-    for repeat, pooled in enumerate(found.pooled, 1):
-        name = f"all {repeat}" if repeats > 1 else "all"
-        figures = (number(pooled[key]) for key in SHOWN.values())
-        rows.append((name, "", "", number(pooled["n"]), *figures))
-    print_table(("fold", "ALL subjects", "normal subjects", "cells", *SHOWN), rows)
-
-
-def _people(names: list[str]) -> str:
-    """Name a few, count many."""
-    return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
+    report_crossval(order, table["model"][0], found)
+    shown = folds_table(found)
+    print_table(shown.head, shown.folds)
+    say(f"{order.name}: {shown.headline}")
 
 
 class _Progress:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blastscope.cli.output import note, print_table, say
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WORST = ("subject, worst first", "label", "cells", "accuracy", "95 % interval")
+_SHOWN = 5
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,6 +50,24 @@ def evaluate(
     names = list(next(iter(result.parts.values())))
     rows = [(name, *(metrics[name] for metrics in result.parts.values())) for name in names]
     print_table((result.model, *result.parts), rows)
+    if not result.subjects.is_empty():
+        print_table(WORST, _worst(result.subjects))
     if result.hard_calls:
         note("These are calls (0 or 1): AUC and average precision are of that one operating point.")
     say(f"{result.report}")
+
+
+def _worst(subjects: pl.DataFrame) -> list[tuple[object, ...]]:
+    """Rows of the subjects of the lowest accuracy, the worst first."""
+    from blastscope.report.style import NAMES
+
+    return [
+        (
+            s["subject"],
+            NAMES[s["label"]],
+            s["cells"],
+            s["accuracy"],
+            f"{s['low']:.3f} to {s['high']:.3f}",
+        )
+        for s in subjects.head(_SHOWN).iter_rows(named=True)
+    ]

@@ -38,7 +38,7 @@ def leakage(
     from blastscope.crossval.folder import Order
     from blastscope.crossval.run import with_starts
     from blastscope.report.comparison_figures import PANELS
-    from blastscope.report.leakage import measure_leakage, told
+    from blastscope.report.leakage import measure_leakage, repeated, told
 
     recipes = with_starts(recipe, settings or ())
     unseen = Order(
@@ -55,5 +55,8 @@ def leakage(
     ]
     print_table(("figure", "subjects also in training", "unseen subjects", "difference"), rows)
     say(found.sentence)
+    if repeats > 1:
+        moved = (f"{name} {repeated(found.gains[key])}" for key, name in PANELS.items())
+        say(f"Difference over {repeats} repeats ± standard deviation: {', '.join(moved)}")
     note(f"Intervals: {found.resampling}")
     say(f"{out / 'report.html'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluate.bootstrap import resampling
 from blastscope.evaluate.intervals import Estimate, draw
 from blastscope.evaluate.resampled import FIGURES, WeightedFigures
+from blastscope.evaluate.spread import Spread
 from blastscope.files import without_nan
 from blastscope.predictions import read_predictions
 
@@ -37,6 +39,11 @@ class Gain:
     unseen: Estimate
     difference: Estimate
     repeats: tuple[float, ...]
+
+    @property
+    def spread(self) -> Spread | None:
+        """Of the difference over the repeats; None where it is undefined in one."""
+        return None if any(map(math.isnan, self.repeats)) else Spread.of(self.repeats)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blastscope.challenge.scoring import open_labelled
 from blastscope.evaluate.curves import precision_recall_curve, roc_curve
@@ -14,6 +15,9 @@ from blastscope.files import write_json, write_text
 from blastscope.report import figures
 from blastscope.report.evaluation_page import evaluation_page
 
+if TYPE_CHECKING:
+    from blastscope.report.crossval import FoldsTable
+
 
 def evaluate(
     source: Path,
@@ -21,6 +25,7 @@ def evaluate(
     out: Path | None = None,
     model: str | None = None,
     labels: Path | None = None,
+    folds: FoldsTable | None = None,
 ) -> Evaluation:
     """Evaluate a run or anybody's prediction table.
 
@@ -35,6 +40,7 @@ def evaluate(
             the test part; a folder named after the part, for another.
         model: which model, where the table holds several.
         labels: a labels table (CSV) for the cells of ``part``, where the predictions have none.
+        folds: of the cross-validation that the predictions are of, for the page.
 
     Raises:
         BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
@@ -49,7 +55,7 @@ def evaluate(
     evaluation = judge(opened, part, out, model)
     pictures = _draw(evaluation, opened.notes)
     write_json(evaluation.out / "metrics.json", evaluation.as_json())
-    write_text(evaluation.report, evaluation_page(evaluation, opened.notes, pictures))
+    write_text(evaluation.report, evaluation_page(evaluation, opened.notes, pictures, folds))
     return evaluation
 
 

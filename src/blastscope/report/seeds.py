@@ -143,7 +143,7 @@ def seeds_figure(found: SeedsReport) -> Figure:
         axes.axvspan(spread.mean - half, spread.mean + half, color=QUIET, alpha=0.18, linewidth=0)
         axes.axvline(spread.mean, color=INK, linewidth=1)
         axes.plot(values, range(len(values)), "o", color=COLOURS["hem"], markersize=5)
-        seeds = [str(seed) for seed in found.results] if axes is panels[0] else [""] * len(values)
+        seeds = [f"seed {k}" for k in found.results] if axes is panels[0] else [""] * len(values)
         axes.set_yticks(range(len(values)), seeds)
         axes.set_ylim(len(values) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
