@@ -1,10 +1,12 @@
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from blastscope import DISCLAIMER
@@ -268,3 +270,30 @@ def test_predictions_of_somebody_else(run, tmp_path):
     assert metrics["parts"]["test"]["tp"] == int((called & label).sum())
     assert metrics["parts"]["test"]["n_subjects"] is None
     assert list((tmp_path / "theirs-evaluation" / "figures").glob("*.svg"))
+    assert "worst first" not in told  # nobody's cells are known
+
+
+def test_evaluate_prints_the_five_worst_subjects(run, tmp_path):
+    """Subject k of seven, with ten cells each, has k cells right."""
+    rows = [
+        {
+            "cell": f"c{k}-{n}",
+            "subject": f"{'A' if k % 2 else 'H'}{k}",
+            "label": "all" if k % 2 else "hem",
+            "part": "test",
+            "model": "net",
+            "p_all": 0.9 if (n < k) == bool(k % 2) else 0.1,
+        }
+        for k in range(7)
+        for n in range(10)
+    ]
+    pl.DataFrame(rows).write_csv(tmp_path / "p.csv")
+    status, told, _ = run("evaluate", tmp_path / "p.csv")
+    assert status == 0
+    lines = [line.split() for line in told.splitlines()]
+    worst = [words for words in lines if words and re.fullmatch(r"[AH]\d", words[0])]
+    assert [words[0] for words in worst] == ["H0", "A1", "H2", "A3", "H4"]
+    theirs = binomtest(3, 10).proportion_ci(method="wilson")
+    ends = [f"{theirs.low:.3f}", "to", f"{theirs.high:.3f}"]
+    assert worst[3] == ["A3", "ALL", "10", "0.3000", *ends]
+    assert worst[2][1] == "normal"

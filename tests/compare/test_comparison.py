@@ -13,7 +13,7 @@ import pytest
 from blastscope.compare.comparison import compare
 from blastscope.compare.outcome import Pair
 from blastscope.compare.verdict import headline, verdict
-from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.intervals import Estimate, intervals
 from blastscope.evaluate.metrics import compute_metrics
 from tests.compare.tables import published, scores_of
 
@@ -103,6 +103,38 @@ def test_intervals_of_differences_are_paired(several):
     assert pair.auc.high - pair.auc.low < 0.5 * (own.high - own.low)
 
 
+def test_a_figure_has_the_interval_that_evaluate_gives_it(several):
+    comparison = compare(several, "test")
+    for column, model in enumerate("abcd"):
+        alone = intervals(several.is_all, several.p_all[:, column], several.subjects)
+        found = {name: (e.low, e.high) for name, e in comparison.estimates[model].items()}
+        assert found == alone.bounds
+        assert comparison.resampling == alone.sentence
+
+
+def test_a_difference_that_no_draw_shows_has_no_width():
+    rng = np.random.default_rng(1)
+    is_all = np.repeat([True, False], 30)
+    p_all = rng.random(60)
+    sooner = np.where(p_all > 0.5, 0.5 + p_all / 2, p_all / 2)  # the same calls in the same order
+    subjects = [f"{k // 10}" for k in range(60)]
+    (found,) = compare(scores_of(is_all, {"a": p_all, "b": sooner}, subjects), "test").pairs
+    assert found.alike
+    assert found.weighted_f1 == found.auc == Estimate(0.0, 0.0, 0.0)
+
+
+def test_the_cells_of_a_lone_subject_make_intervals():
+    rng = np.random.default_rng(2)
+    is_all = np.repeat([True, False], [80, 40])
+    subjects = [f"A{k // 20}" for k in range(80)] + ["H"] * 40
+    models = {name: rng.normal(0.5 + 0.2 * is_all, 0.2).clip(0, 1) for name in "ab"}
+    found = compare(scores_of(is_all, models, subjects), "test", resamples=500)
+    assert found.fewest == 1
+    assert "Only one subject is normal, so its cells were drawn" in found.resampling
+    for estimate in (*found.estimates["a"].values(), found.pairs[0].weighted_f1):
+        assert estimate.low < estimate.value < estimate.high
+
+
 def test_the_same_seed_gives_the_same_and_no_more_models_change_it(several):
     both = compare(several, "test", 200, pairs=[("a", "d")])
     fewer = replace(
@@ -168,7 +200,7 @@ def test_a_lead_over_subjects_is_plain(paper):
     ("fewest", "words"),
     [
         (1, "whether it holds for other persons cannot be told, with one subject of a class"),
-        (3, "but with 3 of a class the interval is too narrow to be sure"),
+        (3, "but with 3 of a class such intervals hold the truth less often than they say"),
         (9, "but with 9 of a class"),
     ],
 )

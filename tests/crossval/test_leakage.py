@@ -94,6 +94,7 @@ def test_the_figures_are_scikit_learns_and_the_mean_over_repeats(tmp_path):
         assert gain.unseen.value == pytest.approx(np.mean(each[1]))
         assert gain.repeats == pytest.approx(np.subtract(*each))
         assert gain.difference.value == pytest.approx(np.mean(gain.repeats))
+        assert gain.spread.deviation == pytest.approx(np.std(gain.repeats, ddof=1))
         assert gain.difference.low < gain.difference.value < gain.difference.high
         assert gain.difference.above_zero
     assert "which an image-level split hides" in found.sentence
@@ -147,5 +148,13 @@ def test_the_command_trains_both_ways_and_writes_a_page(order, tmp_path):
     assert content["sentence"] in " ".join(told.output.split())
     assert content["cells"] == 40
     assert content["sentence"].split(":")[0] in (tmp_path / "gauge" / "report.html").read_text()
-    again = CliRunner().invoke(app, ["leakage", str(tmp_path / "tiny.yaml"), *where, *how])
-    assert "2 of 2 folds are trained already" in again.output
+    again = CliRunner().invoke(
+        app, ["leakage", str(tmp_path / "tiny.yaml"), *where, *how, "--repeats", "2"]
+    )
+    assert "2 of 4 folds are trained already" in again.output
+    content = json.loads((tmp_path / "gauge" / "leakage.json").read_text())
+    moved = content["gains"]["auc"]["repeats"]
+    spread = f"{np.mean(moved):+.4f} ± {np.std(moved, ddof=1):.4f}"
+    assert spread in (tmp_path / "gauge" / "report.html").read_text()
+    assert "Difference over 2 repeats ± standard deviation: weighted F1" in again.output
+    assert f"AUC {spread}" in again.output

@@ -51,8 +51,9 @@ def _figures_are_scikit_learns(order, started, table):
         truth = (rows["label"] == "all").to_numpy()
         aucs.append(roc_auc_score(truth, rows["p_all"]))
         scores.append(f1_score(truth, rows["p_all"].to_numpy() > 0.5, average="weighted"))
-    assert found.over_folds("auc") == pytest.approx((fmean(aucs), stdev(aucs)))
-    assert found.over_folds("weighted_f1") == pytest.approx((fmean(scores), stdev(scores)))
+    for name, values in (("auc", aucs), ("weighted_f1", scores)):
+        spread = found.over_folds(name)
+        assert (spread.mean, spread.deviation) == pytest.approx((fmean(values), stdev(values)))
     assert f"weighted F1 {fmean(scores):.4f} ± {stdev(scores):.4f}" in found.headline
     record(order, started.store.fingerprint, found)
     told = json.loads(order.record.read_text())
@@ -132,3 +133,23 @@ def test_the_command_prints_folds_and_writes_a_page(order: Order, tmp_path):
     assert "mean over 2 folds ± standard deviation: weighted F1" in told.output
     page = (order.out / "report.html").read_text()
     assert "had seen nothing of its subject" in page
+    content = json.loads(order.record.read_text())
+    scores = [fold["metrics"]["weighted_f1"] for fold in content["folds"]]
+    spread = f"{fmean(scores):.4f} ± {stdev(scores):.4f}"
+    assert f'<td class="n now">{spread}</td>' in page
+    assert f"weighted F1 {spread}" in told.output
+    assert "over 1 repeats" not in told.output + page
+
+
+def test_repeats_print_the_spread_of_all_cells_together(order: Order, tmp_path):
+    where = ["--store", str(order.store), "--out", str(order.out), "--folds", "2"]
+    how = ["--set", "training.epochs=1", "--device", "cpu", "--repeats", "2"]
+    told = CliRunner().invoke(app, ["crossval", str(tmp_path / "tiny.yaml"), *where, *how])
+    assert told.exit_code == 0, told.output
+    aucs = [pooled["auc"] for pooled in json.loads(order.record.read_text())["pooled"]]
+    spread = f"{fmean(aucs):.4f} ± {stdev(aucs):.4f}"
+    assert "of all cells together over 2 repeats" in told.output
+    assert f"AUC {spread}" in told.output
+    page = (order.out / "report.html").read_text()
+    assert "all cells, mean over 2 repeats" in page
+    assert spread in page

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.bootstrap import percentile_interval, resampling
-from blastscope.evaluate.resampled import FIGURES, resampled_figures
+from blastscope.evaluate.bootstrap import resampling
+from blastscope.evaluate.intervals import draw
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 
 # Three ALL subjects of 4, 2 and 1 cells, two normal ones of 3 and 2, interleaved.
 SUBJECTS = ["A", "H", "A", "B", "H", "A", "G", "B", "A", "H", "C", "G"]
@@ -49,9 +50,9 @@ def test_many_subjects_that_are_alike_give_the_interval_of_their_cells():
     is_all = np.repeat([True, False], 600)
     subjects = [f"{'A' if ill else 'H'}{k // 15 % 40}" for k, ill in enumerate(is_all)]
     p_all = np.where(rng.random(1200) < 0.8, 0.9, 0.1)[:, None]
-    figures = resampled_figures(is_all, p_all, resampling(is_all, subjects, 3000))
+    figures = draw(WeightedFigures(is_all, p_all).of, resampling(is_all, subjects, 3000))
     share = p_all[is_all, 0].round().mean()
-    recall = figures[:, 0, FIGURES.index("recall_all")]
+    recall = figures.resamples[:, 0, FIGURES.index("recall_all")]
     assert recall.std() == pytest.approx(np.sqrt(share * (1 - share) / 600), rel=0.15)
 
 
@@ -83,14 +84,16 @@ def test_one_nameless_cell_is_enough_to_draw_cells():
 def test_the_sentence_says_what_is_hardly_in_the_intervals():
     draws = resampling(IS_ALL, SUBJECTS, 2000)
     assert draws.sentence.startswith("2,000 resamples of the subjects of each class (3 ALL, 2 norm")
-    assert "Only 2 subjects are normal: from so few the intervals come out too" in draws.sentence
-    assert "Only 3 subjects are ALL" in draws.sentence
+    assert "each with all its cells. Subjects are few (3 ALL, 2 normal): in sim" in draws.sentence
     assert (draws.unit, draws.fewest) == ("subject", 2)
     one = resampling(np.arange(8) > 5, [*"ABCDEF", "S", "S"], 100)
     assert "Only one subject is ALL, so its cells were drawn: how such persons" in one.sentence
     assert one.fewest == 1
+    assert "simulations" not in one.sentence
+    some = resampling(np.arange(16) > 4, [*"ABCDEFGHIJKLMNOP"], 100)
+    assert "Subjects are few (5 normal): in simulations with 5 subjects of each" in some.sentence
     many = resampling(np.arange(20) > 9, [*"ABCDEFGHIJKLMNOPQRST"], 100)
-    assert "Only" not in many.sentence
+    assert many.sentence.endswith("each with all its cells.")
     assert many.fewest == 10
 
 
@@ -117,15 +120,12 @@ def test_many_cells_come_in_several_chunks():
     assert first.sum(axis=1, dtype=int).tolist() == [n] * len(first)  # subjects of equal size
 
 
-def test_the_interval_is_numpys_quantiles_of_what_is_defined():
-    values = np.random.default_rng(1).normal(size=(1000, 2, 3))
-    values[::3, 0, 1] = np.nan
-    values[:, 1, 2] = np.nan
-    low, high = percentile_interval(values)
-    np.testing.assert_allclose(low[0, 0], np.percentile(values[:, 0, 0], 2.5))
-    np.testing.assert_allclose(high[0, 1], np.nanpercentile(values[:, 0, 1], 97.5))
-    assert np.isnan([low[1, 2], high[1, 2]]).all()
-    assert np.isfinite(low).sum() == 5
+def test_units_are_those_of_the_stratum_with_the_fewest_that_varies():
+    assert resampling(IS_ALL, SUBJECTS, 100).units == 2
+    lone = resampling(np.arange(11) > 9, [*"ABCDEFGHIJ", "S"], 100)
+    assert (lone.units, lone.fewest) == (10, 1)  # S has one cell: there is nothing to draw
+    cells = resampling(np.arange(12) > 8, [*"ABCDEFGHI", *"SSS"], 100)
+    assert (cells.units, cells.fewest) == (3, 1)
 
 
 def test_too_few_or_too_many_resamples_are_refused():
@@ -141,8 +141,9 @@ def test_the_interval_of_accuracy_by_cells_is_the_binomials():
     """Without subjects, resampling one class of n cells is the textbook case: sd √(p(1-p)/n)."""
     is_all = np.ones(400, dtype=bool)
     p_all = np.where(np.arange(400) < 320, 0.9, 0.1)[:, None]
-    figures = resampled_figures(is_all, p_all, resampling(is_all, [None] * 400, 6000))
-    recall = figures[:, 0, FIGURES.index("recall_all")]
-    assert recall.std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.04)
-    low, high = percentile_interval(recall)
-    assert (low, high) == pytest.approx((0.8 - 1.96 * 0.02, 0.8 + 1.96 * 0.02), abs=0.004)
+    drawn = draw(WeightedFigures(is_all, p_all).of, resampling(is_all, [None] * 400, 6000))
+    at = FIGURES.index("recall_all")
+    assert drawn.resamples[:, 0, at].std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.04)
+    recall = drawn.estimates()[at]
+    ends = (0.8 - 1.96 * 0.02, 0.8 + 1.96 * 0.02)
+    assert (recall.low, recall.high) == pytest.approx(ends, abs=0.004)

@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from blastscope.evaluate.bootstrap import resampling
+from blastscope.evaluate.intervals import draw
 from blastscope.evaluate.metrics import compute_metrics
-from blastscope.evaluate.resampled import FIGURES, WeightedFigures, resampled_figures
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 
 
 def repeated(is_all, p_all, weights):
@@ -83,7 +84,7 @@ def test_chunks_and_blocks_change_nothing():
     is_all = rng.random(n) < 0.6
     p_all = np.clip(rng.normal(0.35 + 0.3 * is_all, 0.25), 0, 1)[:, None]
     draws = resampling(is_all, [f"{'A' if y else 'H'}{i % 30}" for i, y in enumerate(is_all)], 250)
-    found = resampled_figures(is_all, p_all, draws)
+    found = draw(WeightedFigures(is_all, p_all).of, draws).resamples
     weights = np.concatenate(list(draws.chunks()))
     assert found.shape == (250, 1, len(FIGURES))
     for at in (0, 6, 7, 8, 115, 116, 117, 249):

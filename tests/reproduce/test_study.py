@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from statistics import fmean, stdev
 
 import pytest
 
@@ -44,6 +45,15 @@ def test_a_study_is_planned_run_and_reported(run, command, tmp_path):
     status, told, _ = run(*command, *SMALL)
     assert status == 0
     assert "0 of 2 experiments to do" in told
+
+    # A second seed is another split and training: mean and deviation stand in page and output.
+    status, told, noted = run(*command, *SMALL, "--seeds", "2", "--only", "cnn-exp4")
+    assert status == 0, noted
+    runs = [out / f"runs/image-seed{seed}/paper/cnn-exp4/metrics.json" for seed in (24, 25)]
+    scores = [read_json(path)["parts"]["test"]["weighted_f1"] for path in runs]
+    spread = f"{fmean(scores):.4f} ± {stdev(scores):.4f} (n = 2)"
+    assert f"image-level split, mean over seeds: weighted F1 {spread}, AUC" in told
+    assert spread in (out / "results.md").read_text()
 
     # Another setting is another study's run: it is refused, not overwritten and not shown as it.
     status, told, _ = run(*command, *SMALL[:2], "--set", "training.epochs=2", *SMALL[4:])

@@ -57,15 +57,15 @@ def crossval(
     say(f"{out / 'report.html'}")
 
 
-def cross_validate(order: Order, jobs: int) -> str:
+def cross_validate(order: Order, jobs: int) -> tuple[str, Figures]:
     """Train what is not trained yet, showing it, write and print the figures.
 
     Returns:
-        The name of the first repeat's model, which the report is about.
+        The name of the first repeat's model, which the report is about, and the figures.
     """
     from blastscope.crossval.figures import figures, record
     from blastscope.crossval.run import gather, lay_out, train_folds
-    from blastscope.report.evaluate import evaluate
+    from blastscope.report.crossval import folds_table, report_crossval
 
     started = lay_out(order)
     for sentence in started.plans[0].sentences:
@@ -79,37 +79,11 @@ def cross_validate(order: Order, jobs: int) -> str:
     found = figures(started, table)
     record(order, started.store.fingerprint, found)
     model = str(table["model"][0])
-    evaluate(order.predictions, "test", order.out, model, store=order.store)
-    _print(found)
-    say(f"{order.name}: {found.headline}")
-    return model
-
-
-def _print(found: Figures) -> None:
-    from blastscope.crossval.figures import SHOWN
-    from blastscope.report.page import number
-
-    repeats = max(f.repeat for f in found.folds)
-    rows = [
-        (
-            f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
-            str(len(f.tested["all"])),
-            _people(f.tested["hem"]),
-            number(f.metrics["n"]),
-            *(number(f.metrics[name]) for name in SHOWN.values()),
-        )
-        for f in found.folds
-    ]
-    for repeat, pooled in enumerate(found.pooled, 1):
-        name = f"all {repeat}" if repeats > 1 else "all"
-        figures = (number(pooled[key]) for key in SHOWN.values())
-        rows.append((name, "", "", number(pooled["n"]), *figures))
-    print_table(("fold", "ALL subjects", "normal subjects", "cells", *SHOWN), rows)
-
-
-def _people(names: list[str]) -> str:
-    """Name a few, count many."""
-    return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
+    report_crossval(order, model, found)
+    shown = folds_table(found)
+    print_table(shown.head, shown.folds)
+    say(f"{order.name}: {shown.headline}")
+    return model, found
 
 
 class _Progress:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blastscope.cli.output import note, print_table, say
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WORST = ("subject, worst first", "label", "cells", "accuracy", "95 % interval")
+_SHOWN = 5
 
 
 def add_to(app: typer.Typer) -> None:
@@ -61,7 +67,7 @@ def evaluate(
 ) -> None:
     """Write metrics, decisions, figures and a report; print the figures of every part."""
     from blastscope.report.evaluate import evaluate as judge
-    from blastscope.report.first_page import first_page
+    from blastscope.report.first_page import WORST_SUBJECTS, first_page
 
     result = judge(
         source,
@@ -78,8 +84,27 @@ def evaluate(
     names = list(next(iter(result.parts.values())))
     rows = [(name, *(metrics[name] for metrics in result.parts.values())) for name in names]
     print_table((result.model, *result.parts), rows)
+    if not result.subjects.is_empty():
+        print_table(WORST, _worst(result.subjects))
     if result.hard_calls:
         note("These are calls (0 or 1): AUC and average precision are of that one operating point.")
     for word, sentence in first_page(result):
-        say(f"{word}: {sentence}")
+        if word != WORST_SUBJECTS:  # the table above has them
+            say(f"{word}: {sentence}")
     say(f"{result.report}")
+
+
+def _worst(subjects: pl.DataFrame) -> list[tuple[object, ...]]:
+    """Rows of the subjects of the lowest accuracy, the worst first."""
+    from blastscope.report.style import NAMES
+
+    return [
+        (
+            s["subject"],
+            NAMES[s["label"]],
+            s["cells"],
+            s["accuracy"],
+            f"{s['low']:.3f} to {s['high']:.3f}",
+        )
+        for s in subjects.head(_SHOWN).iter_rows(named=True)
+    ]

@@ -38,18 +38,18 @@ def leakage(
     from blastscope.crossval.folder import Order
     from blastscope.crossval.run import with_starts
     from blastscope.report.comparison_figures import PANELS
-    from blastscope.report.evaluate import evaluate
-    from blastscope.report.leakage import measure_leakage, told
+    from blastscope.report.crossval import report_crossval
+    from blastscope.report.leakage import measure_leakage, repeated, told
 
     recipes = with_starts(recipe, settings or ())
     unseen = Order(
         recipes, store, out / "subject", "subject", folds, repeats, seed, device, weights_dir
     )
     known = replace(unseen, by="matched", out=out / "matched")
-    models = {order: cross_validate(order, jobs) for order in (unseen, known)}
+    done = [(order, *cross_validate(order, jobs)) for order in (unseen, known)]
     found = measure_leakage(recipes[-1].name, known.predictions, unseen.predictions, out)
-    for order, model in models.items():  # both reports show it from now on
-        evaluate(order.predictions, "test", order.out, model, store=store, leakage=out)
+    for order, model, figures in done:  # both reports show it from now on
+        report_crossval(order, model, figures, leakage=out)
     rows = [
         (name, told(gain.known), told(gain.unseen), told(gain.difference, signed=True))
         for key, name in PANELS.items()
@@ -57,5 +57,8 @@ def leakage(
     ]
     print_table(("figure", "subjects also in training", "unseen subjects", "difference"), rows)
     say(found.sentence)
+    if repeats > 1:
+        moved = (f"{name} {repeated(found.gains[key])}" for key, name in PANELS.items())
+        say(f"Difference over {repeats} repeats ± standard deviation: {', '.join(moved)}")
     note(f"Intervals: {found.resampling}")
     say(f"{out / 'report.html'}")

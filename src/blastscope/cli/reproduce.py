@@ -122,7 +122,7 @@ def _run(order: Order, plan: Plan, jobs: int, left: dict[tuple[str, str, int], f
     from blastscope.progress import progress_total
     from blastscope.reproduce.cells import prepare_cells
     from blastscope.reproduce.run import Done, run_plan
-    from blastscope.reproduce.study import report
+    from blastscope.reproduce.study import over_seeds, report
 
     if not plan.jobs:
         raise BlastscopeError(
@@ -139,7 +139,10 @@ def _run(order: Order, plan: Plan, jobs: int, left: dict[tuple[str, str, int], f
         say(f"{report(order, plan, done)} (of what is done so far)")
         raise
     progress.close()
-    say(f"{report(order, plan, done)}")
+    page = report(order, plan, done)
+    for name, protocol, weighted_f1, auc in over_seeds(order, plan):
+        say(f"{name}, {protocol}, mean over seeds: weighted F1 {weighted_f1}, AUC {auc}")
+    say(f"{page}")
     if done.failed:
         raise BlastscopeError(f"{len(done.failed)} experiments failed: the report says why.")
 

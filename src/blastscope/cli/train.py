@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blastscope.cli.options import Device, Settings, WeightsDir
 from blastscope.cli.output import note, say
+
+if TYPE_CHECKING:
+    from blastscope.train.seeds import SeedsOrder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,14 +44,31 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run as well.")
     ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="How many trainings on the same split, from the recipe's seed on; with more than "
+            "one DIR is a folder of runs, and the spread of their figures is reported.",
+            min=1,
+        ),
+    ] = 1,
 ) -> None:
     """Train a recipe, then evaluate its best epoch. Interrupted, it goes on when run again."""
     from blastscope.recipes.library import load_recipe
+
+    loaded = load_recipe(recipe, settings or ())
+    if seeds > 1:
+        from blastscope.train.seeds import SeedsOrder
+
+        _train_seeds(
+            SeedsOrder(loaded, store, split, run, seeds, device, weights_dir, start, not no_cache),
+            tensorboard,
+        )
+        return
     from blastscope.report.evaluate import evaluate
     from blastscope.train.display import TrainingDisplay
     from blastscope.train.run import train as train_recipe
 
-    loaded = load_recipe(recipe, settings or ())
     with TrainingDisplay(loaded.name, loaded.training.epochs) as display:
         done = train_recipe(
             loaded,
@@ -66,3 +86,25 @@ def train(
     result = evaluate(run, done.part, out=run, store=store)
     say(f"{loaded.name}: {result.headline}")
     say(f"{result.report}")
+
+
+def _train_seeds(order: SeedsOrder, tensorboard: bool) -> None:
+    """Train and evaluate seed by seed, then write and print the spread."""
+    from blastscope.report.evaluate import evaluate
+    from blastscope.report.seeds import report_seeds
+    from blastscope.train.display import TrainingDisplay
+    from blastscope.train.seeds import begin_seeds
+
+    name, epochs = order.recipe.name, order.recipe.training.epochs
+    results = {}
+    with begin_seeds(order) as seeds:
+        for place, seed in enumerate(seeds.all, 1):
+            with TrainingDisplay(f"{name}, seed {seed}", epochs) as display:
+                done = seeds.train(seed, display.watch(tensorboard))
+            results[seed] = evaluate(done.path, done.part, out=done.path, store=order.store)
+            how = " (finished already)" if done.already else ""
+            say(f"[{place} of {len(seeds.all)}] seed {seed}: {results[seed].headline}{how}")
+        found = report_seeds(seeds, results)
+    say(f"{name}: {found.headline}")
+    note(found.sentence)
+    say(f"{order.out / 'report.html'}")

@@ -6,21 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from blastscope.compare.outcome import Comparison, Pair
 from blastscope.compare.pair_tests import delong, holm, mcnemar
-from blastscope.evaluate.bootstrap import percentile_interval, resampling
-from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.bootstrap import resampling
+from blastscope.evaluate.intervals import Drawn, Estimate, draw
 from blastscope.evaluate.metrics import THRESHOLD, Metrics, compute_metrics
 from blastscope.evaluate.overlaps import members_overlap
-from blastscope.evaluate.resampled import FIGURES, resampled_figures
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 from blastscope.evaluate.scores import Scores
 
 __all__ = ["Comparison", "compare"]
-
-Floats = NDArray[np.float64]
 
 
 def compare(
@@ -48,8 +43,7 @@ def compare(
     is_all, subjects = here.is_all, here.subjects
     draws = resampling(is_all, subjects, resamples, seed)
     metrics = [compute_metrics(is_all, p_all, subjects) for p_all in here.p_all.T]
-    values = np.array([[_or_nan(found[name]) for name in FIGURES] for found in metrics])
-    drawn = resampled_figures(is_all, here.p_all, draws)
+    drawn = draw(WeightedFigures(is_all, here.p_all).of, draws)
     every_pair = list(combinations(here.models, 2)) if pairs is None else pairs
     known = {subject for subject in subjects if subject is not None}
     return Comparison(
@@ -68,14 +62,10 @@ def compare(
         fewest=draws.fewest,
         resamples=resamples,
         seed=seed,
-        estimates=_estimates(here.models, values, drawn),
+        estimates=_estimates(here.models, drawn),
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},
-        pairs=_pairs(here, every_pair, values, drawn),
+        pairs=_pairs(here, every_pair, drawn),
     )
-
-
-def _or_nan(value: float | int | None) -> float:
-    return np.nan if value is None else float(value)
 
 
 def _checkpoint(metadata: Mapping[str, object]) -> str | None:
@@ -87,23 +77,13 @@ def _counts(metrics: Metrics) -> dict[str, int]:
     return {name: int(metrics[name] or 0) for name in ("tn", "fp", "fn", "tp")}
 
 
-def _estimates(
-    models: Sequence[str], values: Floats, drawn: Floats
-) -> dict[str, dict[str, Estimate]]:
-    low, high = percentile_interval(drawn)
-    return {
-        model: {
-            name: Estimate(float(values[row, at]), float(low[row, at]), float(high[row, at]))
-            for at, name in enumerate(FIGURES)
-        }
-        for row, model in enumerate(models)
-    }
+def _estimates(models: Sequence[str], drawn: Drawn) -> dict[str, dict[str, Estimate]]:
+    found = iter(drawn.estimates())  # model by model, and of each model figure by figure
+    return {model: {name: next(found) for name in FIGURES} for model in models}
 
 
-def _pairs(
-    here: Scores, names: Sequence[tuple[str, str]], values: Floats, drawn: Floats
-) -> tuple[Pair, ...]:
-    found = [_pair(here, first, second, values, drawn) for first, second in names]
+def _pairs(here: Scores, names: Sequence[tuple[str, str]], drawn: Drawn) -> tuple[Pair, ...]:
+    found = [_pair(here, first, second, drawn) for first, second in names]
     of_calls = holm([pair.mcnemar_p for pair in found])
     of_ranks = holm([pair.delong_p for pair in found])
     return tuple(
@@ -112,14 +92,12 @@ def _pairs(
     )
 
 
-def _pair(here: Scores, first: str, second: str, values: Floats, drawn: Floats) -> Pair:
+def _pair(here: Scores, first: str, second: str, drawn: Drawn) -> Pair:
     """Hold two models against each other; the p-values are not corrected yet."""
     a, b = here.models.index(first), here.models.index(second)
-    low, high = percentile_interval(drawn[:, a] - drawn[:, b])
-    weighted_f1, auc = (
-        Estimate(float(values[a, at] - values[b, at]), float(low[at]), float(high[at]))
-        for at in (FIGURES.index("weighted_f1"), FIGURES.index("auc"))
-    )
+    shown = [FIGURES.index("weighted_f1"), FIGURES.index("auc")]
+    apart = drawn.of(lambda figures: figures[:, a, shown] - figures[:, b, shown])
+    weighted_f1, auc = apart.estimates()
     right = (here.p_all > THRESHOLD) == here.is_all[:, None]
     only_first = int((right[:, a] & ~right[:, b]).sum())
     only_second = int((right[:, b] & ~right[:, a]).sum())

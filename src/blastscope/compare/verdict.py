@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blastscope.compare.outcome import Comparison, Pair
-from blastscope.evaluate.bootstrap import FEW_SUBJECTS
+from blastscope.evaluate.few_subjects import FEW_SUBJECTS
 from blastscope.evaluate.intervals import Estimate
 
 LEVEL = 0.05
@@ -76,7 +76,7 @@ def _lead(comparison: Comparison) -> str:
     if fewest <= FEW_SUBJECTS:
         return (
             "more than the draw of these subjects is likely to give, but with "
-            f"{fewest} of a class the interval is too narrow to be sure"
+            f"{fewest} of a class such intervals hold the truth less often than they say"
         )
     return "more than the draw of subjects is likely to give"
 

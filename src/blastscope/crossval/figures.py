@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
 import polars as pl
@@ -12,6 +12,7 @@ from blastscope.cells.names import ALL, HEM
 from blastscope.crossval.folder import FORMAT, Order
 from blastscope.crossval.run import Started
 from blastscope.evaluate.metrics import Metrics, compute_metrics
+from blastscope.evaluate.spread import Spread
 from blastscope.files import write_json
 
 SHOWN = {
@@ -54,26 +55,24 @@ class Figures:
     pooled: tuple[Metrics, ...]
     sentences: tuple[str, ...]
 
-    def over_folds(self, name: str) -> tuple[float, float | None] | None:
-        """Mean and standard deviation of a metric over all folds that have it.
+    def over_folds(self, name: str) -> Spread | None:
+        """The spread of a metric over all folds that have it; None where none has it."""
+        return Spread.of([value for f in self.folds if (value := f.metrics[name]) is not None])
 
-        One fold has no deviation; None where no fold has the metric.
-        """
-        found = [value for f in self.folds if (value := f.metrics[name]) is not None]
-        if not found:
-            return None
-        return fmean(found), stdev(found) if len(found) > 1 else None
+    def over_repeats(self, name: str) -> Spread | None:
+        """The spread of a metric of all cells together, over the repeats; None where undefined."""
+        return Spread.of([value for m in self.pooled if (value := m[name]) is not None])
 
     @property
     def headline(self) -> str:
         """The figures that a reader asks for first, in a line."""
-        told = []
-        for shown, name in SHOWN.items():
-            over = self.over_folds(name)
-            if over is not None:
-                spread = f" ± {over[1]:.4f}" if over[1] is not None else ""
-                told.append(f"{shown} {over[0]:.4f}{spread}")
-        return f"mean over {len(self.folds)} folds ± standard deviation: {', '.join(told)}"
+        told = f"mean over {len(self.folds)} folds ± standard deviation: {_told(self.over_folds)}"
+        if len(self.pooled) > 1:
+            told += (
+                f"; of all cells together over {len(self.pooled)} repeats: "
+                f"{_told(self.over_repeats)}"
+            )
+        return told
 
     def as_json(self) -> dict[str, Any]:
         """The figures for ``crossval.json``."""
@@ -105,6 +104,11 @@ def figures(started: Started, table: pl.DataFrame) -> Figures:
     folds.sort(key=lambda f: (f.repeat, f.fold))
     repeats = table.partition_by("repeat", maintain_order=True)
     return Figures(tuple(folds), tuple(map(_metrics, repeats)), started.plans[0].sentences)
+
+
+def _told(over: Callable[[str], Spread | None]) -> str:
+    found = ((shown, over(name)) for shown, name in SHOWN.items())
+    return ", ".join(f"{shown} {spread.text}" for shown, spread in found if spread is not None)
 
 
 def record(order: Order, fingerprint: str, found: Figures) -> None:

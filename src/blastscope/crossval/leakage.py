@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.bootstrap import resampling
-from blastscope.evaluate.corrected import corrected_interval, leave_out, told
-from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.intervals import Estimate, draw
 from blastscope.evaluate.resampled import FIGURES, WeightedFigures
+from blastscope.evaluate.spread import Spread
 from blastscope.files import read_json, without_nan
 from blastscope.predictions import read_predictions
 
@@ -39,6 +39,11 @@ class Gain:
     unseen: Estimate
     difference: Estimate
     repeats: tuple[float, ...]
+
+    @property
+    def spread(self) -> Spread | None:
+        """Of the difference over the repeats; None where it is undefined in one."""
+        return None if any(map(math.isnan, self.repeats)) else Spread.of(self.repeats)
 
 
 @dataclass(frozen=True)
@@ -143,22 +148,16 @@ def gauge(known: Path, unseen: Path, resamples: int = 2000, seed: int = 24) -> G
     subjects = first["subject"].to_list()
     p_all = np.column_stack([rows[name].to_numpy() for rows in pairs for name in tables])
     draws = resampling(is_all, subjects, resamples, seed)
-    figures, without = WeightedFigures(is_all, p_all), leave_out(draws)
-    drawn = np.concatenate([figures.of(weights) for weights in draws.chunks()])
-    left_out = figures.of(without.weights)
-    (values,) = figures.of(np.ones((1, len(is_all)), np.uint16))
+    drawn = draw(WeightedFigures(is_all, p_all).of, draws)
 
     def estimate(weights: NDArray[np.float64], at: int) -> Estimate:
         """A figure's sum over the columns under weights."""
-        value, draw, lacking = (found[..., at] @ weights for found in (values, drawn, left_out))
-        low, high = corrected_interval(
-            np.asarray(value), draw, lacking, without.strata, draws.units
-        )
-        return Estimate(float(value), float(low), float(high))
+        (found,) = drawn.of(lambda figures: figures[..., at] @ weights).estimates()
+        return found
 
-    gains = {name: _gain(values, FIGURES.index(name), estimate) for name in MEASURED}
+    gains = {name: _gain(drawn.value[0], FIGURES.index(name), estimate) for name in MEASURED}
     synthetic = any("synthetic" in str(name) for name in first["model"].unique())
-    return Gauge(gains, len(is_all), len(set(subjects)), told(draws), synthetic)
+    return Gauge(gains, len(is_all), len(set(subjects)), draws.sentence, synthetic)
 
 
 def _gain(

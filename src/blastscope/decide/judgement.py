@@ -19,8 +19,7 @@ from blastscope.decide.persons import person_table, worst_first
 from blastscope.decide.referral import RiskCoverage, risk_coverage
 from blastscope.decide.reliability import Reliability, reliability
 from blastscope.evaluate.bootstrap import resampling
-from blastscope.evaluate.corrected import corrected_figures
-from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.intervals import Estimate, draw
 
 VALIDATION = "validation"
 
@@ -82,11 +81,7 @@ def judge_decisions(
     of = fitted.laid(cells)
     figures = DecidedFigures(is_all, raw, of)
     draws = resampling(is_all, cells["subject"].to_list())
-    value, low, high = corrected_figures(draws, figures.of)
-    estimates = {
-        name: Estimate(float(value[at]), float(low[at]), float(high[at]))
-        for at, name in enumerate(figures.names)
-    }
+    intervals = draw(figures.of, draws).estimates()
     return Judgement(
         decision=fitted.decision,
         sentence=fitted.sentence,
@@ -95,7 +90,7 @@ def judge_decisions(
         before=reliability(is_all, raw),
         after=reliability(is_all, of.p_all),
         curve=risk_coverage(of.called != is_all, of.sure),
-        estimates=estimates,
+        estimates=dict(zip(figures.names, intervals, strict=True)),
         known_coverage=_known_coverage(fitted.on, fitted.decision, wishes.coverage),
         persons=fitted.persons(cells, of),
     )

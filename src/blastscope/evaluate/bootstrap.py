@@ -14,15 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
+from blastscope.evaluate.few_subjects import few_sentence
 
 FEWEST_RESAMPLES = 100
 """Below this a 95 % interval hangs on two or three of the draws."""
 MOST_RESAMPLES = 100_000
 """Above this the figures of all resamples would fill the memory, and the bounds hardly move."""
-FEW_SUBJECTS = 9
-"""With no more subjects in a class than this, percentile intervals come out too narrow. Of 300
-simulated data sets .76 to .81 of what is nominally .95 held the truth with three subjects in each
-class, .90 to .93 with ten, .92 to .95 with twenty and forty (persons alike, and unlike)."""
 _CHUNK = 2**20  # weights at a time: small enough that the passes over them stay near the cache
 _STRATA = ("ALL", "normal", "mixed")
 
@@ -59,8 +56,12 @@ class Resampling:
 
     @property
     def units(self) -> int:
-        """Subjects of the stratum with the fewest, or the cells of one that is alone."""
-        return min(len(groups) if len(groups) > 1 else len(groups[0]) for groups in self.strata)
+        """Drawn units of the stratum that has the fewest: its subjects, or the cells of a lone one.
+
+        A stratum of one cell does not vary, and is not counted.
+        """
+        counts = (len(groups) if len(groups) > 1 else len(groups[0]) for groups in self.strata)
+        return min((count for count in counts if count > 1), default=1)
 
     def chunks(self) -> Iterator[NDArray[np.uint16]]:
         """Draw: integer weights of shape (some resamples, cells), ``resamples`` rows in all."""
@@ -141,28 +142,6 @@ def _by_class(is_all: NDArray[np.bool_], subjects: Sequence[str | None]) -> list
     return [tuple(groups) for groups in strata]
 
 
-def percentile_interval(
-    values: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The 2.5 % and the 97.5 % point of the resamples: Efron's percentile interval.
-
-    Args:
-        values: shape (resamples, ...). Resamples for which a figure is undefined are left out of
-            its interval.
-
-    Returns:
-        The lower and the upper bounds, of the shape of one resample; NaN where all are undefined.
-    """
-    flat = values.reshape(len(values), -1)
-    bounds = np.full((2, flat.shape[1]), np.nan)
-    for column, figures in enumerate(flat.T):
-        known = figures[~np.isnan(figures)]
-        if known.size:
-            bounds[:, column] = np.quantile(known, [0.025, 0.975])
-    low, high = bounds.reshape(2, *values.shape[1:])
-    return low, high
-
-
 def _sentence_of_cells(resamples: int, is_all: NDArray[np.bool_], nameless: int) -> str:
     n, n_all = len(is_all), int(is_all.sum())
     why = "no cell names its subject"
@@ -176,19 +155,9 @@ def _sentence_of_cells(resamples: int, is_all: NDArray[np.bool_], nameless: int)
 
 
 def _sentence_of_subjects(resamples: int, counts: Sequence[int]) -> str:
-    told = [f"{n} {name}" for n, name in zip(counts, _STRATA, strict=True) if n]
-    sentence = (
-        f"{resamples:,} resamples of the subjects of each class ({', '.join(told)}), each with all "
-        "its cells."
+    present = [(n, name) for n, name in zip(counts, _STRATA, strict=True) if n]
+    told = ", ".join(f"{n} {name}" for n, name in present)
+    return (
+        f"{resamples:,} resamples of the subjects of each class ({told}), each with all its cells."
+        f"{few_sentence(present)}"
     )
-    for n, name in zip(counts, _STRATA, strict=True):
-        if n == 1:
-            sentence += (
-                f" Only one subject is {name}, so its cells were drawn: how such persons differ is "
-                "not in the intervals, which are too narrow for it."
-            )
-        elif 1 < n <= FEW_SUBJECTS:
-            sentence += (
-                f" Only {n} subjects are {name}: from so few the intervals come out too narrow."
-            )
-    return sentence

@@ -10,7 +10,6 @@ expanded percentiles of Hesterberg, The American Statistician 69:371-386, 2015).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +21,6 @@ from blastscope.evaluate.bootstrap import Resampling
 Floats = NDArray[np.float64]
 
 LEVEL = 0.95
-_HELD = ((3, "70 to 85"), (5, "87 to 94"))
-"""Percent of 1,000 simulated data sets, with so many subjects in each class and persons unlike each
-other, in which the 95 % intervals of weighted F1, AUC, sensitivity and specificity held the truth.
-With 10 it was 93 to 96, with 20 95, with 40 95 to 96."""
-_ENOUGH = 10
 _MOST_UNITS = 200
 """Of a stratum; more are left out by the handful: the skewness does not need each one."""
 
@@ -42,17 +36,6 @@ class LeftOut:
 
     weights: NDArray[np.uint16]
     strata: NDArray[np.intp]
-
-
-def told(draws: Resampling) -> str:
-    """Say what was drawn, and, with few subjects, how often such intervals hold the truth."""
-    if draws.fewest is None or not 1 < draws.fewest < _ENOUGH:
-        return draws.sentence
-    subjects, percent = _HELD[draws.fewest >= _HELD[1][0]]
-    return (
-        f"{draws.sentence} In simulations with {subjects} subjects of each class {percent} % of "
-        "such intervals held the truth, not 95 %."
-    )
 
 
 def leave_out(draws: Resampling) -> LeftOut:
@@ -72,25 +55,6 @@ def leave_out(draws: Resampling) -> LeftOut:
             weights.append(kept)
             strata.append(stratum)
     return LeftOut(np.stack(weights), np.array(strata, np.intp))
-
-
-def corrected_figures(
-    draws: Resampling, of: Callable[[NDArray[np.uint16]], Floats]
-) -> tuple[Floats, Floats, Floats]:
-    """Compute figures and their 95 % intervals.
-
-    Args:
-        draws: what is drawn.
-        of: from weights of the cells, shape (rows, cells), to figures, shape (rows, ...).
-
-    Returns:
-        The figures of all cells, the lower and the upper bounds, each of shape (...).
-    """
-    without = leave_out(draws)
-    (value,) = of(np.ones((1, draws.cells), np.uint16))
-    drawn = np.concatenate([of(weights) for weights in draws.chunks()])
-    low, high = corrected_interval(value, drawn, of(without.weights), without.strata, draws.units)
-    return value, low, high
 
 
 def corrected_interval(
@@ -124,9 +88,11 @@ def corrected_interval(
 def _shares(figure: float, drawn: Floats, acceleration: float, fewest: int) -> list[float]:
     """Return which shares of the resamples lie below the interval's two ends."""
     reach = -_expanded(fewest)
-    half = (drawn == figure).mean() / 2  # a draw that equals the figure lies on neither side
+    level = np.isclose(drawn, figure, rtol=1e-12, atol=1e-12)  # but for the rounding of sums
+    below = (drawn < figure) & ~level
     edge = 0.5 / len(drawn)
-    bias = float(norm.ppf(np.clip((drawn < figure).mean() + half, edge, 1 - edge)))
+    share = below.mean() + level.mean() / 2  # a draw that equals the figure lies on neither side
+    bias = float(norm.ppf(np.clip(share, edge, 1 - edge)))
     ends = []
     for end in (-reach, reach):
         at = bias + end

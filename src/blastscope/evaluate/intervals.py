@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.evaluate.bootstrap import resampling
-from blastscope.evaluate.corrected import corrected_figures, told
+from blastscope.evaluate.bootstrap import Resampling, resampling
+from blastscope.evaluate.corrected import corrected_interval, leave_out
 from blastscope.evaluate.resampled import FIGURES, WeightedFigures
+
+Floats = NDArray[np.float64]
+_MOST_WEIGHTS = 2**22  # of units left out, at a time: more would fill the memory with many cells
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,61 @@ class Estimate:
     def negated(self) -> Estimate:
         """The same difference, seen from the other model."""
         return Estimate(-self.value, -self.high, -self.low)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Figures of all cells, of each resample and with each unit left out: an interval's makings.
+
+    Attributes:
+        value: of all cells, shape (1, ...).
+        resamples: shape (resamples, ...); NaN where a figure is undefined.
+        left_out: with each unit (a subject, or a cell where cells are drawn) left out, shape
+            (units, ...).
+        strata: the stratum of each unit, shape (units,).
+        fewest: drawn units of the stratum that has the fewest.
+    """
+
+    value: Floats
+    resamples: Floats
+    left_out: Floats
+    strata: NDArray[np.intp]
+    fewest: int
+
+    def of(self, function: Callable[[Floats], Floats]) -> Drawn:
+        """Make other figures of these, row by row: the interval of a difference is then paired.
+
+        Args:
+            function: of figures (rows, ...) to others (rows, ...).
+        """
+        value, resamples, left_out = map(function, (self.value, self.resamples, self.left_out))
+        return replace(self, value=value, resamples=resamples, left_out=left_out)
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Each figure, in the order of the axes, with its corrected 95 % interval."""
+        bounds = corrected_interval(
+            self.value[0], self.resamples, self.left_out, self.strata, self.fewest
+        )
+        columns = (np.ravel(column).tolist() for column in (self.value[0], *bounds))
+        return tuple(Estimate(*figures) for figures in zip(*columns, strict=True))
+
+
+def draw(figures: Callable[[NDArray[np.uint16]], Floats], draws: Resampling) -> Drawn:
+    """Compute figures of all cells, of every resample and with each unit left out.
+
+    Args:
+        figures: of weights (rows, cells) to figures (rows, ...), as ``WeightedFigures.of``.
+        draws: the resamples.
+    """
+    without = leave_out(draws)
+    blocks = np.array_split(without.weights, 1 + without.weights.size // _MOST_WEIGHTS)
+    return Drawn(
+        value=figures(np.ones((1, draws.cells), np.uint16)),
+        resamples=np.concatenate([figures(weights) for weights in draws.chunks()]),
+        left_out=np.concatenate([figures(weights) for weights in blocks]),
+        strata=without.strata,
+        fewest=draws.units,
+    )
 
 
 @dataclass(frozen=True)
@@ -69,11 +127,10 @@ def intervals(
         seed: of the draws.
     """
     draws = resampling(is_all, subjects, resamples, seed)
-    figures = WeightedFigures(is_all, p_all[:, None])
-    _, low, high = corrected_figures(draws, lambda weights: figures.of(weights)[:, 0])
+    found = draw(WeightedFigures(is_all, p_all[:, None]).of, draws).estimates()
     bounds = {
-        name: (float(low[at]), float(high[at]))
-        for at, name in enumerate(FIGURES)
-        if not math.isnan(low[at])
+        name: (estimate.low, estimate.high)
+        for name, estimate in zip(FIGURES, found, strict=True)
+        if not math.isnan(estimate.low)
     }
-    return Intervals(bounds, told(draws))
+    return Intervals(bounds, draws.sentence)

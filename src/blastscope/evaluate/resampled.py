@@ -11,7 +11,6 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.evaluate.bootstrap import Resampling
 from blastscope.evaluate.metrics import THRESHOLD
 
 Floats = NDArray[np.float64]
@@ -32,21 +31,6 @@ FIGURES = (
     "recall_hem",
 )
 """The figures, in the order of the last axis of what is returned here."""
-
-
-def resampled_figures(is_all: NDArray[np.bool_], p_all: Floats, draws: Resampling) -> Floats:
-    """Compute every figure of every model for every resample, within bounded memory.
-
-    Args:
-        is_all: truth, shape (cells,).
-        p_all: probability of ALL, shape (cells, models).
-        draws: the resamples; every model sees the same.
-
-    Returns:
-        Shape (resamples, models, ``len(FIGURES)``); NaN where ``compute_metrics`` has None.
-    """
-    figures = WeightedFigures(is_all, p_all)
-    return np.concatenate([figures.of(weights) for weights in draws.chunks()])
 
 
 class WeightedFigures:

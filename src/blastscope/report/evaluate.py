@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blastscope.challenge.scoring import open_labelled
 from blastscope.crossval.leakage import Gauge, read_gauge
@@ -23,6 +24,9 @@ from blastscope.report.evaluation_page import evaluation_page
 from blastscope.report.first_page import Reported, reported
 from blastscope.report.leakage import leakage_figure
 
+if TYPE_CHECKING:
+    from blastscope.report.crossval import FoldsTable
+
 
 def evaluate(
     source: Path,
@@ -36,6 +40,7 @@ def evaluate(
     coverage: float | None = None,
     store: Path | None = None,
     leakage: Path | None = None,
+    folds: FoldsTable | None = None,
 ) -> Reported:
     """Evaluate a run or anybody's prediction table.
 
@@ -57,6 +62,7 @@ def evaluate(
         coverage: how often a conformal set should hold the truth.
         store: the store of these cells, for the floors beside the model.
         leakage: the folder of the recipe's leakage gauge, to be shown.
+        folds: of the cross-validation that the predictions are of, for the page.
 
     Raises:
         BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
@@ -86,7 +92,7 @@ def evaluate(
         "part": part,
     }
     write_decision(found.out, found.decisions, wishes, about)
-    write_text(found.report, evaluation_page(found, opened.notes, pictures))
+    write_text(found.report, evaluation_page(found, opened.notes, pictures, folds))
     return found
 
 

@@ -18,6 +18,7 @@ from blastscope.report.style import NAMES
 if TYPE_CHECKING:
     from blastscope.evaluate.result import Evaluation
     from blastscope.evaluate.source import RunNotes
+    from blastscope.report.crossval import FoldsTable
 
 METRIC_NAMES = {
     "weighted_f1": "weighted F1",
@@ -80,13 +81,19 @@ class Card:
     interval: str = ""
 
 
-def evaluation_page(evaluation: Reported, notes: RunNotes, pictures: Mapping[str, Path]) -> str:
+def evaluation_page(
+    evaluation: Reported,
+    notes: RunNotes,
+    pictures: Mapping[str, Path],
+    folds: FoldsTable | None = None,
+) -> str:
     """Write the page of an evaluation.
 
     Args:
         evaluation: the figures.
         notes: what the run says of itself; empty for a bare table.
         pictures: SVG files by figure name (see ``figures.FIGURE_NAMES``).
+        folds: of a cross-validation, where the table is of one.
 
     Returns:
         HTML that needs no other file and no network.
@@ -97,6 +104,7 @@ def evaluation_page(evaluation: Reported, notes: RunNotes, pictures: Mapping[str
         synthetic=evaluation.synthetic,
         evaluation=evaluation,
         notes=notes,
+        folds=folds,
         cards=_cards(evaluation),
         first=first_page(evaluation),
         decided=None if isinstance(evaluation.decisions, str) else evaluation.decisions,

@@ -12,6 +12,7 @@ from blastscope.floors.beside import Beside
 from blastscope.report.page import number
 from blastscope.report.style import NAMES
 
+WORST_SUBJECTS = "Worst subjects"
 _WORST = 3
 
 
@@ -55,7 +56,7 @@ def first_page(found: Reported) -> list[tuple[str, str]]:
     else:
         rows += sentences(found.decisions).items()
     if found.subjects.height > 1:
-        rows.append(("Worst subjects", _worst(found)))
+        rows.append((WORST_SUBJECTS, _worst(found)))
     rows.append(("Floors", _floors(found)))
     return rows
 

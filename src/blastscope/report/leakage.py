@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from blastscope.crossval.leakage import Gauge, gauge
+from blastscope.crossval.leakage import Gain, Gauge, gauge
 from blastscope.evaluate.intervals import Estimate
 from blastscope.files import write_json, write_text
 from blastscope.report.comparison_figures import PANELS
@@ -43,6 +43,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Gauge:
         gauge=found,
         names=PANELS,
         told=told,
+        repeated=repeated,
         picture=svg_uri(picture),
     )
     write_text(out / "report.html", page)
@@ -88,3 +89,11 @@ def told(estimate: Estimate, signed: bool = False) -> str:
     sign = "+" if signed else ""
     low, high = (f"{bound:{sign}.3f}" for bound in (estimate.low, estimate.high))
     return f"{estimate.value:{sign}.4f} ({low} to {high})"
+
+
+def repeated(gain: Gain) -> str:
+    """Write a difference's mean and standard deviation over the repeats."""
+    spread = gain.spread
+    if spread is None or spread.deviation is None:
+        return "–"
+    return f"{spread.mean:+.4f} ± {spread.deviation:.4f}"

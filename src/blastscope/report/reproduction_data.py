@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
+from blastscope.evaluate.spread import Spread
 from blastscope.recipes.schema import Recipe
 from blastscope.report.page import PROTOCOLS
 from blastscope.report.reproduction_result import Result, read_result
@@ -66,22 +67,6 @@ class DataSection:
     balanced: Sequence[tuple[str, Mapping[str, int], Mapping[str, int]]]
     figures: Sequence[tuple[str, NDArray[np.uint8]]]
     facts: Sequence[tuple[str, str]] = ()
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A figure over seeds: mean, sample standard deviation (None for one seed), how many."""
-
-    mean: float
-    deviation: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
-        """Summarise ``values``; None where there are none."""
-        if not values:
-            return None
-        return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
 
 
 @dataclass

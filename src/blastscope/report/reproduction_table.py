@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
+from blastscope.evaluate.spread import Spread
 from blastscope.report.page import number
-from blastscope.report.reproduction_data import Experiment, Spread
+from blastscope.report.reproduction_data import Experiment
 from blastscope.report.reproduction_settings import size_note
 
 OTHER_SETTINGS = "other settings"
@@ -91,7 +92,7 @@ def spread_text(spread: Spread | None) -> str:
     """Write ``0.9041``, or ``0.9041 ± 0.0052 (n = 3)`` over several seeds; a dash for None."""
     if spread is None or spread.deviation is None:
         return number(spread.mean if spread else None)
-    return f"{number(spread.mean)} ± {number(spread.deviation)} (n = {spread.n})"
+    return f"{spread.text} (n = {spread.n})"
 
 
 def signed(value: float | None, digits: int = 4) -> str:

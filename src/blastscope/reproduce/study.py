@@ -73,6 +73,31 @@ def report(order: Order, plan: Plan, done: Done | None = None) -> Path:
     return out / "report.html"
 
 
+def over_seeds(order: Order, plan: Plan) -> list[tuple[str, str, str, str]]:
+    """Rows of experiment, split, weighted F1 and AUC: mean ± standard deviation over the seeds.
+
+    Of what there is so far, run alike; each seed is a split and a training of its own.
+
+    Raises:
+        BlastscopeError: where a run is not what it is said to be.
+    """
+    from blastscope.report.page import protocol_name
+    from blastscope.report.reproduction_data import read_experiments
+    from blastscope.report.reproduction_table import spread_text
+
+    return [
+        (
+            experiment.recipe.name,
+            protocol_name(protocol),
+            spread_text(experiment.over_seeds(protocol, "weighted_f1")),
+            spread_text(experiment.over_seeds(protocol, "auc")),
+        )
+        for experiment in read_experiments(outcomes(order.place.out, plan, order.overrides))
+        for protocol, results in experiment.results.items()
+        if len(results) > 1
+    ]
+
+
 def cells_by_part(count: int) -> dict[str, int]:
     """Return about how many of ``count`` cells train, validate and test."""
     fifth = count // 5

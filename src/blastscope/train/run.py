@@ -74,7 +74,8 @@ def train(
     """
     chosen = choose_device(device)
     inputs = read_inputs(recipe, store, split)
-    job = _Job(recipe, inputs, _identity(recipe, inputs), RunFolder(run), chosen, watch or Watch())
+    identity = run_identity(recipe, inputs)
+    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch or Watch())
     with only_one(run.absolute()):
         return _train(job, weights_dir, start, keep_features)
 
@@ -140,7 +141,8 @@ def _fit(classifier: Classifier, feed: Feed, job: _Job, feature_seconds: float) 
     return fingerprint
 
 
-def _identity(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+def run_identity(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+    """What tells a run, but for its recipe's settings, from another in the same folder."""
     return {
         "recipe": recipe.name,
         "store": inputs.store.fingerprint,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import auc, roc_auc_score
 
 from blastscope.errors import BlastscopeError
-from blastscope.explain.study.means import Rows, means, plan_draws, resampled_means
+from blastscope.explain.study.means import Rows, drawn_means, means, plan_draws
 from blastscope.explain.study.radius import profile
 from blastscope.explain.study.summary import summarise
 from tests.explain.study.studies import BINS, LABELS, NO_TEST, SCALED, cells_of, only, randomised_of
@@ -54,7 +54,7 @@ def test_means_leave_out_what_is_not_known(values):
     column = np.array(values)[:, None]
     draws = plan_draws((["all", "hem"] * len(values))[: len(values)], [None] * len(values), 1)
     known = column[~np.isnan(column)]
-    drawn = resampled_means(column, draws)
+    drawn = drawn_means(column, draws).resamples
     if known.size:
         assert means(column)[0] == pytest.approx(known.mean(), abs=1e-9)
     if known.size < 5:
@@ -280,9 +280,9 @@ def test_without_labels_there_are_intervals_whatever_the_class():
     assert model.by_radius is None
     assert model.size.judged is None
     assert list(model.size.p_all) == ["any"]
-    assert "too narrow" not in study.intervals
+    assert "simulations" not in study.intervals
     for subjects, said in (
-        (["a", "b", "c"] * 20, "From so few the intervals come out too narrow"),
+        (["a", "b", "c"] * 20, "They are few: in simulations with 3 subjects of each class"),
         (["a"] * 60, "all of one subject: how persons differ is not in the intervals"),
         ([None] * 60, "not known either: how persons differ is not in these intervals"),
     ):

@@ -6,15 +6,14 @@ still decided once the whole picture is blurred.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from blastscope.evaluate.intervals import Estimate
-from blastscope.evaluate.metrics import THRESHOLD, compute_metrics
-from blastscope.evaluate.resampled import FIGURES, resampled_figures
-from blastscope.explain.study.means import FEWEST, Rows, with_intervals
+from blastscope.evaluate.intervals import Estimate, draw
+from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures
+from blastscope.explain.study.means import FEWEST, Rows
 from blastscope.explain.study.words import NAMES, figure, listed, told
 
 CHANCE = 0.5
@@ -63,11 +62,9 @@ def decision(rows: Rows) -> Decision:
     if min(is_all.sum(), (~is_all).sum()) < FEWEST:
         return Decision(rows.frame.height, called_all, None)
     p_all = labelled.column("p_all")
-    drawn = resampled_figures(is_all, p_all[:, None], labelled.draws)
-    value = compute_metrics(is_all, p_all)["auc"]
-    auc = np.array([math.nan if value is None else float(value)])
-    found = with_intervals(auc, drawn[:, :, FIGURES.index("auc")])[0]
-    return Decision(rows.frame.height, called_all, found)
+    drawn = draw(WeightedFigures(is_all, p_all[:, None]).of, labelled.draws)
+    (auc,) = drawn.of(lambda figures: figures[..., FIGURES.index("auc")]).estimates()
+    return Decision(rows.frame.height, called_all, auc)
 
 
 @dataclass(frozen=True)

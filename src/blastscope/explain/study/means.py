@@ -11,13 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.evaluate.bootstrap import (
-    FEW_SUBJECTS,
-    Resampling,
-    percentile_interval,
-    resampling,
-)
-from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.bootstrap import Resampling, resampling
+from blastscope.evaluate.few_subjects import FEW_SUBJECTS, held
+from blastscope.evaluate.intervals import Drawn, Estimate, draw
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +69,7 @@ class Rows:
 
     def estimates(self, values: Floats) -> tuple[Estimate, ...]:
         """Return the mean of each column of values (cells, columns), with its interval."""
-        return with_intervals(means(values), resampled_means(values, self.draws))
+        return drawn_means(values, self.draws).estimates()
 
 
 def plan_draws(
@@ -108,7 +104,7 @@ def _whatever_class(draws: Resampling, why: str) -> str:
         )
     said = f"{start} {draws.fewest} subjects, each with all its cells; {end}"
     if draws.fewest is not None and draws.fewest <= FEW_SUBJECTS:
-        said += " From so few the intervals come out too narrow."
+        said += f" They are few: {held(draws.fewest)}."
     return said
 
 
@@ -134,43 +130,35 @@ def means(values: Floats) -> Floats:
     return _divided(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
 
 
-def resampled_means(values: Floats, draws: Resampling) -> Floats:
-    """Return the same of every resample.
+def drawn_means(values: Floats, draws: Resampling) -> Drawn:
+    """Return the mean of what is known of each column, for all cells and every resample.
 
     Args:
         values: shape (cells, columns); NaN where a cell has no figure.
         draws: of the same cells.
 
     Returns:
-        Shape (resamples, columns); NaN throughout where fewer than ``FEWEST`` cells have a figure.
+        Figures of shape (rows, columns); those of the resamples are NaN throughout, which leaves
+        the mean without an interval, where fewer than ``FEWEST`` cells have a figure.
     """
     known = ~np.isnan(values)
     marked = np.hstack([np.where(known, values, 0), known.astype(np.float64)])
-    sums = np.concatenate([weights.astype(np.float64) @ marked for weights in draws.chunks()])
-    above, below = np.hsplit(sums, 2)
-    found = _divided(above, below)
-    found[:, known.sum(axis=0) < FEWEST] = np.nan
-    return found
 
+    def of(weights: NDArray[np.uint16]) -> Floats:
+        above, below = np.hsplit(weights.astype(np.float64) @ marked, 2)
+        return _divided(above, below)
 
-def with_intervals(values: Floats, resampled: Floats) -> tuple[Estimate, ...]:
-    """Put figures (columns,) together with the intervals of their resamples (resamples, columns).
-
-    The resamples of an undefined figure are not looked at.
-    """
-    low, high = percentile_interval(resampled)
-    return tuple(
-        Estimate(float(value), float(below), float(above))
-        for value, below, above in zip(values, low, high, strict=True)
-    )
+    found = draw(of, draws)
+    enough = known.sum(axis=0) >= FEWEST
+    return replace(found, resamples=np.where(enough, found.resamples, np.nan))
 
 
 def ratio(above: Floats, below: Floats, draws: Resampling) -> Estimate:
     """Return the ratio of two means over the cells that have both figures; NaN where it is 0/0."""
     both = np.isnan(above) | np.isnan(below)
     pair = np.where(both[:, None], np.nan, np.column_stack([above, below]))
-    value, drawn = means(pair), resampled_means(pair, draws)
-    return with_intervals(_divided(value[:1], value[1:]), _divided(drawn[:, :1], drawn[:, 1:]))[0]
+    parts = drawn_means(pair, draws).of(lambda found: _divided(found[:, 0], found[:, 1]))
+    return parts.estimates()[0]
 
 
 def _divided(above: Floats, below: Floats | NDArray[np.int64]) -> Floats:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from blastscope.evaluate.intervals import Estimate
-from blastscope.evaluate.metrics import compute_metrics
-from blastscope.evaluate.resampled import FIGURES, resampled_figures
+from blastscope.evaluate.intervals import Estimate, draw
+from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 from blastscope.explain.study.decision import CHANCE
-from blastscope.explain.study.means import FEWEST, Floats, Rows, with_intervals
+from blastscope.explain.study.means import FEWEST, Floats, Rows
 from blastscope.prepare.pixels import Scale
 
 SHOWN = ("weighted_f1", "auc")
@@ -65,18 +63,17 @@ def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> Judged | None:
         return None
     mine = seen[rows.frame["label"].is_not_null().to_numpy()]
     scores = np.column_stack([mine, labelled.column("side")])
-    drawn = resampled_figures(is_all, scores, labelled.draws)
-    values = [compute_metrics(is_all, column) for column in scores.T]
-    figures = np.array([[[_number(found[name]) for name in SHOWN] for found in values]])
-    draws = drawn[:, :, [FIGURES.index(name) for name in SHOWN]]
+    places = [FIGURES.index(name) for name in SHOWN]
+    every = draw(WeightedFigures(is_all, scores).of, labelled.draws)
+    drawn = every.of(lambda figures: figures[..., places])
 
     def shown(of: Callable[[Floats], Floats]) -> Figures:
-        return dict(zip(SHOWN, with_intervals(of(figures)[0], of(draws)), strict=True))
+        return dict(zip(SHOWN, drawn.of(of).estimates(), strict=True))
 
     control = seen.shape[1] > 2
     auc = SHOWN.index("auc")
     before = 2 if control and scale == "keep" else 0
-    lost = with_intervals(_lost(figures[..., auc], before)[0], _lost(draws[..., auc], before))[0]
+    (lost,) = drawn.of(lambda figures: _lost(figures[..., auc], before)).estimates()
     return Judged(
         cells=len(is_all),
         as_is=shown(lambda found: found[:, 0]),
@@ -87,10 +84,6 @@ def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> Judged | None:
         size_alone=shown(lambda found: found[:, -1])["auc"],
         lost=lost,
     )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _lost(auc: Floats, before: int) -> Floats:

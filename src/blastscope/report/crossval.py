@@ -1,0 +1,92 @@
+"""The page of a cross-validation: an evaluation of its table, with the folds and their spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blastscope.crossval.figures import SHOWN, Figures
+from blastscope.crossval.folder import Order
+from blastscope.evaluate.spread import Spread
+from blastscope.report.evaluate import evaluate
+from blastscope.report.first_page import Reported
+from blastscope.report.page import number
+
+Line = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoldsTable:
+    """The folds, row by row, for the page and the command line.
+
+    Attributes:
+        head: the columns' names.
+        folds: a row a fold, and one a repeat of all its cells together.
+        spread: rows of means and standard deviations.
+        headline: the same in a line.
+    """
+
+    head: Line
+    folds: tuple[Line, ...]
+    spread: tuple[Line, ...]
+    headline: str
+
+
+def report_crossval(
+    order: Order, model: str, found: Figures, leakage: Path | None = None
+) -> Reported:
+    """Evaluate one model of a cross-validation's table, and show all its folds beside it.
+
+    Args:
+        order: the cross-validation, its table and figures written.
+        model: that of the first repeat, as the table calls it.
+        found: the figures of all folds and repeats.
+        leakage: the folder of the recipe's leakage gauge, where it was measured.
+
+    Raises:
+        BlastscopeError: as :func:`blastscope.report.evaluate.evaluate`.
+    """
+    return evaluate(
+        order.predictions,
+        "test",
+        order.out,
+        model,
+        store=order.store,
+        leakage=leakage,
+        folds=folds_table(found),
+    )
+
+
+def folds_table(found: Figures) -> FoldsTable:
+    """Lay the folds out as rows, with their mean and standard deviation."""
+    repeats = len(found.pooled)
+    folds = [
+        (
+            f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
+            str(len(f.tested["all"])),
+            _people(f.tested["hem"]),
+            number(f.metrics["n"]),
+            *(number(f.metrics[name]) for name in SHOWN.values()),
+        )
+        for f in found.folds
+    ]
+    for repeat, pooled in enumerate(found.pooled, 1):
+        name = f"all {repeat}" if repeats > 1 else "all"
+        figures = (number(pooled[key]) for key in SHOWN.values())
+        folds.append((name, "", "", number(pooled["n"]), *figures))
+    over_folds = (_text(found.over_folds(key)) for key in SHOWN.values())
+    spread = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
+    if repeats > 1:
+        over_repeats = (_text(found.over_repeats(key)) for key in SHOWN.values())
+        spread.append((f"all cells, mean over {repeats} repeats", "", "", "", *over_repeats))
+    head = ("fold", "ALL subjects", "normal subjects", "cells", *SHOWN)
+    return FoldsTable(head, tuple(folds), tuple(spread), found.headline)
+
+
+def _text(spread: Spread | None) -> str:
+    return number(None) if spread is None else spread.text
+
+
+def _people(names: list[str]) -> str:
+    """Name a few, count many."""
+    return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
