@@ -46,4 +46,15 @@ def predict(
     for problem in made.skipped:
         note(f"left out: {problem.file} {problem.message}")
     say(f"{made.model}: {made.called_all:,} of {made.cells:,} cells called ALL")
+    if made.unfamiliar:
+        look = "image looks" if made.unfamiliar == 1 else "images look"
+        note(
+            f"{made.unfamiliar:,} of {made.cells:,} {look} like no cell that the network knows "
+            "(unfamiliar): what it says of them, ALL or normal, means nothing."
+        )
+    elif made.unfamiliar is None:
+        note(
+            "Whether an image is a cell at all is not known here: the runs were trained before "
+            "that was measured."
+        )
     say(f"{made.path}")
