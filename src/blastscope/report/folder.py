@@ -18,6 +18,7 @@ _OWNERS = {
     "errors.json": "an error analysis",
     "explanation.json": "an explanation",
     "leakage.json": "a leakage gauge",
+    "stress.json": "a stress test",
 }
 
 
