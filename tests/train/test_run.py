@@ -63,6 +63,7 @@ def test_a_run_holds_what_the_contract_says(material, tmp_path):
         "history.csv",
         "network.json",
         "checkpoint.safetensors",
+        "novelty.safetensors",
         "predictions.parquet",
         "environment.json",
     }
@@ -152,7 +153,7 @@ def test_a_process_killed_outright_goes_on(material, tmp_path):
 def test_a_kill_while_predicting_trains_nothing_again(material, tmp_path, monkeypatch):
     run = tmp_path / "run"
 
-    def stop(*arguments):
+    def stop(*arguments, **more):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -28,6 +28,7 @@ from blastscope.cli import (
     recipes,
     reproduce,
     split,
+    stress,
     submit,
     synth,
     train,
@@ -60,6 +61,7 @@ for verb in (
     compare,
     errors,
     explain,
+    stress,
     ensemble,
     reproduce,
     predict,
@@ -100,7 +102,7 @@ def main() -> None:
         if end.code == INTERRUPTED:
             note(
                 "blastscope: interrupted; prepare, predict, train, crossval, leakage, reproduce, "
-                "demo and explain --study go on where they stopped when the same command is given "
-                "again."
+                "demo, stress and explain --study go on where they stopped when the same command "
+                "is given again."
             )
         raise

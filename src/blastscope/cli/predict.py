@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blastscope.cli.options import Device
-from blastscope.cli.output import note, say
+from blastscope.cli.output import note, print_table, say
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST_PERSONS = 20
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,6 +34,14 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The table: .parquet or .csv.", metavar="FILE")],
+    decision: Annotated[
+        Path | None,
+        typer.Option(
+            help="A decision.json, or a folder with one (of a cross-validation), to calibrate, "
+            "call and refer by; without it the model's own.",
+            metavar="FILE",
+        ),
+    ] = None,
     device: Device = "auto",
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out images that cannot be used.")
@@ -41,9 +54,51 @@ def predict(
 
     with progress_total("Preparing and predicting") as advance:
         made = apply(
-            images, model, out, device=device, skip_bad=skip_bad, force=force, on_progress=advance
+            images,
+            model,
+            out,
+            decision=decision,
+            device=device,
+            skip_bad=skip_bad,
+            force=force,
+            on_progress=advance,
         )
     for problem in made.skipped:
         note(f"left out: {problem.file} {problem.message}")
-    say(f"{made.model}: {made.called_all:,} of {made.cells:,} cells called ALL")
+    referred = "" if made.referred is None else f", {made.referred:,} to be looked at by an expert"
+    say(f"{made.model}: {made.called_all:,} of {made.cells:,} cells called ALL{referred}")
+    if made.decided_by is None:
+        note("Called at one half, probabilities as the network gives them: no decision.json.")
+    else:
+        note(f"Calibrated, called and referred by {made.decided_by}.")
+    if made.persons is not None and not made.persons.is_empty():
+        _print_persons(made.persons)
+    if made.unfamiliar:
+        look = "image looks" if made.unfamiliar == 1 else "images look"
+        note(
+            f"{made.unfamiliar:,} of {made.cells:,} {look} like no cell that the network knows "
+            "(unfamiliar): what it says of them, ALL or normal, means nothing."
+        )
+    elif made.unfamiliar is None:
+        note(
+            "Whether an image is a cell at all is not known here: the runs were trained before "
+            "that was measured."
+        )
     say(f"{made.path}")
+
+
+def _print_persons(persons: pl.DataFrame) -> None:
+    """Print the share of blasts of each subject, the largest first, as far as it fits a screen."""
+    shown = persons.sort("share", "subject", descending=[True, False], nulls_last=True)
+    columns = ("cells", "called", "referred", "share", "low", "high", "line")
+    print_table(
+        ("subject", "cells", "called ALL", "referred", "blasts", "from", "to", "20-25 % line"),
+        shown.select("subject", *columns).head(MOST_PERSONS).iter_rows(),
+    )
+    if shown.height > MOST_PERSONS:
+        note(f"And {shown.height - MOST_PERSONS:,} more subjects.")
+    note(
+        "blasts: the share called ALL, corrected for the errors of these calls on known subjects, "
+        "with its 95 % interval; it means something only where the cells are all the nucleated "
+        "cells of a field (docs/deciding.md)."
+    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from blastscope.decide.decision import Decided
 from blastscope.decide.file import NAME, DecisionFile, read_decision
+from blastscope.decide.persons import person_table
 from blastscope.errors import BlastscopeError
+from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.files import sha256_of
 from blastscope.predict.voters import Voters
 
 _CALLS = {True: "all", False: "hem"}
@@ -54,22 +58,47 @@ def _weights(voters: Voters) -> str | None:
     return voters.runs[0].checkpoint if len(voters.runs) == 1 else None
 
 
-def with_decision(frame: pl.DataFrame, decision: DecisionFile) -> tuple[pl.DataFrame, Decided]:
+@dataclass(frozen=True)
+class Decisions:
+    """A prediction table with what was decided of its cells.
+
+    Attributes:
+        frame: the table.
+        called_all: how many cells are called ALL.
+        referred: how many go to an expert; None where nothing says so.
+        persons: a row a subject; None likewise.
+        about: what the table should say of it.
+    """
+
+    frame: pl.DataFrame
+    called_all: int
+    referred: int | None
+    persons: pl.DataFrame | None
+    about: dict[str, Any]
+
+
+def decide(frame: pl.DataFrame, by: DecisionFile | None) -> Decisions:
     """Calibrate ``p_all`` of a prediction table and add what is decided.
 
-    Returns:
-        The table with ``p_raw`` (the network's own), ``called`` (``all`` or ``hem``), ``sure``
-        (the probability that the call is right) and ``refer`` behind it; and the decisions.
+    The table gets the columns ``p_raw`` (the network's own probability), ``called`` (``all`` or
+    ``hem``), ``sure`` (the probability that the call is right) and ``refer``. Without a decision
+    it stays as it is, and a cell counts as called ALL above one half.
     """
     raw = frame["p_all"]
-    decided = decision.decision.apply(raw.to_numpy())
-    return (
-        frame.with_columns(
-            p_all=pl.Series(decided.p_all),
-            p_raw=raw,
-            called=pl.Series(decided.called).replace_strict(_CALLS, return_dtype=pl.String),
-            sure=pl.Series(decided.sure),
-            refer=pl.Series(decided.refer),
-        ),
-        decided,
+    if by is None:
+        return Decisions(frame, int((raw > THRESHOLD).sum()), None, None, {})
+    decided = by.decision.apply(raw.to_numpy())
+    table = frame.with_columns(
+        p_all=pl.Series(decided.p_all),
+        p_raw=raw,
+        called=pl.Series(decided.called).replace_strict(_CALLS, return_dtype=pl.String),
+        sure=pl.Series(decided.sure),
+        refer=pl.Series(decided.refer),
     )
+    about = {
+        "decision": sha256_of(by.path),
+        "threshold": by.decision.point.threshold,
+        "rule": str(by.decision.point.rule),
+    }
+    persons = person_table(frame, decided, by.decision.reference)
+    return Decisions(table, int(decided.called.sum()), int(decided.refer.sum()), persons, about)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from blastscope.cells.layouts import Problem
 from blastscope.files import read_json
@@ -22,6 +24,20 @@ from blastscope.train.views import PixelViews
 
 Progress = Callable[[int, int], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Votes:
+    """What runs say of the same cells.
+
+    Attributes:
+        p_all: probability of ALL, shape (cells, runs).
+        novelty: distance over threshold, above 1 for what looks like no cell that the run knows,
+            shape (cells, runs); NaN for a run that cannot tell.
+    """
+
+    p_all: NDArray[np.float64]
+    novelty: NDArray[np.float64]
 
 
 class Pass:
@@ -80,18 +96,19 @@ def predict_images(
     rows: Rows,
     device: torch.device,
     passes: Pass,
-) -> NDArray[np.float64]:
-    """Return the probability of ALL, shape (rows, runs), each run on its own store's rows."""
+) -> Votes:
+    """Ask every run about its own store's rows."""
     found = [
         _predict(run, store, rows, device, passes.report())
         for run, store in zip(runs, stores, strict=True)
     ]
-    return np.column_stack(found)
+    p_all, novelty = (np.column_stack(columns) for columns in zip(*found, strict=True))
+    return Votes(p_all, novelty)
 
 
 def _predict(
     run: FinishedRun, store: Store, rows: Rows, device: torch.device, on_progress: Progress | None
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     classifier, views = run.classifier(), run.recipe.prediction.views
     times = COUNT if views == "dihedral" else 1
     done = 0
@@ -102,5 +119,14 @@ def _predict(
         if on_progress:
             on_progress(done // times, len(rows))
 
-    feed = Feed(PixelViews(store.pixels), classifier)
-    return probabilities(classifier, feed, rows, device, views, count)
+    feed, known = Feed(PixelViews(store.pixels), classifier), run.novelty()
+    if known is None:
+        p_all = probabilities(classifier, feed, rows, device, views, count)
+        return p_all, np.full(len(rows), np.nan)
+    distances: list[NDArray[np.float64]] = []
+
+    def measure(features: Tensor) -> None:
+        distances.append(known.of(features))
+
+    p_all = probabilities(classifier, feed, rows, device, views, count, measure)
+    return p_all, np.concatenate(distances)

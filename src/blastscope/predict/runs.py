@@ -8,6 +8,8 @@ from pathlib import Path
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.source import open_source
 from blastscope.models.classifier import Classifier, build_model
+from blastscope.novelty.detector import Novelty
+from blastscope.novelty.file import read_novelty
 from blastscope.prepare.store import StoreSettings
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import Recipe
@@ -43,6 +45,14 @@ class FinishedRun:
                 "again, into a new folder."
             ) from error
         return classifier
+
+    def novelty(self) -> Novelty | None:
+        """Return what tells pictures that are no cells; None where the run does not have it.
+
+        Raises:
+            BlastscopeError: where its file is damaged, or not of the run's weights.
+        """
+        return read_novelty(RunFolder(self.path).novelty, self.checkpoint)
 
 
 def open_run(path: Path) -> FinishedRun:

@@ -19,6 +19,7 @@ _OWNERS = {
     "explanation.json": "an explanation",
     "leakage.json": "a leakage gauge",
     "seeds.json": "runs of several seeds",
+    "stress.json": "a stress test",
 }
 
 

@@ -55,6 +55,11 @@ class RunFolder:
         return self.path / "resume.ckpt"
 
     @property
+    def novelty(self) -> Path:
+        """What tells pictures that are no cells; runs of earlier versions have none."""
+        return self.path / "novelty.safetensors"
+
+    @property
     def predictions(self) -> Path:
         """The prediction table; its presence says that the run is whole."""
         return self.path / "predictions.parquet"

@@ -1,0 +1,144 @@
+"""The models to be tried: runs, and cross-validations, each network on cells it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from blastscope.crossval.folder import FORMAT
+from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluate.scores import part_name
+from blastscope.files import read_json
+from blastscope.predict.runs import FinishedRun, open_run
+from blastscope.predictions import SYNTHETIC_MARK, read_predictions
+from blastscope.prepare.store import Store
+from blastscope.train.balance import Rows
+from blastscope.train.folder import RunFolder
+
+_CROSSVAL = "crossval.json"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network, and the cells that it is tried on.
+
+    Attributes:
+        run: the network's run.
+        cells: ``cell, subject, label``, ``p_all`` as the run recorded it, and ``row`` in the
+            store; labelled cells only.
+    """
+
+    run: FinishedRun
+    cells: pl.DataFrame
+
+    @property
+    def rows(self) -> Rows:
+        """The cells' rows in the store."""
+        return self.cells["row"].to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model.
+
+    Attributes:
+        name: what it is called.
+        members: the networks, one for a run, one a fold for a cross-validation.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def cells(self) -> pl.DataFrame:
+        """The cells of all members, one after the other."""
+        return pl.concat([member.cells for member in self.members])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on synthetic cells."""
+        return any(member.run.synthetic for member in self.members)
+
+
+def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[Tested, ...]:
+    """Open the models.
+
+    Args:
+        given: folders of runs or cross-validations; ``NAME=PATH`` names one anew.
+        store: the prepared cells.
+        part: of a run's own split. A cross-validation is tried on what each of its folds was
+            tested on; with several repeats, on the first.
+
+    Raises:
+        BlastscopeError: where a folder is neither, or unfinished or stale; the store's cells are
+            prepared otherwise than the networks', or lack some; or two models share a name.
+    """
+    models: list[Tested] = []
+    for text in given:
+        name, path = part_name(text)
+        own, members = _open(path, store, part)
+        shown = own if name is None else name
+        if own.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
+            shown += SYNTHETIC_MARK
+        if shown in {model.name for model in models}:
+            raise BlastscopeError(
+                f"Two models are called '{shown}': name them apart, A={path} and so on."
+            )
+        models.append(Tested(shown, members))
+    return tuple(models)
+
+
+def _open(path: Path, store: Store, part: str) -> tuple[str, tuple[Member, ...]]:
+    if not (path / _CROSSVAL).is_file():
+        run = open_run(path)
+        table, _ = read_predictions(RunFolder(path).predictions)
+        return str(table["model"][0]), (_member(run, table, store, part),)
+    if part != "test":
+        raise BlastscopeError(
+            f"{path} is a cross-validation, of which every cell is a test cell of some fold: leave "
+            "--part out."
+        )
+    content = read_json(path / _CROSSVAL)
+    if content.get("format") != FORMAT or not content.get("folds"):
+        raise BlastscopeError(
+            f"{path} is an unfinished cross-validation: give its crossval command again, which "
+            "goes on."
+        )
+    name, members = str(content["recipe"]), []
+    for fold in content["folds"]:
+        if fold["repeat"] != 1:
+            continue
+        folder = path / "runs" / f"repeat1-fold{fold['fold']}" / Path(name).name
+        table, _ = read_predictions(RunFolder(folder).predictions)
+        members.append(_member(open_run(folder), table, store, part))
+    return name + SYNTHETIC_MARK * store.synthetic, tuple(members)
+
+
+def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> Member:
+    if run.settings != store.settings:
+        wanted = run.settings
+        flags = f"--size {wanted.size} --scale {wanted.scale}{' --clahe' * wanted.clahe}"
+        raise BlastscopeError(
+            f"{store.path} is not prepared as {run.path} wants its cells "
+            f"({store.settings.differences(wanted)}): give a store made with {flags} --contour "
+            f"{wanted.contour}."
+        )
+    wanted_cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
+    if wanted_cells.is_empty():
+        raise BlastscopeError(
+            f"{run.path} has no labelled {part} cells, only "
+            f"{listing(table['part'].unique().sort().to_list())} cells: choose with --part."
+        )
+    known = store.cells.with_row_index("row").select("cell", "row")
+    placed = wanted_cells.join(known, on="cell", how="inner", maintain_order="left")
+    absent = wanted_cells.height - placed.height
+    if absent:
+        raise BlastscopeError(
+            f"{store.path} lacks {absent} of the {wanted_cells.height} {part} cells of {run.path}: "
+            "give the store that it was trained on."
+        )
+    return Member(run, placed.select("cell", "subject", "label", "p_all", "row"))

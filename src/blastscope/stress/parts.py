@@ -1,0 +1,217 @@
+"""What is done of a stress test: a table for each network and step, and how they join."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from blastscope import __version__
+from blastscope.errors import BlastscopeError
+from blastscope.novelty.detector import Novelty, fit
+from blastscope.novelty.features import Kept
+from blastscope.novelty.file import read_novelty, write_novelty
+from blastscope.predictions import read_predictions
+from blastscope.prepare.pixels import Pixels
+from blastscope.prepare.store import Store
+from blastscope.stress.models import Member, Tested
+from blastscope.stress.plan import NOTHING, Step, steps
+from blastscope.stress.strangers import strangers
+from blastscope.tables import TableFormat, read_table, write_table
+from blastscope.train.balance import Rows
+from blastscope.train.feed import Feed
+from blastscope.train.folder import RunFolder
+from blastscope.train.predict import probabilities
+from blastscope.train.views import Operations, PixelViews
+
+Progress = Callable[[int, int], None]
+FOLDER = "predictions"
+SAME = 0.01
+"""By how much a probability may differ from the run's own: machines differ by far less, images by
+more."""
+_STRANGERS = "strangers"
+PART = TableFormat(
+    "stress-part", 1, {"cell": pl.String(), "p_all": pl.Float64(), "novelty": pl.Float64()}
+)
+
+
+@dataclass(frozen=True)
+class ChangedViews:
+    """Pixels of a store, changed before a network sees them, a batch at a time."""
+
+    pixels: Pixels
+    step: Step
+
+    def take(self, rows: Rows, operations: Operations) -> Tensor:
+        """Return uint8 pixels N × 3 × S × S."""
+        changed = PixelViews(self.step(self.pixels[rows]))
+        return changed.take(np.arange(len(rows)), operations)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder with what is done.
+
+    Attributes:
+        path: the folder.
+        models: what is tried.
+        store: the prepared cells.
+        device: what to compute on.
+    """
+
+    path: Path
+    models: tuple[Tested, ...]
+    store: Store
+    device: torch.device
+
+    def fill(self, on_progress: Progress | None) -> None:
+        """Do all that is not done; a part that cannot be read, or is of something else, is redone.
+
+        Args:
+            on_progress: called with the cells that are done, each once a step, and their total.
+
+        Raises:
+            BlastscopeError: where a network's probability of an unchanged cell is not what its
+                run recorded.
+        """
+        todo = tuple(steps())
+        members = [
+            (k, n, one) for k, m in enumerate(self.models) for n, one in enumerate(m.members)
+        ]
+        done, total = 0, sum(one.cells.height * len(todo) for _, _, one in members)
+        for k, n, member in members:
+            network = _Network(member, self.store, self.device, self._detector(k, n))
+            for step in todo:
+                if self._read(k, n, step.key, member) is None:
+                    frame = network.on_cells(step)
+                    if step.name == NOTHING:
+                        _refuse_other_cells(frame, member, self.store)
+                    self._write(frame, k, n, step.key, member)
+                done += member.cells.height
+                if on_progress:
+                    on_progress(done, total)
+            if self._read(k, n, _STRANGERS, member) is None:
+                self._write(network.on_strangers(), k, n, _STRANGERS, member)
+
+    def of_step(self, model: int, step: Step) -> pl.DataFrame:
+        """Return a model's part of a step, its cells in the model's order, once all is done."""
+        return self._join(model, step.key)
+
+    def of_strangers(self, model: int) -> pl.DataFrame:
+        """Return a model's novelty of pictures that are no cells; ``cell`` is their kind."""
+        return self._join(model, _STRANGERS)
+
+    def _join(self, model: int, key: str) -> pl.DataFrame:
+        members = self.models[model].members
+        return pl.concat(
+            [read_table(self._file(model, n, key), PART)[0] for n in range(len(members))]
+        )
+
+    def _file(self, model: int, member: int, key: str) -> Path:
+        return self.path / f"{model:03d}-{member:03d}-{key}.parquet"
+
+    def _detector(self, model: int, member: int) -> Path:
+        return self.path / f"{model:03d}-{member:03d}-novelty.safetensors"
+
+    def _identity(self, member: Member) -> dict[str, Any]:
+        return {
+            "blastscope": __version__,
+            "checkpoint": member.run.checkpoint,
+            "store": self.store.fingerprint,
+            "cells": member.cells.height,
+        }
+
+    def _read(self, model: int, number: int, key: str, member: Member) -> pl.DataFrame | None:
+        try:
+            frame, about = read_table(self._file(model, number, key), PART)
+        except BlastscopeError:  # none yet, or cut short by a full disk
+            return None
+        return frame if about.get("identity") == self._identity(member) else None
+
+    def _write(self, frame: pl.DataFrame, model: int, number: int, key: str, one: Member) -> None:
+        about = {"identity": self._identity(one)}
+        write_table(frame, self._file(model, number, key), PART, about)
+
+
+class _Network:
+    """A member's network, built when it is first asked."""
+
+    def __init__(self, member: Member, store: Store, device: torch.device, detector: Path) -> None:
+        self.member, self.store, self.device, self.detector = member, store, device, detector
+        self._opened: tuple[Any, Novelty | None] | None = None
+
+    def on_cells(self, step: Step) -> pl.DataFrame:
+        """Predict the member's cells, changed."""
+        return self._predict(
+            ChangedViews(self.store.pixels, step), self.member.rows,
+            self.member.cells["cell"].to_list(),
+        )  # fmt: skip
+
+    def on_strangers(self) -> pl.DataFrame:
+        """Predict pictures that are no cells."""
+        drawn = strangers(self.store.settings.size)
+        frames = [
+            self._predict(PixelViews(pixels), np.arange(len(pixels)), [kind] * len(pixels))
+            for kind, pixels in drawn.items()
+        ]
+        return pl.concat(frames)
+
+    def _predict(self, views: Any, rows: Rows, names: list[str]) -> pl.DataFrame:
+        classifier, known = self._open()
+        novelty: list[NDArray[np.float64]] = []
+
+        def measure(features: Tensor) -> None:
+            novelty.append(known.of(features) if known else np.full(len(features), np.nan))
+
+        p_all = probabilities(
+            classifier, Feed(views, classifier), rows, self.device,
+            self.member.run.recipe.prediction.views, on_features=measure,
+        )  # fmt: skip
+        far = pl.Series(np.concatenate(novelty), dtype=pl.Float64).fill_nan(None)
+        return pl.DataFrame({"cell": names, "p_all": p_all, "novelty": far})
+
+    def _open(self) -> tuple[Any, Novelty | None]:
+        if self._opened is None:
+            classifier = self.member.run.classifier()
+            known = self.member.run.novelty() or self._fitted(classifier)
+            self._opened = classifier, known
+        return self._opened
+
+    def _fitted(self, classifier: Any) -> Novelty | None:
+        """What a run of an earlier version does not have is fitted here, as training does it."""
+        run = self.member.run
+        known = read_novelty(self.detector, run.checkpoint)
+        if known is not None:
+            return known
+        table, _ = read_predictions(RunFolder(run.path).predictions)
+        placed = self.store.cells.with_row_index("row").join(
+            table.select("cell", "part"), on="cell"
+        )
+        rows = [placed.filter(part=part)["row"].to_numpy() for part in ("train", "validation")]
+        kept = Kept()
+        feed = Feed(PixelViews(self.store.pixels), classifier)
+        every = np.concatenate(rows).astype(np.int64)
+        probabilities(classifier, feed, every, self.device, on_features=kept.add)
+        known = fit(kept, len(rows[0]), len(rows[1]))
+        if known is not None:
+            write_novelty(known, self.detector, run.checkpoint)
+        return known
+
+
+def _refuse_other_cells(frame: pl.DataFrame, member: Member, store: Store) -> None:
+    """Refuse cells that are not those that the run was predicted on, before hours are spent."""
+    off = np.abs(frame["p_all"].to_numpy() - member.cells["p_all"].to_numpy())
+    worst = int(off.argmax())
+    if off[worst] > SAME:
+        said, found = member.cells["p_all"][worst], frame["p_all"][worst]
+        raise BlastscopeError(
+            f"The cell '{frame['cell'][worst]}' has p(ALL) {found:.3f} in {store.path}, where "
+            f"{member.run.path} recorded {said:.3f}: give the store that it was trained on."
+        )

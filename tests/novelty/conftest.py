@@ -1,0 +1,3 @@
+"""The material of trainings."""
+
+from tests.train.conftest import material as material
