@@ -10,8 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.evaluate.bootstrap import resampling
-from blastscope.evaluate.corrected import corrected_interval, leave_out, told
-from blastscope.evaluate.intervals import Estimate
+from blastscope.evaluate.intervals import Estimate, draw
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.evaluate.resampled import FIGURES, WeightedFigures
 from blastscope.stress.plan import Step
@@ -92,38 +91,31 @@ def measure(
         resamples: how many times subjects are drawn, the same ones at every step.
     """
     draws = resampling(is_all, subjects, resamples, _SEED)
-    figures, without = WeightedFigures(is_all, p_all), leave_out(draws)
     names = ("weighted_f1", "auc")
     columns = [FIGURES.index(name) for name in names]
-    drawn = np.concatenate([figures.of(weights)[..., columns] for weights in draws.chunks()])
-    left_out = figures.of(without.weights)[..., columns]
-    (values,) = figures.of(np.ones((1, len(is_all)), np.uint16))
+    drawn = draw(WeightedFigures(is_all, p_all).of, draws)
 
     def fall(found: NDArray[np.float64]) -> NDArray[np.float64]:
         """What is lost against the first step, over the last but one axis."""
-        return np.asarray(found[..., :1, :] - found)
+        return np.asarray(found[..., :1, columns] - found[..., columns])
 
-    drop = fall(values[:, columns])
-    low, high = corrected_interval(drop, fall(drawn), fall(left_out), without.strata, draws.units)
+    drops = drawn.of(fall).estimates()  # step by step, within a step name by name
     called = p_all > THRESHOLD
     found = []
     for k, step in enumerate(taken):
-        estimates = {
-            name: Estimate(float(drop[k, c]), float(low[k, c]), float(high[k, c]))
-            for c, name in enumerate(names)
-        }
+        estimates = dict(zip(names, drops[k * len(names) :], strict=False))
         far = novelty[:, k]
         found.append(
             StepFigures(
                 step,
-                {name: float(values[k, at]) for at, name in enumerate(FIGURES)},
+                {name: float(drawn.value[0, k, at]) for at, name in enumerate(FIGURES)},
                 estimates,
                 float(np.abs(p_all[:, k] - p_all[:, 0]).mean()),
                 float((called[:, k] != called[:, 0]).mean()),
                 math.nan if np.isnan(far).any() else float((far > 1).mean()),
             )
         )
-    return Drawn(tuple(found), told(draws))
+    return Drawn(tuple(found), draws.sentence)
 
 
 def table(model: str, cells: int, found: Drawn) -> pl.DataFrame:
