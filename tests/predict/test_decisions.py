@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 
+import polars as pl
 import pytest
 
 from blastscope.decide.file import read_decision
 from blastscope.errors import BlastscopeError
+from blastscope.predict.decisions import decide
 from blastscope.predict.predict import predict
 from blastscope.predictions import read_predictions
 from blastscope.report.evaluate import evaluate
@@ -68,3 +70,25 @@ def test_without_one_the_table_is_as_before(trained, images, tmp_path):
     assert "called" not in frame.columns
     with pytest.raises(BlastscopeError, match="cannot be read"):
         predict([images], [trained.run], tmp_path / "x.csv", device="cpu", decision=tmp_path / "no")
+
+
+def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nobody(decision):
+    frame = pl.DataFrame(
+        {
+            "cell": ["a", "b", "c"],
+            "subject": ["7", "7", "8"],
+            "label": [None, None, None],
+            "p_all": [0.999, 0.001, 0.999],
+            "unfamiliar": [False, False, True],
+        },
+        schema_overrides={"label": pl.String},
+    )
+    found = decide(frame, read_decision(decision / "decision.json"))
+    assert found.frame["called"].to_list() == ["all", "hem", None]
+    assert found.frame["refer"].to_list()[2] is True
+    assert found.called_all == 1
+    assert found.persons.select("subject", "cells", "called", "covered", "wrong").rows() == [
+        ("7", 2, 0.5, None, None)
+    ]
+    unknown = decide(frame.with_columns(unfamiliar=pl.lit(None, pl.Boolean)), None)
+    assert (unknown.called_all, unknown.persons) == (2, None)

@@ -81,24 +81,28 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> Decisions:
     """Calibrate ``p_all`` of a prediction table and add what is decided.
 
     The table gets the columns ``p_raw`` (the network's own probability), ``called`` (``all`` or
-    ``hem``), ``sure`` (the probability that the call is right) and ``refer``. Without a decision
-    it stays as it is, and a cell counts as called ALL above one half.
+    ``hem``), ``sure`` (the probability that the call is right) and ``refer``. A cell that is
+    ``unfamiliar`` is called nothing, goes to the expert and counts for no subject. Without a
+    decision the table stays as it is, and a cell counts as called ALL above one half.
     """
-    raw = frame["p_all"]
+    raw, known = frame["p_all"], ~frame["unfamiliar"].fill_null(False)
     if by is None:
         return Decisions(frame, int((raw > THRESHOLD).sum()), None, None, {})
     decided = by.decision.apply(raw.to_numpy())
+    called = pl.Series("called", decided.called).replace_strict(_CALLS, return_dtype=pl.String)
     table = frame.with_columns(
         p_all=pl.Series(decided.p_all),
         p_raw=raw,
-        called=pl.Series(decided.called).replace_strict(_CALLS, return_dtype=pl.String),
+        called=pl.when(known).then(called),
         sure=pl.Series(decided.sure),
-        refer=pl.Series(decided.refer),
+        refer=pl.Series(decided.refer) | ~known,
     )
     about = {
         "decision": sha256_of(by.path),
         "threshold": by.decision.point.threshold,
         "rule": str(by.decision.point.rule),
     }
-    persons = person_table(frame, decided, by.decision.reference)
-    return Decisions(table, int(decided.called.sum()), int(decided.refer.sum()), persons, about)
+    here = known.to_numpy()
+    persons = person_table(frame.filter(known), decided.take(here), by.decision.reference)
+    called_all = int((table["called"] == "all").sum())
+    return Decisions(table, called_all, int(table["refer"].sum()), persons, about)
