@@ -2,7 +2,8 @@
 
 Temperature: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Platt: Probabilistic
 Outputs for Support Vector Machines, 1999. Isotonic: Zadrozny and Elkan, KDD 2002. All of them
-rise with the probability that they are given, so that the order of the cells, and AUC, stay.
+rise with the probability that they are given, so that the order of the cells, and AUC, stay. None
+says more than the cells show: n cells never show that something is certain.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ Bools = NDArray[np.bool_]
 
 EDGE = 1e-6
 """A probability of 0 or 1 has no log-odds: it is taken as this far from it."""
-_RISE = 1e-3
-"""The share of itself that an isotonic map keeps, so that no two cells become equal."""
+_RISE = {"temperature": 1e-6, "platt": 1e-6, "isotonic": 1e-3}
+"""The share of a probability that each map keeps as it is, so that no two cells become equal: on
+the steps of an isotonic map, nor beyond ``EDGE``."""
 _HOTTEST = 6.0
 """The temperature stays within exp(-6) to exp(6)."""
 
@@ -44,16 +46,20 @@ class Calibration:
     def apply(self, p_all: Floats) -> Floats:
         """Calibrate probabilities of ALL, of any shape."""
         p = np.asarray(p_all, np.float64)
-        if self.method == "temperature":
-            return _inside(expit(log_odds(p) / self.values[0]))
-        if self.method == "platt":
-            slope, intercept = self.values
-            return _inside(expit(slope * log_odds(p) + intercept))
+        if self.method == "none":
+            return p
+        as_it_is = _RISE[self.method]
+        return (1 - as_it_is) * self._mapped(p) + as_it_is * p
+
+    def _mapped(self, p: Floats) -> Floats:
         if self.method == "isotonic":
             points, becomes = np.split(np.array(self.values), 2)
             stepped: Floats = np.interp(p, points, becomes)
-            return (1 - _RISE) * stepped + _RISE * p
-        return p
+            return stepped
+        if self.method == "platt":
+            slope, intercept = self.values
+            return _inside(expit(slope * log_odds(p) + intercept))
+        return _inside(expit(log_odds(p) / self.values[0]))
 
     @classmethod
     def from_json(cls, content: Any, where: str) -> Calibration:
@@ -63,8 +69,8 @@ class Calibration:
             BlastscopeError: where it is none, or would not rise.
         """
         try:
-            method, values = content["method"], tuple(float(v) for v in content["values"])
-        except (KeyError, TypeError, ValueError) as error:
+            method, values = str(content["method"]), tuple(float(v) for v in content["values"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BlastscopeError(f"{where} has no calibration that can be read.") from error
         if method not in SHAPES or not SHAPES[method](np.array(values)):
             raise BlastscopeError(f"{where} has a calibration '{method}' that is none of ours.")
@@ -98,13 +104,27 @@ def _inside(p_all: Floats) -> Floats:
     return np.clip(p_all, EDGE, 1 - EDGE)
 
 
+def _softened(is_all: Bools) -> Floats:
+    """Platt's targets: one more cell of each class, on either side."""
+    n_all = int(is_all.sum())
+    return np.where(is_all, (n_all + 1) / (n_all + 2), 1 / (len(is_all) - n_all + 2))
+
+
 def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration:
-    """Divide the log-odds by the one number with the lowest log loss."""
+    """Divide the log-odds by the one number with the lowest log loss, to Platt's softened targets.
+
+    Without those, cells without one error would be called as certain as can be written.
+    """
     from scipy.optimize import minimize_scalar
 
-    z, sign = log_odds(p_all), np.where(is_all, -1.0, 1.0)
+    z, target = log_odds(p_all), _softened(is_all)
+
+    def loss(heat: float) -> float:
+        cooled = z / np.exp(heat)
+        return float((np.logaddexp(0, cooled) - target * cooled).mean())
+
     found = minimize_scalar(
-        lambda heat: np.logaddexp(0, sign * z / np.exp(heat)).mean(),
+        loss,
         bounds=(-_HOTTEST, _HOTTEST),
         method="bounded",
         options={"xatol": 1e-6},
@@ -120,8 +140,7 @@ def fit_platt(is_all: Bools, p_all: Floats) -> Calibration | None:
     """
     from sklearn.linear_model import LogisticRegression
 
-    z, n_all = log_odds(p_all)[:, None], int(is_all.sum())
-    target = np.where(is_all, (n_all + 1) / (n_all + 2), 1 / (len(is_all) - n_all + 2))
+    z, target = log_odds(p_all)[:, None], _softened(is_all)
     both = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     both.fit(
         np.concatenate([z, z]),

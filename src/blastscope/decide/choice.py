@@ -14,7 +14,9 @@ _FOLDS = 5
 _FEWEST_CELLS = 20
 """Of each class: with fewer there is nothing to fit a curve to."""
 _FEWEST_SUBJECTS = 3
-"""Of each class, for folds of whole subjects: two stay to fit on."""
+"""Of each class, for folds of whole subjects: two stay to fit on. Folds by cell would choose what
+fits the few persons best: on 17,905 real predictions (five repeats, two or three normal subjects)
+that made Brier score and log loss of the next person's cells worse in all five."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ def choose_calibration(
 ) -> Chosen:
     """Fit every method on part of the cells, in folds, and take the one that does best on the rest.
 
-    Folds keep subjects whole where each class has three or more; cells are cut at random where
-    not. A method that is no better than a plainer one is not taken.
+    Folds keep subjects whole; with fewer than three known subjects in a class probabilities stay
+    as they are. Where subjects are not known cells are cut at random. A method that is no better
+    than a plainer one is not taken.
 
     Args:
         is_all: truth, shape (n,).
@@ -53,7 +56,14 @@ def choose_calibration(
             f"calibrate on ({_FEWEST_CELLS} of each are needed)."
         )
         return Chosen(Calibration(), {}, how)
-    fold, by = _folds(is_all, subjects, seed)
+    folds = _folds(is_all, subjects, seed)
+    if folds is None:
+        how = (
+            "How the probabilities of other persons should be calibrated cannot be told from fewer "
+            f"than {_FEWEST_SUBJECTS} subjects of a class: they stay as they are."
+        )
+        return Chosen(Calibration(), {}, how)
+    fold, by = folds
     losses = {}
     for method in FITS:
         loss = _cross_fitted_loss(method, is_all, p_all, fold)
@@ -84,25 +94,26 @@ def _cross_fitted_loss(
 
 def _folds(
     is_all: Bools, subjects: Sequence[str | None], seed: int
-) -> tuple[NDArray[np.intp], str]:
-    """Number each cell's fold, and say what was kept whole."""
+) -> tuple[NDArray[np.intp], str] | None:
+    """Number each cell's fold, and say what was kept whole; None with too few subjects."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     numbers = np.zeros(len(is_all), np.intp)
-    if None not in subjects:
-        names = np.array(subjects, dtype=str)
-        fewest = min(len(set(names[is_all])), len(set(names[~is_all])))
-        if fewest >= _FEWEST_SUBJECTS:
-            whole = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed)
-            parts = [test for _, test in whole.split(names, is_all, names) if len(test)]
-            for number, test in enumerate(parts):
-                numbers[test] = number
-            if all(_both(is_all[numbers != number]) for number in range(len(parts))):
-                return numbers, "subjects"
-    cells = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-    for number, (_, test) in enumerate(cells.split(is_all, is_all)):
+    if None in subjects:
+        cells = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
+        for number, (_, test) in enumerate(cells.split(is_all, is_all)):
+            numbers[test] = number
+        return numbers, "cells"
+    names = np.array(subjects, dtype=str)
+    fewest = min(len(set(names[is_all])), len(set(names[~is_all])))
+    if fewest < _FEWEST_SUBJECTS:
+        return None
+    whole = StratifiedGroupKFold(min(_FOLDS, fewest), shuffle=True, random_state=seed)
+    parts = [test for _, test in whole.split(names, is_all, names) if len(test)]
+    for number, test in enumerate(parts):
         numbers[test] = number
-    return numbers, "cells"
+    fits = all(_both(is_all[numbers != number]) for number in range(len(parts)))
+    return (numbers, "subjects") if fits else None
 
 
 def _both(is_all: Bools) -> bool:

@@ -123,30 +123,48 @@ class Decision:
         """
         calibration = Calibration.from_json(_inside(content, "calibration", where), where)
         try:
-            known = content["reference"]
-            point = {**content["point"], "rule": read_rule(content["point"]["rule"])}
+            known, point = content["reference"], content["point"]
             decision = cls(
                 calibration,
                 {str(name): float(loss) for name, loss in content["log_loss"].items()},
                 str(content["how"]),
-                OperatingPoint(**point),
-                Referral(**content["referral"]),
-                Conformal(**content["conformal"]),
-                None
-                if known is None
-                else Reference(**{name: tuple(map(int, counts)) for name, counts in known.items()}),
+                OperatingPoint(read_rule(point["rule"]), **_numbers(point, least=-1.0, but="rule")),
+                Referral(**_numbers(content["referral"], most=2.0)),  # 2 refers all
+                Conformal(**_numbers(content["conformal"])),
+                None if known is None else _reference(known),
                 int(content["cells"]),
                 int(content["subjects"]),
             )
-            sets = decision.conformal
-            numbers = (sets.least_all, sets.least_hem, decision.point.threshold)
-            if not all(0 <= float(n) <= 1 for n in (*numbers, decision.referral.threshold / 2)):
-                raise ValueError("a threshold out of range")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (
+            KeyError, TypeError, ValueError, AttributeError, OverflowError, BlastscopeError
+        ) as error:  # fmt: skip
             raise BlastscopeError(
                 f"{where} holds no decision that can be read ({error})."
             ) from error
         return decision
+
+
+def _numbers(
+    content: dict[str, Any], least: float = 0.0, most: float = 1.0, but: str = ""
+) -> dict[str, float]:
+    numbers = {name: float(value) for name, value in content.items() if name != but}
+    for name, value in numbers.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} {value:g} is out of range")
+    return numbers
+
+
+def _reference(known: dict[str, Any]) -> Reference:
+    counts = {name: tuple(map(int, persons)) for name, persons in known.items()}
+    found = Reference(**counts)
+    for called, cells in (
+        (found.all_called, found.all_cells),
+        (found.hem_called, found.hem_cells),
+    ):
+        pairs = list(zip(called, cells, strict=True))
+        if not pairs or not all(0 <= right <= total and total for right, total in pairs):
+            raise ValueError("counts of persons that cannot be")
+    return found
 
 
 def _inside(content: Any, name: str, where: str) -> Any:

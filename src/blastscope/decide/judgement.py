@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -87,8 +88,8 @@ def judge_decisions(
         sentence=fitted.sentence,
         folds=len(fitted.pieces),
         of=of,
-        before=reliability(is_all, raw),
-        after=reliability(is_all, of.p_all),
+        before=reliability(is_all, raw, draws),
+        after=reliability(is_all, of.p_all, draws),
         curve=risk_coverage(of.called != is_all, of.sure),
         estimates=dict(zip(figures.names, intervals, strict=True)),
         known_coverage=_known_coverage(fitted.on, fitted.decision, wishes.coverage),
@@ -120,8 +121,7 @@ class _Fitted:
 
     def persons(self, cells: pl.DataFrame, of: Decided) -> pl.DataFrame:
         """Sum up each person by what was known of the others."""
-        people = [set(cells.filter(pl.Series(here))["subject"]) for here, _ in self.pieces]
-        if sum(map(len, people)) > len(set().union(*people)):  # cut by cell: all know all
+        if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):  # all know all
             return person_table(cells, of, self.decision.reference)
         tables = [
             person_table(cells.filter(pl.Series(here)), of.take(here), decision.reference)
@@ -151,21 +151,23 @@ def _whose(table: pl.DataFrame, on: pl.DataFrame, cells: pl.DataFrame) -> str:
     """Say where the persons that decisions were fitted on are known already."""
     fitted, reported = (set(rows["subject"].drop_nulls()) for rows in (on, cells))
     trained = set(table.filter(pl.col("part") == "train")["subject"].drop_nulls())
-    if fitted and fitted <= reported:
-        return (
-            f" All {len(fitted)} subjects of it are also among the {len(reported)} reported, so "
-            "how decisions hold for other persons is not told here."
+    told = ""
+    if fitted & reported:
+        told = (
+            f" Of its {len(fitted)} subjects {len(fitted & reported)} are also among the "
+            f"{len(reported)} reported: how decisions hold for other persons is not told by them."
         )
     if fitted & trained:
-        return (
-            f" {len(fitted & trained)} of its {len(fitted)} subjects are in training too: the "
+        told += (
+            f" Of its {len(fitted)} subjects {len(fitted & trained)} are in training too: the "
             "network is surer of them than it will be of others."
         )
-    return ""
+    return told
 
 
 def _has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
-    return metadata.get("out_of_fold") is not None and "fold" in cells.columns
+    in_folds = metadata.get("out_of_fold") is not None and "fold" in cells.columns
+    return in_folds and cells["fold"].null_count() == 0
 
 
 def _in_folds(cells: pl.DataFrame, wishes: Wishes) -> _Fitted | None:
@@ -182,7 +184,19 @@ def _in_folds(cells: pl.DataFrame, wishes: Wishes) -> _Fitted | None:
         f"Decided in {len(numbers)} folds: each fold's cells by what was fitted on the out-of-fold "
         "predictions of the others. What is kept for new cells is fitted on all of them."
     )
+    shared = _shared([cells.filter(pl.Series(here)) for here, _ in pieces])
+    if shared:
+        sentence += (
+            f" {shared} subjects have cells in more than one fold: how decisions hold for other "
+            "persons is not told by them."
+        )
     return _Fitted(_fit(cells, wishes), pieces, sentence, cells)
+
+
+def _shared(folds: Sequence[pl.DataFrame]) -> int:
+    """Count the subjects that are in more than one fold."""
+    people = Counter(name for fold in folds for name in fold["subject"].drop_nulls().unique())
+    return sum(times > 1 for times in people.values())
 
 
 def _laid(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDArray[Any]:

@@ -23,7 +23,7 @@ def person_table(cells: pl.DataFrame, decided: Decided, known: Reference | None)
         with its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above`` or ``open``).
     """
     is_all = pl.col("label") == "all"
-    held = pl.when(is_all).then("set_all").otherwise("set_hem")
+    held = pl.when(is_all).then("set_all").when(~is_all).then("set_hem")  # null without a label
     rows = cells.select("subject", "label").with_columns(
         called=pl.Series(decided.called),
         refer=pl.Series(decided.refer),
@@ -35,9 +35,9 @@ def person_table(cells: pl.DataFrame, decided: Decided, known: Reference | None)
         .with_columns(wrong=pl.col("called") != is_all, held=held)
         .group_by("subject")
         .agg(
-            label=pl.when(pl.col("label").n_unique() > 1)
+            label=pl.when(pl.col("label").drop_nulls().n_unique() > 1)
             .then(pl.lit("mixed"))
-            .otherwise(pl.col("label").first()),
+            .otherwise(pl.col("label").drop_nulls().first()),
             cells=pl.len().cast(pl.Int64),
             called_all=pl.col("called").sum().cast(pl.Int64),
             wrong=pl.col("wrong").mean(),

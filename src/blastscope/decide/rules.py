@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from blastscope.decide.calibration import Bools, Floats
+from blastscope.decide.calibration import EDGE, Bools, Floats
 from blastscope.errors import BlastscopeError
 
 Kind = Literal["sensitivity", "specificity", "youden", "cost", "half"]
@@ -32,7 +33,8 @@ class Rule:
         """Write it as :func:`read_rule` reads it."""
         if self.kind in ("youden", "half"):
             return self.kind
-        return f"{self.kind}{'=' if self.kind == 'cost' else '>='}{self.value:g}"
+        number = np.format_float_positional(self.value, trim="-")  # every digit, no exponent
+        return f"{self.kind}{'=' if self.kind == 'cost' else '>='}{number}"
 
     @property
     def sentence(self) -> str:
@@ -87,7 +89,8 @@ class OperatingPoint:
 
     Attributes:
         rule: what it was chosen by.
-        threshold: a cell is called ALL where its calibrated probability is above this.
+        threshold: a cell is called ALL where its calibrated probability is above this; below 0
+            where even cells of probability 0 are.
         sensitivity: on the cells that it was chosen on.
         specificity: likewise.
     """
@@ -108,30 +111,35 @@ def choose_point(rule: Rule, is_all: Bools, p_all: Floats) -> OperatingPoint:
     """
     values = np.unique(p_all)
     # From calling everything ALL to calling nothing ALL.
-    thresholds = np.r_[values[0] / 2, (values[1:] + values[:-1]) / 2, (1 + values[-1]) / 2]
+    lowest = values[0] / 2 if values[0] > 0 else -EDGE  # a cell with p = 0 is not above 0
+    thresholds = np.r_[lowest, (values[1:] + values[:-1]) / 2, (1 + values[-1]) / 2]
     if rule.kind == "half":
         thresholds = np.array([0.5])
-    sensitivity = _above(thresholds, p_all[is_all])
-    specificity = 1 - _above(thresholds, p_all[~is_all])
+    # Counts over counts: 1 - .07 is below .93.
+    missed, passed = (_below(thresholds, p_all[here]) for here in (is_all, ~is_all))
+    n_all, n_hem = int(is_all.sum()), int((~is_all).sum())
+    sensitivity, specificity = (n_all - missed) / n_all, passed / n_hem
     at = _best(rule, sensitivity, specificity, float(is_all.mean()))
     return OperatingPoint(
         rule, float(thresholds[at]), float(sensitivity[at]), float(specificity[at])
     )
 
 
-def _above(thresholds: Floats, p_all: Floats) -> Floats:
-    """The share of probabilities above each threshold."""
-    ordered = np.sort(p_all)
-    return 1 - np.searchsorted(ordered, thresholds, side="right") / len(ordered)
+def _below(thresholds: Floats, p_all: Floats) -> NDArray[np.intp]:
+    """How many probabilities are not above each threshold."""
+    return np.searchsorted(np.sort(p_all), thresholds, side="right")
 
 
 def _best(rule: Rule, sensitivity: Floats, specificity: Floats, share: float) -> int:
-    """Return the place of the best threshold; they rise, so sensitivity falls."""
+    """Return the place of the best threshold; they rise, so sensitivity falls.
+
+    Of thresholds that are equally good the first is taken, which calls most cells ALL.
+    """
     if rule.kind == "sensitivity":  # the first threshold calls everything ALL, and always does
         return int(np.flatnonzero(sensitivity >= rule.value)[-1])
     if rule.kind == "specificity":  # the last one calls nothing ALL, and always does
         return int(np.flatnonzero(specificity >= rule.value)[0])
     if rule.kind == "cost":
         missed, alarms = share * (1 - sensitivity), (1 - share) * (1 - specificity)
-        return int((rule.value * missed + alarms).argmin())
-    return int((sensitivity + specificity).argmax())
+        return int(np.round(rule.value * missed + alarms, 12).argmin())
+    return int(np.round(sensitivity + specificity, 12).argmax())

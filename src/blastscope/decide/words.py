@@ -47,12 +47,13 @@ def calibration(found: Judgement) -> str:
     )
     if (after.ece, after.brier) == (before.ece, before.brier):
         errors = f"calibration error (ECE) {before.ece:.3f}, Brier score {before.brier:.3f}"
+    drawn = "subjects" if found.persons.height else "cells"
     worse = ""
     if after.brier > before.brier + 0.0005:
         worse = " On these cells calibration makes it worse: those it was fitted on were others."
     return (
-        f"Probabilities {made}: {errors}; probabilities that are exactly right would show an ECE "
-        f"of {after.by_chance:.3f} on so many cells.{worse}"
+        f"Probabilities {made}: {errors}; probabilities that are right on the whole would show an "
+        f"ECE of about {after.by_chance:.3f} on so many {drawn}.{worse}"
     )
 
 
