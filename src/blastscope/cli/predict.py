@@ -72,7 +72,7 @@ def predict(
     else:
         note(f"Calibrated, called and referred by {made.decided_by}.")
     if made.persons is not None and not made.persons.is_empty():
-        _print_persons(made.persons)
+        _print_persons(made.persons, made.doubt)
     if made.unfamiliar:
         look = "image looks" if made.unfamiliar == 1 else "images look"
         note(
@@ -87,7 +87,7 @@ def predict(
     say(f"{made.path}")
 
 
-def _print_persons(persons: pl.DataFrame) -> None:
+def _print_persons(persons: pl.DataFrame, doubt: str) -> None:
     """Print the share of blasts of each subject, the largest first, as far as it fits a screen."""
     shown = persons.sort("share", "subject", descending=[True, False], nulls_last=True)
     columns = ("cells", "called", "referred", "share", "low", "high", "line")
@@ -99,6 +99,6 @@ def _print_persons(persons: pl.DataFrame) -> None:
         note(f"And {shown.height - MOST_PERSONS:,} more subjects.")
     note(
         "blasts: the share called ALL, corrected for the errors of these calls on known subjects, "
-        "with its 95 % interval; it means something only where the cells are all the nucleated "
-        "cells of a field (docs/deciding.md)."
+        f"with its 95 % interval. {doubt} It means something only where the cells are all the "
+        "nucleated cells of a field (docs/deciding.md)."
     )

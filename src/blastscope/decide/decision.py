@@ -88,6 +88,7 @@ class Decision:
         conformal: which labels a cell's set has.
         reference: how persons fared at the operating point; None where they are not known.
         cells: how many it was fitted on.
+        share_all: which share of these is ALL: a probability is right for such a mix only.
         subjects: of how many persons; 0 where unknown.
     """
 
@@ -99,6 +100,7 @@ class Decision:
     conformal: Conformal
     reference: Reference | None
     cells: int
+    share_all: float
     subjects: int
 
     def apply(self, p_all: Floats) -> Decided:
@@ -133,6 +135,7 @@ class Decision:
                 Conformal(**_numbers(content["conformal"])),
                 None if known is None else _reference(known),
                 int(content["cells"]),
+                _numbers({"share_all": content["share_all"]})["share_all"],
                 int(content["subjects"]),
             )
         except (
@@ -198,5 +201,6 @@ def fit_decision(
         conformal=fit_conformal(is_all, p, wishes.coverage),
         reference=reference(is_all, called, subjects),
         cells=len(is_all),
+        share_all=float(is_all.mean()),
         subjects=len({subject for subject in subjects if subject is not None}),
     )

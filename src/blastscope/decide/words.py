@@ -46,6 +46,7 @@ def calibration(found: Judgement) -> str:
         f"{before.brier:.3f} and {after.brier:.3f}"
     )
     if (after.ece, after.brier) == (before.ece, before.brier):
+        made = METHODS["none"]
         errors = f"calibration error (ECE) {before.ece:.3f}, Brier score {before.brier:.3f}"
     drawn = "subjects" if found.persons.height else "cells"
     worse = ""
@@ -63,9 +64,10 @@ def operating_point(found: Judgement) -> str:
     sensitivity, specificity = found.estimates["sensitivity"], found.estimates["specificity"]
     whose = "" if found.folds == 1 else ", by what the other folds chose"
     sentence = (
-        f"ALL from p = {point.threshold:.3f} on, by the rule {rule.sentence}. Where it was chosen "
-        f"it has sensitivity {point.sensitivity:.3f} and specificity {point.specificity:.3f}; on "
-        f"the cells reported{whose}, {told(sensitivity)} and {told(specificity)}."
+        f"ALL above p = {max(point.threshold, 0):.3f}, by the rule {rule.sentence}. Where it was "
+        f"chosen it has sensitivity {point.sensitivity:.3f} and specificity "
+        f"{point.specificity:.3f}; on the cells reported{whose}, {told(sensitivity)} and "
+        f"{told(specificity)}."
     )
     asked = {"sensitivity": sensitivity, "specificity": specificity}.get(rule.kind)
     if asked is None or not asked.known or asked.value >= rule.value:
@@ -86,11 +88,19 @@ def referral(found: Judgement) -> str:
             f"{asked} every cell would have to be referred: where it was fitted, no number of the "
             "surest has so few errors."
         )
+    kept = ""
+    if found.folds > 1:
+        kept = f" (by what is kept for new cells {1 - chosen.kept:.1%} of all would be)"
+    missed = ""
+    if e["kept_error"].low > chosen.wanted:
+        missed = " That is more than was asked for."
+    elif e["kept_error"].value > chosen.wanted:
+        missed = " That is more than was asked for, perhaps by chance."
     return (
-        f"{asked} the least sure {1 - e['kept'].value:.1%} are referred to the expert "
-        f"({1 - e['kept_all'].value:.1%} of ALL, {1 - e['kept_hem'].value:.1%} of normal cells); "
-        f"of the others a share of {told(e['kept_error'])} is wrong. Area under risk and coverage "
-        f"{found.curve.area:.4f}, where the best order of as many errors has "
+        f"{asked} the least sure {1 - e['kept'].value:.1%} are referred to the expert{kept}, "
+        f"{1 - e['kept_all'].value:.1%} of ALL and {1 - e['kept_hem'].value:.1%} of normal cells; "
+        f"of the others a share of {told(e['kept_error'])} is wrong.{missed} Area under risk and "
+        f"coverage {found.curve.area:.4f}, where the best order of as many errors has "
         f"{found.curve.best:.4f}."
     )
 

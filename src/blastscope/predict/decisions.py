@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.decide.file import NAME, DecisionFile, read_decision
+from blastscope.decide.patient import told
 from blastscope.decide.persons import person_table
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import THRESHOLD
@@ -67,6 +68,7 @@ class Decisions:
         called_all: how many cells are called ALL.
         referred: how many go to an expert; None where nothing says so.
         persons: a row a subject; None likewise.
+        doubt: how often the intervals of persons' shares held them in simulations.
         about: what the table should say of it.
     """
 
@@ -74,6 +76,7 @@ class Decisions:
     called_all: int
     referred: int | None
     persons: pl.DataFrame | None
+    doubt: str
     about: dict[str, Any]
 
 
@@ -87,7 +90,7 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> Decisions:
     """
     raw, known = frame["p_all"], ~frame["unfamiliar"].fill_null(False)
     if by is None:
-        return Decisions(frame, int((raw > THRESHOLD).sum()), None, None, {})
+        return Decisions(frame, int((raw > THRESHOLD).sum()), None, None, "", {})
     decided = by.decision.apply(raw.to_numpy())
     called = pl.Series("called", decided.called).replace_strict(_CALLS, return_dtype=pl.String)
     table = frame.with_columns(
@@ -105,4 +108,6 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> Decisions:
     here = known.to_numpy()
     persons = person_table(frame.filter(known), decided.take(here), by.decision.reference)
     called_all = int((table["called"] == "all").sum())
-    return Decisions(table, called_all, int(table["refer"].sum()), persons, about)
+    reference = by.decision.reference
+    doubt = "" if reference is None else told(reference)
+    return Decisions(table, called_all, int(table["refer"].sum()), persons, doubt, about)

@@ -34,6 +34,7 @@ class Predicted:
         referred: how many of them should go to an expert; None where nothing says so.
         decided_by: the file that says how probabilities become decisions; None where none does.
         persons: a row a subject (see ``decide.persons.person_table``); None likewise.
+        doubt: how often intervals such as theirs held the share of blasts in simulations.
         unfamiliar: how many look like no cell that the networks know; None where no run can tell.
         skipped: the images that cannot be used.
     """
@@ -45,6 +46,7 @@ class Predicted:
     referred: int | None
     decided_by: Path | None
     persons: pl.DataFrame | None
+    doubt: str
     unfamiliar: int | None
     skipped: tuple[Problem, ...]
 
@@ -119,6 +121,7 @@ def predict(
         referred=made.referred,
         decided_by=None if decides is None else decides.path,
         persons=made.persons,
+        doubt=made.doubt,
         unfamiliar=None if strange.null_count() else int(strange.sum()),
         skipped=tuple(bad),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blastscope.decide.patient import NEEDS
+from blastscope.decide import patient
 from blastscope.decide.words import METHODS, told
 from blastscope.report.figures import best_epoch
 from blastscope.report.first_page import Reported, first_page
@@ -110,7 +110,8 @@ def evaluation_page(
         decided=None if isinstance(evaluation.decisions, str) else evaluation.decisions,
         figure_names=DECIDED_NAMES,
         methods=METHODS,
-        needs=NEEDS,
+        needs=patient.NEEDS,
+        person_doubt=_person_doubt(evaluation),
         told=told,
         metric_names=METRIC_NAMES,
         label_names=NAMES,
@@ -121,6 +122,14 @@ def evaluation_page(
         note=_expected(notes).get("note"),
         environment=json.dumps(notes.environment, indent=2) if notes.environment else "",
     )
+
+
+def _person_doubt(evaluation: Reported) -> str:
+    """How often intervals of a person's share of blasts held it, from so few known persons."""
+    found = evaluation.decisions
+    if isinstance(found, str) or found.decision.reference is None:
+        return ""
+    return patient.told(found.decision.reference)
 
 
 def _cards(evaluation: Evaluation) -> list[Card]:
