@@ -16,6 +16,7 @@ from blastscope.decide.file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.prepare.build import prepare
 from blastscope.prepare.store import StoreSettings
+from blastscope.report.card import plain
 from blastscope.report.evaluate import evaluate
 from blastscope.report.first_page import first_page
 from blastscope.report.leakage import measure_leakage
@@ -149,3 +150,18 @@ def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     (tmp_path / "leakage" / "leakage.json").write_text("{}")
     with pytest.raises(BlastscopeError, match=r"no blastscope-leakage/1 file"):
         evaluate(unseen, leakage=tmp_path / "leakage")
+
+
+def test_the_card_carries_the_first_page_and_no_markup_of_a_models_name(tmp_path):
+    table = decided_table().with_columns(model=pl.lit("my <b>net</b> | *v2*"))
+    found = evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "out")
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert card.startswith("# my \\<b\\>net\\</b\\> \\| \\*v2\\*\n")
+    assert "not for decisions about patients" in card
+    low, high = found.intervals.bounds["auc"]
+    assert f"| AUC | {found.metrics['auc']:.4f} | {low:.3f} to {high:.3f} |" in card
+    for word, sentence in first_page(found):
+        assert f"**{word}.** {plain(sentence)}" in card
+    synthetic = evaluate(written(tmp_path / "s.parquet", synthetic=True), out=tmp_path / "s")
+    assert "Synthetic cells" in (synthetic.out / "card.md").read_text()
+    assert "C-NMC" not in (synthetic.out / "card.md").read_text()

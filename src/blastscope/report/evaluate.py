@@ -19,6 +19,7 @@ from blastscope.files import write_json, write_text
 from blastscope.floors.beside import floors_beside
 from blastscope.predictions import SYNTHETIC_MARK, select_model
 from blastscope.report import figures
+from blastscope.report.card import model_card
 from blastscope.report.decision_figures import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
 from blastscope.report.first_page import Reported, reported
@@ -44,7 +45,7 @@ def evaluate(
 ) -> Reported:
     """Evaluate a run or anybody's prediction table.
 
-    Writes ``metrics.json``, ``decision.json`` (where decisions can be fitted),
+    Writes ``metrics.json``, ``decision.json`` (where decisions can be fitted), ``card.md``,
     ``figures/*.png`` and ``*.svg``, and a self-contained ``report.html``. Files of these names
     are derived and rewritten; nothing else is touched.
 
@@ -92,6 +93,7 @@ def evaluate(
         "part": part,
     }
     write_decision(found.out, found.decisions, wishes, about)
+    write_text(found.out / "card.md", model_card(found))
     write_text(found.report, evaluation_page(found, opened.notes, pictures, folds))
     return found
 
