@@ -21,6 +21,7 @@ from blastscope.stress import parts
 from blastscope.stress.figures import STRESS
 from blastscope.stress.models import open_tested
 from blastscope.stress.plan import PERTURBATIONS, Step
+from blastscope.stress.strangers import strangers
 from blastscope.tables import read_table
 
 FEW = (Step(0), *(Step(5, one, one.values[-1][-1]) for one in PERTURBATIONS))
@@ -35,6 +36,7 @@ def few_steps(monkeypatch):
         "blastscope.report.stress",
     ):
         monkeypatch.setattr(f"{place}.steps", lambda: iter(FEW))
+    monkeypatch.setattr(parts, "strangers", lambda side: strangers(side, 8))
 
 
 @pytest.fixture
