@@ -116,14 +116,18 @@ def _step(one: StepFigures) -> str:
 
 
 def _flags(found: Outsiders) -> str:
-    shares = [f"{NAMES[label]} {share:.1%}" for label, share in found.by_class.items()]
-    said = f"Of the cells themselves {found.flagged:.1%} are flagged as unfamiliar"
+    shares = [f"{NAMES[label]} {_percent(share, 1)}" for label, share in found.by_class.items()]
+    said = f"Of the cells themselves {_percent(found.flagged, 1)} are flagged as unfamiliar"
     said += f" ({', '.join(shares)})"
     if found.worst is not None and found.worst[1] > 0:
         subject, share, cells = found.worst
-        said += f", at worst {share:.1%} of the {cells:,} of subject {subject}"
-    kinds = [f"{kind.kind} {kind.flagged:.0%}" for kind in found.kinds]
+        said += f", at worst {_percent(share, 1)} of the {cells:,} of subject {subject}"
+    kinds = [f"{kind.kind} {_percent(kind.flagged, 0)}" for kind in found.kinds]
     return f"{said}; of what is no cell: {', '.join(kinds)}."
+
+
+def _percent(share: float, digits: int) -> str:
+    return figure(share, digits, percent=True)
 
 
 def summarise(parts: Parts) -> tuple[ModelSummary, ...]:
