@@ -21,6 +21,7 @@ from blastscope.stress import parts
 from blastscope.stress.figures import STRESS
 from blastscope.stress.models import open_tested
 from blastscope.stress.plan import PERTURBATIONS, Step
+from blastscope.stress.strangers import strangers
 from blastscope.tables import read_table
 
 FEW = (Step(0), *(Step(5, one, one.values[-1][-1]) for one in PERTURBATIONS))
@@ -35,6 +36,14 @@ def few_steps(monkeypatch):
         "blastscope.report.stress",
     ):
         monkeypatch.setattr(f"{place}.steps", lambda: iter(FEW))
+    monkeypatch.setattr(parts, "strangers", lambda side: strangers(side, 8))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without figures, of which the first test has its fill."""
+    monkeypatch.setattr("blastscope.report.stress.draw_stress", lambda models, folder: {})
+    monkeypatch.setattr("blastscope.report.stress.render", lambda *page, **shown: "")
 
 
 @pytest.fixture
@@ -70,6 +79,7 @@ def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path)
     assert not list(out.parent.glob(".*"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_killed_test_goes_on_with_what_is_missing(trained, store, tmp_path, monkeypatch):
     out, calls = tmp_path / "stress", []
     own = parts.probabilities
@@ -102,6 +112,7 @@ def test_a_killed_test_goes_on_with_what_is_missing(trained, store, tmp_path, mo
     assert calls == []  # only reported
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made(
     trained, store, tmp_path
 ):
@@ -118,6 +129,7 @@ def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made
     assert not (old / "novelty.safetensors").exists()  # nothing is written into a run
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, store, tmp_path):
     recipes = with_starts(str(trained.run.parent / "tiny.yaml"), ["training.epochs=1"])
     order = Order(recipes, store, tmp_path / "cv", folds=2, repeats=2, seed=3, device="cpu")
@@ -142,6 +154,7 @@ def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, stor
         open_tested([order.out], open_store(store), "validation")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
     opened = open_store(store)
     with pytest.raises(
@@ -166,6 +179,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
         stress_to_folder([trained.run], other, tmp_path / "o", device="cpu")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_as_it_is_typed(trained, store, tmp_path):
     arguments = ["stress", trained.run, "--store", store, "--out", tmp_path / "s"]
     result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])

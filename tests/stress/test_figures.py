@@ -61,7 +61,8 @@ def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero()
     (noticed,) = summary.noticed(blur)
     weaker = [one for one in summary.of(blur) if one.step.strength < noticed.step.strength]
     assert all(one.drops["auc"].value < 0.02 <= noticed.drops["auc"].value for one in weaker)
-    first, second = summary.sentences
+    first, called, second = summary.sentences
+    assert called.startswith("Weighted F1 falls most at blur")
     assert first.startswith(f"m: blur ({blur.told(worst.step.value)}) costs most: AUC falls by")
     assert "not at all by stain hue, stain intensity, exposure, JPEG, rotation and scale" in second
     assert np.isnan(worst.unfamiliar)

@@ -66,12 +66,12 @@ def _draw(axes: Axes, model: ModelSummary, one: Perturbation, name: str, k: int)
 
 def _lay_axis(axes: Axes, one: Perturbation) -> None:
     axes.set_title(one.shown[:1].upper() + one.shown[1:])
-    axes.set_xlabel(one.unit)
+    axes.set_xlabel("degrees" if one.unit == "°" else one.unit)
     if one.log:
         axes.set_xscale("log")
         ends = one.values[-1]
         ticks = [ends[0], 1, ends[1]]
-        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
         axes.xaxis.set_minor_locator(NullLocator())
     if one.unit == "quality":
         axes.invert_xaxis()

@@ -25,6 +25,7 @@ from blastscope.stress.models import Member, Tested
 from blastscope.stress.plan import NOTHING, Step, steps
 from blastscope.stress.strangers import strangers
 from blastscope.tables import TableFormat, read_table, write_table
+from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.balance import Rows
 from blastscope.train.feed import Feed
 from blastscope.train.folder import RunFolder
@@ -81,6 +82,7 @@ class Parts:
             BlastscopeError: where a network's probability of an unchanged cell is not what its
                 run recorded.
         """
+        keep_freed_memory()
         todo = tuple(steps())
         members = [
             (k, n, one) for k, m in enumerate(self.models) for n, one in enumerate(m.members)
@@ -180,6 +182,7 @@ class _Network:
     def _open(self) -> tuple[Any, Novelty | None]:
         if self._opened is None:
             classifier = self.member.run.classifier()
+            classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             known = self.member.run.novelty() or self._fitted(classifier)
             self._opened = classifier, known
         return self._opened

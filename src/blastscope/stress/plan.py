@@ -46,7 +46,8 @@ class Perturbation:
             return f"×{value:.3g}"
         both = len(self.values[0]) > 1
         text = f"{value:+g}" if both else f"{value:g}"
-        return text.replace("-", "−") + (self.unit if self.unit == "°" else f" {self.unit}")
+        unit = "stop" if self.unit == "stops" and abs(value) == 1 else self.unit
+        return text.replace("-", "−") + (unit if unit == "°" else f" {unit}")
 
 
 def _both(*values: float) -> tuple[tuple[float, ...], ...]:

@@ -60,10 +60,7 @@ class ModelSummary:
 
     def worst(self, perturbation: Perturbation) -> StepFigures:
         """Return the step of a perturbation at which AUC falls most (weighted F1 without AUC)."""
-        return max(self.of(perturbation), key=self._fall)
-
-    def _fall(self, one: StepFigures) -> float:
-        return one.drops[self.judged].value
+        return max(self.of(perturbation), key=lambda one: one.drops[self.judged].value)
 
     @property
     def judged(self) -> str:
@@ -73,19 +70,24 @@ class ModelSummary:
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, in words."""
-        dearest = max((self.worst(one) for one in PERTURBATIONS), key=self._fall)
+        dearest = self._dearest(self.judged)
         name = "AUC" if self.judged == "auc" else "weighted F1"
-        before, after = (s.values[self.judged] for s in (self.unchanged, dearest))
-        said = [
-            f"{self.model}: {_step(dearest)} costs most: {name} falls by "
-            f"{told(dearest.drops[self.judged], 3)}, from {figure(before, 3)} to "
-            f"{figure(after, 3)}."
-        ]
+        fall = self._fallen(dearest, self.judged)
+        said = [f"{self.model}: {_step(dearest)} costs most: {name} falls by {fall}."]
         if self.judged == "auc":
-            said.append(self._noticed())
+            called = self._dearest("weighted_f1")
+            fall = self._fallen(called, "weighted_f1")
+            said += [f"Weighted F1 falls most at {_step(called)}: by {fall}.", self._noticed()]
         if self.outsiders is not None:
             said.append(_flags(self.outsiders))
         return tuple(said)
+
+    def _dearest(self, name: str) -> StepFigures:
+        return max(self.found.steps[1:], key=lambda one: one.drops[name].value)
+
+    def _fallen(self, one: StepFigures, name: str) -> str:
+        before, after = (figure(at.values[name], 3) for at in (self.unchanged, one))
+        return f"{told(one.drops[name], 3)}, from {before} to {after}"
 
     def _noticed(self) -> str:
         passed, never = [], []
@@ -114,14 +116,18 @@ def _step(one: StepFigures) -> str:
 
 
 def _flags(found: Outsiders) -> str:
-    shares = [f"{NAMES[label]} {share:.1%}" for label, share in found.by_class.items()]
-    said = f"Of the cells themselves {found.flagged:.1%} are flagged as unfamiliar"
+    shares = [f"{NAMES[label]} {_percent(share, 1)}" for label, share in found.by_class.items()]
+    said = f"Of the cells themselves {_percent(found.flagged, 1)} are flagged as unfamiliar"
     said += f" ({', '.join(shares)})"
     if found.worst is not None and found.worst[1] > 0:
         subject, share, cells = found.worst
-        said += f", at worst {share:.1%} of the {cells:,} of subject {subject}"
-    kinds = [f"{kind.kind} {kind.flagged:.0%}" for kind in found.kinds]
+        said += f", at worst {_percent(share, 1)} of the {cells:,} of subject {subject}"
+    kinds = [f"{kind.kind} {_percent(kind.flagged, 0)}" for kind in found.kinds]
     return f"{said}; of what is no cell: {', '.join(kinds)}."
+
+
+def _percent(share: float, digits: int) -> str:
+    return figure(share, digits, percent=True)
 
 
 def summarise(parts: Parts) -> tuple[ModelSummary, ...]:
