@@ -1,92 +1,74 @@
-"""The detector held against scikit-learn's principal components and against real strangers."""
+"""The detector held against scikit-learn and scipy, and its file against damage."""
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.decomposition import PCA
-from sklearn.metrics import roc_auc_score
-from sklearn.preprocessing import normalize
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import LedoitWolf
 
-from blastscope.novelty.detector import fit
-from blastscope.novelty.features import WIDEST, Kept, Sketch, direction
+from blastscope.errors import BlastscopeError
+from blastscope.novelty.detector import MOST, fit
+from blastscope.novelty.file import read_novelty, write_novelty
+from blastscope.novelty.looks import looks
+from blastscope.stress.strangers import strangers
+from tests.conftest import draw_cell
 
-
-def kept(features):
-    found = Kept()
-    for batch in np.array_split(features.astype(np.float32), 5):
-        found.add(torch.from_numpy(batch))
-    return found
+ROWS = np.arange(60), np.arange(60, 100)
 
 
-def test_the_distance_is_what_scikit_learns_components_leave_over():
-    rng = np.random.default_rng(0)
-    features = np.maximum(rng.normal(size=(300, 50)) @ rng.normal(size=(50, 50)), 0)
-    found = fit(kept(features), 200, 80)
-    roots = normalize(np.sqrt(features.astype(np.float32).astype(np.float64)))
-    pca = PCA(12).fit(roots[:200])  # a quarter of the 50 features
-    left = roots - pca.inverse_transform(pca.transform(roots))
-    distances = np.linalg.norm(left, axis=1)
-    np.testing.assert_allclose(found.distance(features), distances, rtol=1e-4)
-    assert found.threshold == pytest.approx(np.quantile(distances[200:280], 0.99), rel=1e-4)
-    assert (found.of(torch.from_numpy(features)) > 1).mean() == (found.distance(features)
-        > found.threshold).mean()  # fmt: skip
+@pytest.fixture(scope="module")
+def cells():
+    return np.stack([draw_cell(k, 64, 14 + k % 9) for k in range(130)])
 
 
-def test_direction_is_signed_roots_of_length_one_by_hand():
-    found = direction(np.array([[9.0, -16.0], [0.0, 0.0]]))
-    np.testing.assert_allclose(found, [[3 / 5, -4 / 5], [0, 0]])
+def test_the_distance_is_mahalanobis_under_ledoit_and_wolfs_covariance(cells):
+    found = fit(cells, *ROWS)
+    known, held = looks(cells[:60]), looks(cells[60:100])
+    scale = np.maximum(known.std(axis=0), 1e-3)
+    centre = known.mean(axis=0)
+    precision = LedoitWolf().fit((known - centre) / scale).precision_
+    wanted = [mahalanobis(row / scale, centre / scale, precision) for row in held]
+    assert found.distance(held) == pytest.approx(wanted)
+    assert found.threshold == pytest.approx(np.quantile(wanted, 0.99))
+    assert found.cells == 60
+    assert found.of(cells[60:100]) == pytest.approx(np.array(wanted) / found.threshold)
+    assert found.of_rows(cells, np.arange(60, 100)) == pytest.approx(found.of(cells[60:100]))
 
 
-@given(st.floats(1e-3, 1e3))
-def test_how_strong_the_features_are_does_not_matter(times):
-    features = np.random.default_rng(1).random((3, 7))
-    np.testing.assert_allclose(direction(features), direction(times * features), rtol=1e-9)
+def test_what_is_no_cell_is_flagged_and_new_cells_are_not(cells):
+    found = fit(cells, *ROWS)
+    assert (found.of(cells[100:]) > 1).mean() < 0.2  # thirty drawn cells
+    for kind, pictures in strangers(64, 20).items():
+        assert (found.of(pictures) > 1).mean() > 0.9, kind
 
 
-def test_features_of_another_kind_are_told_from_those_of_training():
-    rng = np.random.default_rng(2)
-    mixing = rng.random((3, 64))
-    known = rng.gamma(2, size=(500, 3)) @ mixing + 0.05 * rng.random((500, 64))
-    other = rng.random((100, 64))
-    found = fit(kept(known[:400]), 300, 100)
-    fresh, strange = (found.of(torch.from_numpy(part)) for part in (known[400:], other))
-    truth = np.repeat([0, 1], [len(fresh), len(strange)])
-    assert roc_auc_score(truth, np.concatenate([fresh, strange])) > 0.999
-    assert (fresh > 1).mean() < 0.06
-    assert (strange > 1).all()
+def test_many_cells_are_drawn_from_and_where_all_look_alike_nothing_can_be_told(cells):
+    many = np.concatenate([cells] * 20)
+    assert fit(many, np.arange(2200), np.arange(2200, 2600)).cells == MOST
+    alike = np.repeat(cells[:1], 20, axis=0)
+    assert fit(alike, np.arange(10), np.arange(10, 20)) is None
+    assert fit(cells, np.arange(1), np.arange(1, 20)) is None
+    assert fit(cells, np.arange(10), np.arange(0)) is None
 
 
-def test_wide_features_are_sketched_and_keep_their_distances():
-    rng = np.random.default_rng(3)
-    wide = torch.from_numpy(rng.normal(size=(40, 20_000)).astype(np.float32))
-    found = Kept()
-    for batch in wide.split(7):
-        found.add(batch)
-    assert found.all().shape == (40, WIDEST)
-    true, kept_ = torch.cdist(wide, wide), torch.cdist(*[torch.from_numpy(found.all())] * 2)
-    off = ~torch.eye(40, dtype=torch.bool)
-    assert (kept_[off] / true[off] - 1).abs().max() < 0.12  # 1 / sqrt(2 · 2048) = .016 a deviation
-    by_hand = np.zeros(WIDEST)
-    sketch = Sketch.of_width(20_000)
-    np.add.at(by_hand, sketch.sums.numpy(), wide[0].numpy() * sketch.signs.numpy())
-    np.testing.assert_allclose(found.all()[0], by_hand, rtol=1e-4, atol=1e-4)
-    assert fit(found, 30, 10).of(wide[30:]).shape == (10,)
-
-
-def test_where_all_cells_have_the_same_features_nothing_can_be_told():
-    assert fit(kept(np.ones((20, 8))), 10, 10) is None
-    assert fit(kept(np.zeros((20, 8))), 10, 10) is None
-    assert fit(kept(np.full((20, 8), np.nan)), 10, 10) is None
-
-
-@pytest.mark.parametrize("width", [1, 2, 5])
-@pytest.mark.parametrize("training", [1, 2, 30])
-def test_few_features_or_cells_make_a_detector_or_none(width, training):
-    features = np.random.default_rng(4).random((training + 10, width))
-    found = fit(kept(features), training, 10)
-    if found is not None:
-        assert (found.of(torch.from_numpy(features[training:])) > 1).mean() <= 0.1
+def test_a_file_comes_back_and_a_damaged_one_is_refused_in_a_sentence(cells, tmp_path):
+    path, found = tmp_path / "novelty.json", fit(cells, *ROWS)
+    assert read_novelty(path) is None
+    write_novelty(found, path)
+    again = read_novelty(path)
+    assert np.array_equal(again.of(cells), found.of(cells))
+    whole = json.loads(path.read_text())
+    for name, value in (
+        ("format", "blastscope-novelty/2"), ("looks", ["filled"]), ("mean", [1.0]),
+        ("precision", [[1.0]]), ("threshold", 0), ("threshold", None), ("mean", None),
+        ("deviation", [0.0] * 13),
+    ):  # fmt: skip
+        path.write_text(json.dumps({**whole, name: value}))
+        with pytest.raises(BlastscopeError, match=r"is no blastscope-novelty/1 file"):
+            read_novelty(path)
+    path.write_text("{")
+    with pytest.raises(BlastscopeError, match="not valid JSON"):
+        read_novelty(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -37,13 +38,17 @@ def test_a_given_decision_calibrates_calls_and_refers(trained, images, decision,
     assert frame["p_raw"].to_list() == pytest.approx(raw, abs=1e-5)
     decided = kept.apply(frame["p_raw"].to_numpy())
     assert frame["p_all"].to_list() == decided.p_all.tolist()
-    assert (frame["called"] == "all").to_list() == decided.called.tolist()
-    assert frame["refer"].to_list() == decided.refer.tolist()
-    assert (frame["called"] == "all").to_list() == (frame["p_all"] > kept.point.threshold).to_list()
-    assert (made.called_all, made.referred) == (decided.called.sum(), decided.refer.sum())
+    known = ~frame["unfamiliar"].to_numpy()
+    assert known.any()
+    called = [kind if one else None for kind, one in zip(
+        np.where(decided.called, "all", "hem").tolist(), known, strict=True)]  # fmt: skip
+    assert frame["called"].to_list() == called
+    assert (decided.called == (decided.p_all > kept.point.threshold)).all()
+    assert frame["refer"].to_list() == (decided.refer | ~known).tolist()
+    assert (made.called_all, made.referred) == (called.count("all"), frame["refer"].sum())
     assert about["threshold"] == kept.point.threshold
     assert about["rule"] == "sensitivity>=0.95"
-    assert made.persons.height == frame["subject"].n_unique()
+    assert made.persons["cells"].sum() == known.sum()
 
 
 def test_a_runs_own_is_taken_by_itself_and_of_other_weights_refused(

@@ -104,7 +104,7 @@ def submit_runs(
     already = _is_done(table, out / ZIP, about, force)
     if not already:
         order = numeric_order(stores[0].cells["cell"].to_list(), str(images))
-        p_all = predict_images(voters.runs, stores, order, chosen, passes).p_all
+        p_all = predict_images(voters.runs, stores, order, chosen, passes)
         _write_table(voters, stores[0], order, voters.combination.apply(p_all), about, table)
     rows = read_predictions(table)[0]
     return _write(rows, table, out, force, already)

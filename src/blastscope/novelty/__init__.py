@@ -1,1 +1,1 @@
-"""Whether a picture is like anything that a network was trained on, by its own features."""
+"""Whether a picture looks like the cells that a network was trained on, or like no cell at all."""

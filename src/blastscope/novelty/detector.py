@@ -1,88 +1,88 @@
-"""How far a picture's features lie from all that the features of training cells span."""
+"""How far a picture's looks lie from those of training cells."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from blastscope.novelty.features import Floats, Kept, Sketch, direction
+from blastscope.novelty.looks import Floats, looks
+from blastscope.prepare.pixels import Pixels
 
 QUANTILE = 0.99
 """The share of validation cells that lie within the threshold: about 1 % of cells are flagged."""
-MOST_DIRECTIONS = 32
-_FEWEST_FOR_EACH = 4
-"""Features, and training cells, for each direction: with fewer, nothing would be left over."""
+MOST = 2000
+"""Cells of each part that are measured: more say no more of a dozen numbers."""
+_BATCH = 256
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """The plane that training cells lie in, and how far from it validation cells lie.
+    """The looks of training cells, and how far validation cells lie from them.
 
-    The distance is what a picture's features have that the plane does not: the residual of a
-    principal component analysis (J. Jackson and G. Mudholkar, Technometrics 21:341-349, 1979).
+    The distance is Mahalanobis's, with a covariance shrunk after Ledoit and Wolf (Journal of
+    Multivariate Analysis 88:365-411, 2004), of looks in standard deviations. It asks nothing of
+    the network: a tuned one answers a photograph as surely as a cell.
 
     Attributes:
-        mean: of the training cells' features (``direction``), shape (width,).
-        plane: orthonormal directions of the most variance, shape (directions, width).
+        mean: of the training cells' looks, shape (looks,).
+        deviation: likewise; above zero.
+        precision: the inverse of the covariance of the standardised looks, shape (looks, looks).
         threshold: the 99 % point of the validation cells' distances; above zero.
-        cells: how many cells it was fitted on, of training.
-        sketch: how features are narrowed before, where they are wide.
+        cells: how many training cells were measured.
     """
 
     mean: Floats
-    plane: Floats
+    deviation: Floats
+    precision: Floats
     threshold: float
     cells: int
-    sketch: Sketch | None = None
 
-    def distance(self, features: NDArray[np.floating]) -> Floats:
-        """Return the distance of features, (N, width), shape (N,)."""
-        off = direction(features) - self.mean
-        residual: Floats = off - (off @ self.plane.T) @ self.plane
-        distances: Floats = np.linalg.norm(residual, axis=1)
-        return distances
+    def of(self, pixels: Pixels) -> Floats:
+        """Return distance over threshold, shape (N,), of prepared pictures (N, S, S, 3)."""
+        return self.distance(looks(pixels)) / self.threshold
 
-    def of(self, features: Tensor) -> Floats:
-        """Return distance over threshold, (N,), of what a last layer was given, (N, width)."""
-        narrowed = Kept(self.sketch)
-        narrowed.add(features)
-        return self.distance(narrowed.all()) / self.threshold
+    def distance(self, found: Floats) -> Floats:
+        """Return the distance of looks, (N, looks), shape (N,)."""
+        off = (found - self.mean) / self.deviation
+        squares: NDArray[np.float64] = np.einsum("nl,lk,nk->n", off, self.precision, off)
+        return np.sqrt(np.maximum(squares, 0))
+
+    def of_rows(self, pixels: Pixels, rows: Rows) -> Floats:
+        """Return distance over threshold of rows of a store, a batch at a time."""
+        parts = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+        return np.concatenate([self.of(pixels[part]) for part in parts] or [np.empty(0)])
 
 
-def fit(kept: Kept, training: int, validation: int) -> Novelty | None:
-    """Fit the plane and the threshold.
+def fit(pixels: Pixels, training: Rows, validation: Rows, seed: int = 24) -> Novelty | None:
+    """Fit on cells of a store, at most ``MOST`` of each part, drawn at random.
 
     Args:
-        kept: the features of the run's training cells, then of its validation cells; what follows
-            is not looked at.
-        training: how many training cells there are, at least one.
-        validation: how many validation cells, at least one.
+        pixels: of the store, (N, S, S, 3).
+        training: rows of training cells.
+        validation: rows of validation cells.
+        seed: of the draw.
 
     Returns:
-        None where all validation cells lie in the plane, as they do where a network gives every
-        cell the same features, or where features are no numbers: there nothing can be told apart.
+        None where there is a single cell, or all look alike: nothing can be told apart.
     """
-    from sklearn.decomposition import PCA
+    from sklearn.covariance import LedoitWolf
 
-    features = kept.all()
-    if not np.isfinite(features).all():
-        return None
-    known = direction(features[:training])
-    least = min(known.shape)
-    plane = np.zeros((0, known.shape[1]))
-    if least >= _FEWEST_FOR_EACH and np.ptp(known, axis=0).any():
-        count = min(MOST_DIRECTIONS, least // _FEWEST_FOR_EACH)
-        plane = PCA(count, svd_solver="covariance_eigh").fit(known).components_
-    # As the file holds them, so that a run's own figures are those that are read from it.
-    mean, plane = (
-        np.ascontiguousarray(part, np.float32).astype(np.float64) for part in (known.mean(0), plane)
+    rng = np.random.default_rng(seed)
+    known, held = (
+        looks(pixels[np.sort(rng.choice(rows, min(MOST, len(rows)), replace=False))])
+        for rows in (training, validation)
     )
-    found = Novelty(mean, plane, 1.0, training, kept.sketch)
-    distances = found.distance(features[training : training + validation])
-    threshold = float(np.quantile(distances, QUANTILE))
-    if not threshold > 1e-6:
+    if len(known) < 2 or not len(held):
         return None
-    return Novelty(mean, plane, threshold, training, kept.sketch)
+    # A look that never changes in training (whole cells only) may not weigh without bound.
+    deviation = np.maximum(known.std(axis=0), 1e-3)
+    covariance = LedoitWolf().fit((known - known.mean(axis=0)) / deviation)
+    found = Novelty(known.mean(axis=0), deviation, covariance.precision_, 1.0, len(known))
+    threshold = float(np.quantile(found.distance(held), QUANTILE))
+    if not 1e-6 < threshold < np.inf:
+        return None
+    return Novelty(found.mean, deviation, found.precision, threshold, found.cells)

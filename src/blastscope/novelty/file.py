@@ -1,95 +1,69 @@
-"""``novelty.safetensors``: what a run folder keeps to tell pictures that are no cells."""
+"""``novelty.json``: what a run folder keeps to tell pictures that are no cells."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from blastscope.errors import BlastscopeError
-from blastscope.files import replacing
+from blastscope.files import read_json, write_json
 from blastscope.novelty.detector import QUANTILE, Novelty
-from blastscope.novelty.features import WIDEST, Sketch
+from blastscope.novelty.looks import LOOKS
 
 FORMAT = "blastscope-novelty/1"
-NAME = "novelty.safetensors"
+NAME = "novelty.json"
 
 
-def write_novelty(found: Novelty, path: Path, checkpoint: str) -> None:
-    """Write a detector, whole or not at all; nothing is pickled.
-
-    Args:
-        found: the detector.
-        path: where to.
-        checkpoint: ``sha256:`` of the weights whose features it was fitted on.
-    """
-    tensors = {
-        "mean": torch.from_numpy(found.mean.astype(np.float32)),
-        "plane": torch.from_numpy(np.ascontiguousarray(found.plane, np.float32)),
-        "threshold": torch.tensor(found.threshold, dtype=torch.float64),
-    }
-    if found.sketch is not None:
-        tensors |= {"sums": found.sketch.sums.to(torch.int16), "signs": found.sketch.signs}
-    about = {
+def write_novelty(found: Novelty, path: Path) -> None:
+    """Write a detector, whole or not at all."""
+    content = {
         "format": FORMAT,
-        "quantile": f"{QUANTILE:g}",
-        "cells": str(found.cells),
-        "checkpoint": checkpoint,
+        "looks": list(LOOKS),
+        "quantile": QUANTILE,
+        "cells": found.cells,
+        "threshold": found.threshold,
+        "mean": found.mean.tolist(),
+        "deviation": found.deviation.tolist(),
+        "precision": found.precision.tolist(),
     }
-    with replacing(path) as beside:
-        beside.write_bytes(save(tensors, about))
+    write_json(path, content)
 
 
-def read_novelty(path: Path, checkpoint: str) -> Novelty | None:
+def read_novelty(path: Path) -> Novelty | None:
     """Read a detector; None where there is none, as in runs of versions before it.
 
     Raises:
-        BlastscopeError: where the file is damaged, of another kind or of other weights.
+        BlastscopeError: where the file is damaged or of another kind.
     """
     if not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise BlastscopeError(f"{path} is damaged ({error}): remove it, or train again.") from error
-    if about.get("format") != FORMAT:
-        raise BlastscopeError(f"{path} is no {FORMAT} file: remove it, or train again.")
-    if about.get("checkpoint") != checkpoint:
-        raise BlastscopeError(
-            f"{path} was made with other weights than those beside it: remove it, or train again."
-        )
-    try:
-        return _checked(tensors, int(about["cells"]))
-    except (KeyError, ValueError, RuntimeError) as error:
+        return _checked(read_json(path))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise BlastscopeError(
-            f"{path} does not hold what it should ({reason}): remove it, or train again."
+            f"{path} is no {FORMAT} file ({reason}): remove it, or train again."
         ) from error
 
 
-def _checked(tensors: dict[str, torch.Tensor], cells: int) -> Novelty:
-    """Put the tensors together.
+def _checked(content: dict[str, Any]) -> Novelty:
+    """Put the parts together.
 
     Raises:
         KeyError: where one is missing.
         ValueError: where one is of another shape or kind, or holds what is no number.
     """
-    mean, plane = (tensors[name].double().numpy() for name in ("mean", "plane"))
-    threshold = float(tensors["threshold"])
-    if mean.ndim != 1 or plane.ndim != 2 or plane.shape[1] != len(mean):
-        raise ValueError(f"a plane {plane.shape} that does not fit its mean {mean.shape}")
-    if not (np.isfinite(mean).all() and np.isfinite(plane).all() and 0 < threshold < np.inf):
+    if content["format"] != FORMAT or tuple(content["looks"]) != LOOKS:
+        raise ValueError("another format")
+    mean, deviation, precision = (
+        np.array(content[name], np.float64) for name in ("mean", "deviation", "precision")
+    )
+    threshold, count = float(content["threshold"]), len(LOOKS)
+    if (mean.shape, deviation.shape, precision.shape) != ((count,), (count,), (count, count)):
+        raise ValueError("numbers that do not fit each other")
+    whole = all(np.isfinite(part).all() for part in (mean, deviation, precision))
+    if not (whole and (deviation > 0).all() and 0 < threshold < np.inf):
         raise ValueError("numbers that are none")
-    if "sums" not in tensors:
-        return Novelty(mean, plane, threshold, cells)
-    sums, signs = tensors["sums"].long(), tensors["signs"]
-    if sums.shape != signs.shape or sums.ndim != 1 or len(mean) != WIDEST or not len(sums):
-        raise ValueError("a sketch that does not fit")
-    if int(sums.min()) < 0 or int(sums.max()) >= WIDEST:
-        raise ValueError("a sketch that does not fit")
-    return Novelty(mean, plane, threshold, cells, Sketch(sums, signs))
+    return Novelty(mean, deviation, precision, threshold, int(content["cells"]))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from blastscope.cells.layouts import Problem
 from blastscope.files import read_json
@@ -24,20 +22,6 @@ from blastscope.train.views import PixelViews
 
 Progress = Callable[[int, int], None]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-
-
-@dataclass(frozen=True)
-class Votes:
-    """What runs say of the same cells.
-
-    Attributes:
-        p_all: probability of ALL, shape (cells, runs).
-        novelty: distance over threshold, above 1 for what looks like no cell that the run knows,
-            shape (cells, runs); NaN for a run that cannot tell.
-    """
-
-    p_all: NDArray[np.float64]
-    novelty: NDArray[np.float64]
 
 
 class Pass:
@@ -96,19 +80,18 @@ def predict_images(
     rows: Rows,
     device: torch.device,
     passes: Pass,
-) -> Votes:
-    """Ask every run about its own store's rows."""
+) -> NDArray[np.float64]:
+    """Return the probability of ALL, shape (rows, runs), each run on its own store's rows."""
     found = [
         _predict(run, store, rows, device, passes.report())
         for run, store in zip(runs, stores, strict=True)
     ]
-    p_all, novelty = (np.column_stack(columns) for columns in zip(*found, strict=True))
-    return Votes(p_all, novelty)
+    return np.column_stack(found)
 
 
 def _predict(
     run: FinishedRun, store: Store, rows: Rows, device: torch.device, on_progress: Progress | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> NDArray[np.float64]:
     classifier, views = run.classifier(), run.recipe.prediction.views
     times = COUNT if views == "dihedral" else 1
     done = 0
@@ -119,14 +102,22 @@ def _predict(
         if on_progress:
             on_progress(done // times, len(rows))
 
-    feed, known = Feed(PixelViews(store.pixels), classifier), run.novelty()
-    if known is None:
-        p_all = probabilities(classifier, feed, rows, device, views, count)
-        return p_all, np.full(len(rows), np.nan)
-    distances: list[NDArray[np.float64]] = []
+    feed = Feed(PixelViews(store.pixels), classifier)
+    return probabilities(classifier, feed, rows, device, views, count)
 
-    def measure(features: Tensor) -> None:
-        distances.append(known.of(features))
 
-    p_all = probabilities(classifier, feed, rows, device, views, count, measure)
-    return p_all, np.concatenate(distances)
+def novelty_of(
+    runs: Sequence[FinishedRun], stores: Sequence[Store], rows: Rows
+) -> NDArray[np.float64]:
+    """Return how far each of ``rows`` is from looking like a cell that the runs know.
+
+    Returns:
+        Shape (rows,): distance over threshold, the median over the runs that can tell; above 1
+        for what looks like no cell; NaN where no run can tell.
+    """
+    told = [
+        known.of_rows(store.pixels, rows)
+        for run, store in zip(runs, stores, strict=True)
+        if (known := run.novelty()) is not None
+    ]
+    return np.median(told, axis=0) if told else np.full(len(rows), np.nan)

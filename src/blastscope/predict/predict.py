@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from blastscope.cells.layouts import Problem
 from blastscope.errors import BlastscopeError, listing
 from blastscope.files import only_one, remove_folder
 from blastscope.predict.decisions import decide, find_decision
-from blastscope.predict.images import Pass, Progress, Votes, predict_images, prepare_images
+from blastscope.predict.images import Pass, Progress, novelty_of, predict_images, prepare_images
 from blastscope.predict.voters import open_voters
 from blastscope.predictions import SYNTHETIC_MARK, write_predictions
 from blastscope.train.devices import choose_device
@@ -99,13 +100,12 @@ def predict(
             remove_folder(work)
             raise BlastscopeError(_refusal(bad))
         rows = np.arange(len(stores[0]))
-        votes = predict_images(voters.runs, stores, rows, chosen, passes)
-        p_all = voters.combination.apply(votes.p_all)
+        p_all = voters.combination.apply(predict_images(voters.runs, stores, rows, chosen, passes))
         name = voters.name
         if stores[0].synthetic and not name.endswith(SYNTHETIC_MARK):
             name += SYNTHETIC_MARK
         frame = prediction_frame(stores[0], rows, ["test"] * len(rows), name, p_all).with_columns(
-            *_strangeness(votes)
+            *_strangeness(novelty_of(voters.runs, stores, rows))
         )
         about = voters.metadata([store.fingerprint for store in stores])
         about["synthetic"] = voters.synthetic or stores[0].synthetic
@@ -127,12 +127,9 @@ def predict(
     )
 
 
-def _strangeness(votes: Votes) -> tuple[pl.Series, pl.Series]:
-    """The median novelty over the runs that can tell, and whether it is above 1; else null."""
-    tells = ~np.isnan(votes.novelty).any(axis=0)
-    nobody = np.full(len(votes.novelty), np.nan)
-    median = np.median(votes.novelty[:, tells], axis=1) if tells.any() else nobody
-    novelty = pl.Series("novelty", median, pl.Float64).fill_nan(None)
+def _strangeness(found: NDArray[np.float64]) -> tuple[pl.Series, pl.Series]:
+    """The columns ``novelty`` and whether it is above 1; null where it is not known."""
+    novelty = pl.Series("novelty", found, pl.Float64).fill_nan(None)
     return novelty, (novelty > 1).alias("unfamiliar")
 
 

@@ -50,9 +50,9 @@ class FinishedRun:
         """Return what tells pictures that are no cells; None where the run does not have it.
 
         Raises:
-            BlastscopeError: where its file is damaged, or not of the run's weights.
+            BlastscopeError: where its file is damaged.
         """
-        return read_novelty(RunFolder(self.path).novelty, self.checkpoint)
+        return read_novelty(RunFolder(self.path).novelty)
 
 
 def open_run(path: Path) -> FinishedRun:

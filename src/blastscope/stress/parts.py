@@ -16,8 +16,6 @@ from torch import Tensor
 from blastscope import __version__
 from blastscope.errors import BlastscopeError
 from blastscope.novelty.detector import Novelty, fit
-from blastscope.novelty.features import Kept
-from blastscope.novelty.file import read_novelty, write_novelty
 from blastscope.predictions import read_predictions
 from blastscope.prepare.pixels import Pixels
 from blastscope.prepare.store import Store
@@ -89,7 +87,7 @@ class Parts:
         ]
         done, total = 0, sum(one.cells.height * len(todo) for _, _, one in members)
         for k, n, member in members:
-            network = _Network(member, self.store, self.device, self._detector(k, n))
+            network = _Network(member, self.store, self.device)
             for step in todo:
                 if self._read(k, n, step.key, member) is None:
                     frame = network.on_cells(step)
@@ -119,9 +117,6 @@ class Parts:
     def _file(self, model: int, member: int, key: str) -> Path:
         return self.path / f"{model:03d}-{member:03d}-{key}.parquet"
 
-    def _detector(self, model: int, member: int) -> Path:
-        return self.path / f"{model:03d}-{member:03d}-novelty.safetensors"
-
     def _identity(self, member: Member) -> dict[str, Any]:
         return {
             "blastscope": __version__,
@@ -145,8 +140,8 @@ class Parts:
 class _Network:
     """A member's network, built when it is first asked."""
 
-    def __init__(self, member: Member, store: Store, device: torch.device, detector: Path) -> None:
-        self.member, self.store, self.device, self.detector = member, store, device, detector
+    def __init__(self, member: Member, store: Store, device: torch.device) -> None:
+        self.member, self.store, self.device = member, store, device
         self._opened: tuple[Any, Novelty | None] | None = None
 
     def on_cells(self, step: Step) -> pl.DataFrame:
@@ -165,47 +160,54 @@ class _Network:
         ]
         return pl.concat(frames)
 
-    def _predict(self, views: Any, rows: Rows, names: list[str]) -> pl.DataFrame:
+    def _predict(
+        self, views: ChangedViews | PixelViews, rows: Rows, names: list[str]
+    ) -> pl.DataFrame:
         classifier, known = self._open()
-        novelty: list[NDArray[np.float64]] = []
-
-        def measure(features: Tensor) -> None:
-            novelty.append(known.of(features) if known else np.full(len(features), np.nan))
-
+        seen = _Seen(views, known)
         p_all = probabilities(
-            classifier, Feed(views, classifier), rows, self.device,
-            self.member.run.recipe.prediction.views, on_features=measure,
+            classifier, Feed(seen, classifier), rows, self.device,
+            self.member.run.recipe.prediction.views,
         )  # fmt: skip
-        far = pl.Series(np.concatenate(novelty), dtype=pl.Float64).fill_nan(None)
-        return pl.DataFrame({"cell": names, "p_all": p_all, "novelty": far})
+        far = np.concatenate(seen.novelty)[: len(rows)]  # of the first view
+        novelty = pl.Series(far, dtype=pl.Float64).fill_nan(None)
+        return pl.DataFrame({"cell": names, "p_all": p_all, "novelty": novelty})
 
     def _open(self) -> tuple[Any, Novelty | None]:
         if self._opened is None:
             classifier = self.member.run.classifier()
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            known = self.member.run.novelty() or self._fitted(classifier)
-            self._opened = classifier, known
+            self._opened = classifier, self.member.run.novelty() or self._fitted()
         return self._opened
 
-    def _fitted(self, classifier: Any) -> Novelty | None:
+    def _fitted(self) -> Novelty | None:
         """What a run of an earlier version does not have is fitted here, as training does it."""
-        run = self.member.run
-        known = read_novelty(self.detector, run.checkpoint)
-        if known is not None:
-            return known
-        table, _ = read_predictions(RunFolder(run.path).predictions)
+        table, _ = read_predictions(RunFolder(self.member.run.path).predictions)
         placed = self.store.cells.with_row_index("row").join(
             table.select("cell", "part"), on="cell"
         )
-        rows = [placed.filter(part=part)["row"].to_numpy() for part in ("train", "validation")]
-        kept = Kept()
-        feed = Feed(PixelViews(self.store.pixels), classifier)
-        every = np.concatenate(rows).astype(np.int64)
-        probabilities(classifier, feed, every, self.device, on_features=kept.add)
-        known = fit(kept, len(rows[0]), len(rows[1]))
-        if known is not None:
-            write_novelty(known, self.detector, run.checkpoint)
-        return known
+        training, validation = (
+            placed.filter(part=part)["row"].to_numpy().astype(np.int64)
+            for part in ("train", "validation")
+        )
+        return fit(self.store.pixels, training, validation)
+
+
+class _Seen:
+    """Hands pictures on to a network, and measures each the first time that it is seen."""
+
+    def __init__(self, views: ChangedViews | PixelViews, known: Novelty | None) -> None:
+        self.views, self.known = views, known
+        self.novelty: list[NDArray[np.float64]] = []
+
+    def take(self, rows: Rows, operations: Operations) -> Tensor:
+        """Return uint8 pixels N × 3 × S × S."""
+        taken = self.views.take(rows, operations)
+        if not operations.any():  # as the cell lies, which is the first view
+            pictures = taken.permute(0, 2, 3, 1).numpy()
+            nobody = np.full(len(rows), np.nan)
+            self.novelty.append(nobody if self.known is None else self.known.of(pictures))
+        return taken
 
 
 def _refuse_other_cells(frame: pl.DataFrame, member: Member, store: Store) -> None:

@@ -1,7 +1,8 @@
 """Pictures that are no cells, as prepared pixels, to see whether a network knows that they are not.
 
 From the easy to the hard: noise, words and photographs fill the picture as no cell does; a piece
-of a photograph, or a single colour, cut to a disc on black has the outline of one.
+of a photograph, or a single colour, cut to a disc on black has the outline of one; and where the
+photograph's lights and shades are haematoxylin's it has the stain as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from blastscope.prepare.pixels import Pixels
 EACH = 100
 """How many of each kind."""
 _PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+_HAEMATOXYLIN = np.array([0.65, 0.70, 0.29])
+"""Optical densities in red, green and blue (Ruifrok and Johnston, Analytical and Quantitative
+Cytology and Histology 23:291-299, 2001)."""
 _SMALLEST, _LARGEST = 0.22, 0.42
 """Radii of discs, of the side: those of cells."""
 
@@ -59,10 +63,18 @@ def strangers(side: int, each: int = EACH, seed: int = 24) -> dict[str, Pixels]:
         "words": lambda: _words(rng, side),
         "photograph": photograph,
         "photograph on black": lambda: on_black(photograph),
+        "photograph on black, stained": lambda: on_black(lambda: _stained(photograph())),
         "one colour on black": lambda: on_black(colour),
     }
     drawn = {kind: np.stack([draw() for _ in range(each)]) for kind, draw in kinds.items()}
     return {**drawn, "black": np.zeros((1, side, side, 3), np.uint8)}
+
+
+def _stained(picture: Pixels) -> Pixels:
+    """Give a picture's lights and shades the colour of haematoxylin, thicker where it is darker."""
+    shade = 1 - cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None] / 255
+    stained: Pixels = np.round(255 * 10 ** -(shade * _HAEMATOXYLIN)).astype(np.uint8)
+    return stained
 
 
 def _photographs() -> list[Pixels]:

@@ -57,7 +57,7 @@ class RunFolder:
     @property
     def novelty(self) -> Path:
         """What tells pictures that are no cells; runs of earlier versions have none."""
-        return self.path / "novelty.safetensors"
+        return self.path / "novelty.json"
 
     @property
     def predictions(self) -> Path:

@@ -9,7 +9,6 @@ import polars as pl
 import torch
 
 from blastscope.models.classifier import Classifier
-from blastscope.novelty.features import listening
 from blastscope.prepare.store import Store
 from blastscope.train.augment import COUNT
 from blastscope.train.balance import Rows
@@ -26,7 +25,6 @@ def probabilities(
     device: torch.device,
     views: str = "one",
     on_progress: Callable[[int], None] | None = None,
-    on_features: Callable[[torch.Tensor], None] | None = None,
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the probability of ALL for each of ``rows``, computed in single precision.
 
@@ -38,8 +36,6 @@ def probabilities(
         views: the recipe's ``prediction.views``: ``one``, or ``dihedral`` for the mean of the
             logits over the eight ways to lay a cell.
         on_progress: called after each batch with its number of cells.
-        on_features: called with each batch's features, (N, width), of the first view: what the
-            last layer is given.
     """
     classifier.to(device).eval()
     feed.to(device)
@@ -49,14 +45,12 @@ def probabilities(
     with torch.inference_mode():
         for operation in operations:
             first = 0
-            batches = PlainBatches(feed.views, unknown, rows, BATCH, operation)
-            with listening(classifier, None if operation else on_features):
-                for inputs, targets in batches:
-                    found = feed(_moved(inputs, device)).double().cpu().numpy()
-                    logits[first : first + len(targets)] += found / len(operations)
-                    first += len(targets)
-                    if on_progress:
-                        on_progress(len(targets))
+            for inputs, targets in PlainBatches(feed.views, unknown, rows, BATCH, operation):
+                found = feed(_moved(inputs, device)).double().cpu().numpy()
+                logits[first : first + len(targets)] += found / len(operations)
+                first += len(targets)
+                if on_progress:
+                    on_progress(len(targets))
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 

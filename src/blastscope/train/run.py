@@ -17,7 +17,6 @@ from blastscope.files import only_one, write_json
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.summary import summarise
 from blastscope.novelty.detector import fit as fit_novelty
-from blastscope.novelty.features import Kept
 from blastscope.novelty.file import write_novelty
 from blastscope.predictions import SYNTHETIC_MARK, write_predictions
 from blastscope.recipes.schema import Recipe
@@ -179,16 +178,15 @@ def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: b
 def _predict(classifier: Classifier, feed: Feed, job: _Job, fingerprint: str) -> None:
     """Write the prediction table of all parts, with the fingerprint of the weights behind it.
 
-    Before it, from the same pass, what tells pictures that are no cells.
+    Before it, what tells pictures that are no cells.
     """
-    inputs, name, kept = job.inputs, job.recipe.name, Kept()
+    inputs, name = job.inputs, job.recipe.name
+    novelty = fit_novelty(inputs.store.pixels, inputs.rows["train"], inputs.rows["validation"])
+    if novelty is not None:
+        write_novelty(novelty, job.folder.novelty)
     parts = [part for part in PARTS for _ in inputs.rows[part]]
     rows = np.concatenate([inputs.rows[part] for part in PARTS])
-    views = job.recipe.prediction.views
-    p_all = probabilities(classifier, feed, rows, job.device, views, on_features=kept.add)
-    novelty = fit_novelty(kept, len(inputs.rows["train"]), len(inputs.rows["validation"]))
-    if novelty is not None:
-        write_novelty(novelty, job.folder.novelty, fingerprint)
+    p_all = probabilities(classifier, feed, rows, job.device, job.recipe.prediction.views)
     name += SYNTHETIC_MARK if inputs.store.synthetic else ""
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
     write_predictions(frame, job.folder.predictions, {**job.identity, "checkpoint": fingerprint})

@@ -1,0 +1,81 @@
+"""What a prepared picture looks like, in a few numbers: where it is, its stain, its texture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.prepare.pixels import Pixels
+
+Floats = NDArray[np.float64]
+
+LOOKS = (
+    "filled",  # share of the picture that is not black
+    "rim",  # the same of its outermost pixels
+    "lightness", "a_star", "b_star",  # CIELAB means of what is not black
+    "lightness_spread", "a_star_spread", "b_star_spread",  # logarithms of the deviations
+    "edges", "points",  # logarithms of the mean gradient and Laplacian of lightness
+    "raggedness",  # squared outline over area, 1 for a disc
+    "solidity",  # area over that of the convex hull
+    "whole",  # share of what is not black in the largest piece
+)  # fmt: skip
+"""The numbers, in the order of the columns of :func:`looks`."""
+_SIDE = 64
+"""Larger pictures are shrunk to this: what tells a cell is seen there too, and it is quick."""
+_BLACK = 12
+"""As bright as this, of 255, is still black: JPEG and shrinking blur a cell's edge."""
+_FEWEST = 10
+"""Pixels that make a picture of something."""
+_CORE = np.ones((3, 3), np.uint8)
+_SMALL = 0.1
+
+
+def looks(pixels: Pixels) -> Floats:
+    """Measure prepared pictures.
+
+    Args:
+        pixels: uint8, (N, S, S, 3), RGB.
+
+    Returns:
+        Shape (N, ``len(LOOKS)``); a picture that is all black has zeros behind the first two.
+    """
+    return np.array([_look(picture) for picture in pixels], np.float64).reshape(-1, len(LOOKS))
+
+
+def _look(picture: Pixels) -> tuple[float, ...]:
+    if len(picture) > _SIDE:
+        shrunk = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(shrunk, np.uint8)
+    here = picture.max(axis=2) > _BLACK
+    rim = np.concatenate([here[0], here[-1], here[1:-1, 0], here[1:-1, -1]])
+    place = (float(here.mean()), float(rim.mean()))
+    if here.sum() < _FEWEST:
+        return place + (0.0,) * (len(LOOKS) - len(place))
+    return (*place, *_stain_and_texture(picture, here), *_outline(here))
+
+
+def _stain_and_texture(picture: Pixels, here: NDArray[np.bool_]) -> tuple[float, ...]:
+    """Measure inside the edge, which is mixed with black."""
+    core = cv2.erode(here.astype(np.uint8), _CORE, borderValue=0) > 0
+    inside = core if core.sum() >= _FEWEST else here
+    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    stain = lab[inside]
+    light = np.ascontiguousarray(lab[..., 0])
+    across, down = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
+    texture = (np.hypot(across, down), np.abs(cv2.Laplacian(light, cv2.CV_32F)))
+    return (
+        *(float(mean) for mean in stain.mean(axis=0)),
+        *(float(np.log(spread + _SMALL)) for spread in stain.std(axis=0)),
+        *(float(np.log(of[inside].mean() + _SMALL)) for of in texture),
+    )
+
+
+def _outline(here: NDArray[np.bool_]) -> tuple[float, float, float]:
+    shape = here.astype(np.uint8)
+    found, _ = cv2.findContours(shape, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(found, key=cv2.contourArea)
+    area = max(cv2.contourArea(largest), 1.0)
+    hull = max(cv2.contourArea(cv2.convexHull(largest)), 1.0)
+    ragged = cv2.arcLength(largest, True) ** 2 / (4 * np.pi * area)
+    return float(ragged), float(area / hull), float(area / here.sum())

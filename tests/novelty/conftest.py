@@ -1,3 +1,0 @@
-"""The material of trainings."""
-
-from tests.train.conftest import material as material
