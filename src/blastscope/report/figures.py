@@ -55,6 +55,7 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
         for kind, metadata in undated.items():
             with replacing(folder / f"{name}.{kind}") as beside:
                 figure.savefig(beside, dpi=150, metadata=metadata)
+            figure.set_layout_engine("none")  # laid out once, which takes longer than to draw
     return folder / f"{name}.svg"
 
 
