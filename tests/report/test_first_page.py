@@ -165,3 +165,14 @@ def test_the_card_carries_the_first_page_and_no_markup_of_a_models_name(tmp_path
     synthetic = evaluate(written(tmp_path / "s.parquet", synthetic=True), out=tmp_path / "s")
     assert "Synthetic cells" in (synthetic.out / "card.md").read_text()
     assert "C-NMC" not in (synthetic.out / "card.md").read_text()
+
+
+def test_where_some_cells_name_no_subject_the_page_says_that_cells_were_drawn(tmp_path):
+    table = decided_table().with_columns(
+        subject=pl.when(pl.col("label") == "all").then("subject").otherwise(None)
+    )
+    words = dict(first_page(evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "out")))
+    assert "of 6 subjects (6 ALL; 120 cells name none)" in words["Tested on"]
+    assert words["Calibration"].partition("on so many ")[2].startswith("cells")
+    whole = dict(first_page(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
+    assert whole["Calibration"].partition("on so many ")[2].startswith("subjects")

@@ -240,4 +240,8 @@ def _both(is_all: Bools) -> bool:
 
 def _counted(cells: pl.DataFrame) -> str:
     people = cells["subject"].drop_nulls().n_unique()
-    return f"{cells.height:,} cells" + (f" of {people} subjects" if people else "")
+    if not people:
+        return f"{cells.height:,} cells"
+    nameless = cells["subject"].null_count()
+    rest = f" ({nameless:,} cells name none)" if nameless else ""
+    return f"{cells.height:,} cells of {people} subjects{rest}"
