@@ -176,3 +176,27 @@ def test_where_some_cells_name_no_subject_the_page_says_that_cells_were_drawn(tm
     assert words["Calibration"].partition("on so many ")[2].startswith("cells")
     whole = dict(first_page(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
     assert whole["Calibration"].partition("on so many ")[2].startswith("subjects")
+
+
+@pytest.mark.parametrize("rule", [5, "sensitivity>=2", None])
+def test_wishes_that_were_tampered_with_are_one_sentence_that_names_the_file(tmp_path, rule):
+    table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
+    evaluate(table, out=out)
+    content = json.loads((out / "decision.json").read_text())
+    content["wishes"] = {"rule": rule, "error": 7}
+    (out / "decision.json").write_text(json.dumps(content))
+    with pytest.raises(BlastscopeError, match=r"decision\.json is no .* evaluate again"):
+        evaluate(table, out=out)
+
+
+def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(dataset, tmp_path):
+    store = prepare([dataset(subjects=3, per_subject=4)], tmp_path / "s", StoreSettings(size=32))
+    cells = pl.read_parquet(store.path / "cells.parquet").select("cell", "subject", "label")
+    table = cells.with_columns(
+        part=pl.lit("test"), model=pl.lit("net"), p_all=pl.lit(0.5), repeat=pl.lit(1),
+        fold=pl.when(pl.int_range(pl.len()) > 0).then(pl.int_range(pl.len()) % 2),
+    )  # fmt: skip
+    path = written(tmp_path / "p.parquet", table, out_of_fold="image")
+    found = evaluate(path, store=store.path, out=tmp_path / "out")
+    assert [floor.name for floor in found.floors] == ["always ALL"]
+    assert "training cells to be fitted on" in dict(first_page(found))["Floors"]

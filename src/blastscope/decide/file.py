@@ -71,14 +71,18 @@ def write_decision(
 
 
 def wishes_of(folder: Path) -> Wishes | None:
-    """Return what was asked for when a folder was evaluated last; None where nothing was."""
+    """Return what was asked for when a folder was evaluated last; None where nothing was.
+
+    Raises:
+        BlastscopeError: where the file is another's, or asks for what cannot be had.
+    """
     path = folder / NAME
     if not path.is_file():
         return None
     content = _read(path)
     try:
         return Wishes().changed(**content["wishes"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, BlastscopeError) as error:
         raise _unreadable(path) from error
 
 

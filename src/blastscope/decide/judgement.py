@@ -21,6 +21,7 @@ from blastscope.decide.referral import RiskCoverage, risk_coverage
 from blastscope.decide.reliability import Reliability, reliability
 from blastscope.evaluate.bootstrap import resampling
 from blastscope.evaluate.intervals import Estimate, draw
+from blastscope.predictions import has_folds
 
 VALIDATION = "validation"
 
@@ -75,7 +76,7 @@ def judge_decisions(
     is_all, raw = _truth(cells), cells["p_all"].to_numpy()
     if not _both(is_all):
         return f"The {part} cells are of one class: decisions are judged on both."
-    in_folds = _in_folds(cells, wishes) if _has_folds(cells, metadata) else None
+    in_folds = _in_folds(cells, wishes) if has_folds(cells, metadata) else None
     fitted = in_folds or _on_validation(table, cells, part, wishes)
     if isinstance(fitted, str):
         return fitted
@@ -163,11 +164,6 @@ def _whose(table: pl.DataFrame, on: pl.DataFrame, cells: pl.DataFrame) -> str:
             "network is surer of them than it will be of others."
         )
     return told
-
-
-def _has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
-    in_folds = metadata.get("out_of_fold") is not None and "fold" in cells.columns
-    return in_folds and cells["fold"].null_count() == 0
 
 
 def _in_folds(cells: pl.DataFrame, wishes: Wishes) -> _Fitted | None:

@@ -17,6 +17,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import Metrics, compute_metrics
 from blastscope.floors.cells import COLOURS, SIZE, Measured, measure_cells
 from blastscope.floors.rules import Logistic, Rule, SizeRule
+from blastscope.predictions import has_folds
 
 Bools = NDArray[np.bool_]
 
@@ -82,7 +83,7 @@ _Pieces = list[tuple[Bools, pl.DataFrame]]
 def _pieces(
     table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any]
 ) -> _Pieces:
-    if metadata.get("out_of_fold") is not None and "fold" in cells.columns:
+    if has_folds(cells, metadata):
         folds = cells["fold"].to_numpy()
         pieces = [
             (folds == number, cells.filter(pl.Series(folds != number)))
