@@ -200,3 +200,17 @@ def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(d
     found = evaluate(path, store=store.path, out=tmp_path / "out")
     assert [floor.name for floor in found.floors] == ["always ALL"]
     assert "training cells to be fitted on" in dict(first_page(found))["Floors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("seeds.json", "runs of several seeds"), ("card.md", "another card.md"),
+     ("report.html", "another report.html")],
+)  # fmt: skip
+def test_another_reports_folder_is_left_alone(tmp_path, name, said):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("{}")
+    with pytest.raises(BlastscopeError, match=said):
+        evaluate(written(tmp_path / "p.parquet"), out=out)
+    assert [path.name for path in out.iterdir()] == [name]

@@ -206,6 +206,7 @@ def _laid(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDAr
 
 def _known_coverage(on: pl.DataFrame, decision: Decision, promised: float) -> float | None:
     """Fit sets on one half of the cells and try them on the other, both ways."""
+    on = on.sort("cell")
     is_all, p_all = _truth(on), decision.calibration.apply(on["p_all"].to_numpy())
     half = np.random.default_rng(24).permutation(on.height) % 2 == 0
     if not (_both(is_all[half]) and _both(is_all[~half])):
@@ -218,6 +219,8 @@ def _known_coverage(on: pl.DataFrame, decision: Decision, promised: float) -> fl
 
 
 def _fit(cells: pl.DataFrame, wishes: Wishes) -> Decision:
+    """Fit on cells; in which order they stand does not matter."""
+    cells = cells.sort("cell")
     raw: Floats = cells["p_all"].to_numpy()
     return fit_decision(_truth(cells), raw, cells["subject"].to_list(), wishes)
 
