@@ -287,3 +287,9 @@ def test_the_order_of_the_rows_does_not_matter():
         assert other.decision == first.decision
         assert other.known_coverage == first.known_coverage
         assert_frame_equal(other.persons, first.persons)
+
+
+def test_where_an_ensembles_weights_know_the_cells_it_is_told():
+    fitted = judged(split(), metadata={"fitted_on": ["validation"]})
+    assert "weights were fitted on these too" in fitted.sentence
+    assert "weights" not in judged(split(), metadata={"fitted_on": ["train"]}).sentence

@@ -8,7 +8,9 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from blastscope.cli import app
 from blastscope.decide.file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.predict.decisions import decide
@@ -16,7 +18,7 @@ from blastscope.predict.predict import predict
 from blastscope.predictions import read_predictions
 from blastscope.report.evaluate import evaluate
 from tests.predict.test_predict import images
-from tests.report.decided_tables import written
+from tests.report.decided_tables import decided_table, written
 
 __all__ = ["images"]
 
@@ -97,3 +99,14 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
     ]
     unknown = decide(frame.with_columns(unfamiliar=pl.lit(None, pl.Boolean)), None)
     assert (unknown.called_all, unknown.persons) == (2, None)
+
+
+def test_without_known_subjects_no_share_of_blasts_is_told_of(trained, images, tmp_path):
+    nameless = decided_table().with_columns(subject=pl.lit(None, pl.String))
+    evaluate(written(tmp_path / "p.parquet", nameless), out=tmp_path / "cv")
+    where = ["--decision", tmp_path / "cv", "--out", tmp_path / "new.csv", "--device", "cpu"]
+    words = ["predict", images, "--model", trained.run, *where]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    assert "No share of blasts" in done.output
+    assert "corrected for the errors" not in done.output

@@ -77,7 +77,7 @@ def judge_decisions(
     if not _both(is_all):
         return f"The {part} cells are of one class: decisions are judged on both."
     in_folds = _in_folds(cells, wishes) if has_folds(cells, metadata) else None
-    fitted = in_folds or _on_validation(table, cells, part, wishes)
+    fitted = in_folds or _on_validation(table, cells, part, metadata, wishes)
     if isinstance(fitted, str):
         return fitted
     of = fitted.laid(cells)
@@ -132,7 +132,7 @@ class _Fitted:
 
 
 def _on_validation(
-    table: pl.DataFrame, cells: pl.DataFrame, part: str, wishes: Wishes
+    table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any], wishes: Wishes
 ) -> _Fitted | str:
     if part == VALIDATION:
         return "Decisions are fitted on validation, so they are not judged on it: report test."
@@ -144,6 +144,8 @@ def _on_validation(
         )
     decision = _fit(on, wishes)
     sentence = f"Fitted on {_counted(on)} of validation, applied to the {part} cells."
+    if VALIDATION in metadata.get("fitted_on", ()):
+        sentence += " The ensemble's weights were fitted on these too, so it does better there."
     everything = np.ones(cells.height, np.bool_)
     return _Fitted(decision, [(everything, decision)], sentence + _whose(table, on, cells), on)
 
