@@ -122,8 +122,8 @@ class _Fitted:
 
     def persons(self, cells: pl.DataFrame, of: Decided) -> pl.DataFrame:
         """Sum up each person by what was known of the others."""
-        if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):  # all know all
-            return person_table(cells, of, self.decision.reference)
+        if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):
+            return person_table(cells, of, None)  # every decision knows the persons it is for
         tables = [
             person_table(cells.filter(pl.Series(here)), of.take(here), decision.reference)
             for here, decision in self.pieces
