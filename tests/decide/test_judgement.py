@@ -183,6 +183,13 @@ def test_folds_by_image_say_that_persons_are_known():
     assert found.persons.height == 18  # once each
 
 
+def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
+    persons = judged(folds(by="image"), metadata={"out_of_fold": "image"}).persons
+    assert persons["share"].is_null().all()
+    assert persons["called"].null_count() == 0
+    assert judged(folds(), metadata=OUT_OF_FOLD).persons["share"].null_count() == 0
+
+
 def test_a_table_with_folds_in_part_alone_falls_back_on_validation():
     frame = folds().with_columns(fold=pl.when(pl.col("fold") > 1).then("fold"))
     assert "no validation cells" in str(judge_decisions(frame, "test", OUT_OF_FOLD, WISHES))

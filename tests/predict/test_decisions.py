@@ -103,7 +103,11 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
 
 
 def test_without_known_subjects_no_share_of_blasts_is_told_of(trained, images, tmp_path):
-    nameless = decided_table().with_columns(model=pl.lit("tiny")).with_columns(subject=pl.lit(None, pl.String))
+    nameless = (
+        decided_table()
+        .with_columns(model=pl.lit("tiny"))
+        .with_columns(subject=pl.lit(None, pl.String))
+    )
     evaluate(written(tmp_path / "p.parquet", nameless), out=tmp_path / "cv")
     where = ["--decision", tmp_path / "cv", "--out", tmp_path / "new.csv", "--device", "cpu"]
     words = ["predict", images, "--model", trained.run, *where]

@@ -132,6 +132,22 @@ def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(datase
         evaluate(other, store=store.path)
 
 
+def test_a_picture_without_stain_takes_the_floor_of_colour_and_leaves_that_of_size(
+    dataset, tmp_path
+):
+    made = prepare([dataset(subjects=4)], tmp_path / "store", StoreSettings(size=32)).path
+    pixels = np.load(made / "pixels.npy")
+    pixels[0] = 0
+    np.save(made / "pixels.npy", pixels)
+    cells = pl.read_parquet(made / "cells.parquet").select("cell", "subject", "label")
+    part = pl.when(pl.col("subject").is_in(["1", "H1"])).then(pl.lit("train"))
+    table = cells.with_columns(
+        part=part.otherwise(pl.lit("test")), model=pl.lit("net"), p_all=pl.lit(0.5)
+    )
+    found = evaluate(written(tmp_path / "p.parquet", table), store=made)
+    assert [floor.name for floor in found.floors] == ["always ALL", "size"]
+
+
 def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     known, unseen = tmp_path / "known.parquet", tmp_path / "unseen.parquet"
     out_of_fold(known, "matched", 1.5, seed=1)
