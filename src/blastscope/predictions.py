@@ -133,6 +133,17 @@ def _refuse(frame: pl.DataFrame, path: Path, bad: pl.Expr, what: str, remedy: st
     )
 
 
+def has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
+    """Say whether cells are of a cross-validation, every one of a known fold.
+
+    Args:
+        cells: rows of a prediction table.
+        metadata: of the table; ``out_of_fold`` says how its folds were cut.
+    """
+    in_folds = metadata.get("out_of_fold") is not None and "fold" in cells.columns
+    return in_folds and cells["fold"].null_count() == 0
+
+
 def select_model(frame: pl.DataFrame, path: Path, model: str | None) -> tuple[pl.DataFrame, str]:
     """Keep the rows of one model.
 

@@ -83,7 +83,7 @@ def test_nothing_of_the_reported_cells_goes_into_the_decision(on_validation):
 
 
 def test_the_decision_is_that_of_the_validation_cells(on_validation):
-    cells = split().filter(pl.col("part") == "validation")
+    cells = split().filter(pl.col("part") == "validation").sort("cell")
     expected = fit_decision(
         (cells["label"] == "all").to_numpy(),
         cells["p_all"].to_numpy(),
@@ -150,6 +150,7 @@ def test_each_fold_is_decided_of_by_the_others(in_folds):
     frame = folds()
     for number in (1, 2, 3):
         others, here = (frame.filter((pl.col("fold") == number) == own) for own in (False, True))
+        others = others.sort("cell")
         fitted = fit_decision(
             (others["label"] == "all").to_numpy(),
             others["p_all"].to_numpy(),
@@ -180,6 +181,13 @@ def test_folds_by_image_say_that_persons_are_known():
     found = judged(folds(by="image"), metadata={"out_of_fold": "image"})
     assert "18 subjects have cells in more than one fold" in found.sentence
     assert found.persons.height == 18  # once each
+
+
+def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
+    persons = judged(folds(by="image"), metadata={"out_of_fold": "image"}).persons
+    assert persons["share"].is_null().all()
+    assert persons["called"].null_count() == 0
+    assert judged(folds(), metadata=OUT_OF_FOLD).persons["share"].null_count() == 0
 
 
 def test_a_table_with_folds_in_part_alone_falls_back_on_validation():
@@ -277,3 +285,18 @@ def test_of_a_cross_validation_that_leaves_a_class_out_there_is_none():
 
 def test_what_is_kept_can_be_written_and_read(in_folds):
     assert Decision.from_json(in_folds.decision.as_json(), "d.json") == in_folds.decision
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    for frame, metadata in ((split(), {}), (folds(), OUT_OF_FOLD)):
+        first = judged(frame, metadata=metadata)
+        other = judged(frame.sample(fraction=1, shuffle=True, seed=9), metadata=metadata)
+        assert other.decision == first.decision
+        assert other.known_coverage == first.known_coverage
+        assert_frame_equal(other.persons, first.persons)
+
+
+def test_where_an_ensembles_weights_know_the_cells_it_is_told():
+    fitted = judged(split(), metadata={"fitted_on": ["validation"]})
+    assert "weights were fitted on these too" in fitted.sentence
+    assert "weights" not in judged(split(), metadata={"fitted_on": ["train"]}).sentence

@@ -63,7 +63,7 @@ def test_any_picture_has_finite_looks(seed, side):
 
 
 def test_a_large_picture_looks_as_it_does_when_small():
-    small = disc(20, (120, 60, 160))
-    large = cv2.resize(small, (256, 256), interpolation=cv2.INTER_NEAREST)
+    small = disc(40, (120, 60, 160), 128)
+    large = cv2.resize(small, (512, 512), interpolation=cv2.INTER_NEAREST)
     assert looks(large[None])[0] == pytest.approx(looks(small[None])[0], abs=0.02)
     assert looks(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, len(LOOKS))

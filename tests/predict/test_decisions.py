@@ -8,7 +8,9 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from blastscope.cli import app
 from blastscope.decide.file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.predict.decisions import decide
@@ -16,15 +18,16 @@ from blastscope.predict.predict import predict
 from blastscope.predictions import read_predictions
 from blastscope.report.evaluate import evaluate
 from tests.predict.test_predict import images
-from tests.report.decided_tables import written
+from tests.report.decided_tables import decided_table, written
 
 __all__ = ["images"]
 
 
 @pytest.fixture
 def decision(tmp_path):
-    """A decision of some other model's table, which names no weights."""
-    evaluate(written(tmp_path / "p.parquet"), out=tmp_path / "cv")
+    """A decision of another table of the same recipe, which names no weights."""
+    table = decided_table().with_columns(model=pl.lit("tiny #1"))
+    evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "cv")
     return tmp_path / "cv"
 
 
@@ -97,3 +100,31 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
     ]
     unknown = decide(frame.with_columns(unfamiliar=pl.lit(None, pl.Boolean)), None)
     assert (unknown.called_all, unknown.persons) == (2, None)
+
+
+def test_without_known_subjects_no_share_of_blasts_is_told_of(trained, images, tmp_path):
+    nameless = (
+        decided_table()
+        .with_columns(model=pl.lit("tiny"))
+        .with_columns(subject=pl.lit(None, pl.String))
+    )
+    evaluate(written(tmp_path / "p.parquet", nameless), out=tmp_path / "cv")
+    where = ["--decision", tmp_path / "cv", "--out", tmp_path / "new.csv", "--device", "cpu"]
+    words = ["predict", images, "--model", trained.run, *where]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    assert "No share of blasts" in done.output
+    assert "corrected for the errors" not in done.output
+
+
+def test_a_decision_of_another_recipe_or_of_synthetic_cells(trained, images, decision, tmp_path):
+    content = json.loads((decision / "decision.json").read_text())
+    (decision / "decision.json").write_text(json.dumps({**content, "model": "other"}))
+    with pytest.raises(BlastscopeError, match="probabilities of other, not of tiny"):
+        predict([images], [trained.run], tmp_path / "a.csv", device="cpu", decision=decision)
+    marked = {**content, "model": "tiny #2 (synthetic)", "synthetic": True}
+    (decision / "decision.json").write_text(json.dumps(marked))
+    out = tmp_path / "b.parquet"
+    made = predict([images], [trained.run], out, device="cpu", decision=decision)
+    assert made.model == "tiny (synthetic)"
+    assert read_predictions(out)[1]["synthetic"] is True

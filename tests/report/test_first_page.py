@@ -132,6 +132,22 @@ def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(datase
         evaluate(other, store=store.path)
 
 
+def test_a_picture_without_stain_takes_the_floor_of_colour_and_leaves_that_of_size(
+    dataset, tmp_path
+):
+    made = prepare([dataset(subjects=4)], tmp_path / "store", StoreSettings(size=32)).path
+    pixels = np.load(made / "pixels.npy")
+    pixels[0] = 0
+    np.save(made / "pixels.npy", pixels)
+    cells = pl.read_parquet(made / "cells.parquet").select("cell", "subject", "label")
+    part = pl.when(pl.col("subject").is_in(["1", "H1"])).then(pl.lit("train"))
+    table = cells.with_columns(
+        part=part.otherwise(pl.lit("test")), model=pl.lit("net"), p_all=pl.lit(0.5)
+    )
+    found = evaluate(written(tmp_path / "p.parquet", table), store=made)
+    assert [floor.name for floor in found.floors] == ["always ALL", "size"]
+
+
 def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     known, unseen = tmp_path / "known.parquet", tmp_path / "unseen.parquet"
     out_of_fold(known, "matched", 1.5, seed=1)
@@ -165,3 +181,52 @@ def test_the_card_carries_the_first_page_and_no_markup_of_a_models_name(tmp_path
     synthetic = evaluate(written(tmp_path / "s.parquet", synthetic=True), out=tmp_path / "s")
     assert "Synthetic cells" in (synthetic.out / "card.md").read_text()
     assert "C-NMC" not in (synthetic.out / "card.md").read_text()
+
+
+def test_where_some_cells_name_no_subject_the_page_says_that_cells_were_drawn(tmp_path):
+    table = decided_table().with_columns(
+        subject=pl.when(pl.col("label") == "all").then("subject").otherwise(None)
+    )
+    words = dict(first_page(evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "out")))
+    assert "of 6 subjects (6 ALL; 120 cells name none)" in words["Tested on"]
+    assert words["Calibration"].partition("on so many ")[2].startswith("cells")
+    whole = dict(first_page(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
+    assert whole["Calibration"].partition("on so many ")[2].startswith("subjects")
+
+
+@pytest.mark.parametrize("rule", [5, "sensitivity>=2", None])
+def test_wishes_that_were_tampered_with_are_one_sentence_that_names_the_file(tmp_path, rule):
+    table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
+    evaluate(table, out=out)
+    content = json.loads((out / "decision.json").read_text())
+    content["wishes"] = {"rule": rule, "error": 7}
+    (out / "decision.json").write_text(json.dumps(content))
+    with pytest.raises(BlastscopeError, match=r"decision\.json is no .* evaluate again"):
+        evaluate(table, out=out)
+
+
+def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(dataset, tmp_path):
+    store = prepare([dataset(subjects=3, per_subject=4)], tmp_path / "s", StoreSettings(size=32))
+    cells = pl.read_parquet(store.path / "cells.parquet").select("cell", "subject", "label")
+    table = cells.with_columns(
+        part=pl.lit("test"), model=pl.lit("net"), p_all=pl.lit(0.5), repeat=pl.lit(1),
+        fold=pl.when(pl.int_range(pl.len()) > 0).then(pl.int_range(pl.len()) % 2),
+    )  # fmt: skip
+    path = written(tmp_path / "p.parquet", table, out_of_fold="image")
+    found = evaluate(path, store=store.path, out=tmp_path / "out")
+    assert [floor.name for floor in found.floors] == ["always ALL"]
+    assert "training cells to be fitted on" in dict(first_page(found))["Floors"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("seeds.json", "runs of several seeds"), ("card.md", "another card.md"),
+     ("report.html", "another report.html")],
+)  # fmt: skip
+def test_another_reports_folder_is_left_alone(tmp_path, name, said):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("{}")
+    with pytest.raises(BlastscopeError, match=said):
+        evaluate(written(tmp_path / "p.parquet"), out=out)
+    assert [path.name for path in out.iterdir()] == [name]

@@ -14,6 +14,7 @@ from blastscope.crossval.figures import figures, record
 from blastscope.crossval.folder import Order
 from blastscope.crossval.run import gather, lay_out, train_folds, with_starts
 from blastscope.errors import BlastscopeError
+from blastscope.explain.study.words import figure
 from blastscope.files import read_json
 from blastscope.prepare.store import open_store
 from blastscope.report.stress import stress_to_folder
@@ -71,6 +72,9 @@ def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path)
     page = (out / "report.html").read_text()
     for sentence in made.models[0].sentences:
         assert sentence in page
+    assert "its looks (place, stain, texture, outline)" in page  # not the network's features
+    fall = made.models[0].worst(PERTURBATIONS[0]).drops["auc"]
+    assert f"{figure(fall.value, 3)}<small" in page
     assert page.count("data:image/webp") == len(FEW)
     assert {path.stem for path in (out / "figures").iterdir()} == {
         "stress-auc",

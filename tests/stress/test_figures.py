@@ -52,7 +52,7 @@ def test_every_figure_is_scikit_learns():
 def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero():
     is_all, subjects, p_all = made(400, worse=1.5)
     found = measure(is_all, subjects, TAKEN, p_all, np.full(p_all.shape, np.nan), 500)
-    summary = ModelSummary("m", 400, found, None)
+    summary = ModelSummary("m", 400, "Who they are.", found, None)
     blur = next(one for one in PERTURBATIONS if one.name == "blur")
     worst = summary.worst(blur)
     assert worst.drops["auc"].above_zero
@@ -61,7 +61,7 @@ def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero()
     (noticed,) = summary.noticed(blur)
     weaker = [one for one in summary.of(blur) if one.step.strength < noticed.step.strength]
     assert all(one.drops["auc"].value < 0.02 <= noticed.drops["auc"].value for one in weaker)
-    first, called, second = summary.sentences
+    first, called, second, _ = summary.sentences
     assert called.startswith("Weighted F1 falls most at blur")
     assert first.startswith(f"m: blur ({blur.told(worst.step.value)}) costs most: AUC falls by")
     assert "not at all by stain hue, stain intensity, exposure, JPEG, rotation and scale" in second
@@ -73,7 +73,8 @@ def test_of_one_class_weighted_f1_says_what_costs_most():
     only = is_all.nonzero()[0]
     names = [subjects[k] for k in only]
     found = measure(is_all[only], names, TAKEN, p_all[only], p_all[only], 100)
-    (sentence,) = ModelSummary("m", len(only), found, None).sentences
+    sentence, who = ModelSummary("m", len(only), "Who they are.", found, None).sentences
+    assert who == f"{len(only)} cells. Who they are."
     assert "weighted F1 falls by" in sentence
 
 

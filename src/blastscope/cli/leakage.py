@@ -49,7 +49,7 @@ def leakage(
     done = [(order, *cross_validate(order, jobs)) for order in (unseen, known)]
     found = measure_leakage(recipes[-1].name, known.predictions, unseen.predictions, out)
     for order, model, figures in done:  # both reports show it from now on
-        report_crossval(order, model, figures, leakage=out)
+        report_crossval(order, model, figures)
     rows = [
         (name, told(gain.known), told(gain.unseen), told(gain.difference, signed=True))
         for key, name in PANELS.items()

@@ -97,6 +97,9 @@ def _print_persons(persons: pl.DataFrame, doubt: str) -> None:
     )
     if shown.height > MOST_PERSONS:
         note(f"And {shown.height - MOST_PERSONS:,} more subjects.")
+    if not doubt:  # as of decisions fitted on cells that name no subject
+        note("No share of blasts: how this model does on known subjects is not known.")
+        return
     note(
         "blasts: the share called ALL, corrected for the errors of these calls on known subjects, "
         f"with its 95 % interval. {doubt} It means something only where the cells are all the "

@@ -142,7 +142,7 @@ class Decision:
             KeyError, TypeError, ValueError, AttributeError, OverflowError, BlastscopeError
         ) as error:  # fmt: skip
             raise BlastscopeError(
-                f"{where} holds no decision that can be read ({error})."
+                f"{where} holds no decision that can be read ({error}): evaluate the model again."
             ) from error
         return decision
 

@@ -10,6 +10,7 @@ from blastscope.decide.decision import Decision, Wishes
 from blastscope.decide.judgement import Judgement
 from blastscope.errors import BlastscopeError
 from blastscope.files import read_json, without_nan, write_json
+from blastscope.predictions import SYNTHETIC_MARK
 
 FORMAT = "blastscope-decision/1"
 NAME = "decision.json"
@@ -32,6 +33,11 @@ class DecisionFile:
     model: str
     checkpoint: str | None
     synthetic: bool
+
+    @property
+    def recipe(self) -> str:
+        """The model's name without what a repeat or synthetic cells add to it."""
+        return self.model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]
 
 
 def write_decision(
@@ -71,14 +77,18 @@ def write_decision(
 
 
 def wishes_of(folder: Path) -> Wishes | None:
-    """Return what was asked for when a folder was evaluated last; None where nothing was."""
+    """Return what was asked for when a folder was evaluated last; None where nothing was.
+
+    Raises:
+        BlastscopeError: where the file is another's, or asks for what cannot be had.
+    """
     path = folder / NAME
     if not path.is_file():
         return None
     content = _read(path)
     try:
         return Wishes().changed(**content["wishes"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, BlastscopeError) as error:
         raise _unreadable(path) from error
 
 

@@ -21,6 +21,7 @@ from blastscope.decide.referral import RiskCoverage, risk_coverage
 from blastscope.decide.reliability import Reliability, reliability
 from blastscope.evaluate.bootstrap import resampling
 from blastscope.evaluate.intervals import Estimate, draw
+from blastscope.predictions import has_folds
 
 VALIDATION = "validation"
 
@@ -75,8 +76,8 @@ def judge_decisions(
     is_all, raw = _truth(cells), cells["p_all"].to_numpy()
     if not _both(is_all):
         return f"The {part} cells are of one class: decisions are judged on both."
-    in_folds = _in_folds(cells, wishes) if _has_folds(cells, metadata) else None
-    fitted = in_folds or _on_validation(table, cells, part, wishes)
+    in_folds = _in_folds(cells, wishes) if has_folds(cells, metadata) else None
+    fitted = in_folds or _on_validation(table, cells, part, metadata, wishes)
     if isinstance(fitted, str):
         return fitted
     of = fitted.laid(cells)
@@ -121,8 +122,8 @@ class _Fitted:
 
     def persons(self, cells: pl.DataFrame, of: Decided) -> pl.DataFrame:
         """Sum up each person by what was known of the others."""
-        if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):  # all know all
-            return person_table(cells, of, self.decision.reference)
+        if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):
+            return person_table(cells, of, None)  # every decision knows the persons it is for
         tables = [
             person_table(cells.filter(pl.Series(here)), of.take(here), decision.reference)
             for here, decision in self.pieces
@@ -131,7 +132,7 @@ class _Fitted:
 
 
 def _on_validation(
-    table: pl.DataFrame, cells: pl.DataFrame, part: str, wishes: Wishes
+    table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any], wishes: Wishes
 ) -> _Fitted | str:
     if part == VALIDATION:
         return "Decisions are fitted on validation, so they are not judged on it: report test."
@@ -143,6 +144,8 @@ def _on_validation(
         )
     decision = _fit(on, wishes)
     sentence = f"Fitted on {_counted(on)} of validation, applied to the {part} cells."
+    if VALIDATION in metadata.get("fitted_on", ()):
+        sentence += " The ensemble's weights were fitted on these too, so it does better there."
     everything = np.ones(cells.height, np.bool_)
     return _Fitted(decision, [(everything, decision)], sentence + _whose(table, on, cells), on)
 
@@ -163,11 +166,6 @@ def _whose(table: pl.DataFrame, on: pl.DataFrame, cells: pl.DataFrame) -> str:
             "network is surer of them than it will be of others."
         )
     return told
-
-
-def _has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
-    in_folds = metadata.get("out_of_fold") is not None and "fold" in cells.columns
-    return in_folds and cells["fold"].null_count() == 0
 
 
 def _in_folds(cells: pl.DataFrame, wishes: Wishes) -> _Fitted | None:
@@ -210,6 +208,7 @@ def _laid(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDAr
 
 def _known_coverage(on: pl.DataFrame, decision: Decision, promised: float) -> float | None:
     """Fit sets on one half of the cells and try them on the other, both ways."""
+    on = on.sort("cell")
     is_all, p_all = _truth(on), decision.calibration.apply(on["p_all"].to_numpy())
     half = np.random.default_rng(24).permutation(on.height) % 2 == 0
     if not (_both(is_all[half]) and _both(is_all[~half])):
@@ -222,6 +221,8 @@ def _known_coverage(on: pl.DataFrame, decision: Decision, promised: float) -> fl
 
 
 def _fit(cells: pl.DataFrame, wishes: Wishes) -> Decision:
+    """Fit on cells; in which order they stand does not matter."""
+    cells = cells.sort("cell")
     raw: Floats = cells["p_all"].to_numpy()
     return fit_decision(_truth(cells), raw, cells["subject"].to_list(), wishes)
 
@@ -240,4 +241,8 @@ def _both(is_all: Bools) -> bool:
 
 def _counted(cells: pl.DataFrame) -> str:
     people = cells["subject"].drop_nulls().n_unique()
-    return f"{cells.height:,} cells" + (f" of {people} subjects" if people else "")
+    if not people:
+        return f"{cells.height:,} cells"
+    nameless = cells["subject"].null_count()
+    rest = f" ({nameless:,} cells name none)" if nameless else ""
+    return f"{cells.height:,} cells of {people} subjects{rest}"

@@ -8,8 +8,8 @@ from blastscope.evaluate.intervals import Estimate
 METHODS = {
     "none": "left as they are",
     "temperature": "divided by a temperature",
-    "platt": "Platt's curve",
-    "isotonic": "isotonic steps",
+    "platt": "put on Platt's curve",
+    "isotonic": "put on isotonic steps",
 }
 
 
@@ -48,7 +48,8 @@ def calibration(found: Judgement) -> str:
     if (after.ece, after.brier) == (before.ece, before.brier):
         made = METHODS["none"]
         errors = f"calibration error (ECE) {before.ece:.3f}, Brier score {before.brier:.3f}"
-    drawn = "subjects" if found.persons.height else "cells"
+    all_named = found.persons["cells"].sum() == len(found.of.called)
+    drawn = "subjects" if all_named else "cells"  # as the intervals are
     worse = ""
     if after.brier > before.brier + 0.0005:
         worse = " On these cells calibration makes it worse: those it was fitted on were others."
@@ -116,8 +117,8 @@ def conformal(found: Judgement) -> str:
     known = ""
     if found.known_coverage is not None:
         known = (
-            f" On other cells of the subjects they were fitted on it is {found.known_coverage:.3f}:"
-            " the rest is what a change of cells and persons does."
+            f" On other cells of the persons they were fitted on it is {found.known_coverage:.3f}:"
+            " the rest is what other cells do, and other persons where they are others."
         )
     return (
         f"Sets that should hold the truth in {promised:.0%} of cells hold it in "

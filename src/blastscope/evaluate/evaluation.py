@@ -11,7 +11,7 @@ from blastscope.evaluate.intervals import intervals
 from blastscope.evaluate.metrics import Metrics, compute_metrics
 from blastscope.evaluate.result import Evaluation
 from blastscope.evaluate.source import Source
-from blastscope.evaluate.subjects import Overlap, subject_overlap, subject_table
+from blastscope.evaluate.subjects import Overlap, part_overlap, subject_table
 from blastscope.predictions import SYNTHETIC_MARK, select_model
 from blastscope.splits.parts import PARTS
 
@@ -47,7 +47,7 @@ def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation
         cells=cells,
         unlabelled=table.filter(pl.col("part") == part).height - cells.height,
         subjects=subject_table(cells),
-        overlap=_fitted_here(source, part) or _out_of_fold(source) or subject_overlap(table, part),
+        overlap=_fitted_here(source, part) or part_overlap(table, part, source.metadata),
         out=out,
     )
 
@@ -58,22 +58,6 @@ def _fitted_here(source: Source, part: str) -> Overlap | None:
         return None
     return Overlap(
         "training", "The ensemble's weights were fitted on these very cells: no test of them."
-    )
-
-
-def _out_of_fold(source: Source) -> Overlap | None:
-    """In a cross-validation each cell has a training of its own, which the table does not hold."""
-    by = source.metadata.get("out_of_fold")
-    if by is None:
-        return None
-    if by in ("image", "matched"):
-        return Overlap(
-            "shared",
-            "Folds by cell: nearly every subject is also in the training of the network that "
-            "tests it, so this figure says nothing about unseen patients.",
-        )
-    return Overlap(
-        "disjoint", "Each cell was predicted by a network that had seen nothing of its subject."
     )
 
 

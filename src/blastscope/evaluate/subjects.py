@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -72,6 +73,29 @@ class Overlap:
 
     kind: Literal["shared", "disjoint", "unknown", "training"]
     sentence: str
+
+
+def part_overlap(table: pl.DataFrame, part: str, metadata: Mapping[str, Any]) -> Overlap:
+    """Say whether the subjects of ``part`` are known to the network that is judged on them.
+
+    Args:
+        table: one model's rows of a prediction table, every part, labelled or not.
+        part: the part that is reported.
+        metadata: of the table. In a cross-validation each cell has a training of its own, which
+            the table does not hold; ``out_of_fold`` says how folds were cut.
+    """
+    by = metadata.get("out_of_fold")
+    if by is None:
+        return subject_overlap(table, part)
+    if by in ("image", "matched"):
+        return Overlap(
+            "shared",
+            "Folds by cell: nearly every subject is also in the training of the network that "
+            "tests it, so this figure says nothing about unseen patients.",
+        )
+    return Overlap(
+        "disjoint", "Each cell was predicted by a network that had seen nothing of its subject."
+    )
 
 
 def subject_overlap(table: pl.DataFrame, part: str) -> Overlap:

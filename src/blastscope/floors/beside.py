@@ -13,10 +13,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.cells.names import ALL
+from blastscope.error_analysis.traits import measure
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import Metrics, compute_metrics
-from blastscope.floors.cells import COLOURS, SIZE, Measured, measure_cells
+from blastscope.floors.cells import COLOURS, SIZE
 from blastscope.floors.rules import Logistic, Rule, SizeRule
+from blastscope.predictions import has_folds
+from blastscope.prepare.store import open_store
 
 Bools = NDArray[np.bool_]
 
@@ -59,7 +62,7 @@ def floors_beside(
     measured = _measured(store.resolve(), (store / "store.json").stat().st_mtime_ns)
     pieces = _pieces(table, cells, part, metadata)
     rules: list[tuple[str, Callable[[], Rule], Sequence[str]]] = [("size", SizeRule, SIZE)]
-    if measured.has_colours:
+    if set(COLOURS) <= set(measured.columns):
         rules.append(("size and colour", Logistic, COLOURS))
     for name, rule, columns in rules if pieces else ():
         score = _score(rule, columns, measured, cells, pieces, store)
@@ -69,10 +72,21 @@ def floors_beside(
 
 
 @lru_cache(maxsize=4)
-def _measured(store: Path, changed: int) -> Measured:
-    """Measure a store once for all the models that are judged on it."""
+def _measured(store: Path, changed: int) -> pl.DataFrame:
+    """Measure a store once for all the models that are judged on it.
+
+    Returns:
+        ``cell``, ``size`` and, but for a store with CLAHE, which changes the stain, the colours;
+        null where a prepared picture shows no stain.
+    """
     del changed  # what is asked for anew when the store is
-    return measure_cells(store)
+    opened = open_store(store)
+    size = pl.max_horizontal("box_w", "box_h").cast(pl.Float64)
+    sizes = opened.cells.select("cell", size=size)
+    if opened.settings.clahe:
+        return sizes
+    stains = measure(opened, opened.cells).select("cell", *COLOURS[len(SIZE) :])
+    return sizes.join(stains, on="cell", how="left", maintain_order="left")
 
 
 _Pieces = list[tuple[Bools, pl.DataFrame]]
@@ -82,7 +96,7 @@ _Pieces = list[tuple[Bools, pl.DataFrame]]
 def _pieces(
     table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any]
 ) -> _Pieces:
-    if metadata.get("out_of_fold") is not None and "fold" in cells.columns:
+    if has_folds(cells, metadata):
         folds = cells["fold"].to_numpy()
         pieces = [
             (folds == number, cells.filter(pl.Series(folds != number)))
@@ -100,7 +114,7 @@ def _pieces(
 def _score(
     rule: Callable[[], Rule],
     columns: Sequence[str],
-    measured: Measured,
+    measured: pl.DataFrame,
     cells: pl.DataFrame,
     pieces: _Pieces,
     store: Path,
@@ -120,18 +134,20 @@ def _score(
 
 
 def _features(
-    cells: pl.DataFrame, columns: Sequence[str], measured: Measured, store: Path
+    cells: pl.DataFrame, columns: Sequence[str], measured: pl.DataFrame, store: Path
 ) -> NDArray[np.float64] | None:
     joined = cells.select("cell").join(
-        measured.cells.select("cell", *columns), on="cell", how="left", maintain_order="left"
+        measured.select("cell", *columns), on="cell", how="left", maintain_order="left"
     )
     lost = joined.filter(pl.col("size").is_null())
-    if lost.height and len(columns) == len(SIZE):
+    if lost.height:
         raise BlastscopeError(
             f"{store} lacks {lost.height} of {cells.height} cells of the predictions (first: "
             f"{lost['cell'][0]}): give the store that they were made on."
         )
-    return None if lost.height else joined.select(columns).to_numpy().astype(np.float64)
+    if any(joined[name].null_count() for name in columns):
+        return None
+    return joined.select(columns).to_numpy().astype(np.float64)
 
 
 def _judged(cells: pl.DataFrame, is_all: Bools, score: NDArray[np.float64]) -> Metrics:

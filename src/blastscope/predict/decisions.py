@@ -32,7 +32,8 @@ def find_decision(
             for the model's own.
 
     Raises:
-        BlastscopeError: where ``given`` is none, or a decision is of other weights.
+        BlastscopeError: where ``given`` is none, or a decision is of other weights or, where it
+            names none, of another recipe.
     """
     if given is not None:
         path = given / NAME if given.is_dir() else given
@@ -48,6 +49,11 @@ def find_decision(
         raise BlastscopeError(
             f"{path} was fitted to the probabilities of other weights than {voters.name}'s: "
             "evaluate the model again, or give its own --decision."
+        )
+    if found.checkpoint is None and found.recipe not in {run.recipe.name for run in voters.runs}:
+        raise BlastscopeError(
+            f"{path} was fitted to the probabilities of {found.model}, not of {voters.name}: give "
+            "the decision of this model, or of a cross-validation of its recipe."
         )
     return found
 

@@ -102,13 +102,14 @@ def predict(
         rows = np.arange(len(stores[0]))
         p_all = voters.combination.apply(predict_images(voters.runs, stores, rows, chosen, passes))
         name = voters.name
-        if stores[0].synthetic and not name.endswith(SYNTHETIC_MARK):
+        synthetic = stores[0].synthetic or (decides is not None and decides.synthetic)
+        if synthetic and not name.endswith(SYNTHETIC_MARK):
             name += SYNTHETIC_MARK
         frame = prediction_frame(stores[0], rows, ["test"] * len(rows), name, p_all).with_columns(
             *_strangeness(novelty_of(voters.runs, stores, rows))
         )
         about = voters.metadata([store.fingerprint for store in stores])
-        about["synthetic"] = voters.synthetic or stores[0].synthetic
+        about["synthetic"] = voters.synthetic or synthetic
         made = decide(frame, decides)
         write_predictions(made.frame, out, about | made.about)
         remove_folder(work)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from blastscope.crossval.figures import SHOWN, Figures
 from blastscope.crossval.folder import Order
+from blastscope.crossval.leakage import read_gauge
 from blastscope.evaluate.spread import Spread
 from blastscope.report.evaluate import evaluate
 from blastscope.report.first_page import Reported
+from blastscope.report.leakage import CONTENT
 from blastscope.report.page import number
 
 Line = tuple[str, ...]
@@ -32,16 +34,15 @@ class FoldsTable:
     headline: str
 
 
-def report_crossval(
-    order: Order, model: str, found: Figures, leakage: Path | None = None
-) -> Reported:
+def report_crossval(order: Order, model: str, found: Figures) -> Reported:
     """Evaluate one model of a cross-validation's table, and show all its folds beside it.
+
+    Where the cross-validation is one of the two of a leakage gauge, so is the gauge.
 
     Args:
         order: the cross-validation, its table and figures written.
         model: that of the first repeat, as the table calls it.
         found: the figures of all folds and repeats.
-        leakage: the folder of the recipe's leakage gauge, where it was measured.
 
     Raises:
         BlastscopeError: as :func:`blastscope.report.evaluate.evaluate`.
@@ -52,9 +53,17 @@ def report_crossval(
         order.out,
         model,
         store=order.store,
-        leakage=leakage,
+        leakage=_gauge_of(order),
         folds=folds_table(found),
     )
+
+
+def _gauge_of(order: Order) -> Path | None:
+    """The folder of the gauge that the cross-validation belongs to, where it is measured."""
+    folder = order.out.parent
+    if not (folder / CONTENT).is_file() or read_gauge(folder / CONTENT)[0] != order.name:
+        return None
+    return folder
 
 
 def folds_table(found: Figures) -> FoldsTable:

@@ -64,8 +64,11 @@ def risk_figure(found: Judgement) -> Figure:
 
 @styled
 def shares_figure(persons: pl.DataFrame) -> Figure:
-    """Each person's corrected share of blasts with its interval, and the 20 to 25 % line."""
-    shown = persons.sort("share", "subject").tail(MOST_SUBJECTS)
+    """Each person's corrected share of blasts with its interval, and the 20 to 25 % line.
+
+    Of more than ``MOST_SUBJECTS`` those with the most wrong calls are drawn.
+    """
+    shown = persons.head(MOST_SUBJECTS).sort("share", "subject")
     figure = Figure(figsize=(7.4, 0.95 + 0.21 * shown.height), layout="constrained")
     axes = figure.subplots()
     axes.axvspan(*LINE, color=QUIET, alpha=0.25, linewidth=0)
@@ -80,5 +83,6 @@ def shares_figure(persons: pl.DataFrame) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
     axes.set(xlabel="share of blasts; | as called, • corrected with its 95 % interval")
-    axes.set(title="Share of blasts by subject (cells); grey: 20 to 25 %")
+    of = f", the worst {shown.height} of {persons.height}" if persons.height > MOST_SUBJECTS else ""
+    axes.set(title=f"Share of blasts by subject (cells){of}; grey: 20 to 25 %")
     return figure

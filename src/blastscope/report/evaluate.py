@@ -23,6 +23,7 @@ from blastscope.report.card import model_card
 from blastscope.report.decision_figures import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
 from blastscope.report.first_page import Reported, reported
+from blastscope.report.folder import refuse_others_folder
 from blastscope.report.leakage import leakage_figure
 
 if TYPE_CHECKING:
@@ -68,13 +69,16 @@ def evaluate(
     Raises:
         BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
             are not of the same cells, the run's checkpoint is stale, a wish cannot be asked for,
-            the store or the gauge is another's, or the folder cannot be written.
+            the store or the gauge is another's, or ``out`` is another report's or cannot be
+            written.
     """
     opened = open_labelled(source, labels, part, model)
     if out is None:
         out = opened.default_out
         if part != "test":  # the report of the test part keeps its place
             out = out / part if source.is_dir() else out.with_name(f"{out.name}-{part}")
+    if out.resolve() != opened.default_out.resolve():
+        refuse_others_folder(out, "metrics.json", ["card.md"])
     evaluation = judge(opened, part, out, model)
     table, name = select_model(opened.predictions, opened.path, model)
     wishes = (wishes_of(out) or Wishes()).changed(rule, error, coverage)

@@ -71,7 +71,9 @@ def _tested(found: Reported) -> str:
             for label, name in NAMES.items()
             if label in set(people["label"])
         )
-        who = f" of {people.height} subjects ({of})"
+        nameless = found.cells["subject"].null_count()
+        rest = f"; {nameless:,} cells name none" if nameless else ""
+        who = f" of {people.height} subjects ({of}{rest})"
     return (
         f"{number(m['n'])} cells ({n_all:,} ALL, {n_hem:,} normal){who}. {found.overlap.sentence}"
     )
@@ -98,7 +100,7 @@ def _floors(found: Reported) -> str:
     best = max(float(floor.metrics["weighted_f1"] or 0) for floor in found.floors)
     bounds = found.intervals.bounds.get("weighted_f1")
     if len(found.floors) == 1:
-        return f"{sentence} Give --store for those of size and colour."
+        return f"{sentence} Size and colour need --store, and training cells to be fitted on."
     if bounds is not None and bounds[0] > best:
         return f"{sentence} The model's whole interval is above them."
     if float(found.metrics["weighted_f1"] or 0) <= best:

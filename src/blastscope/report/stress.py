@@ -12,7 +12,7 @@ import polars as pl
 
 from blastscope.cells.names import ALL
 from blastscope.errors import BlastscopeError
-from blastscope.explain.study.words import figure, told
+from blastscope.explain.study.words import bounds_of, figure
 from blastscope.files import only_one, read_json, write_json, write_text
 from blastscope.prepare.pixels import Pixels, resize
 from blastscope.prepare.store import Store, open_store
@@ -124,7 +124,7 @@ def _write_page(
         shown=SHOWN,
         perturbations=PERTURBATIONS,
         noticed=NOTICED,
-        told=told,
+        bounds_of=bounds_of,
         figure=figure,
         pictures={name: svg_uri(path) for name, path in pictures.items()},
         example=_example(models[0], store),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import polars as pl
 from blastscope.crossval.folder import FORMAT
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluate.scores import part_name
+from blastscope.evaluate.subjects import part_overlap
 from blastscope.files import read_json
 from blastscope.predict.runs import FinishedRun, open_run
 from blastscope.predictions import SYNTHETIC_MARK, read_predictions
@@ -48,10 +49,12 @@ class Tested:
     Attributes:
         name: what it is called.
         members: the networks, one for a run, one a fold for a cross-validation.
+        overlap: a sentence that says whether the cells' subjects are known to them.
     """
 
     name: str
     members: tuple[Member, ...]
+    overlap: str
 
     @property
     def cells(self) -> pl.DataFrame:
@@ -80,7 +83,8 @@ def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[T
     models: list[Tested] = []
     for text in given:
         name, path = part_name(text)
-        own, members = _open(path, store, part)
+        opened = _open(path, store, part)
+        own = opened.name
         shown = own if name is None else name
         if own.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
             shown += SYNTHETIC_MARK
@@ -88,15 +92,16 @@ def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[T
             raise BlastscopeError(
                 f"Two models are called '{shown}': name them apart, A={path} and so on."
             )
-        models.append(Tested(shown, members))
+        models.append(replace(opened, name=shown))
     return tuple(models)
 
 
-def _open(path: Path, store: Store, part: str) -> tuple[str, tuple[Member, ...]]:
+def _open(path: Path, store: Store, part: str) -> Tested:
     if not (path / _CROSSVAL).is_file():
         run = open_run(path)
-        table, _ = read_predictions(RunFolder(path).predictions)
-        return str(table["model"][0]), (_member(run, table, store, part),)
+        table, about = read_predictions(RunFolder(path).predictions)
+        overlap = part_overlap(table, part, about).sentence
+        return Tested(str(table["model"][0]), (_member(run, table, store, part),), overlap)
     if part != "test":
         raise BlastscopeError(
             f"{path} is a cross-validation, of which every cell is a test cell of some fold: leave "
@@ -115,7 +120,9 @@ def _open(path: Path, store: Store, part: str) -> tuple[str, tuple[Member, ...]]
         folder = path / "runs" / f"repeat1-fold{fold['fold']}" / Path(name).name
         table, _ = read_predictions(RunFolder(folder).predictions)
         members.append(_member(open_run(folder), table, store, part))
-    return name + SYNTHETIC_MARK * store.synthetic, tuple(members)
+    by = {"out_of_fold": content["identity"]["by"]}
+    overlap = part_overlap(pl.DataFrame(), part, by).sentence
+    return Tested(name + SYNTHETIC_MARK * store.synthetic, tuple(members), overlap)
 
 
 def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> Member:

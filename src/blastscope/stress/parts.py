@@ -15,6 +15,7 @@ from torch import Tensor
 
 from blastscope import __version__
 from blastscope.errors import BlastscopeError
+from blastscope.files import sha256_of
 from blastscope.novelty.detector import Novelty, fit
 from blastscope.predictions import read_predictions
 from blastscope.prepare.pixels import Pixels
@@ -118,11 +119,13 @@ class Parts:
         return self.path / f"{model:03d}-{member:03d}-{key}.parquet"
 
     def _identity(self, member: Member) -> dict[str, Any]:
+        detector = RunFolder(member.run.path).novelty
         return {
             "blastscope": __version__,
             "checkpoint": member.run.checkpoint,
             "store": self.store.fingerprint,
             "cells": member.cells.height,
+            "novelty": sha256_of(detector) if detector.is_file() else None,
         }
 
     def _read(self, model: int, number: int, key: str, member: Member) -> pl.DataFrame | None:

@@ -28,12 +28,14 @@ class ModelSummary:
     Attributes:
         model: its name.
         cells: how many it was tried on.
+        overlap: a sentence that says whether their subjects are known to it.
         found: its figures at every step.
         outsiders: what its flag does; None where it has none.
     """
 
     model: str
     cells: int
+    overlap: str
     found: Drawn
     outsiders: Outsiders | None
 
@@ -77,10 +79,12 @@ class ModelSummary:
         if self.judged == "auc":
             called = self._dearest("weighted_f1")
             fall = self._fallen(called, "weighted_f1")
-            said += [f"Weighted F1 falls most at {_step(called)}: by {fall}.", self._noticed()]
+            if called.drops["weighted_f1"].value > 0:
+                said.append(f"Weighted F1 falls most at {_step(called)}: by {fall}.")
+            said.append(self._noticed())
         if self.outsiders is not None:
             said.append(_flags(self.outsiders))
-        return tuple(said)
+        return (*said, f"{self.cells:,} cells. {self.overlap}")
 
     def _dearest(self, name: str) -> StepFigures:
         return max(self.found.steps[1:], key=lambda one: one.drops[name].value)
@@ -146,7 +150,7 @@ def _sum_up(parts: Parts, k: int, model: Tested) -> ModelSummary:
     found = measure(is_all, cells["subject"].to_list(), taken, p_all, novelty)
     beside = cells.select("subject", "label").with_columns(frames[0]["novelty"])
     outsiders = judge(beside, parts.of_strangers(k))
-    return ModelSummary(model.name, cells.height, found, outsiders)
+    return ModelSummary(model.name, cells.height, model.overlap, found, outsiders)
 
 
 def as_json(models: tuple[ModelSummary, ...]) -> list[dict[str, Any]]:
