@@ -149,7 +149,9 @@ class Training(Section):
     ``patience`` counts epochs without a lower validation loss. ``balance``: ``paper`` undersamples
     the larger class and adds flipped or rotated copies of the smaller one (paper, section 1);
     ``undersample`` does only the first; ``weights`` weighs the loss by class. ``layer_decay``
-    multiplies the rate once for each layer that lies between a weight and the head.
+    multiplies the rate once for each layer that lies between a weight and the head. ``augment``:
+    ``dihedral`` turns by quarters and mirrors each cell anew in every epoch; ``varied`` turns by
+    any angle, scales, stains, lights and blurs it as well (:mod:`blastscope.train.vary`).
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
@@ -159,7 +161,7 @@ class Training(Section):
     epochs: int = Field(ge=1, le=10000)
     patience: int = Field(default=5, ge=1)
     balance: Literal["paper", "undersample", "weights", "none"]
-    augment: Literal["none", "dihedral"] = "none"
+    augment: Literal["none", "dihedral", "varied"] = "none"
     seed: int = Field(default=24, ge=0, lt=2**32)
     precision: Literal["auto", "32", "bf16"] = "auto"
     deterministic: bool = False

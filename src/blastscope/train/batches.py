@@ -11,6 +11,7 @@ import torch
 
 from blastscope.train.augment import COUNT
 from blastscope.train.balance import Rows, TrainingSet
+from blastscope.train.vary import vary
 from blastscope.train.views import ViewList, Views
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
@@ -30,7 +31,8 @@ class TrainingBatches:
     """For each row of the store."""
     chosen: TrainingSet
     size: int
-    augment: bool
+    augment: str
+    """The recipe's ``training.augment``."""
     seed: int
     epoch: int
 
@@ -41,12 +43,16 @@ class TrainingBatches:
         rng = np.random.default_rng([self.seed, 2, self.epoch])
         order = rng.permutation(len(self.chosen.rows))
         operations = self.chosen.operations.copy()
-        if self.augment:  # an online operation takes the place of a copy's own
+        if self.augment == "dihedral":  # an online operation takes the place of a copy's own
             operations = rng.integers(0, COUNT, len(order), dtype=np.uint8)
         for first in range(0, len(order), self.size):
             places = order[first : first + self.size]
             rows = self.chosen.rows[places]
-            yield self.views.take(rows, operations[places]), _targets(self.is_all, rows)
+            taken = self.views.take(rows, operations[places])
+            if self.augment == "varied":
+                assert isinstance(taken, torch.Tensor)  # such a recipe is fed pixels
+                taken = vary(taken, rng)
+            yield taken, _targets(self.is_all, rows)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def make_feed(
     """Feed a recipe's network: from cached features where part of it is frozen.
 
     Features are kept beside the store (``train.features``). Where the network cannot be parted,
-    or its features would not fit, pixels are fed to all of it.
+    its features would not fit, or each cell is another picture in every epoch, pixels are fed to
+    all of it.
 
     Args:
         classifier: the network, on the CPU, with the weights that training begins with.
@@ -64,7 +65,8 @@ def make_feed(
         device: what features are computed on.
         on_progress: called with the views computed so far, and their total.
     """
-    halves = halve(classifier, recipe.input.size)
+    varied = recipe.training.augment == "varied"
+    halves = None if varied else halve(classifier, recipe.input.size)
     if halves is None:
         return pixel_feed(classifier, inputs)
     wanted = _wanted(recipe, inputs)

@@ -106,7 +106,7 @@ def _module(classifier: Classifier, feed: Feed, recipe: Recipe, inputs: Inputs) 
             is_all,
             chosen,
             settings.batch,
-            settings.augment == "dihedral",
+            settings.augment,
             settings.seed,
             epoch,
         )
