@@ -19,7 +19,9 @@ from blastscope.crossval.run import gather, lay_out, train_folds
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.evaluation import judge
 from blastscope.evaluate.source import open_source
+from blastscope.predict.runs import open_run
 from blastscope.predictions import read_predictions
+from blastscope.report.evaluate import evaluate
 
 
 def test_each_cell_is_predicted_by_the_network_that_never_saw_it(order: Order):
@@ -139,6 +141,13 @@ def test_the_command_prints_folds_and_writes_a_page(order: Order, tmp_path):
     assert f'<td class="n now">{spread}</td>' in page
     assert f"weighted F1 {spread}" in told.output
     assert "over 1 repeats" not in told.output + page
+    again = CliRunner().invoke(app, ["evaluate", str(order.out), "--rule", "specificity>=0.9"])
+    assert again.exit_code == 0, again.output
+    page = (order.out / "report.html").read_text()
+    assert f'<td class="n now">{spread}</td>' in page  # the folds stay
+    assert "size" in json.loads((order.out / "metrics.json").read_text())["floors"]
+    with pytest.raises(BlastscopeError, match="holds several networks"):
+        open_run(order.out)
 
 
 def test_repeats_print_the_spread_of_all_cells_together(order: Order, tmp_path):
@@ -153,3 +162,4 @@ def test_repeats_print_the_spread_of_all_cells_together(order: Order, tmp_path):
     page = (order.out / "report.html").read_text()
     assert "all cells, mean over 2 repeats" in page
     assert spread in page
+    assert evaluate(order.out).model.endswith("#1")

@@ -127,6 +127,10 @@ def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(datase
     assert floors["size"]["weighted_f1"] == 1  # discs of radius 30 and 22
     assert floors["size"]["n"] == 30
     assert "The model is not above them." in dict(first_page(found))["Floors"]
+    again = evaluate(path, out=tmp_path / "out", rule="half")
+    assert [floor.name for floor in again.floors] == list(floors)  # they stay
+    changed = table.with_columns(p_all=pl.when(pl.col("label") == "all").then(0.6).otherwise(0.5))
+    assert len(evaluate(written(path, changed), out=tmp_path / "out").floors) == 1
     other = written(tmp_path / "q.parquet", table.with_columns(pl.col("cell") + "x"))
     with pytest.raises(BlastscopeError, match="lacks 30 of 30 cells"):
         evaluate(other, store=store.path)
@@ -160,6 +164,7 @@ def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     found = evaluate(unseen, out=tmp_path / "out", leakage=tmp_path / "leakage")
     assert dict(first_page(found))["Leakage"] == made.sentence
     assert "What an image-level split hides" in found.report.read_text()
+    assert evaluate(unseen, out=tmp_path / "out").gauge.sentence == made.sentence
     other = written(tmp_path / "p.parquet", decided_table().with_columns(model=pl.lit("other")))
     with pytest.raises(BlastscopeError, match="gauge of net, not of other"):
         evaluate(other, leakage=tmp_path / "leakage")

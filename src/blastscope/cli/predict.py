@@ -70,14 +70,15 @@ def predict(
     if made.decided_by is None:
         note("Called at one half, probabilities as the network gives them: no decision.json.")
     else:
-        note(f"Calibrated, called and referred by {made.decided_by}.")
+        note(made.how)
     if made.persons is not None and not made.persons.is_empty():
         _print_persons(made.persons, made.doubt)
     if made.unfamiliar:
-        look = "image looks" if made.unfamiliar == 1 else "images look"
+        look = "looks" if made.unfamiliar == 1 else "look"
         note(
-            f"{made.unfamiliar:,} of {made.cells:,} {look} like no cell that the network knows "
-            "(unfamiliar): what it says of them, ALL or normal, means nothing."
+            f"Of {made.cells:,} images {made.unfamiliar:,} {look} like no cell that the model was "
+            "trained on (unfamiliar): its probability means nothing. Cells are wanted one an "
+            "image, cut out on black."
         )
     elif made.unfamiliar is None:
         note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,9 +12,10 @@ import polars as pl
 from blastscope.cells.names import ALL, HEM
 from blastscope.crossval.folder import FORMAT, Order
 from blastscope.crossval.run import Started
+from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import Metrics, compute_metrics
 from blastscope.evaluate.spread import Spread
-from blastscope.files import write_json
+from blastscope.files import read_json, write_json
 
 SHOWN = {
     "weighted F1": "weighted_f1",
@@ -109,6 +111,27 @@ def figures(started: Started, table: pl.DataFrame) -> Figures:
 def _told(over: Callable[[str], Spread | None]) -> str:
     found = ((shown, over(name)) for shown, name in SHOWN.items())
     return ", ".join(f"{shown} {spread.text}" for shown, spread in found if spread is not None)
+
+
+def read_figures(path: Path) -> Figures:
+    """Read what :func:`record` wrote into ``crossval.json``.
+
+    Raises:
+        BlastscopeError: where it is none, or of a cross-validation that is not whole.
+    """
+    content = read_json(path)
+    try:
+        if content["format"] != FORMAT:
+            raise KeyError("format")
+        folds = tuple(
+            FoldFigures(int(f["repeat"]), int(f["fold"]), f["tested"], f["metrics"])
+            for f in content["folds"]
+        )
+        return Figures(folds, tuple(content["pooled"]), tuple(content["sentences"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlastscopeError(
+            f"{path} has no folds ({error}): give the crossval command again, which goes on."
+        ) from error
 
 
 def record(order: Order, fingerprint: str, found: Figures) -> None:

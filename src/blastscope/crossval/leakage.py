@@ -89,27 +89,35 @@ class Gauge:
 
 
 def read_gauge(path: Path) -> tuple[str, Gauge]:
-    """Read the ``leakage.json`` that :meth:`Gauge.as_json` made, and the recipe it is of.
+    """Read a ``leakage.json``, and the recipe it is of.
 
     Raises:
         BlastscopeError: where the file is missing or none.
     """
     content = read_json(path)
+    return str(content.get("recipe")), gauge_from(content, path)
+
+
+def gauge_from(content: Any, where: Path) -> Gauge:
+    """Read what :meth:`Gauge.as_json` made.
+
+    Raises:
+        BlastscopeError: where it is none.
+    """
     try:
         if content["format"] != FORMAT:
             raise ValueError("another format")
         gains = {name: _read_gain(content["gains"][name]) for name in MEASURED}
-        found = Gauge(
+        return Gauge(
             gains,
             int(content["cells"]),
             int(content["subjects"]),
             str(content["resampling"]),
             content["synthetic"] is True,
         )
-        return str(content["recipe"]), found
     except (KeyError, TypeError, ValueError) as error:
         raise BlastscopeError(
-            f"{path} is no {FORMAT} file ({error}): give the folder of blastscope leakage."
+            f"{where} is no {FORMAT} file ({error}): give the folder of blastscope leakage."
         ) from error
 
 

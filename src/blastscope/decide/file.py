@@ -26,6 +26,7 @@ class DecisionFile:
         model: whose probabilities it is for.
         checkpoint: ``sha256:`` of the weights that made them; None where unknown.
         synthetic: whether it was fitted on synthetic cells.
+        sentence: which cells it was fitted on, and what that means.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class DecisionFile:
     model: str
     checkpoint: str | None
     synthetic: bool
+    sentence: str
 
     @property
     def recipe(self) -> str:
@@ -106,6 +108,7 @@ def read_decision(path: Path) -> DecisionFile:
         str(content.get("model")),
         None if checkpoint is None else str(checkpoint),
         content.get("synthetic") is True,
+        str(content.get("sentence", "")),
     )
 
 

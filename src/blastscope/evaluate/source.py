@@ -15,6 +15,8 @@ from blastscope.predictions import read_predictions
 
 ENSEMBLE = "ensemble.json"
 """What tells the folder of an ensemble, whose predictions it made, from that of a run."""
+CROSSVAL, SEEDS = "crossval.json", "seeds.json"
+"""Likewise those of a cross-validation and of several seeds, each with runs of its own."""
 MAX_RECIPE_BYTES = 2**20
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
@@ -42,7 +44,7 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """Open the folder of a run or an ensemble, or a prediction table (Parquet or CSV).
+    """Open a run, an ensemble, a cross-validation, several seeds, or a table (Parquet or CSV).
 
     Raises:
         BlastscopeError: where there is nothing to evaluate, or a folder's predictions were not made
@@ -62,6 +64,9 @@ def open_source(path: Path) -> Source:
     if (path / ENSEMBLE).is_file():
         _refuse_stale(path / ENSEMBLE, metadata.get("ensemble"))
         return Source(path, predictions, metadata, path / "evaluation", RunNotes())
+    if (path / CROSSVAL).is_file() or (path / SEEDS).is_file():  # of several networks
+        out = path if (path / CROSSVAL).is_file() else path / "evaluation"
+        return Source(path, predictions, metadata, out, RunNotes())
     _refuse_stale(path / "checkpoint.safetensors", metadata.get("checkpoint"))
     return Source(path, predictions, metadata, path, _read_notes(path))
 

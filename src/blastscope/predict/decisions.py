@@ -12,6 +12,7 @@ import polars as pl
 from blastscope.decide.file import NAME, DecisionFile, read_decision
 from blastscope.decide.patient import told
 from blastscope.decide.persons import person_table
+from blastscope.decide.words import METHODS
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import THRESHOLD
 from blastscope.files import sha256_of
@@ -84,6 +85,15 @@ class Decisions:
     persons: pl.DataFrame | None
     doubt: str
     about: dict[str, Any]
+
+
+def how_decided(by: DecisionFile) -> str:
+    """Say by which rule, threshold and calibration cells are called, and what that rests on."""
+    point, made = by.decision.point, METHODS[by.decision.calibration.method]
+    return (
+        f"ALL above p = {max(point.threshold, 0):.3f}, by the rule {point.rule.sentence}; "
+        f"probabilities {made} ({by.path}). {by.sentence}"
+    )
 
 
 def decide(frame: pl.DataFrame, by: DecisionFile | None) -> Decisions:

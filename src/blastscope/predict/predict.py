@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from blastscope.cells.layouts import Problem
 from blastscope.errors import BlastscopeError, listing
 from blastscope.files import only_one, remove_folder
-from blastscope.predict.decisions import decide, find_decision
+from blastscope.predict.decisions import decide, find_decision, how_decided
 from blastscope.predict.images import Pass, Progress, novelty_of, predict_images, prepare_images
 from blastscope.predict.voters import open_voters
 from blastscope.predictions import SYNTHETIC_MARK, write_predictions
@@ -35,6 +35,7 @@ class Predicted:
         referred: how many of them should go to an expert; None where nothing says so.
         decided_by: the file that says how probabilities become decisions; None where none does.
         persons: a row a subject (see ``decide.persons.person_table``); None likewise.
+        how: by which rule, threshold and calibration cells were called; empty likewise.
         doubt: how often intervals such as theirs held the share of blasts in simulations.
         unfamiliar: how many look like no cell that the networks know; None where no run can tell.
         skipped: the images that cannot be used.
@@ -47,6 +48,7 @@ class Predicted:
     referred: int | None
     decided_by: Path | None
     persons: pl.DataFrame | None
+    how: str
     doubt: str
     unfamiliar: int | None
     skipped: tuple[Problem, ...]
@@ -122,6 +124,7 @@ def predict(
         referred=made.referred,
         decided_by=None if decides is None else decides.path,
         persons=made.persons,
+        how="" if decides is None else how_decided(decides),
         doubt=made.doubt,
         unfamiliar=None if strange.null_count() else int(strange.sum()),
         skipped=tuple(bad),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.source import open_source
+from blastscope.evaluate.source import CROSSVAL, SEEDS, open_source
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.novelty.detector import Novelty
 from blastscope.novelty.file import read_novelty
@@ -63,6 +63,12 @@ def open_run(path: Path) -> FinishedRun:
     """
     if not path.is_dir():
         raise BlastscopeError(f"{path} is no folder of a run: give one that train has finished.")
+    for name in (CROSSVAL, SEEDS):
+        if (path / name).is_file():
+            raise BlastscopeError(
+                f"{path} holds several networks, each a run of its own: give one of them, or "
+                "several, which are averaged."
+            )
     source = open_source(path)
     recipe = read_recipe(RunFolder(path).recipe)
     # Runs of earlier versions do not say which contour they saw; it was the union's by default.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from blastscope.challenge.scoring import open_labelled
-from blastscope.crossval.leakage import Gauge, read_gauge
+from blastscope.crossval.leakage import Gauge, gauge_from, read_gauge
 from blastscope.decide.decision import Wishes
 from blastscope.decide.file import wishes_of, write_decision
 from blastscope.decide.judgement import judge_decisions
@@ -14,9 +16,10 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluate.curves import precision_recall_curve, roc_curve
 from blastscope.evaluate.evaluation import judge
 from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.evaluate.source import RunNotes
-from blastscope.files import write_json, write_text
-from blastscope.floors.beside import floors_beside
+from blastscope.evaluate.result import Evaluation
+from blastscope.evaluate.source import CROSSVAL, RunNotes, Source
+from blastscope.files import read_json, write_json, write_text
+from blastscope.floors.beside import Beside, floors_beside
 from blastscope.predictions import SYNTHETIC_MARK, select_model
 from blastscope.report import figures
 from blastscope.report.card import model_card
@@ -73,6 +76,8 @@ def evaluate(
             written.
     """
     opened = open_labelled(source, labels, part, model)
+    if (source / CROSSVAL).is_file():
+        model, folds = _of_crossval(source, opened, model, folds)
     if out is None:
         out = opened.default_out
         if part != "test":  # the report of the test part keeps its place
@@ -82,12 +87,15 @@ def evaluate(
     evaluation = judge(opened, part, out, model)
     table, name = select_model(opened.predictions, opened.path, model)
     wishes = (wishes_of(out) or Wishes()).changed(rule, error, coverage)
-    found = reported(
-        evaluation,
-        judge_decisions(table, part, opened.metadata, wishes),
-        floors_beside(store, table, part, opened.metadata),
-        None if leakage is None else _gauge(leakage, name),
-    )
+    earlier = _earlier(out, evaluation)
+    floors = floors_beside(store, table, part, opened.metadata)
+    if store is None and len(earlier.get("floors", ())) > len(floors):
+        floors = tuple(Beside(rule, found) for rule, found in earlier["floors"].items())
+    gauge = None if leakage is None else _gauge(leakage, name)
+    if gauge is None and earlier.get("leakage"):
+        gauge = gauge_from(earlier["leakage"], out / "metrics.json")
+    decisions = judge_decisions(table, part, opened.metadata, wishes)
+    found = reported(evaluation, decisions, floors, gauge)
     pictures = _draw(found, opened.notes)
     write_json(found.out / "metrics.json", found.as_json())
     about = {
@@ -100,6 +108,31 @@ def evaluate(
     write_text(found.out / "card.md", model_card(found))
     write_text(found.report, evaluation_page(found, opened.notes, pictures, folds))
     return found
+
+
+def _earlier(out: Path, evaluation: Evaluation) -> dict[str, Any]:
+    """What the folder's last evaluation said of the very same predictions; else nothing.
+
+    So what a store or a gauge brought to the page stays there when it is not given again.
+    """
+    path = out / "metrics.json"
+    if not path.is_file():
+        return {}
+    content = read_json(path)
+    now = {**evaluation.as_json(), "parts": dict(evaluation.parts)}
+    same = ("format", "model", "part", "checkpoint", "parts")
+    return content if all(content.get(key) == now[key] for key in same) else {}
+
+
+def _of_crossval(
+    source: Path, opened: Source, model: str | None, folds: FoldsTable | None
+) -> tuple[str, FoldsTable]:
+    """Report a cross-validation's first repeat, with all its folds."""
+    from blastscope.crossval.figures import read_figures
+    from blastscope.report.crossval import folds_table
+
+    first = opened.predictions.filter(pl.col("repeat") == 1)["model"][0]
+    return model or str(first), folds or folds_table(read_figures(source / CROSSVAL))
 
 
 def _gauge(folder: Path, model: str) -> Gauge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from blastscope.crossval.leakage import Gauge
 from blastscope.decide.judgement import Judgement
@@ -29,6 +30,14 @@ class Reported(Evaluation):
     decisions: Judgement | str
     floors: tuple[Beside, ...]
     gauge: Gauge | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``metrics.json``, the floors and the gauge with it."""
+        return {
+            **super().as_json(),
+            "floors": {floor.name: dict(floor.metrics) for floor in self.floors},
+            "leakage": None if self.gauge is None else self.gauge.as_json(),
+        }
 
 
 def reported(
