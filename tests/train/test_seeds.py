@@ -96,8 +96,9 @@ def test_the_table_of_all_is_read_as_any(command, tmp_path):
     own = json.loads((tmp_path / "many/seed25/metrics.json").read_text())
     assert found.metrics == own["parts"]["test"]
     assert found.overlap.kind == "disjoint"
-    with pytest.raises(BlastscopeError, match=r"predictions\.parquet instead, as a table"):
-        open_scores([tmp_path / "many"])
+    assert open_scores([tmp_path / "many"]).models == ("tiny #24", "tiny #25")
+    assert evaluate(tmp_path / "many", model="tiny #25").metrics == found.metrics
+    assert (tmp_path / "many" / "evaluation" / "report.html").is_file()
 
 
 def test_finished_seeds_stay_more_are_added_and_fewer_remove_none(material, tmp_path):
