@@ -186,3 +186,11 @@ def test_as_it_is_typed(trained, images, tmp_path):
     done = CliRunner().invoke(app, [str(word) for word in command])
     assert done.exit_code == 0, done.output
     assert "of 6 cells called ALL" in done.output
+
+
+def test_where_no_image_can_be_used_the_first_reason_is_told(trained, tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "text.bmp").write_text("no picture")
+    with pytest.raises(BlastscopeError, match=r"Not one usable image in .*new: text\.bmp \w+"):
+        predict([tmp_path / "new"], [trained.run], tmp_path / "n.csv", device="cpu")
+    assert not (tmp_path / "n.csv").exists()

@@ -145,7 +145,8 @@ def _prepare(
     cells = partial.finish_table()
     if cells.height == 0:
         remove_folder(partial.path)
-        raise BlastscopeError(f"Not one usable image in {', '.join(map(str, folders))}.")
+        why = f": {bad[0].file} {bad[0].message}" if bad else ""
+        raise BlastscopeError(f"Not one usable image in {', '.join(map(str, folders))}{why}.")
     if found.synthetic:
         cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
     sources = [str(folder) for folder in folders]
