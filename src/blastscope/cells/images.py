@@ -1,4 +1,4 @@
-"""Reading one image file safely: looked at before it is decoded, refused in one sentence.
+"""Reading one image safely: looked at before it is decoded, refused in one sentence.
 
 Pillow reads every header, and so refuses what is no image or too large before a pixel is
 decoded. It also decodes everything but plain 24-bit BMPs, the format of the C-NMC data: those
@@ -60,7 +60,21 @@ def read_image(path: Path) -> Decoded:
         UnusableImageError: where the file is unreadable, no image, truncated, too large or of a
             mode that has no one right conversion to 8 bits.
     """
-    content = _content(path)
+    try:
+        _refuse_length(path.stat().st_size)
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnusableImageError("unreadable", f"cannot be read ({error.strerror})") from None
+    return decode_image(content)
+
+
+def decode_image(content: bytes) -> Decoded:
+    """Decode an image file's bytes to RGB, wherever they come from.
+
+    Raises:
+        UnusableImageError: as :func:`read_image` does.
+    """
+    _refuse_length(len(content))
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -70,37 +84,46 @@ def read_image(path: Path) -> Decoded:
     except Exception as error:  # a decoder may raise anything on a damaged header
         raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
     with image:
-        return _decode(image, content)
+        _refuse(image)
+        if image.format == "BMP" and image.mode == "RGB" and _is_plain_bmp(content):
+            return Decoded(_plain_bmp(content, *image.size), "BMP", "RGB", ())
+        return _converted(image, first=True)
 
 
-def _content(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size == 0:
-            raise UnusableImageError("unreadable", "is empty")
-        if size > MAX_BYTES:
-            raise UnusableImageError("too-large", f"is larger than {MAX_BYTES} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise UnusableImageError("unreadable", f"cannot be read ({error.strerror})") from None
+def decode_pillow(image: Image.Image) -> Decoded:
+    """Convert an opened Pillow image to RGB by the rules for files; of several frames, the current.
+
+    Raises:
+        UnusableImageError: as :func:`read_image` does.
+    """
+    _refuse(image)
+    return _converted(image, first=False)
 
 
-def _decode(image: Image.Image, content: bytes) -> Decoded:
+def _refuse_length(length: int) -> None:
+    if length == 0:
+        raise UnusableImageError("unreadable", "is empty")
+    if length > MAX_BYTES:
+        raise UnusableImageError("too-large", f"is larger than {MAX_BYTES} bytes")
+
+
+def _refuse(image: Image.Image) -> None:
     width, height = image.size
-    form, mode = str(image.format), image.mode
     if width * height > MAX_PIXELS:
         raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {_LIMIT}")
     tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
     deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
-    if deep or mode.startswith(("I", "F")):
+    if deep or image.mode.startswith(("I", "F")):
         raise UnusableImageError("mode", "has more than 8 bits a channel: convert it to 8-bit RGB")
-    if form == "BMP" and mode == "RGB" and _is_plain_bmp(content):
-        return Decoded(_plain_bmp(content, width, height), form, mode, ())
+
+
+def _converted(image: Image.Image, *, first: bool) -> Decoded:
+    form, mode = str(image.format or ""), image.mode
     flags = [_FLAGS[mode]] if mode in _FLAGS else []
     if mode in _ALPHA or "transparency" in image.info:
         flags.append("alpha")
     try:
-        if getattr(image, "n_frames", 1) > 1:
+        if first and getattr(image, "n_frames", 1) > 1:
             flags.append("frames")
             image.seek(0)
         return Decoded(_rgb(image, "alpha" in flags), form, mode, tuple(flags))

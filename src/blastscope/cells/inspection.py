@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import xxhash
 
-from blastscope.cells.images import UnusableImageError, read_image
+from blastscope.cells.images import Decoded, UnusableImageError, read_image
 from blastscope.cells.layouts import CellFile, Problem
 from blastscope.cells.locate import Contour, Located, locate
 
@@ -32,22 +33,37 @@ class Inspection:
 def inspect_cell(item: CellFile, contour: Contour = "union") -> Inspection | Problem:
     """Read one cell; what makes it unusable is returned, so that all of a set can be named."""
     try:
-        decoded = read_image(item.path)
-        located = locate(decoded.pixels, contour)
+        return inspect_image(read_image(item.path), contour, item.flags)
     except UnusableImageError as error:
         return Problem(item.file, error.kind, str(error))
-    flags = [*item.flags, *decoded.flags]
+
+
+def inspect_image(
+    decoded: Decoded, contour: Contour = "union", flags: Sequence[str] = ()
+) -> Inspection:
+    """Look at one decoded image.
+
+    Args:
+        decoded: the image.
+        contour: how the cell is found.
+        flags: what is odd about its name or place.
+
+    Raises:
+        UnusableImageError: where there is no cell on it.
+    """
+    located = locate(decoded.pixels, contour)
+    found = [*flags, *decoded.flags]
     if located.touches_frame:
-        flags.append("frame")
+        found.append("frame")
     if located.components > 1:
-        flags.append("components")
+        found.append("components")
     return Inspection(
         decoded.pixels,
         located,
         pixel_hash(decoded.pixels),
         decoded.format,
         decoded.mode,
-        tuple(flags),
+        tuple(found),
     )
 
 

@@ -20,6 +20,8 @@ MAX_BYTES = 64 * 2**20
 _FILE = ("new_names", "file", "filename", "image")
 _LABEL = ("labels", "label")
 _SUBJECT = ("subject", "patient_id")
+_PREDICTED = "p_all"
+"""A column of prediction tables, which may have files and labels and yet give no labels."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,18 @@ def find_label_table(place: Path, names: Sequence[str]) -> LabelTable | None:
 
     In the folder itself, that is any table which names one of them. The challenge's lies beside
     its folder: in the folder above, it is a table that names every one of them, since tables of
-    something else may lie there as well.
+    something else may lie there as well. A table of predictions is none, wherever it lies.
 
     Raises:
         BlastscopeError: where more than one table fits, or one in the folder itself is wrong.
     """
     stems = {Path(name).stem.lower() for name in names}
-    own = [table for path in sorted(place.glob("*.csv")) if (table := _read(path))]
+    own = [table for path in sorted(place.glob("*.csv")) if (table := _read(path, found=True))]
     fitting = [table for table in own if not stems.isdisjoint(table.rows)]
     if not fitting:
         for path in sorted(place.absolute().parent.glob("*.csv")):
             with suppress(BlastscopeError):
-                if (table := _read(path)) and stems <= table.rows.keys():
+                if (table := _read(path, found=True)) and stems <= table.rows.keys():
                     fitting.append(table)
     if len(fitting) > 1:
         paths = listing([str(table.path) for table in fitting])
@@ -86,7 +88,7 @@ def find_label_table(place: Path, names: Sequence[str]) -> LabelTable | None:
     return fitting[0] if fitting else None
 
 
-def _read(path: Path) -> LabelTable | None:
+def _read(path: Path, *, found: bool = False) -> LabelTable | None:
     try:
         if path.stat().st_size > MAX_BYTES:
             return None
@@ -95,7 +97,7 @@ def _read(path: Path) -> LabelTable | None:
             columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
             by_file = next((columns[name] for name in _FILE if name in columns), None)
             by_label = next((columns[name] for name in _LABEL if name in columns), None)
-            if by_file is None or by_label is None:
+            if by_file is None or by_label is None or (found and _PREDICTED in columns):
                 return None
             by_subject = next((columns[name] for name in _SUBJECT if name in columns), None)
             table = LabelTable(path)

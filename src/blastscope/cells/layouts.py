@@ -14,12 +14,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from blastscope.cells.images import SUFFIXES
-from blastscope.cells.labels import LabelTable, find_label_table, read_label_table
-from blastscope.cells.names import LABELS, parse_name
-from blastscope.cells.synthetic_marker import MARKER
+from blastscope.cells.labels import LabelRow, LabelTable, find_label_table, read_label_table
+from blastscope.cells.names import LABELS, parse_name, printable
+from blastscope.cells.synthetic_marker import MARKER, is_marked
 from blastscope.errors import BlastscopeError
 
 _FOLD = re.compile(r"fold_?(\d+)", re.I)
@@ -57,9 +57,54 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
 
+    def add(self, item: CellFile | Problem) -> None:
+        """Take in a file, usable or not."""
+        if isinstance(item, CellFile):
+            self.cells.append(item)
+        else:
+            self.problems.append(item)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of images, and what it says of those in it.
+
+    Attributes:
+        root: the folder that the names of its files begin from.
+        path: the folder.
+        label: the class after which it, or the nearest folder above it, is called.
+        fold: likewise.
+        table: the labels table of its images.
+        strict: whether an image without a row in the table is a problem.
+        notes: what should be said of its labels.
+    """
+
+    root: Path
+    path: Path
+    label: str | None
+    fold: str | None
+    table: LabelTable | None = None
+    strict: bool = True
+    notes: tuple[str, ...] = ()
+
+    def cell(self, name: str) -> CellFile | Problem:
+        """Say what its place and name tell of one image of the folder."""
+        path = self.path / name
+        file = path.relative_to(self.root).as_posix()
+        if self.table is None:
+            by_folder = LabelRow(self.label, None) if self.label else None
+            return describe(path, file, by_folder, self.fold, f"in a folder called {self.label}")
+        row = self.table.rows.get(path.stem.lower())
+        item = describe(path, file, row, self.fold, f"in {self.table.path.name}")
+        if row is None and self.strict and isinstance(item, CellFile):
+            return Problem(file, "label", f"has no row in {self.table.path.name}")
+        return item
+
 
 def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
     """List the cells under ``folders``, in an order that does not depend on the disk's.
+
+    Every later file of a cell's name is a problem.
 
     Args:
         folders: the data set's folders.
@@ -68,17 +113,38 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
     Raises:
         BlastscopeError: where a folder is missing or holds no image.
     """
+    listing = list_files(folders, labels)
+    _part_namesakes(listing)
+    return listing
+
+
+def list_files(
+    folders: Sequence[Path], labels: Path | None = None, *, strict: bool = True
+) -> Listing:
+    """List the image files under ``folders`` as :func:`list_cells` does, namesakes and all.
+
+    Args:
+        folders: the data set's folders.
+        labels: a labels table for the folders that are not called after a class.
+        strict: whether a labels table that is wrong is an error and an image that it lacks a
+            problem; if not, such cells have no label and a note says why.
+
+    Raises:
+        BlastscopeError: as :func:`list_cells` does.
+    """
     listing = Listing()
     given = read_label_table(labels) if labels else None
     for folder in folders:
         if not folder.is_dir():
             raise BlastscopeError(f"{folder} is no folder: give the folder that holds the cells.")
-        whole = folder.resolve()  # "." has neither a name nor parents
-        listing.synthetic |= any((up / MARKER).is_file() for up in (whole, *whole.parents[:2]))
-        for place, names in _image_folders(folder, listing.problems):
-            listing.synthetic |= (place / MARKER).is_file()
-            base = folder if len(folders) == 1 else folder.parent
-            _add_folder(listing, base, place, names, given)
+        listing.synthetic |= is_marked(folder)
+        base = folder if len(folders) == 1 else folder.parent
+        for path, names in _image_folders(folder, listing.problems):
+            listing.synthetic |= (path / MARKER).is_file()
+            place = read_place(base, path, names, given, strict=strict)
+            listing.notes.extend(place.notes)
+            for item in map(place.cell, names):
+                listing.add(item)
     if given and not any(str(given.path) in note for note in listing.notes):
         raise BlastscopeError(
             f"{given.path} was not used, because every folder is called after a class: leave out "
@@ -91,8 +157,70 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
             "cells, for example C-NMC_training_data."
         )
     listing.cells.sort(key=lambda item: (item.cell, item.file))
-    _part_namesakes(listing)
     return listing
+
+
+def read_place(
+    root: Path,
+    path: Path,
+    names: Sequence[str],
+    given: LabelTable | None = None,
+    *,
+    strict: bool = True,
+) -> Place:
+    """Find out what a folder says of the images ``names`` in it: class, fold and labels table.
+
+    Args:
+        root: the folder that the user gave, above ``path`` or the same.
+        path: the folder.
+        names: the images in it that count.
+        given: a labels table, instead of the one that would be looked for.
+        strict: as in :func:`list_files`.
+
+    Raises:
+        BlastscopeError: where its labels table is wrong, or one of several, and ``strict``.
+    """
+    label, fold = read_parts((root.resolve().name, *path.relative_to(root).parts))
+    if label:
+        return Place(root, path, label, fold)
+    try:
+        table = given or find_label_table(path, names)
+    except BlastscopeError as error:
+        if strict:
+            raise
+        return Place(root, path, None, fold, notes=(f"no labels: {error}",))
+    if table is None:
+        return Place(root, path, None, fold)
+    notes = (f"labels of {path} from {table.path}", *table.notes_for(names, str(path)))
+    if fold is None and "prelim" in path.name.lower():
+        fold = "preliminary"
+    return Place(root, path, None, fold, table, strict, notes)
+
+
+def read_parts(parts: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the class after which the last of some folders is called, and the fold."""
+    label = next((part.lower() for part in reversed(parts) if part.lower() in LABELS), None)
+    return label, next((m[1] for part in parts if (m := _FOLD.fullmatch(part))), None)
+
+
+def describe(
+    path: Path, file: str, known: LabelRow | None, fold: str | None, source: str
+) -> CellFile | Problem:
+    """Put together what an image's name says and what is known of it otherwise.
+
+    ``source`` says where ``known`` stands, for a message: ``in labels.csv``.
+    """
+    if printable(file) != file:  # no table could hold the name, no screen show it
+        message = "has a name that cannot be printed: rename it"
+        return Problem(printable(file), "name", message)
+    named = parse_name(PurePosixPath(file).stem)
+    if known and named.label and known.label != named.label:
+        message = f"is called {named.label} but stands as {known.label} {source}"
+        return Problem(file, "label", message)
+    subject = named.subject or (known.subject if known else None)
+    flags = ("subject-case",) if named.lower_case else ()
+    label = known.label if known else named.label
+    return CellFile(path, file, named.cell, label, subject, fold, flags)
 
 
 def _image_folders(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
@@ -106,55 +234,6 @@ def _image_folders(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path
         )
         if images:
             yield Path(here), images
-
-
-def _add_folder(
-    listing: Listing, root: Path, place: Path, names: list[str], given: LabelTable | None
-) -> None:
-    parts = (root.resolve().name, *place.relative_to(root).parts)
-    fold = next((m[1] for part in parts if (m := _FOLD.fullmatch(part))), None)
-    by_name = next((part.lower() for part in reversed(parts) if part.lower() in LABELS), None)
-    table = None if by_name else given or find_label_table(place, names)
-    if table is not None:
-        listing.notes.append(f"labels of {place} from {table.path}")
-        listing.notes.extend(table.notes_for(names, str(place)))
-        if fold is None:
-            fold = "preliminary" if "prelim" in place.name.lower() else None
-    for name in names:
-        _add_file(listing, root, place / name, by_name, fold, table)
-
-
-def _add_file(
-    listing: Listing,
-    root: Path,
-    path: Path,
-    by_folder: str | None,
-    fold: str | None,
-    table: LabelTable | None,
-) -> None:
-    file = path.relative_to(root).as_posix()
-    try:
-        file.encode()
-    except UnicodeEncodeError:  # bytes that are no text: no table could hold the name
-        message = "has a name that cannot be printed: rename it"
-        listing.problems.append(Problem(ascii(file), "name", message))
-        return
-    named = parse_name(path.stem)
-    row = table.rows.get(path.stem.lower()) if table else None
-    if table is not None and row is None:
-        listing.problems.append(Problem(file, "label", f"has no row in {table.path.name}"))
-        return
-    label = row.label if row else by_folder
-    subject = named.subject or (row.subject if row else None)
-    if label and named.label and label != named.label:
-        source = table.path.name if table else f"its folder {path.parent.name}"
-        message = f"is called {named.label} but stands as {label} in {source}"
-        listing.problems.append(Problem(file, "label", message))
-        return
-    flags = ("subject-case",) if named.lower_case else ()
-    listing.cells.append(
-        CellFile(path, file, named.cell, label or named.label, subject, fold, flags)
-    )
 
 
 def _part_namesakes(listing: Listing) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from unicodedata import category
 
 from blastscope.errors import BlastscopeError
 
@@ -50,6 +51,12 @@ def parse_name(stem: str) -> CellName:
         label=label,
         lower_case=written != subject,
     )
+
+
+def printable(name: str) -> str:
+    """Return a file's name with what is no text, or no visible one, written as escapes."""
+    text = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(ascii(sign)[1:-1] if category(sign) == "Cc" else sign for sign in text)
 
 
 def parse_label(text: str) -> str:
