@@ -75,8 +75,8 @@ class Place:
         label: the class after which it, or the nearest folder above it, is called.
         fold: likewise.
         table: the labels table of its images.
-        strict: whether an image without a row in the table is a problem.
-        notes: what should be said of its labels.
+        strict: whether an image that the table lacks is a problem.
+        notes: what to say of its labels.
     """
 
     root: Path
@@ -139,7 +139,7 @@ def list_files(
             raise BlastscopeError(f"{folder} is no folder: give the folder that holds the cells.")
         listing.synthetic |= is_marked(folder)
         base = folder if len(folders) == 1 else folder.parent
-        for path, names in _image_folders(folder, listing.problems):
+        for path, names in _image_folders(base, folder, listing.problems):
             listing.synthetic |= (path / MARKER).is_file()
             place = read_place(base, path, names, given, strict=strict)
             listing.notes.extend(place.notes)
@@ -206,9 +206,9 @@ def read_parts(parts: Sequence[str]) -> tuple[str | None, str | None]:
 def describe(
     path: Path, file: str, known: LabelRow | None, fold: str | None, source: str
 ) -> CellFile | Problem:
-    """Put together what an image's name says and what is known of it otherwise.
+    """Put together an image's name and what is known of it otherwise, by its folder or a table.
 
-    ``source`` says where ``known`` stands, for a message: ``in labels.csv``.
+    ``source`` says where that stands, for a message: ``in labels.csv``.
     """
     if printable(file) != file:  # no table could hold the name, no screen show it
         message = "has a name that cannot be printed: rename it"
@@ -223,9 +223,15 @@ def describe(
     return CellFile(path, file, named.cell, label, subject, fold, flags)
 
 
-def _image_folders(folder: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
+def _image_folders(
+    root: Path, folder: Path, problems: list[Problem]
+) -> Iterator[tuple[Path, list[str]]]:
     def unreadable(error: OSError) -> None:
-        problems.append(Problem(str(error.filename), "unreadable", f"cannot be read ({error})"))
+        path = Path(error.filename)
+        file = str(path if path == root else path.relative_to(root).as_posix())
+        problems.append(
+            Problem(printable(file), "unreadable", f"cannot be read ({error.strerror})")
+        )
 
     for here, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(n for n in folders if not n.startswith((".", "__MACOSX")))

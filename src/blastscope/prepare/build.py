@@ -19,7 +19,7 @@ from blastscope.cells.table import CELLS
 from blastscope.errors import BlastscopeError, listing
 from blastscope.files import only_one, read_json, remove_folder
 from blastscope.prepare.partial import Partial
-from blastscope.prepare.pixels import FIELD, Pixels, prepared
+from blastscope.prepare.pixels import BEYOND, Pixels, is_beyond_field, prepared
 from blastscope.prepare.store import (
     INFO,
     PIXELS,
@@ -232,8 +232,8 @@ def _one(item: CellFile, target: Pixels, settings: StoreSettings) -> dict[str, o
     box = seen.located.box
     target[...] = prepared(seen.pixels, box, settings.size, settings.scale, settings.clahe)
     flags = list(seen.flags)
-    if settings.scale == "keep" and max(box.w, box.h) > FIELD:
-        flags.append("beyond-field")
+    if is_beyond_field(box, settings.scale):
+        flags.append(BEYOND)
     row = (item.cell, item.file, item.label, item.subject, item.fold)
     values = (*row, box.x, box.y, box.w, box.h, seen.pixel_hash, flags)
     return dict(zip(CELLS.columns, values, strict=True))

@@ -15,6 +15,8 @@ Scale = Literal["crop", "keep"]
 FIELD = 320
 """Side of the field that ``keep`` cuts, in source pixels. It holds 98 of 100 C-NMC cells
 whole and the rest but for their rims; a wider one would only spend pixels on black."""
+BEYOND = "beyond-field"
+"""How a cell is flagged that the field does not hold whole."""
 CLAHE_CLIP = 2.0
 CLAHE_TILES = (8, 8)
 
@@ -45,6 +47,11 @@ def fixed_field(pixels: Pixels, box: Box, field: int = FIELD) -> Pixels:
     y0, y1 = max(box.y, top), min(box.y + box.h, top + field)
     square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
     return square
+
+
+def is_beyond_field(box: Box, scale: Scale) -> bool:
+    """Say whether ``keep`` cuts something off the cell."""
+    return scale == "keep" and max(box.w, box.h) > FIELD
 
 
 def clahe(pixels: Pixels) -> Pixels:

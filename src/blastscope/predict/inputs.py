@@ -1,0 +1,192 @@
+"""From what a user gives to pictures: files, folders, zips, patterns, images in memory."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+from blastscope.cells.images import read_image
+from blastscope.cells.layouts import CellFile, Problem, list_files, read_place
+from blastscope.cells.names import printable
+from blastscope.cells.synthetic_marker import is_marked
+from blastscope.predict.archives import list_archive
+from blastscope.predict.given import Given, find_given, find_path
+from blastscope.predict.in_memory import AnImage, as_list, picture_in_memory
+from blastscope.predict.pictures import (
+    Inputs,
+    Picture,
+    SubjectPattern,
+    picture_of,
+    subject_pattern,
+    unique_cells,
+)
+
+
+def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -> Inputs:
+    """List the images to predict on, in the order given; within a folder or zip by name.
+
+    A file that is given twice counts once. What makes a file unusable is said with it.
+
+    Args:
+        inputs: files (whatever their suffix), folders in any layout that ``cells.layouts`` reads,
+            zips, patterns, and ``-`` for names on standard input, one a line.
+        subject_from: a regular expression that finds the subject in a picture's ``file``; where
+            it finds none, the name tells as always.
+
+    Raises:
+        BlastscopeError: where an input is not there, holds no image or is a damaged zip, or the
+            expression is none.
+    """
+    pattern = None if subject_from is None else subject_pattern(subject_from)
+    gathered = _Gathered()
+    gathered.add(find_given(inputs))
+    return gathered.finish(pattern)
+
+
+def as_pictures(images: AnImage | Iterable[AnImage], subject_from: str | None = None) -> Inputs:
+    """List images in memory, and paths, to predict on; in the order given.
+
+    Args:
+        images: one or several of: arrays (uint8; height × width × 3 in RGB, height × width in
+            grey, or height × width × 4 in RGBA), Pillow images, and paths as in
+            :func:`list_inputs`. What has no name of its own is called ``image-1``, ``image-2``,
+            … by its place.
+        subject_from: as in :func:`list_inputs`.
+
+    Raises:
+        BlastscopeError: where one is none of these, or as in :func:`list_inputs`.
+    """
+    pattern = None if subject_from is None else subject_pattern(subject_from)
+    gathered = _Gathered()
+    for index, image in enumerate(as_list(images)):
+        if isinstance(image, str | Path):
+            gathered.add(list(find_path(image)))
+        else:
+            gathered.groups.append(_Group([picture_in_memory(image, index)]))
+    return gathered.finish(pattern)
+
+
+@dataclass
+class _Group:
+    """Pictures of one folder or zip, whose ``file`` is yet without it, or of none."""
+
+    pictures: list[Picture]
+    path: Path | None = None
+    is_folder: bool = False
+
+    @property
+    def name(self) -> str:
+        if self.path is None:
+            return ""
+        return self.path.resolve().name if self.path.name in ("", "..") else self.path.name
+
+
+class _Gathered:
+    """What has been listed so far."""
+
+    def __init__(self) -> None:
+        self.groups: list[_Group] = []
+        self.notes: list[str] = []
+        self.synthetic = False
+        self.closers: list[Callable[[], None]] = []
+        self._seen: set[str] = set()
+        self._real: dict[Path, str] = {}
+
+    def add(self, found: Sequence[Given]) -> None:
+        """List what is given."""
+        for add, some in groupby(found, self._adder):
+            add(list(some))
+
+    def _adder(self, given: Given) -> Callable[[list[Given]], None]:
+        if given.path.is_dir():
+            return self._add_folders
+        return self._add_zips if given.is_zip else self._add_files
+
+    def _add_folders(self, found: list[Given]) -> None:
+        for given in found:
+            listing = list_files([given.path], strict=False)
+            self.notes.extend(listing.notes)
+            self.synthetic |= listing.synthetic
+            items: list[CellFile | Problem] = [*listing.cells, *listing.problems]
+            pictures = [
+                picture_of(item, partial(read_image, given.path / item.file))
+                for item in items
+                if self._is_new(given.path / item.file)
+            ]
+            pictures.sort(key=lambda item: (item.cell, item.file))
+            self.groups.append(_Group(pictures, given.path, is_folder=True))
+
+    def _add_zips(self, found: list[Given]) -> None:
+        for given in found:
+            if self._is_new(given.path):
+                archived = list_archive(given.path)
+                self.notes.extend(archived.notes)
+                self.synthetic |= archived.synthetic
+                self.closers.append(archived.archive.close)
+                self.groups.append(_Group(list(archived.pictures), given.path))
+
+    def _add_files(self, found: list[Given]) -> None:
+        names: dict[tuple[Path, Path], list[str]] = defaultdict(list)
+        for given in found:
+            names[given.root, given.path.parent].append(given.path.name)
+        places = {key: read_place(*key, names[key], strict=False) for key in names}
+        for (_, folder), place in places.items():
+            self.notes.extend(place.notes[:1])  # not what its labels table has of other files
+            self.synthetic |= is_marked(folder)
+        pictures = []
+        for given in found:
+            if self._is_new(given.path):
+                item = places[given.root, given.path.parent].cell(given.path.name)
+                item = replace(item, file=printable(given.path.as_posix()))
+                pictures.append(picture_of(item, partial(read_image, given.path)))
+        self.groups.append(_Group(pictures))
+
+    def _is_new(self, path: Path) -> bool:
+        """Say whether a file was not there yet; a link beside it is another file."""
+        folder = self._real.get(path.parent)
+        if folder is None:
+            folder = self._real[path.parent] = os.path.realpath(path.parent)
+        key = os.path.normcase(os.path.join(folder, path.name))  # noqa: PTH118
+        new = key not in self._seen
+        self._seen.add(key)
+        return new
+
+    def finish(self, pattern: SubjectPattern | None) -> Inputs:
+        """Give every picture its file, subject and a cell's name of its own."""
+        groups = [group for group in self.groups if group.pictures]
+        alone = len(groups) == 1 and groups[0].is_folder
+        files = _files(groups, ["" if alone else group.name for group in groups])
+        pictures = []
+        for picture, file in zip((p for g in groups for p in g.pictures), files, strict=True):
+            subject = pattern.find(file) if pattern else None
+            problem, subject = picture.problem, subject or picture.subject
+            source = replace(problem, file=file) if problem else picture.source
+            pictures.append(replace(picture, file=file, source=source, subject=subject))
+        names = unique_cells(pictures)
+        named = (replace(p, cell=name) for p, name in zip(pictures, names, strict=True))
+        notes = tuple(dict.fromkeys(self.notes))
+        return Inputs(tuple(named), notes, self.synthetic, tuple(self.closers))
+
+
+def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:
+    """Put before each picture's file what its group is called, or its path where two are alike."""
+    by_name = [
+        [_joined(prefix, picture) for picture in group.pictures]
+        for group, prefix in zip(groups, prefixes, strict=True)
+    ]
+    times = Counter(file for files in by_name for file in files)
+    chosen: list[str] = []
+    for group, files in zip(groups, by_name, strict=True):
+        alike = group.path is not None and any(times[file] > 1 for file in files)
+        path = group.path.as_posix() if group.path is not None and alike else ""
+        chosen.extend(_joined(path, p) for p in group.pictures) if alike else chosen.extend(files)
+    return chosen
+
+
+def _joined(prefix: str, picture: Picture) -> str:
+    return printable(f"{prefix}/{picture.file}") if prefix else picture.file
