@@ -16,6 +16,12 @@ FLIPS = np.array([4, 6], np.uint8)
 COUNT = 8
 
 
+def lay(pixels: torch.Tensor, operation: int) -> torch.Tensor:
+    """Apply one operation to all images of a batch, N × C × S × S."""
+    turned = torch.rot90(pixels, operation % 4, dims=(2, 3))
+    return turned.flip(3) if operation >= 4 else turned
+
+
 def dihedral(pixels: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
     """Apply an operation to each image of a batch.
 
@@ -29,6 +35,5 @@ def dihedral(pixels: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
     result = torch.empty_like(pixels, memory_format=torch.contiguous_format)
     for operation in sorted(set(operations.tolist())):
         chosen = operations == operation
-        turned = torch.rot90(pixels[chosen], operation % 4, dims=(2, 3))
-        result[chosen] = turned.flip(3) if operation >= 4 else turned
+        result[chosen] = lay(pixels[chosen], operation)
     return result

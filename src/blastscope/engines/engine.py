@@ -1,0 +1,70 @@
+"""What every engine does, and what is made of the logits that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from blastscope.prepare.pixels import Pixels
+
+
+Logits = NDArray[np.float32]
+AT_ONCE = 64
+"""How many pictures pass through a network together, each view of a cell being one."""
+
+
+class Engine(Protocol):
+    """A network that is ready to compute.
+
+    Attributes:
+        name: of what computes, in words.
+        views: the number V of ways in which a cell is laid, in the order of ``train.augment``.
+    """
+
+    name: str
+    views: int
+
+    def view_logits(self, pixels: Pixels) -> Logits:
+        """Return the logit of each view.
+
+        Args:
+            pixels: prepared cells, uint8 (N, S, S, 3), RGB, as a store holds them.
+
+        Returns:
+            Shape (N, V).
+        """
+
+
+def in_batches(pixels: Pixels, views: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the cells in order, copied, so many that ``AT_ONCE`` pictures come together."""
+    cells = max(1, AT_ONCE // views)
+    for first in range(0, len(pixels), cells):
+        yield np.array(pixels[first : first + cells])
+
+
+def joined(parts: list[Logits], views: int) -> Logits:
+    """Join the logits of batches, of which there may be none."""
+    return np.concatenate([np.empty((0, views), np.float32), *parts])
+
+
+def mean_probability(view_logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return p(ALL) of each cell, (N,): the logistic function of its views' mean logit (N, V)."""
+    return _logistic(np.asarray(view_logits, np.float64).mean(1))
+
+
+def spread(view_logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how far the views' own probabilities differ: their standard deviation, (N,).
+
+    It is over all views, not a sample of them, and 0 where there is but one.
+    """
+    spreads: NDArray[np.float64] = _logistic(np.asarray(view_logits, np.float64)).std(1)
+    return spreads
+
+
+def _logistic(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    # 1 / (1 + exp(-x)), without the overflow.
+    return np.exp(-np.logaddexp(0.0, -logits))

@@ -1,0 +1,48 @@
+"""PyTorch: what trained the model, and what runs it on a GPU."""
+
+from __future__ import annotations
+
+import torch
+
+from blastscope.engines.engine import Logits, in_batches, joined
+from blastscope.models.classifier import Classifier
+from blastscope.prepare.pixels import Pixels
+from blastscope.train.augment import COUNT, lay
+
+
+class TorchEngine:
+    """A classifier in PyTorch.
+
+    Attributes:
+        name: ``PyTorch``.
+        views: the number of logits that it gives a cell.
+    """
+
+    name = "PyTorch"
+
+    def __init__(self, classifier: Classifier, views: str, device: torch.device) -> None:
+        """Take a classifier over.
+
+        Args:
+            classifier: the network; it is put on ``device`` and into evaluation mode.
+            views: the recipe's ``prediction.views``: ``one`` or ``dihedral``.
+            device: what to compute on.
+        """
+        self.views = COUNT if views == "dihedral" else 1
+        self._device = device
+        self._classifier = classifier.to(device).eval()
+        # Channels last in memory, as the pixels come and as convolutions are faster.
+        self._classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def view_logits(self, pixels: Pixels) -> Logits:
+        """Return the logits (N, V) of cells (N, S, S, 3)."""
+        return joined([self._of(torch.from_numpy(c)) for c in in_batches(pixels, 1)], self.views)
+
+    @torch.inference_mode()
+    def _of(self, cells: torch.Tensor) -> Logits:
+        upright = cells.to(self._device).permute(0, 3, 1, 2)
+        found = [
+            self._classifier(lay(upright, k).contiguous(memory_format=torch.channels_last))
+            for k in range(self.views)
+        ]
+        return torch.stack(found, 1).float().cpu().numpy()
