@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from blastscope.cells.check import check
-from blastscope.cells.layouts import list_cells
+from blastscope.cells.layouts import list_cells, list_files
 from blastscope.errors import BlastscopeError
 from tests.conftest import draw_cell, write_cell
 
@@ -237,3 +237,35 @@ def test_a_folder_is_the_same_from_inside(dataset, monkeypatch):
 def test_an_odd_but_legal_name_is_read(tmp_path):
     write_cell(tmp_path / "all" / "scan\u202f1 \u00a0x.png", draw_cell(0, 90, 20))
     assert len(list_cells([tmp_path]).cells) == 1
+
+
+def test_namesakes_are_listed_and_then_refused(dataset):
+    root = dataset()
+    shutil.copy(root / "fold_0/all/UID_1_1_1_all.bmp", root / "fold_1/all/UID_1_1_1_all.bmp")
+    assert (len(list_files([root]).cells), list_files([root]).problems) == (41, [])
+    found = list_cells([root])
+    assert (len(found.cells), [problem.kind for problem in found.problems]) == (40, ["same-name"])
+
+
+def test_who_wants_no_labels_is_not_stopped_by_a_table(tmp_path):
+    for k in range(2):
+        write_cell(tmp_path / f"{k}.png", draw_cell(k, 90, 20))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\n0.png,1\n")
+    assert [problem.file for problem in list_files([tmp_path]).problems] == ["1.png"]
+    found = list_files([tmp_path], strict=False)
+    assert ([cell.label for cell in found.cells], found.problems) == (["all", None], [])
+    table.write_text("file,label\n0.png,blast\n")
+    with pytest.raises(BlastscopeError, match="is no label"):
+        list_files([tmp_path])
+    found = list_files([tmp_path], strict=False)
+    assert [cell.label for cell in found.cells] == [None, None]
+    assert "is no label" in found.notes[0]
+
+
+def test_a_table_of_predictions_gives_no_labels_unless_it_is_given(tmp_path):
+    write_cell(tmp_path / "cells" / "0.png", draw_cell(0, 90, 20))
+    for table in (tmp_path / "cells" / "p.csv", tmp_path / "p.csv"):
+        table.write_text("cell,file,label,p_all\n0,0.png,all,0.7\n")
+    assert list_cells([tmp_path / "cells"]).cells[0].label is None
+    assert list_cells([tmp_path / "cells"], tmp_path / "p.csv").cells[0].label == "all"

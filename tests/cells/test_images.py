@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from blastscope.cells.images import UnusableImageError, read_image
+from blastscope.cells import images
+from blastscope.cells.images import UnusableImageError, decode_image, decode_pillow, read_image
 from tests.conftest import draw_cell, write_cell
 
 
@@ -137,3 +138,27 @@ def test_of_several_images_in_a_file_the_first_is_read(tmp_path):
     decoded = read_image(tmp_path / "two.tif")
     assert decoded.flags == ("frames",)
     np.testing.assert_array_equal(decoded.pixels, np.array(first))
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".jpg", ".webp"])
+def test_bytes_and_opened_images_are_decoded_as_their_file(tmp_path, suffix):
+    path = tmp_path / f"cell{suffix}"
+    Image.fromarray(draw_cell(side=61, radius=20)).save(path)
+    wanted = read_image(path)
+    for found in (decode_image(path.read_bytes()), decode_pillow(Image.open(path))):
+        np.testing.assert_array_equal(found.pixels, wanted.pixels)
+        assert (found.format, found.mode, found.flags) == (wanted.format, wanted.mode, ())
+
+
+def test_bytes_have_the_same_limits_as_files(tmp_path, monkeypatch):
+    path = write_cell(tmp_path / "x.bmp", draw_cell(side=64, radius=20))
+    monkeypatch.setattr(images, "MAX_BYTES", path.stat().st_size - 1)
+    for read in (lambda: read_image(path), lambda: decode_image(path.read_bytes())):
+        with pytest.raises(UnusableImageError, match="is larger than") as error:
+            read()
+        assert error.value.kind == "too-large"
+    with pytest.raises(UnusableImageError, match="is empty"):
+        decode_image(b"")
+    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 64 - 1)
+    with pytest.raises(UnusableImageError, match="has 64 × 64 pixels"):
+        decode_pillow(Image.open(path))

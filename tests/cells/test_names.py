@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blastscope.cells.names import parse_label, parse_name
+from blastscope.cells.names import parse_label, parse_name, printable
 from blastscope.errors import BlastscopeError
 
 
@@ -39,3 +39,19 @@ def test_labels(text, label):
 def test_no_label():
     with pytest.raises(BlastscopeError, match="'blast' is no label"):
         parse_label("blast")
+
+
+@given(st.text(st.characters(codec=None), max_size=8))
+def test_what_is_printed_of_a_name_is_text_and_visible_text_stays_as_it_is(name):
+    shown = printable(name)
+    shown.encode()
+    assert not any(ord(sign) < 32 or 127 <= ord(sign) < 160 for sign in shown)
+    assert printable(shown) == shown
+    if all(ord(sign) >= 160 or 32 <= ord(sign) < 127 for sign in name):
+        assert shown == "".join(
+            f"\\u{ord(s):04x}" if 0xD800 <= ord(s) < 0xE000 else s for s in name
+        )
+
+
+def test_names_as_they_are_printed():
+    assert printable("ß\x1b[2J\n\udcff.png") == "ß\\x1b[2J\\n\\udcff.png"

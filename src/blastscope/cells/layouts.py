@@ -104,11 +104,8 @@ class Place:
 def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
     """List the cells under ``folders``, in an order that does not depend on the disk's.
 
-    Every later file of a cell's name is a problem.
-
-    Args:
-        folders: the data set's folders.
-        labels: a labels table for the folders that are not called after a class.
+    Every later file of a cell's name is a problem. ``labels`` is a table for the folders that are
+    not called after a class.
 
     Raises:
         BlastscopeError: where a folder is missing or holds no image.
@@ -123,11 +120,8 @@ def list_files(
 ) -> Listing:
     """List the image files under ``folders`` as :func:`list_cells` does, namesakes and all.
 
-    Args:
-        folders: the data set's folders.
-        labels: a labels table for the folders that are not called after a class.
-        strict: whether a labels table that is wrong is an error and an image that it lacks a
-            problem; if not, such cells have no label and a note says why.
+    If not ``strict``, a labels table that is wrong is a note rather than an error, and an image
+    that it lacks a cell without a label rather than a problem.
 
     Raises:
         BlastscopeError: as :func:`list_cells` does.
@@ -151,7 +145,7 @@ def list_files(
             "--labels."
         )
     if not listing.cells and not listing.problems:
-        where = ", ".join(str(folder) for folder in folders)
+        where = ", ".join(map(str, folders))
         raise BlastscopeError(
             f"{where} holds no image ({', '.join(sorted(SUFFIXES))}): give the folder with the "
             "cells, for example C-NMC_training_data."
@@ -171,10 +165,10 @@ def read_place(
     """Find out what a folder says of the images ``names`` in it: class, fold and labels table.
 
     Args:
-        root: the folder that the user gave, above ``path`` or the same.
+        root: the folder that the user gave, ``path`` or one above it.
         path: the folder.
         names: the images in it that count.
-        given: a labels table, instead of the one that would be looked for.
+        given: a labels table, so that none is looked for.
         strict: as in :func:`list_files`.
 
     Raises:

@@ -55,6 +55,8 @@ def parse_name(stem: str) -> CellName:
 
 def printable(name: str) -> str:
     """Return a file's name with what is no text, or no visible one, written as escapes."""
+    if name.isprintable():  # the quick way for nearly all
+        return name
     text = name.encode("utf-8", "backslashreplace").decode()
     return "".join(ascii(sign)[1:-1] if category(sign) == "Cc" else sign for sign in text)
 

@@ -70,9 +70,9 @@ def list_archive(path: Path) -> Archived:
         )
     notes = []
     if inner:
-        notes.append(f"{path} holds {inner} zips, which are not looked into")
+        notes.append(f"{path} holds other zips ({inner}), which are not looked into")
     if doubles:
-        notes.append(f"{path} holds {doubles} names more than once: the last counts")
+        notes.append(f"{path} has entries of the same name ({doubles}): the last of each counts")
     found = [_picture(archive, name, info) for name, info in entries.items()]
     found.sort(key=lambda item: (item.cell, item.file))
     archive.expected = sum(item.problem is None for item in found)

@@ -43,7 +43,7 @@ def find_given(inputs: Sequence[str | Path]) -> list[Given]:
         raise BlastscopeError(f"There is nothing to predict on: {_REMEDY}.")
     found: list[Given] = []
     for one in inputs:
-        if one == STANDARD_INPUT:
+        if str(one) == STANDARD_INPUT:
             found.extend(_there(Path(name)) for name in _names_on_standard_input())
         else:
             found.extend(find_path(one))

@@ -107,12 +107,15 @@ def unique_cells(pictures: Sequence[Picture]) -> list[str]:
         places: dict[str, list[int]] = defaultdict(list)
         for k, name in enumerate(names):
             places[name].append(k)
-        alike = [k for name, at in places.items() if len(at) > 1 or not name for k in at]
+        alike = [at for name, at in places.items() if len(at) > 1 or not name]
         if not alike:
             return names
-        for k in alike:
-            steps[k] += 1
-            names[k] = _longer(pictures[k], steps[k], k + 1).strip()
+        for at in alike:
+            least = min(steps[k] for k in at)
+            for k in at:
+                if steps[k] == least:  # a longer name stays: the shorter one has to give way
+                    steps[k] += 1
+                    names[k] = _longer(pictures[k], steps[k], k + 1).strip()
 
 
 def _longer(picture: Picture, step: int, number: int) -> str:
