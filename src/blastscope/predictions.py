@@ -26,6 +26,9 @@ PREDICTIONS = TableFormat(
     },
 )
 
+PROBLEM = "problem"
+"""A further column: why an image could not be used, so that its row has no probability."""
+
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
 
@@ -59,7 +62,8 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Read a prediction table from Parquet or CSV.
 
     Labels ALL/HEM/1/0 in any case become ``all`` and ``hem``; subjects become upper case, because
-    C-NMC writes one of its own (``h3``) in lower case.
+    C-NMC writes one of its own (``h3``) in lower case. Rows without a probability that say why in
+    a column ``problem``, as ``predict`` writes them for images it could not use, are left out.
 
     Returns:
         The rows, and the metadata written with them (empty for a CSV).
@@ -68,7 +72,14 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         BlastscopeError: where the table is empty, lacks a column, or a value breaks the contract.
     """
     frame, metadata = read_table(path, PREDICTIONS)
-    return _checked(frame, path), metadata
+    return _checked(frame.filter(~_unusable(frame)), path), metadata
+
+
+def _unusable(frame: pl.DataFrame) -> pl.Expr:
+    """Rows of images that could not be used."""
+    if PROBLEM not in frame.columns:
+        return pl.lit(False)
+    return pl.col("p_all").is_null() & pl.col(PROBLEM).is_not_null()
 
 
 def _checked(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
@@ -87,7 +98,7 @@ def _checked(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     _refuse(
         frame,
         path,
-        p_all.is_null() | p_all.is_nan() | ~p_all.is_between(0, 1),
+        (p_all.is_null() & ~_unusable(frame)) | p_all.is_nan() | ~p_all.is_between(0, 1),
         "has a p_all that is no probability ({p_all})",
         "p_all must lie between 0 and 1",
     )

@@ -35,7 +35,7 @@ def test_predict_says_how_far_an_image_is_from_what_the_runs_know(trained, image
     run = open_run(trained.run)
     assert table["novelty"].null_count() == 0
     assert table["unfamiliar"].to_list() == (table["novelty"] > 1).to_list()
-    assert made.unfamiliar == table["unfamiliar"].sum()
+    assert made.tally.unfamiliar == table["unfamiliar"].sum()
     # a cell of the training store: its pixels again
     cell = table.filter(pl.col("cell") != "noise")["cell"][0]
     store = open_store(trained.run.parent / "store32")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from blastscope.cli import app
 from blastscope.decide.file import read_decision
 from blastscope.errors import BlastscopeError
-from blastscope.predict.decisions import decide
+from blastscope.predict.decisions import decide, tally
 from blastscope.predict.predict import predict
 from blastscope.predictions import read_predictions
 from blastscope.report.evaluate import evaluate
@@ -48,10 +48,13 @@ def test_a_given_decision_calibrates_calls_and_refers(trained, images, decision,
     assert frame["called"].to_list() == called
     assert (decided.called == (decided.p_all > kept.point.threshold)).all()
     assert frame["refer"].to_list() == (decided.refer | ~known).tolist()
-    assert (made.called_all, made.referred) == (called.count("all"), frame["refer"].sum())
+    assert (made.tally.called_all, made.tally.referred) == (
+        called.count("all"),
+        frame["refer"].sum(),
+    )
     assert about["threshold"] == kept.point.threshold
     assert about["rule"] == "sensitivity>=0.95"
-    assert made.persons["cells"].sum() == known.sum()
+    assert made.tally.persons["cells"].sum() == known.sum()
 
 
 def test_a_runs_own_is_taken_by_itself_and_of_other_weights_refused(
@@ -91,15 +94,37 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
         },
         schema_overrides={"label": pl.String},
     )
-    found = decide(frame, read_decision(decision / "decision.json"))
-    assert found.frame["called"].to_list() == ["all", "hem", None]
-    assert found.frame["refer"].to_list()[2] is True
-    assert found.called_all == 1
+    by = read_decision(decision / "decision.json")
+    decided = decide(frame, by)
+    assert decided["called"].to_list() == ["all", "hem", None]
+    assert decided["refer"].to_list()[2] is True
+    found = tally(decided, by)
+    assert (found.called_all, found.unfamiliar) == (1, 1)
     assert found.persons.select("subject", "cells", "called", "covered", "wrong").rows() == [
         ("7", 2, 0.5, None, None)
     ]
-    unknown = decide(frame.with_columns(unfamiliar=pl.lit(None, pl.Boolean)), None)
-    assert (unknown.called_all, unknown.persons) == (2, None)
+    unknown = tally(frame.with_columns(unfamiliar=pl.lit(None, pl.Boolean)), None)
+    assert (unknown.called_all, unknown.unfamiliar, unknown.persons) == (2, None, None)
+
+
+def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
+    by = read_decision(decision / "decision.json")
+    frame = pl.DataFrame(
+        {
+            "cell": ["a", "b"],
+            "subject": ["7", "7"],
+            "label": [None, None],
+            "p_all": [0.999, None],
+            "unfamiliar": [False, None],
+            "problem": [None, "is empty"],
+        },
+        schema_overrides={"label": pl.String},
+    )
+    decided = decide(frame, by)
+    assert decided.columns[-1] == "problem"
+    for column in ("p_all", "p_raw", "called", "sure", "refer"):
+        assert [value is None for value in decided[column]] == [False, True], column
+    assert tally(decided, by).persons["cells"].to_list() == [1]
 
 
 def test_without_known_subjects_no_share_of_blasts_is_told_of(trained, images, tmp_path):

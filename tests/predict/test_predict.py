@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
+import numpy as np
+import polars as pl
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+import blastscope
 from blastscope.cli import app
 from blastscope.ensemble.combination import Combination
 from blastscope.ensemble.folder import (
@@ -55,7 +60,7 @@ def test_an_ensemble_of_runs_at_two_sizes_says_what_its_weights_say(trained, ima
     assert frame["label"].to_list() == [cell[-3:] for cell in frame["cell"]]
     assert frame["subject"].to_list() == [cell.split("_")[1] for cell in frame["cell"]]
     assert (set(frame["part"]), set(frame["model"])) == ({"test"}, {"both"})
-    assert made.called_all == (frame["p_all"] > 0.5).sum()
+    assert made.tally.called_all == (frame["p_all"] > 0.5).sum()
     assert about["weights_of"] == sha256_of(tmp_path / "e" / "ensemble.json")
     checkpoints = [member["checkpoint"] for member in about["members"]]
     assert checkpoints == [
@@ -73,17 +78,21 @@ def test_several_runs_are_averaged_into_a_csv_that_evaluate_reads(trained, image
     assert frame["p_all"].to_list() == pytest.approx(wanted, abs=1e-5)
 
 
-def test_an_image_that_cannot_be_used_is_named_or_left_out(trained, images, tmp_path):
+def test_an_image_that_cannot_be_used_is_a_row_with_its_reason(trained, images, tmp_path):
     (images / "hem" / "UID_H9_1_1_hem.bmp").write_text("no image")
     out = tmp_path / "new.csv"
-    with pytest.raises(BlastscopeError, match=r"1 image cannot be used: hem/UID_H9.*--skip-bad"):
-        predict([images], [trained.run], out, device="cpu")
-    assert not out.exists()
-    made = predict([images], [trained.run], out, device="cpu", skip_bad=True)
-    assert (made.cells, [problem.file for problem in made.skipped]) == (
-        6,
-        ["hem/UID_H9_1_1_hem.bmp"],
-    )
+    made = predict([images], [trained.run], out, device="cpu")
+    (bad,) = made.problems.to_dicts()
+    assert (bad["file"], bad["subject"]) == ("hem/UID_H9_1_1_hem.bmp", "H9")
+    assert bad["problem"] == "is no BMP, PNG, TIFF, JPEG or WebP image"
+    assert bad["p_all"] is None
+    assert made.frame["file"].to_list() == [
+        path.relative_to(images).as_posix()
+        for path in sorted(images.rglob("*.bmp"), key=lambda path: path.name)
+    ]
+    assert pl.read_csv(out).height == 7
+    frame, _ = read_predictions(out)  # what evaluates it is not bothered
+    assert frame.height == 6
 
 
 def test_a_run_that_saw_the_first_contour_sees_it_again(trained, tmp_path):
@@ -102,9 +111,9 @@ def test_what_is_there_is_kept_unless_replacing_is_asked_for(trained, images, tm
     with pytest.raises(BlastscopeError, match="is there already"):
         predict([images], [trained.run], out, device="cpu")
     assert out.read_text() == "mine"
-    with pytest.raises(BlastscopeError, match=r"neither \.parquet nor \.csv"):
+    with pytest.raises(BlastscopeError, match=r"is none of \.parquet, \.csv, \.json"):
         predict([images], [trained.run], tmp_path / "new.txt", device="cpu")
-    assert predict([images], [trained.run], out, device="cpu", force=True).cells == 6
+    assert len(predict([images], [trained.run], out, device="cpu", force=True).frame) == 6
 
 
 def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, images, tmp_path):
@@ -191,6 +200,101 @@ def test_as_it_is_typed(trained, images, tmp_path):
 def test_where_no_image_can_be_used_the_first_reason_is_told(trained, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "text.bmp").write_text("no picture")
-    with pytest.raises(BlastscopeError, match=r"Not one usable image in .*new: text\.bmp \w+"):
+    with pytest.raises(BlastscopeError, match=r"None of 1 images can be used: text\.bmp is no BMP"):
         predict([tmp_path / "new"], [trained.run], tmp_path / "n.csv", device="cpu")
     assert not (tmp_path / "n.csv").exists()
+
+
+def test_json_has_cells_and_subjects_and_a_pipe_a_line_a_cell(trained, images, tmp_path):
+    out = tmp_path / "new.json"
+    predict([images], [trained.run], out, device="cpu")
+    content = json.loads(out.read_text())
+    assert content["format"] == "blastscope-predictions/1"
+    assert "not a medical device" in content["disclaimer"]
+    assert len(content["cells"]) == 6
+    command = ["predict", str(images), "--model", str(trained.run), "--out", "-"]
+    done = CliRunner().invoke(app, command)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    kept = [{k: v for k, v in row.items() if v is not None} for row in content["cells"]]
+    assert lines == kept
+
+
+def test_a_killed_prediction_goes_on_and_says_the_same(trained, images, tmp_path, monkeypatch):
+    from blastscope.predict import journal, stream
+
+    whole = predict([images], [trained.run], tmp_path / "a.csv", device="cpu").frame
+    monkeypatch.setattr(stream, "BATCH", 2)
+    monkeypatch.setattr(journal, "ROWS", 2)
+
+    def killed(done, total):
+        assert total == 6
+        if done == 6:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "b.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict([images], [trained.run], out, device="cpu", on_progress=killed)
+    assert not out.exists()
+    told = []
+    again = predict(
+        [images], [trained.run], out, device="cpu", on_progress=lambda *now: told.append(now)
+    )
+    assert told == [(6, 6)]  # four were done before
+    assert again.frame["p_all"].to_list() == pytest.approx(whole["p_all"].to_list(), abs=1e-6)
+    assert again.frame.drop("p_all", "novelty").equals(whole.drop("p_all", "novelty"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_work_of_another_model_is_not_gone_on_with(trained, images, tmp_path, monkeypatch):
+    from blastscope.predict import journal, stream
+
+    monkeypatch.setattr(stream, "BATCH", 2)
+    monkeypatch.setattr(journal, "ROWS", 2)
+
+    def killed(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "b.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict([images], [trained.run], out, device="cpu", on_progress=killed)
+    frame = predict([images], [trained.other], out, device="cpu").frame
+    said = trained.p_all(trained.other)
+    assert frame["p_all"].to_list() == pytest.approx([said[c] for c in frame["cell"]], abs=1e-5)
+
+
+def test_the_spread_is_that_of_the_eight_ways_to_lay_a_cell(trained, images):
+    frame = predict([images], [trained.run, trained.other], device="cpu", spread=True).frame
+    paths = sorted(images.rglob("*.bmp"), key=lambda path: path.name)
+    turned = []
+    for k in range(8):
+        laid = []
+        for path in paths:  # the whole file laid anew, an even square: no pixel changes
+            pixels = np.array(Image.open(path))
+            pixels = np.rot90(pixels, k % 4)
+            laid.append(np.ascontiguousarray(pixels[:, ::-1] if k >= 4 else pixels))
+        model = blastscope.load([trained.run, trained.other], device="cpu")
+        turned.append(model.predict(laid)["p_all"].to_numpy())
+    assert frame["spread"].to_list() == pytest.approx(np.std(turned, axis=0).tolist(), abs=2e-3)
+    assert (frame["spread"] > 1e-4).any()
+
+
+def test_engines_that_want_a_bundle_say_so(trained, images):
+    with pytest.raises(BlastscopeError, match="onnxruntime runs bundles, and tiny is none"):
+        predict([images], [trained.run], engine="onnxruntime")
+    with pytest.raises(BlastscopeError, match="'tensorrt' is no engine: choose one of auto, onnx"):
+        predict([images], [trained.run], engine="tensorrt")
+
+
+def test_arrays_pillow_images_and_paths_are_one_table_in_their_order(trained, images):
+    path = sorted(images.rglob("*.bmp"))[0]
+    picture = Image.open(path)
+    model = blastscope.load(trained.run, device="cpu")
+    frame = model.predict([np.array(picture), picture, path, str(path)])
+    assert frame.height == 3  # a path that is given twice counts once
+    said = trained.p_all(trained.run)[path.stem]
+    assert frame["p_all"].to_list() == pytest.approx([said] * 3, abs=1e-5)
+    assert frame["cell"][0] == "image-1"
+    assert frame["file"].to_list()[0] == ""
+    with pytest.raises(BlastscopeError, match=r"images\[0\] is an array of float64"):
+        model.predict(np.zeros((10, 10, 3)))

@@ -145,7 +145,7 @@ def test_the_command_says_what_is_missing(trained, tmp_path):
     assert "--data" in fails(str(trained.run), "--study")
     assert "--methods" in fails(str(trained.run), "--study", "--methods", "grad-cam")
     assert "--part" in fails(str(trained.run), "--cells", "a", "--part", "test")
-    assert "b is no folder of a run: if it is a cell, write --cells before it" in fails(
+    assert "b is no run and no bundle: if it is a cell, write --cells before it" in fails(
         str(trained.run), "--cells", "a", "b"
     )
     file = str(trained.images["UID_1_1_1_all"])

@@ -12,6 +12,7 @@ import typer
 
 from blastscope import DISCLAIMER, __version__
 from blastscope.cli import (
+    bundle,
     check,
     compare,
     crossval,
@@ -22,6 +23,7 @@ from blastscope.cli import (
     explain,
     fetch,
     floors,
+    inspect,
     leakage,
     predict,
     prepare,
@@ -64,6 +66,8 @@ for verb in (
     stress,
     ensemble,
     reproduce,
+    bundle,
+    inspect,
     predict,
     submit,
     weights,

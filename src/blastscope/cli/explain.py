@@ -26,7 +26,8 @@ def explain(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN...", help="Runs, or one ensemble; NAME=PATH names a model anew."
+            metavar="RUN...",
+            help="Runs, or one ensemble or bundle; NAME=PATH names a model anew.",
         ),
     ],
     out: ReportFolder,
@@ -110,15 +111,17 @@ def explain(
 
 def _refuse_for_cells(runs: Sequence[str], part: str | None) -> None:
     """Refuse what goes with ``--study`` only, and cells that were taken for runs."""
+    from blastscope.bundle.contents import is_bundle
     from blastscope.evaluate.scores import part_name
 
     if part is not None:
         raise BlastscopeError("--cells names its cells itself: leave --part, of --study, out.")
     for run in runs:
-        if not part_name(run)[1].is_dir():  # of "--cells a b" only a is an option's
+        path = part_name(run)[1]
+        if not path.is_dir() and not is_bundle(path):  # of "--cells a b" only a is an option's
             raise BlastscopeError(
-                f"{run} is no folder of a run: if it is a cell, write --cells before it, as before "
-                "every cell; if not, give a run."
+                f"{run} is no run and no bundle: if it is a cell, write --cells before it, as "
+                "before every cell; if not, give a run."
             )
 
 

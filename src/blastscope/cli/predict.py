@@ -1,4 +1,4 @@
-"""``blastscope predict``: a run, several or an ensemble, applied to folders of images."""
+"""``blastscope predict``: a model, applied to images of new cells."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import typer
 
 from blastscope.cli.options import Device
 from blastscope.cli.output import note, print_table, say
+from blastscope.errors import BlastscopeError
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from blastscope.predict.predict import Predicted
+
 MOST_PERSONS = 20
+MOST_CELLS = 40
+"""Cells that are shown where no table is written."""
+MOST_PROBLEMS = 10
+PIPE = "-"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,17 +30,28 @@ def add_to(app: typer.Typer) -> None:
 
 def predict(
     images: Annotated[
-        list[Path],
-        typer.Argument(metavar="DIR...", help="The folder, or folders, with the cell images."),
-    ],
-    model: Annotated[
-        list[Path],
-        typer.Option(
-            help="A run or an ensemble; given several times, the mean of the runs.",
-            metavar="RUN_OR_ENSEMBLE",
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Image files, folders, zips or globs; - reads names from standard input.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The table: .parquet or .csv.", metavar="FILE")],
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A bundle, a run or an ensemble; given several times, the mean of the runs. "
+            "Without it, the model that comes with blastscope.",
+            metavar="MODEL",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="The table: .parquet, .csv or .json; - prints JSON, a line a cell, as it goes. "
+            "Without it the cells are shown.",
+            metavar="FILE",
+        ),
+    ] = None,
     decision: Annotated[
         Path | None,
         typer.Option(
@@ -42,50 +60,170 @@ def predict(
             metavar="FILE",
         ),
     ] = None,
-    device: Device = "auto",
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out images that cannot be used.")
+    subject_from: Annotated[
+        str | None,
+        typer.Option(
+            help="A regular expression that finds the subject in a file's path: its group, or all "
+            "that it matches.",
+            metavar="PATTERN",
+        ),
+    ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option("--spread", help="Say how far the eight ways to lay a cell differ; slower."),
     ] = False,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="A folder for a page a cell that shows the evidence.", metavar="DIR"),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="auto, onnxruntime, openvino or torch; all but torch want a bundle.")
+    ] = "auto",
+    device: Device = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
 ) -> None:
-    """Write a prediction table of new images; each network sees them at its own size."""
+    """Say of new cells how probably each is a lymphoblast; each network sees them as it learnt."""
+    from blastscope.box import in_the_box
+
+    models = model or [in_the_box()]
+    if out == PIPE:
+        if explain is not None:
+            raise BlastscopeError("--explain and --out - do not go together: choose one.")
+        _pipe(images, models, decision, subject_from, spread, engine, device)
+        return
     from blastscope.predict.predict import predict as apply
     from blastscope.progress import progress_total
 
-    with progress_total("Preparing and predicting") as advance:
+    with progress_total("Predicting") as advance:
         made = apply(
             images,
-            model,
-            out,
+            models,
+            None if out is None else Path(out),
             decision=decision,
+            engine=engine,
             device=device,
-            skip_bad=skip_bad,
+            spread=spread,
+            subject_from=subject_from,
             force=force,
             on_progress=advance,
         )
-    for problem in made.skipped:
-        note(f"left out: {problem.file} {problem.message}")
-    referred = "" if made.referred is None else f", {made.referred:,} to be looked at by an expert"
-    say(f"{made.model}: {made.called_all:,} of {made.cells:,} cells called ALL{referred}")
+    if out is None:
+        _print_cells(made.frame)
+    _print_summary(made, subject_from)
+    if explain is not None:
+        _explain(made, models, explain, device)
+    if made.path is not None:
+        say(f"{made.path}")
+    else:
+        from blastscope import DISCLAIMER
+
+        note(DISCLAIMER)
+
+
+def _pipe(
+    images: list[str],
+    models: list[Path],
+    decision: Path | None,
+    subject_from: str | None,
+    spread: bool,
+    engine: str,
+    device: str,
+) -> None:
+    """Print a line of JSON a cell as soon as its batch is done."""
+    import sys
+
+    from blastscope.predict.inputs import list_inputs
+    from blastscope.predict.output import json_lines
+    from blastscope.predict.predict import open_model, stream
+
+    found = list_inputs(images, subject_from)
+    opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
+    for frame in stream(found, opened):
+        for line in json_lines(frame):
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _print_cells(frame: pl.DataFrame) -> None:
+    """Show the first cells."""
+    names = {"cell": "cell", "subject": "subject", "p_all": "p(ALL)", "called": "called"}
+    names |= {"refer": "to an expert", "unfamiliar": "unfamiliar", "spread": "spread"}
+    shown = [name for name in names if name in frame.columns]
+    if frame["subject"].null_count() == len(frame):
+        shown.remove("subject")
+    called = {"all": "ALL", "hem": "normal", True: "yes", False: "", None: None}
+    usable = frame.filter(frame["p_all"].is_not_null())
+    print_table(
+        [names[name] for name in shown],
+        [
+            [called.get(value, value) if type(value) is not float else value for value in row]
+            for row in usable.select(shown).head(MOST_CELLS).iter_rows()
+        ],
+    )
+    if len(usable) > MOST_CELLS:
+        note(f"And {len(usable) - MOST_CELLS:,} more cells: --out FILE writes all of them.")
+
+
+def _print_summary(made: Predicted, subject_from: str | None) -> None:
+    """Say what was decided of all cells, and what should be known of it."""
+    problems, counts = made.problems, made.tally
+    for sentence in made.notes:
+        note(f"{sentence}.")
+    for file, problem in problems.select("file", "problem").head(MOST_PROBLEMS).iter_rows():
+        note(f"not used: {file} {problem}")
+    if len(problems) > MOST_PROBLEMS:
+        note(f"And {len(problems) - MOST_PROBLEMS:,} more that cannot be used.")
+    cells = len(made.frame) - len(problems)
+    referred = (
+        "" if counts.referred is None else f", {counts.referred:,} to be looked at by an expert"
+    )
+    say(f"{made.model}: {counts.called_all:,} of {cells:,} cells called ALL{referred}")
+    if made.synthetic:
+        from blastscope.bundle.card import SYNTHETIC
+
+        note(SYNTHETIC)
     if made.decided_by is None:
         note("Called at one half, probabilities as the network gives them: no decision.json.")
     else:
         note(made.how)
-    if made.persons is not None and not made.persons.is_empty():
-        _print_persons(made.persons, made.doubt)
-    if made.unfamiliar:
-        look = "looks" if made.unfamiliar == 1 else "look"
+    if counts.persons is not None and not counts.persons.is_empty():
+        _print_persons(counts.persons, counts.doubt)
+    if subject_from is not None and made.without_subject:
+        note(f"{made.without_subject:,} of {len(made.frame):,} files name no subject so.")
+    _print_unfamiliar(counts.unfamiliar, cells)
+
+
+def _print_unfamiliar(unfamiliar: int | None, cells: int) -> None:
+    if unfamiliar:
+        look = "looks" if unfamiliar == 1 else "look"
         note(
-            f"Of {made.cells:,} images {made.unfamiliar:,} {look} like no cell that the model was "
+            f"Of {cells:,} images {unfamiliar:,} {look} like no cell that the model was "
             "trained on (unfamiliar): its probability means nothing. Cells are wanted one an "
             "image, cut out on black."
         )
-    elif made.unfamiliar is None:
+    elif unfamiliar is None:
         note(
             "Whether an image is a cell at all is not known here: the runs were trained before "
             "that was measured."
         )
-    say(f"{made.path}")
+
+
+def _explain(made: Predicted, models: list[Path], out: Path, device: str) -> None:
+    """Write a page a cell for the images that are files of their own."""
+    from blastscope.progress import progress_total
+    from blastscope.report.explain import explain_to_folder
+
+    cells, files = len(made.frame) - len(made.problems), [str(path) for path in made.files]
+    if len(files) < cells:
+        note(f"{cells - len(files):,} cells are no files of their own: not explained.")
+    if not files:
+        return
+    with progress_total("Explaining") as advance:
+        written = explain_to_folder(
+            [str(path) for path in models], files, out, methods=("grad-cam",), device=device,
+            on_progress=advance,
+        )  # fmt: skip
+    say(f"{written.path}")
 
 
 def _print_persons(persons: pl.DataFrame, doubt: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ class DecisionFile:
         checkpoint: ``sha256:`` of the weights that made them; None where unknown.
         synthetic: whether it was fitted on synthetic cells.
         sentence: which cells it was fitted on, and what that means.
+        digest: ``sha256:`` of the content, its keys sorted.
     """
 
     path: Path
@@ -35,6 +38,7 @@ class DecisionFile:
     checkpoint: str | None
     synthetic: bool
     sentence: str
+    digest: str
 
     @property
     def recipe(self) -> str:
@@ -100,8 +104,19 @@ def read_decision(path: Path) -> DecisionFile:
     Raises:
         BlastscopeError: where the file is missing, too large, or none.
     """
-    content = _read(path)
+    return decision_from(_read(path), path)
+
+
+def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
+    """Read a decision from the content of its file.
+
+    Raises:
+        BlastscopeError: naming ``path``, where it is none.
+    """
+    if content.get("format") != FORMAT:
+        raise _unreadable(path)
     checkpoint = content.get("checkpoint")
+    whole = json.dumps(content, sort_keys=True).encode()
     return DecisionFile(
         path,
         Decision.from_json(content.get("decision"), str(path)),
@@ -109,6 +124,7 @@ def read_decision(path: Path) -> DecisionFile:
         None if checkpoint is None else str(checkpoint),
         content.get("synthetic") is True,
         str(content.get("sentence", "")),
+        "sha256:" + hashlib.sha256(whole).hexdigest(),
     )
 
 

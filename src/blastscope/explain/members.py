@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blastscope.ensemble.combination import Combination
-from blastscope.ensemble.folder import read_ensemble
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.scores import part_name
 from blastscope.explain.places import GRID, Opened, open_classifier
@@ -124,7 +123,7 @@ def open_models(given: Sequence[str | Path], device: torch.device, grid: int = G
     alone = voters.ensemble is not None
     names: list[str | None] = [name for name, _ in named]
     if alone:
-        names = [member.model for member in read_ensemble(named[0][1]).members]
+        names = list(voters.members)
     models = tuple(
         ExplainedModel(_shown(name, run), run, device, grid)
         for name, run in zip(names, voters.runs, strict=True)

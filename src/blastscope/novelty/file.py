@@ -37,14 +37,21 @@ def read_novelty(path: Path) -> Novelty | None:
     Raises:
         BlastscopeError: where the file is damaged or of another kind.
     """
-    if not path.is_file():
-        return None
+    return novelty_from(read_json(path), str(path)) if path.is_file() else None
+
+
+def novelty_from(content: dict[str, Any], where: str) -> Novelty:
+    """Read a detector from the content of its file.
+
+    Raises:
+        BlastscopeError: naming ``where``, where it is damaged or of another kind.
+    """
     try:
-        return _checked(read_json(path))
+        return _checked(content)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise BlastscopeError(
-            f"{path} is no {FORMAT} file ({reason}): remove it, or train again."
+            f"{where} is no {FORMAT} file ({reason}): remove it, or train again."
         ) from error
 
 

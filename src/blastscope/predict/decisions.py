@@ -15,8 +15,8 @@ from blastscope.decide.persons import person_table
 from blastscope.decide.words import METHODS
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.files import sha256_of
 from blastscope.predict.voters import Voters
+from blastscope.predictions import PROBLEM
 
 _CALLS = {True: "all", False: "hem"}
 
@@ -27,7 +27,7 @@ def find_decision(
     """Find what to decide by: what is given, or what an evaluation left in the model's folder.
 
     Args:
-        models: the folders of runs, or of one ensemble.
+        models: the folders of runs, or of one ensemble or bundle.
         voters: what was opened from them.
         given: a ``decision.json`` or a folder with one, of a cross-validation for instance; None
             for the model's own.
@@ -38,6 +38,8 @@ def find_decision(
     """
     if given is not None:
         path = given / NAME if given.is_dir() else given
+    elif voters.bundle is not None:
+        return voters.decision
     elif len(models) == 1:
         places = (models[0] / NAME, models[0] / "evaluation" / NAME)
         path = next((place for place in places if place.is_file()), places[0])
@@ -67,24 +69,22 @@ def _weights(voters: Voters) -> str | None:
 
 
 @dataclass(frozen=True)
-class Decisions:
-    """A prediction table with what was decided of its cells.
+class Tally:
+    """What was decided of all cells together.
 
     Attributes:
-        frame: the table.
         called_all: how many cells are called ALL.
         referred: how many go to an expert; None where nothing says so.
-        persons: a row a subject; None likewise.
+        unfamiliar: how many look like no cell that the networks know; None where none can tell.
+        persons: a row a subject (see ``decide.persons.person_table``); None where nothing decides.
         doubt: how often the intervals of persons' shares held them in simulations.
-        about: what the table should say of it.
     """
 
-    frame: pl.DataFrame
     called_all: int
     referred: int | None
+    unfamiliar: int | None
     persons: pl.DataFrame | None
     doubt: str
-    about: dict[str, Any]
 
 
 def how_decided(by: DecisionFile) -> str:
@@ -96,34 +96,60 @@ def how_decided(by: DecisionFile) -> str:
     )
 
 
-def decide(frame: pl.DataFrame, by: DecisionFile | None) -> Decisions:
+def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
     """Calibrate ``p_all`` of a prediction table and add what is decided.
 
     The table gets the columns ``p_raw`` (the network's own probability), ``called`` (``all`` or
     ``hem``), ``sure`` (the probability that the call is right) and ``refer``. A cell that is
-    ``unfamiliar`` is called nothing, goes to the expert and counts for no subject. Without a
-    decision the table stays as it is, and a cell counts as called ALL above one half.
+    ``unfamiliar`` is called nothing and goes to the expert; of an image without a probability
+    nothing is said. Without a decision the table stays as it is.
     """
-    raw, known = frame["p_all"], ~frame["unfamiliar"].fill_null(False)
     if by is None:
-        return Decisions(frame, int((raw > THRESHOLD).sum()), None, None, "", {})
-    decided = by.decision.apply(raw.to_numpy())
+        return frame
+    raw = frame["p_all"]
+    known, there = ~frame["unfamiliar"].fill_null(False), raw.is_not_null()
+    decided = by.decision.apply(raw.fill_null(0.5).to_numpy())
     called = pl.Series("called", decided.called).replace_strict(_CALLS, return_dtype=pl.String)
-    table = frame.with_columns(
-        p_all=pl.Series(decided.p_all),
+    made = frame.with_columns(
+        p_all=pl.when(there).then(pl.Series(decided.p_all)),
         p_raw=raw,
-        called=pl.when(known).then(called),
-        sure=pl.Series(decided.sure),
-        refer=pl.Series(decided.refer) | ~known,
+        called=pl.when(known & there).then(called),
+        sure=pl.when(there).then(pl.Series(decided.sure)),
+        refer=pl.when(there).then(pl.Series(decided.refer) | ~known),
     )
-    about = {
-        "decision": sha256_of(by.path),
-        "threshold": by.decision.point.threshold,
-        "rule": str(by.decision.point.rule),
-    }
-    here = known.to_numpy()
-    persons = person_table(frame.filter(known), decided.take(here), by.decision.reference)
-    called_all = int((table["called"] == "all").sum())
+    last = [name for name in ("spread", PROBLEM) if name in frame.columns]
+    return made.select(pl.exclude(last), *last)
+
+
+def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
+    """Count what was decided, and sum up each subject.
+
+    Without a decision a cell counts as called ALL above one half. An unfamiliar cell counts for no
+    subject.
+
+    Args:
+        frame: what ``decide`` made.
+        by: what it decided by.
+    """
+    strange = frame["unfamiliar"].drop_nulls()
+    unfamiliar = None if strange.is_empty() else int(strange.sum())
+    if by is None:
+        return Tally(int((frame["p_all"] > THRESHOLD).sum()), None, unfamiliar, None, "")
+    usable = frame.filter(pl.col("p_raw").is_not_null() & ~pl.col("unfamiliar").fill_null(False))
+    decided = by.decision.apply(usable["p_raw"].to_numpy())
     reference = by.decision.reference
-    doubt = "" if reference is None else told(reference)
-    return Decisions(table, called_all, int(table["refer"].sum()), persons, doubt, about)
+    return Tally(
+        int((frame["called"] == "all").sum()),
+        int(frame["refer"].sum()),
+        unfamiliar,
+        person_table(usable, decided, reference),
+        "" if reference is None else told(reference),
+    )
+
+
+def about_decision(by: DecisionFile | None) -> dict[str, Any]:
+    """Return what a table says of what it was decided by."""
+    if by is None:
+        return {}
+    point = by.decision.point
+    return {"decision": by.digest, "threshold": point.threshold, "rule": str(point.rule)}

@@ -104,20 +104,3 @@ def _predict(
 
     feed = Feed(PixelViews(store.pixels), classifier)
     return probabilities(classifier, feed, rows, device, views, count)
-
-
-def novelty_of(
-    runs: Sequence[FinishedRun], stores: Sequence[Store], rows: Rows
-) -> NDArray[np.float64]:
-    """Return how far each of ``rows`` is from looking like a cell that the runs know.
-
-    Returns:
-        Shape (rows,): distance over threshold, the median over the runs that can tell; above 1
-        for what looks like no cell; NaN where no run can tell.
-    """
-    told = [
-        known.of_rows(store.pixels, rows)
-        for run, store in zip(runs, stores, strict=True)
-        if (known := run.novelty()) is not None
-    ]
-    return np.median(told, axis=0) if told else np.full(len(rows), np.nan)

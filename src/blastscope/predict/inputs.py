@@ -114,9 +114,9 @@ class _Gathered:
             self.synthetic |= listing.synthetic
             items: list[CellFile | Problem] = [*listing.cells, *listing.problems]
             pictures = [
-                picture_of(item, partial(read_image, given.path / item.file))
+                picture_of(item, partial(read_image, path), path)
                 for item in items
-                if self._is_new(given.path / item.file)
+                if self._is_new(path := given.path / item.file)
             ]
             pictures.sort(key=lambda item: (item.cell, item.file))
             self.groups.append(_Group(pictures, given.path, is_folder=True))
@@ -143,7 +143,8 @@ class _Gathered:
             if self._is_new(given.path):
                 item = places[given.root, given.path.parent].cell(given.path.name)
                 item = replace(item, file=printable(given.path.as_posix()))
-                pictures.append(picture_of(item, partial(read_image, given.path)))
+                decode = partial(read_image, given.path)
+                pictures.append(picture_of(item, decode, given.path))
         self.groups.append(_Group(pictures))
 
     def _is_new(self, path: Path) -> bool:

@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from blastscope.cells.images import Decoded, UnusableImageError
 from blastscope.cells.layouts import CellFile, Problem
@@ -29,6 +29,7 @@ class Picture:
         subject: the person, in upper case; None where nothing tells.
         label: ``all`` or ``hem``; None likewise.
         flags: what is odd about its name.
+        path: of the file that it is; None for what is in a zip or in memory.
     """
 
     file: str
@@ -37,6 +38,7 @@ class Picture:
     subject: str | None = None
     label: str | None = None
     flags: tuple[str, ...] = ()
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def problem(self) -> Problem | None:
@@ -87,10 +89,12 @@ class Inputs:
             close()
 
 
-def picture_of(item: CellFile | Problem, decode: Callable[[], Decoded]) -> Picture:
+def picture_of(
+    item: CellFile | Problem, decode: Callable[[], Decoded], path: Path | None = None
+) -> Picture:
     """Return what a layout says of a file as a picture that ``decode`` reads."""
     if isinstance(item, CellFile):
-        return Picture(item.file, item.cell, decode, item.subject, item.label, item.flags)
+        return Picture(item.file, item.cell, decode, item.subject, item.label, item.flags, path)
     named = parse_name(PurePosixPath(item.file).stem)
     return Picture(item.file, named.cell, item, named.subject)
 

@@ -1,143 +1,262 @@
-"""From folders of images and a model to a prediction table."""
+"""From images and a model to a prediction table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from blastscope.cells.layouts import Problem
-from blastscope.errors import BlastscopeError, listing
+from blastscope.decide.file import DecisionFile
+from blastscope.errors import BlastscopeError
 from blastscope.files import only_one, remove_folder
-from blastscope.predict.decisions import decide, find_decision, how_decided
-from blastscope.predict.images import Pass, Progress, novelty_of, predict_images, prepare_images
+from blastscope.predict.decisions import (
+    Tally,
+    about_decision,
+    decide,
+    find_decision,
+    how_decided,
+    tally,
+)
+from blastscope.predict.inputs import list_inputs
+from blastscope.predict.journal import Journal
+from blastscope.predict.output import SUFFIXES, write_output
+from blastscope.predict.pictures import Inputs
+from blastscope.predict.predictor import Predictor
+from blastscope.predict.stream import predict_rows
 from blastscope.predict.voters import open_voters
-from blastscope.predictions import SYNTHETIC_MARK, write_predictions
-from blastscope.train.devices import choose_device
-from blastscope.train.predict import prediction_frame
+from blastscope.predictions import PROBLEM, SYNTHETIC_MARK
 
-SUFFIXES = (".parquet", ".csv")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Networks, and what their answers are called and decided by.
+
+    Attributes:
+        predictor: the networks.
+        name: what tables call them.
+        decides: how probabilities become decisions; None where nothing says so.
+    """
+
+    predictor: Predictor
+    name: str
+    decides: DecisionFile | None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether synthetic cells have taught it, or what it decides by."""
+        by = self.decides
+        return self.predictor.voters.synthetic or (by is not None and by.synthetic)
+
+    def on(self, inputs: Inputs) -> Model:
+        """Return it under the name that it has on these images: synthetic ones mark it."""
+        marked = self.name.endswith(SYNTHETIC_MARK)
+        if marked or not (self.synthetic or inputs.synthetic):
+            return self
+        return replace(self, name=self.name + SYNTHETIC_MARK)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A table of predictions on disk.
+    """What was predicted.
 
     Attributes:
-        path: of the table.
+        frame: a row an image.
+        files: those of usable images that are files of their own.
         model: the name of what predicted.
-        cells: how many images there are.
-        called_all: how many of them were called ALL.
-        referred: how many of them should go to an expert; None where nothing says so.
+        tally: what was decided of all together.
         decided_by: the file that says how probabilities become decisions; None where none does.
-        persons: a row a subject (see ``decide.persons.person_table``); None likewise.
         how: by which rule, threshold and calibration cells were called; empty likewise.
-        doubt: how often intervals such as theirs held the share of blasts in simulations.
-        unfamiliar: how many look like no cell that the networks know; None where no run can tell.
-        skipped: the images that cannot be used.
+        without_subject: how many images name no subject.
+        notes: what should be said of how they were found.
+        synthetic: whether model or images are synthetic.
+        path: of the table; None where none was written.
     """
 
-    path: Path
+    frame: pl.DataFrame
+    files: tuple[Path, ...]
     model: str
-    cells: int
-    called_all: int
-    referred: int | None
+    tally: Tally
     decided_by: Path | None
-    persons: pl.DataFrame | None
     how: str
-    doubt: str
-    unfamiliar: int | None
-    skipped: tuple[Problem, ...]
+    without_subject: int
+    notes: tuple[str, ...]
+    synthetic: bool
+    path: Path | None
+
+    @property
+    def problems(self) -> pl.DataFrame:
+        """The rows of images that could not be used."""
+        return self.frame.filter(pl.col(PROBLEM).is_not_null())
+
+
+def open_model(
+    models: Sequence[Path],
+    *,
+    decision: Path | None = None,
+    engine: str = "auto",
+    device: str = "auto",
+    spread: bool = False,
+) -> Model:
+    """Open a bundle, a run, the mean of several, or an ensemble.
+
+    Args:
+        models: a bundle's folder or zip, folders of runs, or the folder of one ensemble.
+        decision: a ``decision.json``, or a folder with one, to decide by; by default the model's.
+        engine: what computes (see ``predict.predictor``).
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        spread: whether to say how far the eight ways to lay a cell differ.
+
+    Raises:
+        BlastscopeError: where a model is unfinished, stale or damaged, a decision is of other
+            weights, or engine and device do not fit it.
+    """
+    voters = open_voters(models)
+    decides = find_decision(models, voters, decision)
+    predictor = Predictor(voters, engine=engine, device=device, spread=spread)
+    return Model(predictor, voters.name, decides)
 
 
 def predict(
-    images: Sequence[Path],
+    images: Sequence[str | Path],
     models: Sequence[Path],
-    out: Path,
+    out: Path | None = None,
     *,
     decision: Path | None = None,
+    engine: str = "auto",
     device: str = "auto",
-    skip_bad: bool = False,
+    spread: bool = False,
+    subject_from: str | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Predicted:
-    """Apply a run, the mean of several, or an ensemble to folders of images.
+    """Apply a model to images.
 
-    Every run sees the images prepared as its own training cells were, at its own size. The table
-    has the part ``test`` throughout, what the files' names tell of subject and label, and how far
-    each image is from anything that the runs know (``novelty``, ``unfamiliar``). Where the model
-    has a ``decision.json``, or one is given, probabilities are calibrated, cells called at its
-    operating point and doubtful ones referred. While the table is made, prepared cells lie in
-    ``.<out>.work`` beside it, from which a killed run goes on.
+    Every network sees them prepared as its own training cells were. An image that cannot be used
+    is a row without a probability whose ``problem`` says why. While a table is made, finished
+    rows lie in ``.<out>.work`` beside it, from which a killed prediction goes on.
 
     Args:
-        images: folders of cell images, in any layout that ``blastscope check`` reads.
-        models: folders of runs, or of one ensemble.
-        out: the table to write, Parquet or CSV.
-        decision: a ``decision.json``, or a folder with one, to decide by; by default the model's.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        skip_bad: leave out images that cannot be used rather than refuse all.
+        images: files, folders, zips, globs (see ``predict.inputs``).
+        models: as ``open_model`` takes them.
+        out: the table to write, .parquet, .csv or .json; None for no file.
+        decision: likewise.
+        engine: likewise.
+        device: likewise.
+        spread: likewise.
+        subject_from: a regular expression that finds the subject in a file's name.
         force: replace a file that is there.
-        on_progress: called with the images done, prepared or predicted, and their total.
+        on_progress: called with the images done and their total.
 
     Raises:
-        BlastscopeError: where a model is unfinished or stale, a decision is of other weights, an
-            image cannot be used, or ``out`` is there already or cannot be written.
+        BlastscopeError: where the model or the images cannot be opened, not one image can be
+            used, or ``out`` is there already or cannot be written.
     """
+    if out is not None:
+        _refuse_taken(out, force)
+    found = list_inputs(images, subject_from)
+    opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
+    model = opened.on(found)
+    if out is None:
+        return _judged(_all_rows(found, model, None, on_progress), found, model, None)
+    with only_one(out.absolute()):
+        work = out.with_name(f".{out.name}.work")
+        journal = Journal(work, _identity(found, model))
+        made = _judged(_all_rows(found, model, journal, on_progress), found, model, out)
+        write_output(made.frame, made.tally.persons, out, _about(model, found))
+        remove_folder(work)
+    return made
+
+
+def stream(inputs: Inputs, model: Model) -> Iterator[pl.DataFrame]:
+    """Yield decided rows as they come, a batch at a time, for a pipe.
+
+    Args:
+        inputs: as ``list_inputs`` lists them.
+        model: as ``open_model`` opens it.
+    """
+    model = model.on(inputs)
+    for frame in predict_rows(inputs, model.predictor, model.name):
+        yield decide(frame, model.decides)
+
+
+def _refuse_taken(out: Path, force: bool) -> None:
     if out.suffix.lower() not in SUFFIXES:
-        raise BlastscopeError(f"{out} is neither .parquet nor .csv: choose one of them.")
+        raise BlastscopeError(f"{out} is none of {', '.join(SUFFIXES)}: choose one of them.")
     if out.exists() and not force:
         raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
-    chosen, voters = choose_device(device), open_voters(models)
-    decides = find_decision(models, voters, decision)
-    work = out.with_name(f".{out.name}.work")
-    passes = Pass(voters.runs, on_progress)
-    with only_one(out.absolute()):
-        stores, bad = prepare_images(voters.runs, images, work, passes, force=True)
-        if bad and not skip_bad:
-            remove_folder(work)
-            raise BlastscopeError(_refusal(bad))
-        rows = np.arange(len(stores[0]))
-        p_all = voters.combination.apply(predict_images(voters.runs, stores, rows, chosen, passes))
-        name = voters.name
-        synthetic = stores[0].synthetic or (decides is not None and decides.synthetic)
-        if synthetic and not name.endswith(SYNTHETIC_MARK):
-            name += SYNTHETIC_MARK
-        frame = prediction_frame(stores[0], rows, ["test"] * len(rows), name, p_all).with_columns(
-            *_strangeness(novelty_of(voters.runs, stores, rows))
+
+
+def _all_rows(
+    found: Inputs, model: Model, journal: Journal | None, on_progress: Progress | None
+) -> pl.DataFrame:
+    frames = journal.done() if journal else []
+    done, total = sum(map(len, frames)), len(found)
+    rest = replace(found, pictures=found.pictures[done:])
+    rows = _told(predict_rows(rest, model.predictor, model.name), done, total, on_progress)
+    frames.extend(journal.keep(rows) if journal else rows)
+    return pl.concat(frames)
+
+
+def _told(
+    frames: Iterator[pl.DataFrame], done: int, total: int, on_progress: Progress | None
+) -> Iterator[pl.DataFrame]:
+    """Pass frames on and say how many rows there were."""
+    for frame in frames:
+        done += len(frame)
+        if on_progress:
+            on_progress(done, total)
+        yield frame
+
+
+def _judged(rows: pl.DataFrame, found: Inputs, model: Model, out: Path | None) -> Predicted:
+    if rows["p_all"].null_count() == len(rows):
+        first = rows.row(0, named=True)
+        raise BlastscopeError(
+            f"None of {len(rows):,} images can be used: {first['file'] or first['cell']} "
+            f"{first['problem']}. Give images of single cells (BMP, PNG, TIFF, JPEG or WebP)."
         )
-        about = voters.metadata([store.fingerprint for store in stores])
-        about["synthetic"] = voters.synthetic or synthetic
-        made = decide(frame, decides)
-        write_predictions(made.frame, out, about | made.about)
-        remove_folder(work)
-    strange = frame["unfamiliar"]
+    frame, by = decide(rows, model.decides), model.decides
+    usable = rows["p_all"].is_not_null()
     return Predicted(
+        frame=frame,
+        files=tuple(p.path for p, good in zip(found, usable, strict=True) if good and p.path),
+        model=model.name,
+        tally=tally(frame, by),
+        decided_by=None if by is None else by.path,
+        how="" if by is None else how_decided(by),
+        without_subject=found.without_subject,
+        notes=found.notes,
+        synthetic=model.synthetic or found.synthetic,
         path=out,
-        model=name,
-        cells=len(rows),
-        called_all=made.called_all,
-        referred=made.referred,
-        decided_by=None if decides is None else decides.path,
-        persons=made.persons,
-        how="" if decides is None else how_decided(decides),
-        doubt=made.doubt,
-        unfamiliar=None if strange.null_count() else int(strange.sum()),
-        skipped=tuple(bad),
     )
 
 
-def _strangeness(found: NDArray[np.float64]) -> tuple[pl.Series, pl.Series]:
-    """The columns ``novelty`` and whether it is above 1; null where it is not known."""
-    novelty = pl.Series("novelty", found, pl.Float64).fill_nan(None)
-    return novelty, (novelty > 1).alias("unfamiliar")
+def _about(model: Model, found: Inputs) -> dict[str, Any]:
+    about = model.predictor.voters.metadata() | about_decision(model.decides)
+    return {**about, "synthetic": model.synthetic or found.synthetic}
 
 
-def _refusal(bad: Sequence[Problem]) -> str:
-    files = listing([f"{problem.file} {problem.message}" for problem in bad])
-    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-    return f"{count} cannot be used: {files}. Give --skip-bad to predict the rest."
+def _identity(found: Inputs, model: Model) -> dict[str, str]:
+    """What the rows of a table follow from."""
+    from blastscope import __version__
+
+    voters = model.predictor.voters
+    networks = repr([(run.checkpoint, run.settings, run.recipe.prediction) for run in voters.runs])
+    how = repr((networks, voters.combination, model.name, model.predictor.spreads, __version__))
+    return {"images": _digest(found), "model": hashlib.sha256(how.encode()).hexdigest()}
+
+
+def _digest(found: Inputs) -> str:
+    """Digest the images' names and, of those that are files, length and time."""
+    digest = hashlib.sha256()
+    for picture in found:
+        state = picture.path.stat() if picture.path and picture.path.exists() else None
+        changed = None if state is None else (state.st_size, state.st_mtime_ns)
+        digest.update(repr((picture.file, picture.cell, picture.subject, changed)).encode())
+    return digest.hexdigest()

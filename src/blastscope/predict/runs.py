@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.source import CROSSVAL, SEEDS, open_source
-from blastscope.models.classifier import Classifier, build_model
-from blastscope.novelty.detector import Novelty
-from blastscope.novelty.file import read_novelty
 from blastscope.prepare.store import StoreSettings
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.train.folder import RunFolder, load_checkpoint
+
+if TYPE_CHECKING:
+    from blastscope.models.classifier import Classifier
+    from blastscope.novelty.detector import Novelty
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class FinishedRun:
         Raises:
             BlastscopeError: where the weights are damaged or of another network.
         """
+        from blastscope.models.classifier import build_model
+        from blastscope.train.folder import RunFolder, load_checkpoint
+
         classifier = build_model(self.recipe, pretrained=False)
         weights = load_checkpoint(RunFolder(self.path).checkpoint)
         try:
@@ -52,7 +56,9 @@ class FinishedRun:
         Raises:
             BlastscopeError: where its file is damaged.
         """
-        return read_novelty(RunFolder(self.path).novelty)
+        from blastscope.novelty.file import NAME, read_novelty
+
+        return read_novelty(self.path / NAME)
 
 
 def open_run(path: Path) -> FinishedRun:
@@ -70,7 +76,7 @@ def open_run(path: Path) -> FinishedRun:
                 "several, which are averaged."
             )
     source = open_source(path)
-    recipe = read_recipe(RunFolder(path).recipe)
+    recipe = read_recipe(path / "recipe.yaml")
     # Runs of earlier versions do not say which contour they saw; it was the union's by default.
     contour = (source.notes.environment or {}).get("contour", "union")
     wanted = recipe.input

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from blastscope.bundle.contents import is_bundle
 from blastscope.ensemble.combination import Combination
 from blastscope.ensemble.folder import EnsembleFolder, read_ensemble
 from blastscope.errors import BlastscopeError, listing
@@ -14,6 +15,9 @@ from blastscope.evaluate.source import ENSEMBLE
 from blastscope.files import sha256_of
 from blastscope.predict.runs import FinishedRun, open_run
 from blastscope.predictions import SYNTHETIC_MARK
+
+if TYPE_CHECKING:
+    from blastscope.decide.file import DecisionFile
 
 
 @dataclass(frozen=True)
@@ -25,35 +29,49 @@ class Voters:
     combination: Combination
     ensemble: str | None = None
     """``sha256:`` of the ``ensemble.json`` that says how to combine, where there is one."""
+    members: tuple[str, ...] = ()
+    """What an ensemble calls its runs."""
+    bundle: str | None = None
+    """``sha256:`` of a bundle's manifest, where they are of one."""
+    decision: DecisionFile | None = None
+    """What a bundle decides by."""
 
     @property
     def synthetic(self) -> bool:
         """Whether any of the runs was trained on synthetic cells."""
         return any(run.synthetic for run in self.runs)
 
-    def metadata(self, stores: Sequence[str]) -> dict[str, Any]:
+    def metadata(self, stores: Sequence[str] = ()) -> dict[str, Any]:
         """Return what a table of their predictions says of itself.
 
         Args:
-            stores: the fingerprint of the cells as each run saw them.
+            stores: the fingerprint of the cells as each run saw them, where they are in stores.
         """
-        members = [
-            {"recipe": run.recipe.name, "checkpoint": run.checkpoint, "store": store}
-            for run, store in zip(self.runs, stores, strict=True)
-        ]
+        members = [{"recipe": run.recipe.name, "checkpoint": run.checkpoint} for run in self.runs]
+        if stores:
+            members = [
+                {**member, "store": store} for member, store in zip(members, stores, strict=True)
+            ]
         about: dict[str, Any] = {"members": members, "synthetic": self.synthetic}
         if self.ensemble is not None:
             about["weights_of"] = self.ensemble
+        if self.bundle is not None:
+            about["bundle"] = self.bundle
         return about | members[0] if len(members) == 1 else about
 
 
 def open_voters(given: Sequence[Path]) -> Voters:
-    """Open a run, several runs for the mean of their probabilities, or an ensemble.
+    """Open a run, several runs for the mean of their probabilities, an ensemble or a bundle.
 
     Raises:
-        BlastscopeError: where a run is unfinished or stale, or an ensemble's member is no run or
-            not the one that it was made of.
+        BlastscopeError: where a run is unfinished or stale, a bundle damaged, or an ensemble's
+            member is no run or not the one that it was made of.
     """
+    bundles = [path for path in given if is_bundle(path)]
+    if bundles and len(given) > 1:
+        raise BlastscopeError(f"{bundles[0]} is a bundle, which stands alone: give no other model.")
+    if bundles:
+        return _of_bundle(bundles[0])
     ensembles = [path for path in given if (path / ENSEMBLE).is_file()]
     if ensembles and len(given) > 1:
         raise BlastscopeError(
@@ -76,7 +94,24 @@ def _of_ensemble(path: Path) -> Voters:
             f"{path} is an unfinished ensemble: give the command that makes it again."
         )
     runs = tuple(_member(path, ensemble, k) for k in range(len(ensemble.members)))
-    return _named(ensemble.name, runs, ensemble.combination, sha256_of(path / ENSEMBLE))
+    found = _named(ensemble.name, runs, ensemble.combination, sha256_of(path / ENSEMBLE))
+    return replace(found, members=tuple(member.model for member in ensemble.members))
+
+
+def _of_bundle(path: Path) -> Voters:
+    from blastscope.bundle.opening import open_bundle
+
+    found = open_bundle(path)
+    ensemble = found.manifest.ensemble
+    return Voters(
+        name=found.manifest.name + SYNTHETIC_MARK * _unmarked(found.manifest.name, found.networks),
+        runs=found.networks,
+        combination=found.combination,
+        ensemble=None if ensemble is None else ensemble.checkpoint,
+        members=() if ensemble is None else tuple(member.name for member in ensemble.members),
+        bundle=found.digest,
+        decision=found.decision,
+    )
 
 
 def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:
@@ -110,5 +145,8 @@ def _named(
     name: str, runs: tuple[FinishedRun, ...], how: Combination, ensemble: str | None = None
 ) -> Voters:
     """Mark what synthetic cells have taught."""
-    marked = name.endswith(SYNTHETIC_MARK) or not any(run.synthetic for run in runs)
-    return Voters(name if marked else name + SYNTHETIC_MARK, runs, how, ensemble)
+    return Voters(name + SYNTHETIC_MARK * _unmarked(name, runs), runs, how, ensemble)
+
+
+def _unmarked(name: str, runs: Sequence[FinishedRun]) -> bool:
+    return any(run.synthetic for run in runs) and not name.endswith(SYNTHETIC_MARK)

@@ -12,7 +12,7 @@ _SHOWN = {
     "recall_all": "sensitivity",
     "recall_hem": "specificity",
 }
-_CITATION = (
+CITATION = (
     "Where the cells are of C-NMC 2019, cite: A. Gupta and R. Gupta, C-NMC 2019, The Cancer "
     "Imaging Archive, doi 10.7937/tcia.2019.dc64i46r, CC BY 3.0."
 )
@@ -51,7 +51,7 @@ def model_card(found: Reported) -> str:
     for word, sentence in first_page(found):
         lines += [f"**{word}.** {plain(sentence)}", ""]
     if not found.synthetic:
-        lines += [_CITATION, ""]
+        lines += [CITATION, ""]
     return "\n".join([*lines, f"Made by blastscope {__version__}.", ""])
 
 

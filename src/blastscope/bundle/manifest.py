@@ -1,0 +1,200 @@
+"""``bundle.json``: what a model is, how cells are prepared for it and what it is worth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Strict, ValidationError, model_validator
+
+from blastscope.bundle.contents import MANIFEST, Contents, digest_of
+from blastscope.errors import BlastscopeError
+from blastscope.recipes.schema import Recipe, Section, Text
+
+FORMAT, VERSION = "blastscope-bundle", 1
+_MOST_MEMBERS = 99
+
+Sentence = Annotated[str, Field(max_length=4000)]
+Print = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|xxh3_128:[0-9a-f]{32})$")]
+Count = Annotated[int, Field(ge=0)]
+Numbers = Annotated[tuple[float, ...], Strict(False)]
+Sentences = Annotated[tuple[Sentence, ...], Strict(False)]
+
+
+class File(Section):
+    """A file beside the manifest: its digest and length."""
+
+    sha256: Print
+    bytes: Count
+
+
+class Preparation(Section):
+    """From an image to the pixels that the network sees: settings, and the same in words."""
+
+    size: int = Field(ge=16, le=1024)
+    scale: Literal["crop", "keep"]
+    clahe: bool
+    contour: Literal["union", "first"]
+    field: int = Field(ge=1, le=8192)
+    threshold: int = Field(ge=0, le=255)
+    steps: Sentences
+
+
+class Normalisation(Section):
+    """What the network does first: per channel of 0..255, less the mean, over the deviation."""
+
+    mean: Numbers = Field(min_length=3, max_length=3)
+    deviation: Numbers = Field(min_length=3, max_length=3)
+    channels: Literal["RGB", "BGR"]
+
+
+class Data(Section):
+    """The cells that it learnt from; names of persons do not travel.
+
+    ``cells`` counts by part and class, ``subjects`` those of the training part by class.
+    """
+
+    store: Print
+    split: Print
+    protocol: Text
+    cells: dict[str, dict[str, Count]]
+    subjects: dict[str, Count]
+
+
+class InitialWeights(Section):
+    """What the training began from."""
+
+    file: Text
+    sha256: Print
+    licence: Text
+
+
+class Figure(Section):
+    """A figure and, where it has one, its 95 % interval by subject."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Judged(Section):
+    """One evaluation.
+
+    ``own`` says whether these very weights were judged, or others of the same recipe, as in a
+    cross-validation.
+    """
+
+    own: bool
+    part: Text
+    protocol: Text
+    cells: Count
+    figures: dict[str, Figure]
+    intervals: Sentence
+
+
+class Network(Section):
+    """A single network."""
+
+    recipe: Recipe
+    checkpoint: Print
+    precision: Literal["full", "half"]
+    preparation: Preparation
+    normalisation: Normalisation
+    classes: Annotated[tuple[Literal["hem"], Literal["all"]], Strict(False)] = ("hem", "all")
+    data: Data
+    initial_weights: InitialWeights | None = None
+    versions: dict[str, str]
+
+
+class Member(Section):
+    """A network of an ensemble: what it is called there, and the digest of its manifest."""
+
+    name: Text
+    manifest: Print
+
+
+class Ensemble(Section):
+    """Several networks; ``combination`` is read by ``ensemble.combination``."""
+
+    checkpoint: Print
+    members: Annotated[tuple[Member, ...], Strict(False)] = Field(
+        min_length=1, max_length=_MOST_MEMBERS
+    )
+    combination: dict[str, Any]
+
+
+class Manifest(Section):
+    """The whole of ``bundle.json``."""
+
+    format: Literal["blastscope-bundle"] = "blastscope-bundle"
+    version: Literal[1] = 1
+    made_by: Text
+    name: Text
+    title: Text
+    synthetic: bool
+    intended_use: Sentence
+    files: dict[str, File]
+    evaluations: Annotated[tuple[Judged, ...], Strict(False)]
+    network: Network | None = None
+    ensemble: Ensemble | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Manifest:
+        if (self.network is None) == (self.ensemble is None):
+            raise ValueError("a bundle holds a network or an ensemble, one of both")
+        return self
+
+    def as_json(self) -> bytes:
+        """Write it as ``bundle.json``, with the digest of itself."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        content["digest"] = _own_digest(content)
+        return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_manifest(contents: Contents) -> tuple[Manifest, str]:
+    """Read and check ``bundle.json``.
+
+    Returns:
+        The manifest and the digest of its file.
+
+    Raises:
+        BlastscopeError: where it is missing, damaged, changed by hand, of a newer version or not
+            ours.
+    """
+    raw = contents.read(MANIFEST)
+    where = f"{contents}/{MANIFEST}"
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BlastscopeError(f"{where} is not valid JSON ({error}): copy it again.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise BlastscopeError(f"{where} is no {FORMAT} file: give a bundle of blastscope's.")
+    version = content.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BlastscopeError(
+            f"{contents} is a bundle of version {version}, and this blastscope reads version "
+            f"{VERSION}: install a newer blastscope."
+        )
+    if content.pop("digest", None) != _own_digest(content):
+        raise BlastscopeError(
+            f"{where} was changed after it was made: get the bundle again from where it came."
+        )
+    try:
+        return Manifest.model_validate(content), digest_of(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(map(str, first["loc"])) or "it"
+        raise BlastscopeError(
+            f"{where} is not as blastscope writes it ({key}: {first['msg']}): make the bundle "
+            "again."
+        ) from error
+
+
+def _own_digest(content: dict[str, Any]) -> str:
+    """Digest a manifest's content, however it is laid out.
+
+    It guards against damage and edits by hand; whoever forges a bundle can forge this as well.
+    """
+    whole = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    return "sha256:" + hashlib.sha256(whole).hexdigest()

@@ -1,0 +1,50 @@
+"""From images to rows of a prediction table, a batch at a time and in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from blastscope.cells.layouts import Problem
+from blastscope.predict.pictures import Inputs
+from blastscope.predict.predictor import Predictor, Prepared
+from blastscope.predict.reading import read_cells
+from blastscope.predict.table import Row, rows_frame, stacked
+
+BATCH = 32
+"""Images that come together: enough for the networks, and little to lose to a kill."""
+
+
+def predict_rows(inputs: Inputs, predictor: Predictor, model: str) -> Iterator[pl.DataFrame]:
+    """Read, prepare and predict images; one that cannot be used is a row that says why.
+
+    Memory does not grow with the number of images: decoding runs a few images ahead.
+
+    Args:
+        inputs: the images.
+        predictor: the networks.
+        model: what the table calls them.
+
+    Yields:
+        Up to ``BATCH`` rows (``table.SCHEMA``), in the order of the images.
+    """
+    rows: list[Row] = []
+    prepared: list[Prepared] = []
+    for picture, cell in read_cells(inputs, predictor.settings):
+        why = cell.message if isinstance(cell, Problem) else None
+        rows.append(Row(picture.file, picture.cell, picture.subject, picture.label, why))
+        if not isinstance(cell, Problem):
+            prepared.append(cell.pixels)
+        if len(rows) == BATCH:
+            yield _answered(rows, prepared, predictor, model)
+            rows, prepared = [], []
+    if rows:
+        yield _answered(rows, prepared, predictor, model)
+
+
+def _answered(
+    rows: list[Row], prepared: list[Prepared], predictor: Predictor, model: str
+) -> pl.DataFrame:
+    answer = predictor.answer(stacked(prepared)) if prepared else None
+    return rows_frame(rows, answer, model, spread=predictor.spreads)

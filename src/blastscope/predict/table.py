@@ -1,0 +1,81 @@
+"""The rows of a prediction table of new images, those that cannot be used among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from blastscope.predict.predictor import Answer, Prepared
+
+SCHEMA = {
+    "file": pl.String(),
+    "cell": pl.String(),
+    "subject": pl.String(),
+    "label": pl.String(),
+    "part": pl.String(),
+    "model": pl.String(),
+    "p_all": pl.Float64(),
+    "novelty": pl.Float64(),
+    "unfamiliar": pl.Boolean(),
+    "problem": pl.String(),
+}
+"""The columns before anything is decided; ``spread`` comes before ``problem`` where asked for."""
+NEW = "test"
+"""The part that new cells are said to be of."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image: what it is called, and why it cannot be used, if so."""
+
+    file: str
+    cell: str
+    subject: str | None
+    label: str | None
+    problem: str | None = None
+
+
+def rows_frame(
+    rows: Sequence[Row], answer: Answer | None, model: str, *, spread: bool = False
+) -> pl.DataFrame:
+    """Make a table of rows, in their order.
+
+    Args:
+        rows: of images.
+        answer: what the networks said of those without a problem; None where there are none.
+        model: the name of what answered.
+        spread: whether there is a column for it.
+    """
+    usable = np.array([row.problem is None for row in rows], bool)
+
+    def placed(values: np.ndarray | None) -> pl.Series:
+        whole = np.full(len(rows), np.nan)
+        if values is not None:
+            whole[usable] = values
+        return pl.Series(whole, dtype=pl.Float64).fill_nan(None)
+
+    novelty = placed(answer.novelty if answer else None)
+    columns = {
+        **{name: [getattr(row, name) for row in rows] for name in ("file", "cell")},
+        **{name: [getattr(row, name) for row in rows] for name in ("subject", "label")},
+        "part": [NEW] * len(rows),
+        "model": [model] * len(rows),
+        "p_all": placed(answer.p_all if answer else None),
+        "novelty": novelty,
+        "unfamiliar": novelty > 1,
+        "problem": [row.problem for row in rows],
+    }
+    frame = pl.DataFrame(columns, SCHEMA)
+    if not spread:
+        return frame
+    found = placed(answer.spread if answer else None).alias("spread")
+    return frame.select(pl.exclude("problem"), found, "problem")
+
+
+def stacked(prepared: Sequence[Prepared]) -> Prepared:
+    """Stack single prepared cells, (S, S, 3) each, into batches (N, S, S, 3)."""
+    ways = prepared[0].keys() if prepared else ()
+    return {way: np.stack([one[way] for one in prepared]) for way in ways}

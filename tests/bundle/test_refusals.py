@@ -1,0 +1,180 @@
+"""Bundles that were cut short, changed, forged, or are somebody else's: one sentence each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load, save
+
+from blastscope.bundle.contents import Contents, digest_of
+from blastscope.bundle.manifest import _own_digest
+from blastscope.bundle.opening import open_bundle
+from blastscope.errors import BlastscopeError
+
+
+@pytest.fixture
+def made(bundles, tmp_path):
+    """A copy to be damaged."""
+    return shutil.copytree(bundles.folder, tmp_path / "b")
+
+
+def refused(path, match):
+    with pytest.raises(BlastscopeError, match=match) as caught:
+        open_bundle(path).verify()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def forge(folder, change):
+    """Change a manifest and digest it anew, as whoever means harm would."""
+    place = folder / "bundle.json"
+    content = json.loads(place.read_text())
+    content.pop("digest")
+    change(content)
+    content["digest"] = _own_digest(content)
+    place.write_text(json.dumps(content))
+
+
+def replace_file(folder, name, content):
+    """Put another file in its place, and its digest into the manifest."""
+    (folder / name).write_bytes(content)
+    file = {"sha256": digest_of(content), "bytes": len(content)}
+    forge(folder, lambda manifest: manifest["files"].update({name: file}))
+
+
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "model.onnx", "card.md", "novelty.json", "bundle.json"]
+)
+def test_one_changed_byte_is_noticed_wherever_it_is(made, name):
+    content = bytearray((made / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (made / name).write_bytes(bytes(content))
+    refused(made, "is not the file that the bundle was made with|was changed|is not valid JSON")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.onnx", "bundle.json"])
+def test_a_file_cut_short_or_missing_is_noticed(made, name):
+    content = (made / name).read_bytes()
+    (made / name).write_bytes(content[: len(content) // 2])
+    refused(made, "cut short|not valid JSON")
+    (made / name).unlink()
+    refused(made, f"has no {name}, so it is no whole bundle" if name != "bundle.json" else "has no")
+
+
+def test_a_newer_version_asks_for_a_newer_blastscope(made):
+    forge(made, lambda content: content.update(version=2))
+    refused(made, "bundle of version 2, and this blastscope reads version 1: install a newer")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda m: m.update(format="other"), "is no blastscope-bundle file"),
+        (lambda m: m.update(surprise=1), "surprise"),
+        (lambda m: m.pop("name"), "name"),
+        (lambda m: m["network"]["preparation"].update(size=10**6), "size"),
+        (lambda m: m["network"]["recipe"]["model"].update(backbone="no-such-net"), "no backbone"),
+        (lambda m: m.pop("network"), "a network or an ensemble"),
+        (lambda m: m.update(evaluations=[{"own": "maybe"}]), "evaluations"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_refused_even_with_a_right_digest(made, change, match):
+    forge(made, change)
+    with pytest.raises(BlastscopeError, match=match):
+        open_bundle(made).networks[0].classifier()
+
+
+def test_weights_that_are_no_numbers_are_refused(made):
+    tensors = load((made / "weights.safetensors").read_bytes())
+    name = next(iter(tensors))
+    tensors[name] = np.full_like(tensors[name], np.nan)
+    replace_file(made, "weights.safetensors", save(tensors))
+    refused(made, "with values that are no numbers")
+
+
+def test_weights_of_another_shape_are_refused_by_both_engines(made, bundles):
+    tensors = load((made / "weights.safetensors").read_bytes())
+    name = max(tensors, key=lambda key: tensors[key].size)
+    tensors[name] = tensors[name][:-1]
+    replace_file(made, "weights.safetensors", save(tensors))
+    with pytest.raises(BlastscopeError, match="do not fit the network"):
+        open_bundle(made).networks[0].classifier()
+    import blastscope
+
+    image = next(iter(bundles.trained.images.values()))
+    with pytest.raises(BlastscopeError, match=r"model\.onnx"):
+        blastscope.load(made).predict(image)
+
+
+def test_links_are_not_followed(made, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes((made / "card.md").read_bytes())
+    (made / "card.md").unlink()
+    (made / "card.md").symlink_to(secret)
+    refused(made, "is a link, which a bundle never has")
+
+
+def test_json_without_end_is_not_read(made):
+    with (made / "bundle.json").open("wb") as file:
+        file.truncate(100 * 2**20)
+    refused(made, "of more than 8388608 bytes")
+
+
+def zipped(folder, out, extra=()):
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+        for entry, content in extra:
+            archive.writestr(entry, content)
+    return out
+
+
+def test_a_zip_made_by_other_tools_is_a_bundle_too(made, tmp_path):
+    assert open_bundle(zipped(made, tmp_path / "b.zip")).verify() > 0
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "evil.py", "members/0/x"])
+def test_an_entry_that_no_bundle_has_is_refused_and_nothing_is_written(made, tmp_path, name):
+    path = zipped(made, tmp_path / "b.zip", [(name, "print(1)")])
+    before = sorted(tmp_path.parent.rglob("*evil*"))
+    refused(path, "has an entry")
+    assert sorted(tmp_path.parent.rglob("*evil*")) == before
+
+
+def test_links_doubles_and_bombs_in_zips_are_refused(made, tmp_path):
+    link = zipfile.ZipInfo("decision.json")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    refused(zipped(made, tmp_path / "l.zip", [(link, "/etc/passwd")]), "has the link")
+    with pytest.warns(UserWarning, match="Duplicate"):
+        double = zipped(made, tmp_path / "d.zip", [("bundle.json", "{}")])
+    refused(double, "two entries of one name")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bundle.json", bytes(9 * 2**20))
+    refused(tmp_path / "bomb.zip", "of more than 8388608 bytes")
+
+
+def test_a_file_that_is_no_zip_and_a_path_that_is_not_there(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 no more")
+    refused(tmp_path / "x.zip", "is no zip that can be read")
+    refused(tmp_path / "none.zip", "is not there")
+
+
+@given(name=st.text(max_size=60))
+@settings(max_examples=200)
+def test_no_name_leads_out_of_the_folder(tmp_path_factory, name):
+    folder = tmp_path_factory.getbasetemp()
+    with pytest.raises(BlastscopeError):
+        Contents(folder / "nothing").read(name)
+
+
+def test_a_changed_member_of_an_ensemble_is_noticed(bundles, tmp_path):
+    made = shutil.copytree(bundles.ensemble, tmp_path / "e")
+    shutil.copytree(made / "members" / "2", made / "members" / "1", dirs_exist_ok=True)
+    refused(made, "is not the member that the bundle was made with")
