@@ -20,6 +20,8 @@ MOST_PERSONS = 20
 MOST_CELLS = 40
 """Cells that are shown where no table is written."""
 MOST_PROBLEMS = 10
+FEW_CELLS = 10
+"""Where no subject has as many, nothing is said of shares: a few cells are no sample."""
 PIPE = "-"
 
 
@@ -186,7 +188,7 @@ def _print_summary(made: Predicted, subject_from: str | None) -> None:
         note("Called at one half, probabilities as the network gives them: no decision.json.")
     else:
         note(made.how)
-    if counts.persons is not None and not counts.persons.is_empty():
+    if counts.persons is not None and (counts.persons["cells"] >= FEW_CELLS).any():
         _print_persons(counts.persons, counts.doubt)
     if subject_from is not None and made.without_subject:
         note(f"{made.without_subject:,} of {len(made.frame):,} files name no subject so.")

@@ -6,13 +6,15 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blastscope.decide.decision import Decision, Wishes
-from blastscope.decide.judgement import Judgement
 from blastscope.errors import BlastscopeError
 from blastscope.files import read_json, without_nan, write_json
 from blastscope.predictions import SYNTHETIC_MARK
+
+if TYPE_CHECKING:
+    from blastscope.decide.judgement import Judgement
 
 FORMAT = "blastscope-decision/1"
 NAME = "decision.json"

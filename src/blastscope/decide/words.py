@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from blastscope.decide.judgement import Judgement
-from blastscope.evaluate.intervals import Estimate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blastscope.decide.judgement import Judgement
+    from blastscope.evaluate.intervals import Estimate
 
 METHODS = {
     "none": "left as they are",

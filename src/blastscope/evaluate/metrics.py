@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics as sk
 
 Metrics = dict[str, float | int | None]
 
@@ -38,6 +37,8 @@ def compute_metrics(
     Raises:
         ValueError: where the arrays are empty or of different lengths.
     """
+    from sklearn import metrics as sk  # a prediction needs THRESHOLD and no scikit-learn
+
     truth = np.asarray(is_all, dtype=bool)
     score = np.asarray(p_all, dtype=np.float64)
     if truth.size == 0 or truth.shape != score.shape:

@@ -68,7 +68,9 @@ def open_run(path: Path) -> FinishedRun:
         BlastscopeError: where it is no finished run, or its checkpoint is stale.
     """
     if not path.is_dir():
-        raise BlastscopeError(f"{path} is no folder of a run: give one that train has finished.")
+        raise BlastscopeError(
+            f"{path} is no run, ensemble or bundle: give the folder of a finished one, or a zip."
+        )
     for name in (CROSSVAL, SEEDS):
         if (path / name).is_file():
             raise BlastscopeError(
