@@ -1,7 +1,8 @@
 """The main job from end to end, small enough for a laptop: what ``make demo`` runs.
 
 Cells are drawn (or given), checked, prepared and split both by image and by subject; two small
-recipes are trained under each; one page shows the figures side by side, and their gap.
+recipes are trained under each; one page shows the figures side by side, and their gap. One of the
+models is made ready to travel, and the model in the box looks at some of the cells.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import polars as pl
 
+from blastscope.box import in_the_box
+from blastscope.bundle.write import bundle
 from blastscope.cells.check import CheckReport, check
 from blastscope.cells.names import ALL, HEM
 from blastscope.cells.synthetic import write_synthetic
 from blastscope.cells.synthetic_marker import MARKER
 from blastscope.errors import BlastscopeError, listing
+from blastscope.predict.predict import predict
 from blastscope.prepare.build import prepare
 from blastscope.prepare.pixels import Pixels
 from blastscope.prepare.store import Store, StoreSettings, open_store
@@ -32,6 +36,7 @@ RECIPES = ("demo/cnn-small", "demo/cnn-small-dihedral")
 PROTOCOLS = ("image", "subject")
 CELLS, SUBJECTS, SEED = 1500, 24, 24
 EXAMPLES = 8
+BOXED = 48
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,24 @@ def run_demo(
         facts=_facts(found, store),
         pictures=_examples(store),
     )
+    _ship(out, store, say)
     return Demo(page, tuple(entries))
+
+
+def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
+    """Bundle the last recipe's run by subject, and predict some cells with the model in the box."""
+    run = out / "runs" / f"{RECIPES[-1].rpartition('/')[2]}-subject"
+    made = bundle(run, out / "model.zip", force=True)
+    say(f"bundle: {made.name} in {made.path}, {made.bytes / 1e6:.1f} MB")
+    some = store.cells.sample(min(BOXED, len(store)), seed=SEED).sort("cell")
+    files = [Path(store.sources[0]) / file for file in some["file"]]
+    found = predict(files, [in_the_box()], out / "in-the-box.csv", force=True)
+    counts = found.tally
+    drawn = ": it has never seen a drawn cell, so that says nothing" if store.synthetic else ""
+    say(
+        f"predict: the model in the box calls {counts.called_all} of {len(found.frame)} cells ALL "
+        f"and finds {counts.unfamiliar or 0} unlike any cell that it knows{drawn}"
+    )
 
 
 def _draw(folder: Path, say: Callable[[str], None]) -> Path:

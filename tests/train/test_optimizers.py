@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import build_model
-from blastscope.train.optimizers import make_optimizer
+from blastscope.train.optimizers import make_optimizer, make_schedule
 from tests.models.recipes import recipe
 
 
@@ -68,3 +70,19 @@ def test_rates_by_layer_need_a_whole_timm_network():
     model = build_model(recipe("cnn4-small"))
     with pytest.raises(BlastscopeError, match="layer_decay needs a whole network"):
         make_optimizer(recipe(training={"layer_decay": 0.5}), model)
+
+
+def test_a_cosine_schedule_rises_then_falls_to_nothing_and_a_constant_one_is_none():
+    optimizer = make_optimizer(recipe(training={"rate": 0.5}), nn.Linear(2, 1))
+    assert make_schedule("constant", optimizer, 100) is None
+    schedule = make_schedule("cosine", optimizer, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    by_hand = [
+        0.5 * min(1, (k + 1) / 5) * (1 + math.cos(math.pi * k / 100)) / 2 for k in range(100)
+    ]
+    assert rates == pytest.approx(by_hand, abs=1e-12)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)

@@ -230,6 +230,18 @@ def test_patience_is_not_forgotten_by_a_kill(material, tmp_path, behind):
     assert history(killed) == history(whole)
 
 
+def test_a_schedule_goes_on_where_a_kill_left_it(material, tmp_path):
+    settings = ("training.schedule=cosine", "training.epochs=4", "training.patience=9")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_of(material, whole, *settings)
+    interrupt(material, killed, 2, *settings)
+    run_of(material, killed, *settings)
+    assert history(killed) == history(whole)
+    rates = [row["rate"] for row in history(whole)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+
+
 def test_another_seed_is_another_run(material, tmp_path):
     run_of(material, tmp_path / "a", "training.epochs=1")
     run_of(material, tmp_path / "b", "training.epochs=1", "training.seed=25")

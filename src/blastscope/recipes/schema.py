@@ -149,7 +149,9 @@ class Training(Section):
     ``patience`` counts epochs without a lower validation loss. ``balance``: ``paper`` undersamples
     the larger class and adds flipped or rotated copies of the smaller one (paper, section 1);
     ``undersample`` does only the first; ``weights`` weighs the loss by class. ``layer_decay``
-    multiplies the rate once for each layer that lies between a weight and the head. ``augment``:
+    multiplies the rate once for each layer that lies between a weight and the head. ``schedule``:
+    ``constant``, or ``cosine``, by which the rate rises over the first twentieth of all steps and
+    falls to nothing with the last. ``augment``:
     ``dihedral`` turns by quarters and mirrors each cell anew in every epoch; ``varied`` turns by
     any angle, scales, stains, lights and blurs it as well (:mod:`blastscope.train.vary`).
     """
@@ -157,6 +159,7 @@ class Training(Section):
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
     rate: float = Field(gt=0, le=10)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
+    schedule: Literal["constant", "cosine"] = "constant"
     batch: int = Field(default=32, ge=1, le=4096)
     epochs: int = Field(ge=1, le=10000)
     patience: int = Field(default=5, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import lightning
 import torch
@@ -12,9 +13,9 @@ from torchmetrics.classification import BinaryAccuracy
 
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
-from blastscope.train.batches import Batch
+from blastscope.train.batches import Batch, TrainingBatches
 from blastscope.train.feed import Feed
-from blastscope.train.optimizers import make_optimizer
+from blastscope.train.optimizers import make_optimizer, make_schedule
 
 
 class Training(lightning.LightningModule):
@@ -30,7 +31,7 @@ class Training(lightning.LightningModule):
         feed: Feed,
         recipe: Recipe,
         class_weights: tuple[float, float],
-        batches: Callable[[int], Iterable[Batch]],
+        batches: Callable[[int], TrainingBatches],
         validation: Iterable[Batch],
     ) -> None:
         super().__init__()
@@ -58,9 +59,17 @@ class Training(lightning.LightningModule):
         """Return the validation part, in order."""
         return self._validation
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the recipe's optimiser over what is trainable."""
-        return make_optimizer(self.recipe, self.classifier)
+    def configure_optimizers(self) -> Any:
+        """Return the recipe's optimiser over what is trainable, and its schedule, if it has one."""
+        optimizer, settings = make_optimizer(self.recipe, self.classifier), self.recipe.training
+        steps = settings.epochs * len(self._batches(0))
+        schedule = make_schedule(settings.schedule, optimizer, steps)
+        if schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
 
     def on_fit_start(self) -> None:
         """Move what is not the classifier's to where the trainer has moved the classifier."""

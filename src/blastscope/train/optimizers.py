@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import LambdaLR
 
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
@@ -15,6 +17,9 @@ from blastscope.train.layer_rates import rate_groups
 _EPSILON = 1e-7
 _RMSPROP_RHO = 0.9
 _ADAMW_DECAY = 0.004
+_WARM = 0.05
+"""The share of a cosine schedule's steps over which the rate rises: a head that has learnt is not
+thrown off by the first batches of a network that has yet to."""
 
 
 def make_optimizer(recipe: Recipe, classifier: Classifier) -> Optimizer:
@@ -38,3 +43,24 @@ def make_optimizer(recipe: Recipe, classifier: Classifier) -> Optimizer:
             return RMSprop(trained, lr=rate, alpha=_RMSPROP_RHO, eps=_EPSILON)
         case "sgd":
             return SGD(trained, lr=rate)
+
+
+def make_schedule(kind: str, optimizer: Optimizer, steps: int) -> LambdaLR | None:
+    """Build what changes the rates step by step; None where they are constant.
+
+    ``cosine``: Loshchilov and Hutter, SGDR, ICLR 2017, once and without restarts.
+
+    Args:
+        kind: the recipe's ``training.schedule``.
+        optimizer: whose rates are changed.
+        steps: how many there will be, if no epoch is left out.
+    """
+    if kind == "constant":
+        return None
+    warm = max(1, round(_WARM * steps))
+
+    def share(step: int) -> float:
+        rise = min(1.0, (step + 1) / warm)
+        return rise * (1 + math.cos(math.pi * min(step, steps) / steps)) / 2
+
+    return LambdaLR(optimizer, share)
