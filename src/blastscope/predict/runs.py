@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.source import CROSSVAL, SEEDS, open_source
-from blastscope.prepare.store import StoreSettings
+from blastscope.prepare.store import Store, StoreSettings
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import Recipe
 
@@ -90,3 +90,19 @@ def open_run(path: Path) -> FinishedRun:
         source.metadata.get("synthetic") is True,
         settings,
     )
+
+
+def refuse_other_cells(run: FinishedRun, store: Store) -> None:
+    """Refuse a store that is not prepared as a run wants its cells.
+
+    Raises:
+        BlastscopeError: where it is not.
+    """
+    wanted = run.settings
+    if wanted != store.settings:
+        flags = f"--size {wanted.size} --scale {wanted.scale}{' --clahe' * wanted.clahe}"
+        raise BlastscopeError(
+            f"{store.path} is not prepared as {run.path} wants its cells "
+            f"({store.settings.differences(wanted)}): give a store made with {flags} --contour "
+            f"{wanted.contour}."
+        )

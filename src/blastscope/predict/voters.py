@@ -98,6 +98,21 @@ def _of_ensemble(path: Path) -> Voters:
     return replace(found, members=tuple(member.model for member in ensemble.members))
 
 
+def open_network(path: Path) -> FinishedRun:
+    """Open what is a single network: a run, or a bundle of one.
+
+    Raises:
+        BlastscopeError: where it is several, or as ``open_voters`` does.
+    """
+    voters = open_voters([path])
+    if len(voters.runs) > 1:
+        raise BlastscopeError(
+            f"{path} is of {len(voters.runs)} networks, and one is wanted: give its members, one "
+            "after the other."
+        )
+    return voters.runs[0]
+
+
 def _of_bundle(path: Path) -> Voters:
     from blastscope.bundle.opening import open_bundle
 

@@ -14,7 +14,7 @@ from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluate.scores import part_name
 from blastscope.evaluate.subjects import part_overlap
 from blastscope.files import read_json
-from blastscope.predict.runs import FinishedRun, open_run
+from blastscope.predict.runs import FinishedRun, open_run, refuse_other_cells
 from blastscope.predictions import SYNTHETIC_MARK, read_predictions
 from blastscope.prepare.store import Store
 from blastscope.train.balance import Rows
@@ -126,14 +126,7 @@ def _open(path: Path, store: Store, part: str) -> Tested:
 
 
 def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> Member:
-    if run.settings != store.settings:
-        wanted = run.settings
-        flags = f"--size {wanted.size} --scale {wanted.scale}{' --clahe' * wanted.clahe}"
-        raise BlastscopeError(
-            f"{store.path} is not prepared as {run.path} wants its cells "
-            f"({store.settings.differences(wanted)}): give a store made with {flags} --contour "
-            f"{wanted.contour}."
-        )
+    refuse_other_cells(run, store)
     wanted_cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
     if wanted_cells.is_empty():
         raise BlastscopeError(
