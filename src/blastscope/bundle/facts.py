@@ -69,6 +69,7 @@ def normalisation_of(normalise: Normalise) -> Normalisation:
         mean=tuple(normalise.mean.flatten().tolist()),
         deviation=tuple(normalise.deviation.flatten().tolist()),
         channels="BGR" if normalise.reverse else "RGB",
+        colours="even" if normalise.even else "given",
     )
 
 

@@ -42,11 +42,15 @@ class Preparation(Section):
 
 
 class Normalisation(Section):
-    """What the network does first: per channel of 0..255, less the mean, over the deviation."""
+    """What the network does first: per channel of 0..255, less the mean, over the deviation.
+
+    Before that, where ``colours`` is ``even``, what ``models.evening`` does.
+    """
 
     mean: Numbers = Field(min_length=3, max_length=3)
     deviation: Numbers = Field(min_length=3, max_length=3)
     channels: Literal["RGB", "BGR"]
+    colours: Literal["given", "even"] = "given"
 
 
 class Data(Section):

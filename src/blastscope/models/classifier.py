@@ -74,6 +74,6 @@ def build_model(
     model = recipe.model
     backbone = make_backbone(model, recipe.input.size, weights_dir, pretrained)
     kept = freeze(backbone, model.trainable, model.batchnorm)
-    normalise = make_normalise(recipe.input.normalise, backbone.config)
+    normalise = make_normalise(recipe.input.normalise, backbone.config, recipe.input.colours)
     classifier = Classifier(normalise, backbone, make_head(model.head, backbone.shape), kept)
     return classifier.train()

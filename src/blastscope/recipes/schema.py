@@ -54,13 +54,16 @@ class Input(Section):
     ``size`` is its side in pixels; ``scale`` and ``clahe`` are those of ``blastscope prepare``.
     ``unit`` is [0, 1]; ``minus_one_one`` is [-1, 1]; ``imagenet`` is [0, 1] less the ImageNet mean,
     over its standard deviation; ``caffe`` is BGR less the ImageNet mean in 0..255; ``model`` takes
-    the mean and standard deviation that timm records for the backbone.
+    the mean and standard deviation that timm records for the backbone. ``colours``: ``given``, or
+    ``even``, by which each cell is brought to one mean and spread of colours before
+    (:mod:`blastscope.models.evening`).
     """
 
     size: int = Field(ge=16, le=1024)
     scale: Literal["crop", "keep"] = "crop"
     clahe: bool = False
     normalise: Literal["unit", "minus_one_one", "imagenet", "caffe", "model"]
+    colours: Literal["given", "even"] = "given"
 
 
 class Dropout(Section):

@@ -107,9 +107,10 @@ def _whole(classifier: Classifier) -> Halves:
 
 
 def _kind(classifier: Classifier) -> str:
-    """Say what no weight shows: where the backbone is cut, and the order of the colours."""
+    """Say what no weight shows: where the backbone is cut, and what is done to colours."""
     backbone = classifier.backbone
     colours = "BGR" if classifier.normalise.reverse else "RGB"
+    colours += ", even" if classifier.normalise.even else ""
     return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 
