@@ -129,13 +129,14 @@ def _network(
     run: FinishedRun, decides: DecisionFile | None, evaluations: Sequence[Path], half: bool
 ) -> tuple[Manifest, Files]:
     from blastscope.export.graph import onnx_graph
+    from blastscope.export.run import metadata_of
 
     environment = environment_of(run.path)
     weights = stored_weights((run.path / "checkpoint.safetensors").read_bytes(), half)
     classifier = run.classifier()
     preparation = preparation_of(run.settings)
     views, size = run.recipe.prediction.views, run.settings.size
-    about = {"blastscope": json.dumps({"input": list(preparation.steps)})}
+    about = metadata_of(run) | {"preparation": json.dumps(list(preparation.steps))}
     files: Files = {WEIGHTS: weights, ONNX: onnx_graph(classifier, views, size, weights, about)}
     novelty = run.path / NOVELTY
     if novelty.is_file():

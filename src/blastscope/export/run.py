@@ -76,7 +76,7 @@ def export_run(
             raise BlastscopeError(f"{path} is there already: choose another name, or give --force.")
     views, size = run.recipe.prediction.views, run.settings.size
     with cells_for(run, cells, on_progress) as store:
-        model = onnx_graph(run.classifier(), views, size, metadata=_about(run))
+        model = onnx_graph(run.classifier(), views, size, metadata=metadata_of(run))
         pixels = np.array(store.pixels[sample(np.arange(len(store)))])
         engines = compare_engines(run, model, pixels)
         refuse_difference(run, engines)
@@ -102,8 +102,8 @@ def _write(files: dict[Path, bytes]) -> None:
             beside.write_bytes(content)
 
 
-def _about(run: FinishedRun) -> dict[str, str]:
-    """Return what the file says of itself."""
+def metadata_of(run: FinishedRun) -> dict[str, str]:
+    """Return what an ONNX file of a run says of itself."""
     return {
         "blastscope": __version__,
         "recipe": run.recipe.name,
