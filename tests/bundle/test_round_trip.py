@@ -100,6 +100,7 @@ def test_half_precision_takes_half_the_space_and_hardly_changes_a_probability(bu
     half = bundle(bundles.trained.run, tmp_path / "half", half=True).path
     sizes = [(place / "weights.safetensors").stat().st_size for place in (half, bundles.folder)]
     assert sizes[0] < 0.6 * sizes[1]
+    assert (half / "model.onnx").stat().st_size < 20_000  # there is one copy of the weights
     said = bundles.trained.p_all(bundles.trained.run)
     images = list(bundles.trained.images.values())
     found = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from blastscope.bundle.contents import NOVELTY, ONNX, WEIGHTS, Contents, digest_of
 from blastscope.bundle.manifest import Manifest, Network
+from blastscope.bundle.tensors import fill
 from blastscope.errors import BlastscopeError
 from blastscope.predict.runs import FinishedRun
 from blastscope.prepare.store import StoreSettings
@@ -63,23 +64,16 @@ class BundledNetwork(FinishedRun):
         Raises:
             BlastscopeError: where the weights are damaged or of another network.
         """
-        from safetensors.torch import load
-
         from blastscope.models.classifier import build_model
 
         classifier = build_model(self.recipe, pretrained=False)
-        tensors = load(self.weights())
-        for name, own in classifier.state_dict().items():
-            if name in tensors:
-                tensors[name] = tensors[name].to(own.dtype)
         try:
-            classifier.load_state_dict(tensors)
+            return fill(classifier, self.weights())
         except RuntimeError as error:
             raise BlastscopeError(
                 f"{self.contents} has weights that do not fit the network it describes: make the "
                 "bundle again."
             ) from error
-        return classifier
 
     def novelty(self) -> Novelty | None:
         """Return what tells pictures that are no cells; None where the bundle has none.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from blastscope.errors import BlastscopeError
+
+if TYPE_CHECKING:
+    from blastscope.models.classifier import Classifier
 
 
 def stored_weights(content: bytes, half: bool) -> bytes:
@@ -38,6 +43,22 @@ def stored_weights(content: bytes, half: bool) -> bytes:
         if not np.isfinite(tensor).all():
             raise BlastscopeError(f"The weights {name} are too large for half precision.")
     return bytes(save(stored))
+
+
+def fill(classifier: Classifier, stored: bytes) -> Classifier:
+    """Fill a network with weights as a bundle keeps them, in the network's own precision.
+
+    Raises:
+        RuntimeError: where they are of another network.
+    """
+    from safetensors.torch import load
+
+    tensors = load(stored)
+    for name, own in classifier.state_dict().items():
+        if name in tensors:
+            tensors[name] = tensors[name].to(own.dtype)
+    classifier.load_state_dict(tensors)
+    return classifier
 
 
 def _halved(tensor: np.ndarray) -> bool:

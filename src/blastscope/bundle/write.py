@@ -31,7 +31,7 @@ from blastscope.bundle.facts import (
 )
 from blastscope.bundle.manifest import Ensemble, File, Judged, Manifest, Member, Network
 from blastscope.bundle.place import write_bundle
-from blastscope.bundle.tensors import stored_weights
+from blastscope.bundle.tensors import fill, stored_weights
 from blastscope.decide.file import DecisionFile
 from blastscope.errors import BlastscopeError
 from blastscope.files import read_json
@@ -133,7 +133,7 @@ def _network(
 
     environment = environment_of(run.path)
     weights = stored_weights((run.path / "checkpoint.safetensors").read_bytes(), half)
-    classifier = run.classifier()
+    classifier = fill(run.classifier(), weights)  # as stored, so that the graph can share them
     preparation = preparation_of(run.settings)
     views, size = run.recipe.prediction.views, run.settings.size
     about = metadata_of(run) | {"preparation": json.dumps(list(preparation.steps))}
