@@ -19,6 +19,7 @@ from blastscope.bundle.contents import (
     ONNX,
     WEIGHTS,
     digest_of,
+    is_all_bundle,
     is_bundle,
 )
 from blastscope.bundle.facts import (
@@ -119,8 +120,10 @@ def bundle(
 def _refuse_taken(out: Path, force: bool) -> None:
     if not out.exists():
         return
-    if not is_bundle(out):
-        raise BlastscopeError(f"{out} is there already and no bundle: choose another name.")
+    if not is_all_bundle(out):
+        raise BlastscopeError(
+            f"{out} is there already and no bundle, or holds other files too: choose another name."
+        )
     if not force:
         raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
 
@@ -128,11 +131,15 @@ def _refuse_taken(out: Path, force: bool) -> None:
 def _network(
     run: FinishedRun, decides: DecisionFile | None, evaluations: Sequence[Path], half: bool
 ) -> tuple[Manifest, Files]:
+    from safetensors.torch import load
+
     from blastscope.export.graph import onnx_graph
 
     environment = environment_of(run.path)
     weights = stored_weights((run.path / "checkpoint.safetensors").read_bytes(), half)
     classifier = run.classifier()
+    if half:  # the graph computes with what is stored, and shares it only where it is the same
+        classifier.load_state_dict(load(weights))
     preparation = preparation_of(run.settings)
     views, size = run.recipe.prediction.views, run.settings.size
     about = {"blastscope": json.dumps({"input": list(preparation.steps)})}
