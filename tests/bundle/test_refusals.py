@@ -178,3 +178,37 @@ def test_a_changed_member_of_an_ensemble_is_noticed(bundles, tmp_path):
     made = shutil.copytree(bundles.ensemble, tmp_path / "e")
     shutil.copytree(made / "members" / "2", made / "members" / "1", dirs_exist_ok=True)
     refused(made, "is not the member that the bundle was made with")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_length_cannot_be_bounded_is_not_unpacked(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", method) as archive:
+        archive.writestr("bundle.json", "{}")
+    refused(tmp_path / "b.zip", "is packed in a way that is not read here")
+
+
+@pytest.mark.parametrize("change", [{"field": 100}, {"threshold": 9}, {"size": 64}])
+def test_cells_are_never_prepared_otherwise_than_the_manifest_says(made, change):
+    forge(made, lambda content: content["network"]["preparation"].update(change))
+    refused(made, f"prepared in a way that this blastscope does not know .{next(iter(change))}")
+
+
+@pytest.mark.parametrize(("rows", "logit"), [(2, 0.5), (1, np.nan)])
+def test_a_graph_that_gives_what_is_no_number_for_each_cell_is_refused(made, rows, logit):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    import blastscope
+    from tests.conftest import draw_cell
+
+    model = onnx.load_from_string((made / "model.onnx").read_bytes())
+    values = {"view_logits": np.full((rows, 1), logit), "p_all": np.full(rows, 0.5)}
+    nodes = [
+        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(v.astype("f4")))
+        for name, v in values.items()
+    ]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(nodes)
+    replace_file(made, "model.onnx", model.SerializeToString())
+    with pytest.raises(BlastscopeError, match="gives what is no number for each cell"):
+        blastscope.load(made, engine="onnxruntime").predict(draw_cell(0, 60, 15))

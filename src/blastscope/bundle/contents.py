@@ -26,6 +26,7 @@ _SMALL = 8 * 2**20
 _LIMITS = {WEIGHTS: 4 * 2**30, ONNX: 512 * 2**20}
 """The most bytes that a file may have; what is not named here is JSON or Markdown."""
 _NAME = re.compile(rf"(?:{MEMBERS}/[1-9][0-9]?/)?(?:{'|'.join(map(re.escape, NAMES))})")
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others no one can bound the length
 _MOST_ENTRIES = 100 * (len(NAMES) + 1) + 1
 
 
@@ -37,6 +38,19 @@ def digest_of(content: bytes) -> str:
 def is_bundle(path: Path) -> bool:
     """Whether a path looks like a bundle: a folder with a manifest, or a zip."""
     return (path / MANIFEST).is_file() or (path.is_file() and path.suffix.lower() == ".zip")
+
+
+def is_all_bundle(path: Path) -> bool:
+    """Whether a path holds a bundle and nothing else, so that replacing it loses nothing else."""
+    if path.is_dir():
+        files = (each for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
+        names = [each.relative_to(path).as_posix() for each in files]
+        return MANIFEST in names and all(map(_NAME.fullmatch, names))
+    try:
+        Contents(path).read(MANIFEST)
+    except BlastscopeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,10 @@ def _refuse_entry(path: Path, entry: zipfile.ZipInfo) -> None:
         raise BlastscopeError(f"{path} has the link {entry.filename[:80]!r}: no bundle has one.")
     if entry.flag_bits & 1:
         raise BlastscopeError(f"{path} is encrypted: unpack it, and give the folder.")
+    if entry.compress_type not in _METHODS:
+        raise BlastscopeError(
+            f"{path} is packed in a way that is not read here: unpack it, and give the folder."
+        )
     folder = re.fullmatch(rf"{MEMBERS}/(?:[1-9][0-9]?/)?", entry.filename)
     if not folder and not _NAME.fullmatch(entry.filename):
         raise BlastscopeError(

@@ -90,14 +90,25 @@ class BundledNetwork(FinishedRun):
 
 
 def network_of(contents: Contents, manifest: Manifest, network: Network) -> BundledNetwork:
-    """Open the network of a manifest."""
-    p = network.preparation
+    """Open the network of a manifest.
+
+    Raises:
+        BlastscopeError: where cells would have to be prepared in a way that is not known here.
+    """
+    p, wanted = network.preparation, network.recipe.input
+    settings = StoreSettings(p.size, p.scale, p.clahe, p.contour, p.field, p.threshold)
+    known = StoreSettings(wanted.size, wanted.scale, wanted.clahe, p.contour)
+    if settings != known:
+        raise BlastscopeError(
+            f"{contents} wants cells prepared in a way that this blastscope does not know "
+            f"({settings.differences(known)}): use the version that it was made by."
+        )
     return BundledNetwork(
         path=contents.path,
         recipe=network.recipe,
         checkpoint=network.checkpoint,
         synthetic=manifest.synthetic,
-        settings=StoreSettings(p.size, p.scale, p.clahe, p.contour, p.field, p.threshold),
+        settings=settings,
         contents=contents,
         manifest=manifest,
     )

@@ -19,6 +19,7 @@ from blastscope.bundle.contents import (
     ONNX,
     WEIGHTS,
     digest_of,
+    is_all_bundle,
     is_bundle,
 )
 from blastscope.bundle.facts import (
@@ -119,8 +120,10 @@ def bundle(
 def _refuse_taken(out: Path, force: bool) -> None:
     if not out.exists():
         return
-    if not is_bundle(out):
-        raise BlastscopeError(f"{out} is there already and no bundle: choose another name.")
+    if not is_all_bundle(out):
+        raise BlastscopeError(
+            f"{out} is there already and no bundle, or holds other files too: choose another name."
+        )
     if not force:
         raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
 

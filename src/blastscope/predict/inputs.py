@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import cast
 
 from blastscope.cells.images import read_image
 from blastscope.cells.layouts import CellFile, Problem, list_files, read_place
@@ -49,7 +50,7 @@ def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -
 
 
 def as_pictures(images: AnImage | Iterable[AnImage], subject_from: str | None = None) -> Inputs:
-    """List images in memory, and paths, to predict on; in the order given.
+    """List images in memory, and paths, to predict on; in the order given, twice what is so given.
 
     Args:
         images: one or several of: arrays (uint8; height × width × 3 in RGB, height × width in
@@ -62,12 +63,14 @@ def as_pictures(images: AnImage | Iterable[AnImage], subject_from: str | None = 
         BlastscopeError: where one is none of these, or as in :func:`list_inputs`.
     """
     pattern = None if subject_from is None else subject_pattern(subject_from)
-    gathered = _Gathered()
-    for index, image in enumerate(as_list(images)):
-        if isinstance(image, str | Path):
-            gathered.add(list(find_path(image)))
+    gathered = _Gathered(once=False)
+    several = enumerate(as_list(images))
+    # Paths that stand together are added together: a folder's labels are looked for each time.
+    for are_paths, some in groupby(several, lambda one: isinstance(one[1], str | Path)):
+        if are_paths:
+            gathered.add([given for _, path in some for given in find_path(cast(Path, path))])
         else:
-            gathered.groups.append(_Group([picture_in_memory(image, index)]))
+            gathered.groups += [_Group([picture_in_memory(image, k)]) for k, image in some]
     return gathered.finish(pattern)
 
 
@@ -87,13 +90,15 @@ class _Group:
 
 
 class _Gathered:
-    """What has been listed so far."""
+    """What has been listed so far; a file that is given again counts no more, if ``once``."""
 
-    def __init__(self) -> None:
+    def __init__(self, once: bool = True) -> None:
+        self.once = once
         self.groups: list[_Group] = []
         self.notes: list[str] = []
         self.synthetic = False
         self.closers: list[Callable[[], None]] = []
+        self.archives: list[Path] = []
         self._seen: set[str] = set()
         self._real: dict[Path, str] = {}
 
@@ -128,6 +133,7 @@ class _Gathered:
                 self.notes.extend(archived.notes)
                 self.synthetic |= archived.synthetic
                 self.closers.append(archived.archive.close)
+                self.archives.append(given.path)
                 self.groups.append(_Group(list(archived.pictures), given.path))
 
     def _add_files(self, found: list[Given]) -> None:
@@ -153,7 +159,7 @@ class _Gathered:
         if folder is None:
             folder = self._real[path.parent] = os.path.realpath(path.parent)
         key = os.path.normcase(os.path.join(folder, path.name))  # noqa: PTH118
-        new = key not in self._seen
+        new = key not in self._seen or not self.once
         self._seen.add(key)
         return new
 
@@ -171,7 +177,9 @@ class _Gathered:
         names = unique_cells(pictures)
         named = (replace(p, cell=name) for p, name in zip(pictures, names, strict=True))
         notes = tuple(dict.fromkeys(self.notes))
-        return Inputs(tuple(named), notes, self.synthetic, tuple(self.closers))
+        return Inputs(
+            tuple(named), notes, self.synthetic, tuple(self.closers), tuple(self.archives)
+        )
 
 
 def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:

@@ -97,11 +97,20 @@ class Predictor:
         return tuple((settings, known) for settings, known in found if known is not None)
 
     def answer(self, prepared: Prepared) -> Answer:
-        """Ask the networks about cells, prepared in every way of ``settings``."""
+        """Ask the networks about cells, prepared in every way of ``settings``.
+
+        Raises:
+            BlastscopeError: where a network cannot be loaded or run, or gives what is no number.
+        """
         votes, views = [], []
         for run, engine in zip(self.voters.runs, self.engines, strict=True):
             pixels = prepared[run.settings]
             logits = engine.view_logits(pixels)
+            if logits.shape != (len(pixels), engine.views) or not np.isfinite(logits).all():
+                raise BlastscopeError(
+                    f"A network of {self.voters.name} gives what is no number for each cell: use "
+                    "another model, or train again."
+                )
             votes.append(mean_probability(logits))
             if self.spreads:
                 views.append(view_probabilities(every_view(engine, pixels, logits)))
