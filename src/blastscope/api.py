@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from blastscope.errors import BlastscopeError
+
 if TYPE_CHECKING:
     from blastscope.predict.predict import Model
 
@@ -65,7 +67,10 @@ class LoadedModel:
         from blastscope.predict.inputs import as_pictures
         from blastscope.predict.predict import stream
 
-        return pl.concat(stream(as_pictures(images), self._model))
+        found = as_pictures(images)
+        if not found.pictures:
+            raise BlastscopeError("There is nothing to predict on: give at least one image.")
+        return pl.concat(stream(found, self._model))
 
     def subjects(self, predictions: pl.DataFrame) -> pl.DataFrame:
         """Return the share of blasts of each subject, with its 95 % interval.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import polars as pl
@@ -298,3 +299,43 @@ def test_arrays_pillow_images_and_paths_are_one_table_in_their_order(trained, im
     assert frame["file"].to_list()[0] == ""
     with pytest.raises(BlastscopeError, match=r"images\[0\] is an array of float64"):
         model.predict(np.zeros((10, 10, 3)))
+
+
+def test_a_zip_that_changed_is_read_anew(trained, tmp_path, monkeypatch):
+    from blastscope.predict import journal, stream
+
+    monkeypatch.setattr(stream, "BATCH", 2)
+    monkeypatch.setattr(journal, "ROWS", 2)
+    cells, out = list(trained.images.values())[:4], tmp_path / "b.csv"
+
+    def pack(order):
+        with zipfile.ZipFile(tmp_path / "cells.zip", "w") as archive:
+            for number, path in enumerate(order):
+                archive.write(path, f"{number}.bmp")
+
+    def killed(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    pack(cells)
+    with pytest.raises(KeyboardInterrupt):
+        predict([tmp_path / "cells.zip"], [trained.run], out, device="cpu", on_progress=killed)
+    pack(cells[::-1])
+    found = predict([tmp_path / "cells.zip"], [trained.run], out, device="cpu").frame
+    said = trained.p_all(trained.run)
+    wanted = [said[path.stem] for path in cells[::-1]]
+    assert found["p_all"].to_list() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_nothing_is_left_behind_where_no_image_can_be_used(trained, tmp_path):
+    bad = tmp_path / "bad.bmp"
+    bad.write_bytes(b"no image")
+    with pytest.raises(BlastscopeError, match="can be used"):
+        predict([bad], [trained.run], tmp_path / "x.csv", device="cpu")
+    assert list(tmp_path.iterdir()) == [bad]
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.zeros((0, 9, 9, 3), np.uint8)])
+def test_no_image_at_all_is_a_sentence(trained, nothing):
+    with pytest.raises(BlastscopeError, match="nothing to predict on"):
+        blastscope.load(trained.run, device="cpu").predict(nothing)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import cast
 
 from blastscope.cells.images import read_image
 from blastscope.cells.layouts import CellFile, Problem, list_files, read_place
@@ -63,11 +64,13 @@ def as_pictures(images: AnImage | Iterable[AnImage], subject_from: str | None = 
     """
     pattern = None if subject_from is None else subject_pattern(subject_from)
     gathered = _Gathered()
-    for index, image in enumerate(as_list(images)):
-        if isinstance(image, str | Path):
-            gathered.add(list(find_path(image)))
+    several = enumerate(as_list(images))
+    # Paths that stand together are added together: a folder's labels are looked for each time.
+    for are_paths, some in groupby(several, lambda one: isinstance(one[1], str | Path)):
+        if are_paths:
+            gathered.add([given for _, path in some for given in find_path(cast(Path, path))])
         else:
-            gathered.groups.append(_Group([picture_in_memory(image, index)]))
+            gathered.groups += [_Group([picture_in_memory(image, k)]) for k, image in some]
     return gathered.finish(pattern)
 
 
@@ -94,6 +97,7 @@ class _Gathered:
         self.notes: list[str] = []
         self.synthetic = False
         self.closers: list[Callable[[], None]] = []
+        self.archives: list[Path] = []
         self._seen: set[str] = set()
         self._real: dict[Path, str] = {}
 
@@ -128,6 +132,7 @@ class _Gathered:
                 self.notes.extend(archived.notes)
                 self.synthetic |= archived.synthetic
                 self.closers.append(archived.archive.close)
+                self.archives.append(given.path)
                 self.groups.append(_Group(list(archived.pictures), given.path))
 
     def _add_files(self, found: list[Given]) -> None:
@@ -171,7 +176,9 @@ class _Gathered:
         names = unique_cells(pictures)
         named = (replace(p, cell=name) for p, name in zip(pictures, names, strict=True))
         notes = tuple(dict.fromkeys(self.notes))
-        return Inputs(tuple(named), notes, self.synthetic, tuple(self.closers))
+        return Inputs(
+            tuple(named), notes, self.synthetic, tuple(self.closers), tuple(self.archives)
+        )
 
 
 def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:

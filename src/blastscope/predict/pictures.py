@@ -65,12 +65,14 @@ class Inputs:
         notes: what should be said of how they were found.
         synthetic: whether some are of a folder or zip of synthetic cells.
         closers: what to call when the pictures are read, or no more wanted.
+        archives: the zips that some of them lie in.
     """
 
     pictures: tuple[Picture, ...]
     notes: tuple[str, ...] = ()
     synthetic: bool = False
     closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
+    archives: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pictures)

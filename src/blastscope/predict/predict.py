@@ -167,7 +167,10 @@ def predict(
     with only_one(out.absolute()):
         work = out.with_name(f".{out.name}.work")
         journal = Journal(work, _identity(found, model))
-        made = _judged(_all_rows(found, model, journal, on_progress), found, model, out)
+        rows = _all_rows(found, model, journal, on_progress)
+        if not _any_usable(rows):  # there is nothing to go on from
+            remove_folder(work)
+        made = _judged(rows, found, model, out)
         write_output(made.frame, made.tally.persons, out, _about(model, found))
         remove_folder(work)
     return made
@@ -215,7 +218,7 @@ def _told(
 
 
 def _judged(rows: pl.DataFrame, found: Inputs, model: Model, out: Path | None) -> Predicted:
-    if rows["p_all"].null_count() == len(rows):
+    if not _any_usable(rows):
         first = rows.row(0, named=True)
         raise BlastscopeError(
             f"None of {len(rows):,} images can be used: {first['file'] or first['cell']} "
@@ -237,6 +240,10 @@ def _judged(rows: pl.DataFrame, found: Inputs, model: Model, out: Path | None) -
     )
 
 
+def _any_usable(rows: pl.DataFrame) -> bool:
+    return rows["p_all"].null_count() < len(rows)
+
+
 def _about(model: Model, found: Inputs) -> dict[str, Any]:
     about = model.predictor.voters.metadata() | about_decision(model.decides)
     return {**about, "synthetic": model.synthetic or found.synthetic}
@@ -248,15 +255,24 @@ def _identity(found: Inputs, model: Model) -> dict[str, str]:
 
     voters = model.predictor.voters
     networks = repr([(run.checkpoint, run.settings, run.recipe.prediction) for run in voters.runs])
-    how = repr((networks, voters.combination, model.name, model.predictor.spreads, __version__))
+    what = (networks, voters.bundle, voters.combination, model.name)
+    how = repr((*what, model.predictor.spreads, __version__))
     return {"images": _digest(found), "model": hashlib.sha256(how.encode()).hexdigest()}
 
 
 def _digest(found: Inputs) -> str:
-    """Digest the images' names and, of those that are files, length and time."""
+    """Digest what is said of the images and, of their files and zips, length and time."""
     digest = hashlib.sha256()
+    for path in found.archives:
+        digest.update(repr(_state(path)).encode())
     for picture in found:
-        state = picture.path.stat() if picture.path and picture.path.exists() else None
-        changed = None if state is None else (state.st_size, state.st_mtime_ns)
-        digest.update(repr((picture.file, picture.cell, picture.subject, changed)).encode())
+        said = (picture.file, picture.cell, picture.subject, picture.label)
+        digest.update(repr((*said, _state(picture.path))).encode())
     return digest.hexdigest()
+
+
+def _state(path: Path | None) -> tuple[int, int] | None:
+    if path is None or not path.exists():
+        return None
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
