@@ -139,3 +139,10 @@ def test_a_batch_and_a_generator_are_several_images():
 def test_what_is_no_image_is_one_sentence(images, words):
     with pytest.raises(BlastscopeError, match=words):
         as_pictures(images)
+
+
+def test_a_path_that_is_given_twice_is_two_rows_so_that_rows_stand_by_what_was_given(tmp_path):
+    first, other = (write_cell(tmp_path / name, CELL) for name in ("a.png", "b.png"))
+    found = as_pictures([first, other, str(first)])
+    assert [picture.path for picture in found] == [first, other, first]
+    assert len({picture.cell for picture in found}) == 3

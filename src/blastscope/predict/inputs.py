@@ -50,7 +50,7 @@ def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -
 
 
 def as_pictures(images: AnImage | Iterable[AnImage], subject_from: str | None = None) -> Inputs:
-    """List images in memory, and paths, to predict on; in the order given.
+    """List images in memory, and paths, to predict on; in the order given, twice what is so given.
 
     Args:
         images: one or several of: arrays (uint8; height × width × 3 in RGB, height × width in
@@ -63,7 +63,7 @@ def as_pictures(images: AnImage | Iterable[AnImage], subject_from: str | None = 
         BlastscopeError: where one is none of these, or as in :func:`list_inputs`.
     """
     pattern = None if subject_from is None else subject_pattern(subject_from)
-    gathered = _Gathered()
+    gathered = _Gathered(once=False)
     several = enumerate(as_list(images))
     # Paths that stand together are added together: a folder's labels are looked for each time.
     for are_paths, some in groupby(several, lambda one: isinstance(one[1], str | Path)):
@@ -90,9 +90,10 @@ class _Group:
 
 
 class _Gathered:
-    """What has been listed so far."""
+    """What has been listed so far; a file that is given again counts no more, if ``once``."""
 
-    def __init__(self) -> None:
+    def __init__(self, once: bool = True) -> None:
+        self.once = once
         self.groups: list[_Group] = []
         self.notes: list[str] = []
         self.synthetic = False
@@ -158,7 +159,7 @@ class _Gathered:
         if folder is None:
             folder = self._real[path.parent] = os.path.realpath(path.parent)
         key = os.path.normcase(os.path.join(folder, path.name))  # noqa: PTH118
-        new = key not in self._seen
+        new = key not in self._seen or not self.once
         self._seen.add(key)
         return new
 
