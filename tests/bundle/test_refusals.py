@@ -212,3 +212,31 @@ def test_a_graph_that_gives_what_is_no_number_for_each_cell_is_refused(made, row
     replace_file(made, "model.onnx", model.SerializeToString())
     with pytest.raises(BlastscopeError, match="gives what is no number for each cell"):
         blastscope.load(made, engine="onnxruntime").predict(draw_cell(0, 60, 15))
+
+
+def test_a_network_larger_than_its_weights_is_not_built(made):
+    """65,536 neurons twice would be 17 GB, whatever is stored."""
+
+    def grow(content):
+        dense = {"dense": 65536, "activation": "relu"}
+        content["network"]["recipe"]["model"]["head"] = ["flatten", dense, dense]
+
+    forge(made, grow)
+    with pytest.raises(BlastscopeError, match="weights that do not fit the network"):
+        open_bundle(made).networks[0].classifier()
+
+
+def test_weights_that_unpack_to_much_more_than_was_sent_are_not_unpacked(made, tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in made.iterdir():
+            content = path.read_bytes()
+            if path.name == "weights.safetensors":
+                content = bytes(64 * 2**20)
+            archive.writestr(path.name, content)
+    assert (tmp_path / "w.zip").stat().st_size < 2**19
+    refused(tmp_path / "w.zip", "has a weights.safetensors of more than")
+
+
+def test_signs_that_a_terminal_obeys_are_written_out(made):
+    forge(made, lambda content: content.update(title="\x1b]0;owned\x07 title"))
+    assert open_bundle(made).manifest.title == r"\x1b]0;owned\x07 title"

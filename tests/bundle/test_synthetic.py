@@ -68,8 +68,9 @@ def test_every_table_that_it_predicts_says_so(taught, image, tmp_path):
             assert content["cells"][0]["model"].endswith(" (synthetic)")
         else:
             assert read_predictions(out)[0]["model"][0].endswith(" (synthetic)")
-    line = run("predict", image, "--model", taught, "--out", "-")
-    assert json.loads(line.splitlines()[0])["model"].endswith(" (synthetic)")
+    done = CliRunner().invoke(app, ["predict", str(image), "--model", str(taught), "--out", "-"])
+    assert json.loads(done.stdout)["model"].endswith(" (synthetic)")
+    assert SYNTHETIC in done.stderr
     assert SYNTHETIC in run("predict", image, "--model", taught)
     model = blastscope.load(taught)
     assert model.synthetic

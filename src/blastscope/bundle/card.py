@@ -141,8 +141,8 @@ def _decision(decides: DecisionFile | None) -> list[str]:
         f"{point.specificity:.3f}). A call less sure than {referral.threshold:.3f} goes to an "
         f"expert. {plain(decides.sentence)}",
         "",
-        f"A share of {fitted.share_all:.0%} of those cells was ALL: where another share is, "
-        "probabilities are off by that much.",
+        f"A share of {fitted.share_all:.0%} of those cells was ALL: where blasts are rarer or "
+        "commoner, probabilities come out too high or too low.",
         "",
     ]
 

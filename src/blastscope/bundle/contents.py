@@ -27,6 +27,8 @@ _LIMITS = {WEIGHTS: 4 * 2**30, ONNX: 512 * 2**20}
 """The most bytes that a file may have; what is not named here is JSON or Markdown."""
 _NAME = re.compile(rf"(?:{MEMBERS}/[1-9][0-9]?/)?(?:{'|'.join(map(re.escape, NAMES))})")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others no one can bound the length
+_MOST_PACKED = 20
+"""How many times larger than in the zip a file of more than ``_SMALL`` bytes may be."""
 _MOST_ENTRIES = 100 * (len(NAMES) + 1) + 1
 
 
@@ -105,6 +107,8 @@ class Contents:
             size = path.stat().st_size
             if size > limit:
                 raise self._too_large(name, limit)
+            if not path.is_file():  # a pipe would be waited for without end
+                raise self._lacks(name)
             return path.read_bytes()
         except FileNotFoundError:
             raise self._lacks(name) from None
@@ -114,6 +118,8 @@ class Contents:
     def _from_zip(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int) -> bytes:
         if entry.file_size > limit:
             raise self._too_large(entry.filename, limit)
+        if entry.file_size > _MOST_PACKED * entry.compress_size + _SMALL:  # weights hardly shrink
+            raise self._too_large(entry.filename, _MOST_PACKED * entry.compress_size + _SMALL)
         try:
             with archive.open(entry) as file:
                 content = file.read(limit + 1)  # the entry's own size may lie

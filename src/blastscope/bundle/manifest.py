@@ -6,16 +6,17 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, ValidationError, model_validator
+from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
 from blastscope.bundle.contents import MANIFEST, Contents, digest_of
+from blastscope.cells.names import printable
 from blastscope.errors import BlastscopeError
 from blastscope.recipes.schema import Recipe, Section, Text
 
 FORMAT, VERSION = "blastscope-bundle", 1
 _MOST_MEMBERS = 99
 
-Sentence = Annotated[str, Field(max_length=4000)]
+Sentence = Annotated[str, Field(max_length=4000), AfterValidator(printable)]
 Print = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|xxh3_128:[0-9a-f]{32})$")]
 Count = Annotated[int, Field(ge=0)]
 Numbers = Annotated[tuple[float, ...], Strict(False)]
@@ -134,8 +135,8 @@ class Manifest(Section):
     format: Literal["blastscope-bundle"] = "blastscope-bundle"
     version: Literal[1] = 1
     made_by: Text
-    name: Text
-    title: Text
+    name: Annotated[Text, AfterValidator(printable)]
+    title: Annotated[Text, AfterValidator(printable)]
     synthetic: bool
     intended_use: Sentence
     files: dict[str, File]

@@ -10,7 +10,7 @@ import numpy as np
 
 from blastscope.bundle.contents import NOVELTY, ONNX, WEIGHTS, Contents, digest_of
 from blastscope.bundle.manifest import Manifest, Network
-from blastscope.bundle.tensors import fill
+from blastscope.bundle.tensors import fill, is_larger
 from blastscope.errors import BlastscopeError
 from blastscope.predict.runs import FinishedRun
 from blastscope.prepare.store import StoreSettings
@@ -66,14 +66,20 @@ class BundledNetwork(FinishedRun):
         """
         from blastscope.models.classifier import build_model
 
+        weights = self.weights()
+        if is_larger(self.recipe, weights):
+            raise self._misfit()
         classifier = build_model(self.recipe, pretrained=False)
         try:
-            return fill(classifier, self.weights())
+            return fill(classifier, weights)
         except RuntimeError as error:
-            raise BlastscopeError(
-                f"{self.contents} has weights that do not fit the network it describes: make the "
-                "bundle again."
-            ) from error
+            raise self._misfit() from error
+
+    def _misfit(self) -> BlastscopeError:
+        return BlastscopeError(
+            f"{self.contents} has weights that do not fit the network it describes: make the "
+            "bundle again."
+        )
 
     def novelty(self) -> Novelty | None:
         """Return what tells pictures that are no cells; None where the bundle has none.

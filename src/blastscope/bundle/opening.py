@@ -9,6 +9,7 @@ from pathlib import Path
 from blastscope.bundle.contents import CARD, DECISION, MANIFEST, Contents
 from blastscope.bundle.manifest import Manifest, read_manifest
 from blastscope.bundle.network import BundledNetwork, checked, checked_json, network_of
+from blastscope.cells.names import printable
 from blastscope.decide.file import DecisionFile, decision_from
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
@@ -50,7 +51,8 @@ class Bundle:
     def card(self) -> str:
         """The model card, Markdown."""
         content = checked(Contents(self.path), self.manifest, CARD)
-        return content.decode("utf-8", errors="replace")
+        lines = content.decode("utf-8", errors="replace").splitlines()
+        return "\n".join(printable(line) for line in lines)  # a terminal obeys other signs
 
     def verify(self) -> int:
         """Read every file and hold it against the manifest; return their bytes.

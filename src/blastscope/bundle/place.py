@@ -54,7 +54,12 @@ def _write_folder(files: Mapping[str, bytes], out: Path) -> None:
                 path.write_bytes(content)
             if out.exists():
                 out.rename(before)
-            beside.rename(out)
+            try:
+                beside.rename(out)
+            except OSError:
+                if before.exists():
+                    before.rename(out)
+                raise
             remove_folder(before)
         finally:
             remove_folder(beside)

@@ -10,6 +10,7 @@ from blastscope.errors import BlastscopeError
 
 if TYPE_CHECKING:
     from blastscope.models.classifier import Classifier
+    from blastscope.recipes.schema import Recipe
 
 
 def stored_weights(content: bytes, half: bool) -> bytes:
@@ -59,6 +60,26 @@ def fill(classifier: Classifier, stored: bytes) -> Classifier:
             tensors[name] = tensors[name].to(own.dtype)
     classifier.load_state_dict(tensors)
     return classifier
+
+
+def is_larger(recipe: Recipe, stored: bytes) -> bool:
+    """Say whether a recipe's network has more weights than are stored for it.
+
+    It is built without memory of its own first, so that a recipe from outside cannot ask for more
+    than there is. A backbone that cannot be built so is taken to be no larger.
+    """
+    import torch
+    from safetensors.numpy import load
+
+    from blastscope.models.classifier import build_model
+
+    try:
+        with torch.device("meta"):
+            wanted = build_model(recipe, pretrained=False)
+    except Exception:  # what a backbone does that has no counterpart there
+        return False
+    held = sum(tensor.size for tensor in load(stored).values())
+    return sum(parameter.numel() for parameter in wanted.parameters()) > held
 
 
 def _halved(tensor: np.ndarray) -> bool:

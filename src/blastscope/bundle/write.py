@@ -207,6 +207,7 @@ def _finished(
     """Add the decision, the card and the manifest to a bundle's files."""
     if decides is not None:
         files[DECISION] = _json(_without_names(read_json(decides.path)))
+    synthetic = synthetic or (decides is not None and decides.synthetic)
     manifest = Manifest(
         made_by=f"blastscope {__version__}",
         name=name,

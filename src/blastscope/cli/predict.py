@@ -93,6 +93,10 @@ def predict(
             raise BlastscopeError("--explain and --out - do not go together: choose one.")
         _pipe(images, models, decision, subject_from, spread, engine, device)
         return
+    if explain is not None:
+        from blastscope.report.folder import refuse_others_folder
+
+        refuse_others_folder(explain, "explanation.json", ["cells.csv"])
     from blastscope.predict.predict import predict as apply
     from blastscope.progress import progress_total
 
@@ -134,16 +138,28 @@ def _pipe(
     """Print a line of JSON a cell as soon as its batch is done."""
     import sys
 
+    from blastscope import DISCLAIMER
     from blastscope.predict.inputs import list_inputs
     from blastscope.predict.output import json_lines
     from blastscope.predict.predict import open_model, stream
 
     found = list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
+    for sentence in found.notes:
+        note(f"{sentence}.")
+    if opened.synthetic:
+        from blastscope.bundle.card import SYNTHETIC
+
+        note(SYNTHETIC)
+    note(DISCLAIMER)
+    used = 0
     for frame in stream(found, opened):
+        used += frame["p_all"].count()
         for line in json_lines(frame):
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
+    if not used:
+        raise BlastscopeError(f"None of {len(found):,} images can be used: see their problem.")
 
 
 def _print_cells(frame: pl.DataFrame) -> None:
@@ -217,7 +233,7 @@ def _explain(made: Predicted, models: list[Path], out: Path, device: str) -> Non
 
     cells, files = len(made.frame) - len(made.problems), [str(path) for path in made.files]
     if len(files) < cells:
-        note(f"{cells - len(files):,} cells are no files of their own: not explained.")
+        note(f"{cells - len(files):,} cells lie in zips and are not explained: unpack them.")
     if not files:
         return
     with progress_total("Explaining") as advance:

@@ -134,7 +134,8 @@ def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
     strange = frame["unfamiliar"].drop_nulls()
     unfamiliar = None if strange.is_empty() else int(strange.sum())
     if by is None:
-        return Tally(int((frame["p_all"] > THRESHOLD).sum()), None, unfamiliar, None, "")
+        known = frame.filter(~pl.col("unfamiliar").fill_null(False))
+        return Tally(int((known["p_all"] > THRESHOLD).sum()), None, unfamiliar, None, "")
     usable = frame.filter(pl.col("p_raw").is_not_null() & ~pl.col("unfamiliar").fill_null(False))
     decided = by.decision.apply(usable["p_raw"].to_numpy())
     reference = by.decision.reference

@@ -191,6 +191,8 @@ def stream(inputs: Inputs, model: Model) -> Iterator[pl.DataFrame]:
 def _refuse_taken(out: Path, force: bool) -> None:
     if out.suffix.lower() not in SUFFIXES:
         raise BlastscopeError(f"{out} is none of {', '.join(SUFFIXES)}: choose one of them.")
+    if out.is_dir():
+        raise BlastscopeError(f"{out} is a folder: choose another name.")
     if out.exists() and not force:
         raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
 
