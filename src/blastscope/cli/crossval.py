@@ -91,6 +91,7 @@ class _Progress:
 
     def __init__(self, recipes: tuple[Recipe, ...], left: int, total: int) -> None:
         self.recipe, self.done, self.total = recipes[-1], total - left, total
+        self.epochs = max(recipe.training.epochs for recipe in recipes)
         self.display: TrainingDisplay | None = None
         if self.done:
             note(f"{self.done} of {total} folds are trained already.")
@@ -100,7 +101,7 @@ class _Progress:
 
         self.close()
         name = f"{self.recipe.name}, fold {fold.number} of repeat {fold.repeat}"
-        self.display = TrainingDisplay(name, self.recipe.training.epochs)
+        self.display = TrainingDisplay(name, self.epochs)
         return self.display.__enter__().watch()
 
     def tell(self, fold: Fold, failure: str) -> None:
