@@ -41,6 +41,9 @@ class Drawn:
     def choice(self, values, size):
         return np.full(size, self.mirror)
 
+    def integers(self, low, high, size):
+        return np.full(size, low)
+
     def random(self, size):
         return np.ones(size)
 
@@ -58,6 +61,16 @@ def test_quarter_turns_are_torchs(cells, quarters):
 @pytest.mark.usefixtures("still")
 def test_a_mirror_is_torchs(cells):
     assert (vary(cells, Drawn(0, -1)).int() - cells.flip(3).int()).abs().max() <= 1
+
+
+def test_half_of_the_pictures_keep_their_very_pixels(cells, still, monkeypatch):
+    monkeypatch.setattr(module, "SCALE", 0.1)
+    many = cells.repeat(25, 1, 1, 1)
+    found = vary(many, np.random.default_rng(3))
+    laid = [torch.rot90(many, k, dims=(2, 3)) for k in range(4)]
+    laid += [one.flip(3) for one in laid]
+    same = torch.stack([(one.int() - found.int()).abs().amax((1, 2, 3)) <= 1 for one in laid])
+    assert same.any(0).float().mean().item() == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.usefixtures("still")
