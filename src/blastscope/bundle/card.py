@@ -31,6 +31,8 @@ def card_of(manifest: Manifest, decides: DecisionFile | None) -> str:
         lines += _network(manifest.network)
     if manifest.ensemble is not None:
         lines += _members(manifest.ensemble)
+    if manifest.note:
+        lines += [plain(manifest.note), ""]
     lines += _figures(manifest)
     lines += _decision(decides)
     lines += _limits(manifest)

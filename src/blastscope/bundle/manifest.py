@@ -139,6 +139,7 @@ class Manifest(Section):
     title: Annotated[Text, AfterValidator(printable)]
     synthetic: bool
     intended_use: Sentence
+    note: Sentence = ""
     files: dict[str, File]
     evaluations: Annotated[tuple[Judged, ...], Strict(False)]
     network: Network | None = None

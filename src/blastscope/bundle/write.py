@@ -76,6 +76,7 @@ def bundle(
     decision: Path | None = None,
     evaluations: Sequence[Path] = (),
     half: bool = False,
+    note: str = "",
     force: bool = False,
 ) -> Bundled:
     """Make a bundle of a run or an ensemble.
@@ -91,6 +92,7 @@ def bundle(
             card shall show.
         half: keep weights in half precision, in half the space; they are computed with in single
             precision all the same.
+        note: a few sentences of the maker's for the card: which cells, whom to cite.
         force: replace a bundle that is there.
 
     Raises:
@@ -103,9 +105,9 @@ def bundle(
     voters = open_voters([source])
     decides = find_decision([source], voters, decision)
     if voters.ensemble is None:
-        manifest, files = _network(voters.runs[0], decides, evaluations, half)
+        manifest, files = _network(voters.runs[0], decides, evaluations, half, note)
     else:
-        manifest, files = _ensemble(source, voters, decides, evaluations, half)
+        manifest, files = _ensemble(source, voters, decides, evaluations, half, note)
     write_bundle(files, out)
     return Bundled(
         out,
@@ -129,7 +131,11 @@ def _refuse_taken(out: Path, force: bool) -> None:
 
 
 def _network(
-    run: FinishedRun, decides: DecisionFile | None, evaluations: Sequence[Path], half: bool
+    run: FinishedRun,
+    decides: DecisionFile | None,
+    evaluations: Sequence[Path],
+    half: bool,
+    note: str = "",
 ) -> tuple[Manifest, Files]:
     from blastscope.export.graph import onnx_graph
     from blastscope.export.run import metadata_of
@@ -156,7 +162,7 @@ def _network(
     )
     judged = _judged(run.path, evaluations, {run.recipe.name}, run.checkpoint)
     return _finished(
-        run.recipe.name, run.recipe.title, run.synthetic, decides, judged, files, network
+        run.recipe.name, run.recipe.title, run.synthetic, decides, judged, files, network, note
     )
 
 
@@ -166,6 +172,7 @@ def _ensemble(
     decides: DecisionFile | None,
     evaluations: Sequence[Path],
     half: bool,
+    note: str,
 ) -> tuple[Manifest, Files]:
     from blastscope.ensemble.folder import read_ensemble
 
@@ -185,7 +192,7 @@ def _ensemble(
     own = source / "evaluation"
     judged = _judged(own, evaluations, {voters.name}, voters.ensemble)
     title = f"Ensemble of {len(members)} networks ({voters.combination.method})"
-    return _finished(voters.name, title, voters.synthetic, decides, judged, files, ensemble)
+    return _finished(voters.name, title, voters.synthetic, decides, judged, files, ensemble, note)
 
 
 def _judged(
@@ -203,6 +210,7 @@ def _finished(
     judged: tuple[Judged, ...],
     files: Files,
     content: Network | Ensemble,
+    note: str,
 ) -> tuple[Manifest, Files]:
     """Add the decision, the card and the manifest to a bundle's files."""
     if decides is not None:
@@ -214,6 +222,7 @@ def _finished(
         title=title,
         synthetic=synthetic,
         intended_use=INTENDED_USE,
+        note=note,
         files={},
         evaluations=judged,
         network=content if isinstance(content, Network) else None,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.output import note, say
+from blastscope.cli.output import note as tell
+from blastscope.cli.output import say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,18 +43,27 @@ def bundle(
     half: Annotated[
         bool, typer.Option("--half", help="Weights in half precision, in half the space.")
     ] = False,
+    note: Annotated[
+        str, typer.Option(help="Your own words for the card: which cells, whom to cite.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Put weights, preparation, decision and card of a model into one file that holds no code."""
     from blastscope.bundle.write import bundle as write
 
     made = write(
-        model, out, decision=decision, evaluations=evaluation or (), half=half, force=force
+        model,
+        out,
+        decision=decision,
+        evaluations=evaluation or (),
+        half=half,
+        note=note,
+        force=force,
     )
     count = "1 network" if made.networks == 1 else f"{made.networks} networks"
     say(f"{made.path}: {made.name}, {count}, {made.bytes / 1e6:.1f} MB")
     if not made.decided:
-        note(
+        tell(
             "It calls nothing: no decision.json was found. blastscope evaluate makes one, and "
             "--decision takes that of a cross-validation."
         )
