@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from blastscope import DISCLAIMER, __version__
-from blastscope.report.first_page import Reported, first_page
 from blastscope.report.page import protocol_name
+
+if TYPE_CHECKING:
+    from blastscope.report.first_page import Reported
 
 _SHOWN = {
     "weighted_f1": "weighted F1",
@@ -27,6 +31,8 @@ def model_card(found: Reported) -> str:
     Returns:
         Markdown: intended use, the figures with their intervals, and the first page's sentences.
     """
+    from blastscope.report.first_page import first_page  # a bundle's card needs no figures
+
     lines = [f"# {plain(found.model)}", "", f"**{DISCLAIMER}**", ""]
     if found.synthetic:
         lines += [
