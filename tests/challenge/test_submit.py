@@ -170,7 +170,7 @@ def test_runs_that_are_stale_unfinished_or_of_another_network_are_refused(
     refused("not of its checkpoint's network")
     (run / "predictions.parquet").unlink()
     refused("no finished run")
-    refused("no folder of a run", tmp_path / "nothing")
+    refused("no run, ensemble or bundle", tmp_path / "nothing")
     with pytest.raises(BlastscopeError, match="is no folder"):
         submit_runs([trained.run], tmp_path / "nothing", tmp_path / "out", device="cpu")
 
@@ -222,7 +222,7 @@ def test_as_it_is_typed(trained, numbered, tmp_path, monkeypatch, capsys):
     assert "one operating point" in done.output
     for wrong, message in (
         ([trained.run], "give the folder of images"),
-        ([tmp_path / "labels.csv", images], "no folder of a run"),
+        ([tmp_path / "labels.csv", images], "no run, ensemble or bundle"),
     ):
         command = ["blastscope", "submit", *wrong, "--out", tmp_path / "p"]
         monkeypatch.setattr("sys.argv", [str(argument) for argument in command])

@@ -127,7 +127,10 @@ def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
     assert tally(decided, by).persons["cells"].to_list() == [1]
 
 
-def test_without_known_subjects_no_share_of_blasts_is_told_of(trained, images, tmp_path):
+def test_without_known_subjects_no_share_of_blasts_is_told_of(
+    trained, images, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("blastscope.cli.predict.FEW_CELLS", 1)
     nameless = (
         decided_table()
         .with_columns(model=pl.lit("tiny"))
