@@ -132,6 +132,14 @@ def test_a_split_that_calls_itself_subject_disjoint_is_held_to_it():
         refuse_overlap(describe(wrong, COHORT))
 
 
+def test_a_split_by_image_may_go_without_a_test_part():
+    split = image_split(COHORT, 1, (0.9, 0.1, 0.0))
+    assert set(split.table["part"]) == {"train", "validation"}
+    assert split.table.height == COHORT.filter(pl.col("label").is_not_null()).height
+    with pytest.raises(BlastscopeError, match="three positive shares"):
+        subject_split(COHORT, 1, (0.9, 0.1, 0.0))
+
+
 @pytest.mark.parametrize("fractions", [(0.5, 0.2, 0.2), (1.2, -0.1, -0.1), (0.6, 0.4)])
 def test_fractions_that_are_none(fractions):
     with pytest.raises(BlastscopeError, match="three positive shares"):

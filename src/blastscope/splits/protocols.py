@@ -27,11 +27,12 @@ def image_split(
     The list is ALL cells, then normal ones, shuffled by Python's ``random`` under the seed and cut
     at whole numbers. Each class is sorted by name, where the authors took the order of their disk:
     on the 10,661 C-NMC cells the parts have the published sizes per class, not the same members.
+    Test may have a share of 0, for a model that is to learn from all and was judged before.
 
     Raises:
         BlastscopeError: where the fractions are none or a class is missing.
     """
-    shares = check_fractions(fractions)
+    shares = check_fractions(fractions, without_test=True)
     labelled = _both_classes(cells)
     names = [
         cell
@@ -40,6 +41,8 @@ def image_split(
     ]
     random.Random(seed).shuffle(names)
     train, validation = (int(len(names) * float(share)) for share in shares[:2])
+    if shares[2] == 0:  # none is left over
+        validation = len(names) - train
     ends = (0, train, train + validation, len(names))
     parts = {cell: part for k, part in enumerate(PARTS) for cell in names[ends[k] : ends[k + 1]]}
     return _split(parts, "image", seed, fractions)
@@ -106,15 +109,20 @@ def official_split(cells: pl.DataFrame, seed: int = SEED, validation: float = 0.
     return _split(parts, "official", seed, (1 - validation, validation))
 
 
-def check_fractions(fractions: Sequence[float]) -> list[Fraction]:
+def check_fractions(fractions: Sequence[float], without_test: bool = False) -> list[Fraction]:
     """Return the shares of train, validation and test exactly.
+
+    Args:
+        fractions: the shares.
+        without_test: whether test's may be 0.
 
     Raises:
         BlastscopeError: unless they are three, positive, and add up to 1.
     """
     finite = [share for share in fractions if isfinite(share)]
     shares = [Fraction(str(share)) for share in finite]
-    if len(shares) != len(PARTS) or min(shares) <= 0 or sum(shares) != 1:
+    positive = len(shares) == len(PARTS) and min(shares[:2]) > 0 <= shares[2]
+    if not positive or sum(shares) != 1 or (shares[2] == 0 and not without_test):
         given = " ".join(map(str, fractions))
         raise BlastscopeError(f"Fractions {given} are not three positive shares that add up to 1.")
     return shares
