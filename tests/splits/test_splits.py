@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blastscope.errors import BlastscopeError
+from blastscope.prepare.build import prepare
+from blastscope.prepare.store import StoreSettings
 from blastscope.splits.make import make_split, refuse_overlap
 from blastscope.splits.membership import paper_split
 from blastscope.splits.parts import PARTS, SPLIT, Split, describe, read_split
@@ -219,3 +221,11 @@ def test_too_few_cells(tmp_path):
 def test_few_cells_of_many_subjects():
     cells = cohort({**dict.fromkeys("123", 1), **{f"H{k}": 1 for k in range(1, 4)}})
     assert describe(subject_split(cells, 0), cells).disjoint
+
+
+def test_the_split_of_a_final_model_is_written_without_a_test_part(dataset, tmp_path):
+    store = prepare([dataset(4, 6)], tmp_path / "store", StoreSettings(size=32)).path
+    path, report = make_split(store, "image", 3, (0.75, 0.25, 0.0), out=tmp_path / "all.parquet")
+    assert not report.cells["test"]
+    assert sum(report.cells["train"].values()) == 18
+    assert set(read_split(path).table["part"]) == {"train", "validation"}

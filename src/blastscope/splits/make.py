@@ -59,7 +59,12 @@ def make_split(
         raise BlastscopeError(f"{protocol!r} is no protocol: choose {', '.join(PROTOCOLS)}.")
     report = describe(split, cells)
     refuse_overlap(report)
-    empty = [part for part, counts in report.cells.items() if not counts]
+    without_test = fractions is not None and fractions[-1] == 0  # only by image
+    empty = [
+        part
+        for part, counts in report.cells.items()
+        if not counts and not (without_test and part == "test")
+    ]
     if empty:
         raise BlastscopeError(
             f"{source} has too few cells: the {' and '.join(empty)} part would be empty."
