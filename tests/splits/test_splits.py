@@ -227,5 +227,5 @@ def test_the_split_of_a_final_model_is_written_without_a_test_part(dataset, tmp_
     store = prepare([dataset(4, 6)], tmp_path / "store", StoreSettings(size=32)).path
     path, report = make_split(store, "image", 3, (0.75, 0.25, 0.0), out=tmp_path / "all.parquet")
     assert not report.cells["test"]
-    assert sum(report.cells["train"].values()) == 18
+    assert sum(report.cells["train"].values()) == 36  # of 48
     assert set(read_split(path).table["part"]) == {"train", "validation"}
