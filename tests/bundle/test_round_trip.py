@@ -175,3 +175,22 @@ def test_force_replaces_a_bundle_and_nothing_else(bundles, tmp_path):
     assert (cells.read_bytes(), notes.read_text()) == (before, "mine")
     notes.unlink()
     assert bundle(bundles.trained.run, folder, force=True).path == folder
+
+
+def test_a_run_that_started_from_another_began_with_that_ones_weights(bundles, tmp_path):
+    run, head = tmp_path / "net", tmp_path / "head"
+    shutil.copytree(bundles.trained.run, run)
+    shutil.copytree(bundles.trained.run, head)
+    weights = {"file": "cnn4-small.safetensors", "sha256": "sha256:" + "0" * 64}
+    for folder, note in (
+        (run, {"starts_from": {"run": "elsewhere/head", "checkpoint": "sha256:0"}}),
+        (head, {"initial_weights": weights}),
+    ):
+        about = json.loads((folder / "environment.json").read_text())
+        (folder / "environment.json").write_text(json.dumps(about | note))
+    made = open_bundle(bundle(run, tmp_path / "b").path)
+    assert made.manifest.network.initial_weights.file == "cnn4-small.safetensors"
+    assert "began with ImageNet weights, `cnn4-small.safetensors`" in made.card
+    shutil.rmtree(head)
+    with pytest.raises(BlastscopeError, match="started from the run elsewhere/head, which is not"):
+        bundle(run, tmp_path / "c")

@@ -92,10 +92,23 @@ def data_of(run: FinishedRun) -> Data:
 
 
 def initial_weights_of(run: FinishedRun, environment: dict[str, Any]) -> InitialWeights | None:
-    """Name the weights that a run began with and their licence; None where it began at random."""
+    """Name the weights that a run began with and their licence; None where it began at random.
+
+    Where it started from another run, they are what that one began with.
+    """
     from blastscope.models.known_weights import known_weights
 
-    found = environment.get("initial_weights")
+    found, start = environment.get("initial_weights"), environment.get("starts_from")
+    if not found and start:
+        place = Path(str(start.get("run")))
+        beside = run.path.parent / place.name  # where both were moved
+        folder = next((one for one in (place, beside) if one.is_dir()), None)
+        if folder is None:
+            raise BlastscopeError(
+                f"{run.path} started from the run {place}, which is not there: put it beside, so "
+                "that the card can say what weights the training began with."
+            )
+        found = environment_of(folder).get("initial_weights")
     if not found:
         return None
     try:
