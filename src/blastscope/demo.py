@@ -92,7 +92,8 @@ def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
     """Bundle the last recipe's run by subject, and predict some cells with the model in the box."""
     run = out / "runs" / f"{RECIPES[-1].rpartition('/')[2]}-subject"
     made = bundle(run, out / "model.zip", force=True)
-    say(f"bundle: {made.name} in {made.path}, {made.bytes / 1e6:.1f} MB")
+    taught = ", of synthetic cells" if made.synthetic else ""
+    say(f"bundle: {made.name}{taught}, in {made.path}, {made.bytes / 1e6:.1f} MB")
     some = store.cells.sample(min(BOXED, len(store)), seed=SEED).sort("cell")
     files = [Path(store.sources[0]) / file for file in some["file"]]
     found = predict(files, [in_the_box()], out / "in-the-box.csv", force=True)

@@ -50,11 +50,13 @@ def run(*words):
     return done.output
 
 
-def test_the_bundle_itself_says_so(taught):
+def test_the_bundle_itself_says_so(taught, tmp_path):
     found = open_bundle(taught)
     assert found.manifest.synthetic
     assert SYNTHETIC in found.card
     assert SYNTHETIC in run("inspect", taught)
+    again = run("bundle", taught.parent / "run", "--out", tmp_path / "again.zip")
+    assert SYNTHETIC in again
     assert SYNTHETIC in run("inspect", taught, "--card")
 
 

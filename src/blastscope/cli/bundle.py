@@ -62,6 +62,10 @@ def bundle(
     )
     count = "1 network" if made.networks == 1 else f"{made.networks} networks"
     say(f"{made.path}: {made.name}, {count}, {made.bytes / 1e6:.1f} MB")
+    if made.synthetic:
+        from blastscope.bundle.card import SYNTHETIC
+
+        tell(SYNTHETIC)
     if not made.decided:
         tell(
             "It calls nothing: no decision.json was found. blastscope evaluate makes one, and "
