@@ -27,6 +27,10 @@ class LoadedModel:
 
     _model: Model
 
+    def __repr__(self) -> str:
+        runs = len(self._model.predictor.voters.runs)
+        return f"<{self.name}: {runs} network{'s' * (runs > 1)}, cells of {self.sizes} pixels>"
+
     @property
     def name(self) -> str:
         """What tables call it."""

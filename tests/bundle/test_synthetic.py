@@ -79,9 +79,12 @@ def test_every_table_that_it_predicts_says_so(taught, image, tmp_path):
     assert model.predict(image)["model"][0].endswith(" (synthetic)")
 
 
-def test_its_explanations_say_so(taught, image, tmp_path):
+def test_its_explanations_say_so_and_what_is_no_cell_has_none(taught, image, tmp_path):
     out = tmp_path / "why"
-    run("predict", image, "--model", taught, "--explain", out)
+    assert "Nothing to explain" in run("predict", image, "--model", taught, "--explain", out)
+    assert not out.exists()
+    cells = sorted((taught.parent / "cells").rglob("*.bmp"))[:4]
+    run("predict", *cells, "--model", taught, "--explain", out)
     assert "ynthetic" in (out / "report.html").read_text()
     pages = list((out / "cells").glob("*.html"))
     assert pages

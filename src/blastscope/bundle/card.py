@@ -100,7 +100,9 @@ def _figures(manifest: Manifest) -> list[str]:
     for found in manifest.evaluations:
         lines += [f"**{which(found)}**", "", "| figure | value | 95 % interval |", "|---|--:|--:|"]
         lines += [_line(*row) for row in figure_rows(found)]
-        lines += ["", f"Intervals: {plain(found.intervals)}", ""]
+        lines.append("")
+    for sentence in dict.fromkeys(found.intervals for found in manifest.evaluations):
+        lines += [f"Intervals: {plain(sentence)}", ""]
     return lines
 
 
@@ -140,13 +142,18 @@ def _decision(decides: DecisionFile | None) -> list[str]:
         f"Probabilities {METHODS[fitted.calibration.method]}; a cell is called ALL above "
         f"{max(point.threshold, 0):.3f}, by the rule {point.rule.sentence} (on the cells that it "
         f"was chosen on: sensitivity {point.sensitivity:.3f}, specificity "
-        f"{point.specificity:.3f}). A call less sure than {referral.threshold:.3f} goes to an "
-        f"expert. {plain(decides.sentence)}",
+        f"{point.specificity:.3f}). {_referred(referral.threshold)} {plain(decides.sentence)}",
         "",
         f"A share of {fitted.share_all:.0%} of those cells was ALL: where blasts are rarer or "
         "commoner, probabilities come out too high or too low.",
         "",
     ]
+
+
+def _referred(least: float) -> str:
+    if least > 1:  # no share of calls is right often enough
+        return "Every call goes to an expert."
+    return f"A call less sure than {least:.3f} goes to an expert."
 
 
 def _limits(manifest: Manifest) -> list[str]:

@@ -173,6 +173,11 @@ def _refuse_entry(path: Path, entry: zipfile.ZipInfo) -> None:
             f"{path} is packed in a way that is not read here: unpack it, and give the folder."
         )
     folder = re.fullmatch(rf"{MEMBERS}/(?:[1-9][0-9]?/)?", entry.filename)
+    if entry.filename.endswith(f"/{MANIFEST}") and entry.filename.count("/") == 1:
+        raise BlastscopeError(
+            f"{path} holds the folder of a bundle and not its files: zip what is in the folder, or "
+            "give the folder itself."
+        )
     if not folder and not _NAME.fullmatch(entry.filename):
         raise BlastscopeError(
             f"{path} has an entry {entry.filename[:80]!r}, which no bundle has: it is none of "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from blastscope.bundle.contents import CARD, DECISION, MANIFEST, Contents
+from blastscope.bundle.contents import CARD, DECISION, MANIFEST, ONNX, WEIGHTS, Contents
 from blastscope.bundle.manifest import Manifest, read_manifest
 from blastscope.bundle.network import BundledNetwork, checked, checked_json, network_of
 from blastscope.cells.names import printable
@@ -79,7 +79,13 @@ def open_bundle(path: Path) -> Bundle:
     if not path.exists():
         raise BlastscopeError(f"{path} is not there: give a bundle's folder or zip.")
     contents = Contents(path)
+    if path.is_dir() and not (path / MANIFEST).is_file():
+        raise BlastscopeError(
+            f"{path} has no {MANIFEST}, so it is no bundle: blastscope bundle makes one of a run "
+            "or an ensemble."
+        )
     manifest, digest = read_manifest(contents)
+    _check_small(contents, manifest)
     if manifest.network is not None:
         network = network_of(contents, manifest, manifest.network)
         return Bundle(path, manifest, digest, (network,), SINGLE)
@@ -94,6 +100,13 @@ def open_bundle(path: Path) -> Bundle:
     return Bundle(path, manifest, digest, networks, combination)
 
 
+def _check_small(contents: Contents, manifest: Manifest) -> None:
+    """Hold the files that are quickly read against the manifest; others are when they are read."""
+    for name in manifest.files:
+        if name not in (WEIGHTS, ONNX):
+            checked(contents, manifest, name)
+
+
 def _member(contents: Contents, whole: Manifest, k: int) -> BundledNetwork:
     assert whole.ensemble is not None
     place, member = contents.member(k + 1), whole.ensemble.members[k]
@@ -105,4 +118,5 @@ def _member(contents: Contents, whole: Manifest, k: int) -> BundledNetwork:
         )
     if manifest.network is None:
         raise BlastscopeError(f"{place} is an ensemble in an ensemble, which no bundle has.")
+    _check_small(place, manifest)
     return network_of(place, manifest, manifest.network)

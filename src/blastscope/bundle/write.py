@@ -199,7 +199,9 @@ def _judged(
     own: Path, others: Sequence[Path], names: set[str], checkpoint: str
 ) -> tuple[Judged, ...]:
     folders = [own] if (own / "metrics.json").is_file() else []
-    return tuple(judged_from(folder, names, checkpoint) for folder in (*folders, *others))
+    found = (judged_from(folder, names, checkpoint) for folder in (*folders, *others))
+    # What to expect of a person whom it has never seen comes first.
+    return tuple(sorted(found, key=lambda judged: judged.protocol != "subject"))
 
 
 def _finished(

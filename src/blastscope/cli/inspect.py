@@ -72,7 +72,10 @@ def _show(found: Bundle, size: int) -> None:
     for judged in manifest.evaluations:
         say(which(judged))
         print_table(("figure", "value", "from", "to"), figure_rows(judged))
-        note(f"Intervals: {judged.intervals}")
+    for sentence in dict.fromkeys(judged.intervals for judged in manifest.evaluations):
+        note(f"Intervals: {sentence}")
+    if manifest.note:
+        note(manifest.note)
     note(
         "It calls nothing: probabilities as the networks give them."
         if found.decision is None

@@ -196,28 +196,44 @@ def _print_summary(made: Predicted, subject_from: str | None) -> None:
         "" if counts.referred is None else f", {counts.referred:,} to be looked at by an expert"
     )
     say(f"{made.model}: {counts.called_all:,} of {cells:,} cells called ALL{referred}")
-    if made.synthetic:
+    if made.taught_synthetic:
         from blastscope.bundle.card import SYNTHETIC
 
         note(SYNTHETIC)
+    if made.synthetic_cells:
+        note("The cells are synthetic: what is said of them means nothing for real ones.")
     if made.decided_by is None:
         note("Called at one half, probabilities as the network gives them: no decision.json.")
     else:
         note(made.how)
     if counts.persons is not None and (counts.persons["cells"] >= FEW_CELLS).any():
         _print_persons(counts.persons, counts.doubt)
-    if subject_from is not None and made.without_subject:
-        note(f"{made.without_subject:,} of {len(made.frame):,} files name no subject so.")
+    elif counts.persons is not None and not counts.persons.is_empty() and made.path is not None:
+        note(f"No shares of blasts: no subject has {FEW_CELLS} cells (JSON has them all the same).")
+    if subject_from is not None:
+        _note_unmatched(made.frame["file"].to_list(), subject_from)
     _print_unfamiliar(counts.unfamiliar, cells)
+
+
+def _note_unmatched(files: list[str], subject_from: str) -> None:
+    """Say in how many paths a pattern finds nobody: it may be mistyped."""
+    from blastscope.predict.pictures import subject_pattern
+
+    pattern = subject_pattern(subject_from)
+    lost = sum(pattern.find(file) is None for file in files)
+    if lost:
+        note(
+            f"{subject_from!r} finds no subject in {lost:,} of {len(files):,} paths; there names "
+            "of C-NMC's kind tell, or nobody."
+        )
 
 
 def _print_unfamiliar(unfamiliar: int | None, cells: int) -> None:
     if unfamiliar:
-        look = "looks" if unfamiliar == 1 else "look"
         note(
-            f"Of {cells:,} images {unfamiliar:,} {look} like no cell that the model was "
-            "trained on (unfamiliar): its probability means nothing. Cells are wanted one an "
-            "image, cut out on black."
+            f"Unfamiliar: {unfamiliar:,} of {cells:,}, which look like no cell that the model was "
+            "trained on. What it says of them means nothing. Cells are wanted one an image, cut "
+            "out on black."
         )
     elif unfamiliar is None:
         note(
@@ -231,16 +247,23 @@ def _explain(made: Predicted, models: list[Path], out: Path, device: str) -> Non
     from blastscope.progress import progress_total
     from blastscope.report.explain import explain_to_folder
 
-    cells, files = len(made.frame) - len(made.problems), [str(path) for path in made.files]
+    files = [str(path) for path in made.files]
+    known = made.frame.filter(made.frame["p_all"].is_not_null())
+    cells = len(known) - (made.tally.unfamiliar or 0)
     if len(files) < cells:
         note(f"{cells - len(files):,} cells lie in zips and are not explained: unpack them.")
     if not files:
+        note("Nothing to explain: no image is a file of its own that looks like a cell.")
         return
     with progress_total("Explaining") as advance:
         written = explain_to_folder(
             [str(path) for path in models], files, out, methods=("grad-cam",), device=device,
             on_progress=advance,
         )  # fmt: skip
+    note(
+        "The pages show the networks' own probabilities and calls at one half; what was decided is "
+        "in the table. Unfamiliar images have no page."
+    )
     say(f"{written.path}")
 
 

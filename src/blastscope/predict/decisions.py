@@ -87,13 +87,20 @@ class Tally:
     doubt: str
 
 
-def how_decided(by: DecisionFile) -> str:
-    """Say by which rule, threshold and calibration cells are called, and what that rests on."""
+def how_decided(by: DecisionFile, brief: bool = False) -> str:
+    """Say by which rule, threshold and calibration cells are called, and what that rests on.
+
+    Args:
+        by: the decision.
+        brief: leave out where it is from and which cells it was fitted on.
+    """
     point, made = by.decision.point, METHODS[by.decision.calibration.method]
-    return (
-        f"ALL above p = {max(point.threshold, 0):.3f}, by the rule {point.rule.sentence}; "
-        f"probabilities {made} ({by.path}). {by.sentence}"
+    said = (
+        f"ALL above p = {max(point.threshold, 0):.3f}, by the rule {point.rule.sentence} (where it "
+        f"was chosen: sensitivity {point.sensitivity:.2f}, specificity {point.specificity:.2f}); "
+        f"probabilities {made}."
     )
+    return said if brief else f"{said} {by.sentence} ({by.path})"
 
 
 def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
@@ -114,7 +121,7 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
         p_all=pl.when(there).then(pl.Series(decided.p_all)),
         p_raw=raw,
         called=pl.when(known & there).then(called),
-        sure=pl.when(there).then(pl.Series(decided.sure)),
+        sure=pl.when(known & there).then(pl.Series(decided.sure)),
         refer=pl.when(there).then(pl.Series(decided.refer) | ~known),
     )
     last = [name for name in ("spread", PROBLEM) if name in frame.columns]

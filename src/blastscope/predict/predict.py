@@ -67,14 +67,15 @@ class Predicted:
 
     Attributes:
         frame: a row an image.
-        files: those of usable images that are files of their own.
+        files: those of usable, familiar images that are files of their own.
         model: the name of what predicted.
         tally: what was decided of all together.
         decided_by: the file that says how probabilities become decisions; None where none does.
         how: by which rule, threshold and calibration cells were called; empty likewise.
         without_subject: how many images name no subject.
         notes: what should be said of how they were found.
-        synthetic: whether model or images are synthetic.
+        taught_synthetic: whether synthetic cells have taught the model, or what it decides by.
+        synthetic_cells: whether the images are of synthetic cells.
         path: of the table; None where none was written.
     """
 
@@ -86,7 +87,8 @@ class Predicted:
     how: str
     without_subject: int
     notes: tuple[str, ...]
-    synthetic: bool
+    taught_synthetic: bool
+    synthetic_cells: bool
     path: Path | None
 
     @property
@@ -227,17 +229,18 @@ def _judged(rows: pl.DataFrame, found: Inputs, model: Model, out: Path | None) -
             f"{first['problem']}. Give images of single cells (BMP, PNG, TIFF, JPEG or WebP)."
         )
     frame, by = decide(rows, model.decides), model.decides
-    usable = rows["p_all"].is_not_null()
+    usable = rows["p_all"].is_not_null() & ~rows["unfamiliar"].fill_null(False)
     return Predicted(
         frame=frame,
         files=tuple(p.path for p, good in zip(found, usable, strict=True) if good and p.path),
         model=model.name,
         tally=tally(frame, by),
         decided_by=None if by is None else by.path,
-        how="" if by is None else how_decided(by),
+        how="" if by is None else how_decided(by, brief=model.predictor.voters.bundle is not None),
         without_subject=found.without_subject,
         notes=found.notes,
-        synthetic=model.synthetic or found.synthetic,
+        taught_synthetic=model.synthetic,
+        synthetic_cells=found.synthetic,
         path=out,
     )
 

@@ -24,6 +24,7 @@ from blastscope.prepare.store import StoreSettings
 if TYPE_CHECKING:
     from blastscope.novelty.detector import Novelty
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINES = ("auto", "onnxruntime", "openvino", "torch")
 Floats = NDArray[np.float64]
 Prepared = Mapping[StoreSettings, Pixels]
@@ -73,6 +74,8 @@ class Predictor:
         """
         if engine not in ENGINES:
             raise BlastscopeError(f"{engine!r} is no engine: choose one of {', '.join(ENGINES)}.")
+        if device not in DEVICES:  # as train.devices says, which would import PyTorch
+            raise BlastscopeError(f"{device!r} is no device: choose one of {', '.join(DEVICES)}.")
         bundled = all(isinstance(run, BundledNetwork) for run in voters.runs)
         if engine not in ("auto", "torch") and not bundled:
             raise BlastscopeError(

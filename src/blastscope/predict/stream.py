@@ -32,8 +32,11 @@ def predict_rows(inputs: Inputs, predictor: Predictor, model: str) -> Iterator[p
     rows: list[Row] = []
     prepared: list[Prepared] = []
     for picture, cell in read_cells(inputs, predictor.settings):
-        why = cell.message if isinstance(cell, Problem) else None
-        rows.append(Row(picture.file, picture.cell, picture.subject, picture.label, why))
+        known = (picture.file, picture.cell, picture.subject, picture.label)
+        if isinstance(cell, Problem):
+            rows.append(Row(*known, problem=cell.message))
+        else:
+            rows.append(Row(*known, flags=cell.flags))
         if not isinstance(cell, Problem):
             prepared.append(cell.pixels)
         if len(rows) == BATCH:

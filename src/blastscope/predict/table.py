@@ -20,6 +20,7 @@ SCHEMA = {
     "p_all": pl.Float64(),
     "novelty": pl.Float64(),
     "unfamiliar": pl.Boolean(),
+    "flags": pl.String(),
     "problem": pl.String(),
 }
 """The columns before anything is decided; ``spread`` comes before ``problem`` where asked for."""
@@ -29,13 +30,14 @@ NEW = "test"
 
 @dataclass(frozen=True)
 class Row:
-    """An image: what it is called, and why it cannot be used, if so."""
+    """An image: what it is called, why it cannot be used, if so, and what is odd about it."""
 
     file: str
     cell: str
     subject: str | None
     label: str | None
     problem: str | None = None
+    flags: tuple[str, ...] = ()
 
 
 def rows_frame(
@@ -66,6 +68,7 @@ def rows_frame(
         "p_all": placed(answer.p_all if answer else None),
         "novelty": novelty,
         "unfamiliar": novelty > 1,
+        "flags": [",".join(row.flags) or None for row in rows],
         "problem": [row.problem for row in rows],
     }
     frame = pl.DataFrame(columns, SCHEMA)
