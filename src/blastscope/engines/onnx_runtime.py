@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from blastscope.engines.contract import PIXELS, VIEW_LOGITS, read_graph
 from blastscope.engines.engine import Logits, in_batches, joined
 from blastscope.errors import BlastscopeError
+from blastscope.progress import cores
 
 if TYPE_CHECKING:
     from blastscope.prepare.pixels import Pixels
@@ -47,7 +48,7 @@ class OnnxRuntimeEngine:
 
         graph = read_graph(model, weights, source)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or cores()  # its own count knows of no container
         options.log_severity_level = _ERRORS_ONLY
         try:
             self._session = onnxruntime.InferenceSession(
