@@ -170,7 +170,7 @@ def test_runs_that_are_stale_unfinished_or_of_another_network_are_refused(
     refused("not of its checkpoint's network")
     (run / "predictions.parquet").unlink()
     refused("no finished run")
-    refused("no run, ensemble or bundle", tmp_path / "nothing")
+    refused("is not there", tmp_path / "nothing")
     with pytest.raises(BlastscopeError, match="is no folder"):
         submit_runs([trained.run], tmp_path / "nothing", tmp_path / "out", device="cpu")
 

@@ -189,7 +189,7 @@ def test_what_cannot_be_quantised_is_one_sentence():
         ({"out": "half.onnx", "more": ["--int8"]}, "half-int8.onnx is there already"),
         ({"cells": "store40"}, "is not prepared as"),
         ({"cells": "nowhere"}, "nowhere"),
-        ({"model": "nowhere"}, "is no run, ensemble or bundle"),
+        ({"model": "nowhere"}, "is not there: give a bundle, a run or an ensemble"),
     ],
 )
 def test_wrong_arguments_are_one_sentence_and_status_two(

@@ -144,6 +144,8 @@ class Contents:
 @contextmanager
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip and look at all its entries before one is read."""
+    if path.is_file() and path.suffix.lower() != ".zip":
+        raise BlastscopeError(f"{path} is no bundle: give a bundle's folder or zip.")
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:

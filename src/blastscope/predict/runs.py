@@ -67,6 +67,8 @@ def open_run(path: Path) -> FinishedRun:
     Raises:
         BlastscopeError: where it is no finished run, or its checkpoint is stale.
     """
+    if not path.exists():
+        raise BlastscopeError(f"{path} is not there: give a bundle, a run or an ensemble.")
     if not path.is_dir():
         raise BlastscopeError(
             f"{path} is no run, ensemble or bundle: give the folder of a finished one, or a zip."
