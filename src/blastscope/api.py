@@ -29,7 +29,8 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         runs = len(self._model.predictor.voters.runs)
-        return f"<{self.name}: {runs} network{'s' * (runs > 1)}, cells of {self.sizes} pixels>"
+        sizes = ", ".join(map(str, self.sizes))
+        return f"<{self.name}: {runs} network{'s' * (runs > 1)}, cells of {sizes} pixels>"
 
     @property
     def name(self) -> str:

@@ -48,6 +48,7 @@ def test_an_ensemble_is_a_bundle_of_bundles_with_weights(bundles):
     wanted = [0.75 * one[cell] + 0.25 * two[cell] for cell in images]
     assert frame["p_all"].to_list() == pytest.approx(wanted, abs=2e-6)
     assert (model.name, model.sizes, model.synthetic) == ("both", (32, 40), False)
+    assert repr(model) == "<both: 2 networks, cells of 32, 40 pixels>"
     for number in (1, 2):  # each member is a bundle of its own
         member = open_bundle(bundles.ensemble / "members" / str(number))
         assert member.verify() > 0
