@@ -56,13 +56,9 @@ def mean_probability(view_logits: NDArray[Any]) -> NDArray[np.float64]:
     return _logistic(np.asarray(view_logits, np.float64).mean(1))
 
 
-def spread(view_logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Return how far the views' own probabilities differ: their standard deviation, (N,).
-
-    It is over all views, not a sample of them, and 0 where there is but one.
-    """
-    spreads: NDArray[np.float64] = _logistic(np.asarray(view_logits, np.float64)).std(1)
-    return spreads
+def view_probabilities(view_logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the probability of ALL that each view alone gives, of the shape of ``view_logits``."""
+    return _logistic(np.asarray(view_logits, np.float64))
 
 
 def _logistic(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from blastscope.engines.contract import PIXELS, VIEW_LOGITS, read_graph
 from blastscope.engines.engine import Logits, in_batches, joined
 from blastscope.errors import BlastscopeError
+from blastscope.progress import cores
 
 if TYPE_CHECKING:
     from blastscope.prepare.pixels import Pixels
@@ -50,7 +51,7 @@ class OpenVinoEngine:
             ) from error
         graph = read_graph(model, weights, source)
         # By itself it computes in bfloat16 where the processor can.
-        wanted = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or 0}
+        wanted = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or cores()}
         try:
             core = openvino.Core()
             self._compiled = core.compile_model(core.read_model(graph.model), "CPU", wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.engines.engine import Engine, mean_probability
+from blastscope.engines.engine import Engine
 from blastscope.prepare.pixels import Pixels
 
 VIEWS = 8
@@ -30,8 +30,3 @@ def lay(pixels: Pixels, operation: int) -> Pixels:
     """Lay cells (N, S, S, 3) as operation 0 to 7 of ``train.augment`` does."""
     turned = np.rot90(pixels, operation % 4, axes=(1, 2))
     return np.ascontiguousarray(turned[:, :, ::-1] if operation >= VIEWS // 2 else turned)
-
-
-def view_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the probability of ALL that each view alone gives, of the shape of ``logits``."""
-    return mean_probability(logits.reshape(-1, 1)).reshape(logits.shape)

@@ -72,7 +72,6 @@ class Predicted:
         tally: what was decided of all together.
         decided_by: the file that says how probabilities become decisions; None where none does.
         how: by which rule, threshold and calibration cells were called; empty likewise.
-        without_subject: how many images name no subject.
         notes: what should be said of how they were found.
         taught_synthetic: whether synthetic cells have taught the model, or what it decides by.
         synthetic_cells: whether the images are of synthetic cells.
@@ -85,7 +84,6 @@ class Predicted:
     tally: Tally
     decided_by: Path | None
     how: str
-    without_subject: int
     notes: tuple[str, ...]
     taught_synthetic: bool
     synthetic_cells: bool
@@ -237,7 +235,6 @@ def _judged(rows: pl.DataFrame, found: Inputs, model: Model, out: Path | None) -
         tally=tally(frame, by),
         decided_by=None if by is None else by.path,
         how="" if by is None else how_decided(by, brief=model.predictor.voters.bundle is not None),
-        without_subject=found.without_subject,
         notes=found.notes,
         taught_synthetic=model.synthetic,
         synthetic_cells=found.synthetic,

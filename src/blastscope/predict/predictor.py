@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.bundle.network import BundledNetwork
-from blastscope.engines.engine import Engine, mean_probability
+from blastscope.engines.engine import Engine, mean_probability, view_probabilities
 from blastscope.errors import BlastscopeError
-from blastscope.predict.every_view import VIEWS, every_view, view_probabilities
+from blastscope.predict.every_view import VIEWS, every_view
 from blastscope.predict.runs import FinishedRun
 from blastscope.predict.voters import Voters
 from blastscope.prepare.pixels import Pixels
 from blastscope.prepare.store import StoreSettings
+from blastscope.train.devices import check_device
 
 if TYPE_CHECKING:
     from blastscope.novelty.detector import Novelty
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
 ENGINES = ("auto", "onnxruntime", "openvino", "torch")
 Floats = NDArray[np.float64]
 Prepared = Mapping[StoreSettings, Pixels]
@@ -74,8 +74,7 @@ class Predictor:
         """
         if engine not in ENGINES:
             raise BlastscopeError(f"{engine!r} is no engine: choose one of {', '.join(ENGINES)}.")
-        if device not in DEVICES:  # as train.devices says, which would import PyTorch
-            raise BlastscopeError(f"{device!r} is no device: choose one of {', '.join(DEVICES)}.")
+        check_device(device)
         bundled = all(isinstance(run, BundledNetwork) for run in voters.runs)
         if engine not in ("auto", "torch") and not bundled:
             raise BlastscopeError(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from blastscope.errors import BlastscopeError
 
+if TYPE_CHECKING:
+    import torch
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def check_device(name: str) -> None:
+    """Refuse what is no device's name, without PyTorch.
+
+    Raises:
+        BlastscopeError: where it is none.
+    """
+    if name not in DEVICES:
+        raise BlastscopeError(f"{name!r} is no device: choose one of {', '.join(DEVICES)}.")
 
 
 def choose_device(name: str) -> torch.device:
@@ -17,8 +28,9 @@ def choose_device(name: str) -> torch.device:
     Raises:
         BlastscopeError: where the name is none, or the device is not there.
     """
-    if name not in DEVICES:
-        raise BlastscopeError(f"{name!r} is no device: choose one of {', '.join(DEVICES)}.")
+    import torch
+
+    check_device(name)
     have = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -42,5 +54,7 @@ def lightning_precision(setting: str, device: torch.device) -> Any:
     ``auto`` is bfloat16 where the device computes it fast (a CPU without its own unit for it is
     slower than in single precision).
     """
+    import torch
+
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return "bf16-mixed" if setting == "bf16" or (setting == "auto" and mixed) else "32-true"
