@@ -12,7 +12,7 @@ import polars as pl
 from blastscope.errors import BlastscopeError
 
 if TYPE_CHECKING:
-    from blastscope.predict.predict import Model
+    from blastscope.predict.model import Model
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class LoadedModel:
                 a path, or nothing is given.
         """
         from blastscope.predict.inputs import as_pictures
-        from blastscope.predict.predict import stream
+        from blastscope.predict.model import stream
 
         found = as_pictures(images)
         if not found.pictures:
@@ -114,7 +114,7 @@ def load(
         BlastscopeError: where it cannot be opened; nothing in it is run, whatever it is.
     """
     from blastscope.box import in_the_box
-    from blastscope.predict.predict import open_model
+    from blastscope.predict.model import open_model
 
     given = [in_the_box()] if path is None else [path] if isinstance(path, str | Path) else path
     models = [Path(one) for one in given]

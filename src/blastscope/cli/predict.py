@@ -140,8 +140,8 @@ def _pipe(
 
     from blastscope import DISCLAIMER
     from blastscope.predict.inputs import list_inputs
+    from blastscope.predict.model import open_model, stream
     from blastscope.predict.output import json_lines
-    from blastscope.predict.predict import open_model, stream
 
     found = list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)

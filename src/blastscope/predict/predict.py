@@ -10,55 +10,24 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.decide.file import DecisionFile
 from blastscope.errors import BlastscopeError
 from blastscope.files import only_one, remove_folder
 from blastscope.predict.decisions import (
     Tally,
     about_decision,
     decide,
-    find_decision,
     how_decided,
     tally,
 )
 from blastscope.predict.inputs import list_inputs
 from blastscope.predict.journal import Journal
+from blastscope.predict.model import Model, open_model
 from blastscope.predict.output import SUFFIXES, write_output
 from blastscope.predict.pictures import Inputs
-from blastscope.predict.predictor import Predictor
 from blastscope.predict.stream import predict_rows
-from blastscope.predict.voters import open_voters
-from blastscope.predictions import PROBLEM, SYNTHETIC_MARK
+from blastscope.predictions import PROBLEM
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Model:
-    """Networks, and what their answers are called and decided by.
-
-    Attributes:
-        predictor: the networks.
-        name: what tables call them.
-        decides: how probabilities become decisions; None where nothing says so.
-    """
-
-    predictor: Predictor
-    name: str
-    decides: DecisionFile | None
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether synthetic cells have taught it, or what it decides by."""
-        by = self.decides
-        return self.predictor.voters.synthetic or (by is not None and by.synthetic)
-
-    def on(self, inputs: Inputs) -> Model:
-        """Return it under the name that it has on these images: synthetic ones mark it."""
-        marked = self.name.endswith(SYNTHETIC_MARK)
-        if marked or not (self.synthetic or inputs.synthetic):
-            return self
-        return replace(self, name=self.name + SYNTHETIC_MARK)
 
 
 @dataclass(frozen=True)
@@ -93,33 +62,6 @@ class Predicted:
     def problems(self) -> pl.DataFrame:
         """The rows of images that could not be used."""
         return self.frame.filter(pl.col(PROBLEM).is_not_null())
-
-
-def open_model(
-    models: Sequence[Path],
-    *,
-    decision: Path | None = None,
-    engine: str = "auto",
-    device: str = "auto",
-    spread: bool = False,
-) -> Model:
-    """Open a bundle, a run, the mean of several, or an ensemble.
-
-    Args:
-        models: a bundle's folder or zip, folders of runs, or the folder of one ensemble.
-        decision: a ``decision.json``, or a folder with one, to decide by; by default the model's.
-        engine: what computes (see ``predict.predictor``).
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        spread: whether to say how far the eight ways to lay a cell differ.
-
-    Raises:
-        BlastscopeError: where a model is unfinished, stale or damaged, a decision is of other
-            weights, or engine and device do not fit it.
-    """
-    voters = open_voters(models)
-    decides = find_decision(models, voters, decision)
-    predictor = Predictor(voters, engine=engine, device=device, spread=spread)
-    return Model(predictor, voters.name, decides)
 
 
 def predict(
@@ -174,18 +116,6 @@ def predict(
         write_output(made.frame, made.tally.persons, out, _about(model, found))
         remove_folder(work)
     return made
-
-
-def stream(inputs: Inputs, model: Model) -> Iterator[pl.DataFrame]:
-    """Yield decided rows as they come, a batch at a time, for a pipe.
-
-    Args:
-        inputs: as ``list_inputs`` lists them.
-        model: as ``open_model`` opens it.
-    """
-    model = model.on(inputs)
-    for frame in predict_rows(inputs, model.predictor, model.name):
-        yield decide(frame, model.decides)
 
 
 def _refuse_taken(out: Path, force: bool) -> None:
