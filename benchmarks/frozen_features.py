@@ -23,6 +23,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from blastscope.allocator import keep_freed_memory
 from blastscope.cells.layouts import list_cells
 from blastscope.cells.synthetic import write_synthetic
 from blastscope.models.classifier import build_model
@@ -31,7 +32,6 @@ from blastscope.prepare.store import StoreSettings, open_store
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.splits.make import make_split
-from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.batches import PlainBatches
 from blastscope.train.feed import pixel_feed
 from blastscope.train.inputs import read_inputs

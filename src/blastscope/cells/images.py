@@ -1,13 +1,14 @@
 """Reading one image safely: looked at before it is decoded, refused in one sentence.
 
-Pillow reads every header, and so refuses what is no image or too large before a pixel is
-decoded. It also decodes everything but plain 24-bit BMPs, the format of the C-NMC data: those
-OpenCV decodes four times as fast, and their length alone tells whether they are whole.
+Pillow reads a file's header, and so refuses what is no image or too large before a pixel is
+decoded, and decodes it. Plain 24-bit BMPs, the format of the C-NMC data, are read here: OpenCV
+decodes them four times as fast, and their length alone tells whether they are whole.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ _LIMIT = "64 megapixels (8192 × 8192): crop it to the cell"
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", module="PIL")  # what it warns of, we refuse or flag
 
+_BMP_HEADERS = (40, 52, 56, 64, 108, 124)
+"""The lengths of the headers in which width, height, depth and compression lie at these places."""
 _FLAGS = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk", "YCbCr": "ycbcr"}
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
@@ -75,6 +78,9 @@ def decode_image(content: bytes) -> Decoded:
         UnusableImageError: as :func:`read_image` does.
     """
     _refuse_length(len(content))
+    plain = _plain_bmp_size(content)
+    if plain is not None:
+        return Decoded(_plain_bmp(content, *plain), "BMP", "RGB", ())
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -85,8 +91,6 @@ def decode_image(content: bytes) -> Decoded:
         raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
     with image:
         _refuse(image)
-        if image.format == "BMP" and image.mode == "RGB" and _is_plain_bmp(content):
-            return Decoded(_plain_bmp(content, *image.size), "BMP", "RGB", ())
         return _converted(image, first=True)
 
 
@@ -107,10 +111,13 @@ def _refuse_length(length: int) -> None:
         raise UnusableImageError("too-large", f"is larger than {MAX_BYTES} bytes")
 
 
-def _refuse(image: Image.Image) -> None:
-    width, height = image.size
+def _refuse_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {_LIMIT}")
+
+
+def _refuse(image: Image.Image) -> None:
+    _refuse_size(*image.size)
     tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
     deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
     if deep or image.mode.startswith(("I", "F")):
@@ -138,12 +145,16 @@ def _rgb(image: Image.Image, has_alpha: bool) -> np.ndarray[Any, np.dtype[np.uin
     return np.array(image.convert("RGB"))
 
 
-def _is_plain_bmp(content: bytes) -> bool:
-    depth, compression = content[28:30], content[30:34]
-    return depth == b"\x18\x00" and compression == bytes(4)
+def _plain_bmp_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height of an uncompressed 24-bit BMP, bottom row first; None for others."""
+    if content[:2] != b"BM" or content[28:34] != b"\x18\0" + bytes(4):  # depth, compression
+        return None
+    header, width, height = struct.unpack_from("<Iii", content, 14)
+    return (width, height) if header in _BMP_HEADERS and width > 0 and height > 0 else None
 
 
 def _plain_bmp(content: bytes, width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    _refuse_size(width, height)
     first = int.from_bytes(content[10:14], "little")
     rows = (width * 3 + 3) // 4 * 4 * height  # a BMP's rows are padded to four bytes
     if len(content) < first + rows:

@@ -14,7 +14,9 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
+from posixpath import splitext
 
 from blastscope.cells.images import SUFFIXES
 from blastscope.cells.labels import LabelRow, LabelTable, find_label_table, read_label_table
@@ -87,10 +89,14 @@ class Place:
     strict: bool = True
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def _prefix(self) -> str:
+        inner = self.path.relative_to(self.root).as_posix()
+        return "" if inner == "." else f"{inner}/"
+
     def cell(self, name: str) -> CellFile | Problem:
         """Say what its place and name tell of one image of the folder."""
-        path = self.path / name
-        file = path.relative_to(self.root).as_posix()
+        path, file = self.path / name, self._prefix + name
         if self.table is None:
             by_folder = LabelRow(self.label, None) if self.label else None
             return describe(path, file, by_folder, self.fold, f"in a folder called {self.label}")
@@ -207,7 +213,7 @@ def describe(
     if printable(file) != file:  # no table could hold the name, no screen show it
         message = "has a name that cannot be printed: rename it"
         return Problem(printable(file), "name", message)
-    named = parse_name(PurePosixPath(file).stem)
+    named = parse_name(splitext(file.rpartition("/")[2])[0])
     if known and named.label and known.label != named.label:
         message = f"is called {named.label} but stands as {known.label} {source}"
         return Problem(file, "label", message)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from blastscope.allocator import keep_freed_memory
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.scores import part_name
@@ -21,7 +22,6 @@ from blastscope.predict.runs import FinishedRun
 from blastscope.predict.voters import open_voters
 from blastscope.predictions import SYNTHETIC_MARK, read_predictions
 from blastscope.prepare.store import StoreSettings
-from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.augment import COUNT, dihedral
 from blastscope.train.folder import RunFolder
 

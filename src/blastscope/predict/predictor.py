@@ -146,8 +146,8 @@ class Predictor:
         return OnnxRuntimeEngine(model, weights, source=source)
 
     def _load_torch(self, run: FinishedRun) -> Engine:
+        from blastscope.allocator import keep_freed_memory
         from blastscope.engines.torch_engine import TorchEngine
-        from blastscope.train.allocator import keep_freed_memory
         from blastscope.train.devices import choose_device
 
         keep_freed_memory()

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import xxhash
 
+from blastscope.allocator import keep_freed_memory
 from blastscope.cells.inspection import Inspection, inspect_cell
 from blastscope.cells.layouts import CellFile, Listing, Problem, list_cells
 from blastscope.cells.table import CELLS
@@ -205,6 +206,7 @@ def _fill(
     on_progress: Callable[[int, int], None] | None,
 ) -> list[Problem]:
     """Do every chunk that is not done; return what could not be used."""
+    keep_freed_memory()  # decoded images are too large for glibc to keep by itself
     pixels = partial.pixels
 
     def work(chunk: int) -> int:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from blastscope.allocator import keep_freed_memory
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.recipes.schema import Input, Recipe
 from blastscope.reproduce.plan import Job
-from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.halves import part
 
 USUAL_EPOCHS = 13

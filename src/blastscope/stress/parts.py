@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blastscope import __version__
+from blastscope.allocator import keep_freed_memory
 from blastscope.errors import BlastscopeError
 from blastscope.files import sha256_of
 from blastscope.novelty.detector import Novelty, fit
@@ -24,7 +25,6 @@ from blastscope.stress.models import Member, Tested
 from blastscope.stress.plan import NOTHING, Step, steps
 from blastscope.stress.strangers import strangers
 from blastscope.tables import TableFormat, read_table, write_table
-from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.balance import Rows
 from blastscope.train.feed import Feed
 from blastscope.train.folder import RunFolder

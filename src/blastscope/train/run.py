@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from blastscope.allocator import keep_freed_memory
 from blastscope.errors import BlastscopeError
 from blastscope.files import only_one, write_json
 from blastscope.models.classifier import Classifier, build_model
@@ -21,7 +22,6 @@ from blastscope.novelty.file import write_novelty
 from blastscope.predictions import SYNTHETIC_MARK, write_predictions
 from blastscope.recipes.schema import Recipe
 from blastscope.splits.parts import PARTS
-from blastscope.train.allocator import keep_freed_memory
 from blastscope.train.devices import choose_device
 from blastscope.train.feed import Feed, make_feed, pixel_feed
 from blastscope.train.fit import Watch, fit, load_state
