@@ -3,13 +3,20 @@ DATA ?=
 OUT ?= $(if $(DATA),demo-real,demo)
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null | grep True),$(name))))
 BIN := .venv/bin
+WEIGHTS ?=
+KERAS ?= $(wildcard .venv-keras/bin/python)
+data := $(if $(DATA),--data "$(DATA)")
+weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
+keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
 	@echo "make test                             all tests"
 	@echo "make lint                             ruff and mypy"
+	@echo "make bench [DATA=] [WEIGHTS=]         all benchmarks, an hour or two; make bench-NAME for one"
+	@echo "make rivals                           TensorFlow in .venv-keras, for the benchmarks to measure"
 
 setup: .venv/.installed
 
@@ -38,6 +45,25 @@ lint: setup
 format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+BENCHMARKS := start bootstrap genetic_search prepare predict_files ensemble_of_four \
+	frozen_features explain_panel training_step study growth
+bench: $(addprefix bench-,$(BENCHMARKS))
+
+bench-prepare bench-ensemble_of_four bench-growth: flags = $(data)
+bench-study bench-frozen_features: flags = $(data) $(weights)
+bench-training_step: flags = $(data) $(keras)
+bench-predict_files: flags = $(data) $(weights) $(keras)
+
+bench-%: setup
+	@$(BIN)/python benchmarks/$*.py $(flags)
+
+rivals: .venv-keras/.installed
+
+.venv-keras/.installed:
+	@$(PYTHON) -m venv .venv-keras
+	@.venv-keras/bin/python -m pip install -q tensorflow keras
+	@touch $@
 
 clean:
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -61,21 +61,25 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """Map ``work`` over ``items`` on threads and yield the results in order.
 
     Threads, not processes: decoding, thresholds, hashing and resizing leave Python's lock, the
-    results need no copy, and a notebook needs no ``__main__`` guard. At most four items a worker
-    are under way or waiting, so memory does not grow with their number.
+    results need no copy, and a notebook needs no ``__main__`` guard. At most ``ahead`` items (four
+    a worker by default) are under way or waiting, so memory does not grow with their number.
     """
     count = workers or cores()
+    most = ahead or 4 * count
     with ThreadPoolExecutor(count) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) >= 4 * count:
+                if len(waiting) >= most:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -162,3 +162,10 @@ def test_bytes_have_the_same_limits_as_files(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 64 * 64 - 1)
     with pytest.raises(UnusableImageError, match="has 64 × 64 pixels"):
         decode_pillow(Image.open(path))
+
+
+def test_a_bmp_that_says_it_is_huge_is_refused_by_its_header(tmp_path):
+    header = b"BM" + struct.pack("<IIIIiiHH", 54, 0, 54, 40, 100_000, 100_000, 1, 24) + bytes(24)
+    (tmp_path / "huge.bmp").write_bytes(header)
+    with pytest.raises(UnusableImageError, match="100000 × 100000 pixels"):
+        read_image(tmp_path / "huge.bmp")

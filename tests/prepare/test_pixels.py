@@ -64,3 +64,17 @@ def test_shrinking_averages():
     board = np.zeros((64, 64, 3), np.uint8)
     board[::2, ::2] = board[1::2, 1::2] = 200
     assert (resize(board, 16) == 100).all()
+
+
+@given(
+    side=st.integers(18, 120),
+    size=st.integers(16, 100),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=80, deadline=None)
+def test_shrinking_is_opencvs_by_area_to_the_bit(side, size, seed):
+    if side <= size:
+        return
+    square = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    known = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(resize(square, size), known)

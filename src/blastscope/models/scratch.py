@@ -37,7 +37,7 @@ class Trunk(nn.Sequential):
             self.add_module(f"conv{index}", nn.Conv2d(before, after, 3, padding=1))
             if plan.batchnorm:
                 self.add_module(f"norm{index}", nn.BatchNorm2d(after))
-            self.add_module(f"relu{index}", nn.ReLU())
+            self.add_module(f"relu{index}", nn.ReLU(inplace=True))
             self.add_module(f"pool{index}", nn.MaxPool2d(pool))
         initialise_like_keras(self)
 

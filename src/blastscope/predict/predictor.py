@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -37,14 +38,11 @@ class Answer:
 
     Attributes:
         p_all: the probability of ALL, not calibrated.
-        novelty: how far each looks from anything that they know, the median over those that can
-            tell: above 1 for what looks like no cell; NaN where none can.
         spread: the standard deviation of the probability over the eight ways to lay the cell;
             None where it was not asked for.
     """
 
     p_all: Floats
-    novelty: Floats
     spread: Floats | None
 
 
@@ -117,11 +115,17 @@ class Predictor:
             if self.spreads:
                 views.append(view_probabilities(every_view(engine, pixels, logits)))
         p_all = self.voters.combination.apply(np.column_stack(votes))
-        return Answer(p_all, self._novelty(prepared, len(p_all)), self._spread_of(views))
+        return Answer(p_all, self._spread_of(views))
 
-    def _novelty(self, prepared: Prepared, count: int) -> Floats:
-        told = [known.of(prepared[settings]) for settings, known in self._known]
-        return np.median(told, axis=0) if told else np.full(count, np.nan)
+    def novelty(self, cell: Prepared) -> float:
+        """Say how far one prepared cell, (S, S, 3), looks from anything that the networks know.
+
+        Returns:
+            The median over those networks that can tell: above 1 for what looks like no cell; NaN
+            where none can.
+        """
+        told = [known.of(cell[settings][None])[0] for settings, known in self._known]
+        return float(np.median(told)) if told else math.nan
 
     def _spread_of(self, views: list[Floats]) -> Floats | None:
         """Combine the networks' votes on each view, then see how far the views differ."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from blastscope.cells.images import UnusableImageError
@@ -23,15 +24,25 @@ class PreparedCell:
         pixels: by settings, uint8, size × size × 3, RGB: the very ones of a store.
         pixel_hash: of the whole image, as ``cells.inspection`` makes it.
         flags: what is odd about it, as in a cell table.
+        novelty: how unlike all cells it looks (``predictor.Predictor.novelty``); NaN if unknown.
     """
 
     pixels: Mapping[StoreSettings, Pixels]
     pixel_hash: str
     flags: tuple[str, ...]
+    novelty: float = math.nan
+
+
+Novelty = Callable[[Mapping[StoreSettings, Pixels]], float]
 
 
 def read_cells(
-    inputs: Inputs, settings: Sequence[StoreSettings], workers: int | None = None
+    inputs: Inputs,
+    settings: Sequence[StoreSettings],
+    workers: int | None = None,
+    *,
+    novelty: Novelty | None = None,
+    ahead: int | None = None,
 ) -> Iterator[tuple[Picture, PreparedCell | Problem]]:
     """Read the pictures in their order, a few ahead of what is asked for.
 
@@ -39,6 +50,8 @@ def read_cells(
         inputs: the pictures.
         settings: the ways in which each is prepared; those that are the same count once.
         workers: how many threads read; as many as there are cores by default.
+        novelty: what says how unlike all cells a prepared one looks; it runs in these threads.
+        ahead: how many pictures are read before they are asked for; a few a thread by default.
 
     Yields:
         Each picture with its cell, or with why it cannot be used.
@@ -46,15 +59,17 @@ def read_cells(
     wanted = tuple(dict.fromkeys(settings))
 
     def work(picture: Picture) -> tuple[Picture, PreparedCell | Problem]:
-        return picture, read_cell(picture, wanted)
+        return picture, read_cell(picture, wanted, novelty)
 
     try:
-        yield from in_order(work, inputs.pictures, workers)
+        yield from in_order(work, inputs.pictures, workers, ahead)
     finally:
         inputs.close()
 
 
-def read_cell(picture: Picture, settings: Sequence[StoreSettings]) -> PreparedCell | Problem:
+def read_cell(
+    picture: Picture, settings: Sequence[StoreSettings], novelty: Novelty | None = None
+) -> PreparedCell | Problem:
     """Read one picture and prepare it in each of several ways."""
     try:
         seen = inspect_image(picture.decode(), flags=picture.flags)
@@ -68,4 +83,5 @@ def read_cell(picture: Picture, settings: Sequence[StoreSettings]) -> PreparedCe
         box = boxes[wanted.contour]
         pixels[wanted] = prepared(seen.pixels, box, wanted.size, wanted.scale, wanted.clahe)
         beyond |= is_beyond_field(box, wanted.scale)
-    return PreparedCell(pixels, seen.pixel_hash, (*seen.flags, *[BEYOND] * beyond))
+    flags = (*seen.flags, *[BEYOND] * beyond)
+    return PreparedCell(pixels, seen.pixel_hash, flags, novelty(pixels) if novelty else math.nan)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from blastscope.allocator import keep_freed_memory
 from blastscope.cells.layouts import Problem
 from blastscope.predict.pictures import Inputs
 from blastscope.predict.predictor import Predictor, Prepared
@@ -19,7 +20,7 @@ BATCH = 32
 def predict_rows(inputs: Inputs, predictor: Predictor, model: str) -> Iterator[pl.DataFrame]:
     """Read, prepare and predict images; one that cannot be used is a row that says why.
 
-    Memory does not grow with the number of images: decoding runs a few images ahead.
+    Memory does not grow with the number of images: while a batch is computed, the next is read.
 
     Args:
         inputs: the images.
@@ -31,13 +32,14 @@ def predict_rows(inputs: Inputs, predictor: Predictor, model: str) -> Iterator[p
     """
     rows: list[Row] = []
     prepared: list[Prepared] = []
-    for picture, cell in read_cells(inputs, predictor.settings):
+    keep_freed_memory()  # decoded images are too large for glibc to keep by itself
+    look = predictor.novelty
+    for picture, cell in read_cells(inputs, predictor.settings, novelty=look, ahead=2 * BATCH):
         known = (picture.file, picture.cell, picture.subject, picture.label)
         if isinstance(cell, Problem):
             rows.append(Row(*known, problem=cell.message))
         else:
-            rows.append(Row(*known, flags=cell.flags))
-        if not isinstance(cell, Problem):
+            rows.append(Row(*known, flags=cell.flags, novelty=cell.novelty))
             prepared.append(cell.pixels)
         if len(rows) == BATCH:
             yield _answered(rows, prepared, predictor, model)

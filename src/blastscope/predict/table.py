@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ NEW = "test"
 
 @dataclass(frozen=True)
 class Row:
-    """An image: what it is called, why it cannot be used, if so, and what is odd about it."""
+    """An image: what it is called, why it cannot be used, if so, and what its looks tell."""
 
     file: str
     cell: str
@@ -38,6 +39,7 @@ class Row:
     label: str | None
     problem: str | None = None
     flags: tuple[str, ...] = ()
+    novelty: float = math.nan
 
 
 def rows_frame(
@@ -59,7 +61,7 @@ def rows_frame(
             whole[usable] = values
         return pl.Series(whole, dtype=pl.Float64).fill_nan(None)
 
-    novelty = placed(answer.novelty if answer else None)
+    novelty = pl.Series([row.novelty for row in rows], dtype=pl.Float64()).fill_nan(None)
     columns = {
         **{name: [getattr(row, name) for row in rows] for name in ("file", "cell")},
         **{name: [getattr(row, name) for row in rows] for name in ("subject", "label")},

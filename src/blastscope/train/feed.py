@@ -29,10 +29,14 @@ class Feed:
     views: Views
     network: Callable[..., Tensor]
     cached: bool = False
+    layout: torch.memory_format = torch.channels_last
+    """How pixels lie when the network is given them; the network's weights should lie alike."""
 
     def __call__(self, inputs: NetworkInputs) -> Tensor:
         """Return the logits (N,) of a batch."""
-        return self.network(*inputs) if isinstance(inputs, tuple) else self.network(inputs)
+        if isinstance(inputs, tuple):
+            return self.network(*inputs)
+        return self.network(inputs.contiguous(memory_format=self.layout))
 
     def to(self, device: torch.device) -> None:
         """Move what the network holds besides the classifier's own weights (traced constants)."""
@@ -40,9 +44,11 @@ class Feed:
             self.network.to(device)
 
 
-def pixel_feed(classifier: Classifier, inputs: Inputs) -> Feed:
+def pixel_feed(
+    classifier: Classifier, inputs: Inputs, layout: torch.memory_format = torch.channels_last
+) -> Feed:
     """Feed pixels to the whole network."""
-    return Feed(PixelViews(inputs.store.pixels), classifier)
+    return Feed(PixelViews(inputs.store.pixels), classifier, layout=layout)
 
 
 def make_feed(
@@ -51,6 +57,7 @@ def make_feed(
     inputs: Inputs,
     device: torch.device,
     on_progress: Callable[[int, int], None] | None = None,
+    layout: torch.memory_format = torch.channels_last,
 ) -> Feed:
     """Feed a recipe's network: from cached features where part of it is frozen.
 
@@ -64,14 +71,17 @@ def make_feed(
         inputs: store, split and training set.
         device: what features are computed on.
         on_progress: called with the views computed so far, and their total.
+        layout: how pixels lie, where they are what is fed.
     """
     varied = recipe.training.augment == "varied"
     halves = None if varied else halve(classifier, recipe.input.size)
     if halves is None:
-        return pixel_feed(classifier, inputs)
+        return pixel_feed(classifier, inputs, layout)
     wanted = _wanted(recipe, inputs)
     cache = features_of(halves, inputs.store, wanted, device, on_progress)
-    return pixel_feed(classifier, inputs) if cache is None else Feed(cache, halves.upper, True)
+    if cache is None:
+        return pixel_feed(classifier, inputs, layout)
+    return Feed(cache, halves.upper, True)
 
 
 def _wanted(recipe: Recipe, inputs: Inputs) -> ViewList:

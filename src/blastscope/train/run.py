@@ -27,6 +27,7 @@ from blastscope.train.feed import Feed, make_feed, pixel_feed
 from blastscope.train.fit import Watch, fit, load_state
 from blastscope.train.folder import RunFolder, load_checkpoint, save_checkpoint
 from blastscope.train.inputs import Inputs, read_inputs
+from blastscope.train.layout import choose_layout
 from blastscope.train.predict import prediction_frame, probabilities
 from blastscope.train.start import find_start, initial_note, start_note, started_from
 
@@ -119,10 +120,12 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
 def _feed(classifier: Classifier, job: _Job, keep_features: bool) -> Feed:
     _quieten()
     keep_freed_memory()
-    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as the store is
+    layout = choose_layout(classifier, job.device)
+    classifier.to(memory_format=layout)  # type: ignore[call-overload]
     if not keep_features:
-        return pixel_feed(classifier, job.inputs)
-    return make_feed(classifier, job.recipe, job.inputs, job.device, job.watch.on_features)
+        return pixel_feed(classifier, job.inputs, layout)
+    told = job.watch.on_features
+    return make_feed(classifier, job.recipe, job.inputs, job.device, told, layout)
 
 
 def _fit(classifier: Classifier, feed: Feed, job: _Job, feature_seconds: float) -> str:
