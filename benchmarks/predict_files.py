@@ -29,8 +29,8 @@ from common import arguments, link_cells, machine, some_cells, table
 
 from blastscope.progress import cores
 
-BATCH, SINGLE = 32, 48
-ROUNDS = 3
+BATCH = 32
+ROUNDS = 2
 ONE, ALL = "1", "all"
 
 

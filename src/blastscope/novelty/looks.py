@@ -48,7 +48,8 @@ def _look(picture: Pixels) -> tuple[float, ...]:
     if len(picture) > _SIDE:
         shrunk = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
         picture = np.asarray(shrunk, np.uint8)
-    here = picture.max(axis=2) > _BLACK
+    red, green, blue = cv2.split(picture)  # here as below, OpenCV is ten times as fast as NumPy
+    here = np.asarray(cv2.max(cv2.max(red, green), blue)) > _BLACK
     rim = np.concatenate([here[0], here[-1], here[1:-1, 0], here[1:-1, -1]])
     place = (float(here.mean()), float(rim.mean()))
     if here.sum() < _FEWEST:
@@ -58,17 +59,18 @@ def _look(picture: Pixels) -> tuple[float, ...]:
 
 def _stain_and_texture(picture: Pixels, here: NDArray[np.bool_]) -> tuple[float, ...]:
     """Measure inside the edge, which is mixed with black."""
-    core = cv2.erode(here.astype(np.uint8), _CORE, borderValue=0) > 0
-    inside = core if core.sum() >= _FEWEST else here
+    whole = here.astype(np.uint8)
+    core = cv2.erode(whole, _CORE, borderValue=0)
+    inside = core if cv2.countNonZero(core) >= _FEWEST else whole
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    stain = lab[inside]
-    light = np.ascontiguousarray(lab[..., 0])
+    means, spreads = cv2.meanStdDev(lab, mask=inside)
+    light = cv2.extractChannel(lab, 0)
     across, down = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
-    texture = (np.hypot(across, down), np.abs(cv2.Laplacian(light, cv2.CV_32F)))
+    texture = (cv2.magnitude(across, down), np.abs(cv2.Laplacian(light, cv2.CV_32F)))
     return (
-        *(float(mean) for mean in stain.mean(axis=0)),
-        *(float(np.log(spread + _SMALL)) for spread in stain.std(axis=0)),
-        *(float(np.log(of[inside].mean() + _SMALL)) for of in texture),
+        *map(float, means.ravel()),
+        *map(float, np.log(spreads.ravel() + _SMALL)),
+        *(float(np.log(cv2.mean(of, mask=inside)[0] + _SMALL)) for of in texture),
     )
 
 
