@@ -93,7 +93,7 @@ def _run(name: str, stores: dict[int, Path], place: Path) -> Path:
     settings = ["model.weights=none", "model.trainable=head", "training.epochs=1"]
     recipe = load_recipe(name, settings)
     store = stores[recipe.input.size]
-    split = make_split(store, "image", 24, fractions=(0.2, 0.4, 0.4))[0]
+    split = make_split(store, "image", 24, fractions=(0.5, 0.25, 0.25))[0]
     run = place / "runs" / recipe.name
     return train(recipe, store, split, run, keep_features=False).path
 
@@ -101,7 +101,7 @@ def _run(name: str, stores: dict[int, Path], place: Path) -> Path:
 def _engines(bundles: list[Path]) -> list[tuple[OnnxRuntimeEngine, int]]:
     networks: list[FinishedRun] = [open_network(path) for path in bundles]
     return [
-        (OnnxRuntimeEngine(network.onnx(), network.weights()), network.settings.size)  # type: ignore[attr-defined]
+        (OnnxRuntimeEngine(network.onnx(), network.weights(), alone=False), network.settings.size)  # type: ignore[attr-defined]
         for network in networks
     ]
 

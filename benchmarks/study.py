@@ -62,7 +62,7 @@ def main() -> None:
         f"A study by image, {cores()} cores",
         ["", "computed anew", "kept", "ratio", "max Δp"],
         rows,
-        f"counted: {PAPERS:,} cells, {USUAL_EPOCHS} epochs or the recipe's limit, operations only",
+        f"counted: {PAPERS:,} cells, {USUAL_EPOCHS} epochs or the recipe's limit, operations only (P: 10¹⁵)",
     )
 
 
@@ -112,7 +112,7 @@ def _counted() -> list[list[str]]:
     total = "**the whole table: counted**"
     order = [*(name for name in sums if name != total), total]
     return [
-        [name, *(f"{value / 1e6:,.2f} E" for value in sums[name]), _ratio(sums[name]), ""]
+        [name, *(f"{value / 1e3:,.1f} P" for value in sums[name]), _ratio(sums[name]), ""]
         for name in order
     ]
 

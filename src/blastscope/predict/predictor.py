@@ -147,7 +147,8 @@ class Predictor:
             return OpenVinoEngine(model, weights, source=source)
         from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
 
-        return OnnxRuntimeEngine(model, weights, source=source)
+        alone = len(self.voters.runs) == 1
+        return OnnxRuntimeEngine(model, weights, source=source, alone=alone)
 
     def _load_torch(self, run: FinishedRun) -> Engine:
         from blastscope.allocator import keep_freed_memory
