@@ -62,7 +62,7 @@ def main() -> None:
         f"A study by image, {cores()} cores",
         ["", "computed anew", "kept", "ratio", "max Δp"],
         rows,
-        f"counted: {PAPERS:,} cells, {USUAL_EPOCHS} epochs or the recipe's limit, operations (P: 10¹⁵)",
+        f"counted: {PAPERS:,} cells, {USUAL_EPOCHS} epochs or the recipe's limit (P: 10¹⁵)",
     )
 
 
