@@ -67,3 +67,14 @@ def test_a_large_picture_looks_as_it_does_when_small():
     large = cv2.resize(small, (512, 512), interpolation=cv2.INTER_NEAREST)
     assert looks(large[None])[0] == pytest.approx(looks(small[None])[0], abs=0.02)
     assert looks(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, len(LOOKS))
+
+
+def test_looks_do_not_hang_on_where_in_memory_a_picture_lies():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        picture = rng.integers(0, 255, (1, 128, 128, 3), np.uint8)
+        room = np.empty(picture.size + 64, np.uint8)
+        for start in (1, 3, 16, 33):
+            moved = room[start : start + picture.size].reshape(picture.shape)
+            moved[:] = picture
+            np.testing.assert_array_equal(looks(moved), looks(picture))

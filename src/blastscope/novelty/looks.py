@@ -63,14 +63,17 @@ def _stain_and_texture(picture: Pixels, here: NDArray[np.bool_]) -> tuple[float,
     core = cv2.erode(whole, _CORE, borderValue=0)
     inside = core if cv2.countNonZero(core) >= _FEWEST else whole
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    means, spreads = cv2.meanStdDev(lab, mask=inside)
     light = cv2.extractChannel(lab, 0)
     across, down = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
-    texture = (cv2.magnitude(across, down), np.abs(cv2.Laplacian(light, cv2.CV_32F)))
+    # Not OpenCV's magnitude and sums: their last digits hang on where in memory the picture lies.
+    steep = np.sqrt(across * across + down * down)
+    texture = (steep, np.abs(cv2.Laplacian(light, cv2.CV_32F)))
+    chosen = inside > 0
+    stain = lab[chosen].T.astype(np.float64, order="C")
     return (
-        *map(float, means.ravel()),
-        *map(float, np.log(spreads.ravel() + _SMALL)),
-        *(float(np.log(cv2.mean(of, mask=inside)[0] + _SMALL)) for of in texture),
+        *map(float, stain.mean(axis=1)),
+        *map(float, np.log(stain.std(axis=1) + _SMALL)),
+        *(float(np.log(of[chosen].mean(dtype=np.float64) + _SMALL)) for of in texture),
     )
 
 
