@@ -7,7 +7,7 @@ bytes) above those of the smallest work, so that starting up does not hide it: 1
     python benchmarks/growth.py [--data DIR] [--most 1000000] [--most-pixels 100000] [--figure SVG]
 
 Pixels are prepared at 64 px, and predicted on by ``demo/cnn-small``: files, not networks, are
-what grows.
+what grows. They lie in the system's folder for temporary ones; TMPDIR names another.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     asked = parser.parse_args()
     found: dict[str, list[Point]] = {name: [] for name in asked.only}
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # /tmp is memory on some systems
+    with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         chosen = some_cells(asked.data, asked.cells, place, bmp=True)
         _model(link_cells(chosen, len(chosen), place / "few"), place)

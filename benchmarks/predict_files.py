@@ -168,9 +168,9 @@ def _limit(threads: str) -> None:
 def _work(work: str, threads: str, model: Path, place: Path) -> None:
     """Do one thing in this process, on so many cores, and print its cells a second."""
     _limit(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))  # before any library reads it
     import predict_works
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
     what: Callable[[Path, Path], str | float] = predict_works.WORKS[work]
     print(what(model, place))
 

@@ -7,6 +7,8 @@ chromatin does not alias. Limit: reading and decoding the same files on all core
 else. Everything runs in processes of their own, files warm, in turn.
 
     python benchmarks/prepare.py [--data DIR] [--cells 3000] [--many 20000]
+
+Files lie in the system's folder for temporary ones, some 5 GB; TMPDIR names another.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def main() -> None:
     parser = arguments(__doc__, 3000)
     parser.add_argument("--many", type=int, default=20000, help="cells of the look at memory")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # /tmp is memory on some systems
+    with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         chosen = some_cells(asked.data, asked.cells, place, bmp=True)
         cells = link_cells(chosen, len(chosen), place / "cells")
