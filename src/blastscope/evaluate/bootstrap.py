@@ -67,18 +67,23 @@ class Resampling:
         """Draw: integer weights of shape (some resamples, cells), ``resamples`` rows in all."""
         rng = np.random.default_rng(self.seed)
         most = max(1, _CHUNK // self.cells)
+        flat = [_flattened(groups) for groups in self.strata]
         for start in range(0, self.resamples, most):
             rows = min(most, self.resamples - start)
             weights = np.zeros((rows, self.cells), dtype=np.uint16)
-            for groups in self.strata:
+            for groups, (members, owners) in zip(self.strata, flat, strict=True):
                 chances = np.full(len(groups), 1 / len(groups))
                 times = rng.multinomial(len(groups), chances, size=rows)
-                for group, drawn in zip(groups, times.T, strict=True):
-                    alone = len(groups) == 1
-                    weights[:, group] = (
-                        _draw_cells(rng, len(group), rows) if alone else drawn[:, None]
-                    )
+                alone = len(groups) == 1
+                weights[:, members] = (
+                    _draw_cells(rng, len(members), rows) if alone else times[:, owners]
+                )
             yield weights
+
+
+def _flattened(groups: Groups) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the cells of all groups, and for each the number of its group."""
+    return np.concatenate(groups), np.repeat(np.arange(len(groups)), list(map(len, groups)))
 
 
 def _draw_cells(rng: np.random.Generator, n: int, rows: int) -> NDArray[np.int64]:
