@@ -161,7 +161,7 @@ def _plain_bmp(content: bytes, width: int, height: int) -> np.ndarray[Any, np.dt
         raise UnusableImageError(
             "truncated", f"is truncated ({len(content)} of {first + rows} bytes)"
         )
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None or pixels.shape != (height, width, 3):
-        raise UnusableImageError("unreadable", "cannot be decoded")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)  # type: ignore[return-value]
+    lines = np.ndarray(
+        (height, width, 3), np.uint8, content, first, (rows // height, 3, 1)
+    )  # the last one first
+    return cv2.flip(cv2.cvtColor(lines, cv2.COLOR_BGR2RGB), 0)  # type: ignore[return-value]

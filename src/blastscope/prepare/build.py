@@ -207,13 +207,17 @@ def _fill(
 ) -> list[Problem]:
     """Do every chunk that is not done; return what could not be used."""
     keep_freed_memory()  # decoded images are too large for glibc to keep by itself
-    pixels = partial.pixels
 
     def work(chunk: int) -> int:
         first = chunk * CHUNK
         part = cells[first : first + CHUNK]
-        outcomes = [_one(item, pixels[first + k], settings) for k, item in enumerate(part)]
-        rows = [(first + k, row) for k, row in enumerate(outcomes) if isinstance(row, dict)]
+        rows = []
+        with partial.writer() as write:
+            for place, item in enumerate(part, first):
+                cell = _one(item, settings)
+                if cell is not None:
+                    write(place, cell[1])
+                    rows.append((place, cell[0]))
         partial.save_chunk(chunk, rows)
         return len(part)
 
@@ -227,18 +231,19 @@ def _fill(
     return [outcome for outcome in seen if isinstance(outcome, Problem)]
 
 
-def _one(item: CellFile, target: Pixels, settings: StoreSettings) -> dict[str, object] | Problem:
+def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pixels] | None:
+    """Return a cell's row and pixels; None where it cannot be used."""
     seen = inspect_cell(item, settings.contour)
     if not isinstance(seen, Inspection):
-        return seen
+        return None
     box = seen.located.box
-    target[...] = prepared(seen.pixels, box, settings.size, settings.scale, settings.clahe)
+    pixels = prepared(seen.pixels, box, settings.size, settings.scale, settings.clahe)
     flags = list(seen.flags)
     if is_beyond_field(box, settings.scale):
         flags.append(BEYOND)
     row = (item.cell, item.file, item.label, item.subject, item.fold)
     values = (*row, box.x, box.y, box.w, box.h, seen.pixel_hash, flags)
-    return dict(zip(CELLS.columns, values, strict=True))
+    return dict(zip(CELLS.columns, values, strict=True)), pixels
 
 
 def _refusal(bad: Sequence[Problem], remedy: str) -> str:
