@@ -125,7 +125,7 @@ def _run(name: str, stores: dict[int, Path], place: Path) -> Path:
 def _engines(bundles: list[Path]) -> list[tuple[OnnxRuntimeEngine, int]]:
     networks: list[FinishedRun] = [open_network(path) for path in bundles]
     return [
-        (OnnxRuntimeEngine(network.onnx(), network.weights(), alone=False), network.settings.size)  # type: ignore[attr-defined]
+        (OnnxRuntimeEngine(network.onnx(), network.weights()), network.settings.size)  # type: ignore[attr-defined]
         for network in networks
     ]
 

@@ -32,7 +32,6 @@ class OnnxRuntimeEngine:
         weights: bytes | None = None,
         threads: int | None = None,
         source: str = "model.onnx",
-        alone: bool = True,
     ) -> None:
         """Load a model from memory; no file is read.
 
@@ -41,8 +40,6 @@ class OnnxRuntimeEngine:
             weights: the content of the ``weights.safetensors`` that it points into.
             threads: how many processors may work on it; None for all.
             source: what to call it in messages.
-            alone: whether no other network computes in turn with it. Threads that wait for work
-                awake are a little quicker, and take the processors from the other's.
 
         Raises:
             BlastscopeError: where the model may not be run (see ``engines.contract``) or cannot.
@@ -53,8 +50,6 @@ class OnnxRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or cores()  # its own count knows of no container
         options.log_severity_level = _ERRORS_ONLY
-        if not alone:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 graph.model, options, providers=["CPUExecutionProvider"]
@@ -65,7 +60,7 @@ class OnnxRuntimeEngine:
         self._source = source
 
     def view_logits(self, pixels: Pixels) -> Logits:
-        """Return the logits (N, V) of cells (N, S, S, 3).
+        """Return the logits (N, V) of cells (N, S, S, 3); several threads may ask at once.
 
         Raises:
             BlastscopeError: where the model fails on them.

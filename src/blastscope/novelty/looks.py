@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.prepare.pixels import Pixels
+from blastscope.prepare.pixels import Pixels, resize
 
 Floats = NDArray[np.float64]
 
@@ -46,8 +46,7 @@ def looks(pixels: Pixels) -> Floats:
 
 def _look(picture: Pixels) -> tuple[float, ...]:
     if len(picture) > _SIDE:
-        shrunk = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        picture = np.asarray(shrunk, np.uint8)
+        picture = resize(picture, _SIDE)
     red, green, blue = cv2.split(picture)  # NumPy is slow along an axis of three
     here = np.asarray(cv2.max(cv2.max(red, green), blue)) > _BLACK
     rim = np.concatenate([here[0], here[-1], here[1:-1, 0], here[1:-1, -1]])
@@ -62,18 +61,19 @@ def _stain_and_texture(picture: Pixels, here: NDArray[np.bool_]) -> tuple[float,
     whole = here.astype(np.uint8)
     core = cv2.erode(whole, _CORE, borderValue=0)
     inside = core if cv2.countNonZero(core) >= _FEWEST else whole
-    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    light = cv2.extractChannel(lab, 0)
-    across, down = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
+    colours = cv2.split(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab))
+    light = colours[0]
+    slopes = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
+    measured = (*colours, *slopes, cv2.Laplacian(light, cv2.CV_32F))
+    chosen = np.flatnonzero(inside)
+    *lab, across, down, bent = (of.ravel()[chosen] for of in measured)
+    stain = np.array(lab, np.float64)
     # Not OpenCV's magnitude and sums: their last digits hang on where in memory the picture lies.
-    steep = np.sqrt(across * across + down * down)
-    texture = (steep, np.abs(cv2.Laplacian(light, cv2.CV_32F)))
-    chosen = inside > 0
-    stain = lab[chosen].T.astype(np.float64, order="C")
+    texture = (np.sqrt(across * across + down * down), np.abs(bent))
     return (
         *map(float, stain.mean(axis=1)),
         *map(float, np.log(stain.std(axis=1) + _SMALL)),
-        *(float(np.log(of[chosen].mean(dtype=np.float64) + _SMALL)) for of in texture),
+        *(float(np.log(of.mean(dtype=np.float64) + _SMALL)) for of in texture),
     )
 
 

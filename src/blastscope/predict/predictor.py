@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -92,6 +93,19 @@ class Predictor:
         return tuple(self._load(run) for run in self.voters.runs)
 
     @cached_property
+    def narrow(self) -> Predictor | None:
+        """The same networks for several threads to ask at once, each of them answered on one core.
+
+        Cores that work on different cells need not wait for one another after every layer. The
+        answers are the same to the bit. None where the engine can do no such thing.
+        """
+        if self._engine != "onnxruntime":
+            return None
+        other = copy(self)
+        other.engines = tuple(self._load(run, threads=1) for run in self.voters.runs)
+        return other
+
+    @cached_property
     def _known(self) -> tuple[tuple[StoreSettings, Novelty], ...]:
         found = ((run.settings, run.novelty()) for run in self.voters.runs)
         return tuple((settings, known) for settings, known in found if known is not None)
@@ -137,7 +151,7 @@ class Predictor:
         ]
         return np.asarray(np.std(each, axis=0))
 
-    def _load(self, run: FinishedRun) -> Engine:
+    def _load(self, run: FinishedRun, threads: int | None = None) -> Engine:
         if self._engine == "torch" or not isinstance(run, BundledNetwork):
             return self._load_torch(run)
         model, weights, source = run.onnx(), run.weights(), f"{run.contents}/model.onnx"
@@ -147,8 +161,7 @@ class Predictor:
             return OpenVinoEngine(model, weights, source=source)
         from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
 
-        alone = len(self.voters.runs) == 1
-        return OnnxRuntimeEngine(model, weights, source=source, alone=alone)
+        return OnnxRuntimeEngine(model, weights, threads, source)
 
     def _load_torch(self, run: FinishedRun) -> Engine:
         from blastscope.allocator import keep_freed_memory

@@ -62,7 +62,10 @@ def read_cells(
         return picture, read_cell(picture, wanted, novelty)
 
     try:
-        yield from in_order(work, inputs.pictures, workers, ahead)
+        if len(inputs) == 1:  # a pool would only have to be started
+            yield work(inputs.pictures[0])
+        else:
+            yield from in_order(work, inputs.pictures, workers, ahead)
     finally:
         inputs.close()
 
