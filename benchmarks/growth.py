@@ -35,6 +35,8 @@ from blastscope.train.run import train
 
 SIZE = 64
 CELLS_A_SUBJECT = 100
+SHOWS = 0.2
+"""The share of the smallest work's cost that has to come on top to be counted as growth."""
 OF_PIXELS = ("prepare", "predict")
 
 
@@ -164,13 +166,13 @@ def _show(found: dict[str, list[Point]]) -> None:
 
 
 def _exponent(points: list[Point], kind: str) -> str:
-    """Fit the power of what comes on top of the smallest work."""
+    """Fit the power of what comes on top of the smallest work, where that is no mere noise."""
     base, *more = points
     rows = np.array([point.rows - base.rows for point in more], float)
     above = np.array([getattr(point, kind) - getattr(base, kind) for point in more], float)
-    good = above > 0
+    good = above > SHOWS * getattr(base, kind)
     if good.sum() < 2:
-        return "flat" if kind == "memory" and not good.all() else ""
+        return "flat" if kind == "memory" and not good.any() else ""
     return f"{np.polyfit(np.log(rows[good]), np.log(above[good]), 1)[0]:.2f}"
 
 

@@ -22,7 +22,7 @@ from common import arguments, link_cells, machine, some_cells, table
 
 from blastscope.prepare.build import prepare
 from blastscope.progress import cores
-from blastscope.reproduce.estimate import USUAL_EPOCHS, Cost, _cost, _structure
+from blastscope.reproduce.estimate import USUAL_EPOCHS, Cost, cost_of, structure_of
 from blastscope.reproduce.plan import Job, make_plan
 from blastscope.reproduce.study import cells_by_part
 from blastscope.splits.make import make_split
@@ -99,9 +99,9 @@ def _counted() -> list[list[str]]:
     sums: dict[str, np.ndarray] = {}
     known = set()
     for job in jobs:
-        structure = _structure(job.recipe)
+        structure = structure_of(job.recipe)
         if structure not in costs:
-            costs[structure] = _cost(job.recipe, torch.device("cpu"), speeds)
+            costs[structure] = cost_of(job.recipe, torch.device("cpu"), speeds)
         cost = costs[structure]
         shared = (cost.parted, job.recipe.input)
         family = f"`{job.recipe.name.partition('-')[0]}-*`: counted"

@@ -83,7 +83,7 @@ def main() -> None:
         f"Training steps, batch {asked.batch}, images/s, {cores()} cores",
         ["", "size", "limit", "blastscope", "of the limit", "DataLoader", "", "Keras", ""],
         rows,
-        f"the best of {asked.rounds}; after each rival's rate: how far blastscope is ahead of it",
+        f"middle step, best of {asked.rounds}; after each rival: how far blastscope is ahead of it",
     )
 
 
@@ -142,7 +142,7 @@ def _work(work: str, name: str, place: Path, batch: int) -> None:
         ends = _limit(recipe, steps)
     else:
         ends = _loader(recipe, place / "squares", int(work.partition("-")[2]), steps)
-    print(batch * (len(ends) - SKIPPED) / (ends[-1] - ends[SKIPPED - 1]))
+    print(batch / np.median(np.diff(ends[SKIPPED - 1 :])))
 
 
 def _ours(recipe: Recipe, place: Path, steps: int) -> list[float]:

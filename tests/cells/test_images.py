@@ -1,3 +1,5 @@
+import contextlib
+import io
 import struct
 import zlib
 
@@ -21,6 +23,31 @@ def test_lossless_formats_give_the_very_pixels(tmp_path, suffix):
     decoded = read_image(path)
     np.testing.assert_array_equal(decoded.pixels, pixels)
     assert decoded.flags == ()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_a_bmp_of_any_width_is_read_as_pillow_reads_it(width, height, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "bmp")
+    found = decode_image(file.getvalue()).pixels
+    np.testing.assert_array_equal(found, pixels)
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+
+
+def test_a_bmp_whose_pixels_lie_elsewhere_is_read_from_there():
+    pixels = draw_cell(side=30)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "bmp")
+    content = bytearray(file.getvalue())
+    first = int.from_bytes(content[10:14], "little")
+    content[10:14] = (first + 10).to_bytes(4, "little")
+    content[first:first] = b"something "
+    np.testing.assert_array_equal(decode_image(bytes(content)).pixels, pixels)
+    content[10:14] = (7).to_bytes(4, "little")  # in the header: no plain BMP, and refused or not
+    with contextlib.suppress(UnusableImageError):
+        assert decode_image(bytes(content)).pixels.shape == pixels.shape
 
 
 def test_jpeg_is_read_as_opencv_reads_it(tmp_path):

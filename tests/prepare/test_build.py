@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import threading
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,29 @@ def test_a_killed_run_goes_on_and_ends_the_same(dataset, tmp_path, chunks_of_fou
     np.testing.assert_array_equal(a.pixels, b.pixels)
     assert a.cells.equals(b.cells)
     assert a.fingerprint == b.fingerprint
+
+
+def test_pixels_are_on_the_disk_before_their_rows_say_so(
+    dataset, tmp_path, chunks_of_four, monkeypatch
+):
+    log: dict[int, list[str]] = defaultdict(list)  # by thread
+    sync, save = os.fsync, partial.Partial.save_chunk
+
+    def synced(file):
+        log[threading.get_ident()].append("pixels")
+        sync(file)
+
+    def saved(self, chunk, rows):
+        log[threading.get_ident()].append("rows")
+        on_disk = np.load(self.path / "pixels.npy", mmap_mode="r")
+        assert all(on_disk[place].any() for place, _ in rows)
+        save(self, chunk, rows)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(partial.Partial, "save_chunk", saved)
+    prepare([dataset()], tmp_path / "store", SMALL)  # forty cells, ten chunks
+    assert sum(map(len, log.values())) == 20
+    assert all(words == ["pixels", "rows"] * (len(words) // 2) for words in log.values())
 
 
 def test_an_interrupted_run_of_other_files_begins_anew(dataset, tmp_path, chunks_of_four):

@@ -149,19 +149,18 @@ def _plain_bmp_size(content: bytes) -> tuple[int, int] | None:
     """Return width and height of an uncompressed 24-bit BMP, bottom row first; None for others."""
     if content[:2] != b"BM" or content[28:34] != b"\x18\0" + bytes(4):  # depth, compression
         return None
-    header, width, height = struct.unpack_from("<Iii", content, 14)
-    return (width, height) if header in _BMP_HEADERS and width > 0 and height > 0 else None
+    first, header, width, height = struct.unpack_from("<IIii", content, 10)
+    usual = header in _BMP_HEADERS and first >= 14 + header
+    return (width, height) if usual and width > 0 and height > 0 else None
 
 
 def _plain_bmp(content: bytes, width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     _refuse_size(width, height)
     first = int.from_bytes(content[10:14], "little")
-    rows = (width * 3 + 3) // 4 * 4 * height  # a BMP's rows are padded to four bytes
-    if len(content) < first + rows:
+    row = (width * 3 + 3) // 4 * 4  # padded to four bytes
+    if len(content) < first + row * height:
         raise UnusableImageError(
-            "truncated", f"is truncated ({len(content)} of {first + rows} bytes)"
+            "truncated", f"is truncated ({len(content)} of {first + row * height} bytes)"
         )
-    lines = np.ndarray(
-        (height, width, 3), np.uint8, content, first, (rows // height, 3, 1)
-    )  # the last one first
-    return cv2.flip(cv2.cvtColor(lines, cv2.COLOR_BGR2RGB), 0)  # type: ignore[return-value]
+    rows = np.ndarray((height, width, 3), np.uint8, content, first, (row, 3, 1))  # the last first
+    return cv2.flip(cv2.cvtColor(rows, cv2.COLOR_BGR2RGB), 0)  # type: ignore[return-value]

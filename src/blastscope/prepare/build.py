@@ -30,7 +30,7 @@ from blastscope.prepare.store import (
     settings_from,
     store_info,
 )
-from blastscope.progress import in_order
+from blastscope.progress import cores, in_order
 
 CHUNK = 128
 _REMEDY = "Mend or remove them, or give --skip-bad"
@@ -222,7 +222,7 @@ def _fill(
         return len(part)
 
     done = partial.done_cells
-    for count in in_order(work, partial.todo()):
+    for count in in_order(work, partial.todo(), cores() + 1):  # one of them waits for the disk
         done += count
         if on_progress:
             on_progress(done, len(cells))

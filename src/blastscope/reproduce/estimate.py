@@ -66,9 +66,9 @@ def estimate(
     computed: set[tuple[str, Input]] = set()
     found = {}
     for number, job in enumerate(jobs, start=1):
-        structure = _structure(job.recipe)
+        structure = structure_of(job.recipe)
         if structure not in costs:
-            costs[structure] = _cost(job.recipe, device, speeds)
+            costs[structure] = cost_of(job.recipe, device, speeds)
         shared = (costs[structure].parted, job.recipe.input)
         found[job.key] = _of_job(job.recipe, costs[structure], cells, shared in computed)
         computed.add(shared)
@@ -77,7 +77,7 @@ def estimate(
     return found
 
 
-def _structure(recipe: Recipe) -> str:
+def structure_of(recipe: Recipe) -> str:
     """Return what decides a network's cost; the layers of a head hardly do."""
     model = recipe.model
     return repr((model.backbone, model.cut, model.trainable, model.head[0], recipe.input.size))
@@ -96,7 +96,14 @@ def _of_job(recipe: Recipe, cost: Cost, cells: Mapping[str, int], computed: bool
     return Estimate(once + epoch * min(epochs, USUAL_EPOCHS), once + epoch * epochs)
 
 
-def _cost(recipe: Recipe, device: torch.device, speeds: dict[tuple[str, int], float]) -> Cost:
+def cost_of(recipe: Recipe, device: torch.device, speeds: dict[tuple[str, int], float]) -> Cost:
+    """Count a network's operations and time one of its kind.
+
+    Args:
+        recipe: of the network.
+        device: what it would be computed on.
+        speeds: seconds an operation by backbone and size; what is missing is measured and added.
+    """
     size = recipe.input.size
     with torch.device("meta"):
         classifier = build_model(recipe, pretrained=False).eval()
