@@ -62,10 +62,16 @@ def test_cells_of_a_read_only_memory_map_are_taken(opened, tmp_path):
     np.testing.assert_array_equal(opened.view_logits(mapped), opened.view_logits(cells(3)))
 
 
-def test_many_cells_pass_in_batches(opened, monkeypatch):
+@pytest.mark.parametrize("at_once", [2, 24])
+def test_many_cells_pass_in_batches(opened, monkeypatch, at_once):
     whole = opened.view_logits(cells(5))
-    monkeypatch.setattr(engine, "AT_ONCE", 16)
+    monkeypatch.setattr(engine, "AT_ONCE", at_once)
     np.testing.assert_allclose(opened.view_logits(cells(5)), whole, atol=1e-6)
+
+
+def test_as_many_cells_pass_as_have_eight_views_together():
+    assert [engine.cells_at_once(views) for views in (1, 8, 16)] == [8, 1, 1]
+    assert [len(some) for some in engine.in_batches(cells(7), 3)] == [3, 3, 1]
 
 
 @pytest.mark.parametrize("views", ["one", "dihedral"])

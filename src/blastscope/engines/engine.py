@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 Logits = NDArray[np.float32]
-AT_ONCE = 16
-"""How many pictures pass through a network together, each view of a cell being one: more are no
-faster on a CPU, and what VGG16 keeps of 64 pictures fills 4 GB."""
+AT_ONCE = 8
+"""How many pictures pass through a network together on a processor, each view of a cell being one:
+more are no faster there, and what VGG16 keeps of 64 fills 4 GB."""
 
 
 class Engine(Protocol):
@@ -40,9 +40,13 @@ class Engine(Protocol):
         """
 
 
-def in_batches(pixels: Pixels, views: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the cells in order, copied, so many that ``AT_ONCE`` pictures come together."""
-    cells = max(1, AT_ONCE // views)
+def cells_at_once(views: int) -> int:
+    """Return how many cells pass through a network together, of which it has so many views."""
+    return max(1, AT_ONCE // views)
+
+
+def in_batches(pixels: Pixels, cells: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the cells in order, copied, so many at a time."""
     for first in range(0, len(pixels), cells):
         yield np.array(pixels[first : first + cells])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blastscope.engines.contract import PIXELS, VIEW_LOGITS, read_graph
-from blastscope.engines.engine import Logits, in_batches, joined
+from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
 from blastscope.errors import BlastscopeError
 from blastscope.progress import cores
 
@@ -68,7 +68,7 @@ class OnnxRuntimeEngine:
         try:
             found = [
                 self._session.run([VIEW_LOGITS], {PIXELS: cells})[0]
-                for cells in in_batches(pixels, self.views)
+                for cells in in_batches(pixels, cells_at_once(self.views))
             ]
             return joined(found, self.views)
         except Exception as error:

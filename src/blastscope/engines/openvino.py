@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blastscope.engines.contract import PIXELS, VIEW_LOGITS, read_graph
-from blastscope.engines.engine import Logits, in_batches, joined
+from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
 from blastscope.errors import BlastscopeError
 from blastscope.progress import cores
 
@@ -69,7 +69,7 @@ class OpenVinoEngine:
         try:
             found = [
                 self._compiled({PIXELS: cells})[VIEW_LOGITS].copy()
-                for cells in in_batches(pixels, self.views)
+                for cells in in_batches(pixels, cells_at_once(self.views))
             ]
             return joined(found, self.views)
         except Exception as error:

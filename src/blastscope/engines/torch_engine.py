@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from blastscope.engines.engine import Logits, in_batches, joined
+from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
 from blastscope.models.classifier import Classifier
 from blastscope.prepare.pixels import Pixels
 from blastscope.train.augment import COUNT, lay
+
+ON_A_GPU = 64
+"""How many cells pass through a network together where there is a GPU to fill."""
 
 
 class TorchEngine:
@@ -36,7 +39,9 @@ class TorchEngine:
 
     def view_logits(self, pixels: Pixels) -> Logits:
         """Return the logits (N, V) of cells (N, S, S, 3)."""
-        return joined([self._of(torch.from_numpy(c)) for c in in_batches(pixels, 1)], self.views)
+        cells = cells_at_once(1) if self._device.type == "cpu" else ON_A_GPU
+        found = [self._of(torch.from_numpy(some)) for some in in_batches(pixels, cells)]
+        return joined(found, self.views)
 
     @torch.inference_mode()
     def _of(self, cells: torch.Tensor) -> Logits:

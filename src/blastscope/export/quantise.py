@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.engines.contract import PIXELS
-from blastscope.engines.engine import in_batches
+from blastscope.engines.engine import cells_at_once, in_batches
 from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
 from blastscope.errors import BlastscopeError
 from blastscope.evaluate.metrics import compute_metrics
@@ -77,7 +77,7 @@ def quantise(model: bytes, pixels: Pixels, views: int) -> bytes:
         """Hands the cells over a batch at a time."""
 
         def __init__(self) -> None:
-            self.batches = in_batches(pixels, views)
+            self.batches = in_batches(pixels, cells_at_once(views))
 
         def get_next(self) -> dict[str, Any] | None:
             return next(({PIXELS: batch} for batch in self.batches), None)
