@@ -35,7 +35,7 @@ demo: setup
 	@$(BIN)/blastscope demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
 
 test: setup
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,14 @@ def test_shrinking_averages():
     board = np.zeros((64, 64, 3), np.uint8)
     board[::2, ::2] = board[1::2, 1::2] = 200
     assert (resize(board, 16) == 100).all()
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 5, 7])
+def test_whole_blocks_are_averaged_as_opencv_rounds_them(factor):
+    for size in (16, 17, 56):
+        square = np.random.default_rng(size).integers(0, 256, (size * factor,) * 2 + (3,), np.uint8)
+        known = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(resize(square, size), known)
 
 
 @given(
