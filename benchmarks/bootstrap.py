@@ -19,10 +19,10 @@ import numpy as np
 from common import in_turn, machine, table
 from numpy.typing import NDArray
 
-from blastscope.evaluate.bootstrap import Resampling, resampling
-from blastscope.evaluate.intervals import intervals
-from blastscope.evaluate.metrics import compute_metrics
-from blastscope.evaluate.resampled import FIGURES, WeightedFigures
+from blastscope.evaluation.bootstrap import Resampling, resampling
+from blastscope.evaluation.confidence_intervals import intervals
+from blastscope.evaluation.metrics import compute_metrics
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 
 SUBJECTS = 73  # as C-NMC has in training
 
@@ -88,7 +88,7 @@ def _difference(
 ) -> float:
     """Compute the same few resamples both ways."""
     weights = next(draws.chunks())[:resamples]
-    fast = WeightedFigures(is_all, p_all[:, None]).of(weights)[:, 0]
+    fast = WeightedMetrics(is_all, p_all[:, None]).of(weights)[:, 0]
     most = 0.0
     for drawn, figures in zip(weights, fast, strict=True):
         rows = np.repeat(np.arange(len(is_all)), drawn)

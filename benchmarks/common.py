@@ -17,9 +17,9 @@ from typing import Any
 
 import cv2
 
-from blastscope.cells.layouts import CellFile, list_cells
-from blastscope.cells.synthetic import write_synthetic
-from blastscope.progress import cores
+from blastscope.data.layouts import CellFile, list_cells
+from blastscope.data.synthetic import write_synthetic
+from blastscope.parallel import cores
 
 _GIB = 2**30
 

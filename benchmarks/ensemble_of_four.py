@@ -19,22 +19,22 @@ from pathlib import Path
 import numpy as np
 from common import arguments, link_cells, machine, some_cells, table, watched
 
+from blastscope.api.fit_ensemble import make_ensemble
 from blastscope.bundle.write import bundle
-from blastscope.cells.layouts import list_cells
+from blastscope.data.crop import Pixels
+from blastscope.data.layouts import list_cells
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import StoreSettings, open_store
 from blastscope.engines.engine import mean_probability
 from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-from blastscope.ensemble.build import Plan
-from blastscope.predict.predict import predict
-from blastscope.predict.runs import FinishedRun
-from blastscope.predict.voters import open_network
-from blastscope.prepare.build import prepare
-from blastscope.prepare.pixels import Pixels
-from blastscope.prepare.store import StoreSettings, open_store
-from blastscope.progress import cores
+from blastscope.ensemble.build import EnsembleSettings
+from blastscope.parallel import cores
+from blastscope.prediction.members import open_network
+from blastscope.prediction.predict import predict
+from blastscope.prediction.runs import FinishedRun
 from blastscope.recipes.library import load_recipe
-from blastscope.report.ensemble import make_ensemble
-from blastscope.splits.make import make_split
-from blastscope.train.run import train
+from blastscope.training.train import train
 
 MEMBERS = ("paper/vgg16-e7", "paper/resnet50-cut-e2", "paper/cnn-exp2", "paper/resnet50-cut-e4")
 ROUNDS = 2
@@ -60,7 +60,7 @@ def main() -> None:
             for size in (224, 300)
         }
         runs = [_run(name, stores, place) for name in MEMBERS]
-        make_ensemble(list(map(str, runs)), place / "mean", Plan("mean"))
+        make_ensemble(list(map(str, runs)), place / "mean", EnsembleSettings("mean"))
         bundle(place / "mean", place / "four")
         for k, run in enumerate(runs):
             bundle(run, place / f"bundle-{k}")

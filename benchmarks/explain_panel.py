@@ -25,15 +25,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from blastscope.cells.synthetic import write_synthetic
-from blastscope.explain.explain import explain_cells
-from blastscope.explain.explained import CellExplained
-from blastscope.explain.material import Material, find_cells, prepare_material
-from blastscope.explain.members import Explained, ExplainedModel, open_models
+from blastscope.data.store import StoreSettings
+from blastscope.data.synthetic import write_synthetic
+from blastscope.explanation.cells import ExplainedCells, find_cells, prepare_material
+from blastscope.explanation.explain import explain_cells
+from blastscope.explanation.models import ExplainedModel, ExplainedModels, open_models
+from blastscope.explanation.result import CellExplained
 from blastscope.models.classifier import build_model
-from blastscope.prepare.store import StoreSettings
 from blastscope.recipes.library import load_recipe
-from blastscope.report.explain_figures import heat_panel, png
+from blastscope.report.explanation_plots import heat_panel, png
 
 RECIPES = ("paper/vgg16-e12", "paper/cnn-exp2", "paper/mobilenetv2-e7", "paper/resnet50-cut-ft8")
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _random() -> Explained:
+def _random() -> ExplainedModels:
     models = []
     for name in RECIPES:
         recipe = load_recipe(name)
@@ -85,10 +85,10 @@ def _random() -> Explained:
             classifier=lambda classifier=classifier: classifier,
         )
         models.append(ExplainedModel(name, run, CPU))
-    return Explained(tuple(models), None, "4 models", synthetic=True)
+    return ExplainedModels(tuple(models), None, "4 models", synthetic=True)
 
 
-def _material(cell: str | None, explained: Explained, folder: Path) -> Material:
+def _material(cell: str | None, explained: ExplainedModels, folder: Path) -> ExplainedCells:
     if cell is None:
         write_synthetic(folder / "cells", 8, 2, 24)
         cell = str(next((folder / "cells").rglob("*.bmp")))
@@ -96,11 +96,11 @@ def _material(cell: str | None, explained: Explained, folder: Path) -> Material:
     return prepare_material(find_cells([cell], []), settings, folder / "work")
 
 
-def _images(model: ExplainedModel, material: Material) -> torch.Tensor:
+def _images(model: ExplainedModel, material: ExplainedCells) -> torch.Tensor:
     return material.images(model.settings, [0])
 
 
-def _maps(explained: Explained, material: Material) -> CellExplained:
+def _maps(explained: ExplainedModels, material: ExplainedCells) -> CellExplained:
     return next(explain_cells(explained, material, ("grad-cam",)))
 
 

@@ -23,19 +23,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from blastscope.allocator import keep_freed_memory
-from blastscope.cells.layouts import list_cells
-from blastscope.cells.synthetic import write_synthetic
+from blastscope.data.layouts import list_cells
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import StoreSettings, open_store
+from blastscope.data.synthetic import write_synthetic
 from blastscope.models.classifier import build_model
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import StoreSettings, open_store
+from blastscope.process import keep_freed_memory
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.splits.make import make_split
-from blastscope.train.batches import PlainBatches
-from blastscope.train.feed import pixel_feed
-from blastscope.train.inputs import read_inputs
-from blastscope.train.run import train
+from blastscope.training.batches import PlainBatches
+from blastscope.training.dataset import read_inputs
+from blastscope.training.network_input import pixel_input
+from blastscope.training.train import train
 
 EPOCHS = 20
 
@@ -125,7 +125,7 @@ def _limit(recipe: Recipe, store: Path, split: Path) -> tuple[float, int]:
     classifier.to(memory_format=torch.channels_last)
     copies = int((inputs.training.operations > 0).sum())
     rows = np.arange(len(open_store(store)) + copies) % len(open_store(store))
-    feed = pixel_feed(classifier, inputs)
+    feed = pixel_input(classifier, inputs)
     began = time.perf_counter()
     with torch.inference_mode():
         for images, _ in PlainBatches(feed.views, inputs.is_all, rows, 64):

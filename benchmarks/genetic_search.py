@@ -28,7 +28,7 @@ from blastscope.ensemble.exact import exact_weights
 from blastscope.ensemble.genetic import GeneticSettings, genetic_weights
 from blastscope.ensemble.objective import CALL, Objective
 from blastscope.ensemble.simplex import grid_weights
-from blastscope.evaluate.scores import open_scores
+from blastscope.evaluation.aligned_predictions import align_predictions
 
 Result = TypeVar("Result")
 Cells = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
 
 def _cells(asked: argparse.Namespace) -> Cells:
     if asked.predictions:
-        scores = open_scores(asked.predictions).part("validation")
+        scores = align_predictions(asked.predictions).part("validation")
         return scores.p_all, scores.is_all
     rng = np.random.default_rng(asked.seed)
     is_all = rng.random(asked.cells) < 0.67

@@ -24,14 +24,14 @@ import polars as pl
 from common import arguments, link_cells, machine, some_cells, table, watched
 
 from blastscope.bundle.write import bundle
-from blastscope.cells.table import CELLS, HASH
-from blastscope.predictions import write_predictions
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import StoreSettings
+from blastscope.data.cell_table import CELLS, HASH
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import StoreSettings
+from blastscope.io.predictions import write_predictions
+from blastscope.io.tables import write_table
 from blastscope.recipes.library import load_recipe
-from blastscope.splits.make import make_split
-from blastscope.tables import write_table
-from blastscope.train.run import train
+from blastscope.training.train import train
 
 SIZE = 64
 CELLS_A_SUBJECT = 100

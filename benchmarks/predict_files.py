@@ -27,7 +27,7 @@ from pathlib import Path
 
 from common import arguments, link_cells, machine, some_cells, table
 
-from blastscope.progress import cores
+from blastscope.parallel import cores
 
 BATCH = 32
 ROUNDS = 2
@@ -61,11 +61,11 @@ def _model(asked: argparse.Namespace, cells: Path, place: Path) -> Path:
     if asked.model:
         return in_the_box() if asked.model == "box" else Path(asked.model)
     from blastscope.bundle.write import bundle
-    from blastscope.prepare.build import prepare
-    from blastscope.prepare.store import StoreSettings
+    from blastscope.data.preparation import prepare
+    from blastscope.data.splits import make_split
+    from blastscope.data.store import StoreSettings
     from blastscope.recipes.library import load_recipe
-    from blastscope.splits.make import make_split
-    from blastscope.train.run import train
+    from blastscope.training.train import train
 
     given = ["training.epochs=2", *([] if asked.weights_dir else ["model.weights=none"])]
     store = prepare([cells], place / "learning", StoreSettings()).path

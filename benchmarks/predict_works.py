@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from blastscope.cells.images import read_image
-from blastscope.cells.locate import locate
+from blastscope.data.crop import Pixels, locate, prepared
+from blastscope.data.images import read_image
 from blastscope.engines.engine import mean_probability
-from blastscope.predict.runs import FinishedRun
-from blastscope.predict.voters import open_network
-from blastscope.prepare.pixels import Pixels, prepared
+from blastscope.prediction.members import open_network
+from blastscope.prediction.runs import FinishedRun
 
 BATCH, SINGLE = 32, 48
 
@@ -42,7 +41,7 @@ def _asked(ask: Callable[[Pixels], object], cells: Pixels, *, single: bool) -> f
 
 def ours(model: Path, place: Path) -> float:
     """Run the command's function, from files to a table."""
-    from blastscope.predict.predict import predict
+    from blastscope.prediction.predict import predict
 
     files = _files(place)
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +68,7 @@ def torch_loop(model: Path, place: Path, batch: int = BATCH, most: int | None = 
 
     run, files = open_network(model), _files(place)[:most]
     network, views = run.classifier().eval(), run.recipe.prediction.views
-    from blastscope.train.augment import COUNT, lay
+    from blastscope.models.dihedral import COUNT, lay
 
     said = []
     with torch.inference_mode():
@@ -102,13 +101,13 @@ def int8(model: Path, place: Path, *, form: str) -> float:
 
 def int8_cost(model: Path, place: Path) -> str:
     """Say what eight bits cost on the labelled cells."""
-    from blastscope.cells.layouts import list_cells
-    from blastscope.export.quantise import cost_of_int8
+    from blastscope.data.layouts import list_cells
+    from blastscope.export.quantization import int8_cost
 
     forms, cells = _forms(model, place), np.load(place / "prepared.npy")
     truth = np.array([item.label == "all" for item in list_cells([place / "cells"]).cells])
     rest = slice(None, None, 2)  # the others set its ranges
-    full, small = cost_of_int8(forms["fp32"], forms["int8"], cells[rest], truth[rest])
+    full, small = int8_cost(forms["fp32"], forms["int8"], cells[rest], truth[rest])
     return (
         f"On {full.cells} labelled cells that set no range: AUC {full.auc:.4f} in single precision,"
         f" {small.auc:.4f} in int8 ({full.auc - small.auc:+.4f} lost); p(ALL) moves by "
@@ -119,8 +118,8 @@ def int8_cost(model: Path, place: Path) -> str:
 
 def _forms(model: Path, place: Path) -> dict[str, bytes]:
     """Make, or read, both forms of the network as files that stand alone."""
-    from blastscope.export.graph import onnx_graph
-    from blastscope.export.quantise import quantise
+    from blastscope.export.onnx_graph import onnx_graph
+    from blastscope.export.quantization import quantize
 
     paths = {form: place / f"{form}.onnx" for form in ("fp32", "int8")}
     if not paths["int8"].is_file():
@@ -129,12 +128,12 @@ def _forms(model: Path, place: Path) -> dict[str, bytes]:
         full = onnx_graph(run.classifier(), views, run.settings.size)
         paths["fp32"].write_bytes(full)
         some = cells[1::2][:256]
-        paths["int8"].write_bytes(quantise(full, some, 8 if views == "dihedral" else 1))
+        paths["int8"].write_bytes(quantize(full, some, 8 if views == "dihedral" else 1))
     return {form: path.read_bytes() for form, path in paths.items()}
 
 
 def _files(place: Path) -> list[Path]:
-    from blastscope.cells.layouts import list_cells
+    from blastscope.data.layouts import list_cells
 
     return [item.path for item in list_cells([place / "cells"]).cells]
 

@@ -25,9 +25,9 @@ import cv2
 import numpy as np
 from common import arguments, link_cells, machine, some_cells, table, watched
 
-from blastscope.allocator import keep_freed_memory
-from blastscope.cells.layouts import CellFile
-from blastscope.progress import cores
+from blastscope.data.layouts import CellFile
+from blastscope.parallel import cores
+from blastscope.process import keep_freed_memory
 
 SIZE = 224
 ROUNDS = 3
@@ -115,8 +115,8 @@ def _work(what: str, cells: Path, out: Path, flags: Sequence[str]) -> None:
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(_decode, [files[k : k + 64] for k in range(0, len(files), 64)]))
     elif what == "prepare":
-        from blastscope.prepare.build import prepare
-        from blastscope.prepare.store import StoreSettings
+        from blastscope.data.preparation import prepare
+        from blastscope.data.store import StoreSettings
 
         began = time.perf_counter()
         prepare([cells], out, StoreSettings(size=SIZE, clahe=clahe))

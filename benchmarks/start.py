@@ -18,8 +18,8 @@ from pathlib import Path
 from common import machine, table
 
 from blastscope.box import in_the_box
-from blastscope.cells.synthetic import write_synthetic
-from blastscope.prepare.build import prepare
+from blastscope.data.preparation import prepare
+from blastscope.data.synthetic import write_synthetic
 
 HEAVY = ("torch", "lightning", "sklearn", "timm", "cv2", "matplotlib", "polars", "scipy")
 

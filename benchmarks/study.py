@@ -20,13 +20,13 @@ import polars as pl
 import torch
 from common import arguments, link_cells, machine, some_cells, table
 
-from blastscope.prepare.build import prepare
-from blastscope.progress import cores
-from blastscope.reproduce.estimate import USUAL_EPOCHS, Cost, cost_of, structure_of
-from blastscope.reproduce.plan import Job, make_plan
-from blastscope.reproduce.study import cells_by_part
-from blastscope.splits.make import make_split
-from blastscope.train.run import train
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.parallel import cores
+from blastscope.reproduction.estimate import USUAL_EPOCHS, CellCost, cost_of, structure_of
+from blastscope.reproduction.plan import Job, make_plan
+from blastscope.reproduction.study import cells_by_part
+from blastscope.training.train import train
 
 PAPERS = 10661  # cells
 
@@ -94,7 +94,7 @@ def _difference(job: Job, place: Path) -> float:
 def _counted() -> list[list[str]]:
     """Count the operations of the paper's whole table, family by family, in units of the least."""
     jobs = make_plan("paper/*", ("image",), 1, ("model.weights=none",)).jobs
-    costs: dict[str, Cost] = {}
+    costs: dict[str, CellCost] = {}
     speeds = {(job.recipe.model.backbone, job.recipe.input.size): 1e-12 for job in jobs}
     sums: dict[str, np.ndarray] = {}
     known = set()
@@ -121,7 +121,7 @@ def _ratio(both: np.ndarray) -> str:
     return f"{both[0] / both[1]:.2f}×"
 
 
-def _work_of(job: Job, cost: Cost, *, computed: bool) -> np.ndarray:
+def _work_of(job: Job, cost: CellCost, *, computed: bool) -> np.ndarray:
     """Return tera-operations: all anew in every epoch, and with what is kept."""
     part = cells_by_part(PAPERS)
     epochs = min(job.recipe.training.epochs, USUAL_EPOCHS)

@@ -29,21 +29,21 @@ from common import arguments, link_cells, machine, some_cells, table
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 
-from blastscope.allocator import keep_freed_memory
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import StoreSettings, open_store
 from blastscope.models.classifier import Classifier, build_model
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import StoreSettings, open_store
-from blastscope.progress import cores
+from blastscope.parallel import cores
+from blastscope.process import keep_freed_memory
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.splits.make import make_split
-from blastscope.train.balance import TrainingSet
-from blastscope.train.feed import pixel_feed
-from blastscope.train.fit import Watch, fit
-from blastscope.train.folder import RunFolder
-from blastscope.train.inputs import Inputs, read_inputs
-from blastscope.train.layout import choose_layout
-from blastscope.train.optimizers import make_optimizer
+from blastscope.training.class_balance import TrainingSet
+from blastscope.training.dataset import TrainingData, read_inputs
+from blastscope.training.memory_format import choose_layout
+from blastscope.training.network_input import pixel_input
+from blastscope.training.optimizers import make_optimizer
+from blastscope.training.run_folder import RunFolder
+from blastscope.training.trainer import TrainingWatch, train_network
 
 SKIPPED = 2  # steps until memory is there and kernels are chosen
 NAMES = {
@@ -120,9 +120,8 @@ def _recipe(name: str, batch: int) -> Recipe:
 
 def _save_squares(files: list[str], cells: Path, place: Path) -> None:
     """Cut cells as the paper did (section 3.1) and save them."""
-    from blastscope.cells.images import read_image
-    from blastscope.cells.locate import locate
-    from blastscope.prepare.pixels import square_crop
+    from blastscope.data.crop import locate, square_crop
+    from blastscope.data.images import read_image
 
     for number, file in enumerate(files):
         pixels = read_image(cells / file).pixels
@@ -154,15 +153,15 @@ def _ours(recipe: Recipe, place: Path, steps: int) -> list[float]:
     classifier = build_model(recipe, pretrained=False)
     layout = choose_layout(classifier, CPU)
     classifier.to(memory_format=layout)
-    feed = pixel_feed(classifier, inputs, layout)
+    feed = pixel_input(classifier, inputs, layout)
     ends: list[float] = []
-    watch = Watch(on_batch=lambda cells, loss: ends.append(time.perf_counter()))
+    watch = TrainingWatch(on_batch=lambda cells, loss: ends.append(time.perf_counter()))
     with tempfile.TemporaryDirectory() as folder:
-        fit(classifier, feed, recipe, inputs, RunFolder(Path(folder)), CPU, watch)
+        train_network(classifier, feed, recipe, inputs, RunFolder(Path(folder)), CPU, watch)
     return ends
 
 
-def _cut(inputs: Inputs, cells: int) -> Inputs:
+def _cut(inputs: TrainingData, cells: int) -> TrainingData:
     """Take so many training cells, some more than once if need be, and a few of validation."""
     rows = np.resize(inputs.training.rows, cells)
     training = TrainingSet(rows, np.resize(inputs.training.operations, cells))

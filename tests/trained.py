@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import torch
 
-from blastscope.predictions import read_predictions
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import StoreSettings
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import StoreSettings
+from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.splits.make import make_split
-from blastscope.train.run import train
+from blastscope.training.train import train
 from tests.conftest import draw_cell, write_cell
-from tests.train.conftest import RECIPE
+from tests.training.conftest import RECIPE
 
 
 class Trained(NamedTuple):

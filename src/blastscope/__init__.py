@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from blastscope.api import load
+    from blastscope.api.load import load
 
 __version__ = "0.1.0"
 __all__ = ["DISCLAIMER", "__version__", "load"]
@@ -20,6 +20,6 @@ def __getattr__(name: str) -> Any:
     """Import ``load`` when it is first asked for: it brings tables with it, and help needs none."""
     if name != "load":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from blastscope.api import load
+    from blastscope.api.load import load
 
     return load

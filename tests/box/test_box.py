@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 import blastscope
 from blastscope import box
-from blastscope.bundle.opening import open_bundle
-from blastscope.cells.synthetic import write_synthetic
+from blastscope.bundle.read import open_bundle
 from blastscope.cli import app
+from blastscope.data.synthetic import write_synthetic
 from blastscope.errors import BlastscopeError
 from tests.conftest import draw_cell, write_cell
 

@@ -9,8 +9,8 @@ import pytest
 
 from blastscope.bundle.write import bundle
 from blastscope.ensemble.combination import Combination
-from blastscope.ensemble.folder import EnsembleFolder, ensemble_members, write_ensemble
-from blastscope.evaluate.scores import open_scores
+from blastscope.ensemble.ensemble_folder import EnsembleFolder, ensemble_members, write_ensemble
+from blastscope.evaluation.aligned_predictions import align_predictions
 from tests.trained import Trained, train_two
 
 
@@ -28,7 +28,7 @@ class Bundles(NamedTuple):
 def bundles(tmp_path_factory) -> Bundles:
     root = tmp_path_factory.mktemp("bundles")
     trained = train_two(root / "trained")
-    scores = open_scores([f"A={trained.run}", f"B={trained.other}"])
+    scores = align_predictions([f"A={trained.run}", f"B={trained.other}"])
     how = Combination("genetic", "weights", (0.75, 0.25))
     members = ensemble_members(scores.members, root / "e")
     write_ensemble(EnsembleFolder("both", how, members, False, {"part": "validation"}), root / "e")

@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from blastscope.bundle.contents import Contents, digest_of
 from blastscope.bundle.manifest import _own_digest
-from blastscope.bundle.opening import open_bundle
+from blastscope.bundle.read import open_bundle
 from blastscope.errors import BlastscopeError
 
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 import blastscope
+from blastscope.api.evaluate import evaluate
 from blastscope.bundle.contents import NAMES
-from blastscope.bundle.opening import open_bundle
+from blastscope.bundle.read import open_bundle
 from blastscope.bundle.write import bundle
-from blastscope.decide.file import read_decision
+from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
-from blastscope.files import sha256_of
-from blastscope.predict.predict import predict
-from blastscope.predictions import read_predictions
+from blastscope.io.files import sha256_of
+from blastscope.io.predictions import read_predictions
+from blastscope.prediction.predict import predict
 from blastscope.recipes.library import read_recipe
-from blastscope.report.evaluate import evaluate
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "torch", "openvino"])

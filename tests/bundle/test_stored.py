@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import blastscope
-from blastscope.bundle.opening import open_bundle
+from blastscope.bundle.read import open_bundle
 from tests.conftest import draw_cell
 
 FIXTURES = Path(__file__).parent / "fixtures"

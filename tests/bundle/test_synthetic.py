@@ -8,20 +8,20 @@ import pytest
 from typer.testing import CliRunner
 
 import blastscope
+from blastscope.api.evaluate import evaluate
 from blastscope.bundle.card import SYNTHETIC
-from blastscope.bundle.opening import open_bundle
+from blastscope.bundle.read import open_bundle
 from blastscope.bundle.write import bundle
-from blastscope.cells.synthetic import write_synthetic
 from blastscope.cli import app
-from blastscope.predictions import read_predictions
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import StoreSettings
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import StoreSettings
+from blastscope.data.synthetic import write_synthetic
+from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.report.evaluate import evaluate
-from blastscope.splits.make import make_split
-from blastscope.train.run import train
+from blastscope.training.train import train
 from tests.conftest import draw_cell, write_cell
-from tests.train.conftest import RECIPE
+from tests.training.conftest import RECIPE
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from blastscope import DISCLAIMER
 from blastscope.cli import app, main
 from tests.conftest import draw_cell, write_cell
-from tests.train.conftest import RECIPE
+from tests.training.conftest import RECIPE
 
 
 def blastscope(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
@@ -215,12 +215,12 @@ def test_synth_then_check(run, tmp_path):
 
 
 def test_interrupting_says_how_to_go_on(run, dataset, tmp_path, monkeypatch):
-    from blastscope.prepare import build
+    from blastscope.data import preparation
 
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "_fill", interrupt)
+    monkeypatch.setattr(preparation, "_fill", interrupt)
     status, _, notices = run("prepare", dataset(), "--out", tmp_path / "store")
     assert status == 130
     assert "interrupted; prepare, predict, train, crossval, leakage, reproduce," in notices

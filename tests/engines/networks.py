@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from blastscope.export.graph import onnx_graph
+from blastscope.export.onnx_graph import onnx_graph
 from blastscope.models.classifier import Classifier, build_model
 from tests.models.recipes import recipe
 

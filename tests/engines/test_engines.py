@@ -19,9 +19,9 @@ from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
 from blastscope.engines.openvino import OpenVinoEngine
 from blastscope.engines.torch_engine import TorchEngine
 from blastscope.errors import BlastscopeError
-from blastscope.train.feed import Feed
-from blastscope.train.predict import probabilities
-from blastscope.train.views import PixelViews
+from blastscope.training.network_input import NetworkInput
+from blastscope.training.store_predictions import probabilities
+from blastscope.training.views import PixelViews
 from tests.engines.networks import SIZE, cells
 
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_as_many_cells_pass_as_have_eight_views_together():
 @pytest.mark.parametrize("views", ["one", "dihedral"])
 def test_torch_gives_what_predictions_of_training_give(shared_graph, views):
     pixels, classifier = cells(9), shared_graph.classifier
-    feed = Feed(PixelViews(pixels), classifier)
+    feed = NetworkInput(PixelViews(pixels), classifier)
     expected = probabilities(classifier, feed, np.arange(9), CPU, views)
     found = mean_probability(TorchEngine(classifier, views, CPU).view_logits(pixels))
     np.testing.assert_allclose(found, expected, rtol=1e-6)

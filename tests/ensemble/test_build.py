@@ -10,17 +10,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score
 
-from blastscope.ensemble.build import METHOD_NAMES, Plan, build
-from blastscope.ensemble.fit import METHODS, UNFITTED, fit
+from blastscope.ensemble.build import METHOD_NAMES, EnsembleSettings, build
 from blastscope.ensemble.genetic import GeneticSettings
+from blastscope.ensemble.methods import METHODS, UNFITTED, fit
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.scores import Member, Scores
+from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
 from tests.ensemble.scores import correlated
 
 QUICK = GeneticSettings(population=10, generations=5, runs=2)
 
 
-def scores(cells: int = 120, models: int = 3, parts=("validation", "test")) -> Scores:
+def scores(cells: int = 120, models: int = 3, parts=("validation", "test")) -> AlignedPredictions:
     p_all, is_all = correlated(cells, models, seed=5)
     frame = pl.DataFrame(
         {
@@ -30,28 +30,30 @@ def scores(cells: int = 120, models: int = 3, parts=("validation", "test")) -> S
             "part": [parts[k % len(parts)] for k in range(cells)],
         }
     )
-    return Scores(frame, tuple(Member(f"m{k}", Path(), {}) for k in range(models)), p_all)
+    return AlignedPredictions(
+        frame, tuple(ModelSource(f"m{k}", Path(), {}) for k in range(models)), p_all
+    )
 
 
-def of(scores: Scores, part: str) -> np.ndarray:
+def of(scores: AlignedPredictions, part: str) -> np.ndarray:
     return (scores.cells["part"] == part).to_numpy()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_come_from_the_fit_part_alone(method):
     given = scores()
-    built = build(given, Plan(method, genetic=QUICK))
+    built = build(given, EnsembleSettings(method, genetic=QUICK))
     seen = of(given, "validation")
     alone = fit(method, given.p_all[seen], given.is_all[seen], QUICK).combination
     assert built.chosen.combination == alone
     np.testing.assert_array_equal(built.p_all, alone.apply(given.p_all))
     # Whatever the test cells say, the weights stay.
     other = replace(given, p_all=np.where(seen[:, None], given.p_all, 1 - given.p_all))
-    assert build(other, Plan(method, genetic=QUICK)).chosen.combination == alone
+    assert build(other, EnsembleSettings(method, genetic=QUICK)).chosen.combination == alone
 
 
 def test_members_come_first_and_every_rival_stands_beside():
-    built = build(scores(), Plan("exact", genetic=QUICK))
+    built = build(scores(), EnsembleSettings("exact", genetic=QUICK))
     names = [f"ensemble: {METHOD_NAMES[method]}" for method in METHODS]
     assert built.scores.models == ("m0", "m1", "m2", *names)
     assert built.model == "ensemble: exact search"
@@ -63,7 +65,7 @@ def test_members_come_first_and_every_rival_stands_beside():
 
 def test_on_its_own_cells_the_exact_search_is_ahead_of_all_averages():
     given = scores()
-    built = build(given, Plan("genetic", genetic=QUICK))
+    built = build(given, EnsembleSettings("genetic", genetic=QUICK))
     seen = of(given, "validation")
     reached = {
         name: f1_score(
@@ -81,11 +83,11 @@ def test_on_its_own_cells_the_exact_search_is_ahead_of_all_averages():
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in UNFITTED])
 def test_weights_are_never_reported_on_the_cells_that_chose_them(method):
     with pytest.raises(BlastscopeError, match=r"fitted on the test cells cannot be reported on"):
-        Plan(method, fit="test")
+        EnsembleSettings(method, fit="test")
 
 
 def test_what_fits_nothing_may_be_reported_anywhere():
-    built = build(scores(), Plan("mean", fit="test"))
+    built = build(scores(), EnsembleSettings("mean", fit="test"))
     assert list(built.fitted) == list(UNFITTED)  # the others would have seen the cells
     assert built.fit_cells == 0
 
@@ -100,12 +102,12 @@ def test_what_fits_nothing_may_be_reported_anywhere():
 )
 def test_plans_that_do_not_go_are_refused(wrong, words):
     with pytest.raises(BlastscopeError, match=words):
-        Plan(**wrong)
+        EnsembleSettings(**wrong)
 
 
 def test_nested_figures_come_from_weights_that_have_not_seen_the_cell():
     given = scores()
-    plan = Plan("caruana", fit="test", nested=True, genetic=QUICK)
+    plan = EnsembleSettings("caruana", fit="test", nested=True, genetic=QUICK)
     built = build(given, plan)
     rows = of(given, "test")
     found = built.nested["caruana"]
@@ -124,32 +126,32 @@ def test_nested_figures_come_from_weights_that_have_not_seen_the_cell():
 
 def test_one_model_is_no_ensemble_and_a_missing_part_is_named():
     with pytest.raises(BlastscopeError, match="two members or more"):
-        build(scores(models=1), Plan("mean"))
+        build(scores(models=1), EnsembleSettings("mean"))
     with pytest.raises(BlastscopeError, match="No table has validation cells, only test"):
-        build(scores(parts=("test",)), Plan("genetic"))
+        build(scores(parts=("test",)), EnsembleSettings("genetic"))
 
 
-def unlabelled(given: Scores, part: str) -> Scores:
+def unlabelled(given: AlignedPredictions, part: str) -> AlignedPredictions:
     label = pl.when(pl.col("part") != part).then("label")
     return replace(given, cells=given.cells.with_columns(label=label))
 
 
 def test_a_mean_needs_no_part_to_fit_on():
     for given in (scores(parts=("test",)), unlabelled(scores(), "validation")):
-        assert list(build(given, Plan("mean")).fitted) == list(UNFITTED)
+        assert list(build(given, EnsembleSettings("mean")).fitted) == list(UNFITTED)
     frame = scores().cells.with_columns(
         part=pl.when(pl.col("label") == "all").then(pl.lit("validation")).otherwise(pl.lit("test"))
     )
     one_class = replace(scores(), cells=frame)
-    assert list(build(one_class, Plan("vote")).fitted) == list(UNFITTED)
+    assert list(build(one_class, EnsembleSettings("vote")).fitted) == list(UNFITTED)
     with pytest.raises(BlastscopeError, match="'caruana' learns from both classes"):
-        build(one_class, Plan("caruana"))  # what was asked for is named, not a rival
+        build(one_class, EnsembleSettings("caruana"))  # what was asked for is named, not a rival
 
 
 def test_cells_without_a_label_are_combined_with_weights_from_others():
     given = scores()
-    built = build(unlabelled(given, "test"), Plan("auc"))
-    np.testing.assert_array_equal(built.p_all, build(given, Plan("auc")).p_all)
+    built = build(unlabelled(given, "test"), EnsembleSettings("auc"))
+    np.testing.assert_array_equal(built.p_all, build(given, EnsembleSettings("auc")).p_all)
 
 
 def test_nested_leaves_out_what_its_weights_know():
@@ -159,30 +161,34 @@ def test_nested_leaves_out_what_its_weights_know():
         label=pl.when(pl.col("index") != 1).then("label")
     )
     assert some["part"][1] == "test"
-    built = build(replace(given, cells=some.drop("index")), Plan("auc", fit="test", nested=True))
+    built = build(
+        replace(given, cells=some.drop("index")), EnsembleSettings("auc", fit="test", nested=True)
+    )
     assert np.isnan(built.p_all).tolist() == of(given, "validation").tolist()
     assert built.p_all[1] == pytest.approx(built.chosen.combination.apply(given.p_all[1:2])[0])
 
 
 def test_an_ensemble_is_no_member_where_its_own_weights_were_fitted():
     given = scores()
-    inner = Member("inner", Path("inner"), {"fitted_on": ["test"]})
+    inner = ModelSource("inner", Path("inner"), {"fitted_on": ["test"]})
     members = (inner, *given.members[1:])
     with pytest.raises(BlastscopeError, match=r"'inner' were fitted on the test cells"):
-        build(replace(given, members=members), Plan("mean"))
-    assert build(replace(given, members=members), Plan("auc", fit="test", apply="validation"))
+        build(replace(given, members=members), EnsembleSettings("mean"))
+    assert build(
+        replace(given, members=members), EnsembleSettings("auc", fit="test", apply="validation")
+    )
 
 
 def test_a_member_that_is_called_like_a_method_is_refused():
     given = scores()
-    members = (*given.members[:2], Member("ensemble: mean", Path("rivals.parquet"), {}))
+    members = (*given.members[:2], ModelSource("ensemble: mean", Path("rivals.parquet"), {}))
     with pytest.raises(BlastscopeError, match=r"name it anew, A=rivals\.parquet"):
-        build(replace(given, members=members), Plan("mean"))
+        build(replace(given, members=members), EnsembleSettings("mean"))
 
 
 def test_cells_that_a_member_does_not_know_have_no_ensemble():
     given = scores(parts=("train", "validation", "test"))
     p_all = given.p_all.copy()
     p_all[of(given, "train"), 0] = np.nan
-    built = build(replace(given, p_all=p_all), Plan("auc"))
+    built = build(replace(given, p_all=p_all), EnsembleSettings("auc"))
     assert np.isnan(built.p_all).tolist() == of(given, "train").tolist()

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from blastscope.ensemble import nested
-from blastscope.ensemble.fit import fit
+from blastscope.ensemble.methods import fit
 from blastscope.ensemble.nested import cross_fitted
 from blastscope.errors import BlastscopeError
 from tests.ensemble.scores import correlated

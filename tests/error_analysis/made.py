@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from blastscope.cells.locate import locate
-from blastscope.cells.table import CELLS
-from blastscope.error_analysis.traits import FLAGS, TRAITS
-from blastscope.evaluate.scores import Member, Scores
-from blastscope.files import write_json
-from blastscope.predictions import write_predictions
-from blastscope.prepare.pixels import FIELD, prepared
-from blastscope.prepare.store import Store, StoreSettings, open_store, store_info
-from blastscope.tables import write_table
+from blastscope.data.cell_table import CELLS
+from blastscope.data.crop import FIELD, locate, prepared
+from blastscope.data.store import Store, StoreSettings, open_store, store_info
+from blastscope.data.traits import FLAGS, TRAITS
+from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
+from blastscope.io.files import write_json
+from blastscope.io.predictions import write_predictions
+from blastscope.io.tables import write_table
 
 
 def scores_of(
@@ -25,7 +24,7 @@ def scores_of(
     subjects: Sequence[str | None] | None = None,
     models: Sequence[str] | None = None,
     **metadata,
-) -> Scores:
+) -> AlignedPredictions:
     names = models or [f"m{k}" for k in range(p_all.shape[1])]
     cells = pl.DataFrame(
         {
@@ -36,11 +35,11 @@ def scores_of(
         },
         schema=dict.fromkeys(("cell", "subject", "label", "part"), pl.String),
     )
-    members = tuple(Member(name, Path(f"{name}.parquet"), metadata) for name in names)
-    return Scores(cells, members, np.asarray(p_all, float))
+    members = tuple(ModelSource(name, Path(f"{name}.parquet"), metadata) for name in names)
+    return AlignedPredictions(cells, members, np.asarray(p_all, float))
 
 
-def scores_with(labels: Sequence[str], missed: np.ndarray, **more) -> Scores:
+def scores_with(labels: Sequence[str], missed: np.ndarray, **more) -> AlignedPredictions:
     """Scores in which exactly the given calls are wrong, shape (cells, models)."""
     is_all = np.array(labels)[:, None] == "all"
     return scores_of(labels, np.where(is_all ^ missed, 0.9, 0.1), **more)
@@ -54,7 +53,7 @@ def drawn(n: int, seed: int = 0, **columns: np.ndarray) -> pl.DataFrame:
     return frame.with_columns(pl.Series(name, values) for name, values in columns.items())
 
 
-def write_scores(scores: Scores, folder: Path, **metadata) -> list[Path]:
+def write_scores(scores: AlignedPredictions, folder: Path, **metadata) -> list[Path]:
     paths = []
     folder.mkdir(parents=True, exist_ok=True)
     for column, model in enumerate(scores.models):

@@ -7,7 +7,7 @@ import torch
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.backbones import make_backbone
-from blastscope.models.names import layer_named
+from blastscope.models.layer_names import layer_named
 from tests.models.recipes import recipe
 
 MOBILENET = "mobilenetv2_100"

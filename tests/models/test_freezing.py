@@ -13,10 +13,10 @@ from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.freezing import freeze
 from blastscope.models.heads import make_head
-from blastscope.models.normalise import make_normalise
+from blastscope.models.normalization import make_normalization
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import From
-from blastscope.train.optimizers import make_optimizer
+from blastscope.training.optimizers import make_optimizer
 from tests.models.networks import (
     MOBILENETV2,
     RESNET50,
@@ -174,7 +174,7 @@ def staged(architecture: str, cut: str | None, start: str, batchnorm: str) -> Cl
     backbone = network(architecture, cut)
     kept = freeze(backbone, From.model_validate({"from": start}), batchnorm)
     head = make_head(("gap",), backbone.shape)
-    return Classifier(make_normalise("imagenet", {}), backbone, head, kept)
+    return Classifier(make_normalization("imagenet", {}), backbone, head, kept)
 
 
 # The staged unfreezing of the paper, and what of the base it trains, counted by hand. Which layers

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from blastscope.errors import BlastscopeError
 from blastscope.models import weights_folder
 from blastscope.models.classifier import build_model
-from blastscope.models.known_weights import known_weights, needed_weights
+from blastscope.models.pretrained import known_weights, needed_weights
 from blastscope.models.weights_folder import fetch_weights, verify_weights
 from tests.models.recipes import recipe
 

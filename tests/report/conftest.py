@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from blastscope.files import sha256_of
-from blastscope.predictions import write_predictions
+from blastscope.io.files import sha256_of
+from blastscope.io.predictions import write_predictions
 
 # (subject, label, part, p_all) of two cells each: one test subject is wholly wrong.
 ROWS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from blastscope.predictions import write_predictions
+from blastscope.io.predictions import write_predictions
 
 
 def decided_table(

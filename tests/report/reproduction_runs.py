@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from blastscope.files import sha256_of
-from blastscope.predictions import read_predictions, write_predictions
+from blastscope.data.split_table import SplitReport
+from blastscope.io.files import sha256_of
+from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.report.reproduction_data import DataSection, Outcome
 from blastscope.report.reproduction_page import write_reproduction
-from blastscope.splits.parts import SplitReport
 
 DATA = DataSection(
     splits=[

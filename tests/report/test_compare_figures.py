@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from blastscope.compare.comparison import compare
-from blastscope.report.comparison_figures import (
+from blastscope.evaluation.comparison import compare
+from blastscope.report.comparison_plots import (
     MOST_PAIRS,
     differences_figure,
     draw_comparison,
@@ -16,7 +16,7 @@ from blastscope.report.comparison_figures import (
     shortened,
 )
 from blastscope.report.comparison_sections import comparison_view
-from tests.compare.tables import scores_of
+from tests.evaluation.tables import scores_of
 
 LONG = "A network with a name that goes on and on " * 3
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from blastscope.report.errors import analyse_errors
-from blastscope.report.errors_figures import MOST_SUBJECTS
+from blastscope.api.analyze_errors import analyse_errors
+from blastscope.report.errors_plots import MOST_SUBJECTS
 from tests.error_analysis.made import scores_of, scores_with, write_scores
 
 

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from blastscope.ensemble.build import Plan
+from blastscope.api.analyze_errors import analyse_errors
+from blastscope.api.fit_ensemble import make_ensemble
+from blastscope.ensemble.build import EnsembleSettings
 from blastscope.errors import BlastscopeError
-from blastscope.report.ensemble import make_ensemble
-from blastscope.report.errors import analyse_errors
 
 
 def test_each_cell_of_a_gallery_leads_to_its_page_and_back(trained, tmp_path):
@@ -31,7 +31,7 @@ def test_each_cell_of_a_gallery_leads_to_its_page_and_back(trained, tmp_path):
 
 def test_an_ensemble_is_explained_with_its_map(trained, tmp_path):
     given = [f"A={trained.run}", f"B={trained.other}"]
-    make_ensemble(given, tmp_path / "both", Plan("mean", "validation", "test"))
+    make_ensemble(given, tmp_path / "both", EnsembleSettings("mean", "validation", "test"))
     out, store = tmp_path / "errors", trained.run.parent / "store32"
     # One member is given beside it, under another name; the other's is the ensemble's for it.
     together = [f"E={tmp_path / 'both'}", f"first={trained.run}"]
@@ -48,7 +48,7 @@ def test_an_ensemble_is_explained_with_its_map(trained, tmp_path):
 
 def test_beside_an_ensemble_only_its_members_are_explained(trained, tmp_path):
     both, store = [f"A={trained.run}", f"B={trained.other}"], trained.run.parent / "store32"
-    make_ensemble(both, tmp_path / "both", Plan("mean", "validation", "test"))
+    make_ensemble(both, tmp_path / "both", EnsembleSettings("mean", "validation", "test"))
     shutil.copytree(trained.run, tmp_path / "third")
     given = [tmp_path / "both", f"z={tmp_path / 'third'}"]
     with pytest.raises(BlastscopeError, match=r"third is no member of the ensemble .*both"):

@@ -4,9 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from blastscope.files import sha256_of
-from blastscope.predictions import read_predictions, write_predictions
-from blastscope.report.evaluate import evaluate
+from blastscope.api.evaluate import evaluate
+from blastscope.io.files import sha256_of
+from blastscope.io.predictions import read_predictions, write_predictions
 
 
 def finished_run(run: Path, *, synthetic: bool) -> Path:

@@ -10,17 +10,17 @@ import pytest
 from sklearn.metrics import brier_score_loss, f1_score
 from typer.testing import CliRunner
 
+from blastscope.api.evaluate import evaluate
 from blastscope.cli import app
-from blastscope.crossval.leakage import read_gauge
-from blastscope.decide.file import read_decision
+from blastscope.data.preparation import prepare
+from blastscope.data.store import StoreSettings
+from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
-from blastscope.prepare.build import prepare
-from blastscope.prepare.store import StoreSettings
+from blastscope.evaluation.leakage import read_leakage
 from blastscope.report.card import plain
-from blastscope.report.evaluate import evaluate
 from blastscope.report.first_page import first_page
-from blastscope.report.leakage import measure_leakage
-from tests.crossval.test_leakage import out_of_fold
+from blastscope.report.leakage_page import measure_leakage
+from tests.evaluation.test_leakage import out_of_fold
 from tests.report.decided_tables import decided_table, written
 
 
@@ -157,7 +157,7 @@ def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     out_of_fold(known, "matched", 1.5, seed=1)
     out_of_fold(unseen, "subject", 0.5, seed=2)
     made = measure_leakage("net", known, unseen, tmp_path / "leakage")
-    recipe, again = read_gauge(tmp_path / "leakage" / "leakage.json")
+    recipe, again = read_leakage(tmp_path / "leakage" / "leakage.json")
     assert recipe == "net"
     assert again.sentence == made.sentence
     np.testing.assert_equal(again.as_json(), made.as_json())

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blastscope import DISCLAIMER
+from blastscope.api.evaluate import evaluate
 from blastscope.errors import BlastscopeError
-from blastscope.predictions import read_predictions, write_predictions
+from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.report.evaluate import evaluate
 from blastscope.report.reproduction_data import read_experiments
 from blastscope.report.reproduction_page import Outcome, results_markdown
 from blastscope.report.reproduction_table import duration, signed

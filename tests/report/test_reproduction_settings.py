@@ -10,8 +10,8 @@ import pytest
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.report.reproduction_data import Outcome, read_experiments
-from blastscope.report.reproduction_figure import experiments_figure
 from blastscope.report.reproduction_page import results_markdown
+from blastscope.report.reproduction_plot import experiments_figure
 from tests.report.reproduction_runs import Make, body, finished_run, row_of, rows, write
 
 CNN, VGG, MOBILE = "paper/cnn-exp2", "paper/vgg16-e4", "paper/mobilenetv2-e3"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from blastscope import DISCLAIMER
-from blastscope.bundle.manifest import Ensemble, Judged, Manifest, Network
-from blastscope.decide.file import DecisionFile
-from blastscope.decide.words import METHODS
+from blastscope.bundle.manifest import Ensemble, EvaluationEntry, Manifest, Network
+from blastscope.decision.decision_file import DecisionFile
 from blastscope.report.card import CITATION, plain
-from blastscope.report.page import protocol_name
+from blastscope.report.decision_text import METHODS
+from blastscope.report.html import protocol_name
 
 SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
@@ -106,7 +106,7 @@ def _figures(manifest: Manifest) -> list[str]:
     return lines
 
 
-def which(found: Judged) -> str:
+def which(found: EvaluationEntry) -> str:
     """Say whose figures an evaluation has, and on which cells."""
     whose = (
         "These weights" if found.own else "Other networks, trained alike (not these very weights)"
@@ -117,7 +117,7 @@ def which(found: Judged) -> str:
     )
 
 
-def figure_rows(found: Judged) -> list[tuple[str, float, float | None, float | None]]:
+def figure_rows(found: EvaluationEntry) -> list[tuple[str, float, float | None, float | None]]:
     """Return the figures that a reader asks for first, each with the ends of its interval."""
     return [
         (name, figure.value, figure.low, figure.high)

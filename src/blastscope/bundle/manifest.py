@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
 
 from blastscope.bundle.contents import MANIFEST, Contents, digest_of
-from blastscope.cells.names import printable
+from blastscope.data.names import printable
 from blastscope.errors import BlastscopeError
 from blastscope.recipes.schema import Recipe, Section, Text
 
@@ -45,7 +45,7 @@ class Preparation(Section):
 class Normalisation(Section):
     """What the network does first: per channel of 0..255, less the mean, over the deviation.
 
-    Before that, where ``colours`` is ``even``, what ``models.evening`` does.
+    Before that, where ``colours`` is ``even``, what ``models.normalization`` does.
     """
 
     mean: Numbers = Field(min_length=3, max_length=3)
@@ -54,7 +54,7 @@ class Normalisation(Section):
     colours: Literal["given", "even"] = "given"
 
 
-class Data(Section):
+class TrainingCells(Section):
     """The cells that it learnt from; names of persons do not travel.
 
     ``cells`` counts by part and class, ``subjects`` those of the training part by class.
@@ -75,7 +75,7 @@ class InitialWeights(Section):
     licence: Text
 
 
-class Figure(Section):
+class MetricEntry(Section):
     """A figure and, where it has one, its 95 % interval by subject."""
 
     value: float
@@ -83,7 +83,7 @@ class Figure(Section):
     high: float | None = None
 
 
-class Judged(Section):
+class EvaluationEntry(Section):
     """One evaluation.
 
     ``own`` says whether these very weights were judged, or others of the same recipe, as in a
@@ -94,7 +94,7 @@ class Judged(Section):
     part: Text
     protocol: Text
     cells: Count
-    figures: dict[str, Figure]
+    figures: dict[str, MetricEntry]
     intervals: Sentence
 
 
@@ -107,12 +107,12 @@ class Network(Section):
     preparation: Preparation
     normalisation: Normalisation
     classes: Annotated[tuple[Literal["hem"], Literal["all"]], Strict(False)] = ("hem", "all")
-    data: Data
+    data: TrainingCells
     initial_weights: InitialWeights | None = None
     versions: dict[str, str]
 
 
-class Member(Section):
+class MemberEntry(Section):
     """A network of an ensemble: what it is called there, and the digest of its manifest."""
 
     name: Text
@@ -123,7 +123,7 @@ class Ensemble(Section):
     """Several networks; ``combination`` is read by ``ensemble.combination``."""
 
     checkpoint: Print
-    members: Annotated[tuple[Member, ...], Strict(False)] = Field(
+    members: Annotated[tuple[MemberEntry, ...], Strict(False)] = Field(
         min_length=1, max_length=_MOST_MEMBERS
     )
     combination: dict[str, Any]
@@ -141,7 +141,7 @@ class Manifest(Section):
     intended_use: Sentence
     note: Sentence = ""
     files: dict[str, File]
-    evaluations: Annotated[tuple[Judged, ...], Strict(False)]
+    evaluations: Annotated[tuple[EvaluationEntry, ...], Strict(False)]
     network: Network | None = None
     ensemble: Ensemble | None = None
 

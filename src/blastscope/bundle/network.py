@@ -11,13 +11,13 @@ import numpy as np
 from blastscope.bundle.contents import NOVELTY, ONNX, WEIGHTS, Contents, digest_of
 from blastscope.bundle.manifest import Manifest, Network
 from blastscope.bundle.tensors import fill, is_larger
+from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
-from blastscope.predict.runs import FinishedRun
-from blastscope.prepare.store import StoreSettings
+from blastscope.prediction.runs import FinishedRun
 
 if TYPE_CHECKING:
     from blastscope.models.classifier import Classifier
-    from blastscope.novelty.detector import Novelty
+    from blastscope.ood.detector import OodDetector
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,18 @@ class BundledNetwork(FinishedRun):
             "bundle again."
         )
 
-    def novelty(self) -> Novelty | None:
+    def novelty(self) -> OodDetector | None:
         """Return what tells pictures that are no cells; None where the bundle has none.
 
         Raises:
             BlastscopeError: where its file is damaged.
         """
-        from blastscope.novelty.file import novelty_from
+        from blastscope.ood.detector import ood_from
 
         if NOVELTY not in self.manifest.files:
             return None
         content = checked_json(self.contents, self.manifest, NOVELTY)
-        return novelty_from(content, f"{self.contents}/{NOVELTY}")
+        return ood_from(content, f"{self.contents}/{NOVELTY}")
 
 
 def network_of(contents: Contents, manifest: Manifest, network: Network) -> BundledNetwork:

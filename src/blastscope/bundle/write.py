@@ -22,7 +22,15 @@ from blastscope.bundle.contents import (
     is_all_bundle,
     is_bundle,
 )
-from blastscope.bundle.facts import (
+from blastscope.bundle.manifest import (
+    Ensemble,
+    EvaluationEntry,
+    File,
+    Manifest,
+    MemberEntry,
+    Network,
+)
+from blastscope.bundle.provenance import (
     data_of,
     environment_of,
     initial_weights_of,
@@ -30,15 +38,14 @@ from blastscope.bundle.facts import (
     normalisation_of,
     preparation_of,
 )
-from blastscope.bundle.manifest import Ensemble, File, Judged, Manifest, Member, Network
-from blastscope.bundle.place import write_bundle
+from blastscope.bundle.publish import write_bundle
 from blastscope.bundle.tensors import fill, stored_weights
-from blastscope.decide.file import DecisionFile
+from blastscope.decision.decision_file import DecisionFile
 from blastscope.errors import BlastscopeError
-from blastscope.files import read_json
-from blastscope.predict.decisions import find_decision
-from blastscope.predict.runs import FinishedRun
-from blastscope.predict.voters import Voters, open_voters
+from blastscope.io.files import read_json
+from blastscope.prediction.decisions import find_decision
+from blastscope.prediction.members import Members, open_members
+from blastscope.prediction.runs import FinishedRun
 
 INTENDED_USE = (
     "Research on images of single, segmented white blood cells on black, as in C-NMC 2019: to tell "
@@ -102,7 +109,7 @@ def bundle(
     if is_bundle(source):
         raise BlastscopeError(f"{source} is a bundle already: give the run or ensemble behind it.")
     _refuse_taken(out, force)
-    voters = open_voters([source])
+    voters = open_members([source])
     decides = find_decision([source], voters, decision)
     if voters.ensemble is None:
         manifest, files = _network(voters.runs[0], decides, evaluations, half, note)
@@ -137,8 +144,8 @@ def _network(
     half: bool,
     note: str = "",
 ) -> tuple[Manifest, Files]:
-    from blastscope.export.graph import onnx_graph
-    from blastscope.export.run import metadata_of
+    from blastscope.export.export import metadata_of
+    from blastscope.export.onnx_graph import onnx_graph
 
     environment = environment_of(run.path)
     weights = stored_weights((run.path / "checkpoint.safetensors").read_bytes(), half)
@@ -168,20 +175,20 @@ def _network(
 
 def _ensemble(
     source: Path,
-    voters: Voters,
+    voters: Members,
     decides: DecisionFile | None,
     evaluations: Sequence[Path],
     half: bool,
     note: str,
 ) -> tuple[Manifest, Files]:
-    from blastscope.ensemble.folder import read_ensemble
+    from blastscope.ensemble.ensemble_folder import read_ensemble
 
     files: Files = {}
     members = []
     called = [member.model for member in read_ensemble(source).members]
     for number, (run, name) in enumerate(zip(voters.runs, called, strict=True), start=1):
         _, inner = _network(run, None, (), half)
-        members.append(Member(name=name, manifest=digest_of(inner[MANIFEST])))
+        members.append(MemberEntry(name=name, manifest=digest_of(inner[MANIFEST])))
         files |= {f"{MEMBERS}/{number}/{place}": content for place, content in inner.items()}
     assert voters.ensemble is not None
     ensemble = Ensemble(
@@ -197,7 +204,7 @@ def _ensemble(
 
 def _judged(
     own: Path, others: Sequence[Path], names: set[str], checkpoint: str
-) -> tuple[Judged, ...]:
+) -> tuple[EvaluationEntry, ...]:
     folders = [own] if (own / "metrics.json").is_file() else []
     found = (judged_from(folder, names, checkpoint) for folder in (*folders, *others))
     # What to expect of a person whom it has never seen comes first.
@@ -209,7 +216,7 @@ def _finished(
     title: str,
     synthetic: bool,
     decides: DecisionFile | None,
-    judged: tuple[Judged, ...],
+    judged: tuple[EvaluationEntry, ...],
     files: Files,
     content: Network | Ensemble,
     note: str,

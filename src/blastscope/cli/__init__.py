@@ -12,6 +12,7 @@ import typer
 
 from blastscope import DISCLAIMER, __version__
 from blastscope.cli import (
+    baselines,
     bundle,
     check,
     compare,
@@ -23,7 +24,6 @@ from blastscope.cli import (
     explain,
     export,
     fetch,
-    floors,
     inspect,
     leakage,
     predict,
@@ -55,7 +55,7 @@ for verb in (
     synth,
     prepare,
     split,
-    floors,
+    baselines,
     recipes,
     train,
     crossval,

@@ -13,7 +13,7 @@ from blastscope.cli.output import note, print_table, say
 from blastscope.errors import listing
 
 if TYPE_CHECKING:
-    from blastscope.cells.check import CheckReport
+    from blastscope.data.check import CheckReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,8 +26,8 @@ def check(folder: Folders, labels: Labels = None, as_json: AsJson = False) -> No
 
     Exit status 0 where it can be used, 2 where not.
     """
-    from blastscope.cells.check import check as check_cells
-    from blastscope.progress import progress_total
+    from blastscope.data.check import check as check_cells
+    from blastscope.parallel import progress_total
 
     with progress_total("Reading") as advance:
         report = check_cells(folder, labels, advance)
@@ -42,7 +42,7 @@ def check(folder: Folders, labels: Labels = None, as_json: AsJson = False) -> No
 
 
 def _print(report: CheckReport) -> None:
-    from blastscope.cells.check import MEANINGS
+    from blastscope.data.check import MEANINGS
 
     synthetic = " synthetic" if report.synthetic else ""
     where = ", ".join(report.folders)

@@ -11,7 +11,7 @@ from blastscope.cli.options import Part, Predictions, ReportFolder, Seed
 from blastscope.cli.output import console, note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.evaluate.intervals import Estimate
+    from blastscope.evaluation.confidence_intervals import Estimate
 
 
 _COLUMNS = {
@@ -40,9 +40,9 @@ def compare(
     seed: Seed = 24,
 ) -> None:
     """Hold models against each other: figures with 95 % intervals, tests of pairs, a report."""
-    from blastscope.compare.verdict import headline
-    from blastscope.report.compare import compare as hold_against
+    from blastscope.api.compare import compare as hold_against
     from blastscope.report.comparison_sections import WITHOUT_WIDTH, without_width
+    from blastscope.report.comparison_text import headline
 
     comparison = hold_against(given, out, part, resamples, seed)
     rows = [

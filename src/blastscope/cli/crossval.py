@@ -11,12 +11,12 @@ from blastscope.cli.options import Device, ReportFolder, Seed, Settings, Weights
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.crossval.figures import Figures
-    from blastscope.crossval.folder import Order
-    from blastscope.crossval.run import Fold
+    from blastscope.experiments.crossval import Fold
+    from blastscope.experiments.crossval_folder import CrossvalRequest
+    from blastscope.experiments.crossval_metrics import CrossvalMetrics
     from blastscope.recipes.schema import Recipe
-    from blastscope.train.display import TrainingDisplay
-    from blastscope.train.fit import Watch
+    from blastscope.training.display import TrainingDisplay
+    from blastscope.training.trainer import TrainingWatch
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,24 +48,24 @@ def crossval(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Test a recipe on subjects that it never saw, each once; it goes on where it stopped."""
-    from blastscope.crossval.folder import Order
-    from blastscope.crossval.run import with_starts
+    from blastscope.experiments.crossval import with_starts
+    from blastscope.experiments.crossval_folder import CrossvalRequest
 
     recipes = with_starts(recipe, settings or ())
-    order = Order(recipes, store, out, by, folds, repeats, seed, device, weights_dir)
+    order = CrossvalRequest(recipes, store, out, by, folds, repeats, seed, device, weights_dir)
     cross_validate(order, jobs)
     say(f"{out / 'report.html'}")
 
 
-def cross_validate(order: Order, jobs: int) -> tuple[str, Figures]:
+def cross_validate(order: CrossvalRequest, jobs: int) -> tuple[str, CrossvalMetrics]:
     """Train what is not trained yet, showing it, write and print the figures.
 
     Returns:
         The name of the first repeat's model, which the report is about, and the figures.
     """
-    from blastscope.crossval.figures import figures, record
-    from blastscope.crossval.run import gather, lay_out, train_folds
-    from blastscope.report.crossval import folds_table, report_crossval
+    from blastscope.experiments.crossval import gather, lay_out, train_folds
+    from blastscope.experiments.crossval_metrics import crossval_metrics, record
+    from blastscope.report.crossval_page import folds_table, report_crossval
 
     started = lay_out(order)
     for sentence in started.plans[0].sentences:
@@ -76,7 +76,7 @@ def cross_validate(order: Order, jobs: int) -> tuple[str, Figures]:
     finally:
         progress.close()
     table = gather(started)
-    found = figures(started, table)
+    found = crossval_metrics(started, table)
     record(order, started.store.fingerprint, found)
     model = str(table["model"][0])
     report_crossval(order, model, found)
@@ -96,8 +96,8 @@ class _Progress:
         if self.done:
             note(f"{self.done} of {total} folds are trained already.")
 
-    def watch(self, fold: Fold) -> Watch:
-        from blastscope.train.display import TrainingDisplay
+    def watch(self, fold: Fold) -> TrainingWatch:
+        from blastscope.training.display import TrainingDisplay
 
         self.close()
         name = f"{self.recipe.name}, fold {fold.number} of repeat {fold.repeat}"

@@ -25,7 +25,7 @@ def demo(
     ] = None,
 ) -> None:
     """Draw or read cells, check, prepare and split them, train two recipes, compare them."""
-    from blastscope.demo import run_demo
+    from blastscope.reproduction.demo import run_demo
 
     made = run_demo(out, data, note)
     say(f"{made.report}")

@@ -67,9 +67,9 @@ def ensemble(
     force: Force = False,
 ) -> None:
     """Combine models, weights fitted on one part of the cells and reported on another."""
-    from blastscope.ensemble.build import Plan
+    from blastscope.api.fit_ensemble import make_ensemble
+    from blastscope.ensemble.build import EnsembleSettings
     from blastscope.ensemble.genetic import GeneticSettings
-    from blastscope.report.ensemble import make_ensemble
     from blastscope.report.ensemble_page import cautions, verdicts
 
     settings = GeneticSettings(
@@ -84,7 +84,7 @@ def ensemble(
         as_published=as_published,
     )
     part = fit or (apply if nested else "validation")
-    plan = Plan(method, part, apply, nested, settings, seed)
+    plan = EnsembleSettings(method, part, apply, nested, settings, seed)
     made = make_ensemble(predictions, out, plan, store=store, force=force)
     _show(made.built)
     for caution in cautions(made.built):

@@ -34,8 +34,8 @@ def errors(
     device: Device = "auto",
 ) -> None:
     """Count errors, say what missed cells have in common, and show them."""
-    from blastscope.progress import progress_total
-    from blastscope.report.errors import analyse_errors
+    from blastscope.api.analyze_errors import analyse_errors
+    from blastscope.parallel import progress_total
 
     with progress_total("Explaining") if explain else nullcontext() as advance:
         found = analyse_errors(

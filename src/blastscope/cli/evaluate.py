@@ -66,7 +66,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Write metrics, decisions, figures and a report; print the figures of every part."""
-    from blastscope.report.evaluate import evaluate as judge
+    from blastscope.api.evaluate import evaluate as judge
     from blastscope.report.first_page import WORST_SUBJECTS, first_page
 
     result = judge(

@@ -13,8 +13,8 @@ from blastscope.cli.output import note, print_table, say
 from blastscope.errors import BlastscopeError
 
 if TYPE_CHECKING:
-    from blastscope.report.explain import Explanation
-    from blastscope.report.study_sections import StudyView
+    from blastscope.api.explain import Explanation
+    from blastscope.report.audit_sections import AuditView
 
 
 def add_to(app: typer.Typer) -> None:
@@ -81,14 +81,14 @@ def explain(
     if cells:
         _refuse_for_cells(runs, part)
 
-    from blastscope.explain.evidence import METHODS
-    from blastscope.progress import progress_total
-    from blastscope.report.explain import explain_to_folder
-    from blastscope.report.explain_study import study_to_folder
+    from blastscope.api.audit_explanations import audit_to_folder
+    from blastscope.api.explain import explain_to_folder
+    from blastscope.explanation.attribution import METHODS
+    from blastscope.parallel import progress_total
 
     with progress_total("Explaining") as advance:
         if study:
-            report = study_to_folder(
+            report = audit_to_folder(
                 runs, out, part or "test", data=data or (), layers=layers or None, grid=grid,
                 device=device, on_progress=advance,
             )  # fmt: skip
@@ -112,7 +112,7 @@ def explain(
 def _refuse_for_cells(runs: Sequence[str], part: str | None) -> None:
     """Refuse what goes with ``--study`` only, and cells that were taken for runs."""
     from blastscope.bundle.contents import is_bundle
-    from blastscope.evaluate.scores import part_name
+    from blastscope.evaluation.aligned_predictions import part_name
 
     if part is not None:
         raise BlastscopeError("--cells names its cells itself: leave --part, of --study, out.")
@@ -139,7 +139,7 @@ def _show_cells(made: Explanation) -> None:
     )
 
 
-def _show_study(study: StudyView) -> None:
+def _show_study(study: AuditView) -> None:
     heads = ("heat in the cell", "deletion", "insertion", "weights scrambled", "goes with size")
     for row in study.rows:
         told = (row.heat, row.deletion, row.insertion, row.randomised, row.size)

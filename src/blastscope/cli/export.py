@@ -11,8 +11,8 @@ import typer
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.export.quantise import Cost
-    from blastscope.export.verify import Measured
+    from blastscope.export.engine_check import EngineMeasurement
+    from blastscope.export.quantization import PrecisionCost
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,9 +40,9 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
 ) -> None:
     """Write the network as one ONNX file, if ONNX Runtime gives what PyTorch gives."""
-    from blastscope.export.run import export_run
-    from blastscope.predict.voters import open_network
-    from blastscope.progress import progress_total
+    from blastscope.export.export import export_run
+    from blastscope.parallel import progress_total
+    from blastscope.prediction.members import open_network
 
     with progress_total("Preparing") as advance:
         made = export_run(
@@ -61,7 +61,7 @@ def export(
             say(f"{path}")
 
 
-def _show_engines(engines: Sequence[Measured]) -> None:
+def _show_engines(engines: Sequence[EngineMeasurement]) -> None:
     print_table(
         ("engine", "cells", "max |Δp|", "cells/s", "load, s"),
         [
@@ -77,7 +77,7 @@ def _show_engines(engines: Sequence[Measured]) -> None:
     )
 
 
-def _show_costs(costs: Sequence[Cost]) -> None:
+def _show_costs(costs: Sequence[PrecisionCost]) -> None:
     print_table(
         ("form", "MB", "weighted F1", "AUC", "max |Δp|", "mean |Δp|", "cells/s"),
         [

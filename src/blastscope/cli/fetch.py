@@ -19,7 +19,7 @@ def fetch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the data is to go.")],
 ) -> None:
     """Download C-NMC 2019 (CC BY 3.0) from its Kaggle mirror."""
-    from blastscope.cells.fetch import CITATION, fetch_cnmc
+    from blastscope.data.fetch import CITATION, fetch_cnmc
 
     note("Asking Kaggle for the C-NMC 2019 data.")
     place = fetch_cnmc(folder)

@@ -11,7 +11,7 @@ from blastscope.cli.options import AsJson
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.bundle.opening import Bundle
+    from blastscope.bundle.read import Bundle
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,7 +31,7 @@ def inspect(
 ) -> None:
     """Say what a bundle is and is worth, after holding every file in it against its digest."""
     from blastscope.box import in_the_box
-    from blastscope.bundle.opening import open_bundle
+    from blastscope.bundle.read import open_bundle
 
     found = open_bundle(bundle or in_the_box())
     size = found.verify()
@@ -46,7 +46,7 @@ def inspect(
 def _show(found: Bundle, size: int) -> None:
     from blastscope import DISCLAIMER
     from blastscope.bundle.card import SYNTHETIC, figure_rows, which
-    from blastscope.predict.decisions import how_decided
+    from blastscope.prediction.decisions import how_decided
 
     manifest = found.manifest
     say(f"{found.path}: {manifest.name}, {size / 1e6:.1f} MB, whole ({found.digest[:19]})")

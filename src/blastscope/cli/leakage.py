@@ -35,14 +35,14 @@ def leakage(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Measure what an image-level split hides: cross-validate by subject, and by cell alike."""
-    from blastscope.crossval.folder import Order
-    from blastscope.crossval.run import with_starts
-    from blastscope.report.comparison_figures import PANELS
-    from blastscope.report.crossval import report_crossval
-    from blastscope.report.leakage import measure_leakage, repeated, told
+    from blastscope.experiments.crossval import with_starts
+    from blastscope.experiments.crossval_folder import CrossvalRequest
+    from blastscope.report.comparison_plots import PANELS
+    from blastscope.report.crossval_page import report_crossval
+    from blastscope.report.leakage_page import measure_leakage, repeated, told
 
     recipes = with_starts(recipe, settings or ())
-    unseen = Order(
+    unseen = CrossvalRequest(
         recipes, store, out / "subject", "subject", folds, repeats, seed, device, weights_dir
     )
     known = replace(unseen, by="matched", out=out / "matched")

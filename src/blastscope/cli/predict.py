@@ -14,7 +14,7 @@ from blastscope.errors import BlastscopeError
 if TYPE_CHECKING:
     import polars as pl
 
-    from blastscope.predict.predict import Predicted
+    from blastscope.prediction.predict import Predicted
 
 MOST_PERSONS = 20
 MOST_CELLS = 40
@@ -97,8 +97,8 @@ def predict(
         from blastscope.report.folder import refuse_others_folder
 
         refuse_others_folder(explain, "explanation.json", ["cells.csv"])
-    from blastscope.predict.predict import predict as apply
-    from blastscope.progress import progress_total
+    from blastscope.parallel import progress_total
+    from blastscope.prediction.predict import predict as apply
 
     with progress_total("Predicting") as advance:
         made = apply(
@@ -139,9 +139,9 @@ def _pipe(
     import sys
 
     from blastscope import DISCLAIMER
-    from blastscope.predict.inputs import list_inputs
-    from blastscope.predict.model import open_model, stream
-    from blastscope.predict.output import json_lines
+    from blastscope.prediction.inputs import list_inputs
+    from blastscope.prediction.model import open_model, stream
+    from blastscope.prediction.output import json_lines
 
     found = list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
@@ -217,7 +217,7 @@ def _print_summary(made: Predicted, subject_from: str | None) -> None:
 
 def _note_unmatched(files: list[str], subject_from: str) -> None:
     """Say in how many paths a pattern finds nobody: it may be mistyped."""
-    from blastscope.predict.pictures import subject_pattern
+    from blastscope.prediction.input_images import subject_pattern
 
     pattern = subject_pattern(subject_from)
     lost = sum(pattern.find(file) is None for file in files)
@@ -244,8 +244,8 @@ def _print_unfamiliar(unfamiliar: int | None, cells: int) -> None:
 
 def _explain(made: Predicted, models: list[Path], out: Path, device: str) -> None:
     """Write a page a cell for the images that are files of their own."""
-    from blastscope.progress import progress_total
-    from blastscope.report.explain import explain_to_folder
+    from blastscope.api.explain import explain_to_folder
+    from blastscope.parallel import progress_total
 
     files = [str(path) for path in made.files]
     known = made.frame.filter(made.frame["p_all"].is_not_null())

@@ -39,9 +39,9 @@ def prepare(
     force: Force = False,
 ) -> None:
     """Find each cell, crop it, resize it, and write a store."""
-    from blastscope.prepare.build import prepare as make_store
-    from blastscope.prepare.store import StoreSettings
-    from blastscope.progress import progress_total
+    from blastscope.data.preparation import prepare as make_store
+    from blastscope.data.store import StoreSettings
+    from blastscope.parallel import progress_total
 
     settings = StoreSettings(size=size, scale=scale, clahe=clahe, contour=contour)  # type: ignore[arg-type]
     with progress_total("Preparing") as advance:

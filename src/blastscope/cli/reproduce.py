@@ -14,10 +14,10 @@ from blastscope.cli.options import Device, Settings, WeightsDir
 from blastscope.cli.output import print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.reproduce.plan import Job, Plan
-    from blastscope.reproduce.study import Order
-    from blastscope.train.display import TrainingDisplay
-    from blastscope.train.fit import Watch
+    from blastscope.reproduction.plan import Job, StudyPlan
+    from blastscope.reproduction.study import ReproductionRequest
+    from blastscope.training.display import TrainingDisplay
+    from blastscope.training.trainer import TrainingWatch
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,16 +54,16 @@ def reproduce(
     Interrupted, it goes on when the same command is given again.
     """
     from blastscope.errors import BlastscopeError
-    from blastscope.reproduce.folder import refuse_other_cells, refuse_other_folder
-    from blastscope.reproduce.plan import PROTOCOLS
-    from blastscope.reproduce.run import Place
-    from blastscope.reproduce.study import Order, plan_of
+    from blastscope.reproduction.plan import PROTOCOLS
+    from blastscope.reproduction.runner import StudyLocation
+    from blastscope.reproduction.study import ReproductionRequest, plan_of
+    from blastscope.reproduction.study_folder import refuse_other_cells, refuse_other_folder
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise BlastscopeError(f"{protocol!r} is no protocol of a study: image or subject.")
-    order = Order(
+    order = ReproductionRequest(
         data=data,
-        place=Place(out, device, weights_dir),
+        place=StudyLocation(out, device, weights_dir),
         only=only,
         protocols=(protocol,) if protocol else PROTOCOLS,
         seeds=seeds,
@@ -78,14 +78,14 @@ def reproduce(
         _run(order, planned, jobs, left)
 
 
-def _show_plan(order: Order, plan: Plan) -> dict[tuple[str, str, int], float]:
+def _show_plan(order: ReproductionRequest, plan: StudyPlan) -> dict[tuple[str, str, int], float]:
     """Print the plan; return the seconds that each job will take, those that are done left out."""
-    from blastscope.cells.layouts import list_cells
-    from blastscope.progress import progress_total
-    from blastscope.reproduce.estimate import estimate
-    from blastscope.reproduce.outcomes import is_done
-    from blastscope.reproduce.study import cells_by_part
-    from blastscope.train.devices import choose_device
+    from blastscope.data.layouts import list_cells
+    from blastscope.parallel import progress_total
+    from blastscope.reproduction.estimate import estimate
+    from blastscope.reproduction.outcomes import is_done
+    from blastscope.reproduction.study import cells_by_part
+    from blastscope.training.devices import choose_device
 
     count = len(list_cells([order.data]).cells)
     todo = [job for job in plan.jobs if not is_done(job, order.place.out)]
@@ -117,12 +117,14 @@ def _show_plan(order: Order, plan: Plan) -> dict[tuple[str, str, int], float]:
     return {key: time.usual for key, time in times.items()}
 
 
-def _run(order: Order, plan: Plan, jobs: int, left: dict[tuple[str, str, int], float]) -> None:
+def _run(
+    order: ReproductionRequest, plan: StudyPlan, jobs: int, left: dict[tuple[str, str, int], float]
+) -> None:
     from blastscope.errors import BlastscopeError
-    from blastscope.progress import progress_total
-    from blastscope.reproduce.cells import prepare_cells
-    from blastscope.reproduce.run import Done, run_plan
-    from blastscope.reproduce.study import over_seeds, report
+    from blastscope.parallel import progress_total
+    from blastscope.reproduction.runner import Done, run_plan
+    from blastscope.reproduction.study import over_seeds, report
+    from blastscope.reproduction.study_cells import prepare_cells
 
     if not plan.jobs:
         raise BlastscopeError(
@@ -157,8 +159,8 @@ class _Progress:
         self.estimated = 0.0
         self.display: TrainingDisplay | None = None
 
-    def watch(self, job: Job) -> Watch:
-        from blastscope.train.display import TrainingDisplay
+    def watch(self, job: Job) -> TrainingWatch:
+        from blastscope.training.display import TrainingDisplay
 
         self.close()
         self.display = TrainingDisplay(job.name, job.recipe.training.epochs)

@@ -12,7 +12,7 @@ from blastscope.cli.output import note, print_table, say
 from blastscope.errors import listing
 
 if TYPE_CHECKING:
-    from blastscope.splits.parts import SplitReport
+    from blastscope.data.split_table import SplitReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def split(
     ] = None,
 ) -> None:
     """Split cells, and say whether parts share subjects or pixels."""
-    from blastscope.splits.make import make_split
+    from blastscope.data.splits import make_split
 
     path, report = make_split(store, protocol, seed, fractions, membership, out)
     _print(report)

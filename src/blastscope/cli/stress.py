@@ -11,7 +11,7 @@ from blastscope.cli.options import Device, Part, ReportFolder
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.stress.summary import ModelSummary
+    from blastscope.robustness.summary import ModelRobustness
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,8 +33,8 @@ def stress(
     device: Device = "auto",
 ) -> None:
     """Change cells as another lab's would differ, and say what it costs; it goes on if killed."""
-    from blastscope.progress import progress_total
-    from blastscope.report.stress import stress_to_folder
+    from blastscope.api.stress_test import stress_to_folder
+    from blastscope.parallel import progress_total
 
     with progress_total("Stress test") as advance:
         made = stress_to_folder(models, store, out, part, device=device, on_progress=advance)
@@ -45,9 +45,9 @@ def stress(
     say(f"{made.path}")
 
 
-def _show(model: ModelSummary) -> None:
-    from blastscope.explain.study.words import figure, told
-    from blastscope.stress.plan import PERTURBATIONS
+def _show(model: ModelRobustness) -> None:
+    from blastscope.explanation.audit.words import figure, told
+    from blastscope.robustness.perturbation_plan import PERTURBATIONS
 
     rows = []
     for one in PERTURBATIONS:

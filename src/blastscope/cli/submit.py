@@ -35,8 +35,8 @@ def submit(
     From runs and images it writes predictions.parquet as well, which blastscope evaluate --labels
     scores where the labels are known.
     """
-    from blastscope.challenge.submit import submit_runs, submit_table
-    from blastscope.progress import progress_total
+    from blastscope.parallel import progress_total
+    from blastscope.prediction.submit import submit_runs, submit_table
 
     if len(inputs) == 1 and inputs[0].is_dir():
         raise BlastscopeError(f"{inputs[0]} stands alone: give the folder of images behind it.")

@@ -23,8 +23,8 @@ def synth(
     seed: Seed = 24,
 ) -> None:
     """Write synthetic cells in the layout, names and format of the C-NMC data."""
-    from blastscope.cells.synthetic import write_synthetic
-    from blastscope.progress import progress_total
+    from blastscope.data.synthetic import write_synthetic
+    from blastscope.parallel import progress_total
 
     with progress_total("Drawing") as show:
         write_synthetic(folder, cells, subjects, seed, lambda done: show(done, cells))

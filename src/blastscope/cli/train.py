@@ -11,7 +11,7 @@ from blastscope.cli.options import Device, Settings, WeightsDir
 from blastscope.cli.output import note, say
 
 if TYPE_CHECKING:
-    from blastscope.train.seeds import SeedsOrder
+    from blastscope.experiments.seeds import SeedsOrder
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,16 +58,16 @@ def train(
 
     loaded = load_recipe(recipe, settings or ())
     if seeds > 1:
-        from blastscope.train.seeds import SeedsOrder
+        from blastscope.experiments.seeds import SeedsOrder
 
         _train_seeds(
             SeedsOrder(loaded, store, split, run, seeds, device, weights_dir, start, not no_cache),
             tensorboard,
         )
         return
-    from blastscope.report.evaluate import evaluate
-    from blastscope.train.display import TrainingDisplay
-    from blastscope.train.run import train as train_recipe
+    from blastscope.api.evaluate import evaluate
+    from blastscope.training.display import TrainingDisplay
+    from blastscope.training.train import train as train_recipe
 
     with TrainingDisplay(loaded.name, loaded.training.epochs) as display:
         done = train_recipe(
@@ -90,10 +90,10 @@ def train(
 
 def _train_seeds(order: SeedsOrder, tensorboard: bool) -> None:
     """Train and evaluate seed by seed, then write and print the spread."""
-    from blastscope.report.evaluate import evaluate
-    from blastscope.report.seeds import report_seeds
-    from blastscope.train.display import TrainingDisplay
-    from blastscope.train.seeds import begin_seeds
+    from blastscope.api.evaluate import evaluate
+    from blastscope.experiments.seeds import begin_seeds
+    from blastscope.report.seeds_page import report_seeds
+    from blastscope.training.display import TrainingDisplay
 
     name, epochs = order.recipe.name, order.recipe.training.epochs
     results = {}

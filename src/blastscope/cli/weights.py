@@ -12,7 +12,7 @@ from blastscope.cli.options import AsJson, Force
 from blastscope.cli.output import note, say
 
 if TYPE_CHECKING:
-    from blastscope.models.known_weights import KnownWeights
+    from blastscope.models.pretrained import KnownWeights
     from blastscope.models.weights_folder import Fetched, Verified
 
 weights = typer.Typer(
@@ -39,7 +39,7 @@ def list_weights(
     as_json: AsJson = False,
 ) -> None:
     """List the weights that the packaged recipes need, and whether they are on this machine."""
-    from blastscope.models.known_weights import needed_weights
+    from blastscope.models.pretrained import needed_weights
 
     needed = needed_weights()
     if as_json:
@@ -77,7 +77,7 @@ def fetch(
     force: Force = False,
 ) -> None:
     """Download weights from timm's hub, check and record their hashes."""
-    from blastscope.models.known_weights import known_weights, needed_weights
+    from blastscope.models.pretrained import known_weights, needed_weights
     from blastscope.models.weights_folder import fetch_weights
 
     wanted = [known_weights(name) for name in names] if names else list(needed_weights())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from blastscope.prepare.pixels import Pixels
+    from blastscope.data.crop import Pixels
 
 
 Logits = NDArray[np.float32]
@@ -23,7 +23,7 @@ class Engine(Protocol):
 
     Attributes:
         name: of what computes, in words.
-        views: the number V of ways in which a cell is laid, in the order of ``train.augment``.
+        views: the number V of ways in which a cell is laid, in the order of ``models.dihedral``.
     """
 
     name: str

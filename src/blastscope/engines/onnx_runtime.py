@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blastscope.engines.contract import PIXELS, VIEW_LOGITS, read_graph
 from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
+from blastscope.engines.onnx_checks import PIXELS, VIEW_LOGITS, read_graph
 from blastscope.errors import BlastscopeError
-from blastscope.progress import cores
+from blastscope.parallel import cores
 
 if TYPE_CHECKING:
-    from blastscope.prepare.pixels import Pixels
+    from blastscope.data.crop import Pixels
 
 _ERRORS_ONLY = 3
 
@@ -42,7 +42,7 @@ class OnnxRuntimeEngine:
             source: what to call it in messages.
 
         Raises:
-            BlastscopeError: where the model may not be run (see ``engines.contract``) or cannot.
+            BlastscopeError: where the model may not be run (see ``engines.onnx_checks``) or cannot.
         """
         import onnxruntime
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blastscope.engines.contract import PIXELS, VIEW_LOGITS, read_graph
 from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
+from blastscope.engines.onnx_checks import PIXELS, VIEW_LOGITS, read_graph
 from blastscope.errors import BlastscopeError
-from blastscope.progress import cores
+from blastscope.parallel import cores
 
 if TYPE_CHECKING:
-    from blastscope.prepare.pixels import Pixels
+    from blastscope.data.crop import Pixels
 
 
 class OpenVinoEngine:
@@ -41,7 +41,7 @@ class OpenVinoEngine:
 
         Raises:
             BlastscopeError: where OpenVINO is not installed, or the model may not be run (see
-                ``engines.contract``) or cannot.
+                ``engines.onnx_checks``) or cannot.
         """
         try:
             import openvino

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from blastscope.data.crop import Pixels
 from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
 from blastscope.models.classifier import Classifier
-from blastscope.prepare.pixels import Pixels
-from blastscope.train.augment import COUNT, lay
+from blastscope.models.dihedral import COUNT, lay
 
 ON_A_GPU = 64
 """How many cells pass through a network together where there is a GPU to fill."""

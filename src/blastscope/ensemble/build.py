@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.ensemble.fit import METHODS, UNFITTED, Fitted, fit
 from blastscope.ensemble.genetic import GeneticSettings
+from blastscope.ensemble.methods import METHODS, UNFITTED, FittedWeights, fit
 from blastscope.ensemble.nested import Nested, cross_fitted
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.scores import Member, Scores
-from blastscope.predictions import SYNTHETIC_MARK
+from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
+from blastscope.io.predictions import SYNTHETIC_MARK
 
 METHOD_NAMES = {
     "mean": "mean",
@@ -29,7 +29,7 @@ METHOD_NAMES = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class EnsembleSettings:
     """What is asked for.
 
     Attributes:
@@ -95,12 +95,12 @@ class Built:
             parts, whose weights would know those labels, have NaN.
     """
 
-    plan: Plan
+    plan: EnsembleSettings
     name: str
-    fitted: Mapping[str, Fitted]
+    fitted: Mapping[str, FittedWeights]
     nested: Mapping[str, Nested]
     fit_cells: int
-    scores: Scores
+    scores: AlignedPredictions
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -122,12 +122,12 @@ class Built:
         return self.scores.p_all[:, self.scores.models.index(self.model)]
 
     @property
-    def chosen(self) -> Fitted:
+    def chosen(self) -> FittedWeights:
         """The outcome of the method that was asked for."""
         return self.fitted[self.plan.method]
 
 
-def build(scores: Scores, plan: Plan) -> Built:
+def build(scores: AlignedPredictions, plan: EnsembleSettings) -> Built:
     """Fit every method on one part and apply it to another.
 
     The reported part may be unlabelled, unless nested. A mean or a vote needs no part to be fitted
@@ -162,7 +162,7 @@ def build(scores: Scores, plan: Plan) -> Built:
     )
 
 
-def _refuse_members(scores: Scores, plan: Plan) -> None:
+def _refuse_members(scores: AlignedPredictions, plan: EnsembleSettings) -> None:
     if len(scores.members) < 2:
         raise BlastscopeError(
             f"An ensemble has two members or more, and {scores.members[0].path} holds one model: "
@@ -183,7 +183,7 @@ def _refuse_members(scores: Scores, plan: Plan) -> None:
         )
 
 
-def _seen(scores: Scores, plan: Plan) -> Scores | None:
+def _seen(scores: AlignedPredictions, plan: EnsembleSettings) -> AlignedPredictions | None:
     """Return the cells to fit on; None where only a mean or a vote can be had of these tables."""
     if plan.method not in UNFITTED:
         return scores.part(plan.fit)
@@ -196,7 +196,11 @@ def _seen(scores: Scores, plan: Plan) -> Scores | None:
 
 
 def _column(
-    method: str, scores: Scores, plan: Plan, fitted: Fitted, nested: Mapping[str, Nested]
+    method: str,
+    scores: AlignedPredictions,
+    plan: EnsembleSettings,
+    fitted: FittedWeights,
+    nested: Mapping[str, Nested],
 ) -> NDArray[np.float64]:
     known = ~np.isnan(scores.p_all).any(axis=1)
     p_all = np.full(scores.cells.height, np.nan)
@@ -211,7 +215,7 @@ def _column(
     return p_all
 
 
-def _nested(reported: Scores, plan: Plan) -> dict[str, Nested]:
+def _nested(reported: AlignedPredictions, plan: EnsembleSettings) -> dict[str, Nested]:
     """Cross-fit what has weights to fit, what was asked for first."""
     methods = [name for name in METHODS if name not in UNFITTED]
     return {
@@ -227,8 +231,8 @@ def _nested(reported: Scores, plan: Plan) -> dict[str, Nested]:
     }
 
 
-def _member(method: str, scores: Scores) -> Member:
+def _member(method: str, scores: AlignedPredictions) -> ModelSource:
     """Name a method as a model beside its members."""
     name = f"ensemble: {METHOD_NAMES[method]}" + SYNTHETIC_MARK * scores.synthetic
     about = {"protocol": scores.protocol, "synthetic": scores.synthetic, "derived": True}
-    return Member(name, Path(name), about)
+    return ModelSource(name, Path(name), about)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.evaluation.metrics import THRESHOLD
 
 Kind = Literal["weights", "votes", "logistic"]
 

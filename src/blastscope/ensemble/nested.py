@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from blastscope.ensemble.combination import Combination
-from blastscope.ensemble.fit import UNFITTED, fit
 from blastscope.ensemble.genetic import GeneticSettings
+from blastscope.ensemble.methods import UNFITTED, fit
 from blastscope.ensemble.objective import Floats
 from blastscope.errors import BlastscopeError
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.ensemble.combination import TIE
-from blastscope.evaluate.metrics import THRESHOLD
+from blastscope.evaluation.metrics import THRESHOLD
 
 Floats = NDArray[np.float64]
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
 from blastscope.error_analysis.counts import misses
-from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.evaluate.scores import Scores
+from blastscope.evaluation.aligned_predictions import AlignedPredictions
+from blastscope.evaluation.metrics import THRESHOLD
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairAgreement:
     """How two models agree.
 
     Attributes:
@@ -36,7 +36,7 @@ class Pair:
     double_fault: float
 
 
-def agreements(scores: Scores) -> tuple[Pair, ...]:
+def agreements(scores: AlignedPredictions) -> tuple[PairAgreement, ...]:
     """Measure every pair of models on one part's labelled cells.
 
     Kappa is of the calls. Q, disagreement and double fault are of right and wrong, as in
@@ -49,13 +49,15 @@ def agreements(scores: Scores) -> tuple[Pair, ...]:
     )
 
 
-def _pair(one: str, other: str, called: NDArray[np.bool_], right: NDArray[np.bool_]) -> Pair:
+def _pair(
+    one: str, other: str, called: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> PairAgreement:
     first, second = right.T
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
     only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
     like, unlike = both * neither, only_first * only_second
     constant = bool((called == called[0, 0]).all())
-    return Pair(
+    return PairAgreement(
         one,
         other,
         None if constant else float(cohen_kappa_score(called[:, 0], called[:, 1])),

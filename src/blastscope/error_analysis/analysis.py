@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.error_analysis.agreement import Pair, agreements
+from blastscope.data.store import Store
+from blastscope.data.traits import measure
+from blastscope.error_analysis.agreement import PairAgreement, agreements
 from blastscope.error_analysis.causes import (
     Causes,
     Finding,
@@ -20,12 +22,10 @@ from blastscope.error_analysis.causes import (
 )
 from blastscope.error_analysis.counts import Counts, count_errors, misses
 from blastscope.error_analysis.sentences import answer_guess, notable, size_of, tell
-from blastscope.error_analysis.traits import measure
-from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.evaluate.overlaps import members_overlap
-from blastscope.evaluate.scores import Scores
-from blastscope.evaluate.subjects import Overlap
-from blastscope.prepare.store import Store
+from blastscope.evaluation.aligned_predictions import AlignedPredictions
+from blastscope.evaluation.metrics import THRESHOLD
+from blastscope.evaluation.overlaps import members_overlap
+from blastscope.evaluation.subjects import Overlap
 
 FORMAT = "blastscope-errors/1"
 MOST_SURE = 24
@@ -68,10 +68,10 @@ class ErrorAnalysis:
         unlabelled: cells of the part that are left out for want of a label.
     """
 
-    scores: Scores
+    scores: AlignedPredictions
     part: str
     counts: Counts
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PairAgreement, ...]
     traits: pl.DataFrame | None
     causes: Causes
     sentences: tuple[str, ...]
@@ -130,7 +130,7 @@ class ErrorAnalysis:
         return {"cell": cell, "model": pick.model, "confidence": pick.confidence}
 
 
-def analyse(scores: Scores, part: str, store: Store | None) -> ErrorAnalysis:
+def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> ErrorAnalysis:
     """Analyse the errors of every model in ``scores`` on one part; nothing is written.
 
     Args:

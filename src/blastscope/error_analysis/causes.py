@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.compare.pair_tests import holm
+from blastscope.data.traits import FLAGS, TRAITS, Trait
 from blastscope.error_analysis import effects
 from blastscope.error_analysis.counts import CLASSES, misses
 from blastscope.error_analysis.effects import Association, Difference, Heterogeneity
-from blastscope.error_analysis.traits import FLAGS, TRAITS, Trait
-from blastscope.evaluate.scores import Scores
-from blastscope.evaluate.subjects import wilson_interval
+from blastscope.evaluation.aligned_predictions import AlignedPredictions
+from blastscope.evaluation.pair_tests import holm
+from blastscope.evaluation.subjects import wilson_interval
 
 FEWEST = 5
 """Fewer hard or right cells than this in a class tell nothing, nor fewer with a flag or without."""
@@ -123,7 +123,7 @@ class Causes:
         return next(wanted, None)
 
 
-def find_causes(scores: Scores, traits: pl.DataFrame | None) -> Causes:
+def find_causes(scores: AlignedPredictions, traits: pl.DataFrame | None) -> Causes:
     """Compare the cells that at least half of the models miss with the rest of their class.
 
     Args:
@@ -222,7 +222,7 @@ def _subjects(label: str, subjects: pl.DataFrame) -> list[Finding]:
     return [SubjectFinding(label, len(mine), effects.heterogeneity(hard, cells), corrected=1.0)]
 
 
-def _by_subject(scores: Scores, hard: NDArray[np.bool_]) -> pl.DataFrame:
+def _by_subject(scores: AlignedPredictions, hard: NDArray[np.bool_]) -> pl.DataFrame:
     table = (
         scores.cells.select("subject", "label")
         .with_columns(hard=pl.Series(hard))

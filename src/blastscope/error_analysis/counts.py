@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blastscope.evaluate.metrics import THRESHOLD
-from blastscope.evaluate.scores import Scores
+from blastscope.evaluation.aligned_predictions import AlignedPredictions
+from blastscope.evaluation.metrics import THRESHOLD
 
 CLASSES = ("all", "hem")
 
@@ -56,13 +56,13 @@ class Counts:
         return tuple(row for row in self.models if row.model == model)
 
 
-def misses(scores: Scores) -> NDArray[np.bool_]:
+def misses(scores: AlignedPredictions) -> NDArray[np.bool_]:
     """Say which cells each model calls wrongly, shape (cells, models); .5 is called normal."""
     return np.asarray((scores.p_all > THRESHOLD) != scores.is_all[:, None])
 
 
-def count_errors(scores: Scores) -> Counts:
-    """Count the errors of one part's labelled cells, as ``Scores.part`` returns them."""
+def count_errors(scores: AlignedPredictions) -> Counts:
+    """Count the errors of one part's labelled cells (``AlignedPredictions.part``)."""
     missed = misses(scores)
     count = len(scores.models)
     truth = {"all": scores.is_all, "hem": ~scores.is_all}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from blastscope.data.traits import FLAGS
 from blastscope.error_analysis.causes import (
     SIGNIFICANCE,
     Causes,
@@ -15,7 +16,6 @@ from blastscope.error_analysis.causes import (
     SubjectFinding,
     TraitFinding,
 )
-from blastscope.error_analysis.traits import FLAGS
 
 NAMES = {"all": "ALL", "hem": "normal"}
 _INDEPENDENT = (

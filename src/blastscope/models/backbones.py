@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from blastscope.errors import BlastscopeError
-from blastscope.models.names import layer_to_cut_at
+from blastscope.models.layer_names import layer_to_cut_at
+from blastscope.models.pretrained import load_weights, weights_file
 from blastscope.models.scratch import make_trunk
-from blastscope.models.weights import load_weights, weights_file
 from blastscope.recipes.schema import SCRATCH_TRUNKS, Model
 
 _CUT = "features"

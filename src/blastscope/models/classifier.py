@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from blastscope.models.backbones import Backbone, make_backbone
 from blastscope.models.freezing import freeze
 from blastscope.models.heads import make_head
-from blastscope.models.normalise import Normalise, make_normalise
+from blastscope.models.normalization import Normalization, make_normalization
 from blastscope.recipes.schema import Recipe
 
 
@@ -25,7 +25,7 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        normalise: Normalise,
+        normalise: Normalization,
         backbone: Backbone,
         head: nn.Sequential,
         kept_in_evaluation: tuple[nn.Module, ...] = (),
@@ -74,6 +74,6 @@ def build_model(
     model = recipe.model
     backbone = make_backbone(model, recipe.input.size, weights_dir, pretrained)
     kept = freeze(backbone, model.trainable, model.batchnorm)
-    normalise = make_normalise(recipe.input.normalise, backbone.config, recipe.input.colours)
+    normalise = make_normalization(recipe.input.normalise, backbone.config, recipe.input.colours)
     classifier = Classifier(normalise, backbone, make_head(model.head, backbone.shape), kept)
     return classifier.train()

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from blastscope.models.backbones import Backbone
-from blastscope.models.names import layer_named
+from blastscope.models.layer_names import layer_named
 from blastscope.recipes.schema import From, Trainable
 
 

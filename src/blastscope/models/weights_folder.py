@@ -17,10 +17,9 @@ from typing import Any
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
 from blastscope.errors import BlastscopeError, listing
-from blastscope.files import only_one, read_json, replacing, sha256_of, write_json
+from blastscope.io.files import only_one, read_json, replacing, sha256_of, write_json
 from blastscope.models.backbones import make_backbone
-from blastscope.models.known_weights import KnownWeights, known_weights
-from blastscope.models.weights import HUB_FILE, load_weights
+from blastscope.models.pretrained import HUB_FILE, KnownWeights, known_weights, load_weights
 from blastscope.recipes.schema import Model
 
 RECORD = "weights.json"

@@ -56,7 +56,7 @@ class Input(Section):
     over its standard deviation; ``caffe`` is BGR less the ImageNet mean in 0..255; ``model`` takes
     the mean and standard deviation that timm records for the backbone. ``colours``: ``given``, or
     ``even``, by which each cell is brought to one mean and spread of colours before
-    (:mod:`blastscope.models.evening`).
+    (:mod:`blastscope.models.normalization`).
     """
 
     size: int = Field(ge=16, le=1024)
@@ -156,7 +156,8 @@ class Training(Section):
     ``constant``, or ``cosine``, by which the rate rises over the first twentieth of all steps and
     falls to nothing with the last. ``augment``:
     ``dihedral`` turns by quarters and mirrors each cell anew in every epoch; ``varied`` turns by
-    any angle, scales, stains, lights and blurs it as well (:mod:`blastscope.train.vary`).
+    any angle, scales, stains, lights and blurs it as well
+    (:mod:`blastscope.training.augmentation`).
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blastscope import DISCLAIMER, __version__
-from blastscope.report.page import protocol_name
+from blastscope.report.html import protocol_name
 
 if TYPE_CHECKING:
-    from blastscope.report.first_page import Reported
+    from blastscope.report.first_page import ReportedEvaluation
 
 _SHOWN = {
     "weighted_f1": "weighted F1",
@@ -22,7 +22,7 @@ CITATION = (
 )
 
 
-def model_card(found: Reported) -> str:
+def model_card(found: ReportedEvaluation) -> str:
     """Write a model's card (Mitchell et al., Model Cards for Model Reporting, FAT* 2019).
 
     Args:
@@ -61,7 +61,7 @@ def model_card(found: Reported) -> str:
     return "\n".join([*lines, f"Made by blastscope {__version__}.", ""])
 
 
-def _row(found: Reported, key: str, name: str) -> str:
+def _row(found: ReportedEvaluation, key: str, name: str) -> str:
     value, bounds = found.metrics[key], found.intervals.bounds.get(key)
     shown = "–" if value is None else f"{value:.4f}"
     return f"| {name} | {shown} | {'–' if bounds is None else '{:.3f} to {:.3f}'.format(*bounds)} |"

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from blastscope.errors import BlastscopeError, writing
-from blastscope.files import read_json, write_json
+from blastscope.io.files import read_json, write_json
 
 LIST = ".pages.json"
 """Lies beside the pages, and names them before the first is written: what a report that was

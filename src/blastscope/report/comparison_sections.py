@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from blastscope.compare.outcome import Comparison, Pair, by_lead
-from blastscope.compare.verdict import chance, headline, verdict
-from blastscope.evaluate.intervals import Estimate
-from blastscope.evaluate.subjects import Overlap
+from blastscope.evaluation.comparison_result import Comparison, ModelPair, by_lead
+from blastscope.evaluation.confidence_intervals import Estimate
+from blastscope.evaluation.subjects import Overlap
+from blastscope.report.comparison_text import chance, headline, verdict
 from blastscope.report.evaluation_page import METRIC_NAMES
-from blastscope.report.page import number, protocol_name, svg_uri
+from blastscope.report.html import number, protocol_name, svg_uri
 
 PAPER_FORM = {
     "precision_hem": "precision, normal",
@@ -33,7 +33,7 @@ MOST_OPEN = 10
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricText:
     """A figure, and its interval in small print."""
 
     value: str
@@ -41,13 +41,13 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class ModelRow:
+class ComparisonRow:
     """A model's figures, a cell of the table each."""
 
     name: str
     best: bool
-    figures: tuple[Figure, ...]
-    others: tuple[Figure, ...]
+    figures: tuple[MetricText, ...]
+    others: tuple[MetricText, ...]
     counts: tuple[str, ...]
 
 
@@ -57,12 +57,12 @@ class PairRow:
 
     first: str
     second: str
-    weighted_f1: Figure
-    auc: Figure
+    weighted_f1: MetricText
+    auc: MetricText
     only_first: str
     only_second: str
-    mcnemar: Figure
-    delong: Figure
+    mcnemar: MetricText
+    delong: MetricText
     verdict: str
 
 
@@ -78,7 +78,7 @@ class ComparisonView:
     headline: str
     columns: tuple[str, ...]
     other_columns: tuple[str, ...]
-    rows: tuple[ModelRow, ...]
+    rows: tuple[ComparisonRow, ...]
     pairs: tuple[PairRow, ...]
     folded: bool
     certain: str
@@ -146,10 +146,10 @@ def without_width(comparison: Comparison) -> bool:
     )
 
 
-def _model_row(comparison: Comparison, model: str, best: float) -> ModelRow:
+def _model_row(comparison: Comparison, model: str, best: float) -> ComparisonRow:
     found = comparison.estimates[model]
     counts = comparison.counts[model]
-    return ModelRow(
+    return ComparisonRow(
         name=model,
         best=found["weighted_f1"].value == best,
         figures=tuple(share(found[name]) for name in PAPER_FORM),
@@ -158,30 +158,30 @@ def _model_row(comparison: Comparison, model: str, best: float) -> ModelRow:
     )
 
 
-def share(estimate: Estimate) -> Figure:
+def share(estimate: Estimate) -> MetricText:
     """Write a figure to four places, its interval to three; a dash where it is undefined."""
     if not estimate.known:
-        return Figure(number(None), "")
+        return MetricText(number(None), "")
     low, high = (f"{bound:.3f}".replace("-", "−") for bound in (estimate.low, estimate.high))
-    return Figure(f"{estimate.value:.4f}".replace("-", "−"), f"{low}–{_JOINED}{high}")
+    return MetricText(f"{estimate.value:.4f}".replace("-", "−"), f"{low}–{_JOINED}{high}")
 
 
-def _difference(estimate: Estimate) -> Figure:
+def _difference(estimate: Estimate) -> MetricText:
     if not estimate.known:
-        return Figure(number(None), "")
+        return MetricText(number(None), "")
     value, low, high = (
         f"{part:+.4f}".replace("-", "−") for part in (estimate.value, estimate.low, estimate.high)
     )
-    return Figure(value, f"{low} to {high}".replace(" ", "\N{NO-BREAK SPACE}"))
+    return MetricText(value, f"{low} to {high}".replace(" ", "\N{NO-BREAK SPACE}"))
 
 
-def _p_value(p: float, corrected: float, tests: int) -> Figure:
+def _p_value(p: float, corrected: float, tests: int) -> MetricText:
     if p != p:  # NaN: the test cannot be made
-        return Figure(number(None), "")
-    return Figure(chance(corrected), "" if tests == 1 else f"{chance(p)} alone")
+        return MetricText(number(None), "")
+    return MetricText(chance(corrected), "" if tests == 1 else f"{chance(p)} alone")
 
 
-def _pair_row(led: Pair, comparison: Comparison) -> PairRow:
+def _pair_row(led: ModelPair, comparison: Comparison) -> PairRow:
     return PairRow(
         first=led.first,
         second=led.second,

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blastscope.compare.outcome import Comparison
-from blastscope.compare.verdict import verdict
+from blastscope.data.store import Store
 from blastscope.ensemble.build import METHOD_NAMES, Built
-from blastscope.ensemble.fit import UNFITTED, Fitted
+from blastscope.ensemble.methods import UNFITTED, FittedWeights
 from blastscope.error_analysis.analysis import ErrorAnalysis
-from blastscope.evaluate.metrics import compute_metrics
-from blastscope.prepare.store import Store
-from blastscope.report.comparison_figures import draw_comparison
+from blastscope.evaluation.comparison_result import Comparison
+from blastscope.evaluation.metrics import compute_metrics
+from blastscope.report.comparison_plots import draw_comparison
 from blastscope.report.comparison_sections import comparison_view
-from blastscope.report.ensemble_figures import search_figure, weights_figure
-from blastscope.report.errors_figures import draw_errors
+from blastscope.report.comparison_text import verdict
+from blastscope.report.ensemble_plots import search_figure, weights_figure
+from blastscope.report.errors_plots import draw_errors
 from blastscope.report.errors_sections import errors_view
-from blastscope.report.figures import save
-from blastscope.report.page import protocol_name, render, svg_uri
+from blastscope.report.html import protocol_name, render, svg_uri
+from blastscope.report.plots import save
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _weights(built: Built) -> list[WeightsRow]:
     return found
 
 
-def _remark(fitted: Fitted) -> str:
+def _remark(fitted: FittedWeights) -> str:
     """Say what a search knows of its own outcome."""
     notes, how = fitted.notes, fitted.combination
     if how.kind == "logistic":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from blastscope.data.crop import resize
+from blastscope.data.store import Store
 from blastscope.error_analysis.analysis import ErrorAnalysis, Pick
-from blastscope.prepare.pixels import resize
-from blastscope.prepare.store import Store
-from blastscope.report.page import picture_uri
+from blastscope.report.html import picture_uri
 from blastscope.report.style import NAMES
 
 MOST = 24
@@ -19,7 +19,7 @@ SAVED = "Saved by one model alone"
 
 
 @dataclass(frozen=True)
-class Shown:
+class GalleryCell:
     """One cell of a gallery; ``anchor`` is empty where an earlier gallery has the cell's."""
 
     anchor: str
@@ -37,7 +37,7 @@ class Gallery:
     title: str
     note: str
     total: int
-    cells: tuple[Shown, ...]
+    cells: tuple[GalleryCell, ...]
 
 
 def make_galleries(analysis: ErrorAnalysis) -> tuple[Gallery, ...]:
@@ -88,8 +88,8 @@ def cell_pictures(
     }
 
 
-def _shown(analysis: ErrorAnalysis, row: int, anchor: str, saved_by: str | None) -> Shown:
+def _shown(analysis: ErrorAnalysis, row: int, anchor: str, saved_by: str | None) -> GalleryCell:
     cell, label = analysis.scores.cells.select("cell", "label").row(row)
     chances = " · ".join(f"{p:.2f}" for p in analysis.scores.p_all[row])
     detail = f"p {chances}" + (f", right: {saved_by}" if saved_by else "")
-    return Shown(anchor, row, cell, label, NAMES[label], detail)
+    return GalleryCell(anchor, row, cell, label, NAMES[label], detail)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from blastscope.ensemble.folder import read_ensemble
+from blastscope.ensemble.ensemble_folder import read_ensemble
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.scores import Member, part_name
-from blastscope.evaluate.source import ENSEMBLE
-from blastscope.explain.explain import explain_cells
-from blastscope.explain.material import find_cells, prepare_material
-from blastscope.explain.members import Explained, open_models
+from blastscope.evaluation.aligned_predictions import ModelSource, part_name
+from blastscope.evaluation.sources import ENSEMBLE
+from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.explain import explain_cells
+from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.report.cell_pages import note_pages
 from blastscope.report.errors_galleries import make_galleries
-from blastscope.report.explain_pages import page_names, write_cell_page
-from blastscope.train.devices import choose_device
+from blastscope.report.explanation_pages import page_names, write_cell_page
+from blastscope.training.devices import choose_device
 
 METHODS = ("grad-cam", "grad-cam++")
 """Two passes a cell and network. ``blastscope explain`` has what takes a hundred."""
@@ -102,8 +102,8 @@ def _networks(given: Sequence[str | Path]) -> list[str | Path]:
 
 
 def _as_analysed(
-    explained: Explained, networks: Sequence[str | Path], members: Sequence[Member]
-) -> Explained:
+    explained: ExplainedModels, networks: Sequence[str | Path], members: Sequence[ModelSource]
+) -> ExplainedModels:
     """Give models the names that they have on the page from which one comes."""
     names = {member.path.resolve(): member.name for member in members}
     called = [names.get(model.run.path.resolve(), model.name) for model in explained.models]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blastscope.error_analysis.agreement import Pair
+from blastscope.data.store import Store
+from blastscope.data.traits import TRAITS
+from blastscope.error_analysis.agreement import PairAgreement
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.error_analysis.causes import (
     FEWEST,
@@ -16,11 +18,9 @@ from blastscope.error_analysis.causes import (
 )
 from blastscope.error_analysis.counts import CLASSES
 from blastscope.error_analysis.sentences import notable, p_text, short_name, size_of
-from blastscope.error_analysis.traits import TRAITS
-from blastscope.prepare.store import Store
-from blastscope.report.errors_figures import MOST_SUBJECTS
 from blastscope.report.errors_galleries import Gallery, cell_pictures, make_galleries
-from blastscope.report.page import number, svg_uri
+from blastscope.report.errors_plots import MOST_SUBJECTS
+from blastscope.report.html import number, svg_uri
 from blastscope.report.style import NAMES
 
 
@@ -35,7 +35,7 @@ class MissedRow:
 
 
 @dataclass(frozen=True)
-class ModelRow:
+class ErrorsRow:
     """One model's errors of both classes: (ALL, normal, both) each, None for a lone model."""
 
     model: str
@@ -69,8 +69,8 @@ class ErrorsView:
     cells: int
     missed: tuple[MissedRow, ...]
     missed_total: int
-    model_rows: tuple[ModelRow, ...]
-    pairs: tuple[Pair, ...]
+    model_rows: tuple[ErrorsRow, ...]
+    pairs: tuple[PairAgreement, ...]
     sentences: tuple[str, ...]
     guess: str
     findings: tuple[FindingRow, ...]
@@ -146,14 +146,14 @@ def _missed(analysis: ErrorAnalysis) -> tuple[MissedRow, ...]:
     return tuple(rows)
 
 
-def _model_row(analysis: ErrorAnalysis, model: str) -> ModelRow:
+def _model_row(analysis: ErrorAnalysis, model: str) -> ErrorsRow:
     first, second = analysis.counts.of(model)
     errors = (first.errors, second.errors, first.errors + second.errors)
     if None in (first.only_right, second.only_right):
-        return ModelRow(model, errors, None, None)
+        return ErrorsRow(model, errors, None, None)
     right = (first.only_right or 0, second.only_right or 0)
     wrong = (first.only_wrong or 0, second.only_wrong or 0)
-    return ModelRow(model, errors, (*right, sum(right)), (*wrong, sum(wrong)))
+    return ErrorsRow(model, errors, (*right, sum(right)), (*wrong, sum(wrong)))
 
 
 def _finding_row(finding: Finding) -> FindingRow:

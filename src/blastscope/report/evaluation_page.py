@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blastscope.decide import patient
-from blastscope.decide.words import METHODS, told
-from blastscope.report.figures import best_epoch
-from blastscope.report.first_page import Reported, first_page
-from blastscope.report.page import number, protocol_name, render, svg_uri
+from blastscope.decision import blast_share
+from blastscope.report.decision_text import METHODS, told
+from blastscope.report.first_page import ReportedEvaluation, first_page
+from blastscope.report.html import number, protocol_name, render, svg_uri
+from blastscope.report.plots import best_epoch
 from blastscope.report.style import NAMES
 
 if TYPE_CHECKING:
-    from blastscope.evaluate.result import Evaluation
-    from blastscope.evaluate.source import RunNotes
-    from blastscope.report.crossval import FoldsTable
+    from blastscope.evaluation.result import Evaluation
+    from blastscope.evaluation.sources import RunNotes
+    from blastscope.report.crossval_page import FoldsTable
 
 METRIC_NAMES = {
     "weighted_f1": "weighted F1",
@@ -82,7 +82,7 @@ class Card:
 
 
 def evaluation_page(
-    evaluation: Reported,
+    evaluation: ReportedEvaluation,
     notes: RunNotes,
     pictures: Mapping[str, Path],
     folds: FoldsTable | None = None,
@@ -110,7 +110,7 @@ def evaluation_page(
         decided=None if isinstance(evaluation.decisions, str) else evaluation.decisions,
         figure_names=DECIDED_NAMES,
         methods=METHODS,
-        needs=patient.NEEDS,
+        needs=blast_share.NEEDS,
         person_doubt=_person_doubt(evaluation),
         told=told,
         metric_names=METRIC_NAMES,
@@ -124,12 +124,12 @@ def evaluation_page(
     )
 
 
-def _person_doubt(evaluation: Reported) -> str:
+def _person_doubt(evaluation: ReportedEvaluation) -> str:
     """How often intervals of a person's share of blasts held it, from so few known persons."""
     found = evaluation.decisions
     if isinstance(found, str) or found.decision.reference is None:
         return ""
-    return patient.told(found.decision.reference)
+    return blast_share.told(found.decision.reference)
 
 
 def _cards(evaluation: Evaluation) -> list[Card]:

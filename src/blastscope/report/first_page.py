@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from blastscope.crossval.leakage import Gauge
-from blastscope.decide.judgement import Judgement
-from blastscope.decide.words import sentences
-from blastscope.evaluate.result import Evaluation
-from blastscope.floors.beside import Beside
-from blastscope.report.page import number
+from blastscope.decision.assessment import DecisionAssessment
+from blastscope.evaluation.leakage import Leakage
+from blastscope.evaluation.model_baselines import ModelBaseline
+from blastscope.evaluation.result import Evaluation
+from blastscope.report.decision_text import sentences
+from blastscope.report.html import number
 from blastscope.report.style import NAMES
 
 WORST_SUBJECTS = "Worst subjects"
@@ -18,7 +18,7 @@ _WORST = 3
 
 
 @dataclass(frozen=True)
-class Reported(Evaluation):
+class ReportedEvaluation(Evaluation):
     """An evaluation, and what a reader has to know beside it.
 
     Attributes:
@@ -27,9 +27,9 @@ class Reported(Evaluation):
         gauge: what an image-level split hides of this recipe, where it was measured.
     """
 
-    decisions: Judgement | str
-    floors: tuple[Beside, ...]
-    gauge: Gauge | None
+    decisions: DecisionAssessment | str
+    floors: tuple[ModelBaseline, ...]
+    gauge: Leakage | None
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``metrics.json``, the floors and the gauge with it."""
@@ -42,16 +42,16 @@ class Reported(Evaluation):
 
 def reported(
     evaluation: Evaluation,
-    decisions: Judgement | str,
-    floors: tuple[Beside, ...],
-    gauge: Gauge | None,
-) -> Reported:
+    decisions: DecisionAssessment | str,
+    floors: tuple[ModelBaseline, ...],
+    gauge: Leakage | None,
+) -> ReportedEvaluation:
     """Set an evaluation and what belongs beside it into one."""
     own = {field.name: getattr(evaluation, field.name) for field in fields(evaluation)}
-    return Reported(**own, decisions=decisions, floors=floors, gauge=gauge)
+    return ReportedEvaluation(**own, decisions=decisions, floors=floors, gauge=gauge)
 
 
-def first_page(found: Reported) -> list[tuple[str, str]]:
+def first_page(found: ReportedEvaluation) -> list[tuple[str, str]]:
     """Return what stands below the headline figures: pairs of a word and a sentence."""
     rows = [("Tested on", _tested(found))]
     if found.gauge is not None:
@@ -70,7 +70,7 @@ def first_page(found: Reported) -> list[tuple[str, str]]:
     return rows
 
 
-def _tested(found: Reported) -> str:
+def _tested(found: ReportedEvaluation) -> str:
     m, people = found.metrics, found.subjects
     n_all, n_hem = int(m["tp"] or 0) + int(m["fn"] or 0), int(m["tn"] or 0) + int(m["fp"] or 0)
     who = ""
@@ -88,7 +88,7 @@ def _tested(found: Reported) -> str:
     )
 
 
-def _worst(found: Reported) -> str:
+def _worst(found: ReportedEvaluation) -> str:
     told = [
         f"{s['subject']} ({NAMES[s['label']]}, {s['cells']:,} cells): {s['accuracy']:.3f} "
         f"({s['low']:.3f} to {s['high']:.3f})"
@@ -98,7 +98,7 @@ def _worst(found: Reported) -> str:
     return f"Accuracy {'; '.join(told)}. The best subject: {best:.3f}."
 
 
-def _floors(found: Reported) -> str:
+def _floors(found: ReportedEvaluation) -> str:
     """Set the model beside the best rule that has no network."""
     told = []
     for floor in found.floors:

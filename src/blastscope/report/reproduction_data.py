@@ -15,12 +15,12 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from blastscope.data.split_table import SplitReport
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.spread import Spread
+from blastscope.evaluation.spread import Spread
 from blastscope.recipes.schema import Recipe
-from blastscope.report.page import PROTOCOLS
-from blastscope.report.reproduction_result import Result, read_result
-from blastscope.splits.parts import SplitReport
+from blastscope.report.html import PROTOCOLS
+from blastscope.report.reproduction_result import RunResult, read_result
 
 FAMILIES = {
     "cnn4": "CNN from scratch",
@@ -80,7 +80,7 @@ class Experiment:
     """
 
     recipe: Recipe
-    results: dict[str, list[Result]] = field(default_factory=dict)
+    results: dict[str, list[RunResult]] = field(default_factory=dict)
     absent: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -107,22 +107,22 @@ class Experiment:
         return any(self.results.values())
 
     @property
-    def all_results(self) -> list[Result]:
+    def all_results(self) -> list[RunResult]:
         """The results under every protocol."""
         return [result for results in self.results.values() for result in results]
 
-    def first(self, protocol: str) -> Result | None:
+    def first(self, protocol: str) -> RunResult | None:
         """The result of the first seed."""
         return next(iter(self.results.get(protocol, [])), None)
 
-    def by_settings(self) -> list[list[Result]]:
+    def by_settings(self) -> list[list[RunResult]]:
         """The results under every protocol, those with the same settings together."""
-        groups: dict[str, list[Result]] = {}
+        groups: dict[str, list[RunResult]] = {}
         for result in self.all_results:
             groups.setdefault(result.settings, []).append(result)
         return [*groups.values()]
 
-    def alike(self, protocol: str) -> list[Result]:
+    def alike(self, protocol: str) -> list[RunResult]:
         """The results with the settings of the first seed's, of which alone a mean is made."""
         results = self.results.get(protocol, [])
         return [result for result in results if result.settings == results[0].settings]

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import median
 
+from blastscope.data.split_table import SplitReport
 from blastscope.errors import listing
-from blastscope.report.page import protocol_name
+from blastscope.report.html import protocol_name
 from blastscope.report.reproduction_data import BEYOND, OTHER, Experiment, Outcome
-from blastscope.report.reproduction_result import InitialWeights, Result
+from blastscope.report.reproduction_result import RunResult, RunWeights
 from blastscope.report.reproduction_table import signed
-from blastscope.splits.parts import SplitReport
 
 PAPER_PARTS = {"train": (4432, 1964), "validation": (1403, 729), "test": (1437, 696)}
 """ALL and normal cells of the paper's random split (its table in Section 1.1)."""
@@ -80,7 +80,7 @@ def chance(done: Sequence[Experiment]) -> tuple[int, str] | None:
 
 def unlike_weights(
     done: Sequence[Experiment],
-) -> list[tuple[str, list[tuple[InitialWeights, int, str]]]]:
+) -> list[tuple[str, list[tuple[RunWeights, int, str]]]]:
     """Return the families whose runs began with different files of pretrained weights.
 
     Beyond the paper a family is a network: there, other files are to be expected of others.
@@ -88,7 +88,7 @@ def unlike_weights(
     Returns:
         Rows of (family, its files), a file being (weights, trainings, names of the experiments).
     """
-    found: dict[str, dict[str, list[tuple[Experiment, InitialWeights]]]] = {}
+    found: dict[str, dict[str, list[tuple[Experiment, RunWeights]]]] = {}
     for item in done:
         for result in item.all_results:
             weights = result.initial_weights
@@ -104,7 +104,7 @@ def unlike_weights(
     ]
 
 
-def _of_file(began: Sequence[tuple[Experiment, InitialWeights]]) -> tuple[InitialWeights, int, str]:
+def _of_file(began: Sequence[tuple[Experiment, RunWeights]]) -> tuple[RunWeights, int, str]:
     names = [*dict.fromkeys(item.short for item, _ in began)]
     return began[0][1], len(began), listing(names)
 
@@ -114,7 +114,7 @@ def machines(done: Sequence[Experiment]) -> list[tuple[str, int]]:
     return Counter(_machine(result) for item in done for result in item.all_results).most_common()
 
 
-def _machine(result: Result) -> str:
+def _machine(result: RunResult) -> str:
     told = result.environment
     if told.get("device") != "cpu":
         return str(told.get("device", "not told"))

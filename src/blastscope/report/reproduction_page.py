@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from blastscope.files import write_text
-from blastscope.report.figures import save
-from blastscope.report.page import picture_uri, render, svg_uri
+from blastscope.io.files import write_text
+from blastscope.report.html import picture_uri, render, svg_uri
+from blastscope.report.plots import save
 from blastscope.report.reproduction_data import (
     DataSection,
     Experiment,
     Outcome,
     read_experiments,
 )
-from blastscope.report.reproduction_figure import experiments_figure
 from blastscope.report.reproduction_overview import (
     PAPER_BALANCED,
     PAPER_PARTS,
@@ -26,6 +25,7 @@ from blastscope.report.reproduction_overview import (
     not_run_reasons,
     unlike_weights,
 )
+from blastscope.report.reproduction_plot import experiments_figure
 from blastscope.report.reproduction_sections import experiment_section
 from blastscope.report.reproduction_settings import at_reduced_size, changed_settings
 from blastscope.report.reproduction_table import markdown_table, table_rows

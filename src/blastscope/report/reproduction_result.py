@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.result import read_metrics
-from blastscope.evaluate.source import RunNotes, open_source
+from blastscope.evaluation.result import read_metrics
+from blastscope.evaluation.sources import RunNotes, open_source
 from blastscope.recipes.schema import Recipe
-from blastscope.report.figures import best_epoch
-from blastscope.report.page import protocol_name
+from blastscope.report.html import protocol_name
+from blastscope.report.plots import best_epoch
 
 
 @dataclass(frozen=True)
-class InitialWeights:
+class RunWeights:
     """The file of pretrained weights that a run began with."""
 
     file: str
@@ -30,7 +30,7 @@ class InitialWeights:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What one evaluated run found: metrics of its test cells, and its own notes.
 
     Attributes:
@@ -83,7 +83,7 @@ class Result:
         return training + (frozen if isinstance(frozen, int | float) else 0)
 
     @property
-    def initial_weights(self) -> InitialWeights | None:
+    def initial_weights(self) -> RunWeights | None:
         """What it says of the file that it began with; None for random or another run's weights."""
         told = self.environment.get("initial_weights")
         if not isinstance(told, dict):
@@ -91,10 +91,10 @@ class Result:
         file, sha256 = told.get("file"), told.get("sha256")
         if not (isinstance(file, str) and isinstance(sha256, str)):
             return None
-        return InitialWeights(file, sha256)
+        return RunWeights(file, sha256)
 
 
-def read_result(run: Path, recipe: Recipe, protocol: str, seed: int) -> Result:
+def read_result(run: Path, recipe: Recipe, protocol: str, seed: int) -> RunResult:
     """Read an evaluated run.
 
     Args:
@@ -121,4 +121,4 @@ def read_result(run: Path, recipe: Recipe, protocol: str, seed: int) -> Result:
     if metrics["checkpoint"] != source.metadata.get("checkpoint"):
         raise BlastscopeError(f"{run} was trained after it was evaluated: evaluate it again.")
     synthetic, test = bool(metrics["synthetic"]), metrics["parts"]["test"]
-    return Result(run, recipe, protocol, seed, synthetic, test, source.notes)
+    return RunResult(run, recipe, protocol, seed, synthetic, test, source.notes)

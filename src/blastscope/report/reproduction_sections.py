@@ -14,9 +14,9 @@ from urllib.parse import quote
 from PIL import Image
 
 from blastscope.errors import BlastscopeError
-from blastscope.report.page import PROTOCOLS, number, protocol_name
+from blastscope.report.html import PROTOCOLS, number, protocol_name
 from blastscope.report.reproduction_data import Experiment
-from blastscope.report.reproduction_result import InitialWeights, Result
+from blastscope.report.reproduction_result import RunResult, RunWeights
 from blastscope.report.reproduction_settings import unlike_settings
 from blastscope.report.reproduction_table import signed
 
@@ -64,7 +64,7 @@ class ExperimentSection:
     network: Mapping[str, Any] | None
     settings: Sequence[tuple[str, str]]
     """(runs, their settings) where not all runs have the same; else empty."""
-    weights: Sequence[tuple[InitialWeights, str]]
+    weights: Sequence[tuple[RunWeights, str]]
     """(file, runs that began with it), the runs left empty where all did."""
     links: Sequence[tuple[str, str]]
     """(words, link) of every run's own report, relative to the page."""
@@ -97,7 +97,7 @@ def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -
 def _table(
     names: Mapping[str, str],
     experiment: Experiment,
-    first: Mapping[str, Result],
+    first: Mapping[str, RunResult],
     synthetic: bool,
 ) -> PaperTable:
     published = {key: None if synthetic else experiment.published(key) for key in names}
@@ -130,8 +130,8 @@ def _difference(
     return name, "difference", texts
 
 
-def _initial_weights(experiment: Experiment) -> list[tuple[InitialWeights, str]]:
-    began: dict[InitialWeights, list[str]] = {}
+def _initial_weights(experiment: Experiment) -> list[tuple[RunWeights, str]]:
+    began: dict[RunWeights, list[str]] = {}
     for result in experiment.all_results:
         if result.initial_weights is not None:
             began.setdefault(result.initial_weights, []).append(result.name)
@@ -142,7 +142,7 @@ def _initial_weights(experiment: Experiment) -> list[tuple[InitialWeights, str]]
     ]
 
 
-def _pictures(result: Result) -> list[tuple[str, str]]:
+def _pictures(result: RunResult) -> list[tuple[str, str]]:
     paths = {name: result.run / "figures" / f"{name}.png" for name in PICTURES}
     return [(PICTURES[name], _small_png(path)) for name, path in paths.items() if path.is_file()]
 
@@ -167,5 +167,5 @@ def _small_png(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _link(result: Result, base: Path) -> str:
+def _link(result: RunResult, base: Path) -> str:
     return quote(Path(os.path.relpath(result.run / "report.html", base)).as_posix())

@@ -16,7 +16,7 @@ from typing import Any
 from blastscope.recipes.library import load_recipe, recipe_names
 from blastscope.recipes.schema import Recipe
 from blastscope.report.reproduction_data import Experiment
-from blastscope.report.reproduction_result import Result
+from blastscope.report.reproduction_result import RunResult
 
 _MOST_NAMES = 8
 
@@ -132,7 +132,7 @@ def size_note(members: Iterable[Experiment]) -> str:
     return "; ".join(notes)
 
 
-def _sizes(result: Result) -> tuple[int, int]:
+def _sizes(result: RunResult) -> tuple[int, int]:
     own, original = result.recipe.input.size, _packaged(result.recipe.name)
     return own, original.input.size if original else own
 

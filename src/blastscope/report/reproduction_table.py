@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-from blastscope.evaluate.spread import Spread
-from blastscope.report.page import number
+from blastscope.evaluation.spread import Spread
+from blastscope.report.html import number
 from blastscope.report.reproduction_data import Experiment
 from blastscope.report.reproduction_settings import size_note
 
@@ -16,7 +16,7 @@ OTHER_SETTINGS = "other settings"
 
 
 @dataclass(frozen=True)
-class Row:
+class ExperimentRow:
     """One experiment's row.
 
     Attributes:
@@ -52,7 +52,7 @@ class Family:
 
     name: str
     size: str
-    rows: Sequence[Row]
+    rows: Sequence[ExperimentRow]
 
 
 def table_rows(experiments: Sequence[Experiment], *, synthetic: bool) -> list[Family]:
@@ -132,7 +132,7 @@ def _left_out(experiment: Experiment, protocol: str) -> str:
     return "; ".join(words for words in (not_run(experiment, protocol), text) if words)
 
 
-def _row(experiment: Experiment, synthetic: bool) -> Row:
+def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
     recipe = experiment.recipe
     above = None if synthetic else experiment.above_published()
     unlike = experiment.results.get("image") and not experiment.comparable
@@ -149,7 +149,7 @@ def _row(experiment: Experiment, synthetic: bool) -> Row:
         for protocol, difference in differences.items()
         if experiment.results.get(protocol)
     }
-    return Row(
+    return ExperimentRow(
         short=experiment.short,
         anchor=experiment.anchor,
         title=recipe.title,
@@ -178,7 +178,7 @@ def _time(experiment: Experiment) -> str:
     return " or ".join(dict.fromkeys(duration(mean) for mean in means or [None]))
 
 
-def _markdown_row(row: Row) -> str:
+def _markdown_row(row: ExperimentRow) -> str:
     cells = [f"`{row.short}` {row.title}", row.section, row.published]
     for protocol, absent in row.absent.items():
         figures = row.figures.get(protocol)

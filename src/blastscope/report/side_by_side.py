@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluate.result import read_metrics
-from blastscope.files import write_text
-from blastscope.report.figures import gap_figure, save
-from blastscope.report.page import picture_uri, render, svg_uri
+from blastscope.evaluation.result import read_metrics
+from blastscope.io.files import write_text
+from blastscope.report.html import picture_uri, render, svg_uri
+from blastscope.report.plots import gap_figure, save
 
 METRICS = {"weighted_f1": "weighted F1", "auc": "AUC"}
 
@@ -38,7 +38,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class RecipeRow:
     """A recipe's test figures under each protocol, by metric, and their gap (subject - image)."""
 
     recipe: str
@@ -103,10 +103,12 @@ def _test_metrics(entry: Entry) -> dict[str, Any]:
     return content
 
 
-def _rows(entries: Sequence[Entry], metrics: Sequence[Mapping[str, Any]], base: Path) -> list[Row]:
-    rows: dict[str, Row] = {}
+def _rows(
+    entries: Sequence[Entry], metrics: Sequence[Mapping[str, Any]], base: Path
+) -> list[RecipeRow]:
+    rows: dict[str, RecipeRow] = {}
     for entry, content in zip(entries, metrics, strict=True):
-        row = rows.setdefault(entry.recipe, Row(entry.recipe, {}, {}))
+        row = rows.setdefault(entry.recipe, RecipeRow(entry.recipe, {}, {}))
         if entry.protocol in row.scores:
             raise BlastscopeError(
                 f"'{entry.recipe}' is there twice under the protocol '{entry.protocol}': give each "
@@ -114,7 +116,7 @@ def _rows(entries: Sequence[Entry], metrics: Sequence[Mapping[str, Any]], base: 
             )
         scores = {name: content["parts"]["test"][name] for name in METRICS}
         path = os.path.relpath(entry.run / "report.html", base)
-        rows[entry.recipe] = Row(
+        rows[entry.recipe] = RecipeRow(
             entry.recipe,
             {**row.scores, entry.protocol: scores},
             {**row.links, entry.protocol: quote(Path(path).as_posix())},
@@ -122,7 +124,7 @@ def _rows(entries: Sequence[Entry], metrics: Sequence[Mapping[str, Any]], base: 
     return list(rows.values())
 
 
-def _meaning(rows: Iterable[Row]) -> str:
+def _meaning(rows: Iterable[RecipeRow]) -> str:
     """Say what the gap in weighted F1 means, in the words that its sign allows."""
     gaps = [round(-gap, 3) for row in rows if (gap := row.gap("weighted_f1")) is not None]
     if not gaps:
@@ -142,7 +144,7 @@ def _meaning(rows: Iterable[Row]) -> str:
     )
 
 
-def _figure_uri(rows: Sequence[Row]) -> str | None:
+def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
     if all(row.gap("weighted_f1") is None for row in rows):
         return None
     pairs = [

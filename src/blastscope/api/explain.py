@@ -1,0 +1,247 @@
+"""Explain cells: their figures, a page each, a table and an index, written to a folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.data.layouts import CellFile, Listing
+from blastscope.errors import BlastscopeError
+from blastscope.explanation.attribution import METHODS
+from blastscope.explanation.audit.audit import CELLS_FILE
+from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.explain import explain_cells
+from blastscope.explanation.layer_choice import choose_layers
+from blastscope.explanation.models import ExplainedModels, open_models
+from blastscope.explanation.result import CellExplained
+from blastscope.explanation.target_layer import GRID
+from blastscope.io.files import replacing, write_json, write_text
+from blastscope.report.audit_sections import AuditView
+from blastscope.report.cell_pages import note_pages, remove_other_pages
+from blastscope.report.explanation_pages import page_names, write_cell_page
+from blastscope.report.explanation_table import COLUMNS, table_rows
+from blastscope.report.folder import refuse_others_folder
+from blastscope.report.html import render
+from blastscope.report.style import NAMES
+from blastscope.training.devices import choose_device
+
+FORMAT = "blastscope-explanation/1"
+FILE, TABLE = "explanation.json", "cells.csv"
+
+
+@dataclass(frozen=True)
+class CellSummary:
+    """A cell's place in the index, and what each model, the ensemble last, makes of it.
+
+    Attributes:
+        page: the address of its page from the index.
+        thumbnail: its panels, a data URI.
+        calls: the model's name, the probability of ALL, the call, and whether it is right.
+        notes: a sentence on each thing that does not apply.
+    """
+
+    file: CellFile
+    page: str
+    thumbnail: str
+    calls: tuple[tuple[str, float, str, bool | None], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What was written: the index, a summary a cell, and a sentence on models that want one."""
+
+    path: Path
+    name: str
+    synthetic: bool
+    cells: tuple[CellSummary, ...]
+    of_models: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Every sentence on what does not apply, once."""
+        of_cells = (note for cell in self.cells for note in cell.notes)
+        return tuple(dict.fromkeys((*self.of_models, *of_cells)))
+
+
+def explain_to_folder(
+    given: Sequence[str | Path],
+    cells: Sequence[str],
+    out: Path,
+    *,
+    data: Sequence[Path] = (),
+    methods: Sequence[str] = tuple(METHODS),
+    layers: Sequence[str] | None = None,
+    grid: int = GRID,
+    device: str = "auto",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Explanation:
+    """Explain what models, or an ensemble's members, make of some cells.
+
+    Writes ``explanation.json``, ``cells.csv`` (a row a cell and model), ``cells/`` (a page a cell),
+    ``figures/`` (a folder a cell) and ``report.html``, which leads to the pages. Files of an
+    earlier explanation there are replaced; nothing else is touched.
+
+    Args:
+        given: runs, each perhaps as ``NAME=PATH``, or one ensemble.
+        cells: the names of cells in ``data``, or image files.
+        out: the folder to write to.
+        data: folders of images, or stores.
+        methods: of ``METHODS``, the first on the panels; without occlusion no curves are
+            measured, which is quick.
+        layers: names of layers for the feature maps; None for the first ones.
+        grid: the fewest fields a side of the maps that Grad-CAM reads.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        on_progress: called with the number of cells done and their total.
+
+    Raises:
+        BlastscopeError: where a model, a cell, a method or a layer is not to be had, or ``out``
+            holds another kind of report, or cannot be written.
+    """
+    refuse_others_folder(out, FILE, [TABLE])
+    if (out / CELLS_FILE).exists():
+        raise BlastscopeError(
+            f"{out} holds a study ({CELLS_FILE}), whose page would be overwritten: choose another "
+            "folder with --out."
+        )
+    chosen = _methods(methods)
+    explained = open_models(given, choose_device(device), grid)
+    found = find_cells(cells, data)
+    if layers:  # a wrong name is said before anything is made
+        choose_layers(explained.models, layers)
+    return write_explanation(explained, found, out, chosen, layers, on_progress=on_progress)
+
+
+def write_explanation(
+    explained: ExplainedModels,
+    found: Listing,
+    out: Path,
+    methods: Sequence[str] = tuple(METHODS),
+    layers: Sequence[str] | None = None,
+    *,
+    study: Callable[[dict[str, str]], AuditView] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Explanation:
+    """Explain listed cells as :func:`explain_to_folder` does, with a study above them perhaps.
+
+    Args:
+        explained: the models.
+        found: the cells.
+        out: the folder to write to.
+        methods: of ``METHODS``.
+        layers: names of layers for the feature maps; None for the first ones.
+        study: makes the study's section, given the address of each cell's page.
+        on_progress: called with the number of cells done and their total.
+
+    Raises:
+        BlastscopeError: where a cell or a layer is not to be had, or ``out`` cannot be written.
+    """
+    names = page_names([item.cell for item in found.cells])
+    summaries: list[CellSummary] = []
+    rows: list[dict[str, Any]] = []
+    settings = [model.settings for model in explained.models]
+    synthetic = explained.synthetic or found.synthetic
+    with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
+        material = prepare_material(found, settings, Path(work))
+        note_pages(out / "cells", names.values())
+        for cell in explain_cells(explained, material, methods, layers):
+            name = names[cell.file.cell]
+            summaries.append(_write(cell, out, name, synthetic))
+            rows.extend(table_rows(cell))
+            if on_progress is not None:
+                on_progress(len(summaries), len(material))
+    said = tuple(_coarse_maps(explained))
+    made = Explanation(out / "report.html", explained.name, synthetic, tuple(summaries), said)
+    section = study({cell.file.cell: cell.page for cell in summaries}) if study else None
+    write_json(out / FILE, _as_json(made, explained, methods, rows))
+    with replacing(out / TABLE) as beside:
+        pl.DataFrame(rows, schema=COLUMNS).write_csv(beside)
+    write_text(made.path, _index(made, explained, methods, section))
+    remove_other_pages(out / "cells", names.values(), out / "figures")
+    return made
+
+
+def _methods(asked: Sequence[str]) -> tuple[str, ...]:
+    methods = tuple(dict.fromkeys(asked))
+    wrong = [method for method in methods if method not in METHODS]
+    if wrong or not methods:
+        what = f"{wrong[0]!r} is no method" if wrong else "No method is given"
+        raise BlastscopeError(f"{what}: choose of {', '.join(METHODS)}.")
+    return methods
+
+
+def _write(cell: CellExplained, out: Path, name: str, synthetic: bool) -> CellSummary:
+    page = write_cell_page(
+        cell, out / "cells", "../report.html", name=name, synthetic=synthetic,
+        figures=out / "figures" / name,
+    )  # fmt: skip
+    said = [(model.name, model.p_all, model.called) for model in cell.models]
+    if cell.ensemble is not None:
+        said.append((cell.ensemble.name, cell.ensemble.p_all, cell.ensemble.called))
+    calls = tuple((who, p_all, called, cell.right(called)) for who, p_all, called in said)
+    notes = tuple(note for model in cell.models for note in model.notes)
+    return CellSummary(cell.file, f"cells/{page.path.name}", page.thumbnail, calls, notes)
+
+
+def _as_json(
+    made: Explanation,
+    explained: ExplainedModels,
+    methods: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": made.name,
+        "synthetic": made.synthetic,
+        "methods": list(methods),
+        "models": [
+            {
+                "name": model.name,
+                "recipe": model.run.recipe.name,
+                "checkpoint": model.run.checkpoint,
+                "size": model.size,
+                "views": len(model.views),
+                "place": model.opened.place,
+                "grid": list(model.opened.shape[1:]),
+            }
+            for model in explained.models
+        ],
+        "combination": None if explained.combination is None else explained.combination.as_json(),
+        "cells": [{"cell": cell.file.cell, "page": cell.page} for cell in made.cells],
+        "rows": list(rows),
+        "notes": list(made.notes),
+    }
+
+
+def _coarse_maps(explained: ExplainedModels) -> Iterator[str]:
+    """Say where no map of a network has the fields that were asked for."""
+    for model in explained.models:
+        _, height, width = model.opened.shape
+        if min(height, width) < model.grid:
+            yield (
+                f"{model.name} has no map of {model.grid} fields a side: read at its end, "
+                f"{height} × {width}."
+            )
+
+
+def _index(
+    made: Explanation, explained: ExplainedModels, methods: Sequence[str], study: AuditView | None
+) -> str:
+    return render(
+        "explanations.html",
+        title=f"Where the evidence lies: {made.name}",
+        study=study,
+        synthetic=made.synthetic,
+        explanation=made,
+        methods=[METHODS[method] for method in methods],
+        models=[
+            (model.name, model.opened.place, *model.opened.shape[1:], model.size, len(model.views))
+            for model in explained.models
+        ],
+        names=NAMES,
+    )

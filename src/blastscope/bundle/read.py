@@ -1,0 +1,122 @@
+"""Opening a bundle: its manifest, its networks and how their votes are added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from blastscope.bundle.contents import CARD, DECISION, MANIFEST, ONNX, WEIGHTS, Contents
+from blastscope.bundle.manifest import Manifest, read_manifest
+from blastscope.bundle.network import BundledNetwork, checked, checked_json, network_of
+from blastscope.data.names import printable
+from blastscope.decision.decision_file import DecisionFile, decision_from
+from blastscope.ensemble.combination import Combination
+from blastscope.errors import BlastscopeError
+
+SINGLE = Combination("mean", "weights", (1.0,))
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open bundle; weights are read when a network is asked for them.
+
+    Attributes:
+        path: of the folder or zip.
+        manifest: what it says of itself.
+        digest: ``sha256:`` of its manifest, which names all other files by theirs.
+        networks: one, or the members of an ensemble.
+        combination: what makes one probability of theirs.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+    networks: tuple[BundledNetwork, ...]
+    combination: Combination
+
+    @cached_property
+    def decision(self) -> DecisionFile | None:
+        """What to decide by; None where the bundle was made without.
+
+        Raises:
+            BlastscopeError: where its file is damaged.
+        """
+        if DECISION not in self.manifest.files:
+            return None
+        content = checked_json(Contents(self.path), self.manifest, DECISION)
+        return decision_from(content, self.path / DECISION)
+
+    @property
+    def card(self) -> str:
+        """The model card, Markdown."""
+        content = checked(Contents(self.path), self.manifest, CARD)
+        lines = content.decode("utf-8", errors="replace").splitlines()
+        return "\n".join(printable(line) for line in lines)  # a terminal obeys other signs
+
+    def verify(self) -> int:
+        """Read every file and hold it against the manifest; return their bytes.
+
+        Raises:
+            BlastscopeError: where one is not as it was made.
+        """
+        own = self.manifest
+        total = sum(len(checked(Contents(self.path), own, name)) for name in own.files)
+        for network in self.networks:
+            if network.manifest is not own:
+                files = network.manifest.files
+                total += sum(len(checked(network.contents, network.manifest, n)) for n in files)
+            network.weights()
+        return total
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle, a folder or a zip; nothing in it is run.
+
+    Raises:
+        BlastscopeError: where it is missing, damaged, changed, of a newer version or not ours.
+    """
+    if not path.exists():
+        raise BlastscopeError(f"{path} is not there: give a bundle's folder or zip.")
+    contents = Contents(path)
+    if path.is_dir() and not (path / MANIFEST).is_file():
+        raise BlastscopeError(
+            f"{path} has no {MANIFEST}, so it is no bundle: blastscope bundle makes one of a run "
+            "or an ensemble."
+        )
+    manifest, digest = read_manifest(contents)
+    _check_small(contents, manifest)
+    if manifest.network is not None:
+        network = network_of(contents, manifest, manifest.network)
+        return Bundle(path, manifest, digest, (network,), SINGLE)
+    assert manifest.ensemble is not None
+    try:
+        combination = Combination.from_json(manifest.ensemble.combination)
+    except ValueError as error:
+        raise BlastscopeError(f"{path}/{MANIFEST} cannot be read ({error}).") from error
+    networks = tuple(_member(contents, manifest, k) for k in range(len(manifest.ensemble.members)))
+    if len(networks) != len(combination.weights):
+        raise BlastscopeError(f"{path} has {len(networks)} members, and weights for others.")
+    return Bundle(path, manifest, digest, networks, combination)
+
+
+def _check_small(contents: Contents, manifest: Manifest) -> None:
+    """Hold the files that are quickly read against the manifest; others are when they are read."""
+    for name in manifest.files:
+        if name not in (WEIGHTS, ONNX):
+            checked(contents, manifest, name)
+
+
+def _member(contents: Contents, whole: Manifest, k: int) -> BundledNetwork:
+    assert whole.ensemble is not None
+    place, member = contents.member(k + 1), whole.ensemble.members[k]
+    manifest, digest = read_manifest(place)
+    if digest != member.manifest:
+        raise BlastscopeError(
+            f"{place} is not the member that the bundle was made with: get the bundle again from "
+            "where it came."
+        )
+    if manifest.network is None:
+        raise BlastscopeError(f"{place} is an ensemble in an ensemble, which no bundle has.")
+    _check_small(place, manifest)
+    return network_of(place, manifest, manifest.network)

@@ -1,0 +1,168 @@
+"""Checking a data set: what it is, and everything in it that looks wrong."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blastscope.data.inspection import Inspection, inspect_cell
+from blastscope.data.layouts import CellFile, Problem, list_cells
+from blastscope.errors import listing as join
+from blastscope.parallel import in_order
+
+MEANINGS = {
+    "frame": "cells that touch the frame, and so may be cut off",
+    "components": "cells in several pieces: debris or a second cell",
+    "identical": "cells with pixels that another cell has too",
+    "subject-case": "subjects written in lower case, read as upper case",
+    "grey": "grey images, read as RGB: the stain's colour is lost",
+    "alpha": "images with transparency, flattened on black",
+    "cmyk": "CMYK images, converted to RGB",
+    "palette": "palette images, converted to RGB",
+    "ycbcr": "YCbCr images, converted to RGB",
+    "frames": "files of several images, of which the first is read",
+}
+"""What each flag of the cell table means."""
+
+
+@dataclass
+class CheckReport:
+    """What a data set is. ``usable`` is whether a model can be trained or run on it."""
+
+    folders: list[str]
+    cells: int = 0
+    subjects: int = 0
+    unlabelled: int = 0
+    without_subject: int = 0
+    per_class: dict[str, int] = field(default_factory=dict)
+    subjects_per_class: dict[str, int] = field(default_factory=dict)
+    per_fold: dict[str, dict[str, int]] = field(default_factory=dict)
+    per_subject: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
+    suspicious: dict[str, list[str]] = field(default_factory=dict)
+    """The files behind each flag of ``MEANINGS``."""
+    identical: list[list[str]] = field(default_factory=list)
+    """Groups of files with identical pixels."""
+    unusable: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    synthetic: bool = False
+    reasons: list[str] = field(default_factory=list)
+    """Why the data set is not usable; empty where it is."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model can be trained or run on these cells as they are."""
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain objects, ``usable`` included."""
+        return {"usable": self.usable, **asdict(self)}
+
+
+def check(
+    folders: Sequence[Path],
+    labels: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CheckReport:
+    """Read every image of a data set and say what it is.
+
+    Args:
+        folders: the data set's folders, in any layout of ``data.layouts``.
+        labels: a labels table for flat folders.
+        on_progress: called with the number of images read and their total.
+
+    Raises:
+        BlastscopeError: where there is nothing to check.
+    """
+    found = list_cells(folders, labels)
+    report = CheckReport([str(folder) for folder in folders], synthetic=found.synthetic)
+    report.unusable.extend(found.problems)
+    report.notes.extend(found.notes)
+    by_hash: dict[str, list[str]] = defaultdict(list)
+    usable = []
+    for number, (item, outcome) in enumerate(in_order(_look, found.cells), start=1):
+        if isinstance(outcome, Problem):
+            report.unusable.append(outcome)
+        else:
+            usable.append(item)
+            _note(report, item, outcome)
+            by_hash[outcome.pixel_hash].append(item.file)
+        if on_progress:
+            on_progress(number, len(found.cells))
+    report.identical = sorted(files for files in by_hash.values() if len(files) > 1)
+    if report.identical:
+        report.suspicious["identical"] = sorted(f for group in report.identical for f in group)
+    _count(report, usable)
+    _judge(report)
+    return report
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An inspection without its pixels, so that a queue of them stays small."""
+
+    pixel_hash: str
+    size: str
+    format: str
+    mode: str
+    flags: tuple[str, ...]
+
+
+def _look(item: CellFile) -> tuple[CellFile, _Look | Problem]:
+    seen = inspect_cell(item)
+    if not isinstance(seen, Inspection):
+        return item, seen
+    size = f"{seen.pixels.shape[1]}×{seen.pixels.shape[0]}"
+    return item, _Look(seen.pixel_hash, size, seen.format, seen.mode, seen.flags)
+
+
+def _note(report: CheckReport, item: CellFile, seen: _Look) -> None:
+    for counts, key in (
+        (report.sizes, seen.size),
+        (report.formats, seen.format),
+        (report.modes, seen.mode),
+    ):
+        counts[key] = counts.get(key, 0) + 1
+    for flag in seen.flags:
+        report.suspicious.setdefault(flag, []).append(item.file)
+
+
+def _count(report: CheckReport, cells: Sequence[CellFile]) -> None:
+    report.cells = len(cells)
+    labelled = [item for item in cells if item.label]
+    report.unlabelled = len(cells) - len(labelled)
+    report.without_subject = sum(item.subject is None for item in cells)
+    report.per_class = dict(sorted(Counter(str(item.label) for item in labelled).items()))
+    subjects = {item.subject for item in cells if item.subject}
+    report.subjects = len(subjects)
+    by_class = {(item.label, item.subject) for item in labelled if item.subject}
+    report.subjects_per_class = dict(sorted(Counter(str(label) for label, _ in by_class).items()))
+    report.per_subject = dict(sorted(Counter(i.subject for i in cells if i.subject).items()))
+    folds: dict[str, Counter[str]] = defaultdict(Counter)
+    for item in cells:
+        folds[item.fold or "none"][item.label or "unlabelled"] += 1
+    report.per_fold = {fold: dict(sorted(folds[fold].items())) for fold in sorted(folds)}
+
+
+def _judge(report: CheckReport) -> None:
+    if report.unusable:
+        files = join([f"{p.file} {p.message}" for p in report.unusable], most=len(report.unusable))
+        count = len(report.unusable)
+        what = "file cannot be used" if count == 1 else "files cannot be used"
+        report.reasons.append(
+            f"{count} {what} ({files}): mend or remove, or leave out with prepare --skip-bad."
+        )
+    if report.cells == 0:
+        report.reasons.append("No image is left to use.")
+    elif report.unlabelled == report.cells:
+        report.notes.append("no labels: nothing can be trained on these cells or judged by them")
+    elif len(report.per_class) == 1:
+        only = next(iter(report.per_class))
+        report.reasons.append(
+            f"All labelled cells are of the class {only}: a model needs both, so add the other."
+        )

@@ -1,0 +1,78 @@
+"""Looking at one cell's image: decode, find the cell, hash the pixels, note what is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import xxhash
+
+from blastscope.data.crop import Contour, Located, locate
+from blastscope.data.images import Decoded, UnusableImageError, read_image
+from blastscope.data.layouts import CellFile, Problem
+
+cv2.setNumThreads(1)  # cells are the unit of parallel work; OpenCV's own threads only contend
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A usable cell: its pixels, where the cell is, and what is odd about it."""
+
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+    """uint8, height × width × 3, RGB."""
+    located: Located
+    pixel_hash: str
+    format: str
+    mode: str
+    flags: tuple[str, ...]
+
+
+def inspect_cell(item: CellFile, contour: Contour = "union") -> Inspection | Problem:
+    """Read one cell; what makes it unusable is returned, so that all of a set can be named."""
+    try:
+        return inspect_image(read_image(item.path), contour, item.flags)
+    except UnusableImageError as error:
+        return Problem(item.file, error.kind, str(error))
+
+
+def inspect_image(
+    decoded: Decoded, contour: Contour = "union", flags: Sequence[str] = ()
+) -> Inspection:
+    """Look at one decoded image.
+
+    Args:
+        decoded: the image.
+        contour: how the cell is found.
+        flags: what is odd about its name or place.
+
+    Raises:
+        UnusableImageError: where there is no cell on it.
+    """
+    located = locate(decoded.pixels, contour)
+    found = [*flags, *decoded.flags]
+    if located.touches_frame:
+        found.append("frame")
+    if located.components > 1:
+        found.append("components")
+    return Inspection(
+        decoded.pixels,
+        located,
+        pixel_hash(decoded.pixels),
+        decoded.format,
+        decoded.mode,
+        tuple(found),
+    )
+
+
+def pixel_hash(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """Return XXH3-128 (hex) over height, width and the RGB bytes of a uint8 image.
+
+    It tells whether two images show the same pixels, whatever their format or name.
+    """
+    digest = xxhash.xxh3_128()
+    digest.update(np.array(pixels.shape[:2], "<u4").tobytes())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return str(digest.hexdigest())

@@ -1,0 +1,168 @@
+"""A store in the making: reserved pixels, a file of rows for every chunk that is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from blastscope.data.cell_table import CELLS, HASH
+from blastscope.data.crop import Pixels
+from blastscope.data.store import INFO, PIXELS, TABLE
+from blastscope.errors import writing
+from blastscope.io.files import read_json, remove_folder, write_json
+from blastscope.io.tables import write_table
+
+Item = TypeVar("Item")
+PLAN = "plan.json"
+_PACKED = "packed.npy"
+_ROW = "_row"
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The folder ``.<store>.partial`` and what is done in it."""
+
+    path: Path
+    out: Path
+    total: int
+    size: int
+    chunk: int
+
+    @classmethod
+    def begin(cls, out: Path, inputs: str, total: int, size: int, chunk: int) -> Partial:
+        """Begin, or go on with, a store of ``total`` cells; ``inputs`` says of which.
+
+        Raises:
+            BlastscopeError: where the folder cannot be written or its disk is too full.
+        """
+        out = out.absolute()
+        partial = cls(out.with_name(f".{out.name}.partial"), out, total, size, chunk)
+        plan = {"inputs": inputs, "total": total, "size": size, "chunk": chunk}
+        if not (partial.path / PLAN).is_file() or read_json(partial.path / PLAN) != plan:
+            remove_folder(partial.path)
+            try:
+                partial._reserve()
+                write_json(partial.path / PLAN, plan)
+            except BaseException:
+                remove_folder(partial.path)
+                raise
+        return partial
+
+    def _reserve(self) -> None:
+        """Take the room for the pixels, so that a disk that is too full says so now."""
+        with writing(self.out):
+            (self.path / "rows").mkdir(parents=True)
+            _new_pixels(self.path / PIXELS, self.total, self.size)
+
+    @cached_property
+    def _pixels(self) -> np.memmap[Any, np.dtype[np.uint8]]:
+        """The pixels, uint8, total × size × size × 3."""
+        return np.lib.format.open_memmap(self.path / PIXELS, mode="r")
+
+    @contextmanager
+    def writer(self) -> Iterator[Callable[[int, Pixels], None]]:
+        """Yield a function that writes a cell's pixels to its place.
+
+        They are written, not copied into a map, whose every new page would cost a fault, and are on
+        the disk when the block ends: rows of pixels that a power cut took would be taken for done.
+
+        Raises:
+            BlastscopeError: where the disk does not take them.
+        """
+        with writing(self.out), (self.path / PIXELS).open("r+b") as file:
+
+            def write(place: int, pixels: Pixels) -> None:
+                file.seek(self._pixels.offset + place * pixels.nbytes)
+                file.write(pixels.data)
+
+            yield write
+            file.flush()
+            os.fsync(file.fileno())
+
+    def todo(self) -> list[int]:
+        """Return the numbers of the chunks that are not done."""
+        chunks = range(-(-self.total // self.chunk))
+        return [k for k in chunks if not self._rows(k).is_file()]
+
+    @property
+    def done_cells(self) -> int:
+        """How many cells lie in chunks that are done, usable or not."""
+        todo = sum(min(self.chunk, self.total - k * self.chunk) for k in self.todo())
+        return self.total - todo
+
+    def save_chunk(self, chunk: int, rows: Sequence[tuple[int, dict[str, object]]]) -> None:
+        """Write the rows of a chunk whose pixels are written; each with its place in them."""
+        records = [{_ROW: place, **row} for place, row in rows]
+        frame = pl.DataFrame(records, schema={_ROW: pl.Int64(), **CELLS.columns})
+        write_table(frame, self._rows(chunk), CELLS)
+
+    def _rows(self, chunk: int) -> Path:
+        return self.path / "rows" / f"{chunk:07d}.parquet"
+
+    @cached_property
+    def _done(self) -> pl.DataFrame:
+        files = sorted((self.path / "rows").glob("[0-9]*.parquet"))
+        empty = pl.DataFrame(schema={**CELLS.columns, _ROW: pl.Int64()})
+        return pl.concat([empty, *(pl.read_parquet(file) for file in files)]).sort(_ROW)
+
+    def missing(self, items: Sequence[Item]) -> list[Item]:
+        """Return those of ``items`` (one a cell, in order) that could not be used."""
+        have = set(self._done[_ROW].to_list())
+        return [item for place, item in enumerate(items) if place not in have]
+
+    def finish_table(self) -> pl.DataFrame:
+        """Close the gaps that unusable cells left in the pixels and return the cell table."""
+        places = self._done[_ROW].to_numpy()
+        if len(places) < self.total:
+            self._close_gaps(places)
+        return self._done.drop(_ROW)
+
+    def _close_gaps(self, places: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+        with writing(self.out):
+            packed = _new_pixels(self.path / _PACKED, len(places), self.size)
+            for first in range(0, len(places), self.chunk):
+                packed[first : first + self.chunk] = self._pixels[
+                    places[first : first + self.chunk]
+                ]
+            packed.flush()
+
+    def publish(self, cells: pl.DataFrame, info: dict[str, Any]) -> None:
+        """Write the table and ``store.json`` and rename the folder to the store's name.
+
+        A store that is there already (the caller decided that it goes) is replaced; what else
+        stands in its folder, splits for one, stays.
+        """
+        note = {"synthetic": info["synthetic"], "pixel_hash": HASH}
+        write_table(cells, self.path / TABLE, CELLS, note)
+        with writing(self.out):
+            (self.path / PLAN).unlink()  # from here on a kill means to begin anew
+            if (self.path / _PACKED).is_file():
+                (self.path / _PACKED).replace(self.path / PIXELS)
+            remove_folder(self.path / "rows")
+            if self.out.exists():
+                (self.out / INFO).unlink(missing_ok=True)  # no store until all of it is new
+                for name in (TABLE, PIXELS):
+                    (self.path / name).replace(self.out / name)
+                write_json(self.out / INFO, info)
+                remove_folder(self.path)
+            else:
+                write_json(self.path / INFO, info)
+                self.path.rename(self.out)
+
+
+def _new_pixels(path: Path, cells: int, size: int) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Map a new file of pixels whose room is taken: a map on a full disk kills its writer."""
+    shape = (cells, size, size, 3)
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return mapped

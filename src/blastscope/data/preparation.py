@@ -1,0 +1,252 @@
+"""Making a store: all cores, memory flat in the number of cells, resumable, whole or not at all.
+
+Work goes on in a folder beside the store, ``.<name>.partial``, in chunks whose rows are written
+when their pixels are; a run that was killed goes on behind its last whole chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import polars as pl
+import xxhash
+
+from blastscope.data.cell_table import CELLS
+from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, prepared
+from blastscope.data.inspection import Inspection, inspect_cell
+from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
+from blastscope.data.partial_store import Partial
+from blastscope.data.store import (
+    INFO,
+    PIXELS,
+    TABLE,
+    StoreSettings,
+    open_store,
+    settings_from,
+    store_info,
+)
+from blastscope.errors import BlastscopeError, listing
+from blastscope.io.files import only_one, read_json, remove_folder
+from blastscope.parallel import cores, in_order
+from blastscope.process import keep_freed_memory
+
+CHUNK = 128
+_REMEDY = "Mend or remove them, or give --skip-bad"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a request to prepare a store."""
+
+    path: Path
+    cells: int
+    skipped: tuple[Problem, ...]
+    already: bool
+    """True where the store was there, made of the same files with the same settings."""
+    synthetic: bool
+    flags: dict[str, int] = field(default_factory=dict)
+    """How many cells have each flag."""
+    labels: dict[str, int] = field(default_factory=dict)
+    """How many cells have each label."""
+    resumed: int = 0
+    """How many cells an earlier, interrupted run had done."""
+
+
+def prepare(
+    folders: Sequence[Path],
+    out: Path,
+    settings: StoreSettings | None = None,
+    *,
+    labels: Path | None = None,
+    skip_bad: bool = False,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Make the store ``out`` from folders of cell images.
+
+    The same files and settings again are a no-op; a store of other files or settings is left
+    alone unless ``force``.
+
+    Args:
+        folders: the data set, in any layout of ``data.layouts``.
+        out: the store's folder.
+        settings: size, scale, CLAHE and contour.
+        labels: a labels table for flat folders.
+        skip_bad: leave out what cannot be used rather than refuse the whole.
+        force: replace a store made of other files or with other settings.
+        on_progress: called with the number of cells done and their total.
+
+    Raises:
+        BlastscopeError: where files cannot be used (all named at once), ``out`` is something
+            else already, or it cannot be written.
+    """
+    found = list_cells(folders, labels)
+    wanted = settings or StoreSettings()
+    return prepare_listed(
+        found, folders, out, wanted, skip_bad=skip_bad, force=force, on_progress=on_progress
+    )
+
+
+def prepare_listed(
+    found: Listing,
+    folders: Sequence[Path],
+    out: Path,
+    settings: StoreSettings,
+    *,
+    skip_bad: bool = False,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+    remedy: str = _REMEDY,
+) -> Prepared:
+    """Make the store ``out`` of cells that are listed already, as :func:`prepare` does.
+
+    Args:
+        found: the cells; the store has them in this order.
+        folders: where they come from, for the store's record.
+        out: the store's folder.
+        settings: size, scale, CLAHE and contour.
+        skip_bad: leave out what cannot be used rather than refuse the whole.
+        force: replace a store made of other files or with other settings.
+        on_progress: called with the number of cells done and their total.
+        remedy: what to do, in the words of the command, where files cannot be used.
+
+    Raises:
+        BlastscopeError: as :func:`prepare` does.
+    """
+    inputs = inputs_digest(found, settings)
+    with only_one(out.absolute()):
+        return _prepare(found, folders, out, settings, inputs, skip_bad, force, on_progress, remedy)
+
+
+def _prepare(
+    found: Listing,
+    folders: Sequence[Path],
+    out: Path,
+    settings: StoreSettings,
+    inputs: str,
+    skip_bad: bool,
+    force: bool,
+    on_progress: Callable[[int, int], None] | None,
+    remedy: str,
+) -> Prepared:
+    skipped = _skipped(out, settings, inputs, force)
+    if skipped is not None:
+        if skipped and not skip_bad:
+            raise BlastscopeError(_refusal(skipped, remedy))
+        store = open_store(out)
+        return Prepared(out, len(store), (), already=True, synthetic=store.synthetic)
+    partial = Partial.begin(out, inputs, len(found.cells), settings.size, CHUNK)
+    resumed = partial.done_cells
+    bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
+    if bad and not skip_bad:
+        remove_folder(partial.path)
+        raise BlastscopeError(_refusal(bad, remedy))
+    cells = partial.finish_table()
+    if cells.height == 0:
+        remove_folder(partial.path)
+        why = f": {bad[0].file} {bad[0].message}" if bad else ""
+        raise BlastscopeError(f"Not one usable image in {', '.join(map(str, folders))}{why}.")
+    if found.synthetic:
+        cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
+    sources = [str(folder) for folder in folders]
+    info = store_info(cells, settings, sources, inputs, found.synthetic)
+    partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
+    counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
+    flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
+    labels = dict(cells["label"].drop_nulls().value_counts().sort("label").iter_rows())
+    return Prepared(out, cells.height, tuple(bad), False, found.synthetic, flags, labels, resumed)
+
+
+def inputs_digest(found: Listing, settings: StoreSettings) -> str:
+    """Return a digest of the files (name, size, time, label, subject, fold) and the settings."""
+    digest = xxhash.xxh3_128(repr((settings, found.problems)).encode())
+    for item in found.cells:
+        try:
+            state = item.path.stat()
+        except OSError as error:
+            raise BlastscopeError(f"{item.path} cannot be read: {error.strerror}.") from error
+        known = (item.cell, item.file, item.label, item.subject, item.fold)
+        digest.update(repr((known, state.st_size, state.st_mtime_ns)).encode())
+    return f"xxh3_128:{digest.hexdigest()}"
+
+
+def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> list[Problem] | None:
+    """Return what the store that is wanted has left out; None where it is yet to be made."""
+    if not out.exists():
+        return None
+    if not (out / INFO).is_file():
+        ours = {TABLE, PIXELS, "splits"}  # a store whose replacing was interrupted
+        if out.is_dir() and {path.name for path in out.iterdir()} <= ours:
+            return None
+        raise BlastscopeError(f"{out} is there already and no store: choose another folder.")
+    try:
+        open_store(out)
+        info = read_json(out / INFO)
+    except BlastscopeError as error:
+        if force:
+            return None
+        raise BlastscopeError(f"{error} Give --force to replace it.") from error
+    if info.get("inputs") == inputs:
+        return [Problem(*problem.values()) for problem in info.get("skipped", ())]
+    if force:
+        return None
+    made_with = settings_from(info, out).differences(settings)
+    raise BlastscopeError(
+        f"{out} is a store made {f'with {made_with}' if made_with else 'of other files'}: choose "
+        "another folder, or give --force to replace it."
+    )
+
+
+def _fill(
+    partial: Partial,
+    cells: Sequence[CellFile],
+    settings: StoreSettings,
+    on_progress: Callable[[int, int], None] | None,
+) -> list[Problem]:
+    """Do every chunk that is not done; return what could not be used."""
+    keep_freed_memory()  # decoded images are too large for glibc to keep by itself
+
+    def work(chunk: int) -> int:
+        first = chunk * CHUNK
+        part = cells[first : first + CHUNK]
+        rows = []
+        with partial.writer() as write:
+            for place, item in enumerate(part, first):
+                cell = _one(item, settings)
+                if cell is not None:
+                    write(place, cell[1])
+                    rows.append((place, cell[0]))
+        partial.save_chunk(chunk, rows)
+        return len(part)
+
+    done = partial.done_cells
+    for count in in_order(work, partial.todo(), cores() + 1):  # one of them waits for the disk
+        done += count
+        if on_progress:
+            on_progress(done, len(cells))
+    # Looked at once more, which is cheap, so that a resumed run can name all of them as well.
+    seen = (inspect_cell(item) for item in partial.missing(cells))
+    return [outcome for outcome in seen if isinstance(outcome, Problem)]
+
+
+def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pixels] | None:
+    """Return a cell's row and pixels; None where it cannot be used."""
+    seen = inspect_cell(item, settings.contour)
+    if not isinstance(seen, Inspection):
+        return None
+    box = seen.located.box
+    pixels = prepared(seen.pixels, box, settings.size, settings.scale, settings.clahe)
+    flags = list(seen.flags)
+    if is_beyond_field(box, settings.scale):
+        flags.append(BEYOND)
+    row = (item.cell, item.file, item.label, item.subject, item.fold)
+    values = (*row, box.x, box.y, box.w, box.h, seen.pixel_hash, flags)
+    return dict(zip(CELLS.columns, values, strict=True)), pixels
+
+
+def _refusal(bad: Sequence[Problem], remedy: str) -> str:
+    files = listing([f"{problem.file} {problem.message}" for problem in bad], most=len(bad))
+    count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+    return f"{count} cannot be used: {files}. {remedy}."

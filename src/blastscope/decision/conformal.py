@@ -1,0 +1,54 @@
+"""Conformal sets: what a cell may be, so that the truth is in the set as often as promised.
+
+Split conformal prediction within each class (Vovk et al., Algorithmic Learning in a Random World,
+2005, section 4.5; Sadinle, Lei and Wasserman, JASA 114:223-234, 2019). The promise holds for cells
+that are exchangeable with those it was fitted on. Cells of another person are not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.decision.calibration import Bools, Floats
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Which labels are put into a cell's set.
+
+    Attributes:
+        promised: how often, at least, the truth is in the set of a cell of either class.
+        least_all: ALL is in the set where the probability of ALL is at least this.
+        least_hem: normal is in the set where the probability of normal is at least this.
+    """
+
+    promised: float
+    least_all: float
+    least_hem: float
+
+    def sets(self, p_all: Floats) -> NDArray[np.bool_]:
+        """Return whether normal and whether ALL are in each cell's set, shape (n, 2)."""
+        return np.stack([1 - p_all >= self.least_hem, p_all >= self.least_all], axis=1)
+
+
+def fit_conformal(is_all: Bools, p_all: Floats, promised: float) -> Conformal:
+    """Find the probabilities that a set must let in.
+
+    Args:
+        is_all: truth, shape (n,), both classes present.
+        p_all: calibrated probability of ALL, shape (n,).
+        promised: the coverage, above 0 and below 1.
+    """
+    return Conformal(
+        promised, _least(p_all[is_all], promised), _least(1 - p_all[~is_all], promised)
+    )
+
+
+def _least(of_truth: Floats, promised: float) -> float:
+    """The probability of the truth that all but a share of n + 1 cells reach; 0 with too few."""
+    out = math.floor((len(of_truth) + 1) * (1 - promised) + 1e-9)
+    return 0.0 if out < 1 else float(np.sort(of_truth)[out - 1])

@@ -1,0 +1,216 @@
+"""What makes a decision of a probability: fitted in one go, applied to any cells, kept as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.decision.blast_share import Reference, reference
+from blastscope.decision.calibration import Bools, Calibration, Floats
+from blastscope.decision.calibration_choice import choose_calibration
+from blastscope.decision.conformal import Conformal, fit_conformal
+from blastscope.decision.operating_point import (
+    DEFAULT,
+    OperatingPoint,
+    OperatingRule,
+    choose_point,
+    read_rule,
+)
+from blastscope.decision.referral import Referral, choose_referral, sureness
+from blastscope.errors import BlastscopeError
+
+
+@dataclass(frozen=True)
+class DecisionRequest:
+    """What the user asks of decisions.
+
+    Attributes:
+        rule: for the operating point.
+        error: the share of wrong calls among those that are not referred.
+        coverage: how often a conformal set should hold the truth.
+    """
+
+    rule: OperatingRule = DEFAULT
+    error: float = 0.05
+    coverage: float = 0.90
+
+    def changed(
+        self, rule: str | None = None, error: float | None = None, coverage: float | None = None
+    ) -> DecisionRequest:
+        """Change what is given, as a user writes it.
+
+        Raises:
+            BlastscopeError: where it cannot be asked for.
+        """
+        for name, value in (("error", error), ("coverage", coverage)):
+            if value is not None and not 0 < value < 1:
+                raise BlastscopeError(
+                    f"--{name} {value:g} cannot be asked for: give a share above 0 and below 1."
+                )
+        return DecisionRequest(
+            self.rule if rule is None else read_rule(rule),
+            self.error if error is None else error,
+            self.coverage if coverage is None else coverage,
+        )
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided of cells, shape (n,) each.
+
+    Attributes:
+        p_all: the calibrated probability of ALL.
+        called: whether the cell is called ALL.
+        sure: the probability that the call is right.
+        refer: whether the cell goes to the expert.
+        sets: whether normal and whether ALL are in its conformal set, shape (n, 2).
+    """
+
+    p_all: Floats
+    called: Bools
+    sure: Floats
+    refer: Bools
+    sets: NDArray[np.bool_]
+
+    def take(self, here: Bools) -> Decided:
+        """Keep the cells for which ``here``, shape (n,), is true."""
+        return Decided(*(getattr(self, field.name)[here] for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Everything that is fitted.
+
+    Attributes:
+        calibration: of the probabilities.
+        log_loss: by method, what it was chosen by.
+        how: a sentence about that choice.
+        point: from which probability on a cell is called ALL.
+        referral: how sure a call has to be to be kept.
+        conformal: which labels a cell's set has.
+        reference: how persons fared at the operating point; None where they are not known.
+        cells: how many it was fitted on.
+        share_all: which share of these is ALL: a probability is right for such a mix only.
+        subjects: of how many persons; 0 where unknown.
+    """
+
+    calibration: Calibration
+    log_loss: dict[str, float]
+    how: str
+    point: OperatingPoint
+    referral: Referral
+    conformal: Conformal
+    reference: Reference | None
+    cells: int
+    share_all: float
+    subjects: int
+
+    def apply(self, p_all: Floats) -> Decided:
+        """Decide of cells by a network's probabilities of ALL, shape (n,)."""
+        p = self.calibration.apply(p_all)
+        called = p > self.point.threshold
+        sure = sureness(p, called)
+        return Decided(p, called, sure, self.referral.refers(sure), self.conformal.sets(p))
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for ``decision.json`` and bundles."""
+        content = asdict(self)
+        content["point"]["rule"] = str(self.point.rule)
+        return content
+
+    @classmethod
+    def from_json(cls, content: Any, where: str) -> Decision:
+        """Read what :meth:`as_json` made.
+
+        Raises:
+            BlastscopeError: where something is missing or of another kind.
+        """
+        calibration = Calibration.from_json(_inside(content, "calibration", where), where)
+        try:
+            known, point = content["reference"], content["point"]
+            decision = cls(
+                calibration,
+                {str(name): float(loss) for name, loss in content["log_loss"].items()},
+                str(content["how"]),
+                OperatingPoint(read_rule(point["rule"]), **_numbers(point, least=-1.0, but="rule")),
+                Referral(**_numbers(content["referral"], most=2.0)),  # 2 refers all
+                Conformal(**_numbers(content["conformal"])),
+                None if known is None else _reference(known),
+                int(content["cells"]),
+                _numbers({"share_all": content["share_all"]})["share_all"],
+                int(content["subjects"]),
+            )
+        except (
+            KeyError, TypeError, ValueError, AttributeError, OverflowError, BlastscopeError
+        ) as error:  # fmt: skip
+            raise BlastscopeError(
+                f"{where} holds no decision that can be read ({error}): evaluate the model again."
+            ) from error
+        return decision
+
+
+def _numbers(
+    content: dict[str, Any], least: float = 0.0, most: float = 1.0, but: str = ""
+) -> dict[str, float]:
+    numbers = {name: float(value) for name, value in content.items() if name != but}
+    for name, value in numbers.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} {value:g} is out of range")
+    return numbers
+
+
+def _reference(known: dict[str, Any]) -> Reference:
+    counts = {name: tuple(map(int, persons)) for name, persons in known.items()}
+    found = Reference(**counts)
+    for called, cells in (
+        (found.all_called, found.all_cells),
+        (found.hem_called, found.hem_cells),
+    ):
+        pairs = list(zip(called, cells, strict=True))
+        if not pairs or not all(0 <= right <= total and total for right, total in pairs):
+            raise ValueError("counts of persons that cannot be")
+    return found
+
+
+def _inside(content: Any, name: str, where: str) -> Any:
+    if not isinstance(content, dict) or name not in content:
+        raise BlastscopeError(f"{where} holds no decision: it lacks {name}.")
+    return content[name]
+
+
+def fit_decision(
+    is_all: Bools,
+    p_all: Floats,
+    subjects: Sequence[str | None],
+    wishes: DecisionRequest,
+    seed: int = 24,
+) -> Decision:
+    """Fit calibration, operating point, referral and conformal sets, each behind the last.
+
+    Args:
+        is_all: truth, shape (n,), both classes present.
+        p_all: a network's probability of ALL, shape (n,).
+        subjects: each cell's subject; None where unknown.
+        wishes: what is asked for.
+        seed: of the folds that the calibration is chosen in.
+    """
+    chosen = choose_calibration(is_all, p_all, subjects, seed)
+    p = chosen.calibration.apply(p_all)
+    point = choose_point(wishes.rule, is_all, p)
+    called = p > point.threshold
+    return Decision(
+        calibration=chosen.calibration,
+        log_loss=chosen.log_loss,
+        how=chosen.how,
+        point=point,
+        referral=choose_referral(called != is_all, sureness(p, called), wishes.error),
+        conformal=fit_conformal(is_all, p, wishes.coverage),
+        reference=reference(is_all, called, subjects),
+        cells=len(is_all),
+        share_all=float(is_all.mean()),
+        subjects=len({subject for subject in subjects if subject is not None}),
+    )

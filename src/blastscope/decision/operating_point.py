@@ -1,0 +1,145 @@
+"""The operating point: from which probability on a cell is called ALL, by a rule with a name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.decision.calibration import EDGE, Bools, Floats
+from blastscope.errors import BlastscopeError
+
+Kind = Literal["sensitivity", "specificity", "youden", "cost", "half"]
+_HELP = "sensitivity>=0.95, specificity>=0.9, youden, cost=5 or half"
+_WRITTEN = re.compile(r"(sensitivity|specificity)\s*>=\s*([0-9.]+)|(cost)\s*=\s*([0-9.]+)")
+
+
+@dataclass(frozen=True)
+class OperatingRule:
+    """What an operating point is chosen by.
+
+    ``sensitivity`` and ``specificity``: the best of the other that keeps this one at ``value`` or
+    above. ``youden``: the largest sum of both (Youden, Cancer 3:32-35, 1950). ``cost``: the lowest
+    cost where a missed blast costs ``value`` false alarms. ``half``: one half, nothing is chosen.
+    """
+
+    kind: Kind
+    value: float = 0.0
+
+    def __str__(self) -> str:
+        """Write it as :func:`read_rule` reads it."""
+        if self.kind in ("youden", "half"):
+            return self.kind
+        number = np.format_float_positional(self.value, trim="-")  # every digit, no exponent
+        return f"{self.kind}{'=' if self.kind == 'cost' else '>='}{number}"
+
+    @property
+    def sentence(self) -> str:
+        """The rule in words."""
+        return {
+            "sensitivity": f"sensitivity of {self.value:g} or more",
+            "specificity": f"specificity of {self.value:g} or more",
+            "youden": "the largest sum of sensitivity and specificity (Youden)",
+            "cost": f"the lowest cost, a missed blast costing {self.value:g} false alarms",
+            "half": "one half, nothing chosen",
+        }[self.kind]
+
+
+DEFAULT = OperatingRule("sensitivity", 0.95)
+"""A missed blast is worse than a cell that somebody looks at in vain."""
+
+
+def read_rule(text: str) -> OperatingRule:
+    """Read a rule as a user writes it.
+
+    Raises:
+        BlastscopeError: where it is none, or its number is out of range.
+    """
+    plain = text.strip().lower()
+    if plain in ("youden", "half"):
+        return OperatingRule("youden" if plain == "youden" else "half")
+    found = _WRITTEN.fullmatch(plain)
+    if found is None:
+        raise BlastscopeError(f"'{text}' is no rule for an operating point: write {_HELP}.")
+    name, number = (found[1], found[2]) if found[1] else (found[3], found[4])
+    try:
+        value = float(number)
+    except ValueError:
+        raise BlastscopeError(f"'{number}' in the rule '{text}' is no number: {_HELP}.") from None
+    if name == "cost" and not 0 < value <= 1000:
+        raise BlastscopeError(
+            f"A missed blast cannot cost {number} false alarms: above 0, to 1000."
+        )
+    if name != "cost" and not 0 < value < 1:
+        raise BlastscopeError(
+            f"A {name} of {number} cannot be asked for: give a share between 0 and 1, {name}>=0.95."
+        )
+    kinds: dict[str, Kind] = {
+        "sensitivity": "sensitivity", "specificity": "specificity", "cost": "cost"
+    }  # fmt: skip
+    return OperatingRule(kinds[name], value)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, and what it reaches on the cells that it was chosen on.
+
+    Attributes:
+        rule: what it was chosen by.
+        threshold: a cell is called ALL where its calibrated probability is above this; below 0
+            where even cells of probability 0 are.
+        sensitivity: on the cells that it was chosen on.
+        specificity: likewise.
+    """
+
+    rule: OperatingRule
+    threshold: float
+    sensitivity: float
+    specificity: float
+
+
+def choose_point(rule: OperatingRule, is_all: Bools, p_all: Floats) -> OperatingPoint:
+    """Choose the threshold that a rule asks for, half way between two cells' probabilities.
+
+    Args:
+        rule: the rule.
+        is_all: truth, shape (n,), both classes present.
+        p_all: calibrated probability of ALL, shape (n,).
+    """
+    values = np.unique(p_all)
+    # From calling everything ALL to calling nothing ALL.
+    lowest = values[0] / 2 if values[0] > 0 else -EDGE  # a cell with p = 0 is not above 0
+    thresholds = np.r_[lowest, (values[1:] + values[:-1]) / 2, (1 + values[-1]) / 2]
+    if rule.kind == "half":
+        thresholds = np.array([0.5])
+    # Counts over counts: 1 - .07 is below .93.
+    missed, passed = (_below(thresholds, p_all[here]) for here in (is_all, ~is_all))
+    n_all, n_hem = int(is_all.sum()), int((~is_all).sum())
+    sensitivity, specificity = (n_all - missed) / n_all, passed / n_hem
+    at = _best(rule, sensitivity, specificity, float(is_all.mean()))
+    return OperatingPoint(
+        rule, float(thresholds[at]), float(sensitivity[at]), float(specificity[at])
+    )
+
+
+def _below(thresholds: Floats, p_all: Floats) -> NDArray[np.intp]:
+    """How many probabilities are not above each threshold."""
+    return np.searchsorted(np.sort(p_all), thresholds, side="right")
+
+
+def _best(rule: OperatingRule, sensitivity: Floats, specificity: Floats, share: float) -> int:
+    """Return the place of the best threshold; they rise, so sensitivity falls.
+
+    Of thresholds that are equally good the first is taken, which calls most cells ALL.
+    """
+    if rule.kind == "sensitivity":  # the first threshold calls everything ALL, and always does
+        return int(np.flatnonzero(sensitivity >= rule.value)[-1])
+    if rule.kind == "specificity":  # the last one calls nothing ALL, and always does
+        return int(np.flatnonzero(specificity >= rule.value)[0])
+    if rule.kind == "cost":
+        missed, alarms = share * (1 - sensitivity), (1 - share) * (1 - specificity)
+        return int(np.round(rule.value * missed + alarms, 12).argmin())
+    return int(np.round(sensitivity + specificity, 12).argmax())

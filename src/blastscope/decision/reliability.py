@@ -1,0 +1,117 @@
+"""How far probabilities are from what happens: calibration error, Brier score, the diagram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.decision.calibration import Bools, Floats, log_loss
+from blastscope.evaluation.bootstrap import Resampling
+
+BINS = 15
+_DRAWS = 300
+_RESAMPLES = 300
+_FEWEST_DRAWS = 50
+_CELLS_DRAWN = 2 * 10**7
+"""In all: of a million cells few draws will do, because their mean hardly varies."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """The diagram of one set of probabilities, and its figures.
+
+    Attributes:
+        predicted: mean probability of ALL in each bin, shape (bins,).
+        observed: share of ALL cells in each bin, shape (bins,).
+        cells: cells in each bin, shape (bins,).
+        ece: expected calibration error: the mean gap of the two, weighed by the cells.
+        by_chance: the error that probabilities which are right of persons at large show on
+            average, because so many persons (so many cells, where they are not known) were drawn:
+            a smaller one cannot be told from none. From few persons it is itself too small.
+        brier: the mean squared distance from 0 and 1.
+        log_loss: the mean log loss.
+    """
+
+    predicted: Floats
+    observed: Floats
+    cells: NDArray[np.intp]
+    ece: float
+    by_chance: float
+    brier: float
+    log_loss: float
+
+
+def equal_mass_bins(p_all: Floats, bins: int = BINS) -> NDArray[np.intp]:
+    """Put cells into bins of about as many cells; cells of one probability stay together.
+
+    Args:
+        p_all: probabilities, shape (n,).
+        bins: how many at most.
+
+    Returns:
+        The number of each cell's bin, from 0, without gaps, shape (n,).
+    """
+    edges = np.unique(np.quantile(p_all, np.arange(1, bins) / bins, method="higher"))
+    # A bin begins with its edge, so that the equal probabilities of hard calls are not cut apart.
+    place = np.searchsorted(edges, p_all, side="right")
+    _, numbered = np.unique(place, return_inverse=True)
+    return numbered.astype(np.intp)
+
+
+def calibration_error(
+    is_all: NDArray[np.floating] | Bools, p_all: Floats, place: NDArray[np.intp]
+) -> float:
+    """Return the mean over cells of the gap between each bin's share of ALL and its mean p.
+
+    Nixon et al., Measuring Calibration in Deep Learning, CVPR workshops 2019.
+    """
+    gaps = np.bincount(place, is_all - p_all)
+    return float(np.abs(gaps).sum() / len(p_all))
+
+
+def reliability(is_all: Bools, p_all: Floats, draws: Resampling) -> Reliability:
+    """Compute the diagram and its figures.
+
+    Args:
+        is_all: truth, shape (n,).
+        p_all: probability of ALL, shape (n,).
+        draws: of the persons, or cells, for ``by_chance``.
+    """
+    place = equal_mass_bins(p_all)
+    cells = np.bincount(place)
+    by_person = draws.unit == "subject"
+    by_chance = (
+        _of_persons(is_all, p_all, place, draws) if by_person else _of_cells(p_all, place, draws)
+    )
+    return Reliability(
+        predicted=np.bincount(place, p_all) / cells,
+        observed=np.bincount(place, is_all) / cells,
+        cells=cells,
+        ece=calibration_error(is_all, p_all, place),
+        by_chance=by_chance,
+        brier=float(np.mean((p_all - is_all) ** 2)),
+        log_loss=log_loss(is_all, p_all),
+    )
+
+
+def _of_cells(p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> float:
+    """The mean error of truths drawn by the probabilities themselves, cell by cell."""
+    rng, n = np.random.default_rng(draws.seed), len(p_all)
+    times = min(_DRAWS, max(_FEWEST_DRAWS, _CELLS_DRAWN // n))
+    return float(
+        np.mean([calibration_error(rng.random(n) < p_all, p_all, place) for _ in range(times)])
+    )
+
+
+def _of_persons(is_all: Bools, p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> float:
+    """How far the bins' gaps stray from what they are, as persons are drawn."""
+    gaps = np.zeros((len(p_all), place.max() + 1))
+    gaps[np.arange(len(p_all)), place] = is_all - p_all
+    found = []
+    for weights in replace(draws, resamples=min(_RESAMPLES, draws.resamples)).chunks():
+        drawn = weights.astype(np.float64)
+        shares = drawn @ gaps / drawn.sum(axis=1, keepdims=True)
+        found.append(np.abs(shares - gaps.mean(axis=0)).sum(axis=1))
+    return float(np.concatenate(found).mean())

@@ -1,0 +1,110 @@
+"""The folder of an ensemble: who its members are and how their probabilities become one.
+
+It is the outer shell of a bundle of bundles: each member is a folder that can be applied to
+images by itself, named by a path relative to this one and by the fingerprint of its weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blastscope.ensemble.combination import Combination
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.aligned_predictions import ModelSource
+from blastscope.evaluation.sources import ENSEMBLE
+from blastscope.io.files import read_json, write_json
+
+FORMAT = "blastscope-ensemble/1"
+
+
+@dataclass(frozen=True)
+class EnsembleMember:
+    """One of an ensemble's models.
+
+    Attributes:
+        model: its name.
+        path: of its run or prediction table, relative to the ensemble's folder.
+        checkpoint: ``sha256:`` of its weights; None where only its predictions are known.
+    """
+
+    model: str
+    path: str
+    checkpoint: str | None
+
+
+@dataclass(frozen=True)
+class EnsembleFolder:
+    """What ``ensemble.json`` says."""
+
+    name: str
+    combination: Combination
+    members: tuple[EnsembleMember, ...]
+    synthetic: bool
+    fitted: dict[str, Any]
+    """On which part, on how many cells, with which settings."""
+
+
+def ensemble_members(members: Sequence[ModelSource], out: Path) -> tuple[EnsembleMember, ...]:
+    """Name members as ``ensemble.json`` in ``out`` does."""
+    home = out.resolve()  # a relative path that crosses a link would lead elsewhere
+    return tuple(
+        EnsembleMember(
+            member.name,
+            Path(os.path.relpath(member.path.resolve(), home)).as_posix(),
+            str(member.metadata["checkpoint"])
+            if member.path.is_dir() and "checkpoint" in member.metadata
+            else None,
+        )
+        for member in members
+    )
+
+
+def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:
+    """Write ``ensemble.json``.
+
+    Raises:
+        BlastscopeError: where the folder cannot be written.
+    """
+    content = {"format": FORMAT, **asdict(ensemble)}
+    content["combination"] = ensemble.combination.as_json()
+    write_json(out / ENSEMBLE, content)
+
+
+def read_ensemble(path: Path) -> EnsembleFolder:
+    """Read the ``ensemble.json`` of a folder; no code in it is run.
+
+    Raises:
+        BlastscopeError: where it is missing, of another format or damaged.
+    """
+    content = read_json(path / ENSEMBLE)
+    if content.get("format") != FORMAT:
+        raise BlastscopeError(f"{path / ENSEMBLE} is no {FORMAT} file: build the ensemble again.")
+    try:
+        members = tuple(_member(**member) for member in content["members"])
+        combination = Combination.from_json(content["combination"])
+        if len(members) != len(combination.weights):
+            raise ValueError(f"{len(members)} members, {len(combination.weights)} weights")
+        return EnsembleFolder(
+            str(content["name"]),
+            combination,
+            members,
+            content["synthetic"] is True,
+            dict(content["fitted"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlastscopeError(
+            f"{path / ENSEMBLE} is damaged ({error}): build the ensemble again."
+        ) from error
+
+
+def _member(model: object, path: object, checkpoint: object) -> EnsembleMember:
+    """Check a member; nothing that we write has an absolute path or one of this length."""
+    if not isinstance(model, str) or not isinstance(checkpoint, str | None):
+        raise ValueError("a member whose model or checkpoint is no text")
+    if not isinstance(path, str) or len(path) > 4096 or "\0" in path or Path(path).is_absolute():
+        raise ValueError(f"the path of the member {model[:80]!r} is no relative one")
+    return EnsembleMember(model, path, checkpoint)

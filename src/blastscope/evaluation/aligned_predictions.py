@@ -1,0 +1,217 @@
+"""What several models say of the same cells: any number of prediction tables, laid side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from blastscope.data.split_table import PARTS
+from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluation.sources import open_source
+from blastscope.io.predictions import SYNTHETIC_MARK
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model, the file or folder that holds its predictions, and what that says of itself."""
+
+    name: str
+    path: Path
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AlignedPredictions:
+    """The probabilities of several models on the same cells.
+
+    Attributes:
+        cells: ``cell``, ``subject``, ``label`` and ``part``, a row a cell.
+        members: the models, in the order in which they were given.
+        p_all: probability of ALL, shape (cells, models); NaN where a model does not know a cell.
+    """
+
+    cells: pl.DataFrame
+    members: tuple[ModelSource, ...]
+    p_all: NDArray[np.float64]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models' names, a column of ``p_all`` each."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def is_all(self) -> NDArray[np.bool_]:
+        """Truth, shape (cells,); False also where a label is missing."""
+        return (self.cells["label"] == "all").fill_null(False).to_numpy()
+
+    @property
+    def subjects(self) -> list[str | None]:
+        """Each cell's subject."""
+        return self.cells["subject"].to_list()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any of the models speaks of synthetic cells."""
+        return any(
+            member.metadata.get("synthetic") is True or member.name.endswith(SYNTHETIC_MARK)
+            for member in self.members
+        )
+
+    @property
+    def protocol(self) -> str | None:
+        """How the cells were split, where all the models agree on it."""
+        found = {member.metadata.get("protocol") for member in self.members}
+        only = found.pop() if len(found) == 1 else None
+        return None if only is None else str(only)
+
+    def take(self, rows: NDArray[np.bool_]) -> AlignedPredictions:
+        """Keep the cells for which ``rows``, shape (cells,), is true."""
+        return replace(self, cells=self.cells.filter(pl.Series(rows)), p_all=self.p_all[rows])
+
+    def with_models(
+        self, added: Sequence[ModelSource], p_all: NDArray[np.float64]
+    ) -> AlignedPredictions:
+        """Set further models, with columns of shape (cells, added), beside these.
+
+        Raises:
+            BlastscopeError: where one has the name of another.
+        """
+        members = (*self.members, *added)
+        _refuse_same_names(members)
+        return replace(self, members=members, p_all=np.column_stack([self.p_all, p_all]))
+
+    def fitted_on(self, part: str) -> list[str]:
+        """Name the models, ensembles, whose weights were fitted on the cells of a part."""
+        return [
+            member.name for member in self.members if part in member.metadata.get("fitted_on", ())
+        ]
+
+    def every(self, part: str) -> AlignedPredictions:
+        """Return the cells of one part, labelled or not, of which every model must know all.
+
+        Raises:
+            BlastscopeError: where the part is not there, or a model lacks cells that another has.
+        """
+        if part not in PARTS:
+            raise BlastscopeError(f"'{part}' is no part of a split: choose {', '.join(PARTS)}.")
+        rows = self.take((self.cells["part"] == part).to_numpy())
+        if rows.cells.is_empty():
+            present = [name for name in PARTS if name in set(self.cells["part"])]
+            raise BlastscopeError(f"No table has {part} cells, only {listing(present)} cells.")
+        rows._refuse_gaps(part)
+        return rows
+
+    def part(self, name: str) -> AlignedPredictions:
+        """Return the labelled cells of one part, of which every model must know all.
+
+        Raises:
+            BlastscopeError: where the part is not there or has no labels, or a model lacks cells
+                that another has.
+        """
+        rows = self.every(name)
+        labelled = rows.take(rows.cells["label"].is_not_null().to_numpy())
+        if labelled.cells.is_empty():
+            raise BlastscopeError(
+                f"None of the {rows.cells.height} {name} cells has a label, so nothing can be "
+                "judged: fill the label column (all or hem) or choose another part."
+            )
+        return labelled
+
+    def _refuse_gaps(self, part: str) -> None:
+        missing = np.isnan(self.p_all)
+        for column, member in enumerate(self.members):
+            gaps = int(missing[:, column].sum())
+            if gaps:
+                first = self.cells["cell"][int(missing[:, column].argmax())]
+                raise BlastscopeError(
+                    f"{member.path} lacks {gaps} of {len(missing)} {part} cells that others have "
+                    f"for its model '{member.name}' (first: {first}): models are compared on the "
+                    "same cells only."
+                )
+
+
+def align_predictions(given: Sequence[str | Path]) -> AlignedPredictions:
+    """Open runs, ensembles and prediction tables, and lay their models side by side.
+
+    Args:
+        given: each a folder or a table (Parquet or CSV), of one model or several, or
+            ``NAME=PATH``, which names the model anew.
+
+    Raises:
+        BlastscopeError: where one cannot be read, two models share a name, or they disagree on a
+            cell's label, subject or part.
+    """
+    members: list[ModelSource] = []
+    tables: list[pl.DataFrame] = []
+    for text in given:
+        name, path = part_name(text)
+        source = open_source(path)
+        known = source.predictions["model"].unique(maintain_order=True).to_list()
+        for model in known:
+            shown = model if name is None else name if len(known) == 1 else f"{name}/{model}"
+            if model.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
+                shown += SYNTHETIC_MARK  # a name may change, but not what it says of the cells
+            members.append(ModelSource(shown, path, source.metadata))
+            rows = source.predictions.filter(pl.col("model") == model)
+            tables.append(rows.select("cell", "subject", "label", "part", "p_all"))
+    _refuse_same_names(members)
+    for column in ("part", "label", "subject"):
+        _refuse_contradictions(tables, members, column)
+    cells = pl.concat(tables).group_by("cell", maintain_order=True).agg(
+        pl.col("subject", "label", "part").drop_nulls().first()
+    )  # fmt: skip
+    columns = [
+        cells.join(table.select("cell", "p_all"), on="cell", how="left", maintain_order="left")
+        for table in tables
+    ]
+    p_all = np.column_stack([column["p_all"].to_numpy() for column in columns])
+    return AlignedPredictions(cells, tuple(members), p_all.astype(np.float64))
+
+
+def part_name(text: str | Path) -> tuple[str | None, Path]:
+    """Part ``NAME=PATH``; a path that is there is taken as it is."""
+    whole = Path(text)
+    name, equals, rest = str(text).partition("=")
+    if whole.exists() or not equals or not name.strip() or not rest:
+        return None, whole
+    return name.strip(), Path(rest)
+
+
+def _refuse_same_names(members: Sequence[ModelSource]) -> None:
+    seen: dict[str, Path] = {}
+    for member in members:
+        if member.name in seen and seen[member.name].resolve() == member.path.resolve():
+            raise BlastscopeError(f"{member.path} is given twice: give each model once.")
+        if member.name in seen:
+            raise BlastscopeError(
+                f"{seen[member.name]} and {member.path} both hold a model called '{member.name}': "
+                f"name them apart, A={seen[member.name]} B={member.path}."
+            )
+        seen[member.name] = member.path
+
+
+def _refuse_contradictions(
+    tables: Sequence[pl.DataFrame], members: Sequence[ModelSource], column: str
+) -> None:
+    """Two tables of the same cells that were split or labelled differently do not compare."""
+    first = tables[0].select("cell", pl.col(column).alias("known"), who=pl.lit(members[0].name))
+    for table, member in zip(tables[1:], members[1:], strict=True):
+        both = table.select("cell", column).join(first, on="cell", how="full", coalesce=True)
+        wrong = both.filter(pl.col(column) != pl.col("known"))
+        if not wrong.is_empty():
+            row = wrong.row(0, named=True)
+            others = f" (and {wrong.height - 1} more)" if wrong.height > 1 else ""
+            raise BlastscopeError(
+                f"The {column} of the cell '{row['cell']}'{others} is '{row[column]}' in "
+                f"{member.path} and '{row['known']}' for the model '{row['who']}': give "
+                "predictions on the same split of the same cells."
+            )
+        known = pl.coalesce("known", column)
+        who = pl.when(pl.col("known").is_null()).then(pl.lit(member.name)).otherwise("who")
+        first = both.select("cell", known=known, who=who)

@@ -1,0 +1,136 @@
+"""Figures with their 95 % intervals: subjects are drawn, because the cells of one are alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.evaluation.bca import corrected_interval, leave_out
+from blastscope.evaluation.bootstrap import Resampling, resampling
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+
+Floats = NDArray[np.float64]
+_MOST_WEIGHTS = 2**22  # of units left out, at a time: more would fill the memory with many cells
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval; NaN where a class is absent."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether the figure is defined."""
+        return not math.isnan(self.value)
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval lies above zero, by as much as four places can show."""
+        return self.low >= 0.00005
+
+    def negated(self) -> Estimate:
+        """The same difference, seen from the other model."""
+        return Estimate(-self.value, -self.high, -self.low)
+
+
+@dataclass(frozen=True)
+class BootstrapDraws:
+    """Figures of all cells, of each resample and with each unit left out: an interval's makings.
+
+    Attributes:
+        value: of all cells, shape (1, ...).
+        resamples: shape (resamples, ...); NaN where a figure is undefined.
+        left_out: with each unit (a subject, or a cell where cells are drawn) left out, shape
+            (units, ...).
+        strata: the stratum of each unit, shape (units,).
+        fewest: drawn units of the stratum that has the fewest.
+    """
+
+    value: Floats
+    resamples: Floats
+    left_out: Floats
+    strata: NDArray[np.intp]
+    fewest: int
+
+    def of(self, function: Callable[[Floats], Floats]) -> BootstrapDraws:
+        """Make other figures of these, row by row: the interval of a difference is then paired.
+
+        Args:
+            function: of figures (rows, ...) to others (rows, ...).
+        """
+        value, resamples, left_out = map(function, (self.value, self.resamples, self.left_out))
+        return replace(self, value=value, resamples=resamples, left_out=left_out)
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Each figure, in the order of the axes, with its corrected 95 % interval."""
+        bounds = corrected_interval(
+            self.value[0], self.resamples, self.left_out, self.strata, self.fewest
+        )
+        columns = (np.ravel(column).tolist() for column in (self.value[0], *bounds))
+        return tuple(Estimate(*figures) for figures in zip(*columns, strict=True))
+
+
+def draw(figures: Callable[[NDArray[np.uint16]], Floats], draws: Resampling) -> BootstrapDraws:
+    """Compute figures of all cells, of every resample and with each unit left out.
+
+    Args:
+        figures: of weights (rows, cells) to figures (rows, ...), as ``WeightedMetrics.of``.
+        draws: the resamples.
+    """
+    without = leave_out(draws)
+    blocks = np.array_split(without.weights, 1 + without.weights.size // _MOST_WEIGHTS)
+    return BootstrapDraws(
+        value=figures(np.ones((1, draws.cells), np.uint16)),
+        resamples=np.concatenate([figures(weights) for weights in draws.chunks()]),
+        left_out=np.concatenate([figures(weights) for weights in blocks]),
+        strata=without.strata,
+        fewest=draws.units,
+    )
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The intervals of every figure of one part.
+
+    Attributes:
+        bounds: by figure (``resampled.FIGURES``); a figure that is undefined has none.
+        sentence: what was drawn, how many of each class, and what is not in the intervals.
+    """
+
+    bounds: dict[str, tuple[float, float]]
+    sentence: str
+
+
+def intervals(
+    is_all: NDArray[np.bool_],
+    p_all: NDArray[np.float64],
+    subjects: Sequence[str | None],
+    resamples: int = 2000,
+    seed: int = 24,
+) -> Intervals:
+    """Draw subjects, with all their cells, and compute every figure of each draw.
+
+    Where subjects are not known cells are drawn instead, and the sentence says what is missing.
+
+    Args:
+        is_all: truth, shape (n,).
+        p_all: probability of ALL, shape (n,).
+        subjects: each cell's subject; None where unknown.
+        resamples: how many times to draw.
+        seed: of the draws.
+    """
+    draws = resampling(is_all, subjects, resamples, seed)
+    found = draw(WeightedMetrics(is_all, p_all[:, None]).of, draws).estimates()
+    bounds = {
+        name: (estimate.low, estimate.high)
+        for name, estimate in zip(FIGURES, found, strict=True)
+        if not math.isnan(estimate.low)
+    }
+    return Intervals(bounds, draws.sentence)

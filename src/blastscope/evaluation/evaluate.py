@@ -1,0 +1,91 @@
+"""Judge a model from its predictions: the figures of every part, one part in detail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from blastscope.data.split_table import PARTS
+from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluation.confidence_intervals import intervals
+from blastscope.evaluation.metrics import Metrics, compute_metrics
+from blastscope.evaluation.result import Evaluation
+from blastscope.evaluation.sources import Source
+from blastscope.evaluation.subjects import Overlap, part_overlap, subject_table
+from blastscope.io.predictions import SYNTHETIC_MARK, select_model
+
+
+def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation:
+    """Compute the figures of a run's or a table's predictions; nothing is written.
+
+    Args:
+        source: the predictions.
+        part: the part to look at in detail; metrics are computed for every labelled part.
+        out: the folder that the outcome belongs to.
+        model: which model, where the table holds several.
+
+    Raises:
+        BlastscopeError: where the part or the model is not there, or has no labels.
+    """
+    table, name = select_model(source.predictions, source.path, model)
+    cells = _labelled_part(table, part, source.path)
+    parts = _metrics_by_part(table)
+    protocol, checkpoint = source.metadata.get("protocol"), source.metadata.get("checkpoint")
+    return Evaluation(
+        model=name,
+        part=part,
+        parts=parts,
+        intervals=intervals(
+            (cells["label"] == "all").to_numpy(),
+            cells["p_all"].to_numpy(),
+            cells["subject"].to_list(),
+        ),
+        synthetic=source.metadata.get("synthetic") is True or name.endswith(SYNTHETIC_MARK),
+        checkpoint=str(checkpoint) if checkpoint is not None else None,
+        protocol=str(protocol) if protocol is not None else None,
+        cells=cells,
+        unlabelled=table.filter(pl.col("part") == part).height - cells.height,
+        subjects=subject_table(cells),
+        overlap=_fitted_here(source, part) or part_overlap(table, part, source.metadata),
+        out=out,
+    )
+
+
+def _fitted_here(source: Source, part: str) -> Overlap | None:
+    """An ensemble's weights know the cells that they were fitted on."""
+    if part not in source.metadata.get("fitted_on", ()):
+        return None
+    return Overlap(
+        "training", "The ensemble's weights were fitted on these very cells: no test of them."
+    )
+
+
+def _labelled_part(table: pl.DataFrame, part: str, path: Path) -> pl.DataFrame:
+    if part not in PARTS:
+        raise BlastscopeError(f"'{part}' is no part of a split: choose {', '.join(PARTS)}.")
+    rows = table.filter(pl.col("part") == part)
+    if rows.is_empty():
+        present = [name for name in PARTS if name in set(table["part"])]
+        raise BlastscopeError(f"{path} has no {part} cells: it has {listing(present)}.")
+    labelled = rows.filter(pl.col("label").is_not_null())
+    if labelled.is_empty():
+        raise BlastscopeError(
+            f"{path} has no labels for its {rows.height} {part} cells, so nothing can be judged: "
+            "fill the label column (all or hem) or choose another part."
+        )
+    return labelled
+
+
+def _metrics_by_part(table: pl.DataFrame) -> dict[str, Metrics]:
+    """Compute the metrics of every part that has labelled cells, in the order of ``PARTS``."""
+    found = {}
+    for part in PARTS:
+        cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
+        if not cells.is_empty():
+            found[part] = compute_metrics(
+                (cells["label"] == "all").to_numpy(),
+                cells["p_all"].to_numpy(),
+                cells["subject"].to_list(),
+            )
+    return found

@@ -1,0 +1,212 @@
+"""The leakage gauge: what it is worth to a network that it knows the person whose cell it sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.confidence_intervals import Estimate, draw
+from blastscope.evaluation.spread import Spread
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.io.files import read_json, without_nan
+from blastscope.io.predictions import read_predictions
+
+FORMAT = "blastscope-leakage/1"
+MEASURED = ("weighted_f1", "auc", "recall_all", "recall_hem")
+
+
+@dataclass(frozen=True)
+class LeakageGain:
+    """One figure of the same cells, with their persons known and not.
+
+    Attributes:
+        known: where cells of the same person were in training.
+        unseen: where none were.
+        difference: the first less the second; the interval is paired.
+        repeats: the difference in each repeat: what the draw of folds and training moves it.
+    """
+
+    known: Estimate
+    unseen: Estimate
+    difference: Estimate
+    repeats: tuple[float, ...]
+
+    @property
+    def spread(self) -> Spread | None:
+        """Of the difference over the repeats; None where it is undefined in one."""
+        return None if any(map(math.isnan, self.repeats)) else Spread.of(self.repeats)
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What the leak is worth, figure by figure.
+
+    Attributes:
+        gains: by figure (``MEASURED``).
+        cells: how many were predicted both ways.
+        subjects: of how many persons.
+        resampling: what was drawn for the intervals, and what is not in them.
+        synthetic: whether the cells are synthetic.
+    """
+
+    gains: dict[str, LeakageGain]
+    cells: int
+    subjects: int
+    resampling: str
+    synthetic: bool
+
+    @property
+    def sentence(self) -> str:
+        """What the gauge says, in a line."""
+        found = self.gains["weighted_f1"]
+        difference = found.difference
+        told = (
+            f"On the same {self.cells:,} cells weighted F1 is {found.known.value:.4f} where their "
+            f"subjects are also in training and {found.unseen.value:.4f} where they are not: a "
+            f"difference of {difference.value:+.4f} ({difference.low:+.3f} to "
+            f"{difference.high:+.3f})"
+        )
+        if difference.above_zero:
+            return f"{told}, which an image-level split hides."
+        if difference.negated().above_zero:
+            return f"{told}: here known subjects do not help."
+        return f"{told}, which may be chance."
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``leakage.json``; null for what is undefined."""
+        content = {"format": FORMAT, "sentence": self.sentence, **asdict(self)}
+        clean: dict[str, Any] = without_nan(content)
+        return clean
+
+
+def read_leakage(path: Path) -> tuple[str, Leakage]:
+    """Read a ``leakage.json``, and the recipe it is of.
+
+    Raises:
+        BlastscopeError: where the file is missing or none.
+    """
+    content = read_json(path)
+    return str(content.get("recipe")), leakage_from(content, path)
+
+
+def leakage_from(content: Any, where: Path) -> Leakage:
+    """Read what :meth:`Leakage.as_json` made.
+
+    Raises:
+        BlastscopeError: where it is none.
+    """
+    try:
+        if content["format"] != FORMAT:
+            raise ValueError("another format")
+        gains = {name: _read_gain(content["gains"][name]) for name in MEASURED}
+        return Leakage(
+            gains,
+            int(content["cells"]),
+            int(content["subjects"]),
+            str(content["resampling"]),
+            content["synthetic"] is True,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlastscopeError(
+            f"{where} is no {FORMAT} file ({error}): give the folder of blastscope leakage."
+        ) from error
+
+
+def _read_gain(content: dict[str, Any]) -> LeakageGain:
+    known, unseen, difference = (
+        Estimate(
+            *(
+                math.nan if content[name][end] is None else float(content[name][end])
+                for end in ("value", "low", "high")
+            )
+        )
+        for name in ("known", "unseen", "difference")
+    )
+    return LeakageGain(known, unseen, difference, tuple(map(float, content["repeats"])))
+
+
+def compare_out_of_fold(
+    known: Path, unseen: Path, resamples: int = 2000, seed: int = 24
+) -> Leakage:
+    """Compare two out-of-fold tables of the same cells and recipe.
+
+    The figures are means over the repeats. Intervals draw whole subjects, the same ones for both
+    tables and all repeats.
+
+    Args:
+        known: the out-of-fold table of folds by cell (``matched`` or ``image``).
+        unseen: that of folds by subject.
+        resamples: how many times to draw subjects.
+        seed: of the draws.
+
+    Raises:
+        BlastscopeError: where a table is of another kind, or they differ in cells or repeats.
+    """
+    tables = {"known": _read(known, ("matched", "image")), "unseen": _read(unseen, ("subject",))}
+    pairs = _paired(tables["known"], tables["unseen"], known, unseen)
+    first = pairs[0]
+    is_all = (first["label"] == "all").to_numpy()
+    subjects = first["subject"].to_list()
+    p_all = np.column_stack([rows[name].to_numpy() for rows in pairs for name in tables])
+    draws = resampling(is_all, subjects, resamples, seed)
+    drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
+
+    def estimate(weights: NDArray[np.float64], at: int) -> Estimate:
+        """A figure's sum over the columns under weights."""
+        (found,) = drawn.of(lambda figures: figures[..., at] @ weights).estimates()
+        return found
+
+    gains = {name: _gain(drawn.value[0], FIGURES.index(name), estimate) for name in MEASURED}
+    synthetic = any("synthetic" in str(name) for name in first["model"].unique())
+    return Leakage(gains, len(is_all), len(set(subjects)), draws.sentence, synthetic)
+
+
+def _gain(
+    values: NDArray[np.float64], at: int, estimate: Callable[[NDArray[np.float64], int], Estimate]
+) -> LeakageGain:
+    """Sum up one figure; the columns are known and unseen, repeat by repeat."""
+    repeats = len(values) // 2
+    known, unseen = (np.tile(which, repeats) / repeats for which in ([1.0, 0.0], [0.0, 1.0]))
+    return LeakageGain(
+        estimate(known, at),
+        estimate(unseen, at),
+        estimate(known - unseen, at),
+        tuple((values[0::2, at] - values[1::2, at]).tolist()),
+    )
+
+
+def _read(path: Path, ways: tuple[str, ...]) -> pl.DataFrame:
+    table, metadata = read_predictions(path)
+    if metadata.get("out_of_fold") not in ways or "repeat" not in table.columns:
+        raise BlastscopeError(
+            f"{path} is no out-of-fold table by {' or '.join(ways)}: make it with blastscope "
+            f"crossval --by {ways[0]}."
+        )
+    return table
+
+
+def _paired(
+    known: pl.DataFrame, unseen: pl.DataFrame, first: Path, second: Path
+) -> list[pl.DataFrame]:
+    """Put each repeat's two probabilities of a cell side by side."""
+    pairs = []
+    for repeat in sorted(set(known["repeat"]) | set(unseen["repeat"])):
+        mine, other = (frame.filter(pl.col("repeat") == repeat) for frame in (known, unseen))
+        beside = other.select("cell", unseen="p_all")
+        rows = mine.rename({"p_all": "known"}).join(beside, on="cell", how="inner").sort("cell")
+        if rows.is_empty() or not rows.height == mine.height == other.height:
+            raise BlastscopeError(
+                f"{first} and {second} do not hold the same cells in repeat {repeat}: make both "
+                "from one store, with as many repeats."
+            )
+        pairs.append(rows)
+    return pairs

@@ -1,0 +1,136 @@
+"""What is evaluated: a run, an ensemble or a bare prediction table, and what lies beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json, sha256_of
+from blastscope.io.predictions import read_predictions
+
+ENSEMBLE = "ensemble.json"
+"""What tells the folder of an ensemble, whose predictions it made, from that of a run."""
+CROSSVAL, SEEDS = "crossval.json", "seeds.json"
+"""Likewise those of a cross-validation and of several seeds, each with runs of its own."""
+MAX_RECIPE_BYTES = 2**20
+HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+@dataclass(frozen=True)
+class RunNotes:
+    """What a run wrote about itself; everything is empty for a bare prediction table."""
+
+    recipe_text: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+    history: pl.DataFrame | None = None
+    network: dict[str, Any] | None = None
+    environment: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked prediction table, its metadata and the run's notes."""
+
+    path: Path
+    predictions: pl.DataFrame
+    metadata: dict[str, Any]
+    default_out: Path
+    notes: RunNotes
+
+
+def open_source(path: Path) -> Source:
+    """Open a run, an ensemble, a cross-validation, several seeds, or a table (Parquet or CSV).
+
+    Raises:
+        BlastscopeError: where there is nothing to evaluate, or a folder's predictions were not made
+            by the checkpoint or the weights that lie beside them.
+    """
+    if not path.is_dir():
+        predictions, metadata = read_predictions(path)
+        out = path.with_name(f"{path.stem}-evaluation")
+        return Source(path, predictions, metadata, out, RunNotes())
+    table = path / "predictions.parquet"
+    if not table.is_file():
+        raise BlastscopeError(
+            f"{path} has no predictions.parquet, so it is no finished run: if it is a run, give "
+            "its train command again, which resumes; otherwise give a run or a prediction table."
+        )
+    predictions, metadata = read_predictions(table)
+    if (path / ENSEMBLE).is_file():
+        _refuse_stale(path / ENSEMBLE, metadata.get("ensemble"))
+        return Source(path, predictions, metadata, path / "evaluation", RunNotes())
+    if (path / CROSSVAL).is_file() or (path / SEEDS).is_file():  # of several networks
+        out = path if (path / CROSSVAL).is_file() else path / "evaluation"
+        return Source(path, predictions, metadata, out, RunNotes())
+    _refuse_stale(path / "checkpoint.safetensors", metadata.get("checkpoint"))
+    return Source(path, predictions, metadata, path, _read_notes(path))
+
+
+def _refuse_stale(checkpoint: Path, recorded: object) -> None:
+    """The paper's authors lost three experiments to the evaluation of another run's file."""
+    folder, again = checkpoint.parent, "train into a new folder"
+    if checkpoint.name == ENSEMBLE:
+        again = "build the ensemble again with --force, or into a new folder"
+    if not checkpoint.is_file():
+        raise BlastscopeError(
+            f"{folder} has no checkpoint.safetensors to check its predictions against: evaluate "
+            f"{folder / 'predictions.parquet'} instead, as a table."
+        )
+    if recorded != sha256_of(checkpoint):
+        raise BlastscopeError(
+            f"{folder / 'predictions.parquet'} was not made by the {checkpoint.name} beside it "
+            f"(stale checkpoint or predictions): {again} and evaluate that one."
+        )
+
+
+def _read_notes(run: Path) -> RunNotes:
+    text = _read_text(run / "recipe.yaml")
+    try:
+        recipe = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise BlastscopeError(f"{run / 'recipe.yaml'} is not valid YAML ({reason}).") from error
+    history = run / "history.csv"
+    return RunNotes(
+        recipe_text=text,
+        recipe=recipe if isinstance(recipe, dict) else {},
+        history=_read_history(history) if history.is_file() else None,
+        network=_read_object(run / "network.json", "layers", "total", "trainable"),
+        environment=_read_object(run / "environment.json"),
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.is_file() and path.stat().st_size > MAX_RECIPE_BYTES:
+            raise BlastscopeError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes: not a recipe.")
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise BlastscopeError(f"{path} cannot be read as text ({error}).") from error
+
+
+def _read_object(path: Path, *keys: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    if not content.keys() >= set(keys):
+        raise BlastscopeError(f"{path} is not what a run writes: remove it or train again.")
+    return content
+
+
+def _read_history(path: Path) -> pl.DataFrame | None:
+    """Read the learning history; None where no epoch was finished."""
+    try:
+        frame = pl.read_csv(path, infer_schema=False)
+        numbers = frame.select(pl.col(HISTORY_COLUMNS).cast(pl.Float64))
+    except pl.exceptions.NoDataError:
+        return None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BlastscopeError(f"{path} is no learning history ({reason}).") from error
+    return None if numbers.is_empty() else numbers

@@ -1,0 +1,194 @@
+"""Several trainings of one recipe, alike in all but the seed: what training alone moves.
+
+The split stays, and so do the cells and the weights that a recipe starts from; what the seed draws
+is new weights, the order of cells, copies, augmentation and dropout.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.errors import BlastscopeError, writing
+from blastscope.io.files import only_one, read_json, write_json
+from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
+from blastscope.recipes.schema import Recipe
+from blastscope.training.dataset import read_inputs
+from blastscope.training.initial_run import find_start
+from blastscope.training.run_folder import RunFolder
+from blastscope.training.train import Trained, run_identity, train
+from blastscope.training.trainer import TrainingWatch
+
+FORMAT = "blastscope-seeds/1"
+
+
+@dataclass(frozen=True)
+class SeedsOrder:
+    """What is asked for.
+
+    Attributes:
+        recipe: what to train; its seed is the first.
+        store: the prepared cells.
+        split: which of them train, validate and test.
+        out: the folder of the runs.
+        count: how many seeds, two or more.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        weights_dir: a folder of ImageNet weights.
+        start: the run whose weights the recipe starts from, the same one for every seed; by
+            default it is looked for beside ``out``.
+        keep_features: as :func:`blastscope.training.train.train` has it.
+    """
+
+    recipe: Recipe
+    store: Path
+    split: Path
+    out: Path
+    count: int
+    device: str = "auto"
+    weights_dir: Path | None = None
+    start: Path | None = None
+    keep_features: bool = True
+
+    @property
+    def record(self) -> Path:
+        """The file that says what the folder holds."""
+        return self.out / "seeds.json"
+
+    @property
+    def predictions(self) -> Path:
+        """The prediction table of all seeds."""
+        return self.out / "predictions.parquet"
+
+    def run(self, seed: int) -> Path:
+        """The folder of a seed's run."""
+        return self.out / f"seed{seed}"
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A folder of seeds, laid down.
+
+    Attributes:
+        order: what was asked for.
+        identity: what tells it from another in the same folder.
+        all: the seeds that were asked for, and those that an earlier call finished, in order.
+        start: the run that every seed starts from.
+    """
+
+    order: SeedsOrder
+    identity: dict[str, Any]
+    all: tuple[int, ...]
+    start: Path | None
+
+    def train(self, seed: int, watch: TrainingWatch | None = None) -> Trained:
+        """Train one seed; a run that is whole is left as it is.
+
+        Raises:
+            BlastscopeError: as :func:`blastscope.training.train.train`.
+        """
+        order = self.order
+        training = order.recipe.training.model_copy(update={"seed": seed})
+        return train(
+            order.recipe.model_copy(update={"training": training}),
+            order.store,
+            order.split,
+            order.run(seed),
+            device=order.device,
+            weights_dir=order.weights_dir,
+            start=self.start,
+            keep_features=order.keep_features,
+            watch=watch,
+        )
+
+
+@contextmanager
+def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
+    """Lay the folder down, or go on with the one that is there, and keep others out of it.
+
+    Raises:
+        BlastscopeError: where recipe, store and split do not fit each other, the folder is a
+            single run, something else's, or of other seeds, or another process is at it.
+    """
+    first = order.recipe.training.seed
+    if order.count < 2 or first + order.count > 2**32:
+        raise BlastscopeError(
+            f"{order.count} seeds from {first} on cannot be had: ask for two or more, below 2^32."
+        )
+    inputs = read_inputs(order.recipe, order.store, order.split)
+    run = run_identity(order.recipe, inputs)
+    with only_one(order.out.absolute()):
+        seeds = tuple(sorted({*range(first, first + order.count), *_finished(order.out, first)}))
+        start = order.start
+        if any(not RunFolder(order.run(seed)).finished for seed in seeds):
+            start = find_start(order.recipe, order.out, start, run)
+        identity = {**run, "experiment": order.recipe.experiment}
+        _begin(order, identity)
+        yield Seeds(order, identity, seeds, start)
+
+
+def _finished(out: Path, first: int) -> list[int]:
+    """List the seeds whose runs an earlier call finished."""
+    found = (re.fullmatch(r"seed(0|[1-9]\d*)", path.name) for path in out.glob("seed*"))
+    seeds = (int(match[1]) for match in found if match)
+    return [k for k in seeds if k >= first and RunFolder(out / f"seed{k}").finished]
+
+
+def _begin(order: SeedsOrder, identity: dict[str, Any]) -> None:
+    with writing(order.out):
+        order.out.mkdir(parents=True, exist_ok=True)
+        others = any(not path.name.startswith(".") for path in order.out.iterdir())
+    if not order.record.is_file():
+        if RunFolder(order.out).environment.is_file():
+            raise BlastscopeError(
+                f"{order.out} is a single run, and --seeds makes a folder of runs: choose another "
+                "folder."
+            )
+        if others:
+            raise BlastscopeError(
+                f"{order.out} is not empty and holds no runs of several seeds: choose another "
+                "folder."
+            )
+        write_json(order.record, {"format": FORMAT, "identity": identity})
+        return
+    found = read_json(order.record)
+    theirs = found.get("identity")
+    if found.get("format") != FORMAT or not isinstance(theirs, dict):
+        raise BlastscopeError(f"{order.record} is not a {FORMAT} file: choose another folder.")
+    other = [key for key, value in identity.items() if theirs.get(key) != value]
+    if other:
+        same = f"version of {order.recipe.name} (other settings, or another first seed)"
+        what = same if other == ["experiment"] else other[0]
+        raise BlastscopeError(
+            f"{order.out} holds runs of another {what}: choose another folder, or remove it."
+        )
+
+
+def gather_seeds(seeds: Seeds) -> pl.DataFrame:
+    """Write one prediction table of all seeds, each a model of its own: ``<recipe> #24``.
+
+    Every part is in it, as in the runs' own tables.
+
+    Returns:
+        The table.
+    """
+    order, frames = seeds.order, []
+    mark = SYNTHETIC_MARK if seeds.identity["synthetic"] else ""
+    for seed in seeds.all:
+        rows, _ = read_predictions(RunFolder(order.run(seed)).predictions)
+        frames.append(rows.with_columns(model=pl.lit(f"{order.recipe.name} #{seed}{mark}")))
+    told = ("recipe", "store", "split", "protocol", "synthetic")
+    metadata = {**{key: seeds.identity[key] for key in told}, "seeds": list(seeds.all)}
+    table = pl.concat(frames)
+    write_predictions(table, order.predictions, metadata)
+    return table
+
+
+def record_seeds(seeds: Seeds, content: dict[str, Any]) -> None:
+    """Write the figures into ``seeds.json``, beside what the folder is."""
+    write_json(seeds.order.record, {"format": FORMAT, "identity": seeds.identity, **content})

@@ -1,0 +1,161 @@
+"""A study in the making: a table for each batch of cells of each model, and how they join."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from blastscope.errors import BlastscopeError
+from blastscope.explanation.agreement import agreement_of, coarse
+from blastscope.explanation.attribution import METHODS
+from blastscope.explanation.batched import evidence_of
+from blastscope.explanation.cell_batch import Chunk
+from blastscope.explanation.cells import ExplainedCells
+from blastscope.explanation.measures import STUDY, measure, nullable
+from blastscope.explanation.models import ExplainedModel, ExplainedModels
+from blastscope.explanation.sanity_checks import RANDOMISATION, randomize, sample
+from blastscope.io.files import read_json, remove_folder, write_json
+from blastscope.io.predictions import read_predictions
+from blastscope.io.tables import TableFormat, read_table, write_table
+from blastscope.training.run_folder import RunFolder
+
+BATCH = 32
+SAME = 0.01
+"""By how much a probability may differ from the run's own: machines differ by far less, images by
+more."""
+_COARSE = "coarse"  # a cell's map on the grid on which the models' maps are compared
+
+
+@dataclass(frozen=True)
+class PartialAudit:
+    """A folder with what is done of a study.
+
+    Attributes:
+        path: the folder.
+        explained: the models.
+        material: the cells, prepared for each of them.
+    """
+
+    path: Path
+    explained: ExplainedModels
+    material: ExplainedCells
+
+    def begin(self, identity: dict[str, Any]) -> None:
+        """Go on with what is there, or begin anew where that is of another study."""
+        note = self.path / "study.json"
+        try:
+            same = note.is_file() and read_json(note) == identity
+        except BlastscopeError:
+            same = False
+        if not same:
+            remove_folder(self.path)
+            write_json(note, identity)
+
+    def fill(self, on_progress: Callable[[int, int], None] | None) -> None:
+        """Do all that is not done.
+
+        A part that cannot be read is made again.
+
+        Args:
+            on_progress: called with how many cells are done, over all the models, and their total.
+
+        Raises:
+            BlastscopeError: where a model's probability of a cell is not what its run recorded.
+        """
+        drawn = sample([item.label for item in self.material.files]).tolist()
+        models = self.explained.models
+        recorded = [_recorded(model) for model in models]
+        done, total = 0, len(models) * (len(self.material) + len(drawn))
+        for number, rows in enumerate(self._batches()):
+            chunk = Chunk(models, self.material, rows)
+            for k, model in enumerate(models):
+                if not _is_whole(self._batch(k, number), STUDY, _COARSE):
+                    frame = self._measured(model, chunk)
+                    _refuse_other_cells(frame, recorded[k], model)
+                    write_table(frame, self._batch(k, number), STUDY)
+                done += len(rows)
+                if on_progress:
+                    on_progress(done, total)
+        for k, model in enumerate(models):
+            if not _is_whole(self._randomised(k), RANDOMISATION):
+                frame = randomize(model, self.material, drawn)
+                write_table(frame, self._randomised(k), RANDOMISATION)
+            done += len(drawn)
+            if on_progress:
+                on_progress(done, total)
+
+    def _batches(self) -> list[range]:
+        rows = range(len(self.material))
+        return [rows[first : first + BATCH] for first in rows[::BATCH]]
+
+    def _batch(self, model: int, number: int) -> Path:
+        return self.path / f"{model:03d}-{number:06d}.parquet"
+
+    def _randomised(self, model: int) -> Path:
+        return self.path / f"{model:03d}-randomised.parquet"
+
+    def _measured(self, model: ExplainedModel, chunk: Chunk) -> pl.DataFrame:
+        settings, rows, pictures = model.settings, chunk.rows, chunk.pictures(model)
+        boxes = self.material.stores[settings].cells.select(pl.max_horizontal("box_w", "box_h"))
+        median = float(np.median(boxes.to_series().to_numpy()))
+        images = self.material.images(settings, rows)
+        found = {"grad-cam": evidence_of(model, images, "grad-cam")}
+        frame = measure(
+            model, self.material, rows, tuple(METHODS), found, median, pictures, others=True
+        )
+        maps = [coarse(chunk.lay(one, model, k)) for k, one in enumerate(found["grad-cam"].signed)]
+        return frame.with_columns(pl.Series(_COARSE, [one.tolist() for one in maps]))
+
+    def join(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the study's two tables once all is done, the first model's cells first."""
+        models = range(len(self.explained.models))
+        of_model: list[list[pl.DataFrame]] = [[] for _ in models]
+        for number, _ in enumerate(self._batches()):
+            frames = [read_table(self._batch(k, number), STUDY)[0] for k in models]
+            maps = np.stack([np.array(frame[_COARSE].to_list()) for frame in frames], axis=1)
+            alike = np.stack([agreement_of(cell) for cell in maps])
+            for k, frame in enumerate(frames):
+                said = pl.Series("agreement", nullable(alike[:, k]), STUDY.columns["agreement"])
+                of_model[k].append(frame.with_columns(said).select(*STUDY.columns))
+        cells = pl.concat([frame for frames in of_model for frame in frames])
+        randomised = [read_table(self._randomised(k), RANDOMISATION)[0] for k in models]
+        return cells, pl.concat(randomised)
+
+
+def _is_whole(path: Path, form: TableFormat, *more: str) -> bool:
+    """Whether a part is there and can be read: a full disk or a crash may have cut it short."""
+    try:
+        frame, _ = read_table(path, form)
+    except BlastscopeError:
+        return False
+    return set(more) <= set(frame.columns)
+
+
+def _recorded(model: ExplainedModel) -> dict[str, float]:
+    """Return the probability of ALL that a model's run recorded of each cell, where it did."""
+    path = RunFolder(model.run.path).predictions
+    if not path.is_file():
+        return {}
+    return dict(read_predictions(path)[0].select("cell", "p_all").iter_rows())
+
+
+def _refuse_other_cells(
+    measured: pl.DataFrame, recorded: Mapping[str, float], model: ExplainedModel
+) -> None:
+    """Refuse images that are not those the model was predicted on.
+
+    With each batch, so that a study of other data ends with its first.
+    """
+    for cell, p_all in measured.select("cell", "p_all").iter_rows():
+        said = recorded.get(cell, p_all)
+        if abs(p_all - said) > SAME:
+            raise BlastscopeError(
+                f"The cell '{cell}' has p(ALL) {p_all:.3f} with these images, where the "
+                f"predictions of {model.run.path} have {said:.3f}: give the data that the models "
+                "were trained on."
+            )

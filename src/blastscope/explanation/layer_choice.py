@@ -1,0 +1,166 @@
+"""Which layers of a network are shown: the first ones, or those that are asked for by name.
+
+They are chosen once a model, from what a blank image does in it, so that every architecture that a
+recipe can name is read alike: whole, cut, or of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from timm.layers import BlurPool2d  # type: ignore[attr-defined]
+from torch import Tensor, nn
+
+from blastscope.errors import BlastscopeError
+from blastscope.explanation.activations import Layer, as_map, listening, run_through
+from blastscope.explanation.models import ExplainedModel
+from blastscope.models.layer_names import keras_layers, layer_to_cut_at
+
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, BlurPool2d)
+
+
+@dataclass(frozen=True)
+class ChosenLayers:
+    """The layers of one model to be shown, and a sentence on each that cannot be."""
+
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...]
+
+
+def choose_layers(
+    models: Sequence[ExplainedModel], asked: Sequence[str] | None = None
+) -> tuple[ChosenLayers, ...]:
+    """Choose the layers to be shown of each model.
+
+    Args:
+        models: the networks.
+        asked: names of layers, timm's or Keras's, each of which some model has; None for the first
+            convolution, with the normalisation and the activation that follow it, and the first
+            pooling that leaves a map.
+
+    Raises:
+        BlastscopeError: where no model has a layer that is asked for; it lists near names.
+    """
+    walks = [_walk(model) for model in models]
+    if asked is None:
+        return tuple(_first_layers(walk) for walk in walks)
+    found = [[_find(walk, name) for name in dict.fromkeys(asked)] for walk in walks]
+    for name, *outcomes in zip(dict.fromkeys(asked), *found, strict=True):
+        refusals = [str(outcome) for outcome in outcomes if isinstance(outcome, BlastscopeError)]
+        if len(refusals) == len(models):
+            every = "; ".join(dict.fromkeys(text.rstrip(".") for text in refusals))
+            where = "" if len(models) == 1 else f"No model has a layer {name}: "
+            raise BlastscopeError(f"{where}{every}.")
+    return tuple(_sorted_out(*pair) for pair in zip(models, found, strict=True))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """What a blank image does in a network.
+
+    Attributes:
+        model: the network.
+        shapes: the first outcome of each module that is called, as a map where it is one, in the
+            order in which they end; otherwise in words.
+        chain: the first convolution, and what only normalises and activates its outcome.
+    """
+
+    model: ExplainedModel
+    shapes: dict[str, tuple[int, int, int] | str]
+    chain: tuple[str, ...]
+
+
+def _walk(model: ExplainedModel) -> _Walk:
+    backbone = model.classifier.backbone
+    modules = dict(backbone.net.named_modules())
+    shapes: dict[str, tuple[int, int, int] | str] = {}
+    chain: list[str] = []
+    last: Tensor | None = None
+
+    def keep(name: str, given: object, outcome: object) -> None:
+        nonlocal last
+        laid = as_map(outcome, backbone, modules[name], 1)
+        shapes.setdefault(name, _shape_in_words(outcome) if laid is None else _shape_of(laid))
+        begins = last is None and isinstance(modules[name], nn.Conv2d)
+        follows = _follows(modules[name], given, last, outcome)
+        if isinstance(outcome, Tensor) and (begins or follows):
+            last = outcome
+            chain.append(name)
+
+    called = {name: module for name, module in modules.items() if name}
+    with listening(called, keep):
+        run_through(model, torch.zeros(1, 3, model.size, model.size, device=model.device))
+    return _Walk(model, shapes, tuple(chain))
+
+
+def _follows(module: nn.Module, given: object, last: Tensor | None, outcome: object) -> bool:
+    """Whether a module takes the last outcome and mixes neither its places nor its channels."""
+    if last is None or given is not last or getattr(outcome, "shape", None) != last.shape:
+        return False
+    pools = any(isinstance(part, POOLS) for part in module.modules())
+    weighs = any(weight.ndim > 1 for weight in module.parameters())
+    return not (pools or weighs or isinstance(module, nn.Identity))
+
+
+def _shape_of(laid: Tensor) -> tuple[int, int, int]:
+    _, channels, height, width = laid.shape
+    return channels, height, width
+
+
+def _shape_in_words(outcome: object) -> str:
+    if isinstance(outcome, Tensor):
+        return " × ".join(str(n) for n in outcome.shape[1:])
+    return "several tensors"
+
+
+def _first_layers(walk: _Walk) -> ChosenLayers:
+    model = walk.model.name
+    found: list[Layer] = []
+    notes: list[str] = []
+    modules = dict(walk.model.classifier.backbone.net.named_modules())
+    shape = walk.shapes[walk.chain[-1]] if walk.chain else ""
+    if isinstance(shape, str):
+        notes.append(f"{model} has no first convolution whose outcome is a map, so none is shown.")
+    else:
+        first, last = walk.chain[0], walk.chain[-1]
+        title = first if first == last else f"{first} to {last}"
+        found.append(Layer(last, f"first convolution ({title})", shape))
+    pools = [name for name in walk.shapes if isinstance(modules[name], POOLS)]
+    for name in pools:
+        shape = walk.shapes[name]
+        if not isinstance(shape, str):
+            found.append(Layer(name, f"first pooling ({name})", shape))
+            return ChosenLayers(tuple(found), tuple(notes))
+    why = "pools only to a single field" if pools else "has no pooling inside"
+    notes.append(f"{model} {why}, so there are no pooled maps to show.")
+    return ChosenLayers(tuple(found), tuple(notes))
+
+
+def _find(walk: _Walk, name: str) -> Layer | str | BlastscopeError:
+    """Return the layer that a name means, a sentence where it has no map, or the refusal."""
+    backbone = walk.model.classifier.backbone
+    span = keras_layers(backbone.name.partition(".")[0]).get(name)
+    # Where timm has a normalisation and its activation in one, the outcome is the activation's.
+    asked = span.cut_at if span is not None and span.cut_at is not None else name
+    try:
+        own = layer_to_cut_at(asked, backbone.name, backbone.order)
+    except BlastscopeError as error:
+        return error
+    inside = [other for other in walk.shapes if other.startswith(f"{own}.")]
+    if own not in walk.shapes and inside:  # a cut network is a graph, which has no blocks
+        own = inside[-1]
+    shape = walk.shapes.get(own, "nothing")
+    if isinstance(shape, str):
+        return f"{name} gives no map (its outcome is {shape}), so none is shown."
+    return Layer(own, name if own == name else f"{name} ({own})", shape)
+
+
+def _sorted_out(
+    model: ExplainedModel, outcomes: Sequence[Layer | str | BlastscopeError]
+) -> ChosenLayers:
+    """Part what is shown, each layer once however it was named, from what is said instead."""
+    layers = {layer.name: layer for layer in outcomes if isinstance(layer, Layer)}
+    notes = (f"{model.name}: {said}" for said in outcomes if not isinstance(said, Layer))
+    return ChosenLayers(tuple(layers.values()), tuple(notes))

@@ -1,0 +1,123 @@
+"""How much of a decision is size: the same cell, larger and smaller.
+
+Lymphoblasts are larger than normal cells, so that a network may go by that alone. Here a cell is
+rescaled in its own image, before it is prepared. What a network is left to see of it depends on
+the preparation. With ``keep`` every cell is cut by the same field, and a cell of twice the size
+is seen at twice the size. With ``crop`` every cell fills the picture; all that is left of its
+size is how sharp it is: one that was enlarged is softer, one that was shrunk has lost detail.
+So rescaling costs more than size, and the control is the same cell rescaled and brought back: it
+has its own size, and has lost what the way there lost for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import Tensor
+
+from blastscope.data.crop import Box, Pixels, prepared
+from blastscope.data.store import StoreSettings
+from blastscope.explanation.batched import logits_of
+from blastscope.explanation.cell_image import CellImage
+from blastscope.explanation.models import ExplainedModel
+
+Floats = NDArray[np.float64]
+SCALES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
+"""What cells are rescaled by. In fold 1 of C-NMC, 98 of 100 have sides of .68 to 1.48 medians."""
+
+
+def rescaled(pixels: Pixels, box: Box, scale: float) -> tuple[Pixels, Box]:
+    """Return an image rescaled, by area where it shrinks, and the cell's box in it.
+
+    Args:
+        pixels: uint8, height × width × 3, RGB.
+        box: where the cell is.
+        scale: of lengths; 1 gives both back as they are.
+    """
+    if scale == 1:
+        return pixels, box
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    x0, x1 = _span(box.x, box.w, scale, width)
+    y0, y1 = _span(box.y, box.h, scale, height)
+    return _resized(pixels, height, width), Box(x0, y0, x1 - x0, y1 - y0)
+
+
+def _resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    shrinks = height < pixels.shape[0] or width < pixels.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+
+
+def _span(start: int, length: int, scale: float, limit: int) -> tuple[int, int]:
+    first = min(round(start * scale), limit - 1)
+    return first, min(max(round((start + length) * scale), first + 1), limit)
+
+
+def seen_at(picture: CellImage, settings: StoreSettings, scale: float) -> Tensor:
+    """Return a cell, rescaled and prepared for a network: uint8, (3, S, S), RGB."""
+    return _seen(*rescaled(picture.whole, picture.box, scale), settings)
+
+
+def seen_there_and_back(picture: CellImage, settings: StoreSettings, scale: float) -> Tensor:
+    """Return a cell, rescaled, given its own size again and prepared: uint8, (3, S, S), RGB.
+
+    At scale 1 its pixels are those of the file. The box is the cell's own, so that nothing but
+    the pixels' sharpness differs. Where ``scale`` is below 1, detail that was lost stays lost;
+    above 1, little is.
+    """
+    away, _ = rescaled(picture.whole, picture.box, scale)
+    return _seen(_resized(away, *picture.whole.shape[:2]), picture.box, settings)
+
+
+def _seen(pixels: Pixels, box: Box, settings: StoreSettings) -> Tensor:
+    laid = prepared(pixels, box, settings.size, settings.scale, settings.clahe)
+    return torch.from_numpy(laid).permute(2, 0, 1)
+
+
+def logits_scaled(model: ExplainedModel, pictures: Sequence[CellImage]) -> Floats:
+    """Return the logit of each cell at each of ``SCALES``, as the model predicts with all views.
+
+    Args:
+        model: the network.
+        pictures: N cells, of the contour that the model's cells are prepared with.
+
+    Returns:
+        Shape (N, 9).
+    """
+
+    def made() -> Iterator[Tensor]:
+        for picture in pictures:
+            for scale in SCALES:
+                yield seen_at(picture, model.settings, scale)
+
+    return logits_of(model, made(), every_view=True).reshape(len(pictures), len(SCALES))
+
+
+def p_same_size(model: ExplainedModel, pictures: Sequence[CellImage], side: float) -> Floats:
+    """Return the probability of ALL of cells that are all given the same size, shape (N,).
+
+    Args:
+        model: the network.
+        pictures: N cells, of the contour that the model's cells are prepared with.
+        side: what the longer side of each cell's box becomes, in source pixels.
+    """
+    alike = (seen_at(one, model.settings, side / one.side) for one in pictures)
+    return np.asarray(expit(logits_of(model, alike, every_view=True)), np.float64)
+
+
+def p_there_and_back(model: ExplainedModel, pictures: Sequence[CellImage], side: float) -> Floats:
+    """Return the probability of ALL of cells that are given that size and then their own again.
+
+    The control of :func:`p_same_size`, of the same arguments: what it changes is no size. It is a
+    whole one where cells shrink; the softness of one that was enlarged goes as it comes back.
+
+    Returns:
+        Shape (N,).
+    """
+    alike = (seen_there_and_back(one, model.settings, side / one.side) for one in pictures)
+    return np.asarray(expit(logits_of(model, alike, every_view=True)), np.float64)

@@ -1,0 +1,168 @@
+"""Opening a classifier at the place where its map of the image is read.
+
+Grad-CAM is read where the backbone ends, on the map that the head takes. On small pictures that
+map may have no more than two fields by two; then it is read further down, at the last place
+through which everything passes and whose map is fine enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, fx, nn
+
+from blastscope.models.classifier import Classifier
+from blastscope.models.graph_split import Features, Lower, Upper, subgraph, trace
+
+GRID = 5
+"""The fewest fields a side. The paper's networks, at the paper's sizes, have 5 (its own CNN), 7 or
+14 where they end, so for them nothing but the end is ever chosen."""
+
+
+class Opened(nn.Module):
+    """A classifier in two parts, with the map that one hands the other.
+
+    Attributes:
+        lower: from images (N, 3, S, S) of 0..255 to a map (N, C, H, W).
+        tap: does nothing; what it gives is the map, for those who hook layers.
+        upper: from the map to logits (N,), above zero for ALL.
+        place: where it is opened, in words.
+        shape: the map's (C, H, W).
+    """
+
+    def __init__(
+        self, lower: nn.Module, upper: nn.Module, place: str, shape: tuple[int, int, int]
+    ) -> None:
+        super().__init__()
+        self.lower = lower
+        self.tap = nn.Identity()
+        self.upper = upper
+        self.place = place
+        self.shape = shape
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the classifier's logits."""
+        logits: Tensor = self.upper(self.tap(self.lower(images)))
+        return logits
+
+
+class _End(nn.Module):
+    """All of the backbone, its features laid out as a map whatever its kind."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.normalise = classifier.normalise
+        self.backbone = classifier.backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.backbone(self.normalise(images))
+        return features
+
+
+class _Head(nn.Module):
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.head = classifier.head
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(features)
+        return logits.squeeze(1)
+
+
+class _First(nn.Module):
+    """The only tensor of a part that hands on one."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Features = self.part(images)
+        return features[0]
+
+
+def open_classifier(classifier: Classifier, size: int, grid: int = GRID) -> Opened:
+    """Open a classifier where its map has at least ``grid`` fields a side.
+
+    Where the backbone ends, if that is fine enough, or if torch.fx cannot follow it, or if its
+    inner maps are laid out otherwise (transformers, whose tokens make the map): its end.
+
+    Args:
+        classifier: the network, whose weights the result shares. It is put into evaluation mode,
+            and its weights ask for no gradients any more.
+        size: the side of its images in pixels.
+        grid: the fewest fields a side.
+    """
+    classifier.eval().requires_grad_(False)
+    shape = classifier.backbone.shape
+    if min(shape[1:]) < grid and classifier.backbone.gives_maps:
+        inner = _opened_inside(classifier, size, grid)
+        if inner is not None:
+            return inner.eval()
+    return Opened(_End(classifier), _Head(classifier), "the end of the base", shape).eval()
+
+
+def _opened_inside(classifier: Classifier, size: int, grid: int) -> Opened | None:
+    try:
+        root, graph = trace(classifier)
+        shapes = _Shapes(fx.GraphModule(root, graph))
+        device = next(classifier.parameters()).device
+        with torch.no_grad():
+            shapes.run(classifier.normalise(torch.zeros(2, 3, size, size, device=device)))
+    except Exception:  # torch.fx raises whatever the traced code raises on a placeholder
+        return None
+    nodes = list(graph.nodes)
+    fine = [k for k in _narrow_places(nodes) if _is_fine(shapes.of.get(nodes[k].name), grid)]
+    if not fine:
+        return None
+    k = fine[-1]
+    constants = [node for node in nodes[: k + 1] if node.op == "get_attr"]
+    below = subgraph(root, nodes[: k + 1], (), [nodes[k]])
+    above = subgraph(root, [*constants, *nodes[k + 1 :]], [nodes[k]], None)
+    shape = shapes.of[nodes[k].name]
+    place = _name_of(nodes[k])
+    lower, upper = _First(Lower(classifier, below)), Upper(classifier, above)
+    return Opened(lower, upper, place, (shape[1], shape[2], shape[3]))
+
+
+class _Shapes(fx.Interpreter):
+    """Runs a graph and keeps the shape of each step's tensor."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.of: dict[str, tuple[int, ...]] = {}
+
+    def run_node(self, n: fx.Node) -> object:
+        outcome = super().run_node(n)
+        if isinstance(outcome, Tensor):
+            self.of[n.name] = tuple(outcome.shape)
+        return outcome
+
+
+def _narrow_places(nodes: list[fx.Node]) -> Iterator[int]:
+    """Yield where one step's outcome is all that later steps take of the earlier ones."""
+    last_use = {node: k for k, user in enumerate(nodes) for node in user.all_input_nodes}
+    open_until: set[fx.Node] = set()
+    for k, node in enumerate(nodes):
+        if node.op != "get_attr" and node in last_use:
+            open_until.add(node)
+        open_until = {other for other in open_until if last_use[other] > k}
+        if open_until == {node} and node.op != "placeholder":
+            yield k
+
+
+def _is_fine(shape: tuple[int, ...] | None, grid: int) -> bool:
+    """Whether a map has the layout (2, C, H, W), as its many channels show, and enough fields."""
+    if shape is None or len(shape) != 4 or shape[0] != 2 or shape[2] != shape[3]:
+        return False
+    return shape[2] >= grid and shape[1] > 3
+
+
+def _name_of(node: fx.Node) -> str:
+    """Return the layer's name in the backbone; of a residual's addition, that it is one."""
+    if node.op == "call_module":
+        return str(node.target).removeprefix("backbone.net.")
+    source = next((n for n in node.all_input_nodes if n.op == "call_module"), None)
+    after = f" after {_name_of(source)}" if source is not None else ""
+    return f"{node.name.rstrip('_0123456789')}{after}"

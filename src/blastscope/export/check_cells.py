@@ -1,0 +1,101 @@
+"""The cells that an exported network is tried on: of a store, or images prepared for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from blastscope.data.names import ALL
+from blastscope.data.store import INFO, Store, open_store
+from blastscope.errors import BlastscopeError
+from blastscope.io.predictions import read_predictions
+from blastscope.prediction.prepared_images import Pass, Progress, prepare_images
+from blastscope.prediction.runs import FinishedRun, refuse_other_cells
+from blastscope.training.class_balance import Rows
+from blastscope.training.run_folder import RunFolder
+
+SAMPLE = 256
+"""How many cells show whether engines agree, and what range a layer's outcomes have."""
+
+
+@contextmanager
+def cells_for(run: FinishedRun, path: Path, on_progress: Progress | None = None) -> Iterator[Store]:
+    """Give the cells of ``path`` as a run wants them.
+
+    Args:
+        run: whose settings are wanted.
+        path: a store, or a folder of cell images, which are prepared in a temporary folder.
+        on_progress: called with the images prepared, and their total.
+
+    Yields:
+        A store, with at least one cell.
+
+    Raises:
+        BlastscopeError: where the store is of other settings, or no image can be used.
+    """
+    if (path / INFO).is_file():
+        store = open_store(path)
+        refuse_other_cells(run, store)
+        if not len(store):
+            raise BlastscopeError(f"{path} has no cells: give one that has.")
+        yield store
+        return
+    with TemporaryDirectory(prefix="blastscope-") as folder:
+        stores, _ = prepare_images([run], [path], Path(folder), Pass([run], on_progress))
+        yield stores[0]
+
+
+def sample(rows: Rows) -> Rows:
+    """Return at most ``SAMPLE`` of ``rows``, evenly spread."""
+    chosen = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows)))
+    return rows[chosen.astype(np.int64)]
+
+
+def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarray[Any, Any]]:
+    """Say which cells set the ranges of int8 and which show what it costs.
+
+    Ranges are taken from cells that the run was trained on, where the store has any, and the
+    cost from labelled cells that it was neither trained nor chosen on. Where none was seen in
+    training, every fourth cell sets the ranges.
+
+    Returns:
+        Rows that set ranges, other rows that are labelled, and whether each of these is ALL.
+
+    Raises:
+        BlastscopeError: where either would be none.
+    """
+    cells = store.cells.with_row_index("row").with_columns(part=_parts(run, store.cells))
+    seen = cells.filter(pl.col("part") == "train")
+    ranges = _rows(seen) if seen.height else _rows(cells)[::4]
+    rest = cells.filter(
+        pl.col("label").is_not_null()
+        & ~pl.col("part").is_in(["train", "validation"])
+        & ~pl.col("row").is_in(ranges)
+    )
+    if rest.is_empty():
+        raise BlastscopeError(
+            f"{store.path} has no labelled cells that {run.path} was not trained on, which say "
+            "what int8 costs: give --cells with labelled cells of other subjects."
+        )
+    return sample(ranges), _rows(rest), (rest["label"] == ALL).to_numpy()
+
+
+def _parts(run: FinishedRun, cells: pl.DataFrame) -> pl.Series:
+    """Return the part of the run's split that each cell belonged to; empty for other cells."""
+    path = RunFolder(run.path).predictions
+    if not path.is_file():
+        return pl.Series([""] * cells.height, dtype=pl.String())
+    table, _ = read_predictions(path)
+    parts = dict(table.select("cell", "part").iter_rows())
+    names: Sequence[str] = cells["cell"].to_list()
+    return pl.Series([parts.get(name, "") for name in names], dtype=pl.String())
+
+
+def _rows(cells: pl.DataFrame) -> Rows:
+    return cells["row"].to_numpy().astype(np.int64)

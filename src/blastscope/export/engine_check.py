@@ -1,0 +1,109 @@
+"""Whether engines agree on real cells, and how fast they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from blastscope.data.crop import Pixels
+from blastscope.engines.engine import Engine, mean_probability
+from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+from blastscope.engines.openvino import OpenVinoEngine
+from blastscope.engines.torch_engine import TorchEngine
+from blastscope.errors import BlastscopeError
+from blastscope.prediction.runs import FinishedRun
+
+AGREES = 1e-4
+"""By how much p(ALL) may differ. Another order of the same sums in single precision makes some
+1e-6 of a difference; a wrong normalisation or view makes 1e-2 and more."""
+
+
+@dataclass(frozen=True)
+class EngineMeasurement:
+    """An engine on the cells.
+
+    Attributes:
+        engine: its name.
+        cells: how many there were.
+        difference: the largest difference of p(ALL) from PyTorch's; None of PyTorch itself.
+        cells_per_second: how fast, all views of a cell included.
+        load_seconds: from weights or file to an engine that is ready.
+    """
+
+    engine: str
+    cells: int
+    difference: float | None
+    cells_per_second: float
+    load_seconds: float
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The probabilities that an engine gave, (N,), and how long it took."""
+
+    engine: Engine
+    p_all: NDArray[np.float64]
+    cells_per_second: float
+    load_seconds: float
+
+
+def timed(load: Callable[[], Engine], pixels: Pixels) -> Timed:
+    """Load an engine and ask it for every cell, after one cell that is not counted."""
+    start = time.perf_counter()
+    engine = load()
+    loaded = time.perf_counter()
+    engine.view_logits(pixels[:1])
+    begun = time.perf_counter()
+    p_all = mean_probability(engine.view_logits(pixels))
+    seconds = time.perf_counter() - begun
+    return Timed(engine, p_all, len(pixels) / seconds, loaded - start)
+
+
+def compare_engines(
+    run: FinishedRun, model: bytes, pixels: Pixels
+) -> tuple[EngineMeasurement, ...]:
+    """Compute the same cells in PyTorch, ONNX Runtime and, where it is installed, OpenVINO.
+
+    Args:
+        run: the network as it was trained.
+        model: the same as an ONNX file that stands alone.
+        pixels: prepared cells, (N, S, S, 3), at least one.
+    """
+    views, cpu = run.recipe.prediction.views, torch.device("cpu")
+    loads: list[Callable[[], Engine]] = [lambda: OnnxRuntimeEngine(model)]
+    if find_spec("openvino"):
+        loads.append(lambda: OpenVinoEngine(model))
+    reference = timed(lambda: TorchEngine(run.classifier(), views, cpu), pixels)
+    found = [_measured(reference, None)]
+    for load in loads:
+        one = timed(load, pixels)
+        found.append(_measured(one, float(np.abs(one.p_all - reference.p_all).max())))
+    return tuple(found)
+
+
+def _measured(one: Timed, difference: float | None) -> EngineMeasurement:
+    return EngineMeasurement(
+        one.engine.name, len(one.p_all), difference, one.cells_per_second, one.load_seconds
+    )
+
+
+def refuse_difference(run: FinishedRun, measured: Sequence[EngineMeasurement]) -> None:
+    """Refuse engines that do not agree.
+
+    Raises:
+        BlastscopeError: where one differs from PyTorch by ``AGREES`` or more, or in what is
+            no number.
+    """
+    for one in measured:
+        if one.difference is not None and not one.difference < AGREES:
+            raise BlastscopeError(
+                f"{run.path} gives other probabilities in {one.engine} than in PyTorch, by up to "
+                f"{one.difference:.2g} on {one.cells} cells, where less than {AGREES:g} is "
+                "wanted: nothing was written; please report this network."
+            )

@@ -1,0 +1,116 @@
+"""A finished run as one ONNX file, written only where it does what the run does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from blastscope import DISCLAIMER, __version__
+from blastscope.data.store import Store
+from blastscope.errors import BlastscopeError
+from blastscope.export.check_cells import cells_for, parts_for_int8, sample
+from blastscope.export.engine_check import EngineMeasurement, compare_engines, refuse_difference
+from blastscope.export.onnx_graph import onnx_graph
+from blastscope.export.quantization import PrecisionCost, int8_cost, quantize
+from blastscope.io.files import replacing
+from blastscope.models.dihedral import COUNT
+from blastscope.prediction.prepared_images import Progress
+from blastscope.prediction.runs import FinishedRun
+
+SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the ONNX file, which stands alone.
+        engines: what each engine made of the cells.
+        int8: the file in int8; None where it was not asked for.
+        costs: fp32 and int8 on labelled cells; empty likewise.
+        calibrated_on: how many cells set the ranges of int8.
+    """
+
+    path: Path
+    engines: tuple[EngineMeasurement, ...]
+    int8: Path | None = None
+    costs: tuple[PrecisionCost, ...] = ()
+    calibrated_on: int = 0
+
+
+def export_run(
+    run: FinishedRun,
+    out: Path,
+    cells: Path,
+    *,
+    force: bool = False,
+    int8: bool = False,
+    on_progress: Progress | None = None,
+) -> Exported:
+    """Write a run's network as an ONNX file with its weights in it, in single precision.
+
+    It takes prepared cells and gives logits and p(ALL) (see ``export.onnx_graph``), not
+    calibrated: a ``decision.json`` is not in it.
+
+    Args:
+        run: the run.
+        out: the file to write; int8 goes beside it, as ``<name>-int8.onnx``.
+        cells: a store, or a folder of cell images, on which engines must agree.
+        force: replace files that are there.
+        int8: write the network in int8, too, and measure what that costs on labelled cells.
+        on_progress: called with the images prepared, and their total.
+
+    Raises:
+        BlastscopeError: where ``out`` is no ONNX file's name, or there already, the cells cannot
+            be used, the network cannot be exported, or engines do not agree; nothing is written.
+    """
+    if out.suffix.lower() != SUFFIX:
+        raise BlastscopeError(f"{out} does not end in {SUFFIX}: choose another name.")
+    small = out.with_name(f"{out.stem}-int8{SUFFIX}") if int8 else None
+    for path in (out, small):
+        if path is not None and path.exists() and not force:
+            raise BlastscopeError(f"{path} is there already: choose another name, or give --force.")
+    views, size = run.recipe.prediction.views, run.settings.size
+    with cells_for(run, cells, on_progress) as store:
+        model = onnx_graph(run.classifier(), views, size, metadata=metadata_of(run))
+        pixels = np.array(store.pixels[sample(np.arange(len(store)))])
+        engines = compare_engines(run, model, pixels)
+        refuse_difference(run, engines)
+        if small is None:
+            _write({out: model})
+            return Exported(out, engines)
+        reduced, costs, cells_used = _reduced(run, model, store)
+    _write({out: model, small: reduced})
+    return Exported(out, engines, small, costs, cells_used)
+
+
+def _reduced(
+    run: FinishedRun, model: bytes, store: Store
+) -> tuple[bytes, tuple[PrecisionCost, ...], int]:
+    """Return the network in int8, what it costs, and how many cells set its ranges."""
+    ranges, labelled, is_all = parts_for_int8(run, store)
+    views = COUNT if run.recipe.prediction.views == "dihedral" else 1
+    reduced = quantize(model, store.pixels[ranges], views)
+    return reduced, int8_cost(model, reduced, store.pixels[labelled], is_all), len(ranges)
+
+
+def _write(files: dict[Path, bytes]) -> None:
+    for path, content in files.items():
+        with replacing(path) as beside:
+            beside.write_bytes(content)
+
+
+def metadata_of(run: FinishedRun) -> dict[str, str]:
+    """Return what an ONNX file of a run says of itself."""
+    return {
+        "blastscope": __version__,
+        "recipe": run.recipe.name,
+        "checkpoint": run.checkpoint,
+        "cells": json.dumps(asdict(run.settings)),
+        "synthetic": json.dumps(run.synthetic),
+        "disclaimer": DISCLAIMER,
+    }

@@ -1,0 +1,168 @@
+"""A graph in eight bits, and what that costs: smaller, perhaps faster, and never the same."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blastscope.data.crop import Pixels
+from blastscope.engines.engine import cells_at_once, in_batches
+from blastscope.engines.onnx_checks import PIXELS
+from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.metrics import compute_metrics
+from blastscope.export.engine_check import timed
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_QUANTISED = [*_WEIGHTED, "Add", "MaxPool", "Clip", "Relu"]
+
+
+@dataclass(frozen=True)
+class PrecisionCost:
+    """A form of a network on labelled cells.
+
+    Attributes:
+        form: ``fp32`` or ``int8``.
+        megabytes: the size of its file, in millions of bytes.
+        cells: how many there were.
+        weighted_f1: called ALL above one half.
+        auc: None where the cells are of one class.
+        difference: the largest difference of p(ALL) from fp32; None of fp32 itself.
+        mean_difference: likewise, the mean.
+        cells_per_second: in ONNX Runtime, all views of a cell included.
+    """
+
+    form: str
+    megabytes: float
+    cells: int
+    weighted_f1: float
+    auc: float | None
+    difference: float | None
+    mean_difference: float | None
+    cells_per_second: float
+
+
+def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
+    """Return a graph whose later layers work in eight bits (static quantisation, QDQ).
+
+    The first quarter of the convolutions and dense layers stays in single precision: it holds few
+    of the weights and makes most of the error (docs/export.md). Weights are signed and scaled by
+    channel; what passes between layers is unsigned, in the range that it has on ``pixels``.
+
+    Args:
+        model: a serialised ONNX model of ``export.onnx_graph`` that stands alone.
+        pixels: prepared cells, (N, S, S, 3), as the network will see them.
+        views: how many views the model makes of a cell.
+
+    Raises:
+        BlastscopeError: where the network cannot be quantised.
+    """
+    from onnx import ModelProto
+    from onnxruntime import quantization as q
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(q.CalibrationDataReader):  # type: ignore[misc]
+        """Hands the cells over a batch at a time."""
+
+        def __init__(self) -> None:
+            self.batches = in_batches(pixels, cells_at_once(views))
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(({PIXELS: batch} for batch in self.batches), None)
+
+    with TemporaryDirectory(prefix="blastscope-") as folder, _silence():
+        whole, joined, small = (Path(folder) / f"{n}.onnx" for n in ("whole", "joined", "small"))
+        whole.write_bytes(model)
+        try:
+            # Joins each convolution with its BatchNorm, so that they are rounded once.
+            quant_pre_process(str(whole), str(joined), skip_symbolic_shape=True)
+            q.quantize_static(
+                joined,
+                small,
+                Reader(),
+                quant_format=q.QuantFormat.QDQ,
+                op_types_to_quantize=_QUANTISED,
+                nodes_to_exclude=_early(ModelProto.FromString(joined.read_bytes())),
+                per_channel=True,
+                activation_type=q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8,
+            )
+        except Exception as error:  # it raises what its many parts raise
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise BlastscopeError(f"The network cannot be written in int8: {reason}.") from error
+        proto = ModelProto.FromString(small.read_bytes())
+    _only_standard_opset(proto)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _early(model: ModelProto) -> list[str]:
+    """Return the names of the nodes before the second quarter of those that have weights."""
+    nodes = list(model.graph.node)
+    weighted = [place for place, node in enumerate(nodes) if node.op_type in _WEIGHTED]
+    first = weighted[len(weighted) // 4] if weighted else len(nodes)
+    return [node.name for node in nodes[:first]]
+
+
+def _only_standard_opset(proto: ModelProto) -> None:
+    """Drop the opsets that were named and are not used; an engine refuses them."""
+    used = {node.domain for node in proto.graph.node}
+    kept = [opset for opset in proto.opset_import if opset.domain in used]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+
+
+def int8_cost(
+    full: bytes, small: bytes, pixels: Pixels, is_all: NDArray[np.bool_]
+) -> tuple[PrecisionCost, PrecisionCost]:
+    """Measure a network in both forms on labelled cells.
+
+    Args:
+        full: the ONNX file in single precision.
+        small: the one in int8.
+        pixels: prepared cells, (N, S, S, 3), that set no range of int8.
+        is_all: the truth, (N,).
+    """
+    before = timed(lambda: OnnxRuntimeEngine(full), pixels)
+    after = timed(lambda: OnnxRuntimeEngine(small), pixels)
+    off = np.abs(after.p_all - before.p_all)
+    costs = []
+    for form, model, one in (("fp32", full, before), ("int8", small, after)):
+        figures = compute_metrics(is_all, one.p_all)
+        weighted_f1, auc = figures["weighted_f1"], figures["auc"]
+        differs = form == "int8"
+        costs.append(
+            PrecisionCost(
+                form,
+                len(model) / 1e6,
+                len(is_all),
+                float(weighted_f1 or 0),
+                None if auc is None else float(auc),
+                float(off.max()) if differs else None,
+                float(off.mean()) if differs else None,
+                one.cells_per_second,
+            )
+        )
+    return costs[0], costs[1]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the quantiser's remarks off the screen."""
+    root, level = logging.getLogger(), logging.root.level
+    try:
+        root.setLevel(logging.ERROR)
+        yield
+    finally:
+        root.setLevel(level)

@@ -1,1 +1,0 @@
-"""Floors: what can be had without any network, to stand beside every model."""

@@ -1,0 +1,183 @@
+"""The prediction table: one row per cell and model, with the probability of ALL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.data.split_table import PARTS
+from blastscope.errors import BlastscopeError, listing
+from blastscope.io.files import replacing
+from blastscope.io.tables import TableFormat, read_table, write_table
+
+PREDICTIONS = TableFormat(
+    "prediction",
+    1,
+    {
+        "cell": pl.String(),
+        "subject": pl.String(),
+        "label": pl.String(),
+        "part": pl.String(),
+        "model": pl.String(),
+        "p_all": pl.Float64(),
+    },
+)
+
+PROBLEM = "problem"
+"""A further column: why an image could not be used, so that its row has no probability."""
+
+SYNTHETIC_MARK = " (synthetic)"
+"""How the name of a model ends that was trained on synthetic cells."""
+
+# A column of whole numbers with gaps reaches us as 1.0 and 0.0 from pandas.
+_LABELS = {"all": "all", "1": "all", "1.0": "all", "hem": "hem", "0": "hem", "0.0": "hem"}
+
+
+def write_predictions(
+    frame: pl.DataFrame, path: Path, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write a prediction table as Parquet or CSV, after the checks that reading makes.
+
+    Args:
+        frame: the rows; columns beyond the contract are kept.
+        path: where to; an older table there is replaced. A CSV has no place for metadata.
+        metadata: what made the table (``checkpoint``, ``recipe``, ``protocol``, ``synthetic``...).
+
+    Raises:
+        BlastscopeError: where a value breaks the contract or the folder cannot be written.
+    """
+    columns = {name: kind for name, kind in PREDICTIONS.columns.items() if name in frame.columns}
+    checked = _checked(frame.cast(columns), path)  # type: ignore[arg-type]
+    if path.suffix.lower() == ".csv":
+        with replacing(path) as beside:
+            checked.write_csv(beside)
+    else:
+        write_table(checked, path, PREDICTIONS, metadata)
+
+
+def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Read a prediction table from Parquet or CSV.
+
+    Labels ALL/HEM/1/0 in any case become ``all`` and ``hem``; subjects become upper case, because
+    C-NMC writes one of its own (``h3``) in lower case. Rows without a probability that say why in
+    a column ``problem``, as ``predict`` writes them for images it could not use, are left out.
+
+    Returns:
+        The rows, and the metadata written with them (empty for a CSV).
+
+    Raises:
+        BlastscopeError: where the table is empty, lacks a column, or a value breaks the contract.
+    """
+    frame, metadata = read_table(path, PREDICTIONS)
+    return _checked(frame.filter(~_unusable(frame)), path), metadata
+
+
+def _unusable(frame: pl.DataFrame) -> pl.Expr:
+    """Rows of images that could not be used."""
+    if PROBLEM not in frame.columns:
+        return pl.lit(False)
+    return pl.col("p_all").is_null() & pl.col(PROBLEM).is_not_null()
+
+
+def _checked(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    if frame.is_empty():
+        raise BlastscopeError(f"{path} holds no predictions: give a table with at least one row.")
+    frame = frame.with_columns(
+        _stripped("cell"),
+        _stripped("model"),
+        _stripped("subject").str.to_uppercase(),
+        _stripped("label").str.to_lowercase(),
+        _stripped("part").str.to_lowercase(),
+    )
+    for name in ("cell", "part", "model"):
+        _refuse(frame, path, pl.col(name).is_null(), f"has no {name}", f"fill the {name} column")
+    p_all = pl.col("p_all")
+    _refuse(
+        frame,
+        path,
+        (p_all.is_null() & ~_unusable(frame)) | p_all.is_nan() | ~p_all.is_between(0, 1),
+        "has a p_all that is no probability ({p_all})",
+        "p_all must lie between 0 and 1",
+    )
+    _refuse(
+        frame,
+        path,
+        pl.col("label").is_not_null() & ~pl.col("label").is_in(list(_LABELS)),
+        "has the label '{label}'",
+        "labels are all (or 1), hem (or 0), or empty",
+    )
+    _refuse(
+        frame,
+        path,
+        ~pl.col("part").is_in(PARTS),
+        "is of the part '{part}'",
+        f"parts are {', '.join(PARTS)}",
+    )
+    _refuse(
+        frame,
+        path,
+        pl.struct("cell", "model").is_duplicated(),
+        "is there more than once",
+        "keep one row per cell and model",
+    )
+    return frame.with_columns(pl.col("label").replace_strict(_LABELS, return_dtype=pl.String))
+
+
+def _stripped(name: str) -> pl.Expr:
+    text = pl.col(name).str.strip_chars()
+    return pl.when(text != "").then(text).alias(name)
+
+
+def _refuse(frame: pl.DataFrame, path: Path, bad: pl.Expr, what: str, remedy: str) -> None:
+    """Raise one sentence that names the first row for which ``bad`` holds and counts the rest."""
+    rows = frame.with_row_index("row", offset=1).filter(bad)
+    if rows.is_empty():
+        return
+    first = rows.row(0, named=True)
+    others = f" (and {rows.height - 1} more)" if rows.height > 1 else ""
+    raise BlastscopeError(
+        f"{path}, row {first['row']}: the cell '{first['cell']}' of the model '{first['model']}' "
+        f"{what.format_map(first)}{others}; {remedy}."
+    )
+
+
+def has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
+    """Say whether cells are of a cross-validation, every one of a known fold.
+
+    Args:
+        cells: rows of a prediction table.
+        metadata: of the table; ``out_of_fold`` says how its folds were cut.
+    """
+    in_folds = metadata.get("out_of_fold") is not None and "fold" in cells.columns
+    return in_folds and cells["fold"].null_count() == 0
+
+
+def select_model(frame: pl.DataFrame, path: Path, model: str | None) -> tuple[pl.DataFrame, str]:
+    """Keep the rows of one model.
+
+    Args:
+        frame: a checked prediction table.
+        path: where it came from, for messages.
+        model: whose rows; may be left out where the table holds one model only.
+
+    Returns:
+        The rows, and the model's name.
+
+    Raises:
+        BlastscopeError: where the model is not in the table, or none is named and it holds several.
+    """
+    names = sorted(frame["model"].unique())
+    if model is None and len(names) > 1:
+        raise BlastscopeError(
+            f"{path} holds {len(names)} models ({listing(names)}): say with --model which one to "
+            "evaluate."
+        )
+    chosen = names[0] if model is None else model.strip()
+    if chosen not in names:
+        raise BlastscopeError(
+            f"{path} holds no predictions of the model '{chosen}': it has {listing(names)}."
+        )
+    return frame.filter(pl.col("model") == chosen), chosen

@@ -1,0 +1,198 @@
+"""Images inside zips: listed and read there, never unpacked to disk.
+
+Zips come from anywhere, so nothing that one says of itself is believed: names are never used as
+paths, and an entry is read up to the limit for images, whatever length it claims.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+import threading
+import zipfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from zipfile import ZipFile, ZipInfo
+
+from blastscope.data.images import MAX_BYTES, SUFFIXES, Decoded, UnusableImageError, decode_image
+from blastscope.data.labels import LabelRow
+from blastscope.data.layouts import Problem, describe, read_parts
+from blastscope.data.names import printable
+from blastscope.data.synthetic import MARKER, is_marked
+from blastscope.errors import BlastscopeError
+from blastscope.prediction.input_images import InputImage, input_image
+
+SUFFIX = ".zip"
+MAX_ENTRIES = 200_000
+_UTF8 = 0x800
+_ENCRYPTED = 0x1
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others no one can bound the length
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True)
+class Archived:
+    """The pictures of a zip, in the order of their names."""
+
+    archive: Archive
+    pictures: tuple[InputImage, ...]
+    notes: tuple[str, ...]
+    synthetic: bool
+
+
+def list_archive(path: Path) -> Archived:
+    """List the images in a zip.
+
+    Raises:
+        BlastscopeError: where it is damaged or no zip, is too large or holds no image.
+    """
+    archive = Archive(path)
+    entries: dict[str, ZipInfo] = {}
+    inner, doubles, marked = 0, 0, is_marked(path.parent)
+    for info in archive.entries():
+        name = _name(info)
+        parts = PurePosixPath(name).parts
+        if info.is_dir() or _is_hidden(parts):
+            continue
+        suffix = PurePosixPath(name).suffix.lower()
+        marked |= parts[-1] == MARKER
+        inner += suffix == SUFFIX
+        if suffix in SUFFIXES:
+            doubles += name in entries
+            entries[name] = info  # as in unpacking, the last of a name counts
+    if not entries:
+        why = ", but zips, which are not looked into: unpack it" if inner else ""
+        raise BlastscopeError(
+            f"{path} holds no image ({', '.join(sorted(SUFFIXES))})"
+            f"{why or ': give a zip with images of cells'}."
+        )
+    notes = []
+    if inner:
+        notes.append(f"{path} holds other zips ({inner}), which are not looked into")
+    if doubles:
+        notes.append(f"{path} has entries of the same name ({doubles}): the last of each counts")
+    found = [_picture(archive, name, info) for name, info in entries.items()]
+    found.sort(key=lambda item: (item.cell, item.file))
+    archive.expected = sum(item.problem is None for item in found)
+    return Archived(archive, tuple(found), tuple(notes), marked)
+
+
+def _name(info: ZipInfo) -> str:
+    """Return an entry's name with forward slashes, in UTF-8 where that is what its bytes are."""
+    name = info.filename
+    if not info.flag_bits & _UTF8:  # then it should be code page 437, and often is not
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def _is_hidden(parts: tuple[str, ...]) -> bool:
+    hidden = (part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
+    return not parts or any(hidden)
+
+
+def _picture(archive: Archive, name: str, info: ZipInfo) -> InputImage:
+    label, fold = read_parts(PurePosixPath(name).parts[:-1])
+    known = LabelRow(label, None) if label else None
+    item = describe(archive.path, name, known, fold, f"in a folder called {label}")
+    return input_image(_problem(printable(name), info) or item, partial(archive.decode, info))
+
+
+def _problem(name: str, info: ZipInfo) -> Problem | None:
+    """Say what makes an entry unusable before it is read."""
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or _DRIVE.match(name):
+        return Problem(name, "name", "has a path that leads out of its zip: pack it again")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return Problem(name, "link", "is a link and no image: pack the file that it leads to")
+    if info.flag_bits & _ENCRYPTED:
+        return Problem(name, "encrypted", "is encrypted: unpack its zip and give the folder")
+    if info.compress_type not in _METHODS:
+        message = "is packed in a way that is not read here: pack it again, with deflate"
+        return Problem(name, "packed", message)
+    if info.file_size > MAX_BYTES:
+        return Problem(name, "too-large", f"is larger than {MAX_BYTES} bytes")
+    return None
+
+
+class Archive:
+    """A zip that threads may read from at once; open from the first image read to the last.
+
+    Attributes:
+        path: of the zip.
+        expected: how many images will be read from it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.expected = 0
+        self._left = 0
+        self._zip: ZipFile | None = None
+        self._lock = threading.Lock()
+
+    def entries(self) -> list[ZipInfo]:
+        """List everything in the zip.
+
+        Raises:
+            BlastscopeError: where it is damaged or no zip, or holds too much.
+        """
+        try:
+            with ZipFile(self.path) as file:
+                found = file.infolist()
+        except OSError as error:
+            raise BlastscopeError(f"{self.path} cannot be read: {error.strerror}.") from error
+        except Exception as error:  # BadZipFile, and whatever else damage makes of its list
+            raise BlastscopeError(
+                f"{self.path} is damaged or no zip ({error}): pack it again, or give a folder."
+            ) from error
+        if len(found) > MAX_ENTRIES:
+            raise BlastscopeError(
+                f"{self.path} holds {len(found):,} entries, more than {MAX_ENTRIES:,}: unpack it "
+                "and give the folder."
+            )
+        return found
+
+    def decode(self, info: ZipInfo) -> Decoded:
+        """Read and decode one image.
+
+        Raises:
+            UnusableImageError: where it cannot be read from the zip, or is no usable image.
+        """
+        try:
+            content = self._read(info)
+        except Exception as error:  # a damaged zip may make zipfile raise anything
+            reason = f"cannot be read from {self.path.name} ({error})"
+            raise UnusableImageError("unreadable", reason) from None
+        return decode_image(content)
+
+    def close(self) -> None:
+        """Close the zip, if it is open."""
+        with self._lock:
+            self._close()
+
+    def _read(self, info: ZipInfo) -> bytes:
+        try:
+            with self._lock:  # zipfile counts its open entries without a lock, but reads with one
+                stream = self._opened().open(info)
+            try:
+                return stream.read(MAX_BYTES + 1)
+            finally:
+                with self._lock:
+                    stream.close()
+        finally:
+            with self._lock:
+                self._left -= 1
+                if self._left == 0:
+                    self._close()
+
+    def _opened(self) -> ZipFile:
+        if self._zip is None:
+            self._zip, self._left = ZipFile(self.path), self.expected
+        return self._zip
+
+    def _close(self) -> None:
+        if self._zip is not None:
+            self._zip.close()
+            self._zip = None

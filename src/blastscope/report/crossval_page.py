@@ -1,0 +1,103 @@
+"""The page of a cross-validation: an evaluation of its table, with the folds and their spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blastscope.api.evaluate import evaluate
+from blastscope.evaluation.leakage import read_leakage
+from blastscope.evaluation.spread import Spread
+from blastscope.experiments.crossval_folder import CrossvalRequest
+from blastscope.experiments.crossval_metrics import SHOWN, CrossvalMetrics
+from blastscope.report.first_page import ReportedEvaluation
+from blastscope.report.html import number
+from blastscope.report.leakage_page import CONTENT
+
+Line = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FoldsTable:
+    """The folds, row by row, for the page and the command line.
+
+    Attributes:
+        head: the columns' names.
+        folds: a row a fold, and one a repeat of all its cells together.
+        spread: rows of means and standard deviations.
+        headline: the same in a line.
+    """
+
+    head: Line
+    folds: tuple[Line, ...]
+    spread: tuple[Line, ...]
+    headline: str
+
+
+def report_crossval(
+    order: CrossvalRequest, model: str, found: CrossvalMetrics
+) -> ReportedEvaluation:
+    """Evaluate one model of a cross-validation's table, and show all its folds beside it.
+
+    Where the cross-validation is one of the two of a leakage gauge, so is the gauge.
+
+    Args:
+        order: the cross-validation, its table and figures written.
+        model: that of the first repeat, as the table calls it.
+        found: the figures of all folds and repeats.
+
+    Raises:
+        BlastscopeError: as :func:`blastscope.api.evaluate.evaluate`.
+    """
+    return evaluate(
+        order.predictions,
+        "test",
+        order.out,
+        model,
+        store=order.store,
+        leakage=_gauge_of(order),
+        folds=folds_table(found),
+    )
+
+
+def _gauge_of(order: CrossvalRequest) -> Path | None:
+    """The folder of the gauge that the cross-validation belongs to, where it is measured."""
+    folder = order.out.parent
+    if not (folder / CONTENT).is_file() or read_leakage(folder / CONTENT)[0] != order.name:
+        return None
+    return folder
+
+
+def folds_table(found: CrossvalMetrics) -> FoldsTable:
+    """Lay the folds out as rows, with their mean and standard deviation."""
+    repeats = len(found.pooled)
+    folds = [
+        (
+            f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
+            str(len(f.tested["all"])),
+            _people(f.tested["hem"]),
+            number(f.metrics["n"]),
+            *(number(f.metrics[name]) for name in SHOWN.values()),
+        )
+        for f in found.folds
+    ]
+    for repeat, pooled in enumerate(found.pooled, 1):
+        name = f"all {repeat}" if repeats > 1 else "all"
+        figures = (number(pooled[key]) for key in SHOWN.values())
+        folds.append((name, "", "", number(pooled["n"]), *figures))
+    over_folds = (_text(found.over_folds(key)) for key in SHOWN.values())
+    spread = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
+    if repeats > 1:
+        over_repeats = (_text(found.over_repeats(key)) for key in SHOWN.values())
+        spread.append((f"all cells, mean over {repeats} repeats", "", "", "", *over_repeats))
+    head = ("fold", "ALL subjects", "normal subjects", "cells", *SHOWN)
+    return FoldsTable(head, tuple(folds), tuple(spread), found.headline)
+
+
+def _text(spread: Spread | None) -> str:
+    return number(None) if spread is None else spread.text
+
+
+def _people(names: list[str]) -> str:
+    """Name a few, count many."""
+    return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))

@@ -1,0 +1,149 @@
+"""The figures of an error analysis: who misses what, and how missed cells differ from the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from blastscope.data.traits import TRAITS, Trait
+from blastscope.error_analysis.analysis import ErrorAnalysis
+from blastscope.error_analysis.counts import CLASSES, Counts
+from blastscope.errors import writing
+from blastscope.report.plots import plain, save
+from blastscope.report.style import COLOURS, GRID, INK, NAMES, QUIET, styled
+
+FIGURE_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
+MOST_SUBJECTS = 40
+_MOST_DOTS = 250
+_SEED = 24
+
+
+def draw_errors(analysis: ErrorAnalysis, folder: Path) -> dict[str, Path]:
+    """Draw an analysis into ``folder``, and remove figures that an earlier one left there.
+
+    Returns:
+        The SVG of each figure that could be drawn, by a name of ``FIGURE_NAMES``.
+
+    Raises:
+        BlastscopeError: where the folder cannot be written.
+    """
+    drawn = {"missed-by": missed_by_figure(analysis.counts)}
+    if not analysis.causes.subjects.is_empty():
+        drawn["error-rates"] = error_rates_figure(analysis)
+    if analysis.traits is not None:
+        for trait in TRAITS:
+            drawn[f"trait-{trait.column}"] = trait_figure(analysis, trait)
+    for name in set(FIGURE_NAMES) - set(drawn):
+        for kind in ("png", "svg"):
+            with writing(folder / f"{name}.{kind}"):
+                (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    return {name: save(figure, folder, name) for name, figure in drawn.items()}
+
+
+@styled
+def missed_by_figure(counts: Counts) -> Figure:
+    """Cells by the number of models that miss them, the most first (paper, Figure 33)."""
+    models = len(counts.total) - 1
+    figure = Figure(figsize=(7.4, 1.2 + 0.36 * models), layout="constrained")
+    axes = figure.subplots()
+    places = range(models)
+    left = np.zeros(models)
+    title = "Missed cells" + (" by how many models miss them" if models > 1 else "")
+    for label in CLASSES:
+        width = np.array(counts.missed_by[label][:0:-1], dtype=float)
+        axes.barh(places, width, left=left, color=COLOURS[label], label=NAMES[label], height=0.66)
+        left += width
+    for place, total in zip(places, left, strict=True):
+        axes.annotate(
+            f"{int(total):,}", (total, place), (4, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(places, [_by(k, models) for k in range(models, 0, -1)])
+    axes.set(ylim=(models - 0.5, -0.5), xlabel="cells", title=title)
+    axes.margins(x=0.08)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    return figure
+
+
+def _by(k: int, models: int) -> str:
+    if models == 1:
+        return "missed"
+    return f"all {models} models" if k == models else f"{k} model{'s' * (k > 1)}"
+
+
+@styled
+def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
+    """Share of each subject's cells that are missed, with its interval, a panel a class."""
+    subjects = analysis.causes.subjects
+    shown = [label for label in CLASSES if (subjects["label"] == label).any()]
+    rows = {
+        label: subjects.filter(subjects["label"] == label).head(MOST_SUBJECTS) for label in shown
+    }
+    tallest = max(frame.height for frame in rows.values())
+    figure = Figure(figsize=(7.4, 1.0 + 0.2 * max(tallest, 3)), layout="constrained")
+    for axes, label in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        frame = rows[label]
+        for place, row in enumerate(frame.iter_rows(named=True)):
+            axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[label], alpha=0.45)
+            axes.plot(row["rate"], place, "o", color=COLOURS[label], markersize=4.5)
+        names = [f"{plain(s)}  ({n:,})" for s, n in frame.select("subject", "cells").iter_rows()]
+        axes.set_yticks(range(frame.height), names)
+        cut = subjects.filter(subjects["label"] == label).height > frame.height
+        title = f"{NAMES[label][0].upper()}{NAMES[label][1:]} cells by subject"
+        axes.set(
+            xlim=(-0.02, 1.02), ylim=(max(tallest, 3) - 0.4, -0.6),
+            title=title + (f", the worst {frame.height}" if cut else ""),
+            xlabel="missed, 95 % interval",
+        )  # fmt: skip
+        axes.grid(visible=False, axis="y")
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    return figure
+
+
+@styled
+def trait_figure(analysis: ErrorAnalysis, trait: Trait) -> Figure:
+    """One trait of the missed and the right cells of each class: boxes over (some of) the cells.
+
+    A box holds the middle half, its line is the median, whiskers reach from 5 to 95 %.
+    """
+    traits, hard = analysis.traits, analysis.causes.hard
+    if traits is None:
+        raise ValueError("nothing was measured")
+    column = traits[trait.column].to_numpy().astype(np.float64)
+    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
+    axes = figure.subplots()
+    names = []
+    for place, (label, missed) in enumerate((c, m) for c in CLASSES for m in (True, False)):
+        rows = (analysis.scores.cells["label"] == label).to_numpy() & (hard == missed)
+        values = np.sort(column[rows & ~np.isnan(column)])
+        names.append(f"{NAMES[label]}, {'missed' if missed else 'right'} ({len(values):,})")
+        if len(values):
+            _box(axes, values, place, COLOURS[label] if missed else QUIET)
+    unit = f" ({trait.unit})" if trait.unit else ""
+    name = trait.name if trait.name[1] == "*" else trait.name[0].upper() + trait.name[1:]
+    axes.set_yticks(range(len(names)), names)
+    axes.set(ylim=(len(names) - 0.5, -0.5), title=name + unit)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.axhline(1.5, color=GRID, linewidth=1)
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
+def _box(axes: Axes, values: NDArray[np.float64], place: int, colour: str) -> None:
+    rng = np.random.default_rng(_SEED)
+    every = np.unique(np.linspace(0, len(values) - 1, _MOST_DOTS).round().astype(int))
+    dots = values[every]
+    heights = place + rng.uniform(-0.3, 0.3, len(dots))
+    axes.plot(dots, heights, "o", color=colour, markersize=2.2, alpha=0.35, markeredgewidth=0)
+    line = {"color": INK, "linewidth": 1.1}
+    axes.boxplot(
+        [values], positions=[place], orientation="horizontal", widths=0.42, whis=(5, 95),
+        showfliers=False, manage_ticks=False, boxprops=line, whiskerprops=line, capprops=line,
+        medianprops={"color": INK, "linewidth": 2.4},
+    )  # fmt: skip

@@ -1,0 +1,99 @@
+"""The leakage gauge's figure and page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from blastscope.evaluation.confidence_intervals import Estimate
+from blastscope.evaluation.leakage import Leakage, LeakageGain, compare_out_of_fold
+from blastscope.io.files import write_json, write_text
+from blastscope.report.comparison_plots import PANELS
+from blastscope.report.folder import refuse_others_folder
+from blastscope.report.html import render, svg_uri
+from blastscope.report.plots import save
+from blastscope.report.style import COLOURS, INK, QUIET, styled
+
+CONTENT = "leakage.json"
+
+
+def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakage:
+    """Compare the two out-of-fold tables of a recipe, and write what comes out.
+
+    Writes ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
+
+    Args:
+        recipe: its name, for the page.
+        known: the table of folds by cell.
+        unseen: that of folds by subject.
+        out: the folder to write to.
+
+    Raises:
+        BlastscopeError: where the tables do not fit each other, or the folder is another's.
+    """
+    refuse_others_folder(out, CONTENT)
+    found = compare_out_of_fold(known, unseen)
+    write_json(out / CONTENT, {"recipe": recipe, **found.as_json()})
+    picture = save(leakage_figure(found), out / "figures", "leakage")
+    page = render(
+        "leakage.html",
+        title=f"{recipe}: what it is worth to know the person",
+        synthetic=found.synthetic,
+        gauge=found,
+        names=PANELS,
+        told=told,
+        repeated=repeated,
+        picture=svg_uri(picture),
+    )
+    write_text(out / "report.html", page)
+    return found
+
+
+@styled
+def leakage_figure(found: Leakage) -> Figure:
+    """Each figure with the cells' subjects known and not, joined, with 95 % intervals."""
+    shown = [name for name in PANELS if found.gains[name].difference.known]
+    figure = Figure(figsize=(7.4, 0.9 + 0.62 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for row, name in enumerate(shown):
+        gain = found.gains[name]
+        ends = ((gain.known, -0.14, COLOURS["mixed"]), (gain.unseen, 0.14, INK))
+        for estimate, shift, colour in ends:
+            place = row + shift
+            axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.4)
+            axes.plot(estimate.value, place, "o", color=colour, markersize=6)
+        axes.annotate(
+            f"{gain.difference.value:+.3f}",
+            (1.01, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=INK,
+        )
+    axes.set_yticks(range(len(shown)), [PANELS[name] for name in shown])
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    figure.supxlabel(
+        "grey: subjects also in training; black: unseen subjects; bars: 95 % intervals; "
+        "right: the difference",
+        fontsize=8,
+        color=QUIET,
+    )
+    return figure
+
+
+def told(estimate: Estimate, signed: bool = False) -> str:
+    """Write a figure with its interval."""
+    if not estimate.known:
+        return "–"
+    sign = "+" if signed else ""
+    low, high = (f"{bound:{sign}.3f}" for bound in (estimate.low, estimate.high))
+    return f"{estimate.value:{sign}.4f} ({low} to {high})"
+
+
+def repeated(gain: LeakageGain) -> str:
+    """Write a difference's mean and standard deviation over the repeats."""
+    spread = gain.spread
+    if spread is None or spread.deviation is None:
+        return "–"
+    return f"{spread.mean:+.4f} ± {spread.deviation:.4f}"

@@ -1,0 +1,160 @@
+"""The main job from end to end, small enough for a laptop: what ``make demo`` runs.
+
+Cells are drawn (or given), checked, prepared and split both by image and by subject; two small
+recipes are trained under each; one page shows the figures side by side, and their gap. One of the
+models is made ready to travel, and the model in the box looks at some of the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from blastscope.api.evaluate import evaluate
+from blastscope.box import in_the_box
+from blastscope.bundle.write import bundle
+from blastscope.data.check import CheckReport, check
+from blastscope.data.crop import Pixels
+from blastscope.data.names import ALL, HEM
+from blastscope.data.preparation import prepare
+from blastscope.data.splits import make_split
+from blastscope.data.store import Store, StoreSettings, open_store
+from blastscope.data.synthetic import MARKER, write_synthetic
+from blastscope.errors import BlastscopeError, listing
+from blastscope.prediction.predict import predict
+from blastscope.recipes.library import load_recipe
+from blastscope.recipes.schema import Recipe
+from blastscope.report.side_by_side import Entry, write_comparison
+from blastscope.training.display import TrainingDisplay
+from blastscope.training.train import train
+
+RECIPES = ("demo/cnn-small", "demo/cnn-small-dihedral")
+PROTOCOLS = ("image", "subject")
+CELLS, SUBJECTS, SEED = 1500, 24, 24
+EXAMPLES = 8
+BOXED = 48
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made."""
+
+    report: Path
+    entries: tuple[Entry, ...]
+
+
+def run_demo(
+    out: Path, data: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> Demo:
+    """Run the main job into the folder ``out``; what is there of an earlier run is used again.
+
+    Args:
+        out: the folder.
+        data: a folder of labelled cells; synthetic ones are drawn without it.
+        say: called with a line for each stage.
+
+    Raises:
+        BlastscopeError: where the data cannot be used, or ``out`` holds the demo of other data.
+    """
+    cells = data or _draw(out / "cells", say)
+    found = check([cells])
+    if not found.usable:
+        raise BlastscopeError(f"{cells} cannot be used: {' '.join(found.reasons)}")
+    say(f"check: {found.cells:,} cells of {found.subjects} subjects, {listing(_suspicious(found))}")
+    recipes = [load_recipe(name) for name in RECIPES]
+    size = recipes[0].input.size
+    made = prepare([cells], out / "store", StoreSettings(size=size))
+    say(f"prepare: {made.cells:,} cells at {size} × {size} pixels in {made.path}")
+    store = open_store(made.path)
+    entries = []
+    splits = {protocol: make_split(made.path, protocol, SEED) for protocol in PROTOCOLS}
+    for protocol, (split, report) in splits.items():
+        shared = len(report.shared_subjects["train/test"])
+        say(f"split by {protocol}: {shared} subjects in both train and test")
+        entries += [_train(recipe, protocol, out, split, say) for recipe in recipes]
+    page = write_comparison(
+        entries,
+        out / "report.html",
+        heading="The same recipes on known and on unknown subjects",
+        synthetic=store.synthetic,
+        facts=_facts(found, store),
+        pictures=_examples(store),
+    )
+    _ship(out, store, say)
+    return Demo(page, tuple(entries))
+
+
+def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
+    """Bundle the last recipe's run by subject, and predict some cells with the model in the box."""
+    run = out / "runs" / f"{RECIPES[-1].rpartition('/')[2]}-subject"
+    made = bundle(run, out / "model.zip", force=True)
+    taught = ", of synthetic cells" if made.synthetic else ""
+    say(f"bundle: {made.name}{taught}, in {made.path}, {made.bytes / 1e6:.1f} MB")
+    some = store.cells.sample(min(BOXED, len(store)), seed=SEED).sort("cell")
+    files = [Path(store.sources[0]) / file for file in some["file"]]
+    found = predict(files, [in_the_box()], out / "in-the-box.csv", force=True)
+    counts = found.tally
+    drawn = ": it has never seen a drawn cell, so that says nothing" if store.synthetic else ""
+    say(
+        f"predict: the model in the box calls {counts.called_all} of {len(found.frame)} cells ALL "
+        f"and finds {counts.unfamiliar or 0} unlike any cell that it knows{drawn}"
+    )
+
+
+def _draw(folder: Path, say: Callable[[str], None]) -> Path:
+    if not (folder / MARKER).is_file():
+        write_synthetic(folder, CELLS, SUBJECTS, SEED)
+    say(f"synth: {CELLS:,} synthetic cells of {SUBJECTS} synthetic subjects in {folder}")
+    return folder
+
+
+def _train(
+    recipe: Recipe, protocol: str, out: Path, split: Path, say: Callable[[str], None]
+) -> Entry:
+    run = out / "runs" / f"{recipe.name.rpartition('/')[2]}-{protocol}"
+    with TrainingDisplay(f"{recipe.name}, {protocol}", recipe.training.epochs) as display:
+        train(recipe, out / "store", split, run, watch=display.watch())
+    result = evaluate(run, store=out / "store")
+    say(f"train {recipe.name} by {protocol}: {result.headline}")
+    return Entry(recipe.name, protocol, run)
+
+
+def _suspicious(found: CheckReport) -> list[str]:
+    counted = [f"{len(files)} flagged {flag}" for flag, files in sorted(found.suspicious.items())]
+    return counted or ["nothing suspicious"]
+
+
+def _facts(found: CheckReport, store: Store) -> list[tuple[str, str]]:
+    side = store.cells.select("label", side=pl.max_horizontal("box_w", "box_h"))
+    median = dict(side.group_by("label").median().iter_rows())
+    kind = "synthetic, drawn by blastscope synth" if found.synthetic else ", ".join(found.folders)
+    return [
+        ("Cells", kind),
+        ("ALL", f"{found.per_class[ALL]:,} cells, {found.subjects_per_class.get(ALL, 0)} subjects"),
+        (
+            "Normal",
+            f"{found.per_class[HEM]:,} cells, {found.subjects_per_class.get(HEM, 0)} subjects",
+        ),
+        ("Median side of a cell's box", f"ALL {median[ALL]:.0f} px, normal {median[HEM]:.0f} px"),
+        ("Looked suspicious", listing(_suspicious(found))),
+        (
+            "Prepared",
+            f"{store.settings.size} × {store.settings.size} pixels, {store.settings.scale}",
+        ),
+    ]
+
+
+def _examples(store: Store) -> list[tuple[str, Pixels]]:
+    """Choose some cells of each class, each of another subject where there are enough."""
+    pictures = []
+    for label, name in ((ALL, "ALL"), (HEM, "Normal")):
+        rows = store.cells.with_row_index("row").filter(pl.col("label") == label)
+        rows = rows.sample(rows.height, shuffle=True, seed=SEED)
+        first = rows.unique("subject", keep="first", maintain_order=True)
+        chosen = pl.concat([first, rows]).unique("row", keep="first", maintain_order=True)
+        for row, subject in chosen.select("row", "subject").head(EXAMPLES).iter_rows():
+            pictures.append((f"{name}, {subject}", store.pixels[row]))
+    return pictures

@@ -1,0 +1,136 @@
+"""What a study has so far, read from its folder alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.result import read_metrics
+from blastscope.io.files import read_json
+from blastscope.recipes.library import load_recipe, read_recipe
+from blastscope.recipes.schema import Recipe
+from blastscope.report.reproduction_data import Outcome, read_experiments
+from blastscope.reproduction.identity import misfit
+from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, Job, StudyPlan, study_names
+from blastscope.training.run_folder import RunFolder
+
+Key = tuple[str, str, int]
+
+
+def is_evaluated(run: Path) -> bool:
+    """Whether a run is whole and its report is of the weights that lie in it."""
+    try:
+        return _is_evaluated(run)
+    except BlastscopeError:
+        return False
+
+
+def is_done(job: Job, out: Path) -> bool:
+    """Whether a job's run is there, evaluated, and made with the job's settings and cells.
+
+    Nothing but small JSON and YAML files and a split's metadata is read.
+    """
+    try:
+        return _is_evaluated(job.run(out)) and not misfit(job, out)
+    except BlastscopeError:  # damaged, or of an older version
+        return False
+
+
+def _is_evaluated(run: Path) -> bool:
+    folder, metrics = RunFolder(run), run / "metrics.json"
+    if not (folder.finished and metrics.is_file() and (run / "report.html").is_file()):
+        return False
+    own = read_json(folder.environment).get("checkpoint")
+    return own is not None and read_metrics(metrics).get("checkpoint") == own
+
+
+def outcomes(
+    out: Path,
+    plan: StudyPlan,
+    overrides: Sequence[str] = (),
+    reasons: Mapping[Key, str] | None = None,
+) -> list[Outcome]:
+    """List every experiment of the study, with its run where there is one.
+
+    Runs of earlier calls, of other recipes or with other settings, are in it as well: each is
+    shown with the settings that it was made with. A run that cannot be read is none, with the
+    reason.
+
+    Args:
+        out: the study's folder.
+        plan: what was asked for this time.
+        overrides: the settings of this time, for what was asked for and not run; what was not
+            asked for is shown as it is packaged.
+        reasons: why jobs failed, or cannot be run here.
+    """
+    reasons = {**plan.left_out, **(reasons or {})}
+    planned = {job.key for job in plan.jobs}
+    asked = planned | plan.left_out.keys()
+    found = []
+    for name in study_names():
+        for protocol in PROTOCOLS:
+            for seed in _seeds(out, asked):
+                key = (name, protocol, seed)
+                outcome = _finished(out, key)
+                if outcome is None and key not in asked and seed != FIRST_SEED:
+                    continue  # seeds that others were given say nothing of this one
+                if outcome is None:
+                    recipe = _load(name, tuple(overrides) if key in asked else ())
+                    why = reasons.get(key) or ("not yet" if key in planned else "not asked for")
+                    outcome = Outcome(recipe, protocol, seed, None, why)
+                found.append(outcome)
+    return found
+
+
+def _seeds(out: Path, asked: set[Key]) -> list[int]:
+    names = [path.name for path in (out / "runs").glob("*") if path.is_dir()]
+    matches = [re.fullmatch(rf"(?:{'|'.join(PROTOCOLS)})-seed([0-9]+)", name) for name in names]
+    there = {int(match[1]) for match in matches if match}
+    return sorted({seed for _, _, seed in asked} | there | {FIRST_SEED})
+
+
+def _finished(out: Path, key: Key) -> Outcome | None:
+    """Return the outcome of a run that is there; without the run where it is no use."""
+    name, protocol, seed = key
+    run = out / "runs" / f"{protocol}-seed{seed}" / name
+    if not run.is_dir():
+        return None
+    recipe = _seeded(_load(name), seed)
+    try:
+        if not _is_evaluated(run):
+            return None
+        own = _read_recipe(run)
+        # Words and published figures come from the package: it may have been corrected since.
+        recipe = _seeded(_load(name, own.overrides), seed)
+        reason = misfit(Job(recipe, protocol, seed), out)
+        if reason:
+            return Outcome(recipe, protocol, seed, None, reason)
+        outcome = Outcome(recipe, protocol, seed, run)
+        read_experiments([outcome])
+    except BlastscopeError as error:
+        return Outcome(recipe, protocol, seed, None, str(error))
+    except Exception as error:  # a damaged file may fail in any way, and takes only its own run
+        reason = f"{run} cannot be read ({type(error).__name__})"
+        return Outcome(recipe, protocol, seed, None, reason)
+    return outcome
+
+
+@cache
+def _load(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Load a recipe of the package once for all protocols and seeds."""
+    return load_recipe(name, overrides)
+
+
+def _read_recipe(run: Path) -> Recipe:
+    try:
+        return read_recipe(RunFolder(run).recipe)
+    except BlastscopeError as error:
+        raise BlastscopeError("its recipe.yaml cannot be read") from error
+
+
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    training = recipe.training.model_copy(update={"seed": seed})
+    return recipe.model_copy(update={"training": training})

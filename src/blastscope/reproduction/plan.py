@@ -1,0 +1,185 @@
+"""The plan of a study: which recipes, under which protocols and seeds, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from blastscope.data.store import StoreSettings
+from blastscope.errors import BlastscopeError
+from blastscope.recipes.library import load_recipe, recipe_names
+from blastscope.recipes.schema import Recipe
+
+PROTOCOLS = ("image", "subject")
+FIRST_SEED = 24
+"""The paper's; further ones follow it."""
+SHELVES = ("paper/", "beyond/")
+_OWN = {
+    "training.seed": "it draws its seeds itself, give --seeds",
+    **dict.fromkeys(
+        ("name", "starts_from", "extends"),
+        "its recipes keep their names and what they start from, choose them with --only",
+    ),
+    **dict.fromkeys(
+        ("title", "paper", "expected"), "what was published is not a setting, leave it out"
+    ),
+}
+"""Settings that a study makes itself, and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recipe under one protocol and seed.
+
+    The seed draws both the split and the training.
+    """
+
+    recipe: Recipe
+    protocol: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"{self.recipe.name}, {self.protocol}, seed {self.seed}"
+
+    @property
+    def settings(self) -> StoreSettings:
+        """How its cells are prepared."""
+        given = self.recipe.input
+        return StoreSettings(size=given.size, scale=given.scale, clahe=given.clahe)
+
+    def store(self, out: Path) -> Path:
+        """The folder of its prepared cells."""
+        s = self.settings
+        return out / "stores" / f"{s.size}-{s.scale}{'-clahe' if s.clahe else ''}"
+
+    def split(self, out: Path) -> Path:
+        """The file that says which cells it trains on."""
+        return out / "splits" / f"{self.protocol}-seed{self.seed}.parquet"
+
+    def run(self, out: Path) -> Path:
+        """The folder of its outcome."""
+        return out / "runs" / f"{self.protocol}-seed{self.seed}" / self.recipe.name
+
+    def beginning(self, out: Path) -> Path | None:
+        """The run whose weights it starts from."""
+        start = self.recipe.starts_from
+        return None if start is None else out / "runs" / self.run_set / start
+
+    @property
+    def run_set(self) -> str:
+        """The folder that it shares with the experiments on the same split."""
+        return f"{self.protocol}-seed{self.seed}"
+
+    @property
+    def needs(self) -> tuple[str, str, int] | None:
+        """The key of the job that it waits for."""
+        start = self.recipe.starts_from
+        return None if start is None else (start, self.protocol, self.seed)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from every other job."""
+        return self.recipe.name, self.protocol, self.seed
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Jobs in an order in which each stands behind the one that it starts from."""
+
+    jobs: tuple[Job, ...]
+    left_out: dict[tuple[str, str, int], str]
+    """Why a job of the study cannot be run here, by its key."""
+    added: frozenset[str] = frozenset()
+    """Recipes that were not asked for but that others start from."""
+
+
+def study_names() -> list[str]:
+    """Return the names of all recipes of the study."""
+    return [name for name in recipe_names() if name.startswith(SHELVES)]
+
+
+def make_plan(
+    only: str | None = None,
+    protocols: Sequence[str] = PROTOCOLS,
+    seeds: int = 1,
+    overrides: Sequence[str] = (),
+    weights_at_hand: Callable[[Recipe], str] = lambda recipe: "",
+) -> StudyPlan:
+    """Plan a study.
+
+    Args:
+        only: a pattern (``paper/vgg16-*`` or ``vgg16-*``); all recipes without. What they start
+            from is added.
+        protocols: how cells are split.
+        seeds: how many splits and trainings of each, from ``FIRST_SEED`` on.
+        overrides: settings changed in every recipe.
+        weights_at_hand: says why a recipe's pretrained weights cannot be had; empty where they can.
+
+    Raises:
+        BlastscopeError: where the pattern fits nothing, or a setting no recipe or no study.
+    """
+    _refuse_own(overrides)
+    asked = _asked(only)
+    recipes = {name: load_recipe(name, overrides) for name in _with_starts(asked)}
+    missing = {name: _why_not(name, recipes, weights_at_hand) for name in recipes}
+    jobs, left_out = [], {}
+    for protocol in protocols:
+        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+            for recipe in recipes.values():
+                seeded = recipe.training.model_copy(update={"seed": seed})
+                job = Job(recipe.model_copy(update={"training": seeded}), protocol, seed)
+                if missing[recipe.name]:
+                    left_out[job.key] = missing[recipe.name]
+                else:
+                    jobs.append(job)
+    return StudyPlan(tuple(jobs), left_out, frozenset(recipes) - frozenset(asked))
+
+
+def _refuse_own(overrides: Iterable[str]) -> None:
+    for setting in overrides:
+        key = setting.partition("=")[0].strip()
+        reason = _OWN.get(key) or _OWN.get(key.partition(".")[0])
+        if reason:
+            raise BlastscopeError(f"--set {setting} is not for a study: {reason}.")
+
+
+def _asked(only: str | None) -> list[str]:
+    names = study_names()
+    if only is None:
+        return names
+    fits = [name for name in names if any(fnmatchcase(text, only) for text in _texts(name))]
+    if not fits:
+        raise BlastscopeError(
+            f"No recipe of the study is called {only}: blastscope recipes lists them."
+        )
+    return fits
+
+
+def _texts(name: str) -> Iterator[str]:
+    yield name
+    yield name.partition("/")[2]
+
+
+def _with_starts(names: Iterable[str]) -> list[str]:
+    """Return names and all that they start from, each behind its beginning."""
+    ordered: list[str] = []
+    for name in names:
+        chain = [name]
+        while (start := load_recipe(chain[-1]).starts_from) and start not in chain:
+            chain.append(start)
+        ordered.extend(link for link in reversed(chain) if link not in ordered)
+    return ordered
+
+
+def _why_not(
+    name: str, recipes: dict[str, Recipe], weights_at_hand: Callable[[Recipe], str]
+) -> str:
+    """Say why a recipe cannot be run; it takes its first weights from the end of its chain."""
+    recipe = recipes[name]
+    while recipe.starts_from is not None:
+        recipe = recipes[recipe.starts_from]
+    return weights_at_hand(recipe)

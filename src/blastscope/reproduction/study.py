@@ -1,0 +1,123 @@
+"""A study from end to end: plan, cells, runs, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from blastscope.io.files import write_text
+from blastscope.recipes.schema import Recipe
+from blastscope.reproduction.outcomes import outcomes
+from blastscope.reproduction.plan import PROTOCOLS, StudyPlan, make_plan
+from blastscope.reproduction.runner import Done, StudyLocation
+
+
+@dataclass(frozen=True)
+class ReproductionRequest:
+    """What a study is asked to be.
+
+    Attributes:
+        data: the folder of labelled cells.
+        place: where and on what it runs.
+        only: a pattern of recipe names.
+        protocols: how cells are split.
+        seeds: how many splits and trainings of each.
+        overrides: settings changed in every recipe.
+        command: what to type to have it again.
+    """
+
+    data: Path
+    place: StudyLocation
+    only: str | None = None
+    protocols: tuple[str, ...] = PROTOCOLS
+    seeds: int = 1
+    overrides: tuple[str, ...] = ()
+    command: str = "blastscope reproduce"
+
+
+def plan_of(order: ReproductionRequest) -> StudyPlan:
+    """Plan a study: what of it can be run here, in which order.
+
+    Raises:
+        BlastscopeError: where the pattern fits no recipe or a setting is none.
+    """
+    at_hand = _weights_at_hand(order.place.weights_dir)
+    return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
+
+
+def report(order: ReproductionRequest, plan: StudyPlan, done: Done | None = None) -> Path:
+    """Write ``report.html`` and ``results.md`` of what there is so far; return the page.
+
+    Raises:
+        BlastscopeError: where ``out`` is no study's folder, has no store or cannot be written.
+    """
+    from blastscope.report.reproduction_page import results_markdown, write_reproduction
+    from blastscope.reproduction.study_cells import data_section
+    from blastscope.reproduction.study_folder import refuse_other_folder
+
+    out = order.place.out
+    refuse_other_folder(out)
+    # What cannot be run here is said of every experiment, also of those not asked for this time;
+    # those are as they are packaged, because this time's settings may not even fit them.
+    whole = plan_of(replace(order, only=None, protocols=PROTOCOLS, overrides=()))
+    planned = {job.key for job in plan.jobs}
+    packaged = {key: why for key, why in whole.left_out.items() if key not in planned}
+    reasons = {**packaged, **plan.left_out, **(done.failed if done else {})}
+    found = outcomes(out, plan, order.overrides, reasons)
+    data, synthetic = data_section(order.data, out, PROTOCOLS, plan.jobs)
+    write_reproduction(found, data, out, synthetic=synthetic, command=order.command)
+    write_text(out / "results.md", results_markdown(found))
+    return out / "report.html"
+
+
+def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, str, str, str]]:
+    """Rows of experiment, split, weighted F1 and AUC: mean ± standard deviation over the seeds.
+
+    Of what there is so far, run alike; each seed is a split and a training of its own.
+
+    Raises:
+        BlastscopeError: where a run is not what it is said to be.
+    """
+    from blastscope.report.html import protocol_name
+    from blastscope.report.reproduction_data import read_experiments
+    from blastscope.report.reproduction_table import spread_text
+
+    return [
+        (
+            experiment.recipe.name,
+            protocol_name(protocol),
+            spread_text(experiment.over_seeds(protocol, "weighted_f1")),
+            spread_text(experiment.over_seeds(protocol, "auc")),
+        )
+        for experiment in read_experiments(outcomes(order.place.out, plan, order.overrides))
+        for protocol, results in experiment.results.items()
+        if len(results) > 1
+    ]
+
+
+def cells_by_part(count: int) -> dict[str, int]:
+    """Return about how many of ``count`` cells train, validate and test."""
+    fifth = count // 5
+    return {"train": count - 2 * fifth, "validation": fifth, "test": fifth}
+
+
+def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
+    import timm
+
+    from blastscope.models.pretrained import weights_at_hand
+
+    @cache
+    def missing(backbone: str) -> str:
+        try:
+            config = timm.get_pretrained_cfg(backbone)
+        except RuntimeError:  # no such tag of the network: building it says so
+            return ""
+        if config is None:  # no such network: building it says so
+            return ""
+        known: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+        return "" if weights_at_hand(known, weights_dir) else "no weights here"
+
+    return lambda recipe: missing(recipe.model.backbone) if recipe.model.weights != "none" else ""

@@ -1,0 +1,146 @@
+"""The figures of a model at every step, and by how much they fall."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.confidence_intervals import Estimate, draw
+from blastscope.evaluation.metrics import THRESHOLD
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.io.tables import TableFormat
+from blastscope.robustness.perturbation_plan import Step
+
+STRESS = TableFormat(
+    "stress",
+    1,
+    {
+        "model": pl.String(),
+        "perturbation": pl.String(),
+        "strength": pl.Int32(),
+        "value": pl.Float64(),
+        "unit": pl.String(),
+        "cells": pl.Int64(),
+        **{
+            f"{name}{end}": pl.Float64()
+            for name in ("weighted_f1", "auc")
+            for end in ("", "_drop", "_drop_low", "_drop_high")
+        },
+        "sensitivity": pl.Float64(),
+        "specificity": pl.Float64(),
+        "mean_change": pl.Float64(),
+        "calls_changed": pl.Float64(),
+        "unfamiliar": pl.Float64(),
+    },
+)
+"""``mean_change`` is the mean of |p - p unchanged|; the last three are shares of the cells."""
+_SEED = 24
+
+
+@dataclass(frozen=True)
+class StepFigures:
+    """A model at one step.
+
+    Attributes:
+        step: what was done.
+        values: by figure (``weighted_f1, auc, recall_all, recall_hem``).
+        drops: of weighted F1 and AUC, what they are unchanged less what they are here; the interval
+            is paired.
+        mean_change: mean of the absolute change of p(ALL).
+        calls_changed: share of calls that are not what they were.
+        unfamiliar: share of cells that look like none; NaN where that is not known.
+    """
+
+    step: Step
+    values: dict[str, float]
+    drops: dict[str, Estimate]
+    mean_change: float
+    calls_changed: float
+    unfamiliar: float
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """All steps of a model, and what its intervals were drawn from."""
+
+    steps: tuple[StepFigures, ...]
+    sentence: str
+
+
+def measure(
+    is_all: NDArray[np.bool_],
+    subjects: list[str | None],
+    taken: tuple[Step, ...],
+    p_all: NDArray[np.float64],
+    novelty: NDArray[np.float64],
+    resamples: int = 2000,
+) -> StepDraws:
+    """Compute the figures of each step, and the drops with their intervals.
+
+    Args:
+        is_all: truth, shape (cells,).
+        subjects: each cell's subject.
+        taken: the steps; the first changes nothing.
+        p_all: shape (cells, steps).
+        novelty: shape (cells, steps); NaN where it is not known.
+        resamples: how many times subjects are drawn, the same ones at every step.
+    """
+    draws = resampling(is_all, subjects, resamples, _SEED)
+    names = ("weighted_f1", "auc")
+    columns = [FIGURES.index(name) for name in names]
+    drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
+
+    def fall(found: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is lost against the first step, over the last but one axis."""
+        return np.asarray(found[..., :1, columns] - found[..., columns])
+
+    drops = drawn.of(fall).estimates()  # step by step, within a step name by name
+    called = p_all > THRESHOLD
+    found = []
+    for k, step in enumerate(taken):
+        estimates = dict(zip(names, drops[k * len(names) :], strict=False))
+        far = novelty[:, k]
+        found.append(
+            StepFigures(
+                step,
+                {name: float(drawn.value[0, k, at]) for at, name in enumerate(FIGURES)},
+                estimates,
+                float(np.abs(p_all[:, k] - p_all[:, 0]).mean()),
+                float((called[:, k] != called[:, 0]).mean()),
+                math.nan if np.isnan(far).any() else float((far > 1).mean()),
+            )
+        )
+    return StepDraws(tuple(found), draws.sentence)
+
+
+def table(model: str, cells: int, found: StepDraws) -> pl.DataFrame:
+    """Return a model's rows of ``stress.parquet``; null for what is undefined."""
+    rows = []
+    for one in found.steps:
+        row: dict[str, object] = {
+            "model": model,
+            "perturbation": one.step.name,
+            "strength": one.step.strength,
+            "value": one.step.value,
+            "unit": one.step.perturbation.unit if one.step.perturbation else None,
+            "cells": cells,
+            "sensitivity": one.values["recall_all"],
+            "specificity": one.values["recall_hem"],
+            "mean_change": one.mean_change,
+            "calls_changed": one.calls_changed,
+            "unfamiliar": one.unfamiliar,
+        }
+        for name, drop in one.drops.items():
+            row |= {
+                name: one.values[name],
+                f"{name}_drop": drop.value,
+                f"{name}_drop_low": drop.low,
+                f"{name}_drop_high": drop.high,
+            }
+        rows.append(row)
+    return pl.DataFrame(rows, schema=dict(STRESS.columns)).fill_nan(None)

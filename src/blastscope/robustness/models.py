@@ -1,0 +1,144 @@
+"""The models to be tried: runs, and cross-validations, each network on cells it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from blastscope.data.store import Store
+from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluation.aligned_predictions import part_name
+from blastscope.evaluation.subjects import part_overlap
+from blastscope.experiments.crossval_folder import FORMAT
+from blastscope.io.files import read_json
+from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
+from blastscope.prediction.runs import FinishedRun, open_run, refuse_other_cells
+from blastscope.training.class_balance import Rows
+from blastscope.training.run_folder import RunFolder
+
+_CROSSVAL = "crossval.json"
+
+
+@dataclass(frozen=True)
+class TestedNetwork:
+    """A network, and the cells that it is tried on.
+
+    Attributes:
+        run: the network's run.
+        cells: ``cell, subject, label``, ``p_all`` as the run recorded it, and ``row`` in the
+            store; labelled cells only.
+    """
+
+    run: FinishedRun
+    cells: pl.DataFrame
+
+    @property
+    def rows(self) -> Rows:
+        """The cells' rows in the store."""
+        return self.cells["row"].to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TestedModel:
+    """A model.
+
+    Attributes:
+        name: what it is called.
+        members: the networks, one for a run, one a fold for a cross-validation.
+        overlap: a sentence that says whether the cells' subjects are known to them.
+    """
+
+    name: str
+    members: tuple[TestedNetwork, ...]
+    overlap: str
+
+    @property
+    def cells(self) -> pl.DataFrame:
+        """The cells of all members, one after the other."""
+        return pl.concat([member.cells for member in self.members])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on synthetic cells."""
+        return any(member.run.synthetic for member in self.members)
+
+
+def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[TestedModel, ...]:
+    """Open the models.
+
+    Args:
+        given: folders of runs or cross-validations; ``NAME=PATH`` names one anew.
+        store: the prepared cells.
+        part: of a run's own split. A cross-validation is tried on what each of its folds was
+            tested on; with several repeats, on the first.
+
+    Raises:
+        BlastscopeError: where a folder is neither, or unfinished or stale; the store's cells are
+            prepared otherwise than the networks', or lack some; or two models share a name.
+    """
+    models: list[TestedModel] = []
+    for text in given:
+        name, path = part_name(text)
+        opened = _open(path, store, part)
+        own = opened.name
+        shown = own if name is None else name
+        if own.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
+            shown += SYNTHETIC_MARK
+        if shown in {model.name for model in models}:
+            raise BlastscopeError(
+                f"Two models are called '{shown}': name them apart, A={path} and so on."
+            )
+        models.append(replace(opened, name=shown))
+    return tuple(models)
+
+
+def _open(path: Path, store: Store, part: str) -> TestedModel:
+    if not (path / _CROSSVAL).is_file():
+        run = open_run(path)
+        table, about = read_predictions(RunFolder(path).predictions)
+        overlap = part_overlap(table, part, about).sentence
+        return TestedModel(str(table["model"][0]), (_member(run, table, store, part),), overlap)
+    if part != "test":
+        raise BlastscopeError(
+            f"{path} is a cross-validation, of which every cell is a test cell of some fold: leave "
+            "--part out."
+        )
+    content = read_json(path / _CROSSVAL)
+    if content.get("format") != FORMAT or not content.get("folds"):
+        raise BlastscopeError(
+            f"{path} is an unfinished cross-validation: give its crossval command again, which "
+            "goes on."
+        )
+    name, members = str(content["recipe"]), []
+    for fold in content["folds"]:
+        if fold["repeat"] != 1:
+            continue
+        folder = path / "runs" / f"repeat1-fold{fold['fold']}" / Path(name).name
+        table, _ = read_predictions(RunFolder(folder).predictions)
+        members.append(_member(open_run(folder), table, store, part))
+    by = {"out_of_fold": content["identity"]["by"]}
+    overlap = part_overlap(pl.DataFrame(), part, by).sentence
+    return TestedModel(name + SYNTHETIC_MARK * store.synthetic, tuple(members), overlap)
+
+
+def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> TestedNetwork:
+    refuse_other_cells(run, store)
+    wanted_cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
+    if wanted_cells.is_empty():
+        raise BlastscopeError(
+            f"{run.path} has no labelled {part} cells, only "
+            f"{listing(table['part'].unique().sort().to_list())} cells: choose with --part."
+        )
+    known = store.cells.with_row_index("row").select("cell", "row")
+    placed = wanted_cells.join(known, on="cell", how="inner", maintain_order="left")
+    absent = wanted_cells.height - placed.height
+    if absent:
+        raise BlastscopeError(
+            f"{store.path} lacks {absent} of the {wanted_cells.height} {part} cells of {run.path}: "
+            "give the store that it was trained on."
+        )
+    return TestedNetwork(run, placed.select("cell", "subject", "label", "p_all", "row"))

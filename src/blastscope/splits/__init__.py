@@ -1,1 +1,0 @@
-"""Splits: which cells train, which choose, which test, and whether subjects overlap."""

@@ -1,0 +1,85 @@
+"""What a training reads: store, split and recipe, held against each other before a step is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from blastscope.data.names import ALL
+from blastscope.data.split_table import PARTS, USES, Split, read_split
+from blastscope.data.store import Store, open_store
+from blastscope.errors import BlastscopeError
+from blastscope.recipes.schema import Recipe
+from blastscope.training.class_balance import Rows, TrainingSet, balanced, from_uses
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A store and a split that fit a recipe."""
+
+    store: Store
+    split: Split
+    rows: dict[str, Rows]
+    """The store's rows of each part."""
+    is_all: np.ndarray[Any, np.dtype[np.bool_]]
+    """For each row of the store, whether the cell is ALL."""
+    training: TrainingSet
+
+
+def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> TrainingData:
+    """Open store and split and find each part's rows.
+
+    Raises:
+        BlastscopeError: where the store is of another size than the recipe wants, the split names
+            cells that the store lacks, or a part or a class is empty.
+    """
+    store, split = open_store(store_path), read_split(split_path)
+    _refuse_other_preparation(recipe, store)
+    placed = store.cells.with_row_index("row").join(split.table, on="cell", how="inner")
+    absent = split.table.height - placed.height
+    if absent:
+        raise BlastscopeError(
+            f"{split_path} names {absent} cells that {store_path} does not hold: split this store."
+        )
+    if placed["label"].null_count():
+        raise BlastscopeError(f"{split_path} names cells without a label: split the store again.")
+    of_part = {part: placed.filter(pl.col("part") == part).sort("row") for part in PARTS}
+    rows = {part: of_part[part]["row"].to_numpy().astype(np.int64) for part in PARTS}
+    for part in ("train", "validation"):
+        if not len(rows[part]):
+            raise BlastscopeError(f"{split_path} has no {part} part: a training needs one.")
+    is_all = (store.cells["label"].fill_null("") == ALL).to_numpy()
+    training = _training_set(recipe, of_part["train"], rows["train"], is_all)
+    return TrainingData(store, split, rows, is_all, training)
+
+
+def _refuse_other_preparation(recipe: Recipe, store: Store) -> None:
+    """The recipe says how its cells are prepared; a store of other ones would be another test."""
+    wanted = {name: getattr(recipe.input, name) for name in ("size", "scale", "clahe")}
+    for name, value in wanted.items():
+        found = getattr(store.settings, name)
+        if found == value:
+            continue
+        flags = f"--size {wanted['size']} --scale {wanted['scale']}"
+        raise BlastscopeError(
+            f"{recipe.name} wants cells of {name} {_word(value)} and {store.path} has "
+            f"{_word(found)}: prepare a store with {flags}{' --clahe' * wanted['clahe']}, or give "
+            f"--set input.{name}={_word(found)}."
+        )
+
+
+def _word(value: object) -> str:
+    return str(value).lower()
+
+
+def _training_set(
+    recipe: Recipe, table: pl.DataFrame, rows: Rows, is_all: np.ndarray[Any, np.dtype[np.bool_]]
+) -> TrainingSet:
+    how, seed = recipe.training.balance, recipe.training.seed
+    if how == "paper" and USES in table.columns:
+        return from_uses(rows, table[USES].to_numpy(), seed)
+    return balanced(rows, is_all[rows], how, seed)

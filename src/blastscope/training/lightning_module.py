@@ -1,0 +1,121 @@
+"""The Lightning module: one logit, binary cross-entropy, and the figures of every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning
+import torch
+from torch import nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import BinaryAccuracy
+
+from blastscope.models.classifier import Classifier
+from blastscope.recipes.schema import Recipe
+from blastscope.training.batches import Batch, TrainingBatches
+from blastscope.training.network_input import NetworkInput
+from blastscope.training.optimizers import make_optimizer, make_schedule
+
+
+class LightningClassifier(lightning.LightningModule):
+    """Trains a classifier by a recipe.
+
+    Loss and accuracy of training are means over the epoch as it goes, with dropout on, as Keras
+    prints them and so the paper; those of validation are of the epoch's end.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        feed: NetworkInput,
+        recipe: Recipe,
+        class_weights: tuple[float, float],
+        batches: Callable[[int], TrainingBatches],
+        validation: Iterable[Batch],
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.recipe = recipe
+        # Not a part of this module, or the weights that both share would be saved twice.
+        self._feed = (feed,)
+        self.class_weights = class_weights
+        self._batches = batches
+        self._validation = validation
+        self.loss = nn.BCEWithLogitsLoss(reduction="none")
+        self.figures = nn.ModuleDict(
+            {
+                f"{part}_{name}": metric()
+                for part in ("train", "val")
+                for name, metric in (("loss", MeanMetric), ("accuracy", BinaryAccuracy))
+            }
+        )
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        """Return the batches of the coming epoch (the trainer asks for them every epoch)."""
+        return self._batches(self.current_epoch)
+
+    def val_dataloader(self) -> Iterable[Batch]:
+        """Return the validation part, in order."""
+        return self._validation
+
+    def configure_optimizers(self) -> Any:
+        """Return the recipe's optimiser over what is trainable, and its schedule, if it has one."""
+        optimizer, settings = make_optimizer(self.recipe, self.classifier), self.recipe.training
+        steps = settings.epochs * len(self._batches(0))
+        schedule = make_schedule(settings.schedule, optimizer, steps)
+        if schedule is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_fit_start(self) -> None:
+        """Move what is not the classifier's to where the trainer has moved the classifier."""
+        self._feed[0].to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout by the epoch, so that a resumed run draws what a whole one draws."""
+        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch)
+
+    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Return the weighted loss of a batch."""
+        inputs, target = batch
+        logit = self._feed[0](inputs)
+        normal, blast = self.class_weights
+        weight = torch.where(target > 0.5, blast, normal)
+        loss: torch.Tensor = (self.loss(logit, target) * weight).mean()
+        self._note("train", loss, logit, target)
+        return loss
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Note the unweighted loss of a batch."""
+        inputs, target = batch
+        logit = self._feed[0](inputs)
+        self._note("val", self.loss(logit, target).mean(), logit, target)
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the validation figures that stopping and the best epoch go by."""
+        for name in ("val_loss", "val_accuracy"):
+            self.log(name, self.figure(name))
+
+    def figure(self, name: str) -> float:
+        """Return a figure of the running epoch, ``train_loss`` or the like."""
+        metric = self.figures[name]
+        assert isinstance(metric, MeanMetric | BinaryAccuracy)
+        return float(metric.compute())
+
+    def reset_figures(self) -> None:
+        """Forget the epoch's figures."""
+        for metric in self.figures.values():
+            metric.reset()  # type: ignore[operator]
+
+    def _note(
+        self, part: str, loss: torch.Tensor, logit: torch.Tensor, target: torch.Tensor
+    ) -> None:
+        self.figures[f"{part}_loss"].update(loss.detach(), weight=len(target))  # type: ignore[operator]
+        above = (
+            logit.detach() > 0
+        ).float()  # probability above one half; BinaryAccuracy cuts at .5
+        self.figures[f"{part}_accuracy"].update(above, target.int())  # type: ignore[operator]

@@ -1,0 +1,93 @@
+"""What is trained and what it is fed: pixels to all of a network, or features to its upper half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blastscope.data.split_table import PARTS
+from blastscope.models.classifier import Classifier
+from blastscope.models.dihedral import COUNT
+from blastscope.models.frozen_split import split_frozen
+from blastscope.recipes.schema import Recipe
+from blastscope.training.batches import Inputs as NetworkInputs
+from blastscope.training.batches import views_of_training
+from blastscope.training.dataset import TrainingData
+from blastscope.training.features import features_of
+from blastscope.training.views import PixelViews, ViewList, Views
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """A source of views and the network, or half, that takes them."""
+
+    views: Views
+    network: Callable[..., Tensor]
+    cached: bool = False
+    layout: torch.memory_format = torch.channels_last
+    """How pixels lie when the network is given them; the network's weights should lie alike."""
+
+    def __call__(self, inputs: NetworkInputs) -> Tensor:
+        """Return the logits (N,) of a batch."""
+        if isinstance(inputs, tuple):
+            return self.network(*inputs)
+        return self.network(inputs.contiguous(memory_format=self.layout))
+
+    def to(self, device: torch.device) -> None:
+        """Move what the network holds besides the classifier's own weights (traced constants)."""
+        if isinstance(self.network, torch.nn.Module):
+            self.network.to(device)
+
+
+def pixel_input(
+    classifier: Classifier, inputs: TrainingData, layout: torch.memory_format = torch.channels_last
+) -> NetworkInput:
+    """Feed pixels to the whole network."""
+    return NetworkInput(PixelViews(inputs.store.pixels), classifier, layout=layout)
+
+
+def make_network_input(
+    classifier: Classifier,
+    recipe: Recipe,
+    inputs: TrainingData,
+    device: torch.device,
+    on_progress: Callable[[int, int], None] | None = None,
+    layout: torch.memory_format = torch.channels_last,
+) -> NetworkInput:
+    """Feed a recipe's network: from cached features where part of it is frozen.
+
+    Features are kept beside the store (``training.features``). Where the network cannot be parted,
+    its features would not fit, or each cell is another picture in every epoch, pixels are fed to
+    all of it.
+
+    Args:
+        classifier: the network, on the CPU, with the weights that training begins with.
+        recipe: says which views will be asked for.
+        inputs: store, split and training set.
+        device: what features are computed on.
+        on_progress: called with the views computed so far, and their total.
+        layout: how pixels lie, where they are what is fed.
+    """
+    varied = recipe.training.augment == "varied"
+    halves = None if varied else split_frozen(classifier, recipe.input.size)
+    if halves is None:
+        return pixel_input(classifier, inputs, layout)
+    wanted = _wanted(recipe, inputs)
+    cache = features_of(halves, inputs.store, wanted, device, on_progress)
+    if cache is None:
+        return pixel_input(classifier, inputs, layout)
+    return NetworkInput(cache, halves.upper, True)
+
+
+def _wanted(recipe: Recipe, inputs: TrainingData) -> ViewList:
+    """Return the views of training, of validation, and of the predictions that follow."""
+    rows: Any = np.concatenate([inputs.rows[part] for part in PARTS])
+    wanted = views_of_training(inputs.training, recipe.training.augment == "dihedral")
+    for operation in range(COUNT if recipe.prediction.views == "dihedral" else 1):
+        wanted = wanted + ViewList.of(rows, operation)
+    return wanted

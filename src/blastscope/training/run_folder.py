@@ -1,0 +1,176 @@
+"""The run folder: what stands in it, whether it is the run that is asked for, what it lacks."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from blastscope.errors import BlastscopeError, writing
+from blastscope.io.files import read_json, replacing, sha256_of, write_json, write_text
+from blastscope.recipes.library import read_recipe, recipe_yaml
+from blastscope.recipes.schema import Recipe
+
+PACKAGES = (
+    "blastscope",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "numpy",
+    "opencv-python-headless",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def history(self) -> Path:
+        """A row an epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best weights, as safetensors; there once training has ended."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def resume(self) -> Path:
+        """The state after the last whole epoch; gone once training has ended."""
+        return self.path / "resume.ckpt"
+
+    @property
+    def novelty(self) -> Path:
+        """What tells pictures that are no cells; runs of earlier versions have none."""
+        return self.path / "novelty.json"
+
+    @property
+    def predictions(self) -> Path:
+        """The prediction table; its presence says that the run is whole."""
+        return self.path / "predictions.parquet"
+
+    @property
+    def network(self) -> Path:
+        """The network's layers and parameters."""
+        return self.path / "network.json"
+
+    @property
+    def environment(self) -> Path:
+        """What made the run: identity, versions, machine, time."""
+        return self.path / "environment.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is whole."""
+        return self.predictions.is_file()
+
+    def begin(self, recipe: Recipe, identity: dict[str, Any], start: dict[str, Any]) -> None:
+        """Lay the folder down, or go on with one of the same experiment and identity.
+
+        ``start``, what the run starts from, is added to ``environment.json``. Where only the
+        recipe's words or published figures have changed since, ``recipe.yaml`` follows.
+
+        Raises:
+            BlastscopeError: where it is another run's, or something else's, or cannot be written.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.glob(".*.part*"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
+            others = any(self.path.iterdir())
+        if not self.environment.is_file():
+            if others:
+                raise BlastscopeError(
+                    f"{self.path} is not empty and no run: choose another folder."
+                )
+            write_json(self.environment, {"identity": identity, **start})
+        content = read_json(self.environment)
+        found = content.get("identity")
+        if found != identity or not self._same_experiment(recipe):
+            raise BlastscopeError(
+                f"{self.path} is a run of {_difference(found, identity)}: choose another folder, "
+                "or remove it."
+            )
+        text = recipe_yaml(recipe)
+        if not self.recipe.is_file() or self.recipe.read_text(encoding="utf-8") != text:
+            write_text(self.recipe, text)
+        if start:
+            write_json(self.environment, {**content, **start})
+
+    def _same_experiment(self, recipe: Recipe) -> bool:
+        if not self.recipe.is_file():  # new, or killed between the two files
+            return True
+        try:
+            return read_recipe(self.recipe).experiment == recipe.experiment
+        except BlastscopeError:
+            return False
+
+    def end(self, seconds: float, device: torch.device, more: dict[str, Any]) -> None:
+        """Add to ``environment.json`` what the run took and was computed on, and ``more``."""
+        content = read_json(self.environment)
+        content |= {
+            "checkpoint": sha256_of(self.checkpoint),
+            "seconds": round(seconds, 3),
+            **more,
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
+            "threads": torch.get_num_threads(),
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in PACKAGES},
+        }
+        write_json(self.environment, content)
+
+
+def save_checkpoint(weights: dict[str, torch.Tensor], path: Path) -> str:
+    """Write weights as safetensors and return the file's ``sha256:``, their fingerprint."""
+    tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+    with replacing(path) as beside:
+        beside.write_bytes(save(tensors))
+    return sha256_of(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Read weights; nothing is unpickled.
+
+    Raises:
+        BlastscopeError: where the file is missing or damaged.
+    """
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise BlastscopeError(f"{path} holds no weights ({error}): train again.") from error
+
+
+def _difference(found: Any, wanted: dict[str, Any]) -> str:
+    if not isinstance(found, dict):
+        return "another kind"
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            return f"another {key} ({found.get(key)}, not {value})"
+    return f"another version of {wanted['recipe']} (see its recipe.yaml)"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from blastscope.api.audit_explanations import audit_to_folder
+from blastscope.api.explain import explain_to_folder
+from blastscope.cli import app
+from blastscope.errors import BlastscopeError
+from blastscope.explanation.audit.off_cell import looks
+from blastscope.explanation.measures import STUDY
+from blastscope.io.tables import read_table, write_table
+
+
+@pytest.fixture(scope="module")
+def studied(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("studied") / "study"
+    data = [trained.images["UID_1_1_1_all"].parents[1]]
+    given = [f"A={trained.run}", f"B={trained.other}"]
+    ticks: list[tuple[int, int]] = []
+    made = audit_to_folder(given, out, data=data, on_progress=lambda *tick: ticks.append(tick))
+    return given, data, out, made, ticks
+
+
+def test_a_study_is_of_the_runs_own_part(studied, trained):
+    *_, out, made, ticks = studied
+    table = pl.read_parquet(out / "study.parquet")
+    said = pl.read_parquet(trained.run / "predictions.parquet").filter(part="test")
+    assert sorted(table.filter(model="A")["cell"]) == sorted(said["cell"])
+    joined = table.filter(model="A").join(said, on="cell")
+    assert joined["p_all"].to_list() == pytest.approx(joined["p_all_right"].to_list(), abs=1e-6)
+    assert [row.model for row in made.study.rows] == ["A", "B"]
+    assert ticks[-1][0] == ticks[-1][1]
+    prepared = 2 * len(said)  # for each model, before the study
+    assert (prepared, prepared) in ticks
+    assert not (out / ".work").exists()
+    assert not (out / ".study").exists()
+    summary = json.loads((out / "study-summary.json").read_text())
+    assert (summary["part"], len(summary["models"])) == ("test", 2)
+
+
+@pytest.fixture(scope="module")
+def looking(studied, tmp_path_factory):
+    """The same study, had the first model looked at the background of two cells."""
+    given, data, first, *_ = studied
+    out = tmp_path_factory.mktemp("looking") / "study"
+    shutil.copytree(first, out)
+    table, metadata = read_table(out / "study.parquet", STUDY)
+    chosen = (pl.col("model") == "A") & pl.col("cell").is_in(sorted(table["cell"].unique())[:2])
+    table = table.with_columns(
+        heat_cell=pl.when(chosen).then(0.1).otherwise("heat_cell"),
+        heat_background=pl.when(chosen).then(0.9).otherwise("heat_background"),
+        area_background=pl.when(chosen).then(0.3).otherwise("area_background"),
+    )
+    write_table(table, out / "study.parquet", STUDY, metadata)
+    return out, audit_to_folder(given, out, data=data)
+
+
+def test_the_page_counts_the_cells_of_the_study(studied, looking):
+    *_, out, made, _ = studied
+    count = pl.read_parquet(out / "study.parquet")["cell"].n_unique()
+    head = f'<p class="meta">{count} test cells · A, B · ALL where p &gt; 0.5</p>'
+    pages = [(path / "report.html").read_text() for path in (out, looking[0])]
+    assert [head in page for page in pages] == [True, True]
+    named = [bool(report.explanation.cells) for report in (made, looking[1])]
+    assert ["Those named above" in page for page in pages] == named
+    assert named[1]
+
+
+def test_every_cell_that_a_study_names_has_a_page(looking):
+    out, made = looking
+    named = {
+        look.cell
+        for places in looks(pl.read_parquet(out / "study.parquet")).values()
+        for place in places
+        for look in place.worst
+    }
+    assert len(named) >= 2
+    assert {cell.file.cell for cell in made.explanation.cells} == named
+    page = (out / "report.html").read_text()
+    links = set(re.findall(r'href="(cells/[^"]+)"', page))
+    assert len(links) == len(named)
+    assert all((out / link).is_file() for link in links)
+
+
+def test_a_study_that_is_done_is_only_reported(studied):
+    given, data, out, *_ = studied
+    before = (out / "study.parquet").read_bytes(), (out / "report.html").read_bytes()
+    written = (out / "study.parquet").stat().st_mtime_ns
+    audit_to_folder(given, out, data=data)
+    assert ((out / "study.parquet").read_bytes(), (out / "report.html").read_bytes()) == before
+    assert (out / "study.parquet").stat().st_mtime_ns == written
+
+
+def test_single_cells_and_a_study_do_not_overwrite_each_other(studied, trained, tmp_path):
+    given, data, out, *_ = studied
+    cell = str(trained.images["UID_1_1_1_all"])
+    with pytest.raises(BlastscopeError, match="holds a study"):
+        explain_to_folder(given, [cell], out, methods=["grad-cam"])
+    explain_to_folder(given, [cell], tmp_path / "one", methods=["grad-cam"])
+    with pytest.raises(BlastscopeError, match="explanation of single cells"):
+        audit_to_folder(given, tmp_path / "one", data=data)
+
+
+def test_a_study_of_other_models_or_cells_is_not_replaced(studied, trained):
+    given, data, out, *_ = studied
+    kept = (out / "study.parquet").read_bytes()
+    swapped = [f"A={trained.other}", f"B={trained.run}"]
+    for models, part in ((given[:1], "test"), (given, "validation"), (swapped, "test")):
+        with pytest.raises(BlastscopeError, match="a study of other models or cells"):
+            audit_to_folder(models, out, part, data=data)
+    assert (out / "study.parquet").read_bytes() == kept
+    assert not (out / ".work").exists()
+
+
+def test_a_wrong_layer_is_said_before_the_study(trained, tmp_path):
+    data = [trained.images["UID_1_1_1_all"].parents[1]]
+    with pytest.raises(BlastscopeError, match="no layer pol1"):
+        audit_to_folder([trained.run], tmp_path / "out", data=data, layers=["pol1"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_tells_every_measure(studied):
+    given, data, out, *_ = studied
+    asked = ["explain", *given, "--study", "--data", str(data[0]), "--out", str(out)]
+    ran = CliRunner().invoke(app, asked)
+    assert ran.exit_code == 0, ran.output
+    assert len(re.findall(r"(?m)^ *measure +outcome +in figures *$", ran.output)) == 2
+    assert re.search(r"(?m)^Intervals: \S", ran.output)
+
+
+def test_the_command_says_what_is_missing(trained, tmp_path):
+    def fails(*words: str) -> str:
+        outcome = CliRunner().invoke(app, ["explain", *words, "--out", str(tmp_path / "x")])
+        assert isinstance(outcome.exception, BlastscopeError)
+        return str(outcome.exception)
+
+    assert "either --cells, or --study" in fails(str(trained.run))
+    assert "either --cells, or --study" in fails(str(trained.run), "--study", "--cells", "a")
+    assert "--data" in fails(str(trained.run), "--study")
+    assert "--methods" in fails(str(trained.run), "--study", "--methods", "grad-cam")
+    assert "--part" in fails(str(trained.run), "--cells", "a", "--part", "test")
+    assert "b is no run and no bundle: if it is a cell, write --cells before it" in fails(
+        str(trained.run), "--cells", "a", "b"
+    )
+    file = str(trained.images["UID_1_1_1_all"])
+    assert "before every cell" in fails(str(trained.run), "--cells", "a", file)
+    elsewhere = tmp_path / "none"
+    (elsewhere / "all").mkdir(parents=True)
+    image = trained.images["UID_1_1_1_all"]
+    (elsewhere / "all" / image.name).write_bytes(image.read_bytes())
+    assert "of the predictions" in fails(str(trained.run), "--study", "--data", str(elsewhere))
+    assert not (tmp_path / "x" / "report.html").exists()

@@ -1,0 +1,195 @@
+"""The stress test whole: as a run predicted, resumable, one page, and refused where it must be."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from blastscope.api.stress_test import stress_to_folder
+from blastscope.cli import app
+from blastscope.data.store import open_store
+from blastscope.errors import BlastscopeError
+from blastscope.experiments.crossval import gather, lay_out, train_folds, with_starts
+from blastscope.experiments.crossval_folder import CrossvalRequest
+from blastscope.experiments.crossval_metrics import crossval_metrics, record
+from blastscope.explanation.audit.words import figure
+from blastscope.io.files import read_json
+from blastscope.io.tables import read_table
+from blastscope.robustness import step_predictions
+from blastscope.robustness.metrics import STRESS
+from blastscope.robustness.models import open_tested
+from blastscope.robustness.non_cell_images import non_cell_images
+from blastscope.robustness.perturbation_plan import PERTURBATIONS, Step
+
+FEW = (Step(0), *(Step(5, one, one.values[-1][-1]) for one in PERTURBATIONS))
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch):
+    """The strongest of each, in one direction, so that a test takes a second."""
+    for place in (
+        "blastscope.robustness.step_predictions",
+        "blastscope.robustness.summary",
+        "blastscope.api.stress_test",
+    ):
+        monkeypatch.setattr(f"{place}.steps", lambda: iter(FEW))
+    monkeypatch.setattr(step_predictions, "strangers", lambda side: non_cell_images(side, 8))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without figures, of which the first test has its fill."""
+    monkeypatch.setattr("blastscope.api.stress_test.draw_stress", lambda models, folder: {})
+    monkeypatch.setattr("blastscope.api.stress_test.render", lambda *page, **shown: "")
+
+
+@pytest.fixture
+def store(trained):
+    return trained.run.parent / "store32"
+
+
+def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path):
+    out = tmp_path / "stress"
+    seen = []
+    made = stress_to_folder(
+        [trained.run], store, out, device="cpu", on_progress=lambda *now: seen.append(now)
+    )
+    frame, _ = read_table(out / "predictions" / "000-000-none.parquet", step_predictions.PART)
+    recorded = trained.p_all(trained.run)
+    assert frame["p_all"].to_list() == pytest.approx([recorded[c] for c in frame["cell"]], abs=1e-6)
+    assert seen[-1] == (frame.height * len(FEW),) * 2
+    table, _ = read_table(out / "stress.parquet", STRESS)
+    assert table["perturbation"].to_list() == ["none", *(one.name for one in PERTURBATIONS)]
+    assert table["calls_changed"][0] == table["mean_change"][0] == 0
+    content = read_json(out / "stress.json")
+    assert content["format"] == "blastscope-stress/1"
+    (model,) = content["models"]
+    assert {kind["kind"] for kind in model["unfamiliar"]["kinds"]} >= {"noise", "words", "black"}
+    page = (out / "report.html").read_text()
+    for sentence in made.models[0].sentences:
+        assert sentence in page
+    assert "its looks (place, stain, texture, outline)" in page  # not the network's features
+    fall = made.models[0].worst(PERTURBATIONS[0]).drops["auc"]
+    assert f"{figure(fall.value, 3)}<small" in page
+    assert page.count("data:image/webp") == len(FEW)
+    assert {path.stem for path in (out / "figures").iterdir()} == {
+        "stress-auc",
+        "stress-weighted-f1",
+    }
+    assert not list(out.parent.glob(".*"))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_killed_test_goes_on_with_what_is_missing(trained, store, tmp_path, monkeypatch):
+    out, calls = tmp_path / "stress", []
+    own = step_predictions.probabilities
+
+    def counted(*arguments, **more):
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(arguments[1].views)
+        return own(*arguments, **more)
+
+    monkeypatch.setattr(step_predictions, "probabilities", counted)
+    with pytest.raises(KeyboardInterrupt):
+        stress_to_folder([trained.run], store, out, device="cpu")
+    assert not (out / "report.html").exists()
+    cut = out / "predictions" / "000-000-none.parquet"
+    cut.write_bytes(cut.read_bytes()[:100])  # a full disk
+    calls[:] = calls[:0]
+    monkeypatch.setattr(
+        step_predictions,
+        "probabilities",
+        lambda *a, **m: calls.append(a[1].views.views) or own(*a, **m),
+    )
+    stress_to_folder([trained.run], store, out, device="cpu")
+    steps_done = [view.step for view in calls if isinstance(view, step_predictions.ChangedViews)]
+    assert steps_done == [FEW[0], *FEW[3:]]
+    whole = tmp_path / "whole"
+    stress_to_folder([trained.run], store, whole, device="cpu")
+    tables = [pl.read_parquet(folder / "stress.parquet") for folder in (out, whole)]
+    assert tables[0].equals(tables[1])
+    calls.clear()
+    stress_to_folder([trained.run], store, out, device="cpu")
+    assert calls == []  # only reported
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made(
+    trained, store, tmp_path
+):
+    old = tmp_path / "old"
+    shutil.copytree(trained.run, old)
+    (old / "novelty.json").unlink()
+    made = [
+        stress_to_folder([run], store, tmp_path / name, device="cpu").models[0].outsiders
+        for name, run in (("a", trained.run), ("b", old))
+    ]
+    for one, other in zip(made[0].kinds, made[1].kinds, strict=True):
+        assert one.auroc == pytest.approx(other.auroc, abs=1e-3)
+    assert not (old / "novelty.json").exists()  # nothing is written into a run
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, store, tmp_path):
+    recipes = with_starts(str(trained.run.parent / "tiny.yaml"), ["training.epochs=1"])
+    order = CrossvalRequest(
+        recipes, store, tmp_path / "cv", folds=2, repeats=2, seed=3, device="cpu"
+    )
+    started = lay_out(order)
+    train_folds(started)
+    with pytest.raises(BlastscopeError, match="unfinished cross-validation"):
+        open_tested([order.out], open_store(store), "test")
+    pooled = gather(started)
+    record(order, started.store.fingerprint, crossval_metrics(started, pooled))
+    made = stress_to_folder([order.out], store, tmp_path / "stress", device="cpu").models[0]
+    first = pooled.filter(pl.col("repeat") == 1)
+    assert made.cells == first.height == 24
+    unchanged = pl.concat(
+        [
+            pl.read_parquet(tmp_path / "stress" / "predictions" / f"000-00{k}-none.parquet")
+            for k in (0, 1)
+        ]
+    )
+    beside = unchanged.join(first.select("cell", own="p_all"), on="cell")
+    np.testing.assert_allclose(beside["p_all"], beside["own"], atol=1e-6)
+    with pytest.raises(BlastscopeError, match="leave --part out"):
+        open_tested([order.out], open_store(store), "validation")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
+    opened = open_store(store)
+    with pytest.raises(
+        BlastscopeError, match=r"not prepared as .*run40 .*size 32, not 40.*--clahe"
+    ):
+        open_tested([trained.other], opened, "test")
+    with pytest.raises(BlastscopeError, match="Two models are called 'tiny'"):
+        open_tested([trained.run, trained.run], opened, "test")
+    with pytest.raises(BlastscopeError, match="no labelled nowhere cells"):
+        open_tested([trained.run], opened, "nowhere")
+    out = tmp_path / "stress"
+    stress_to_folder([trained.run], store, out, device="cpu")
+    with pytest.raises(BlastscopeError, match="of other models or cells"):
+        stress_to_folder([f"A={trained.run}"], store, out, device="cpu")
+    with pytest.raises(BlastscopeError, match="holds a run"):
+        stress_to_folder([trained.run], store, trained.run, device="cpu")
+    other = tmp_path / "store"
+    shutil.copytree(store, other)
+    pixels = np.load(other / "pixels.npy")
+    np.save(other / "pixels.npy", 255 - pixels)
+    with pytest.raises(BlastscopeError, match="give the store that it was trained on"):
+        stress_to_folder([trained.run], other, tmp_path / "o", device="cpu")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_as_it_is_typed(trained, store, tmp_path):
+    arguments = ["stress", trained.run, "--store", store, "--out", tmp_path / "s"]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "costs most" in result.output
+    assert "report.html" in result.output

@@ -1,0 +1,196 @@
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from blastscope.data import images
+from blastscope.data.images import UnusableImageError, decode_image, decode_pillow, read_image
+from tests.conftest import draw_cell, write_cell
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".webp"])
+def test_lossless_formats_give_the_very_pixels(tmp_path, suffix):
+    pixels = draw_cell(side=101)  # an odd width: a BMP's rows are padded
+    path = tmp_path / f"cell{suffix}"
+    Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    decoded = read_image(path)
+    np.testing.assert_array_equal(decoded.pixels, pixels)
+    assert decoded.flags == ()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_a_bmp_of_any_width_is_read_as_pillow_reads_it(width, height, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "bmp")
+    found = decode_image(file.getvalue()).pixels
+    np.testing.assert_array_equal(found, pixels)
+    assert found.flags.c_contiguous
+    assert found.flags.writeable
+
+
+def test_a_bmp_whose_pixels_lie_elsewhere_is_read_from_there():
+    pixels = draw_cell(side=30)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "bmp")
+    content = bytearray(file.getvalue())
+    first = int.from_bytes(content[10:14], "little")
+    content[10:14] = (first + 10).to_bytes(4, "little")
+    content[first:first] = b"something "
+    np.testing.assert_array_equal(decode_image(bytes(content)).pixels, pixels)
+    content[10:14] = (7).to_bytes(4, "little")  # in the header: left to Pillow
+    assert images._plain_bmp_size(bytes(content)) is None
+
+
+def test_jpeg_is_read_as_opencv_reads_it(tmp_path):
+    path = write_cell(tmp_path / "cell.jpg", draw_cell(side=96))
+    reference = cv2.imread(str(path))[:, :, ::-1].astype(int)
+    assert np.abs(read_image(path).pixels.astype(int) - reference).max() <= 2
+
+
+def test_bottom_up_and_top_down_bmps_agree(tmp_path):
+    pixels = draw_cell(side=50)
+    up = tmp_path / "up.bmp"
+    Image.fromarray(pixels).save(up)
+    content = bytearray(up.read_bytes())
+    first = int.from_bytes(content[10:14], "little")
+    stride = (50 * 3 + 3) // 4 * 4
+    rows = [bytes(content[first + k * stride : first + (k + 1) * stride]) for k in range(50)]
+    content[22:26] = struct.pack("<i", -50)
+    content[first:] = b"".join(reversed(rows))
+    down = tmp_path / "down.bmp"
+    down.write_bytes(content)
+    np.testing.assert_array_equal(read_image(down).pixels, pixels)
+
+
+def test_alpha_is_flattened_on_black(tmp_path):
+    rgba = np.full((8, 8, 4), (200, 100, 50, 255), np.uint8)
+    rgba[:4, :, 3] = 0
+    rgba[4:6, :, 3] = 128
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    decoded = read_image(tmp_path / "a.png")
+    assert decoded.flags == ("alpha",)
+    assert not decoded.pixels[:4].any()
+    # 128/255 of the colour, by hand
+    np.testing.assert_allclose(decoded.pixels[4, 0], (100, 50, 25), atol=1)
+    assert decoded.pixels[7, 0].tolist() == [200, 100, 50]
+
+
+@pytest.mark.parametrize(("mode", "flag"), [("L", "grey"), ("CMYK", "cmyk"), ("P", "palette")])
+def test_other_modes_are_converted_and_said(tmp_path, mode, flag):
+    image = Image.fromarray(draw_cell(side=64)).convert(mode)
+    path = tmp_path / ("x.tif" if mode == "CMYK" else "x.png")
+    image.save(path)
+    decoded = read_image(path)
+    assert decoded.flags == (flag,)
+    np.testing.assert_array_equal(decoded.pixels, np.array(image.convert("RGB")))
+
+
+def test_sixteen_bit_images_are_refused(tmp_path):
+    deep = (draw_cell(side=32).astype(np.uint16)) * 257
+    cv2.imwrite(str(tmp_path / "rgb.tif"), deep)
+    cv2.imwrite(str(tmp_path / "rgb.png"), deep)
+    cv2.imwrite(str(tmp_path / "grey.tif"), deep[:, :, 0])
+    for name in ("rgb.tif", "rgb.png", "grey.tif"):
+        with pytest.raises(UnusableImageError, match="more than 8 bits a channel") as error:
+            read_image(tmp_path / name)
+        assert error.value.kind == "mode"
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".jpg", ".webp"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_truncated_files_are_refused(tmp_path, suffix, share):
+    path = tmp_path / f"cell{suffix}"
+    Image.fromarray(draw_cell(side=128)).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(UnusableImageError):
+        read_image(path)
+
+
+def test_zero_bytes_and_text_are_refused(tmp_path):
+    (tmp_path / "empty.bmp").touch()
+    (tmp_path / "text.bmp").write_text("this is no image")
+    with pytest.raises(UnusableImageError, match="is empty"):
+        read_image(tmp_path / "empty.bmp")
+    with pytest.raises(UnusableImageError, match="is no BMP, PNG"):
+        read_image(tmp_path / "text.bmp")
+
+
+def test_a_gigantic_image_is_refused_by_its_header(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(UnusableImageError) as error:
+        read_image(tmp_path / "bomb.png")
+    assert error.value.kind == "too-large"
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(data, tmp_path_factory):
+    suffix = data.draw(st.sampled_from(["bmp", "png", "tif", "jpg", "webp"]))
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / f"cell.{suffix}"
+    page = Image.fromarray(draw_cell(side=24, radius=8))
+    page.save(path, **({"save_all": True, "append_images": [page]} if suffix == "tif" else {}))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        decoded = read_image(path)
+    except UnusableImageError:
+        return
+    assert decoded.pixels.dtype == np.uint8
+    assert decoded.pixels.shape[2] == 3
+
+
+def test_of_several_images_in_a_file_the_first_is_read(tmp_path):
+    first, second = (Image.fromarray(draw_cell(k, side=40, radius=12)) for k in (1, 2))
+    first.save(tmp_path / "two.tif", save_all=True, append_images=[second])
+    decoded = read_image(tmp_path / "two.tif")
+    assert decoded.flags == ("frames",)
+    np.testing.assert_array_equal(decoded.pixels, np.array(first))
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".jpg", ".webp"])
+def test_bytes_and_opened_images_are_decoded_as_their_file(tmp_path, suffix):
+    path = tmp_path / f"cell{suffix}"
+    Image.fromarray(draw_cell(side=61, radius=20)).save(path)
+    wanted = read_image(path)
+    for found in (decode_image(path.read_bytes()), decode_pillow(Image.open(path))):
+        np.testing.assert_array_equal(found.pixels, wanted.pixels)
+        assert (found.format, found.mode, found.flags) == (wanted.format, wanted.mode, ())
+
+
+def test_bytes_have_the_same_limits_as_files(tmp_path, monkeypatch):
+    path = write_cell(tmp_path / "x.bmp", draw_cell(side=64, radius=20))
+    monkeypatch.setattr(images, "MAX_BYTES", path.stat().st_size - 1)
+    for read in (lambda: read_image(path), lambda: decode_image(path.read_bytes())):
+        with pytest.raises(UnusableImageError, match="is larger than") as error:
+            read()
+        assert error.value.kind == "too-large"
+    with pytest.raises(UnusableImageError, match="is empty"):
+        decode_image(b"")
+    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 64 - 1)
+    with pytest.raises(UnusableImageError, match="has 64 × 64 pixels"):
+        decode_pillow(Image.open(path))
+
+
+def test_a_bmp_that_says_it_is_huge_is_refused_by_its_header(tmp_path):
+    header = b"BM" + struct.pack("<IIIIiiHH", 54, 0, 54, 40, 100_000, 100_000, 1, 24) + bytes(24)
+    (tmp_path / "huge.bmp").write_bytes(header)
+    with pytest.raises(UnusableImageError, match="100000 × 100000 pixels"):
+        read_image(tmp_path / "huge.bmp")

@@ -1,0 +1,304 @@
+"""Judged decisions: never fitted on the cells reported, and honest about whose those are."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from blastscope.decision.assessment import DecisionAssessment, assess_decisions
+from blastscope.decision.blast_share import blast_share
+from blastscope.decision.decision import Decision, DecisionRequest, fit_decision
+from blastscope.decision.reliability import reliability
+from blastscope.evaluation.bootstrap import resampling
+from tests.decision.made import persons_cells, table
+
+WISHES = DecisionRequest()
+
+
+def split(validation: int = 8, test: int = 6, train: int = 0) -> pl.DataFrame:
+    """Other persons in each part."""
+    parts = []
+    for at, (part, persons) in enumerate(
+        (("validation", validation), ("test", test), ("train", train))
+    ):
+        if persons:
+            is_all, p_all, names = persons_cells(persons, seed=at)
+            named = [f"{part[0]}{name}".upper() for name in names]
+            parts.append(table(is_all, p_all**2, named, part, start=10_000 * at))
+    return pl.concat(parts)
+
+
+def folds(persons: int = 9, by: str = "subject") -> pl.DataFrame:
+    is_all, p_all, names = persons_cells(persons, seed=5)
+    people = sorted(set(names))
+    fold = [people.index(name) % 3 + 1 for name in names]
+    if by == "image":
+        fold = [k % 3 + 1 for k in range(len(names))]
+    numbered = table(is_all, p_all**2, names).with_columns(
+        repeat=pl.lit(1, pl.Int32), fold=pl.Series(fold, dtype=pl.Int32)
+    )
+    return numbered.sample(fraction=1, shuffle=True, seed=1)  # in no order
+
+
+OUT_OF_FOLD = {"out_of_fold": "subject"}
+
+
+def turned(frame: pl.DataFrame, here: pl.Expr) -> pl.DataFrame:
+    """Call every other cell there by the other label."""
+    other = pl.when(pl.col("label") == "all").then(pl.lit("hem")).otherwise(pl.lit("all"))
+    odd = pl.int_range(pl.len()) % 2 == 0
+    return frame.with_columns(label=pl.when(here & odd).then(other).otherwise("label"))
+
+
+def judged(
+    frame: pl.DataFrame, part: str = "test", metadata=None, wishes=WISHES
+) -> DecisionAssessment:
+    found = assess_decisions(frame, part, metadata or {}, wishes)
+    assert isinstance(found, DecisionAssessment), found
+    return found
+
+
+@pytest.fixture(scope="module")
+def on_validation() -> DecisionAssessment:
+    return judged(split())
+
+
+@pytest.fixture(scope="module")
+def in_folds() -> DecisionAssessment:
+    return judged(folds(), metadata=OUT_OF_FOLD)
+
+
+def test_nothing_of_the_reported_cells_goes_into_the_decision(on_validation):
+    frame = split()
+    test = pl.col("part") == "test"
+    for other in (
+        turned(frame, test),
+        frame.with_columns(p_all=pl.when(test).then(1 - pl.col("p_all") / 3).otherwise("p_all")),
+        frame.filter(~test | (pl.col("cell").str.ends_with("1"))),
+    ):
+        found = judged(other)
+        assert found.decision == on_validation.decision
+        assert found.known_coverage == on_validation.known_coverage
+        assert found.estimates != on_validation.estimates
+
+
+def test_the_decision_is_that_of_the_validation_cells(on_validation):
+    cells = split().filter(pl.col("part") == "validation").sort("cell")
+    expected = fit_decision(
+        (cells["label"] == "all").to_numpy(),
+        cells["p_all"].to_numpy(),
+        cells["subject"].to_list(),
+        WISHES,
+    )
+    assert on_validation.decision == expected
+    assert on_validation.sentence == (
+        "Fitted on 320 cells of 16 subjects of validation, applied to the test cells."
+    )
+    reported = split().filter(pl.col("part") == "test")["p_all"].to_numpy()
+    assert np.array_equal(on_validation.of.called, expected.apply(reported).called)
+
+
+def test_the_figures_are_of_the_reported_cells(on_validation):
+    cells = split().filter(pl.col("part") == "test")
+    is_all, raw = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
+    draws = resampling(is_all, cells["subject"].to_list())
+    of, found = on_validation.of, on_validation.estimates
+    assert on_validation.before.ece == reliability(is_all, raw, draws).ece
+    assert on_validation.after.ece == reliability(is_all, of.p_all, draws).ece
+    assert found["sensitivity"].value == of.called[is_all].mean()
+    assert found["accuracy"].value == pytest.approx((of.called == is_all).mean())
+    assert found["brier"].value == pytest.approx(on_validation.after.brier)
+    assert found["brier_before"].value == pytest.approx(on_validation.before.brier)
+    assert on_validation.curve.risk[-1] == pytest.approx(1 - found["accuracy"].value)
+    for name, estimate in found.items():
+        assert estimate.low <= estimate.value <= estimate.high, name
+
+
+def test_cells_without_a_label_are_left_out(on_validation):
+    frame = split()
+    extra = frame.with_columns(cell=pl.col("cell") + "x", label=pl.lit(None, pl.String))
+    found = judged(pl.concat([frame, extra]))
+    assert found.decision == on_validation.decision
+    assert found.estimates == on_validation.estimates
+
+
+def decided_of(found: DecisionAssessment, frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "cell": frame["cell"],
+            "p": found.of.p_all,
+            "called": found.of.called,
+            "refer": found.of.refer,
+            "hem": found.of.sets[:, 0],
+            "all": found.of.sets[:, 1],
+        }
+    )
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_folds_labels_do_not_change_what_is_decided_of_it(in_folds, number):
+    frame = folds()
+    here = (frame["fold"] == number).to_numpy()
+    found = judged(turned(frame, pl.col("fold") == number), metadata=OUT_OF_FOLD)
+    before, after = decided_of(in_folds, frame), decided_of(found, frame)
+    assert_frame_equal(before.filter(here), after.filter(here))
+    assert not before.filter(~here).equals(after.filter(~here))
+    assert found.decision != in_folds.decision  # the one to keep knows all folds
+
+
+def test_each_fold_is_decided_of_by_the_others(in_folds):
+    frame = folds()
+    for number in (1, 2, 3):
+        others, here = (frame.filter((pl.col("fold") == number) == own) for own in (False, True))
+        others = others.sort("cell")
+        fitted = fit_decision(
+            (others["label"] == "all").to_numpy(),
+            others["p_all"].to_numpy(),
+            others["subject"].to_list(),
+            WISHES,
+        )
+        own = (frame["fold"] == number).to_numpy()
+        expected = fitted.apply(here["p_all"].to_numpy())
+        assert np.array_equal(in_folds.of.take(own).sure, expected.sure)
+        assert np.array_equal(in_folds.of.take(own).sets, expected.sets)
+        person = here["subject"][0]
+        cells = (here["subject"] == person).to_numpy()
+        called = int(expected.called[cells].sum())
+        share = blast_share(called, int(cells.sum()), fitted.reference)
+        row = in_folds.persons.row(by_predicate=pl.col("subject") == person, named=True)
+        assert (row["share"], row["low"], row["high"]) == (share.share, share.low, share.high)
+
+
+def test_folds_are_told_of(in_folds):
+    assert in_folds.folds == 3
+    assert in_folds.sentence.startswith("Decided in 3 folds: each fold's cells by what was fitted")
+    assert "for other persons" not in in_folds.sentence
+    assert in_folds.decision.cells == 360
+    assert in_folds.persons.height == 18
+
+
+def test_folds_by_image_say_that_persons_are_known():
+    found = judged(folds(by="image"), metadata={"out_of_fold": "image"})
+    assert "18 subjects have cells in more than one fold" in found.sentence
+    assert found.persons.height == 18  # once each
+
+
+def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
+    persons = judged(folds(by="image"), metadata={"out_of_fold": "image"}).persons
+    assert persons["share"].is_null().all()
+    assert persons["called"].null_count() == 0
+    assert judged(folds(), metadata=OUT_OF_FOLD).persons["share"].null_count() == 0
+
+
+def test_a_table_with_folds_in_part_alone_falls_back_on_validation():
+    frame = folds().with_columns(fold=pl.when(pl.col("fold") > 1).then("fold"))
+    assert "no validation cells" in str(assess_decisions(frame, "test", OUT_OF_FOLD, WISHES))
+
+
+def test_the_table_of_persons_by_hand(on_validation):
+    cells = split().filter(pl.col("part") == "test")
+    of, known = on_validation.of, on_validation.decision.reference
+    assert on_validation.persons.height == 12
+    assert on_validation.persons["wrong"].is_sorted(descending=True)
+    for row in on_validation.persons.to_dicts():
+        here = (cells["subject"] == row["subject"]).to_numpy()
+        blast = row["label"] == "all"
+        assert set(cells.filter(here)["label"]) == {row["label"]}
+        assert row["cells"] == here.sum() == 20
+        assert row["called"] == pytest.approx(of.called[here].mean())
+        assert row["wrong"] == pytest.approx((of.called[here] != blast).mean())
+        assert row["referred"] == pytest.approx(of.refer[here].mean())
+        assert row["covered"] == pytest.approx(of.sets[here, int(blast)].mean())
+        assert row["share"] == blast_share(int(of.called[here].sum()), 20, known).share
+
+
+def renamed(frame: pl.DataFrame, part: str, old: str, new: str) -> pl.DataFrame:
+    here = (pl.col("part") == part) & (pl.col("subject") == old)
+    return frame.with_columns(subject=pl.when(here).then(pl.lit(new)).otherwise("subject"))
+
+
+def test_persons_who_are_known_are_told_of():
+    apart = split(train=3)
+    assert "training" not in judged(apart).sentence
+    one = renamed(apart, "validation", "VA1", "TA1")  # test and training have a person TA1 each
+    both = judged(one).sentence
+    assert "Of its 16 subjects 1 are also among the 12 reported" in both
+    assert "Of its 16 subjects 1 are in training too" in both
+    shared = apart.with_columns(
+        subject=pl.when(pl.col("part") != "train")
+        .then(pl.lit("X") + pl.col("label"))
+        .otherwise("subject")
+    )
+    found = judged(shared)
+    assert "Of its 2 subjects 2 are also among the 2 reported" in found.sentence
+    assert "training" not in found.sentence
+
+
+def test_on_known_persons_coverage_is_what_was_promised(on_validation):
+    is_all, p_all, names = persons_cells(40, seed=9, cells=50)
+    validation = table(is_all, p_all, names, "validation")
+    found = judged(pl.concat([validation, split().filter(pl.col("part") == "test")]))
+    assert found.known_coverage == pytest.approx(0.9, abs=0.02)
+
+
+def test_without_subjects_there_are_no_persons():
+    frame = split().with_columns(subject=pl.lit(None, pl.String))
+    found = judged(frame)
+    assert found.persons.is_empty()
+    assert found.decision.reference is None
+    assert found.sentence.startswith("Fitted on 320 cells of validation")
+    assert found.estimates["accuracy"].low < found.estimates["accuracy"].value
+
+
+def test_one_person_of_a_class_is_enough():
+    found = judged(split(validation=1, test=1))
+    assert found.decision.calibration.method == "none"
+    assert found.persons["line"].to_list() == ["open", "open"]  # of one person little is known
+
+
+@pytest.mark.parametrize(
+    ("frame", "part", "said"),
+    [
+        (split(), "validation", "not judged on it"),
+        (split().filter(pl.col("part") == "test"), "test", "no validation cells of both classes"),
+        (
+            split().filter((pl.col("part") == "test") | (pl.col("label") == "all")),
+            "test",
+            "no validation cells of both classes",
+        ),
+        (split().filter(pl.col("label") == "all"), "test", "test cells are of one class"),
+        (split().with_columns(label=pl.lit(None, pl.String)), "test", "of one class"),
+    ],
+)
+def test_why_there_is_none(frame, part, said):
+    found = assess_decisions(frame, part, {}, WISHES)
+    assert isinstance(found, str)
+    assert said in found
+    assert found.endswith(".")
+
+
+def test_of_a_cross_validation_that_leaves_a_class_out_there_is_none():
+    frame = folds().with_columns(fold=pl.when(pl.col("label") == "all").then(1).otherwise(2))
+    found = assess_decisions(frame, "test", OUT_OF_FOLD, WISHES)
+    assert isinstance(found, str)
+
+
+def test_what_is_kept_can_be_written_and_read(in_folds):
+    assert Decision.from_json(in_folds.decision.as_json(), "d.json") == in_folds.decision
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    for frame, metadata in ((split(), {}), (folds(), OUT_OF_FOLD)):
+        first = judged(frame, metadata=metadata)
+        other = judged(frame.sample(fraction=1, shuffle=True, seed=9), metadata=metadata)
+        assert other.decision == first.decision
+        assert other.known_coverage == first.known_coverage
+        assert_frame_equal(other.persons, first.persons)
+
+
+def test_where_an_ensembles_weights_know_the_cells_it_is_told():
+    fitted = judged(split(), metadata={"fitted_on": ["validation"]})
+    assert "weights were fitted on these too" in fitted.sentence
+    assert "weights" not in judged(split(), metadata={"fitted_on": ["train"]}).sentence

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
+
+from blastscope.ensemble.genetic import GeneticSettings
+from blastscope.ensemble.greedy import greedy_weights
+from blastscope.ensemble.methods import METHODS, UNFITTED, fit
+from blastscope.errors import BlastscopeError
+from tests.ensemble.scores import correlated
+
+QUICK = GeneticSettings(population=20, generations=10, runs=2)
+
+
+def weighted_f1(p, is_all, fitted):
+    called = fitted.combination.apply(p) > 0.5
+    return f1_score(is_all, called, average="weighted", zero_division=0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=6, deadline=None)
+@given(order=st.permutations(range(3)), seed=st.integers(0, 50))
+def test_permuting_the_models_permutes_the_weights(method, order, seed):
+    p, is_all = correlated(80, 3, seed)
+    before = fit(method, p, is_all, QUICK).combination
+    after = fit(method, p[:, order], is_all, QUICK).combination
+    assert after.weights == tuple(before.weights[i] for i in order)
+    assert after.intercept == before.intercept
+    np.testing.assert_allclose(after.apply(p[:, order]), before.apply(p), atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_models_share_their_weight(method):
+    p, is_all = correlated(80, 2)
+    weights = fit(method, p[:, [0, 1, 0]], is_all, QUICK).combination.weights
+    assert weights[0] == pytest.approx(weights[2], abs=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000))
+def test_exact_never_scores_below_the_other_searches(seed):
+    p, is_all = correlated(150, 3, seed)
+    exact = fit("exact", p, is_all, QUICK)
+    reached = weighted_f1(p, is_all, exact)
+    assert reached == pytest.approx(exact.notes["weighted_f1"])
+    for method in ("mean", "genetic", "grid", "caruana", "auc"):
+        other = weighted_f1(p, is_all, fit(method, p, is_all, QUICK))
+        assert other <= exact.notes["bound"] + 1e-12
+        assert other <= reached + 1e-12 or not exact.notes["proven"]
+    assert reached >= weighted_f1(p, is_all, fit("genetic", p, is_all, QUICK)) - 1e-12
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_notes_are_true(method):
+    p, is_all = correlated(150, 3)
+    fitted = fit(method, p, is_all, QUICK)
+    assert fitted.combination.method == method
+    assert len(fitted.combination.weights) == 3
+    if "weighted_f1" in fitted.notes:
+        assert fitted.notes["weighted_f1"] == pytest.approx(weighted_f1(p, is_all, fitted))
+    if fitted.combination.kind == "weights":
+        assert sum(fitted.combination.weights) == pytest.approx(1, abs=1e-12)
+
+
+def test_weights_by_auc():
+    p, is_all = correlated(100, 3)
+    p[:, 2] = 1 - p[:, 2]  # worse than a coin
+    gains = [roc_auc_score(is_all, p[:, 0]) - 0.5, roc_auc_score(is_all, p[:, 1]) - 0.5, 0]
+    found = fit("auc", p, is_all).combination.weights
+    assert found == pytest.approx([gain / sum(gains) for gain in gains])
+    assert fit("auc", np.full((4, 2), 0.3), np.array([True, False] * 2)).combination.weights == (
+        0.5,
+        0.5,
+    )
+
+
+def test_stacking_is_scikit_learns_regression():
+    p, is_all = correlated(200, 3)
+    logits = np.log(p / (1 - p))
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(logits, is_all)
+    found = fit("stacking", p, is_all).combination
+    np.testing.assert_allclose(found.apply(p), model.predict_proba(logits)[:, 1], atol=1e-3)
+
+
+def test_greedy_selection_begins_with_the_best_and_goes_up():
+    p, is_all = correlated(200, 4)
+    found = greedy_weights(p, is_all)
+    singles = [f1_score(is_all, column > 0.5, average="weighted") for column in p.T]
+    assert found.history[0] == pytest.approx(max(singles))
+    assert found.score == found.history.max() == found.history[found.rounds - 1]
+    assert (found.history[: found.rounds - 1] < found.score).all()
+    counts = found.weights * found.rounds
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-9)
+    assert found.score == pytest.approx(
+        f1_score(is_all, p @ found.weights > 0.5, average="weighted")
+    )
+
+
+def test_greedy_selection_against_a_plain_loop():
+    p, is_all = correlated(150, 3, seed=4)
+    bag, reached = [], []
+    for _ in range(12):
+        scores = []
+        for model in range(3):
+            mean = p[:, [*bag, model]].mean(axis=1)
+            gain = f1_score(is_all, mean > 0.5, average="weighted")
+            scores.append((round(gain, 12), -log_loss(is_all, mean), -model))
+        bag.append(-max(scores)[2])
+        reached.append(max(scores)[0])
+    best = reached.index(max(reached)) + 1
+    found = greedy_weights(p, is_all, rounds=12)
+    np.testing.assert_allclose(found.history, reached, atol=1e-9)
+    assert found.rounds == best
+    np.testing.assert_allclose(found.weights, np.bincount(bag[:best], minlength=3) / best)
+
+
+def test_greedy_selection_by_hand():
+    """The first errs on cell 1, the second on 2 and 3; one of each gets all four right."""
+    p = np.array([[0.9, 0.8], [0.45, 0.95], [0.05, 0.6], [0.1, 0.7]])
+    is_all = np.array([True, True, False, False])
+    found = greedy_weights(p, is_all)
+    np.testing.assert_array_equal(found.weights, [0.5, 0.5])
+    assert (found.score, found.rounds) == (1, 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_model(method):
+    p, is_all = correlated(40, 1)
+    combination = fit(method, p, is_all, QUICK).combination
+    assert (combination.apply(p) > 0.5).shape == (40,)
+    if method != "stacking":
+        assert combination.weights == (1.0,)
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in UNFITTED])
+def test_one_class_is_refused(method):
+    with pytest.raises(BlastscopeError, match=r"All 5 cells .* are normal"):
+        fit(method, np.full((5, 2), 0.4), np.zeros(5, dtype=bool))
+
+
+def test_what_no_ensemble_is_made_of():
+    assert fit("mean", np.full((5, 2), 0.4), np.zeros(5, dtype=bool)).combination.weights == (
+        0.5,
+        0.5,
+    )
+    with pytest.raises(BlastscopeError, match="choose mean"):
+        fit("median", *correlated(10, 2))
+    with pytest.raises(BlastscopeError, match="0 cells"):
+        fit("mean", np.empty((0, 2)), np.empty(0, dtype=bool))

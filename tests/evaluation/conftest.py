@@ -1,0 +1,3 @@
+from tests.experiments.conftest import order
+
+__all__ = ["order"]

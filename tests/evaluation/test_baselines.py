@@ -1,0 +1,131 @@
+"""Floors: the published boxes' figures, scikit-learn, brute force."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
+
+from blastscope.cli import app
+from blastscope.data.preparation import prepare
+from blastscope.data.store import StoreSettings
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.baseline_rules import AlwaysAll, Logistic, SizeRule
+from blastscope.evaluation.baselines import baselines, read_baselines
+from blastscope.evaluation.cell_measurements import measure_cells
+
+
+def test_the_published_boxes_give_the_known_floors(shared):
+    """Figures of the 10,661 boxes: AUC .796, weighted F1 .790 at 196 px, .553 for always-ALL."""
+    found = read_baselines(shared / "data" / "cnmc_training_boxes.csv", cuts=2)
+    always, size = found.baselines
+    assert (found.cells, found.subjects) == (10_661, 73)
+    assert always.in_sample["weighted_f1"] == pytest.approx(0.553, abs=5e-4)
+    assert size.threshold == 196
+    assert size.in_sample["weighted_f1"] == pytest.approx(0.790, abs=5e-4)
+    assert size.in_sample["auc"] == pytest.approx(0.796, abs=5e-4)
+    mean, spread = size.folds["weighted_f1"]
+    assert mean == pytest.approx(0.78, abs=0.006)
+    assert 0.01 < spread < 0.05
+
+
+sizes = st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=4, max_size=60)
+
+
+@given(sizes)
+def test_no_other_size_would_have_given_a_higher_weighted_f1(cells):
+    size, is_all = (np.array(column) for column in zip(*cells, strict=True))
+    features = size[:, None].astype(float)
+    rule = SizeRule().fit(features, is_all.astype(bool))
+    scores = rule.score(features)
+    assert ((scores > 0.5) == (size >= rule.threshold)).all()
+    best = f1_score(is_all, scores > 0.5, average="weighted", zero_division=0.0)
+    every = [
+        f1_score(is_all, size >= cut, average="weighted", zero_division=0.0) for cut in set(size)
+    ]
+    assert best == pytest.approx(max(every))
+
+
+@given(st.lists(st.integers(1, 400), min_size=2, max_size=40, unique=True))
+def test_the_score_rises_with_size_so_that_auc_is_of_the_size(found):
+    size = np.sort(np.array(found, float))[:, None]
+    rule = SizeRule()
+    rule.threshold = 196.0
+    score = rule.score(size)
+    assert (np.diff(score) > 0).all()
+    assert ((score > 0) & (score < 1)).all()
+
+
+def test_the_regression_is_scikit_learns():
+    rng = np.random.default_rng(3)
+    features = rng.normal(5, 3, (80, 4))
+    is_all = features[:, 0] + rng.normal(0, 2, 80) > 5
+    scaled = StandardScaler().fit_transform(features)
+    theirs = LogisticRegression(max_iter=1000).fit(scaled, is_all).predict_proba(scaled)[:, 1]
+    np.testing.assert_allclose(Logistic().fit(features, is_all).score(features), theirs)
+    assert (AlwaysAll().fit(features, is_all).score(features) == 1).all()
+
+
+def test_a_store_has_colours_and_its_own_table_has_none(dataset, tmp_path):
+    store = prepare([dataset()], tmp_path / "store", StoreSettings(size=48)).path
+    found = read_baselines(store, folds=2, cuts=2)
+    assert [floor.name for floor in found.baselines] == ["always ALL", "size", "size and colour"]
+    plain = read_baselines(store / "cells.parquet", folds=2, cuts=2)
+    assert plain.baselines == found.baselines[:2]
+    table = measure_cells(store).cells
+    is_all = (table["label"] == "all").to_numpy()
+    assert found.baselines[1].in_sample["auc"] == pytest.approx(
+        roc_auc_score(is_all, table["size"])
+    )
+    lifted = prepare([dataset()], tmp_path / "clahe", StoreSettings(size=48, clahe=True)).path
+    assert not measure_cells(lifted).has_colours  # CLAHE changes the stain
+
+
+def test_unseen_subjects_are_unseen(tmp_path):
+    """Each person has a size of their own: known, it tells them apart; unseen, it says nothing."""
+    rows = [
+        (f"UID_{mark}{person}_{k}_1_{label}.bmp", 100 + 20 * person + 10 * (label == "all"), 90)
+        for label, mark in (("all", ""), ("hem", "H"))
+        for person in range(1, 9)
+        for k in range(1, 11)
+    ]
+    table = pl.DataFrame(rows, ["file", "width", "height"], orient="row")
+    table.write_csv(tmp_path / "boxes.csv")
+    found = baselines(measure_cells(tmp_path / "boxes.csv"), folds=4, cuts=3)
+    size = found.baselines[1]
+    assert size.folds["auc"][0] <= size.in_sample["auc"] + 0.05
+    assert (found.cells, found.subjects) == (160, 16)
+
+
+def test_json_and_table_say_the_same(dataset, tmp_path):
+    store = prepare([dataset()], tmp_path / "store", StoreSettings(size=48)).path
+    told = CliRunner().invoke(app, ["baselines", str(store), "--folds", "2", "--json"])
+    content = json.loads(told.stdout)
+    assert content["format"] == "blastscope-baselines/1"
+    table = CliRunner().invoke(app, ["baselines", str(store), "--folds", "2"])
+    assert f"{content['baselines'][1]['in_sample']['auc']:.3f}" in table.stdout
+    assert "40 cells of 8 subjects" in table.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,width,height\nUID_1_1_1_all.bmp,,40\n", "has no box of a size above zero"),
+        ("file,width,height\nUID_1_1_1_all.bmp,0,0\n", "has no box of a size above zero"),
+        ("file,width,height\nmine.bmp,30,40\n", "is not of the form"),
+        ("file,width,height\nUID_1_1_1_all.bmp,30,40\n", "No cell is labelled hem"),
+        ("file,side\nUID_1_1_1_all.bmp,30\n", "boxes.csv"),
+    ],
+)
+def test_a_table_that_is_no_use_is_one_sentence(tmp_path, text, said):
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(BlastscopeError, match=said):
+        read_baselines(tmp_path / "boxes.csv")

@@ -1,0 +1,65 @@
+"""What is known of one model's training is not known of another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
+from blastscope.evaluation.overlaps import members_overlap
+
+
+def scores(*columns: tuple[str, list[float], dict]) -> AlignedPredictions:
+    """Two training cells of S1 and H1, two test cells of S2 and H2, and S1 once more in test."""
+    cells = pl.DataFrame(
+        {
+            "cell": list("abcde"),
+            "subject": ["S1", "H1", "S2", "H2", "S1"],
+            "label": ["all", "hem", "all", "hem", "all"],
+            "part": ["train", "train", "test", "test", "test"],
+        }
+    )
+    members = tuple(ModelSource(name, Path(name), about) for name, _, about in columns)
+    return AlignedPredictions(cells, members, np.array([p for _, p, _ in columns]).T)
+
+
+ALL_CELLS = [0.5] * 5
+NO_TRAINING = [np.nan, np.nan, 0.5, 0.5, 0.5]
+
+
+def disjoint(*columns) -> AlignedPredictions:
+    given = scores(*columns)
+    return given.take(np.arange(5) < 4)
+
+
+def test_what_holds_of_every_model_is_said_once():
+    both = disjoint(("a", ALL_CELLS, {}), ("b", ALL_CELLS, {}))
+    assert members_overlap(both, "test").kind == "disjoint"
+    shared = members_overlap(scores(("a", ALL_CELLS, {}), ("b", ALL_CELLS, {})), "test")
+    assert shared.kind == "shared"
+    assert shared.sentence.startswith("1 of the 3 test subjects is also in training")
+    assert "So of" not in shared.sentence
+
+
+def test_a_table_without_training_cells_leaves_it_open():
+    found = members_overlap(disjoint(("ours", ALL_CELLS, {}), ("theirs", NO_TRAINING, {})), "test")
+    assert found.kind == "unknown"
+    assert "of theirs is unknown" in found.sentence
+    found = members_overlap(scores(("ours", ALL_CELLS, {}), ("theirs", NO_TRAINING, {})), "test")
+    assert found.kind == "shared"
+    assert found.sentence.endswith("(So of ours.)")
+
+
+def test_what_is_made_of_its_neighbours_knows_what_they_know():
+    derived = ("mean", NO_TRAINING, {"derived": True})
+    assert members_overlap(disjoint(("a", ALL_CELLS, {}), derived), "test").kind == "disjoint"
+
+
+def test_weights_that_know_the_cells_are_said_first_and_the_rest_too():
+    fitted = ("e", ALL_CELLS, {"fitted_on": ["test"]})
+    found = members_overlap(scores(("a", ALL_CELLS, {}), fitted), "test")
+    assert found.kind == "training"
+    assert found.sentence.startswith("The weights of e were fitted on these very test cells")
+    assert "also in training" in found.sentence

@@ -1,0 +1,165 @@
+"""The run: out-of-fold predictions, going on after a stop, side by side, and the figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from statistics import fmean, stdev
+
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import f1_score, roc_auc_score
+from typer.testing import CliRunner
+
+from blastscope.api.evaluate import evaluate
+from blastscope.cli import app
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.evaluate import judge
+from blastscope.evaluation.sources import open_source
+from blastscope.experiments.crossval import gather, lay_out, train_folds
+from blastscope.experiments.crossval_folder import CrossvalRequest
+from blastscope.experiments.crossval_metrics import crossval_metrics, record
+from blastscope.io.predictions import read_predictions
+from blastscope.prediction.runs import open_run
+
+
+def test_each_cell_is_predicted_by_the_network_that_never_saw_it(order: CrossvalRequest):
+    started = lay_out(order)
+    train_folds(started)
+    table = gather(started)
+    assert sorted(table["cell"]) == sorted(started.store.cells["cell"])
+    for fold in started.folds:
+        own, _ = read_predictions(fold.run(order.recipes[-1]) / "predictions.parquet")
+        test = own.filter(pl.col("part") == "test").sort("cell")
+        mine = table.filter(pl.col("fold") == fold.number).sort("cell")
+        assert mine["p_all"].to_list() == test["p_all"].to_list()
+        seen = set(own.filter(pl.col("part") != "test")["subject"])
+        assert not seen & set(mine["subject"])
+    read, metadata = read_predictions(order.predictions)
+    assert read.height == table.height
+    assert metadata["out_of_fold"] == "subject"
+    source = open_source(order.predictions)
+    overlap = judge(source, "test", order.out, None).overlap
+    assert overlap.kind == "disjoint"
+    assert "had seen nothing of its subject" in overlap.sentence
+    _figures_are_scikit_learns(order, started, table)
+
+
+def _figures_are_scikit_learns(order, started, table):
+    found = crossval_metrics(started, table)
+    aucs, scores = [], []
+    for _, rows in table.group_by("fold", maintain_order=True):
+        truth = (rows["label"] == "all").to_numpy()
+        aucs.append(roc_auc_score(truth, rows["p_all"]))
+        scores.append(f1_score(truth, rows["p_all"].to_numpy() > 0.5, average="weighted"))
+    for name, values in (("auc", aucs), ("weighted_f1", scores)):
+        spread = found.over_folds(name)
+        assert (spread.mean, spread.deviation) == pytest.approx((fmean(values), stdev(values)))
+    assert f"weighted F1 {fmean(scores):.4f} ± {stdev(scores):.4f}" in found.headline
+    record(order, started.store.fingerprint, found)
+    told = json.loads(order.record.read_text())
+    assert told["pooled"][0]["n"] == 40
+    assert told["pooled"][0]["auc"] == pytest.approx(
+        roc_auc_score((table["label"] == "all").to_numpy(), table["p_all"])
+    )
+    people = [name for fold in told["folds"] for name in fold["tested"]["hem"]]
+    assert sorted(people) == ["H1", "H2", "H3", "H4"]
+
+
+def test_what_is_trained_stays_and_the_rest_goes_on(order: CrossvalRequest):
+    started = lay_out(order)
+    done = []
+    train_folds(started, on_done=lambda fold, failure: done.append(fold.number))
+    kept, lost = (fold.run(order.recipes[-1]) for fold in started.folds)
+    before = (kept / "checkpoint.safetensors").stat().st_mtime_ns
+    table = gather(started)
+    (lost / "predictions.parquet").unlink()
+    again = lay_out(order)
+    assert [fold.number for fold in again.left] == [2]
+    train_folds(again, on_done=lambda fold, failure: done.append(fold.number))
+    assert done == [1, 2, 2]
+    assert (kept / "checkpoint.safetensors").stat().st_mtime_ns == before
+    assert gather(again)["p_all"].to_list() == pytest.approx(table["p_all"].to_list(), abs=1e-6)
+
+
+def test_folds_side_by_side_are_those_one_after_the_other(order: CrossvalRequest, monkeypatch):
+    monkeypatch.setattr("blastscope.experiments.crossval.cores", lambda: 2)  # a thread each
+    one = lay_out(order)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in another order grow apart as a network learns
+    try:
+        train_folds(one)
+    finally:
+        torch.set_num_threads(threads)
+    two = lay_out(replace(order, out=order.out.with_name("beside")))
+    train_folds(two, jobs=2)
+    assert gather(two)["p_all"].to_list() == pytest.approx(gather(one)["p_all"].to_list(), abs=1e-4)
+
+
+def test_repeats_are_other_folds_and_models_of_their_own(order: CrossvalRequest):
+    started = lay_out(replace(order, repeats=2))
+    assert len({split.hash for plan in started.plans for split in plan.splits}) == 4
+    train_folds(started)
+    table = gather(started)
+    assert table["model"].unique().sort().to_list() == ["tiny #1", "tiny #2"]
+    assert table.height == 80
+    assert len(crossval_metrics(started, table).pooled) == 2
+
+
+def test_a_fold_that_fails_leaves_the_others(order: CrossvalRequest):
+    started = lay_out(order)
+    started.folds[0].split.unlink()
+    with pytest.raises(BlastscopeError, match="1 of 2 folds failed"):
+        train_folds(started)
+    assert [fold.number for fold in started.left] == [1]
+
+
+def test_another_cross_validation_is_not_mixed_in(order: CrossvalRequest):
+    lay_out(order)
+    with pytest.raises(BlastscopeError, match="with other seed: choose another folder"):
+        lay_out(replace(order, seed=4))
+    assert len(lay_out(replace(order, repeats=2)).folds) == 4  # more repeats are welcome
+    order.out.with_name("notes").mkdir()
+    (order.out.with_name("notes") / "mine.txt").write_text("keep")
+    with pytest.raises(BlastscopeError, match="is not empty and no cross-validation"):
+        lay_out(replace(order, out=order.out.with_name("notes")))
+
+
+def test_the_command_prints_folds_and_writes_a_page(order: CrossvalRequest, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    where = ["--store", str(order.store), "--out", str(order.out), "--folds", "2"]
+    how = ["--set", "training.epochs=1", "--device", "cpu"]
+    told = CliRunner().invoke(app, ["crossval", str(recipe), *where, *how])
+    assert told.exit_code == 0, told.output
+    assert "mean over 2 folds ± standard deviation: weighted F1" in told.output
+    page = (order.out / "report.html").read_text()
+    assert "had seen nothing of its subject" in page
+    content = json.loads(order.record.read_text())
+    scores = [fold["metrics"]["weighted_f1"] for fold in content["folds"]]
+    spread = f"{fmean(scores):.4f} ± {stdev(scores):.4f}"
+    assert f'<td class="n now">{spread}</td>' in page
+    assert f"weighted F1 {spread}" in told.output
+    assert "over 1 repeats" not in told.output + page
+    again = CliRunner().invoke(app, ["evaluate", str(order.out), "--rule", "specificity>=0.9"])
+    assert again.exit_code == 0, again.output
+    page = (order.out / "report.html").read_text()
+    assert f'<td class="n now">{spread}</td>' in page  # the folds stay
+    assert "size" in json.loads((order.out / "metrics.json").read_text())["floors"]
+    with pytest.raises(BlastscopeError, match="holds several networks"):
+        open_run(order.out)
+
+
+def test_repeats_print_the_spread_of_all_cells_together(order: CrossvalRequest, tmp_path):
+    where = ["--store", str(order.store), "--out", str(order.out), "--folds", "2"]
+    how = ["--set", "training.epochs=1", "--device", "cpu", "--repeats", "2"]
+    told = CliRunner().invoke(app, ["crossval", str(tmp_path / "tiny.yaml"), *where, *how])
+    assert told.exit_code == 0, told.output
+    aucs = [pooled["auc"] for pooled in json.loads(order.record.read_text())["pooled"]]
+    spread = f"{fmean(aucs):.4f} ± {stdev(aucs):.4f}"
+    assert "of all cells together over 2 repeats" in told.output
+    assert f"AUC {spread}" in told.output
+    page = (order.out / "report.html").read_text()
+    assert "all cells, mean over 2 repeats" in page
+    assert spread in page
+    assert evaluate(order.out).model.endswith("#1")

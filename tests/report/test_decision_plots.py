@@ -1,0 +1,32 @@
+"""The figures of decisions: whom they show, and that they say so."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from blastscope.report.decision_plots import shares_figure
+from blastscope.report.plots import MOST_SUBJECTS
+
+
+def persons(count: int) -> pl.DataFrame:
+    """So many persons, the one with the most wrong calls first; the normal ones do worst."""
+    return pl.DataFrame(
+        {
+            "subject": [f"P{k}" for k in range(count)],
+            "label": ["hem" if k < 10 else "all" for k in range(count)],
+            "cells": [20] * count,
+            "called": [0.2 if k < 10 else 0.95 for k in range(count)],
+            "share": [0.0 if k < 10 else 1.0 for k in range(count)],
+            "low": [0.0 if k < 10 else 0.8 for k in range(count)],
+            "high": [0.3 if k < 10 else 1.0 for k in range(count)],
+        }
+    )
+
+
+def test_of_many_persons_the_worst_are_drawn_and_the_title_says_so():
+    (axes,) = shares_figure(persons(MOST_SUBJECTS + 10)).axes
+    names = {label.get_text().split()[0] for label in axes.get_yticklabels()}
+    assert names == {f"P{k}" for k in range(MOST_SUBJECTS)}
+    assert f"the worst {MOST_SUBJECTS} of {MOST_SUBJECTS + 10}" in axes.get_title(loc="left")
+    (few,) = shares_figure(persons(12)).axes
+    assert "worst" not in few.get_title(loc="left")

@@ -1,0 +1,74 @@
+"""A tiny study: a recipe, one that starts from it, one that starts from that, and a loner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from blastscope.recipes.library import load_recipe
+from blastscope.reproduction.plan import Job, StudyPlan
+from blastscope.reproduction.runner import StudyLocation
+from blastscope.reproduction.study_cells import prepare_cells
+
+RECIPES = {
+    "first": """
+title: A tiny network
+input: {size: 32, normalise: unit}
+model: {backbone: cnn4-small, weights: none, head: [gap, {dropout: 0.3}]}
+training: {optimizer: adam, rate: 0.01, batch: 8, epochs: 2, balance: paper}
+""",
+    "second": """
+title: The last layers tuned
+extends: first.yaml
+starts_from: first
+model: {trainable: {from: conv4}}
+training: {rate: 0.001}
+""",
+    "third": """
+title: All of it tuned
+extends: second.yaml
+starts_from: second
+model: {trainable: all}
+""",
+    "alone": """
+title: On its own
+extends: first.yaml
+training: {rate: 0.005}
+""",
+}
+
+
+class Tiny(NamedTuple):
+    plan: StudyPlan
+    place: StudyLocation
+    data: Path
+
+    def elsewhere(self, name: str) -> Tiny:
+        """Return the same study in another folder."""
+        place = StudyLocation(self.place.out.parent / name, "cpu")
+        prepare_cells(self.data, place.out, self.plan.jobs, None)
+        return self._replace(place=place)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Rounding depends on the number of threads, and a tiny training makes much of it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny(dataset: Callable[..., Path], tmp_path: Path) -> Tiny:
+    for name, text in RECIPES.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    recipes = [load_recipe(str(tmp_path / f"{name}.yaml")) for name in RECIPES]
+    plan = StudyPlan(tuple(Job(recipe, "image", 24) for recipe in recipes), {})
+    study = Tiny(plan, StudyLocation(tmp_path / "study", "cpu"), dataset())
+    prepare_cells(study.data, study.place.out, plan.jobs, None)
+    return study

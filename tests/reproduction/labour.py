@@ -1,0 +1,50 @@
+"""What the workers of a test do: functions that a new process finds, and that import little."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from blastscope.parallel import Crew
+
+
+def obey(task: str) -> str:
+    """Do what a task says."""
+    word, _, rest = task.partition(" ")
+    if word == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "raise":
+        raise RuntimeError(rest)
+    elif word == "stay":  # says that it began, and stays for long
+        Path(rest).with_name(f"{Path(rest).name}.{os.getpid()}").touch()
+        time.sleep(60)
+    return f"{task} {os.getpid()}"
+
+
+def killed_at_first(job: Any, place: Any, threads: int) -> Any:
+    """Do a study's job named ``first`` as one that runs out of memory does."""
+    from blastscope.reproduction.runner import Attempt
+
+    if job.recipe.name == "first":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Attempt(True, "figures")
+
+
+def stay_all(folder: str, count: int) -> None:
+    """Give two workers more tasks than they can do at a time."""
+    tasks = [f"stay {folder}/{number}" for number in range(count)]
+    with Crew(obey, 2) as crew:
+        while tasks:
+            while tasks and crew.free:
+                crew.start(tasks.pop(0))
+            crew.finished()
+
+
+if __name__ == "__main__":
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    stay_all(sys.argv[1], int(sys.argv[2]))

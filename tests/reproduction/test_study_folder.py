@@ -1,0 +1,151 @@
+"""A study's folder: never another's, never of other cells."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from blastscope.data.split_table import read_split
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json, write_json
+from blastscope.recipes.library import load_recipe
+from blastscope.reproduction.outcomes import _seeds, is_done, outcomes
+from blastscope.reproduction.plan import Job, StudyPlan
+from blastscope.reproduction.runner import run_plan
+from blastscope.reproduction.study_cells import data_section, prepare_cells
+from blastscope.reproduction.study_folder import refuse_other_folder, whole_stores
+from tests.conftest import draw_cell, write_cell
+
+
+def files(folder):
+    """Every file under a folder, with its bytes."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(study, jobs=None, why="is a study of other cells"):
+    """Prepare a study's cells, which is refused in one sentence without a word of --force."""
+    with pytest.raises(BlastscopeError, match=why) as caught:
+        prepare_cells(study.data, study.place.out, jobs or study.plan.jobs, None)
+    assert "--force" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_study_of_fewer_cells_is_refused_and_left_as_it_was(tiny, dataset, tmp_path):
+    before = files(tiny.place.out)
+    dataset(per_subject=6)  # a cell more of each person and class
+    assert "choose another --out" in refused(tiny)
+    # Another size would be a new store, and the old split.
+    larger = load_recipe(str(tmp_path / "first.yaml"), ["input.size=48"])
+    refused(tiny, [Job(larger, "image", 24)])
+    shutil.rmtree(tiny.place.out / "stores")
+    refused(tiny)
+    assert not (tiny.place.out / "stores").exists()
+    assert files(tiny.place.out).items() <= before.items()
+
+
+def test_runs_of_other_pixels_are_refused_where_the_store_was_removed(tiny):
+    out, (first, *_) = tiny.place.out, tiny.plan.jobs
+    run_plan(StudyPlan((first,), {}), tiny.place)
+    assert is_done(first, out)
+    cell = next(tiny.data.rglob("*.bmp"))
+    own = cell.read_bytes()
+    write_cell(cell, draw_cell(99, 120, 25))
+    refused(tiny)
+    shutil.rmtree(out / "stores")
+    assert is_done(first, out)  # nothing is there to hold it against
+    refused(tiny)
+    assert not first.store(out).exists()
+    cell.write_bytes(own)
+    prepare_cells(tiny.data, out, tiny.plan.jobs, None)
+    assert is_done(first, out)
+
+
+def test_a_run_counts_only_with_the_cells_and_the_split_that_are_there(tiny):
+    out, (first, *_) = tiny.place.out, tiny.plan.jobs
+    run_plan(StudyPlan((first,), {}), tiny.place)
+    environment = first.run(out) / "environment.json"
+    own = read_json(environment)
+    for key in ("store", "split"):
+        write_json(environment, {**own, "identity": {**own["identity"], key: "another"}})
+        assert not is_done(first, out)
+    write_json(environment, own)
+    assert is_done(first, out)
+
+
+def test_a_split_with_a_subject_in_two_parts_is_refused(tiny):
+    job = Job(tiny.plan.jobs[0].recipe, "subject", 24)
+    prepare_cells(tiny.data, tiny.place.out, [job], None)
+    # As if the subjects had been put right since, and the stores made anew.
+    split = read_split(job.split(tiny.place.out))
+    first = pl.col("cell") == split.table["cell"][0]
+    moved = pl.when(pl.col("part") == "train").then(pl.lit("test")).otherwise(pl.lit("train"))
+    table = split.table.with_columns(pl.when(first).then(moved).otherwise("part").alias("part"))
+    job.split(tiny.place.out).unlink()
+    replace(split, table=table).write(job.split(tiny.place.out))
+    refused(tiny, [job], "has subjects in both")
+
+
+def test_a_damaged_store_is_told_to_be_removed(tiny):
+    store = tiny.plan.jobs[0].store(tiny.place.out)
+    (store / "pixels.npy").write_bytes(b"no pixels")
+    assert "remove it" in refused(tiny, why=f"{store} is damaged")
+
+
+def test_what_is_no_study_is_refused_before_anything_is_written(tiny, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    refuse_other_folder(mine)  # empty
+    (mine / ".hidden").touch()
+    refuse_other_folder(mine)
+    (mine / "results.md").write_text("my own")
+    (mine / "study.json").write_text("{}")
+    before = files(mine)
+    with pytest.raises(BlastscopeError, match=r"holds results\.md and is no study"):
+        prepare_cells(tiny.data, mine, tiny.plan.jobs, None)
+    assert files(mine) == before
+    with pytest.raises(BlastscopeError, match="is no folder"):
+        refuse_other_folder(mine / "results.md")
+
+
+def test_studies_are_known_by_their_mark_and_older_ones_by_their_folders(tiny):
+    out = tiny.place.out
+    assert read_json(out / "study.json") == {"format": "blastscope-study/1"}
+    (out / "notes.txt").touch()
+    refuse_other_folder(out)
+    for folder in ("stores", "splits"):
+        shutil.rmtree(out / folder)
+    refuse_other_folder(out)
+    (out / "study.json").unlink()
+    with pytest.raises(BlastscopeError, match=r"holds notes\.txt"):
+        refuse_other_folder(out)
+    (out / "runs").mkdir()
+    refuse_other_folder(out)
+
+
+def test_the_report_describes_a_whole_store(tiny):
+    """Also where an interrupted preparation left what looks like one, first in the alphabet."""
+    out, job = tiny.place.out, tiny.plan.jobs[0]
+    for name in (".10-crop.partial", "10-crop.partial"):
+        shutil.copytree(job.store(out), out / "stores" / name)
+    (out / "stores" / "11-crop").mkdir()
+    assert [store.path for store in whole_stores(out)] == [job.store(out)]
+    section, synthetic = data_section(tiny.data, out, ["image"])
+    assert section.facts[0] == ("Cells", "40")
+    assert not synthetic
+    shutil.copytree(job.store(out), out / "stores" / "12-crop")
+    (out / "stores" / "12-crop" / "store.json").unlink()
+    assert data_section(tiny.data, out, ["image"], [job])[0].facts[0] == ("Cells", "40")
+    shutil.rmtree(out / "stores")
+    with pytest.raises(BlastscopeError, match="has no store"):
+        data_section(tiny.data, out, ["image"])
+
+
+def test_folders_of_other_names_are_no_seeds(tiny):
+    for name in ("subject-seed24-old", "image-seed", "other-seed30", "subject-seed31"):
+        (tiny.place.out / "runs" / name).mkdir(parents=True)
+    assert _seeds(tiny.place.out, set()) == [24, 31]
+    # And a seed that has a folder but no run of an experiment says nothing of that experiment.
+    assert {outcome.seed for outcome in outcomes(tiny.place.out, tiny.plan)} == {24}

@@ -1,0 +1,104 @@
+"""Workers: results, a death that takes one task, and an end that leaves nobody behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from blastscope.parallel import Crew, Lost
+from tests.conftest import REPOSITORY
+from tests.reproduction.labour import obey
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").is_file(), reason="no /proc to see processes in"
+)
+
+
+def lives(pid):
+    """Whether a process is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_until(true, seconds=20):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def begun(folder):
+    """The process of each task that was begun, by the task's number."""
+    return {int(path.stem): int(path.suffix[1:]) for path in folder.iterdir()}
+
+
+def test_one_process_does_several_tasks():
+    with Crew(obey, 1) as crew:
+        assert crew.free
+        crew.start("a")
+        assert not crew.free
+        ((task, first),) = crew.finished()
+        crew.start("b")
+        ((_, second),) = crew.finished()
+        assert crew.finished() == []
+    pids = {int(answer.split()[1]) for answer in (first, second)}
+    assert task == "a"
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+    assert not any(map(lives, pids))
+
+
+def test_a_death_takes_its_own_task_and_no_other():
+    with Crew(obey, 2) as crew:
+        crew.start("die")
+        crew.start("a")
+        found = dict([*crew.finished(), *crew.finished()])
+        assert found["die"] == Lost(-signal.SIGKILL)
+        assert "signal 9, perhaps for want of memory" in str(found["die"])
+        assert found["a"].startswith("a ")
+        crew.start("raise what nobody foresaw")
+        crew.start("b")
+        found = dict([*crew.finished(), *crew.finished()])
+        assert found["raise what nobody foresaw"] == Lost(1)
+        assert found["b"].startswith("b ")
+
+
+def test_an_interrupt_ends_workers_at_once(tmp_path):
+    with pytest.raises(KeyboardInterrupt), Crew(obey, 1) as crew:  # noqa: PT012
+        crew.start(f"stay {tmp_path}/0")
+        wait_until(lambda: begun(tmp_path))
+        assert lives(begun(tmp_path)[0])
+        raise KeyboardInterrupt
+    assert not lives(begun(tmp_path)[0])
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_nobody_is_left_behind_and_nothing_more_is_begun(tmp_path, how):
+    """Ctrl-C goes to the whole group of processes; a kill to the first of them alone."""
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.reproduction.labour", str(tmp_path), "6"],
+        cwd=REPOSITORY,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: len(begun(tmp_path)) == 2)
+    workers = begun(tmp_path).values()
+    assert all(map(lives, workers))
+    if how == signal.SIGINT:
+        os.killpg(parent.pid, how)
+    else:
+        parent.kill()
+    assert parent.wait(20) == -how
+    wait_until(lambda: not any(map(lives, workers)))
+    assert begun(tmp_path).keys() == {0, 1}
+    told = parent.stderr.read().decode()
+    assert told.count("Traceback") == (how == signal.SIGINT)  # the parent's own

@@ -1,0 +1,88 @@
+"""Optimisers: Keras's defaults, and one step by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from blastscope.errors import BlastscopeError
+from blastscope.models.classifier import build_model
+from blastscope.training.optimizers import make_optimizer, make_schedule
+from tests.models.recipes import recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # One step from 2.0 with a gradient g of 1e-6 and a rate of 0.1, from Keras's defaults.
+        # A gradient as small as this shows the epsilon of 1e-7, which torch sets to 1e-8.
+        ("sgd", 2 - 0.1 * 1e-6),
+        ("adam", 2 - 0.1 * 1e-6 / (1e-6 + 1e-7)),
+        ("adamw", 2 * (1 - 0.1 * 0.004) - 0.1 * 1e-6 / (1e-6 + 1e-7)),
+        ("rmsprop", 2 - 0.1 * 1e-6 / ((0.1 * 1e-12) ** 0.5 + 1e-7)),
+    ],
+)
+def test_a_step_with_keras_defaults(name, expected):
+    weight = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+    chosen = recipe(training={"optimizer": name, "rate": 0.1})
+    optimizer = make_optimizer(chosen, nn.ParameterList([weight]))
+    weight.grad = torch.tensor(1e-6, dtype=torch.float64)
+    optimizer.step()
+    assert weight.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_frozen_weights_are_not_given_to_the_optimiser():
+    frozen = nn.Parameter(torch.zeros(2), requires_grad=False)
+    trained = nn.Parameter(torch.zeros(3))
+    groups = make_optimizer(recipe(), nn.ParameterList([frozen, trained])).param_groups
+    assert [p for group in groups for p in group["params"]] == [trained]
+
+
+def test_rates_fall_with_the_distance_from_the_head():
+    """The head has the whole rate; each layer below it ``decay`` times that of the one above."""
+    model = build_model(recipe("tf_efficientnet_lite0", head=["gap", {"dropout": 0.3}]))
+    training = {"optimizer": "adamw", "rate": 1e-2, "layer_decay": 0.5}
+    groups = make_optimizer(recipe(training=training), model).param_groups
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    decay_of = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    own = dict(model.named_parameters())
+    assert rate_of.keys() == {id(p) for p in own.values()}
+    rate = {name: rate_of[id(p)] for name, p in own.items()}
+    assert rate["head.logit.weight"] == rate["backbone.net.conv_head.weight"] == 1e-2
+    # Lite0 has 1 + 2 + 2 + 3 + 3 + 4 + 1 = 16 blocks; timm's last block stands with the layers
+    # behind it, and the stem a layer below the first block.
+    blocks = [rate[f"backbone.net.blocks.{s}.{k}.bn1.weight"] for s, k in _blocks_of_lite0()]
+    assert blocks == pytest.approx([1e-2 * 0.5 ** (16 - k) for k in range(1, 17)])
+    assert rate["backbone.net.conv_stem.weight"] == pytest.approx(1e-2 * 0.5**16)
+    # Scales, shifts and biases have no decay.
+    assert decay_of[id(own["head.logit.weight"])] == 0.004
+    assert decay_of[id(own["head.logit.bias"])] == decay_of[id(own["backbone.net.bn1.weight"])] == 0
+
+
+def _blocks_of_lite0() -> list[tuple[int, int]]:
+    return [(s, k) for s, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for k in range(count)]
+
+
+def test_rates_by_layer_need_a_whole_timm_network():
+    model = build_model(recipe("cnn4-small"))
+    with pytest.raises(BlastscopeError, match="layer_decay needs a whole network"):
+        make_optimizer(recipe(training={"layer_decay": 0.5}), model)
+
+
+def test_a_cosine_schedule_rises_then_falls_to_nothing_and_a_constant_one_is_none():
+    optimizer = make_optimizer(recipe(training={"rate": 0.5}), nn.Linear(2, 1))
+    assert make_schedule("constant", optimizer, 100) is None
+    schedule = make_schedule("cosine", optimizer, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    by_hand = [
+        0.5 * min(1, (k + 1) / 5) * (1 + math.cos(math.pi * k / 100)) / 2 for k in range(100)
+    ]
+    assert rates == pytest.approx(by_hand, abs=1e-12)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
