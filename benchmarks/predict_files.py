@@ -100,7 +100,7 @@ def _speeds(asked: argparse.Namespace, model: Path, place: Path, count: int) -> 
 
 _NAMES = {
     "engine": "ONNX Runtime, cells in memory",
-    "ours": "`predict`: files to table, loading the model, novelty, decisions",
+    "ours": "`predict`: files to table, loading the model, ood, decisions",
     "torch": "plain PyTorch loop, from files",
     "keras": "Keras 3 `predict`, cells in memory",
 }

@@ -68,7 +68,11 @@ def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path)
     content = read_json(out / "stress.json")
     assert content["format"] == "blastscope-stress/1"
     (model,) = content["models"]
-    assert {kind["kind"] for kind in model["unfamiliar"]["kinds"]} >= {"noise", "words", "black"}
+    assert {kind["kind"] for kind in model["out_of_distribution"]["kinds"]} >= {
+        "noise",
+        "words",
+        "black",
+    }
     page = (out / "report.html").read_text()
     for sentence in made.models[0].sentences:
         assert sentence in page
@@ -124,14 +128,14 @@ def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made
 ):
     old = tmp_path / "old"
     shutil.copytree(trained.run, old)
-    (old / "novelty.json").unlink()
+    (old / "ood.json").unlink()
     made = [
         stress_to_folder([run], store, tmp_path / name, device="cpu").models[0].outsiders
         for name, run in (("a", trained.run), ("b", old))
     ]
     for one, other in zip(made[0].kinds, made[1].kinds, strict=True):
         assert one.auroc == pytest.approx(other.auroc, abs=1e-3)
-    assert not (old / "novelty.json").exists()  # nothing is written into a run
+    assert not (old / "ood.json").exists()  # nothing is written into a run
 
 
 @pytest.mark.usefixtures("undrawn")

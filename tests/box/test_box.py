@@ -68,7 +68,7 @@ def test_without_a_model_predict_takes_it(tmp_path):
     row = json.loads(done.stdout)
     assert row["model"] == open_bundle(box.in_the_box()).manifest.name
     assert 0 <= row["p_all"] <= 1
-    assert row["unfamiliar"] is True  # a disc with noise is no cell that it knows
+    assert row["out_of_distribution"] is True  # a disc with noise is no cell that it knows
     assert "called" not in row
     assert CliRunner().invoke(app, ["inspect"]).exit_code == 0
 
@@ -94,7 +94,7 @@ def test_on_real_cells_all_engines_agree_and_it_knows_what_it_learnt(shared):
     assert np.abs(p[0] - p[1]).max() < 1e-4
     is_all = np.array([path.parent.name == "all" for path in paths])
     assert roc_auc_score(is_all, p[0]) > 0.95  # cells that it was trained on
-    assert found[0]["unfamiliar"].sum() <= 3
+    assert found[0]["out_of_distribution"].sum() <= 3
 
 
 def test_a_copy_without_its_model_says_so(monkeypatch, tmp_path):

@@ -73,7 +73,7 @@ def test_shares_of_blasts_by_subject_in_python(bundles, tmp_path):
     model = blastscope.load(bundle(source, tmp_path / "m").path)
     table = model.predict(list(bundles.trained.images.values()))
     shares = model.subjects(table)
-    known = table.filter(~pl.col("unfamiliar"))
+    known = table.filter(~pl.col("out_of_distribution"))
     assert dict(shares.select("subject", "cells").iter_rows()) == dict(
         known.group_by("subject").len().iter_rows()
     )

@@ -50,7 +50,7 @@ def replace_file(folder, name, content):
 
 
 @pytest.mark.parametrize(
-    "name", ["weights.safetensors", "model.onnx", "card.md", "novelty.json", "bundle.json"]
+    "name", ["weights.safetensors", "model.onnx", "card.md", "ood.json", "bundle.json"]
 )
 def test_one_changed_byte_is_noticed_wherever_it_is(made, name):
     content = bytearray((made / name).read_bytes())

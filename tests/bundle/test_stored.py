@@ -24,7 +24,7 @@ def test_a_bundle_of_version_1_says_what_it_said_when_it_was_made(engine):
     model = blastscope.load(FIXTURES / "tiny-1.zip", engine=engine, device="cpu")
     found = model.predict([draw_cell(k, 120, 30 if k % 2 else 22) for k in range(6)])
     said = json.loads((FIXTURES / "tiny-1.json").read_text())
-    for name in ("p_all", "p_raw", "novelty"):
+    for name in ("p_all", "p_raw", "ood_score"):
         assert found[name].to_list() == pytest.approx(said[name], abs=1e-4), name
     for name in ("called", "refer"):
         assert found[name].to_list() == said[name], name

@@ -53,9 +53,9 @@ def turned(frame: pl.DataFrame, here: pl.Expr) -> pl.DataFrame:
 
 
 def judged(
-    frame: pl.DataFrame, part: str = "test", metadata=None, wishes=WISHES
+    frame: pl.DataFrame, part: str = "test", metadata=None, request=WISHES
 ) -> DecisionAssessment:
-    found = assess_decisions(frame, part, metadata or {}, wishes)
+    found = assess_decisions(frame, part, metadata or {}, request)
     assert isinstance(found, DecisionAssessment), found
     return found
 

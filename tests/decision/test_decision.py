@@ -33,8 +33,8 @@ def written(decision: Decision) -> dict:
 @pytest.mark.parametrize("subjects", [True, False])
 def test_it_is_read_as_it_was_written(rule, subjects):
     is_all, p_all, names = CELLS
-    wishes = DecisionRequest().changed(rule=rule, error=0.03, coverage=0.8)
-    found = fit_decision(is_all, p_all, names if subjects else [None] * len(names), wishes)
+    request = DecisionRequest().changed(rule=rule, error=0.03, coverage=0.8)
+    found = fit_decision(is_all, p_all, names if subjects else [None] * len(names), request)
     again = Decision.from_json(written(found), "d.json")
     assert again == found
     assert (again.reference is None) is not subjects
@@ -52,8 +52,8 @@ def test_that_every_method_is_read_again(decision):
 @given(labelled(fewest=10), st.sampled_from(["sensitivity>=0.9", "youden", "cost=3", "half"]))
 def test_what_is_decided_hangs_together(cells, rule):
     is_all, p_all = cells
-    wishes = DecisionRequest().changed(rule=rule, error=0.1, coverage=0.8)
-    found = fit_decision(is_all, p_all, [None] * len(is_all), wishes)
+    request = DecisionRequest().changed(rule=rule, error=0.1, coverage=0.8)
+    found = fit_decision(is_all, p_all, [None] * len(is_all), request)
     assert found == Decision.from_json(written(found), "d.json")
     of = found.apply(p_all)
     assert np.array_equal(of.called, of.p_all > found.point.threshold)

@@ -1,4 +1,4 @@
-"""Floors: the published boxes' figures, scikit-learn, brute force."""
+"""Baselines: the published boxes' figures, scikit-learn, brute force."""
 
 from __future__ import annotations
 
@@ -77,7 +77,11 @@ def test_the_regression_is_scikit_learns():
 def test_a_store_has_colours_and_its_own_table_has_none(dataset, tmp_path):
     store = prepare([dataset()], tmp_path / "store", StoreSettings(size=48)).path
     found = read_baselines(store, folds=2, cuts=2)
-    assert [floor.name for floor in found.baselines] == ["always ALL", "size", "size and colour"]
+    assert [baseline.name for baseline in found.baselines] == [
+        "always ALL",
+        "size",
+        "size and colour",
+    ]
     plain = read_baselines(store / "cells.parquet", folds=2, cuts=2)
     assert plain.baselines == found.baselines[:2]
     table = measure_cells(store).cells

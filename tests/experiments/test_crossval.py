@@ -145,7 +145,7 @@ def test_the_command_prints_folds_and_writes_a_page(order: CrossvalRequest, tmp_
     assert again.exit_code == 0, again.output
     page = (order.out / "report.html").read_text()
     assert f'<td class="n now">{spread}</td>' in page  # the folds stay
-    assert "size" in json.loads((order.out / "metrics.json").read_text())["floors"]
+    assert "size" in json.loads((order.out / "metrics.json").read_text())["baselines"]
     with pytest.raises(BlastscopeError, match="holds several networks"):
         open_run(order.out)
 

@@ -54,19 +54,19 @@ def test_many_cells_are_drawn_from_and_where_all_look_alike_nothing_can_be_told(
 
 
 def test_a_file_comes_back_and_a_damaged_one_is_refused_in_a_sentence(cells, tmp_path):
-    path, found = tmp_path / "novelty.json", fit_ood(cells, *ROWS)
+    path, found = tmp_path / "ood.json", fit_ood(cells, *ROWS)
     assert read_ood(path) is None
     write_ood(found, path)
     again = read_ood(path)
     assert np.array_equal(again.of(cells), found.of(cells))
     whole = json.loads(path.read_text())
     for name, value in (
-        ("format", "blastscope-novelty/2"), ("looks", ["filled"]), ("mean", [1.0]),
+        ("format", "blastscope-ood/2"), ("looks", ["filled"]), ("mean", [1.0]),
         ("precision", [[1.0]]), ("threshold", 0), ("threshold", None), ("mean", None),
         ("deviation", [0.0] * 13),
     ):  # fmt: skip
         path.write_text(json.dumps({**whole, name: value}))
-        with pytest.raises(BlastscopeError, match=r"is no blastscope-novelty/1 file"):
+        with pytest.raises(BlastscopeError, match=r"is no blastscope-ood/2 file"):
             read_ood(path)
     path.write_text("{")
     with pytest.raises(BlastscopeError, match="not valid JSON"):

@@ -41,7 +41,7 @@ def test_a_given_decision_calibrates_calls_and_refers(trained, images, decision,
     assert frame["p_raw"].to_list() == pytest.approx(raw, abs=1e-5)
     decided = kept.apply(frame["p_raw"].to_numpy())
     assert frame["p_all"].to_list() == decided.p_all.tolist()
-    known = ~frame["unfamiliar"].to_numpy()
+    known = ~frame["out_of_distribution"].to_numpy()
     assert known.any()
     called = [kind if one else None for kind, one in zip(
         np.where(decided.called, "all", "hem").tolist(), known, strict=True)]  # fmt: skip
@@ -90,7 +90,7 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
             "subject": ["7", "7", "8"],
             "label": [None, None, None],
             "p_all": [0.999, 0.001, 0.999],
-            "unfamiliar": [False, False, True],
+            "out_of_distribution": [False, False, True],
         },
         schema_overrides={"label": pl.String},
     )
@@ -99,12 +99,12 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
     assert decided["called"].to_list() == ["all", "hem", None]
     assert decided["refer"].to_list()[2] is True
     found = tally(decided, by)
-    assert (found.called_all, found.unfamiliar) == (1, 1)
+    assert (found.called_all, found.out_of_distribution) == (1, 1)
     assert found.persons.select("subject", "cells", "called", "covered", "wrong").rows() == [
         ("7", 2, 0.5, None, None)
     ]
-    unknown = tally(frame.with_columns(unfamiliar=pl.lit(None, pl.Boolean)), None)
-    assert (unknown.called_all, unknown.unfamiliar, unknown.persons) == (2, None, None)
+    unknown = tally(frame.with_columns(out_of_distribution=pl.lit(None, pl.Boolean)), None)
+    assert (unknown.called_all, unknown.out_of_distribution, unknown.persons) == (2, None, None)
 
 
 def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
@@ -115,7 +115,7 @@ def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
             "subject": ["7", "7"],
             "label": [None, None],
             "p_all": [0.999, None],
-            "unfamiliar": [False, None],
+            "out_of_distribution": [False, None],
             "problem": [None, "is empty"],
         },
         schema_overrides={"label": pl.String},

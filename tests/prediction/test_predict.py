@@ -242,7 +242,7 @@ def test_a_killed_prediction_goes_on_and_says_the_same(trained, images, tmp_path
     )
     assert told == [(6, 6)]  # four were done before
     assert again.frame["p_all"].to_list() == pytest.approx(whole["p_all"].to_list(), abs=1e-6)
-    assert again.frame.drop("p_all", "novelty").equals(whole.drop("p_all", "novelty"))
+    assert again.frame.drop("p_all", "ood_score").equals(whole.drop("p_all", "ood_score"))
     assert not list(tmp_path.glob(".*"))
 
 

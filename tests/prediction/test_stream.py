@@ -60,7 +60,7 @@ def test_a_batch_a_core_says_the_same_to_the_bit_and_in_order(predictor, monkeyp
     assert many.equals(few)
     assert few["cell"].to_list() == [str(k) for k in range(COUNT)]
     assert few["problem"].drop_nulls().to_list() == ["is no image"]
-    assert few["p_all"].null_count() == few["novelty"].null_count() == 1
+    assert few["p_all"].null_count() == few["ood_score"].null_count() == 1
     assert few["p_all"].n_unique() == COUNT  # the cells can be told apart
 
 

@@ -52,11 +52,11 @@ def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
     words = dict(first_page(found))
     assert list(words) == [
         "Tested on", "Leakage", "Calibration", "Operating point", "Referral", "Conformal sets",
-        "Worst subjects", "Floors",
+        "Worst subjects", "Baselines",
     ]  # fmt: skip
     assert words["Tested on"].startswith("240 cells (120 ALL, 120 normal) of 12 subjects (6 ALL,")
     assert "sensitivity of 0.95 or more" in words["Operating point"]
-    assert "always ALL weighted F1 0.333" in words["Floors"]
+    assert "always ALL weighted F1 0.333" in words["Baselines"]
     page = found.report.read_text()
     at = [page.index(f"<dt>{word}</dt>") for word in words]
     assert at == sorted(at)
@@ -70,7 +70,7 @@ def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
 def test_wishes_stay_until_they_are_changed(tmp_path):
     table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
     evaluate(table, out=out, rule="specificity>=0.9", error=0.01)
-    assert json.loads((out / "decision.json").read_text())["wishes"] == {
+    assert json.loads((out / "decision.json").read_text())["request"] == {
         "rule": "specificity>=0.9", "error": 0.01, "coverage": 0.9
     }  # fmt: skip
     evaluate(table, out=out, coverage=0.8)
@@ -121,16 +121,16 @@ def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(datase
     )  # fmt: skip
     path = written(tmp_path / "p.parquet", table)
     found = evaluate(path, store=store.path, out=tmp_path / "out")
-    floors = {floor.name: floor.metrics for floor in found.floors}
-    assert list(floors) == ["always ALL", "size", "size and colour"]
-    assert floors["always ALL"]["weighted_f1"] == pytest.approx(1 / 3)
-    assert floors["size"]["weighted_f1"] == 1  # discs of radius 30 and 22
-    assert floors["size"]["n"] == 30
-    assert "The model is not above them." in dict(first_page(found))["Floors"]
+    baselines = {baseline.name: baseline.metrics for baseline in found.baselines}
+    assert list(baselines) == ["always ALL", "size", "size and colour"]
+    assert baselines["always ALL"]["weighted_f1"] == pytest.approx(1 / 3)
+    assert baselines["size"]["weighted_f1"] == 1  # discs of radius 30 and 22
+    assert baselines["size"]["n"] == 30
+    assert "The model is not above them." in dict(first_page(found))["Baselines"]
     again = evaluate(path, out=tmp_path / "out", rule="half")
-    assert [floor.name for floor in again.floors] == list(floors)  # they stay
+    assert [baseline.name for baseline in again.baselines] == list(baselines)  # they stay
     changed = table.with_columns(p_all=pl.when(pl.col("label") == "all").then(0.6).otherwise(0.5))
-    assert len(evaluate(written(path, changed), out=tmp_path / "out").floors) == 1
+    assert len(evaluate(written(path, changed), out=tmp_path / "out").baselines) == 1
     other = written(tmp_path / "q.parquet", table.with_columns(pl.col("cell") + "x"))
     with pytest.raises(BlastscopeError, match="lacks 30 of 30 cells"):
         evaluate(other, store=store.path)
@@ -149,7 +149,7 @@ def test_a_picture_without_stain_takes_the_floor_of_colour_and_leaves_that_of_si
         part=part.otherwise(pl.lit("test")), model=pl.lit("net"), p_all=pl.lit(0.5)
     )
     found = evaluate(written(tmp_path / "p.parquet", table), store=made)
-    assert [floor.name for floor in found.floors] == ["always ALL", "size"]
+    assert [baseline.name for baseline in found.baselines] == ["always ALL", "size"]
 
 
 def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
@@ -204,7 +204,7 @@ def test_wishes_that_were_tampered_with_are_one_sentence_that_names_the_file(tmp
     table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
     evaluate(table, out=out)
     content = json.loads((out / "decision.json").read_text())
-    content["wishes"] = {"rule": rule, "error": 7}
+    content["request"] = {"rule": rule, "error": 7}
     (out / "decision.json").write_text(json.dumps(content))
     with pytest.raises(BlastscopeError, match=r"decision\.json is no .* evaluate again"):
         evaluate(table, out=out)
@@ -219,8 +219,8 @@ def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(d
     )  # fmt: skip
     path = written(tmp_path / "p.parquet", table, out_of_fold="image")
     found = evaluate(path, store=store.path, out=tmp_path / "out")
-    assert [floor.name for floor in found.floors] == ["always ALL"]
-    assert "training cells to be fitted on" in dict(first_page(found))["Floors"]
+    assert [baseline.name for baseline in found.baselines] == ["always ALL"]
+    assert "training cells to be fitted on" in dict(first_page(found))["Baselines"]
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def made(n=240, worse=0.0, seed=0):
 
 def test_every_figure_is_scikit_learns():
     is_all, subjects, p_all = made(worse=0.8)
-    novelty = np.random.default_rng(1).random(p_all.shape) * 2
-    found = measure(is_all, subjects, TAKEN, p_all, novelty, 200)
+    ood = np.random.default_rng(1).random(p_all.shape) * 2
+    found = measure(is_all, subjects, TAKEN, p_all, ood, 200)
     rows = table("m", len(is_all), found)
     assert dict(rows.schema) == dict(STRESS.columns)
     for k in (0, 3, 30, 40):
@@ -44,7 +44,7 @@ def test_every_figure_is_scikit_learns():
         assert row["auc_drop"] == pytest.approx(rows["auc"][0] - row["auc"])
         assert row["mean_change"] == pytest.approx(np.abs(p_all[:, k] - p_all[:, 0]).mean())
         assert row["calls_changed"] == pytest.approx((called != (p_all[:, 0] > 0.5)).mean())
-        assert row["unfamiliar"] == pytest.approx((novelty[:, k] > 1).mean())
+        assert row["out_of_distribution"] == pytest.approx((ood[:, k] > 1).mean())
     first = rows.row(0, named=True)
     assert [first[f"auc_drop{end}"] for end in ("", "_low", "_high")] == [0, 0, 0]
 
@@ -65,7 +65,7 @@ def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero()
     assert called.startswith("Weighted F1 falls most at blur")
     assert first.startswith(f"m: blur ({blur.told(worst.step.value)}) costs most: AUC falls by")
     assert "not at all by stain hue, stain intensity, exposure, JPEG, rotation and scale" in second
-    assert np.isnan(worst.unfamiliar)
+    assert np.isnan(worst.out_of_distribution)
 
 
 def test_of_one_class_weighted_f1_says_what_costs_most():
@@ -84,15 +84,15 @@ def test_the_flag_is_judged_as_scikit_learn_would():
         {
             "subject": ["A", "A", "B", "B", None] * 20,
             "label": ["all", "all", "hem", "hem", "hem"] * 20,
-            "novelty": rng.random(100) * 1.1,
+            "ood_score": rng.random(100) * 1.1,
         }
     )
     far = {"noise": rng.random(40) + 0.9, "black": np.array([0.5])}
     strange = pl.concat(
-        [pl.DataFrame({"cell": [kind] * len(v), "novelty": v}) for kind, v in far.items()]
+        [pl.DataFrame({"cell": [kind] * len(v), "ood_score": v}) for kind, v in far.items()]
     )
     found = judge(cells, strange)
-    known = cells["novelty"].to_numpy()
+    known = cells["ood_score"].to_numpy()
     for kind in found.kinds:
         v = far[kind.kind]
         truth = [0] * 100 + [1] * len(v)
@@ -106,7 +106,7 @@ def test_the_flag_is_judged_as_scikit_learn_would():
         label: (known[(cells["label"] == label).to_numpy()] > 1).mean() for label in ("all", "hem")
     }
     assert found.by_class == pytest.approx(by_hand)
-    assert judge(cells.with_columns(novelty=pl.lit(None, pl.Float64)), strange) is None
+    assert judge(cells.with_columns(ood=pl.lit(None, pl.Float64)), strange) is None
 
 
 def test_strangers_are_what_they_are_called():

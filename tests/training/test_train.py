@@ -63,7 +63,7 @@ def test_a_run_holds_what_the_contract_says(material, tmp_path):
         "history.csv",
         "network.json",
         "checkpoint.safetensors",
-        "novelty.json",
+        "ood.json",
         "predictions.parquet",
         "environment.json",
     }

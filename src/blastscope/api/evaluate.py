@@ -65,13 +65,13 @@ def evaluate(
             these three is as it was when the folder was evaluated last.
         error: the share of wrong calls wanted among the cells that are not referred.
         coverage: how often a conformal set should hold the truth.
-        store: the store of these cells, for the floors beside the model.
+        store: the store of these cells, for the baselines beside the model.
         leakage: the folder of the recipe's leakage gauge, to be shown.
         folds: of the cross-validation that the predictions are of, for the page.
 
     Raises:
         BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
-            are not of the same cells, the run's checkpoint is stale, a wish cannot be asked for,
+            are not of the same cells, the run's checkpoint is stale, a request cannot be asked for,
             the store or the gauge is another's, or ``out`` is another report's or cannot be
             written.
     """
@@ -86,16 +86,18 @@ def evaluate(
         refuse_others_folder(out, "metrics.json", ["card.md"])
     evaluation = judge(opened, part, out, model)
     table, name = select_model(opened.predictions, opened.path, model)
-    wishes = (read_request(out) or DecisionRequest()).changed(rule, error, coverage)
+    request = (read_request(out) or DecisionRequest()).changed(rule, error, coverage)
     earlier = _earlier(out, evaluation)
-    floors = model_baselines(store, table, part, opened.metadata)
-    if store is None and len(earlier.get("floors", ())) > len(floors):
-        floors = tuple(ModelBaseline(rule, found) for rule, found in earlier["floors"].items())
+    baselines = model_baselines(store, table, part, opened.metadata)
+    if store is None and len(earlier.get("baselines", ())) > len(baselines):
+        baselines = tuple(
+            ModelBaseline(rule, found) for rule, found in earlier["baselines"].items()
+        )
     gauge = None if leakage is None else _gauge(leakage, name)
     if gauge is None and earlier.get("leakage"):
         gauge = leakage_from(earlier["leakage"], out / "metrics.json")
-    decisions = assess_decisions(table, part, opened.metadata, wishes)
-    found = reported(evaluation, decisions, floors, gauge)
+    decisions = assess_decisions(table, part, opened.metadata, request)
+    found = reported(evaluation, decisions, baselines, gauge)
     pictures = _draw(found, opened.notes)
     write_json(found.out / "metrics.json", found.as_json())
     about = {
@@ -104,7 +106,7 @@ def evaluate(
         "synthetic": found.synthetic,
         "part": part,
     }
-    write_decision(found.out, found.decisions, wishes, about)
+    write_decision(found.out, found.decisions, request, about)
     write_text(found.out / "card.md", model_card(found))
     write_text(found.report, evaluation_page(found, opened.notes, pictures, folds))
     return found

@@ -60,10 +60,10 @@ class LoadedModel:
         Returns:
             A row an image, in their order, with the columns ``file`` (empty for what comes from
             memory), ``cell``, ``subject``, ``label``, ``part``, ``model``, ``p_all`` (the
-            probability of ALL, calibrated where the model has a calibration), ``novelty``,
-            ``unfamiliar``, with a decision ``p_raw``, ``called`` (``all``, ``hem``), ``sure`` and
-            ``refer``, with ``spread=True`` ``spread``, and ``problem``: why an image cannot be
-            used, in which case there is no probability (docs/formats.md).
+            probability of ALL, calibrated where the model has a calibration), ``ood_score``,
+            ``out_of_distribution``, with a decision ``p_raw``, ``called`` (``all``, ``hem``),
+            ``sure`` and ``refer``, with ``spread=True`` ``spread``, and ``problem``: why an image
+            cannot be used, in which case there is no probability (docs/formats.md).
 
         Raises:
             BlastscopeError: where something is neither an array of these shapes, a PIL image nor

@@ -162,7 +162,8 @@ def _limits(manifest: Manifest) -> list[str]:
         "",
         "Cells of a person whose other cells were in training are easier than those of a stranger. "
         "Other stains, microscopes, foci and ways to cut cells out were not tried unless the "
-        "figures above say so. A picture that is no cell is flagged as unfamiliar, not always.",
+        "figures above say so. An image that is not a cell is often, not always, flagged as "
+        "out-of-distribution.",
         "",
     ]
     return lines if manifest.synthetic else [*lines, CITATION, ""]

@@ -18,7 +18,7 @@ from pathlib import Path
 from blastscope.errors import BlastscopeError
 
 MANIFEST, WEIGHTS, ONNX = "bundle.json", "weights.safetensors", "model.onnx"
-DECISION, NOVELTY, CARD = "decision.json", "novelty.json", "card.md"
+DECISION, NOVELTY, CARD = "decision.json", "ood.json", "card.md"
 NAMES = (MANIFEST, WEIGHTS, ONNX, DECISION, NOVELTY, CARD)
 MEMBERS = "members"
 

@@ -81,7 +81,7 @@ class BundledNetwork(FinishedRun):
             "bundle again."
         )
 
-    def novelty(self) -> OodDetector | None:
+    def ood(self) -> OodDetector | None:
         """Return what tells pictures that are no cells; None where the bundle has none.
 
         Raises:

@@ -154,9 +154,9 @@ def _network(
     views, size = run.recipe.prediction.views, run.settings.size
     about = metadata_of(run) | {"preparation": json.dumps(list(preparation.steps))}
     files: Files = {WEIGHTS: weights, ONNX: onnx_graph(classifier, views, size, weights, about)}
-    novelty = run.path / NOVELTY
-    if novelty.is_file():
-        files[NOVELTY] = novelty.read_bytes()
+    ood = run.path / NOVELTY
+    if ood.is_file():
+        files[NOVELTY] = ood.read_bytes()
     network = Network(
         recipe=run.recipe,
         checkpoint=run.checkpoint,

@@ -41,14 +41,16 @@ def baselines(
     synthetic = " synthetic" if found.synthetic else ""
     say(f"{found.cells:,}{synthetic} cells of {found.subjects} subjects")
     rows = []
-    for floor in found.baselines:
-        name = floor.name
-        if floor.threshold is not None:
-            name = f"{name}, ALL from {floor.threshold:g} px"
-        rows.append((name, "the same cells", *(_figure(floor.in_sample[key]) for key in FIGURES)))
-        spread = (_spread(floor.folds.get(key)) for key in FIGURES)
+    for baseline in found.baselines:
+        name = baseline.name
+        if baseline.threshold is not None:
+            name = f"{name}, ALL from {baseline.threshold:g} px"
+        rows.append(
+            (name, "the same cells", *(_figure(baseline.in_sample[key]) for key in FIGURES))
+        )
+        spread = (_spread(baseline.folds.get(key)) for key in FIGURES)
         rows.append(("", "unseen subjects", *spread))
-    columns = ("floor", "judged on", "weighted F1", "AUC", "sensitivity", "specificity")
+    columns = ("baseline", "judged on", "weighted F1", "AUC", "sensitivity", "specificity")
     print_table(columns, rows)
     note(
         f"Unseen subjects: mean ± standard deviation over the folds of {found.cuts} cuts. "

@@ -165,7 +165,11 @@ def _pipe(
 def _print_cells(frame: pl.DataFrame) -> None:
     """Show the first cells."""
     names = {"cell": "cell", "subject": "subject", "p_all": "p(ALL)", "called": "called"}
-    names |= {"refer": "to an expert", "unfamiliar": "unfamiliar", "spread": "spread"}
+    names |= {
+        "refer": "to an expert",
+        "out_of_distribution": "out_of_distribution",
+        "spread": "spread",
+    }
     shown = [name for name in names if name in frame.columns]
     if frame["subject"].null_count() == len(frame):
         shown.remove("subject")
@@ -212,7 +216,7 @@ def _print_summary(made: Predicted, subject_from: str | None) -> None:
         note(f"No shares of blasts: no subject has {FEW_CELLS} cells (JSON has them all the same).")
     if subject_from is not None:
         _note_unmatched(made.frame["file"].to_list(), subject_from)
-    _print_unfamiliar(counts.unfamiliar, cells)
+    _print_out_of_distribution(counts.out_of_distribution, cells)
 
 
 def _note_unmatched(files: list[str], subject_from: str) -> None:
@@ -228,14 +232,14 @@ def _note_unmatched(files: list[str], subject_from: str) -> None:
         )
 
 
-def _print_unfamiliar(unfamiliar: int | None, cells: int) -> None:
-    if unfamiliar:
+def _print_out_of_distribution(out_of_distribution: int | None, cells: int) -> None:
+    if out_of_distribution:
         note(
-            f"Unfamiliar: {unfamiliar:,} of {cells:,}, which look like no cell that the model was "
-            "trained on. What it says of them means nothing. Cells are wanted one an image, cut "
+            f"Out of distribution: {out_of_distribution:,} of {cells:,}, which look like no cell "
+            "that the model was trained on. What it says of them means nothing. Cells are wanted one an image, cut "
             "out on black."
         )
-    elif unfamiliar is None:
+    elif out_of_distribution is None:
         note(
             "Whether an image is a cell at all is not known here: the runs were trained before "
             "that was measured."
@@ -249,7 +253,7 @@ def _explain(made: Predicted, models: list[Path], out: Path, device: str) -> Non
 
     files = [str(path) for path in made.files]
     known = made.frame.filter(made.frame["p_all"].is_not_null())
-    cells = len(known) - (made.tally.unfamiliar or 0)
+    cells = len(known) - (made.tally.out_of_distribution or 0)
     if len(files) < cells:
         note(f"{cells - len(files):,} cells lie in zips and are not explained: unpack them.")
     if not files:

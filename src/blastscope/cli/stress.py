@@ -53,10 +53,16 @@ def _show(model: ModelRobustness) -> None:
     for one in PERTURBATIONS:
         at = model.worst(one)
         drops = (told(at.drops[name], 3) for name in ("auc", "weighted_f1"))
-        changed = (figure(x, 1, percent=True) for x in (at.calls_changed, at.unfamiliar))
+        changed = (figure(x, 1, percent=True) for x in (at.calls_changed, at.out_of_distribution))
         rows.append((one.shown, one.told(at.step.value or 0), *drops, *changed))
     say(f"{model.model}, {model.cells:,} cells")
-    heads = ("worst at", "AUC falls by", "weighted F1 falls by", "calls changed", "unfamiliar")
+    heads = (
+        "worst at",
+        "AUC falls by",
+        "weighted F1 falls by",
+        "calls changed",
+        "out_of_distribution",
+    )
     print_table(("perturbation", *heads), rows)
     for sentence in model.sentences:
         say(sentence)

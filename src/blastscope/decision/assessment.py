@@ -52,7 +52,7 @@ class DecisionAssessment:
 
 
 def assess_decisions(
-    table: pl.DataFrame, part: str, metadata: Mapping[str, Any], wishes: DecisionRequest
+    table: pl.DataFrame, part: str, metadata: Mapping[str, Any], request: DecisionRequest
 ) -> DecisionAssessment | str:
     """Fit on validation, or fold by fold on the other folds, and judge on ``part``.
 
@@ -60,7 +60,7 @@ def assess_decisions(
         table: one model's prediction table, every part of it.
         part: the part to judge on; its labelled cells count.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
-        wishes: what is asked for.
+        request: what is asked for.
 
     Returns:
         The judgement; or a sentence that says why there is none.
@@ -69,7 +69,7 @@ def assess_decisions(
     is_all, raw = truth(cells), cells["p_all"].to_numpy()
     if not both_classes(is_all):
         return f"The {part} cells are of one class: decisions are judged on both."
-    fitted = fit_for(table, part, metadata, wishes)
+    fitted = fit_for(table, part, metadata, request)
     if isinstance(fitted, str):
         return fitted
     of = fitted.laid(cells)
@@ -85,7 +85,7 @@ def assess_decisions(
         after=reliability(is_all, of.p_all, draws),
         curve=risk_coverage(of.called != is_all, of.sure),
         estimates=dict(zip(figures.names, intervals, strict=True)),
-        known_coverage=_known_coverage(fitted.on, fitted.decision, wishes.coverage),
+        known_coverage=_known_coverage(fitted.on, fitted.decision, request.coverage),
         persons=fitted.persons(cells, of),
     )
 

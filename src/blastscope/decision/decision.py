@@ -186,7 +186,7 @@ def fit_decision(
     is_all: Bools,
     p_all: Floats,
     subjects: Sequence[str | None],
-    wishes: DecisionRequest,
+    request: DecisionRequest,
     seed: int = 24,
 ) -> Decision:
     """Fit calibration, operating point, referral and conformal sets, each behind the last.
@@ -195,20 +195,20 @@ def fit_decision(
         is_all: truth, shape (n,), both classes present.
         p_all: a network's probability of ALL, shape (n,).
         subjects: each cell's subject; None where unknown.
-        wishes: what is asked for.
+        request: what is asked for.
         seed: of the folds that the calibration is chosen in.
     """
     chosen = choose_calibration(is_all, p_all, subjects, seed)
     p = chosen.calibration.apply(p_all)
-    point = choose_point(wishes.rule, is_all, p)
+    point = choose_point(request.rule, is_all, p)
     called = p > point.threshold
     return Decision(
         calibration=chosen.calibration,
         log_loss=chosen.log_loss,
         how=chosen.how,
         point=point,
-        referral=choose_referral(called != is_all, sureness(p, called), wishes.error),
-        conformal=fit_conformal(is_all, p, wishes.coverage),
+        referral=choose_referral(called != is_all, sureness(p, called), request.error),
+        conformal=fit_conformal(is_all, p, request.coverage),
         reference=reference(is_all, called, subjects),
         cells=len(is_all),
         share_all=float(is_all.mean()),

@@ -49,14 +49,14 @@ class DecisionFile:
 
 
 def write_decision(
-    out: Path, found: DecisionAssessment | str, wishes: DecisionRequest, about: dict[str, Any]
+    out: Path, found: DecisionAssessment | str, request: DecisionRequest, about: dict[str, Any]
 ) -> None:
     """Write ``decision.json`` into a folder; where there is no decision an older one goes.
 
     Args:
         out: the folder.
         found: the judgement, or why there is none.
-        wishes: what was asked for, kept for the next time.
+        request: what was asked for, kept for the next time.
         about: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
     """
     path = out / NAME
@@ -70,7 +70,7 @@ def write_decision(
         "format": FORMAT,
         **about,
         "sentence": found.sentence,
-        "wishes": {**asdict(wishes), "rule": str(wishes.rule)},
+        "request": {**asdict(request), "rule": str(request.rule)},
         "decision": found.decision.as_json(),
         "estimates": {name: asdict(value) for name, value in found.estimates.items()},
         "reliability": {
@@ -95,7 +95,7 @@ def read_request(folder: Path) -> DecisionRequest | None:
         return None
     content = _read(path)
     try:
-        return DecisionRequest().changed(**content["wishes"])
+        return DecisionRequest().changed(**content["request"])
     except (KeyError, TypeError, AttributeError, ValueError, BlastscopeError) as error:
         raise _unreadable(path) from error
 

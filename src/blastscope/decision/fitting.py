@@ -54,7 +54,7 @@ class CrossFitted:
 
 
 def fit_for(
-    table: pl.DataFrame, part: str, metadata: Mapping[str, Any], wishes: DecisionRequest
+    table: pl.DataFrame, part: str, metadata: Mapping[str, Any], request: DecisionRequest
 ) -> CrossFitted | str:
     """Fit on validation, or fold by fold on the other folds of a cross-validation.
 
@@ -62,14 +62,14 @@ def fit_for(
         table: one model's prediction table, every part of it.
         part: the part whose cells are to be decided of.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
-        wishes: what is asked for.
+        request: what is asked for.
 
     Returns:
         What was fitted; or a sentence that says why nothing was.
     """
     cells = labelled(table, part)
-    in_folds = _in_folds(cells, wishes) if has_folds(cells, metadata) else None
-    return in_folds or _on_validation(table, cells, part, metadata, wishes)
+    in_folds = _in_folds(cells, request) if has_folds(cells, metadata) else None
+    return in_folds or _on_validation(table, cells, part, metadata, request)
 
 
 def _on_validation(
@@ -77,7 +77,7 @@ def _on_validation(
     cells: pl.DataFrame,
     part: str,
     metadata: Mapping[str, Any],
-    wishes: DecisionRequest,
+    request: DecisionRequest,
 ) -> CrossFitted | str:
     if part == VALIDATION:
         return "Decisions are fitted on validation, so they are not judged on it: report test."
@@ -87,7 +87,7 @@ def _on_validation(
             "The table has no validation cells of both classes to fit calibration and operating "
             "point on, and they are never fitted on the cells that are reported."
         )
-    decision = _fit(on, wishes)
+    decision = _fit(on, request)
     sentence = f"Fitted on {_counted(on)} of validation, applied to the {part} cells."
     if VALIDATION in metadata.get("fitted_on", ()):
         sentence += " The ensemble's weights were fitted on these too, so it does better there."
@@ -113,14 +113,14 @@ def _whose(table: pl.DataFrame, on: pl.DataFrame, cells: pl.DataFrame) -> str:
     return told
 
 
-def _in_folds(cells: pl.DataFrame, wishes: DecisionRequest) -> CrossFitted | None:
+def _in_folds(cells: pl.DataFrame, request: DecisionRequest) -> CrossFitted | None:
     """Decide of each fold as the others suggest; None where one of them leaves a class out."""
     fold = cells["fold"].to_numpy()
     is_all, numbers = truth(cells), np.unique(fold)
     if len(numbers) < 2 or not all(both_classes(is_all[fold != number]) for number in numbers):
         return None
     pieces = [
-        (fold == number, _fit(cells.filter(pl.Series(fold != number)), wishes))
+        (fold == number, _fit(cells.filter(pl.Series(fold != number)), request))
         for number in numbers
     ]
     sentence = (
@@ -133,7 +133,7 @@ def _in_folds(cells: pl.DataFrame, wishes: DecisionRequest) -> CrossFitted | Non
             f" {shared} subjects have cells in more than one fold: how decisions hold for other "
             "persons is not told by them."
         )
-    return CrossFitted(_fit(cells, wishes), pieces, sentence, cells)
+    return CrossFitted(_fit(cells, request), pieces, sentence, cells)
 
 
 def _shared(folds: Sequence[pl.DataFrame]) -> int:
@@ -151,11 +151,11 @@ def _laid(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDAr
     return whole
 
 
-def _fit(cells: pl.DataFrame, wishes: DecisionRequest) -> Decision:
+def _fit(cells: pl.DataFrame, request: DecisionRequest) -> Decision:
     """Fit on cells; in which order they stand does not matter."""
     cells = cells.sort("cell")
     raw: Floats = cells["p_all"].to_numpy()
-    return fit_decision(truth(cells), raw, cells["subject"].to_list(), wishes)
+    return fit_decision(truth(cells), raw, cells["subject"].to_list(), request)
 
 
 def labelled(table: pl.DataFrame, part: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""The floors of a data set: each rule on the cells it was fitted on, and on unseen subjects."""
+"""The baselines of a data set: each rule on the cells it was fitted on, and on unseen subjects."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Baselines:
-    """All floors of a data set.
+    """All baselines of a data set.
 
     Attributes:
-        floors: the rules, the plainest first.
+        baselines: the rules, the plainest first.
         cells: labelled cells.
         subjects: how many persons they are of.
         cuts: how many times the folds were cut.
@@ -61,7 +61,7 @@ class Baselines:
     synthetic: bool
 
     def as_json(self) -> dict[str, Any]:
-        """The floors as JSON."""
+        """The baselines as JSON."""
         return {"format": FORMAT, **asdict(self)}
 
 
@@ -88,7 +88,7 @@ def baselines(measured: MeasuredCells, folds: int = 5, cuts: int = 5, seed: int 
     if measured.has_colours:
         rules.append(("size and colour", Logistic, COLOURS))
     found = tuple(
-        _floor(name, rule, cells.select(columns).to_numpy().astype(np.float64), is_all, tested)
+        _baseline(name, rule, cells.select(columns).to_numpy().astype(np.float64), is_all, tested)
         for name, rule, columns in rules
     )
     people = cells["subject"].n_unique()
@@ -96,7 +96,7 @@ def baselines(measured: MeasuredCells, folds: int = 5, cuts: int = 5, seed: int 
 
 
 def read_baselines(source: Path, folds: int = 5, cuts: int = 5, seed: int = 24) -> Baselines:
-    """Measure the cells of a store, a cell table or a table of boxes, and give their floors.
+    """Measure the cells of a store, a cell table or a table of boxes, and give their baselines.
 
     Raises:
         BlastscopeError: as :func:`baselines` and
@@ -117,7 +117,7 @@ def _tested(cells: pl.DataFrame, plan: FoldPlan) -> list[NDArray[np.bool_]]:
     ]
 
 
-def _floor(
+def _baseline(
     name: str,
     rule: Callable[[], BaselineRule],
     features: NDArray[np.float64],

@@ -1,4 +1,4 @@
-"""What the floors go by: the size of each cell, and its colours where there are pixels."""
+"""What the baselines go by: the size of each cell, and its colours where there are pixels."""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ def _whole(rows: pl.DataFrame, source: Path) -> pl.DataFrame:
             f"({bad.height} such): fill width and height."
         )
     if rows.is_empty():
-        raise BlastscopeError(f"{source} has no labelled cells: floors need labels.")
+        raise BlastscopeError(f"{source} has no labelled cells: baselines need labels.")
     return rows

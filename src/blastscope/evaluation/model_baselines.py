@@ -1,4 +1,4 @@
-"""Floors on the very cells that a model is reported on, fitted on what it was trained on."""
+"""Baselines on the very cells that a model is reported on, fitted on what it was trained on."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def subject_table(cells: pl.DataFrame) -> pl.DataFrame:
     Returns:
         ``subject``, ``label`` ("mixed" where a subject has both), ``cells``, ``correct``,
         ``accuracy`` with its 95 % Wilson interval ``low`` to ``high``, and ``mean_p_all``.
-        The interval treats a subject's cells as independent draws; it is a floor on the doubt.
+        The interval treats a subject's cells as independent draws; it is a baseline on the doubt.
     """
     called = pl.when(pl.col("p_all") > THRESHOLD).then(pl.lit("all")).otherwise(pl.lit("hem"))
     table = (

@@ -1,4 +1,4 @@
-"""``novelty.json``: what a run folder keeps to tell pictures that are no cells.
+"""``ood.json``: what a run folder keeps to tell pictures that are no cells.
 
 How far a picture's looks lie from those of training cells.
 """
@@ -94,8 +94,8 @@ def fit_ood(pixels: Pixels, training: Rows, validation: Rows, seed: int = 24) ->
     return OodDetector(found.mean, deviation, found.precision, threshold, found.cells)
 
 
-FORMAT = "blastscope-novelty/1"
-NAME = "novelty.json"
+FORMAT = "blastscope-ood/2"
+NAME = "ood.json"
 
 
 def write_ood(found: OodDetector, path: Path) -> None:

@@ -75,14 +75,15 @@ class Tally:
     Attributes:
         called_all: how many cells are called ALL.
         referred: how many go to an expert; None where nothing says so.
-        unfamiliar: how many look like no cell that the networks know; None where none can tell.
+        out_of_distribution: how many look like no cell that the networks know; None
+            where none can tell.
         persons: a row a subject (see ``decision.subject_shares.person_table``); None where
         nothing decides. doubt: how often the intervals of persons' shares held them in simulations.
     """
 
     called_all: int
     referred: int | None
-    unfamiliar: int | None
+    out_of_distribution: int | None
     persons: pl.DataFrame | None
     doubt: str
 
@@ -108,13 +109,13 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
 
     The table gets the columns ``p_raw`` (the network's own probability), ``called`` (``all`` or
     ``hem``), ``sure`` (the probability that the call is right) and ``refer``. A cell that is
-    ``unfamiliar`` is called nothing and goes to the expert; of an image without a probability
-    nothing is said. Without a decision the table stays as it is.
+    ``out_of_distribution`` is called nothing and goes to the expert; of an image without a
+    probability nothing is said. Without a decision the table stays as it is.
     """
     if by is None:
         return frame
     raw = frame["p_all"]
-    known, there = ~frame["unfamiliar"].fill_null(False), raw.is_not_null()
+    known, there = ~frame["out_of_distribution"].fill_null(False), raw.is_not_null()
     decided = by.decision.apply(raw.fill_null(0.5).to_numpy())
     called = pl.Series("called", decided.called).replace_strict(_CALLS, return_dtype=pl.String)
     made = frame.with_columns(
@@ -131,25 +132,27 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
 def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
     """Count what was decided, and sum up each subject.
 
-    Without a decision a cell counts as called ALL above one half. An unfamiliar cell counts for no
-    subject.
+    Without a decision a cell counts as called ALL above one half. An out-of-distribution cell
+    counts for no subject.
 
     Args:
         frame: what ``decide`` made.
         by: what it decided by.
     """
-    strange = frame["unfamiliar"].drop_nulls()
-    unfamiliar = None if strange.is_empty() else int(strange.sum())
+    strange = frame["out_of_distribution"].drop_nulls()
+    out_of_distribution = None if strange.is_empty() else int(strange.sum())
     if by is None:
-        known = frame.filter(~pl.col("unfamiliar").fill_null(False))
-        return Tally(int((known["p_all"] > THRESHOLD).sum()), None, unfamiliar, None, "")
-    usable = frame.filter(pl.col("p_raw").is_not_null() & ~pl.col("unfamiliar").fill_null(False))
+        known = frame.filter(~pl.col("out_of_distribution").fill_null(False))
+        return Tally(int((known["p_all"] > THRESHOLD).sum()), None, out_of_distribution, None, "")
+    usable = frame.filter(
+        pl.col("p_raw").is_not_null() & ~pl.col("out_of_distribution").fill_null(False)
+    )
     decided = by.decision.apply(usable["p_raw"].to_numpy())
     reference = by.decision.reference
     return Tally(
         int((frame["called"] == "all").sum()),
         int(frame["refer"].sum()),
-        unfamiliar,
+        out_of_distribution,
         subject_shares(usable, decided, reference),
         "" if reference is None else told(reference),
     )

@@ -33,16 +33,16 @@ class PreparedCell:
         pixels: by settings, uint8, size × size × 3, RGB: the very ones of a store.
         pixel_hash: of the whole image, as ``data.inspection`` makes it.
         flags: what is odd about it, as in a cell table.
-        novelty: how unlike all cells it looks (``predictor.Predictor.novelty``); NaN if unknown.
+        ood: how unlike all cells it looks (``predictor.Predictor.ood``); NaN if unknown.
     """
 
     pixels: Mapping[StoreSettings, Pixels]
     pixel_hash: str
     flags: tuple[str, ...]
-    novelty: float = math.nan
+    ood: float = math.nan
 
 
-Novelty = Callable[[Mapping[StoreSettings, Pixels]], float]
+OodScore = Callable[[Mapping[StoreSettings, Pixels]], float]
 
 
 def read_cells(
@@ -50,7 +50,7 @@ def read_cells(
     settings: Sequence[StoreSettings],
     workers: int | None = None,
     *,
-    novelty: Novelty | None = None,
+    ood: OodScore | None = None,
     ahead: int | None = None,
 ) -> Iterator[tuple[InputImage, PreparedCell | Problem]]:
     """Read the pictures in their order, a few ahead of what is asked for.
@@ -59,7 +59,7 @@ def read_cells(
         inputs: the pictures.
         settings: the ways in which each is prepared; those that are the same count once.
         workers: how many threads read; as many as there are cores by default.
-        novelty: what says how unlike all cells a prepared one looks; it runs in these threads.
+        ood: what says how unlike all cells a prepared one looks; it runs in these threads.
         ahead: how many pictures are read before they are asked for; a few a thread by default.
 
     Yields:
@@ -68,7 +68,7 @@ def read_cells(
     wanted = tuple(dict.fromkeys(settings))
 
     def work(picture: InputImage) -> tuple[InputImage, PreparedCell | Problem]:
-        return picture, read_cell(picture, wanted, novelty)
+        return picture, read_cell(picture, wanted, ood)
 
     try:
         if len(inputs) == 1:  # a pool would only have to be started
@@ -80,7 +80,7 @@ def read_cells(
 
 
 def read_cell(
-    picture: InputImage, settings: Sequence[StoreSettings], novelty: Novelty | None = None
+    picture: InputImage, settings: Sequence[StoreSettings], ood: OodScore | None = None
 ) -> PreparedCell | Problem:
     """Read one picture and prepare it in each of several ways."""
     try:
@@ -96,7 +96,7 @@ def read_cell(
         pixels[wanted] = prepared(seen.pixels, box, wanted.size, wanted.scale, wanted.clahe)
         beyond |= is_beyond_field(box, wanted.scale)
     flags = (*seen.flags, *[BEYOND] * beyond)
-    return PreparedCell(pixels, seen.pixel_hash, flags, novelty(pixels) if novelty else math.nan)
+    return PreparedCell(pixels, seen.pixel_hash, flags, ood(pixels) if ood else math.nan)
 
 
 BATCH = 16
@@ -130,7 +130,7 @@ def predict_rows(inputs: InputImages, predictor: Predictor, model: str) -> Itera
 def _all_cores_a_batch(
     inputs: InputImages, predictor: Predictor, model: str
 ) -> Iterator[pl.DataFrame]:
-    read = read_cells(inputs, predictor.settings, novelty=predictor.novelty, ahead=2 * BATCH)
+    read = read_cells(inputs, predictor.settings, ood=predictor.ood, ahead=2 * BATCH)
     while batch := list(islice(read, BATCH)):
         yield _rows(batch, predictor, model)
 
@@ -140,7 +140,7 @@ def _a_core_a_batch(
 ) -> Iterator[pl.DataFrame]:
     def work(first: int) -> pl.DataFrame:
         batch = (
-            (picture, read_cell(picture, predictor.settings, predictor.novelty))
+            (picture, read_cell(picture, predictor.settings, predictor.ood))
             for picture in inputs.pictures[first : first + BATCH]
         )
         return _rows(batch, predictor, model)
@@ -158,7 +158,7 @@ def _rows(
         if isinstance(cell, Problem):
             rows.append(PredictionRow(*known, problem=cell.message))
         else:
-            rows.append(PredictionRow(*known, flags=cell.flags, novelty=cell.novelty))
+            rows.append(PredictionRow(*known, flags=cell.flags, ood=cell.ood))
             prepared.append(cell.pixels)
     answer = predictor.answer(stacked(prepared)) if prepared else None
     return rows_frame(rows, answer, model, spread=predictor.spreads)

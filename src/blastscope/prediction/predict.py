@@ -162,7 +162,7 @@ def _judged(
             f"{first['problem']}. Give images of single cells (BMP, PNG, TIFF, JPEG or WebP)."
         )
     frame, by = decide(rows, model.decides), model.decides
-    usable = rows["p_all"].is_not_null() & ~rows["unfamiliar"].fill_null(False)
+    usable = rows["p_all"].is_not_null() & ~rows["out_of_distribution"].fill_null(False)
     return Predicted(
         frame=frame,
         files=tuple(p.path for p, good in zip(found, usable, strict=True) if good and p.path),

@@ -107,7 +107,7 @@ class Predictor:
 
     @cached_property
     def _known(self) -> tuple[tuple[StoreSettings, OodDetector], ...]:
-        found = ((run.settings, run.novelty()) for run in self.voters.runs)
+        found = ((run.settings, run.ood()) for run in self.voters.runs)
         return tuple((settings, known) for settings, known in found if known is not None)
 
     def answer(self, prepared: Prepared) -> Answer:
@@ -131,7 +131,7 @@ class Predictor:
         p_all = self.voters.combination.apply(np.column_stack(votes))
         return Answer(p_all, self._spread_of(views))
 
-    def novelty(self, cell: Prepared) -> float:
+    def ood(self, cell: Prepared) -> float:
         """Say how far one prepared cell, (S, S, 3), looks from anything that the networks know.
 
         Returns:

@@ -50,7 +50,7 @@ class FinishedRun:
             ) from error
         return classifier
 
-    def novelty(self) -> OodDetector | None:
+    def ood(self) -> OodDetector | None:
         """Return what tells pictures that are no cells; None where the run does not have it.
 
         Raises:

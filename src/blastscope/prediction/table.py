@@ -19,8 +19,8 @@ SCHEMA = {
     "part": pl.String(),
     "model": pl.String(),
     "p_all": pl.Float64(),
-    "novelty": pl.Float64(),
-    "unfamiliar": pl.Boolean(),
+    "ood_score": pl.Float64(),
+    "out_of_distribution": pl.Boolean(),
     "flags": pl.String(),
     "problem": pl.String(),
 }
@@ -39,7 +39,7 @@ class PredictionRow:
     label: str | None
     problem: str | None = None
     flags: tuple[str, ...] = ()
-    novelty: float = math.nan
+    ood: float = math.nan
 
 
 def rows_frame(
@@ -61,15 +61,15 @@ def rows_frame(
         return [known.get(k) for k in range(len(rows))]
 
     # Lists: of so few rows they cost a fraction of what expressions do.
-    novelty = [None if math.isnan(row.novelty) else row.novelty for row in rows]
+    ood = [None if math.isnan(row.ood) else row.ood for row in rows]
     names = ("file", "cell", "subject", "label")
     columns = {
         **{name: [getattr(row, name) for row in rows] for name in names},
         "part": [NEW] * len(rows),
         "model": [model] * len(rows),
         "p_all": placed(answer.p_all if answer else None),
-        "novelty": novelty,
-        "unfamiliar": [None if value is None else value > 1 for value in novelty],
+        "ood_score": ood,
+        "out_of_distribution": [None if value is None else value > 1 for value in ood],
         "flags": [",".join(row.flags) or None for row in rows],
     }
     if spread:

@@ -23,19 +23,19 @@ class ReportedEvaluation(Evaluation):
 
     Attributes:
         decisions: calibration, operating point, referral and conformal sets, judged; or why not.
-        floors: rules without a network on the same cells, always-ALL first.
+        baselines: rules without a network on the same cells, always-ALL first.
         gauge: what an image-level split hides of this recipe, where it was measured.
     """
 
     decisions: DecisionAssessment | str
-    floors: tuple[ModelBaseline, ...]
+    baselines: tuple[ModelBaseline, ...]
     gauge: Leakage | None
 
     def as_json(self) -> dict[str, Any]:
-        """The content of ``metrics.json``, the floors and the gauge with it."""
+        """The content of ``metrics.json``, the baselines and the gauge with it."""
         return {
             **super().as_json(),
-            "floors": {floor.name: dict(floor.metrics) for floor in self.floors},
+            "baselines": {baseline.name: dict(baseline.metrics) for baseline in self.baselines},
             "leakage": None if self.gauge is None else self.gauge.as_json(),
         }
 
@@ -43,12 +43,12 @@ class ReportedEvaluation(Evaluation):
 def reported(
     evaluation: Evaluation,
     decisions: DecisionAssessment | str,
-    floors: tuple[ModelBaseline, ...],
+    baselines: tuple[ModelBaseline, ...],
     gauge: Leakage | None,
 ) -> ReportedEvaluation:
     """Set an evaluation and what belongs beside it into one."""
     own = {field.name: getattr(evaluation, field.name) for field in fields(evaluation)}
-    return ReportedEvaluation(**own, decisions=decisions, floors=floors, gauge=gauge)
+    return ReportedEvaluation(**own, decisions=decisions, baselines=baselines, gauge=gauge)
 
 
 def first_page(found: ReportedEvaluation) -> list[tuple[str, str]]:
@@ -66,7 +66,7 @@ def first_page(found: ReportedEvaluation) -> list[tuple[str, str]]:
         rows += sentences(found.decisions).items()
     if found.subjects.height > 1:
         rows.append((WORST_SUBJECTS, _worst(found)))
-    rows.append(("Floors", _floors(found)))
+    rows.append(("Baselines", _baselines(found)))
     return rows
 
 
@@ -98,17 +98,17 @@ def _worst(found: ReportedEvaluation) -> str:
     return f"Accuracy {'; '.join(told)}. The best subject: {best:.3f}."
 
 
-def _floors(found: ReportedEvaluation) -> str:
+def _baselines(found: ReportedEvaluation) -> str:
     """Set the model beside the best rule that has no network."""
     told = []
-    for floor in found.floors:
-        auc = floor.metrics["auc"]
-        area = "" if auc is None or floor.name == "always ALL" else f", AUC {auc:.3f}"
-        told.append(f"{floor.name} weighted F1 {floor.metrics['weighted_f1']:.3f}{area}")
+    for baseline in found.baselines:
+        auc = baseline.metrics["auc"]
+        area = "" if auc is None or baseline.name == "always ALL" else f", AUC {auc:.3f}"
+        told.append(f"{baseline.name} weighted F1 {baseline.metrics['weighted_f1']:.3f}{area}")
     sentence = f"Without a network, on the same cells: {'; '.join(told)}."
-    best = max(float(floor.metrics["weighted_f1"] or 0) for floor in found.floors)
+    best = max(float(baseline.metrics["weighted_f1"] or 0) for baseline in found.baselines)
     bounds = found.intervals.bounds.get("weighted_f1")
-    if len(found.floors) == 1:
+    if len(found.baselines) == 1:
         return f"{sentence} Size and colour need --store, and training cells to be fitted on."
     if bounds is not None and bounds[0] > best:
         return f"{sentence} The model's whole interval is above them."

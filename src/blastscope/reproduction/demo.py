@@ -100,7 +100,7 @@ def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
     drawn = ": it has never seen a drawn cell, so that says nothing" if store.synthetic else ""
     say(
         f"predict: the model in the box calls {counts.called_all} of {len(found.frame)} cells ALL "
-        f"and finds {counts.unfamiliar or 0} unlike any cell that it knows{drawn}"
+        f"and finds {counts.out_of_distribution or 0} unlike any cell that it knows{drawn}"
     )
 
 

@@ -35,7 +35,7 @@ STRESS = TableFormat(
         "specificity": pl.Float64(),
         "mean_change": pl.Float64(),
         "calls_changed": pl.Float64(),
-        "unfamiliar": pl.Float64(),
+        "out_of_distribution": pl.Float64(),
     },
 )
 """``mean_change`` is the mean of |p - p unchanged|; the last three are shares of the cells."""
@@ -53,7 +53,7 @@ class StepFigures:
             is paired.
         mean_change: mean of the absolute change of p(ALL).
         calls_changed: share of calls that are not what they were.
-        unfamiliar: share of cells that look like none; NaN where that is not known.
+        out_of_distribution: share of cells that look like none; NaN where that is not known.
     """
 
     step: Step
@@ -61,7 +61,7 @@ class StepFigures:
     drops: dict[str, Estimate]
     mean_change: float
     calls_changed: float
-    unfamiliar: float
+    out_of_distribution: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def measure(
     subjects: list[str | None],
     taken: tuple[Step, ...],
     p_all: NDArray[np.float64],
-    novelty: NDArray[np.float64],
+    ood: NDArray[np.float64],
     resamples: int = 2000,
 ) -> StepDraws:
     """Compute the figures of each step, and the drops with their intervals.
@@ -87,7 +87,7 @@ def measure(
         subjects: each cell's subject.
         taken: the steps; the first changes nothing.
         p_all: shape (cells, steps).
-        novelty: shape (cells, steps); NaN where it is not known.
+        ood: shape (cells, steps); NaN where it is not known.
         resamples: how many times subjects are drawn, the same ones at every step.
     """
     draws = resampling(is_all, subjects, resamples, _SEED)
@@ -104,7 +104,7 @@ def measure(
     found = []
     for k, step in enumerate(taken):
         estimates = dict(zip(names, drops[k * len(names) :], strict=False))
-        far = novelty[:, k]
+        far = ood[:, k]
         found.append(
             StepFigures(
                 step,
@@ -133,7 +133,7 @@ def table(model: str, cells: int, found: StepDraws) -> pl.DataFrame:
             "specificity": one.values["recall_hem"],
             "mean_change": one.mean_change,
             "calls_changed": one.calls_changed,
-            "unfamiliar": one.unfamiliar,
+            "out_of_distribution": one.out_of_distribution,
         }
         for name, drop in one.drops.items():
             row |= {

@@ -17,7 +17,7 @@ class Kind:
     Attributes:
         kind: what they are.
         pictures: how many, over all the model's networks.
-        auroc: how well novelty tells them from the part's cells: 1 perfectly, .5 not at all.
+        auroc: how well ood tells them from the part's cells: 1 perfectly, .5 not at all.
         flagged: share of them that is flagged.
     """
 
@@ -49,24 +49,24 @@ def judge(cells: pl.DataFrame, strange: pl.DataFrame) -> OodCheck | None:
     """Judge the flag of one model.
 
     Args:
-        cells: ``subject, label, novelty`` of the unchanged cells.
-        strange: ``cell`` (the kind), ``novelty``.
+        cells: ``subject, label, ood`` of the unchanged cells.
+        strange: ``cell`` (the kind), ``ood_score``.
 
     Returns:
-        None where novelty is not known.
+        None where ood is not known.
     """
     from sklearn.metrics import roc_auc_score
 
-    if cells["novelty"].null_count() or strange["novelty"].null_count():
+    if cells["ood_score"].null_count() or strange["ood_score"].null_count():
         return None
-    known = cells["novelty"].to_numpy()
+    known = cells["ood_score"].to_numpy()
     kinds = []
     for (kind,), rows in strange.group_by("cell", maintain_order=True):
-        far = rows["novelty"].to_numpy()
+        far = rows["ood_score"].to_numpy()
         truth = np.repeat([0, 1], [len(known), len(far)])
         auroc = float(roc_auc_score(truth, np.concatenate([known, far])))
         kinds.append(Kind(str(kind), len(far), auroc, float((far > 1).mean())))
-    flag = pl.col("novelty") > 1
+    flag = pl.col("ood_score") > 1
     shares = dict(cells.group_by("label").agg(flag.mean()).iter_rows())
     people = (
         cells.filter(pl.col("subject").is_not_null())

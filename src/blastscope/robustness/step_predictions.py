@@ -38,7 +38,7 @@ SAME = 0.01
 more."""
 _STRANGERS = "strangers"
 PART = TableFormat(
-    "stress-part", 1, {"cell": pl.String(), "p_all": pl.Float64(), "novelty": pl.Float64()}
+    "stress-part", 1, {"cell": pl.String(), "p_all": pl.Float64(), "ood_score": pl.Float64()}
 )
 
 
@@ -106,7 +106,7 @@ class PartialStressTest:
         return self._join(model, step.key)
 
     def of_strangers(self, model: int) -> pl.DataFrame:
-        """Return a model's novelty of pictures that are no cells; ``cell`` is their kind."""
+        """Return a model's ood of pictures that are no cells; ``cell`` is their kind."""
         return self._join(model, _STRANGERS)
 
     def _join(self, model: int, key: str) -> pl.DataFrame:
@@ -119,13 +119,13 @@ class PartialStressTest:
         return self.path / f"{model:03d}-{member:03d}-{key}.parquet"
 
     def _identity(self, member: TestedNetwork) -> dict[str, Any]:
-        detector = RunFolder(member.run.path).novelty
+        detector = RunFolder(member.run.path).ood
         return {
             "blastscope": __version__,
             "checkpoint": member.run.checkpoint,
             "store": self.store.fingerprint,
             "cells": member.cells.height,
-            "novelty": sha256_of(detector) if detector.is_file() else None,
+            "ood_score": sha256_of(detector) if detector.is_file() else None,
         }
 
     def _read(
@@ -176,15 +176,15 @@ class _Network:
             classifier, NetworkInput(seen, classifier), rows, self.device,
             self.member.run.recipe.prediction.views,
         )  # fmt: skip
-        far = np.concatenate(seen.novelty)[: len(rows)]  # of the first view
-        novelty = pl.Series(far, dtype=pl.Float64).fill_nan(None)
-        return pl.DataFrame({"cell": names, "p_all": p_all, "novelty": novelty})
+        far = np.concatenate(seen.ood)[: len(rows)]  # of the first view
+        ood = pl.Series(far, dtype=pl.Float64).fill_nan(None)
+        return pl.DataFrame({"cell": names, "p_all": p_all, "ood_score": ood})
 
     def _open(self) -> tuple[Any, OodDetector | None]:
         if self._opened is None:
             classifier = self.member.run.classifier()
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._opened = classifier, self.member.run.novelty() or self._fitted()
+            self._opened = classifier, self.member.run.ood() or self._fitted()
         return self._opened
 
     def _fitted(self) -> OodDetector | None:
@@ -205,7 +205,7 @@ class _Seen:
 
     def __init__(self, views: ChangedViews | PixelViews, known: OodDetector | None) -> None:
         self.views, self.known = views, known
-        self.novelty: list[NDArray[np.float64]] = []
+        self.ood: list[NDArray[np.float64]] = []
 
     def take(self, rows: Rows, operations: Operations) -> Tensor:
         """Return uint8 pixels N × 3 × S × S."""
@@ -213,7 +213,7 @@ class _Seen:
         if not operations.any():  # as the cell lies, which is the first view
             pictures = taken.permute(0, 2, 3, 1).numpy()
             nobody = np.full(len(rows), np.nan)
-            self.novelty.append(nobody if self.known is None else self.known.of(pictures))
+            self.ood.append(nobody if self.known is None else self.known.of(pictures))
         return taken
 
 

@@ -121,7 +121,7 @@ def _step(one: StepFigures) -> str:
 
 def _flags(found: OodCheck) -> str:
     shares = [f"{NAMES[label]} {_percent(share, 1)}" for label, share in found.by_class.items()]
-    said = f"Of the cells themselves {_percent(found.flagged, 1)} are flagged as unfamiliar"
+    said = f"{_percent(found.flagged, 1)} of the cells are flagged as out-of-distribution"
     said += f" ({', '.join(shares)})"
     if found.worst is not None and found.worst[1] > 0:
         subject, share, cells = found.worst
@@ -142,13 +142,13 @@ def summarise(parts: PartialStressTest) -> tuple[ModelRobustness, ...]:
 def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobustness:
     cells, taken = model.cells, tuple(steps())
     frames = [parts.of_step(k, step) for step in taken]
-    p_all, novelty = (
+    p_all, ood = (
         np.column_stack([frame[name].cast(pl.Float64).to_numpy() for frame in frames])
-        for name in ("p_all", "novelty")
+        for name in ("p_all", "ood_score")
     )
     is_all = (cells["label"] == ALL).to_numpy()
-    found = measure(is_all, cells["subject"].to_list(), taken, p_all, novelty)
-    beside = cells.select("subject", "label").with_columns(frames[0]["novelty"])
+    found = measure(is_all, cells["subject"].to_list(), taken, p_all, ood)
+    beside = cells.select("subject", "label").with_columns(frames[0]["ood_score"])
     outsiders = judge(beside, parts.of_strangers(k))
     return ModelRobustness(model.name, cells.height, model.overlap, found, outsiders)
 
@@ -174,7 +174,7 @@ def as_json(models: tuple[ModelRobustness, ...]) -> list[dict[str, Any]]:
                 "sentences": list(one.sentences),
                 "resampling": one.found.sentence,
                 "costs": costs,
-                "unfamiliar": outsiders,
+                "out_of_distribution": outsiders,
             }
         )
     clean: list[dict[str, Any]] = without_nan(content)

@@ -55,9 +55,9 @@ class RunFolder:
         return self.path / "resume.ckpt"
 
     @property
-    def novelty(self) -> Path:
+    def ood(self) -> Path:
         """What tells pictures that are no cells; runs of earlier versions have none."""
-        return self.path / "novelty.json"
+        return self.path / "ood.json"
 
     @property
     def predictions(self) -> Path:

@@ -183,9 +183,9 @@ def _predict(classifier: Classifier, feed: NetworkInput, job: _Job, fingerprint:
     Before it, what tells pictures that are no cells.
     """
     inputs, name = job.inputs, job.recipe.name
-    novelty = fit_ood(inputs.store.pixels, inputs.rows["train"], inputs.rows["validation"])
-    if novelty is not None:
-        write_ood(novelty, job.folder.novelty)
+    ood = fit_ood(inputs.store.pixels, inputs.rows["train"], inputs.rows["validation"])
+    if ood is not None:
+        write_ood(ood, job.folder.ood)
     parts = [part for part in PARTS for _ in inputs.rows[part]]
     rows = np.concatenate([inputs.rows[part] for part in PARTS])
     p_all = probabilities(classifier, feed, rows, job.device, job.recipe.prediction.views)
