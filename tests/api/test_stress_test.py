@@ -37,7 +37,7 @@ def few_steps(monkeypatch):
         "blastscope.api.stress_test",
     ):
         monkeypatch.setattr(f"{place}.steps", lambda: iter(FEW))
-    monkeypatch.setattr(step_predictions, "strangers", lambda side: non_cell_images(side, 8))
+    monkeypatch.setattr(step_predictions, "non_cell_images", lambda side: non_cell_images(side, 8))
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings
 from blastscope.experiments.crossval import with_starts
 from blastscope.experiments.crossval_folder import CrossvalRequest
-from tests.training.conftest import RECIPE
+from tests.training.conftest import RECIPE, material
+
+__all__ = ["material", "order"]
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_a_file_comes_back_and_a_damaged_one_is_refused_in_a_sentence(cells, tmp
     assert np.array_equal(again.of(cells), found.of(cells))
     whole = json.loads(path.read_text())
     for name, value in (
-        ("format", "blastscope-ood/2"), ("looks", ["filled"]), ("mean", [1.0]),
+        ("format", "blastscope-ood/3"), ("looks", ["filled"]), ("mean", [1.0]),
         ("precision", [[1.0]]), ("threshold", 0), ("threshold", None), ("mean", None),
         ("deviation", [0.0] * 13),
     ):  # fmt: skip

@@ -106,7 +106,7 @@ def test_the_flag_is_judged_as_scikit_learn_would():
         label: (known[(cells["label"] == label).to_numpy()] > 1).mean() for label in ("all", "hem")
     }
     assert found.by_class == pytest.approx(by_hand)
-    assert judge(cells.with_columns(ood=pl.lit(None, pl.Float64)), strange) is None
+    assert judge(cells.with_columns(ood_score=pl.lit(None, pl.Float64)), strange) is None
 
 
 def test_strangers_are_what_they_are_called():

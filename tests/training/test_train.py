@@ -132,12 +132,12 @@ def test_a_process_killed_outright_goes_on(material, tmp_path):
     code = (
         "import os, sys; from pathlib import Path\n"
         "from blastscope.recipes.library import load_recipe\n"
-        "from blastscope.training.trainer import Watch\n"
+        "from blastscope.training.trainer import TrainingWatch\n"
         "from blastscope.training.train import train\n"
         "recipe, store, split, run = sys.argv[1:]\n"
         "kill = lambda row: row['epoch'] == 3 and os.kill(os.getpid(), 9)\n"
         "paths = (Path(store), Path(split), Path(run))\n"
-        "train(load_recipe(recipe), *paths, watch=Watch(on_epoch=kill))\n"
+        "train(load_recipe(recipe), *paths, watch=TrainingWatch(on_epoch=kill))\n"
     )
     run = tmp_path / "run"
     arguments = [str(path) for path in (*material, run)]

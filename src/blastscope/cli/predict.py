@@ -236,8 +236,8 @@ def _print_out_of_distribution(out_of_distribution: int | None, cells: int) -> N
     if out_of_distribution:
         note(
             f"Out of distribution: {out_of_distribution:,} of {cells:,}, which look like no cell "
-            "that the model was trained on. What it says of them means nothing. Cells are wanted one an image, cut "
-            "out on black."
+            "that the model was trained on. Its probabilities mean nothing for them. Give "
+            "images of single cells, cut out on black."
         )
     elif out_of_distribution is None:
         note(

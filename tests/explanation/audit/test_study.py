@@ -134,7 +134,7 @@ def test_parts_that_cannot_be_read_are_made_again(given, straight, tmp_path, mon
     lacking = parts / "001-000000.parquet"
     write_table(read_table(lacking, STUDY)[0].drop("coarse"), lacking, STUDY)
     done = []
-    for name in ("measure", "randomise"):
+    for name in ("measure", "randomize"):
         real = getattr(study_parts, name)
         monkeypatch.setattr(
             study_parts,
@@ -142,7 +142,7 @@ def test_parts_that_cannot_be_read_are_made_again(given, straight, tmp_path, mon
             lambda *a, real=real, name=name, **k: done.append(name) or real(*a, **k),
         )
     study = run_audit(*given, tmp_path)
-    assert done == ["measure"] * 3 + ["randomise"] * 2
+    assert done == ["measure"] * 3 + ["randomize"] * 2
     assert_frame_equal(study.cells, straight[0].cells)
     assert_frame_equal(study.randomisation, straight[0].randomisation)
 
