@@ -33,6 +33,7 @@ from blastscope.parallel import cores
 from blastscope.prediction.members import open_network
 from blastscope.prediction.predict import predict
 from blastscope.prediction.runs import FinishedRun
+from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
 from blastscope.training.train import train
 
@@ -105,6 +106,7 @@ def _work(name: str, place: Path) -> None:
     else:
         models = [place / "four"] if name == "ours" else alone
         works = [lambda one=one: _predicted(files, [one], place) for one in models]
+    tune_process()
     began = time.perf_counter()
     said = np.mean([work() for work in works], axis=0)
     seconds = time.perf_counter() - began

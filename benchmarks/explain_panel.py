@@ -32,6 +32,7 @@ from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import ExplainedModel, ExplainedModels, open_models
 from blastscope.explanation.result import CellExplained
 from blastscope.models.classifier import build_model
+from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
 from blastscope.report.explanation_plots import heat_panel, png
 
@@ -42,6 +43,7 @@ CPU = torch.device("cpu")
 def main() -> None:
     asked = _arguments()
     torch.set_num_threads(asked.threads)
+    tune_process()
     explained = open_models(asked.models, CPU) if asked.models else _random()
     with tempfile.TemporaryDirectory() as folder:
         material = _material(asked.cell, explained, Path(folder))

@@ -29,7 +29,7 @@ from blastscope.data.splits import make_split
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.data.synthetic import write_synthetic
 from blastscope.models.classifier import build_model
-from blastscope.process import keep_freed_memory
+from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import PlainBatches
@@ -119,7 +119,7 @@ def _store(asked: argparse.Namespace, place: Path) -> Path:
 
 def _limit(recipe: Recipe, store: Path, split: Path) -> tuple[float, int]:
     """Run the network once over every cell and copy that the run needs."""
-    keep_freed_memory()
+    tune_process()
     inputs = read_inputs(recipe, store, split)
     classifier = build_model(recipe, pretrained=False).eval()
     classifier.to(memory_format=torch.channels_last)

@@ -15,6 +15,7 @@ from blastscope.data.images import read_image
 from blastscope.engines.engine import mean_probability
 from blastscope.prediction.members import open_network
 from blastscope.prediction.runs import FinishedRun
+from blastscope.process import tune_process
 
 BATCH, SINGLE = 32, 48
 
@@ -43,6 +44,7 @@ def ours(model: Path, place: Path) -> float:
     """Run the command's function, from files to a table."""
     from blastscope.prediction.predict import predict
 
+    tune_process()
     files = _files(place)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -54,6 +56,7 @@ def ours_single(model: Path, place: Path) -> float:
     """Load a model once and give it a path at a time."""
     from blastscope import load
 
+    tune_process()
     files, loaded = _files(place)[:SINGLE], load(model, engine="onnxruntime")
     loaded.predict(files[0])
     began = time.perf_counter()

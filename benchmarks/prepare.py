@@ -27,7 +27,7 @@ from common import arguments, link_cells, machine, some_cells, table, watched
 
 from blastscope.data.layouts import CellFile
 from blastscope.parallel import cores
-from blastscope.process import keep_freed_memory
+from blastscope.process import tune_process
 
 SIZE = 224
 ROUNDS = 3
@@ -109,8 +109,7 @@ def _work(what: str, cells: Path, out: Path, flags: Sequence[str]) -> None:
     files = sorted(map(str, cells.rglob("*.bmp")))
     clahe = "--clahe" in flags
     if what == "decode":
-        keep_freed_memory()  # so that the limit is one
-        cv2.setNumThreads(1)
+        tune_process()  # so that the limit is one
         began = time.perf_counter()
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(_decode, [files[k : k + 64] for k in range(0, len(files), 64)]))
@@ -118,6 +117,7 @@ def _work(what: str, cells: Path, out: Path, flags: Sequence[str]) -> None:
         from blastscope.data.preparation import prepare
         from blastscope.data.store import StoreSettings
 
+        tune_process()
         began = time.perf_counter()
         prepare([cells], out, StoreSettings(size=SIZE, clahe=clahe))
     else:

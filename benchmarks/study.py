@@ -23,6 +23,7 @@ from common import arguments, link_cells, machine, some_cells, table
 from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split
 from blastscope.parallel import cores
+from blastscope.process import tune_process
 from blastscope.reproduction.estimate import USUAL_EPOCHS, CellCost, cost_of, structure_of
 from blastscope.reproduction.plan import Job, make_plan
 from blastscope.reproduction.study import cells_by_part
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--only", default="paper/mobilenetv2-*")
     parser.add_argument("--epochs", type=int, default=8)
     asked = parser.parse_args()
+    tune_process()
     given = [f"training.epochs={asked.epochs}", f"training.patience={asked.epochs}"]
     given += ["training.precision=32", *([] if asked.weights_dir else ["model.weights=none"])]
     jobs = make_plan(asked.only, ("image",), 1, given).jobs

@@ -34,7 +34,7 @@ from blastscope.data.splits import make_split
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.parallel import cores
-from blastscope.process import keep_freed_memory
+from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.training.class_balance import TrainingSet
@@ -146,7 +146,7 @@ def _work(work: str, name: str, place: Path, batch: int) -> None:
 
 def _ours(recipe: Recipe, place: Path, steps: int) -> list[float]:
     """Train as ``blastscope train`` does, and note when each batch ended."""
-    keep_freed_memory()
+    tune_process()
     store = place / str(recipe.input.size)
     inputs = read_inputs(recipe, store, store / "splits" / "image-seed24.parquet")
     inputs = _cut(inputs, steps * recipe.training.batch)
@@ -170,7 +170,7 @@ def _cut(inputs: TrainingData, cells: int) -> TrainingData:
 
 
 def _limit(recipe: Recipe, steps: int) -> list[float]:
-    keep_freed_memory()
+    tune_process()
     classifier = build_model(recipe, pretrained=False)
     layout = choose_layout(classifier, CPU)
     classifier.to(memory_format=layout)

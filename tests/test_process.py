@@ -1,3 +1,6 @@
+"""What belongs to the whole process is changed by ``tune_process``, and by no import."""
+
+import json
 import subprocess
 import sys
 
@@ -8,25 +11,65 @@ from blastscope.process import keep_freed_memory
 FAULTS = """
 import resource, sys
 import numpy as np
-from blastscope.process import keep_freed_memory
+from blastscope.process import tune_process
 
-if sys.argv[1] == "keep":
-    keep_freed_memory()
+if sys.argv[1] == "tuned":
+    tune_process()
 np.ones(200_000)  # what the first one needs is not counted
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(50):
     np.ones(200_000), np.ones(200_000)  # 1.6 MB each
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+STATE = """
+import importlib, json, logging, os, pkgutil, warnings
+import captum, cv2, lightning, matplotlib, onnxruntime, openvino, sklearn.metrics, timm
+import torch, torchmetrics, torchvision, torch.utils.flop_counter, scipy.stats, onnxscript
+import captum.attr, lightning.pytorch.callbacks, polars, timm.optim, huggingface_hub
+from PIL import Image, ImageFile
+
+def state():
+    return {
+        "warnings": [str(one) for one in warnings.filters],
+        "pixels": Image.MAX_IMAGE_PIXELS,
+        "truncated": ImageFile.LOAD_TRUNCATED_IMAGES,
+        "torch": [torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()],
+        "opencv": cv2.getNumThreads(),
+        "matplotlib": str(sorted(matplotlib.rcParams.items())),
+        "environment": dict(os.environ),
+        "logging": {name: logging.getLogger(name).level for name in ("", "lightning.pytorch")},
+    }
+
+matplotlib.use("svg")
+Image.MAX_IMAGE_PIXELS = 123_456
+before = state()
+import blastscope
+for found in pkgutil.walk_packages(blastscope.__path__, "blastscope."):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+after = state()
+print(json.dumps([name for name in before if before[name] != after[name]]))
+"""
 
 
-def _faults(how: str) -> int:
+def _said(code: str, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
     )
-    return int(done.stdout)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().rpartition("\n")[2]
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="wants glibc")
+@pytest.mark.skipif(not keep_freed_memory(), reason="needs glibc")
 def test_memory_that_was_freed_is_used_again():
-    assert _faults("keep") < _faults("as it is") / 5
+    assert int(_said(FAULTS, "tuned")) < int(_said(FAULTS, "as it is")) / 5
+
+
+def test_no_import_changes_the_process():
+    assert json.loads(_said(STATE)) == []
+
+
+def test_tuning_limits_opencv_before_and_after_its_import():
+    tuned = "from blastscope.process import tune_process; "
+    assert _said(tuned + "tune_process(); import cv2; print(cv2.getNumThreads())") == "1"
+    assert _said("import cv2; " + tuned + "tune_process(); print(cv2.getNumThreads())") == "1"

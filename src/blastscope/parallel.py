@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from blastscope.process import tune_process
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -124,6 +126,7 @@ def _serve(pipe: Connection[Any, Any]) -> None:
     """Do one task after the other; the first thing that the pipe brings is what is done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to parent and child
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    tune_process()
     work = pipe.recv()  # here, because reading it may import much
     while True:
         pipe.send(work(pipe.recv()))

@@ -207,7 +207,8 @@ def test_the_weights_at_hand_are_right(shared):
     folder = shared / "weights"
     if not folder.is_dir():
         pytest.skip(f"no weights: there is no {folder}")
-    found = verify_weights(folder)
-    names = ["mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k", "vgg16.tv_in1k"]
-    assert [verified.name for verified in found] == names
-    assert [verified.problem for verified in found] == [None] * 3
+    names = {"mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k", "vgg16.tv_in1k"}
+    problems = {verified.name: verified.problem for verified in verify_weights(folder)}
+    known = [name for name in problems if timm.is_model(name.partition(".")[0])]
+    assert names <= set(known)
+    assert [problems[name] for name in known] == [None] * len(known)

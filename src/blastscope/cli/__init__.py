@@ -39,6 +39,7 @@ from blastscope.cli import (
 )
 from blastscope.cli.output import note
 from blastscope.errors import BlastscopeError
+from blastscope.process import tune_process
 
 INTERRUPTED = 130
 """The exit status that Typer gives to an interrupt from the keyboard."""
@@ -96,6 +97,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; what is wrong with the input is one sentence and exit status 2."""
+    tune_process()
     try:
         app()
     except BlastscopeError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,6 @@ MAX_BYTES = 256 * 2**20
 """The largest file that is read."""
 
 _LIMIT = "64 megapixels (8192 × 8192): crop it to the cell"
-
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.filterwarnings("ignore", module="PIL")  # what it warns of, we refuse or flag
 
 _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
 """The lengths of the headers in which width, height, depth and compression lie at these places."""

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import xxhash
 
 from blastscope.data.crop import Contour, Located, locate
 from blastscope.data.images import Decoded, UnusableImageError, read_image
 from blastscope.data.layouts import CellFile, Problem
-
-cv2.setNumThreads(1)  # cells are the unit of parallel work; OpenCV's own threads only contend
 
 
 @dataclass(frozen=True)

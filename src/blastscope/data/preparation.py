@@ -30,7 +30,6 @@ from blastscope.data.store import (
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.files import only_one, read_json, remove_folder
 from blastscope.parallel import cores, in_order
-from blastscope.process import keep_freed_memory
 
 CHUNK = 128
 _REMEDY = "Mend or remove them, or give --skip-bad"
@@ -206,7 +205,6 @@ def _fill(
     on_progress: Callable[[int, int], None] | None,
 ) -> list[Problem]:
     """Do every chunk that is not done; return what could not be used."""
-    keep_freed_memory()  # decoded images are too large for glibc to keep by itself
 
     def work(chunk: int) -> int:
         first = chunk * CHUNK

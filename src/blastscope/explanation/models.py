@@ -22,7 +22,6 @@ from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import COUNT, dihedral
 from blastscope.prediction.members import open_members
 from blastscope.prediction.runs import FinishedRun
-from blastscope.process import keep_freed_memory
 from blastscope.training.run_folder import RunFolder
 
 
@@ -119,7 +118,6 @@ def open_models(
         BlastscopeError: where one is no finished run, is stale or unfinished, or two models would
             have the same name.
     """
-    keep_freed_memory()
     named = [part_name(text) for text in given]
     voters = open_members([path for _, path in named])
     alone = voters.ensemble is not None

@@ -22,7 +22,6 @@ from blastscope.parallel import cores, in_order
 from blastscope.prediction.input_images import InputImage, InputImages
 from blastscope.prediction.predictor import Predictor
 from blastscope.prediction.table import PredictionRow, rows_frame, stacked
-from blastscope.process import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,6 @@ def predict_rows(inputs: InputImages, predictor: Predictor, model: str) -> Itera
     Yields:
         Up to ``BATCH`` rows (``table.SCHEMA``), in the order of the images.
     """
-    keep_freed_memory()  # decoded images are too large for glibc to keep by itself
     many = len(inputs) >= 2 * cores() * BATCH
     narrow = predictor.narrow if many else None
     if narrow is None:

@@ -165,10 +165,8 @@ class Predictor:
 
     def _load_torch(self, run: FinishedRun) -> Engine:
         from blastscope.engines.torch_engine import TorchEngine
-        from blastscope.process import keep_freed_memory
         from blastscope.training.devices import choose_device
 
-        keep_freed_memory()
         device = choose_device(self._device)
         return TorchEngine(run.classifier(), run.recipe.prediction.views, device)
 

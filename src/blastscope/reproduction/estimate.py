@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.frozen_split import part
-from blastscope.process import keep_freed_memory
 from blastscope.recipes.schema import Input, Recipe
 from blastscope.reproduction.plan import Job
 
@@ -129,7 +128,6 @@ def _operations(module: nn.Module, size: int) -> int:
 
 
 def _seconds_an_image(classifier: Classifier, size: int, device: torch.device) -> float:
-    keep_freed_memory()
     network: Any = classifier.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images: Tensor = torch.zeros(_IMAGES, 3, size, size, dtype=torch.uint8, device=device)
     with torch.inference_mode():

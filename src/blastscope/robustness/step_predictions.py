@@ -21,7 +21,6 @@ from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.io.tables import TableFormat, read_table, write_table
 from blastscope.ood.detector import OodDetector, fit_ood
-from blastscope.process import keep_freed_memory
 from blastscope.robustness.models import TestedModel, TestedNetwork
 from blastscope.robustness.non_cell_images import non_cell_images
 from blastscope.robustness.perturbation_plan import NOTHING, Step, steps
@@ -81,7 +80,6 @@ class PartialStressTest:
             BlastscopeError: where a network's probability of an unchanged cell is not what its
                 run recorded.
         """
-        keep_freed_memory()
         todo = tuple(steps())
         members = [
             (k, n, one) for k, m in enumerate(self.models) for n, one in enumerate(m.members)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from blastscope.io.predictions import SYNTHETIC_MARK, write_predictions
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
-from blastscope.process import keep_freed_memory
 from blastscope.recipes.schema import Recipe
 from blastscope.training.dataset import TrainingData, read_inputs
 from blastscope.training.devices import choose_device
@@ -117,8 +114,6 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
 
 
 def _feed(classifier: Classifier, job: _Job, keep_features: bool) -> NetworkInput:
-    _quieten()
-    keep_freed_memory()
     layout = choose_layout(classifier, job.device)
     classifier.to(memory_format=layout)  # type: ignore[call-overload]
     if not keep_features:
@@ -192,9 +187,3 @@ def _predict(classifier: Classifier, feed: NetworkInput, job: _Job, fingerprint:
     name += SYNTHETIC_MARK if inputs.store.synthetic else ""
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
     write_predictions(frame, job.folder.predictions, {**job.identity, "checkpoint": fingerprint})
-
-
-def _quieten() -> None:
-    """Silence Lightning's advice on data loaders and loggers: the inputs are not its kind."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,20 +70,36 @@ def train_network(
     callbacks: list[lightning.Callback] = [stop, record, ResumeState(folder.resume)]
     if watch.on_batch:
         callbacks.insert(0, _Batches(watch.on_batch))
-    trainer = lightning.Trainer(
-        **lightning_device(device),
-        precision=lightning_precision(settings.precision, device),
-        max_epochs=settings.epochs,
-        deterministic=settings.deterministic,
-        callbacks=callbacks,
-        logger=_logger(folder) if watch.tensorboard else False,
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    _run(trainer, module, resume)
+    with _as_before():
+        trainer = lightning.Trainer(
+            **lightning_device(device),
+            precision=lightning_precision(settings.precision, device),
+            max_epochs=settings.epochs,
+            deterministic=settings.deterministic,
+            callbacks=callbacks,
+            logger=_logger(folder) if watch.tensorboard else False,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        _run(trainer, module, resume)
     return record
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Silence Lightning's advice on loaders and loggers, and restore what its trainer sets."""
+    logger = logging.getLogger("lightning.pytorch")
+    level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def _run(trainer: lightning.Trainer, module: LightningClassifier, resume: Any) -> None:
