@@ -209,6 +209,5 @@ def test_the_weights_at_hand_are_right(shared):
         pytest.skip(f"no weights: there is no {folder}")
     names = {"mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k", "vgg16.tv_in1k"}
     problems = {verified.name: verified.problem for verified in verify_weights(folder)}
-    known = [name for name in problems if timm.is_model(name.partition(".")[0])]
-    assert names <= set(known)
-    assert [problems[name] for name in known] == [None] * len(known)
+    assert names <= set(problems)  # further files may lie there, which no recipe of ours uses
+    assert [problems[name] for name in names] == [None] * len(names)
