@@ -9,12 +9,13 @@ data := $(if $(DATA),--data "$(DATA)")
 weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
 keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo test lint format bench rivals clean
+.PHONY: help setup demo test lint format docs bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
 	@echo "make test                             all tests"
 	@echo "make lint                             ruff and mypy"
+	@echo "make docs                             the API reference, build/docs/blastscope.html"
 	@echo "make bench [DATA=] [WEIGHTS=]         all benchmarks, an hour or two; make bench-NAME for one"
 	@echo "make rivals                           TensorFlow in .venv-keras, for the benchmarks to measure"
 
@@ -41,6 +42,9 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: setup
+	@$(BIN)/python docs/build_api.py
 
 format: setup
 	@$(BIN)/ruff check --fix .
