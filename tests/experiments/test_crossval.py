@@ -70,21 +70,21 @@ def _figures_are_scikit_learns(order, started, table):
 def test_what_is_trained_stays_and_the_rest_goes_on(order: CrossvalRequest):
     started = lay_out(order)
     done = []
-    train_folds(started, on_done=lambda fold, failure: done.append(fold.number))
+    train_folds(started, on_done=lambda fold, *_: done.append(fold.number))
     kept, lost = (fold.run(order.recipes[-1]) for fold in started.folds)
     before = (kept / "checkpoint.safetensors").stat().st_mtime_ns
     table = gather(started)
     (lost / "predictions.parquet").unlink()
     again = lay_out(order)
     assert [fold.number for fold in again.left] == [2]
-    train_folds(again, on_done=lambda fold, failure: done.append(fold.number))
+    train_folds(again, on_done=lambda fold, *_: done.append(fold.number))
     assert done == [1, 2, 2]
     assert (kept / "checkpoint.safetensors").stat().st_mtime_ns == before
     assert gather(again)["p_all"].to_list() == pytest.approx(table["p_all"].to_list(), abs=1e-6)
 
 
 def test_folds_side_by_side_are_those_one_after_the_other(order: CrossvalRequest, monkeypatch):
-    monkeypatch.setattr("blastscope.experiments.crossval.cores", lambda: 2)  # a thread each
+    monkeypatch.setattr("blastscope.experiments.runner.cores", lambda: 2)  # a thread each
     one = lay_out(order)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in another order grow apart as a network learns

@@ -7,15 +7,15 @@ import polars as pl
 import pytest
 import torch
 
+from blastscope.experiments.runner import Outcomes
 from blastscope.io.files import read_json, remove_folder, sha256_of, write_json
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduction import runner
 from blastscope.reproduction.outcomes import is_done, is_evaluated
 from blastscope.reproduction.plan import Job, StudyPlan
-from blastscope.reproduction.runner import Done, run_plan
+from blastscope.reproduction.runner import run_plan
 from blastscope.training.run_folder import save_checkpoint
 from blastscope.training.trainer import TrainingWatch
-from tests.reproduction.labour import killed_at_first
 
 
 def predicted(study):
@@ -31,11 +31,11 @@ def test_every_job_is_done_once_and_behind_its_beginning(tiny):
     )
     assert sorted(told) == ["alone", "first", "second", "third"]
     assert told.index("first") < told.index("second") < told.index("third")
-    assert not done.failed
-    assert all("weighted F1" in line for line in done.headlines.values())
+    assert not done.failures
+    assert all("weighted F1" in line for line in done.results.values())
     assert all(is_evaluated(job.run(tiny.place.out)) for job in tiny.plan.jobs)
     again = run_plan(tiny.plan, tiny.place)
-    assert not again.headlines
+    assert not again.results
 
 
 _WHOLE: list[np.ndarray] = []
@@ -85,7 +85,7 @@ def test_a_kill_between_training_and_report_trains_nothing_again(tiny):
     (made / "report.html").unlink()
     trained = (made / "checkpoint.safetensors").stat().st_mtime_ns
     done = run_plan(tiny.plan, tiny.place)
-    assert list(done.headlines) == [tiny.plan.jobs[0].key]
+    assert list(done.results) == [tiny.plan.jobs[0].key]
     assert (made / "report.html").is_file()
     assert (made / "checkpoint.safetensors").stat().st_mtime_ns == trained
 
@@ -95,28 +95,28 @@ def test_a_failure_takes_only_what_starts_from_it(tiny, tmp_path):
     first, _, third, alone = tiny.plan.jobs
     plan = StudyPlan((first, Job(wrong, "image", 24), third, alone), {})
     done = run_plan(plan, tiny.place)
-    assert {name for name, _, _ in done.headlines} == {"first", "alone"}
-    assert "layer_decay needs a whole network" in done.failed["second", "image", 24]
-    assert done.failed["third", "image", 24] == "second, which it starts from, failed"
+    assert {name for name, _, _ in done.results} == {"first", "alone"}
+    assert "layer_decay needs a whole network" in done.failures["second", "image", 24].reason
+    assert done.failures["third", "image", 24].reason == "second, which it starts from, failed"
 
 
 def test_whatever_a_job_dies_of_is_its_own_failure(tiny, monkeypatch):
-    def out_of_memory(job, place, watch=None):
+    def out_of_memory(job, watch=None, *, place):
         if job.recipe.name == "second":
             raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
         return "figures"
 
     monkeypatch.setattr(runner, "run_job", out_of_memory)
     done = run_plan(tiny.plan, tiny.place)
-    assert {name for name, _, _ in done.headlines} == {"first", "alone"}
-    assert done.failed == {
+    assert {name for name, _, _ in done.results} == {"first", "alone"}
+    assert {key: failure.reason for key, failure in done.failures.items()} == {
         ("second", "image", 24): "RuntimeError: CUDA out of memory.",
         ("third", "image", 24): "second, which it starts from, failed",
     }
 
 
 def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch):
-    def interrupted(job, place, watch=None):
+    def interrupted(job, watch=None, *, place):
         if job.recipe.name == "first":
             raise ValueError("no good")
         if job.recipe.name == "alone":
@@ -124,22 +124,12 @@ def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch
         return "figures"
 
     monkeypatch.setattr(runner, "run_job", interrupted)
-    done = Done()
+    done = Outcomes()
     with pytest.raises(KeyboardInterrupt):
-        run_plan(tiny.plan, tiny.place, done=done)
-    assert done.failed["first", "image", 24] == "ValueError: no good"
-    assert done.failed["third", "image", 24] == "second, which it starts from, failed"
-    assert not done.headlines
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_takes_its_own_job_and_those_that_wait_for_it(tiny, monkeypatch):
-    monkeypatch.setattr(runner, "attempt", killed_at_first)
-    done = run_plan(tiny.plan, tiny.place, 2)
-    assert done.headlines == {("alone", "image", 24): "figures"}
-    assert "ended by signal 9" in done.failed["first", "image", 24]
-    assert done.failed["second", "image", 24] == "first, which it starts from, failed"
-    assert done.failed["third", "image", 24] == "second, which it starts from, failed"
+        run_plan(tiny.plan, tiny.place, outcomes=done)
+    assert done.failures["first", "image", 24].reason == "ValueError: no good"
+    assert done.failures["third", "image", 24].reason == "second, which it starts from, failed"
+    assert not done.results
 
 
 def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
@@ -154,7 +144,7 @@ def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
     write_json(environment, {**read_json(environment), "checkpoint": other})
     assert not is_done(second, out)
     done = run_plan(StudyPlan((second,), {}), tiny.place)
-    said = done.failed["second", "image", 24]
+    said = done.failures["second", "image", 24].reason
     assert said.startswith(f"{second.run(out)} started from another training of first")
     assert "remove it" in said
     remove_folder(begun)  # it will be trained again, to who knows what
@@ -163,10 +153,10 @@ def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
 
 @pytest.mark.slow
 def test_two_at_a_time_come_to_the_same(tiny, whole, monkeypatch):
-    monkeypatch.setattr("blastscope.reproduction.runner.cores", lambda: 2)  # a thread for each
+    monkeypatch.setattr("blastscope.experiments.runner.cores", lambda: 2)  # a thread for each
     told = []
     done = run_plan(tiny.plan, tiny.place, 2, on_done=lambda job, line, _: told.append(job.key[0]))
-    assert not done.failed
+    assert not done.failures
     assert told.index("first") < told.index("second") < told.index("third")
     for mine, theirs in zip(predicted(tiny), whole, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)

@@ -11,12 +11,8 @@ from blastscope.cli.options import Device, ReportFolder, Seed, Settings, Weights
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.experiments.crossval import Fold
     from blastscope.experiments.crossval_folder import CrossvalRequest
     from blastscope.experiments.crossval_metrics import CrossvalMetrics
-    from blastscope.recipes.schema import Recipe
-    from blastscope.training.display import TrainingDisplay
-    from blastscope.training.trainer import TrainingWatch
 
 
 def add_to(app: typer.Typer) -> None:
@@ -65,16 +61,15 @@ def cross_validate(order: CrossvalRequest, jobs: int) -> tuple[str, CrossvalMetr
     """
     from blastscope.experiments.crossval import gather, lay_out, train_folds
     from blastscope.experiments.crossval_metrics import crossval_metrics, record
+    from blastscope.experiments.progress import JobsProgress
     from blastscope.report.crossval_page import folds_table, report_crossval
 
     started = lay_out(order)
     for sentence in started.plans[0].sentences:
         note(sentence)
-    progress = _Progress(order.recipes, len(started.left), len(started.folds))
-    try:
-        train_folds(started, jobs, progress.watch if jobs == 1 else None, progress.tell)
-    finally:
-        progress.close()
+    already = len(started.folds) - len(started.left)
+    with JobsProgress(started.left, note, already=already) as progress:
+        train_folds(started, jobs, progress.watch, progress.tell)
     table = gather(started)
     found = crossval_metrics(started, table)
     record(order, started.store.fingerprint, found)
@@ -84,33 +79,3 @@ def cross_validate(order: CrossvalRequest, jobs: int) -> tuple[str, CrossvalMetr
     print_table(shown.head, shown.folds)
     say(f"{order.name}: {shown.headline}")
     return model, found
-
-
-class _Progress:
-    """Says which fold is done, and shows the one that is under way."""
-
-    def __init__(self, recipes: tuple[Recipe, ...], left: int, total: int) -> None:
-        self.recipe, self.done, self.total = recipes[-1], total - left, total
-        self.epochs = max(recipe.training.epochs for recipe in recipes)
-        self.display: TrainingDisplay | None = None
-        if self.done:
-            note(f"{self.done} of {total} folds are trained already.")
-
-    def watch(self, fold: Fold) -> TrainingWatch:
-        from blastscope.training.display import TrainingDisplay
-
-        self.close()
-        name = f"{self.recipe.name}, fold {fold.number} of repeat {fold.repeat}"
-        self.display = TrainingDisplay(name, self.epochs)
-        return self.display.__enter__().watch()
-
-    def tell(self, fold: Fold, failure: str) -> None:
-        self.close()
-        self.done += not failure
-        which = f"repeat {fold.repeat}, fold {fold.number}"
-        note(f"[{self.done} of {self.total}] {which}: {failure or 'trained'}")
-
-    def close(self) -> None:
-        if self.display is not None:
-            self.display.__exit__(None, None, None)
-            self.display = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +13,8 @@ from blastscope.cli.options import Device, Settings, WeightsDir
 from blastscope.cli.output import print_table, say
 
 if TYPE_CHECKING:
-    from blastscope.reproduction.plan import Job, StudyPlan
+    from blastscope.reproduction.plan import StudyPlan
     from blastscope.reproduction.study import ReproductionRequest
-    from blastscope.training.display import TrainingDisplay
-    from blastscope.training.trainer import TrainingWatch
 
 
 def add_to(app: typer.Typer) -> None:
@@ -81,6 +78,7 @@ def reproduce(
 def _show_plan(order: ReproductionRequest, plan: StudyPlan) -> dict[tuple[str, str, int], float]:
     """Print the plan; return the seconds that each job will take, those that are done left out."""
     from blastscope.data.layouts import list_cells
+    from blastscope.experiments.progress import duration
     from blastscope.parallel import progress_total
     from blastscope.reproduction.estimate import estimate
     from blastscope.reproduction.outcomes import is_done
@@ -97,7 +95,7 @@ def _show_plan(order: ReproductionRequest, plan: StudyPlan) -> dict[tuple[str, s
             job.protocol,
             str(job.seed),
             job.recipe.starts_from or "",
-            _plainly(times[job.key].usual) if job.key in times else "done",
+            duration(times[job.key].usual) if job.key in times else "done",
         )
         for job in plan.jobs
     ]
@@ -112,7 +110,7 @@ def _show_plan(order: ReproductionRequest, plan: StudyPlan) -> dict[tuple[str, s
     most = sum(time.most for time in times.values())
     say(
         f"{len(todo)} of {len(plan.jobs)} experiments to do on {count:,} cells: about "
-        f"{_plainly(total)}, at most {_plainly(most)}."
+        f"{duration(total)}, at most {duration(most)}."
     )
     return {key: time.usual for key, time in times.items()}
 
@@ -121,8 +119,10 @@ def _run(
     order: ReproductionRequest, plan: StudyPlan, jobs: int, left: dict[tuple[str, str, int], float]
 ) -> None:
     from blastscope.errors import BlastscopeError
+    from blastscope.experiments.progress import JobsProgress
+    from blastscope.experiments.runner import Outcomes
     from blastscope.parallel import progress_total
-    from blastscope.reproduction.runner import Done, run_plan
+    from blastscope.reproduction.runner import run_plan
     from blastscope.reproduction.study import over_seeds, report
     from blastscope.reproduction.study_cells import prepare_cells
 
@@ -132,55 +132,17 @@ def _run(
         )
     with progress_total("Preparing") as advance:
         prepare_cells(order.data, order.place.out, plan.jobs, advance)
-    progress, done = _Progress(dict(left)), Done()
-    watch = progress.watch if jobs == 1 else None
+    done: Outcomes[str] = Outcomes()
+    todo = [job for job in plan.jobs if job.key in left]
     try:
-        run_plan(plan, order.place, jobs, watch=watch, on_done=progress.tell, done=done)
+        with JobsProgress(todo, say, seconds=left) as progress:
+            run_plan(plan, order.place, jobs, progress.watch, progress.tell, done)
     except KeyboardInterrupt:
-        progress.close()
-        say(f"{report(order, plan, done)} (of what is done so far)")
+        say(f"{report(order, plan, done.failures)} (of what is done so far)")
         raise
-    progress.close()
-    page = report(order, plan, done)
+    page = report(order, plan, done.failures)
     for name, protocol, weighted_f1, auc in over_seeds(order, plan):
         say(f"{name}, {protocol}, mean over seeds: weighted F1 {weighted_f1}, AUC {auc}")
     say(f"{page}")
-    if done.failed:
-        raise BlastscopeError(f"{len(done.failed)} experiments failed: the report says why.")
-
-
-class _Progress:
-    """Tells how far a study is, one line an experiment, and shows the one that is under way."""
-
-    def __init__(self, left: dict[tuple[str, str, int], float]) -> None:
-        self.left = left
-        self.total = len(left)
-        self.began = time.perf_counter()
-        self.estimated = 0.0
-        self.display: TrainingDisplay | None = None
-
-    def watch(self, job: Job) -> TrainingWatch:
-        from blastscope.training.display import TrainingDisplay
-
-        self.close()
-        self.display = TrainingDisplay(job.name, job.recipe.training.epochs)
-        return self.display.__enter__().watch()
-
-    def tell(self, job: Job, line: str, seconds: float) -> None:
-        self.close()
-        self.estimated += self.left.pop(job.key, 0.0)
-        pace = (time.perf_counter() - self.began) / self.estimated if self.estimated else 1.0
-        rest = f"about {_plainly(pace * sum(self.left.values()))} left" if self.left else "all done"
-        done = self.total - len(self.left)
-        say(f"[{done} of {self.total}] {job.name}: {line} ({_plainly(seconds)}; {rest})")
-
-    def close(self) -> None:
-        if self.display is not None:
-            self.display.__exit__(None, None, None)
-            self.display = None
-
-
-def _plainly(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if done.failures:
+        raise BlastscopeError(f"{len(done.failures)} experiments failed: the report says why.")

@@ -69,7 +69,7 @@ def train(
     from blastscope.training.display import TrainingDisplay
     from blastscope.training.train import train as train_recipe
 
-    with TrainingDisplay(loaded.name, loaded.training.epochs) as display:
+    with TrainingDisplay(loaded.name) as display:
         done = train_recipe(
             loaded,
             store,
@@ -95,11 +95,11 @@ def _train_seeds(order: SeedsOrder, tensorboard: bool) -> None:
     from blastscope.report.seeds_page import report_seeds
     from blastscope.training.display import TrainingDisplay
 
-    name, epochs = order.recipe.name, order.recipe.training.epochs
+    name = order.recipe.name
     results = {}
     with begin_seeds(order) as seeds:
         for place, seed in enumerate(seeds.all, 1):
-            with TrainingDisplay(f"{name}, seed {seed}", epochs) as display:
+            with TrainingDisplay(f"{name}, seed {seed}") as display:
                 done = seeds.train(seed, display.watch(tensorboard))
             results[seed] = evaluate(done.path, done.part, out=done.path, store=order.store)
             how = " (finished already)" if done.already else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +13,9 @@ from blastscope.data.folds import FoldPlan, make_folds
 from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.crossval_folder import CrossvalRequest, begin
+from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
-from blastscope.parallel import Crew, Lost, cores
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.training.trainer import TrainingWatch
@@ -38,6 +36,17 @@ class Fold:
     number: int
     split: Path
     folder: Path
+    needs = None
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells it from every other fold."""
+        return self.repeat, self.number
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return f"repeat {self.repeat}, fold {self.number}"
 
     def run(self, recipe: Recipe) -> Path:
         """The folder of the run of a recipe."""
@@ -92,100 +101,55 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
     return CrossvalRun(order, plans, tuple(folds), store)
 
 
-def train_fold(
-    fold: Fold,
-    order: CrossvalRequest,
-    watch: TrainingWatch | None = None,
-    threads: int | None = None,
-) -> str:
-    """Train a fold's networks, those that are not yet; return why it failed, or nothing.
+def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: CrossvalRequest) -> str:
+    """Train those of a fold's networks that are not trained yet; return ``trained``.
 
-    Args:
-        fold: the fold.
-        order: what it belongs to.
-        watch: whom to tell of batches and epochs.
-        threads: its share of the cores, where other folds are trained beside it.
+    Raises:
+        BlastscopeError: if one cannot be trained.
     """
     from blastscope.training.train import train
 
-    try:
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-        start = None
-        for recipe in order.recipes:
-            seed = order.seed + fold.repeat - 1
-            training = recipe.training.model_copy(update={"seed": seed})
-            made = train(
-                recipe.model_copy(update={"training": training}),
-                order.store,
-                fold.split,
-                fold.run(recipe),
-                device=order.device,
-                weights_dir=order.weights_dir,
-                start=start,
-                watch=watch,
-            )
-            start = made.path
-    except BlastscopeError as error:
-        return str(error)
-    except Exception as error:  # a full GPU, a full disk, a defect: the other folds go on
-        reason = next(iter(str(error).splitlines()), "")
-        return f"{type(error).__name__}: {reason}".rstrip(": ")
-    return ""
+    start = None
+    for recipe in order.recipes:
+        training = recipe.training.model_copy(update={"seed": order.seed + fold.repeat - 1})
+        start = train(
+            recipe.model_copy(update={"training": training}),
+            order.store,
+            fold.split,
+            fold.run(recipe),
+            device=order.device,
+            weights_dir=order.weights_dir,
+            start=start,
+            watch=watch,
+        ).path
+    return "trained"
 
 
 def train_folds(
     started: CrossvalRun,
     jobs: int = 1,
     watch: Callable[[Fold], TrainingWatch] | None = None,
-    on_done: Callable[[Fold, str], None] = lambda fold, failure: None,
+    on_done: Callable[[Fold, str | Failure, float], None] | None = None,
 ) -> None:
     """Train every fold that is not trained yet.
 
     Args:
         started: the cross-validation.
-        jobs: how many folds at a time, each in a process with its share of the cores.
-        watch: makes what shows a fold's progress; with one at a time only.
-        on_done: told of each fold, with why it failed or nothing.
+        jobs: how many folds are trained at the same time.
+        watch: as :func:`blastscope.experiments.runner.run_jobs` takes it.
+        on_done: likewise.
 
     Raises:
-        BlastscopeError: at the end, where folds failed; those that are trained stay.
+        BlastscopeError: at the end, if folds failed; those that are trained stay.
     """
-    failed = []
+    work = partial(train_fold, order=started.order)
     with only_one(started.order.out.absolute()):
-        results = _one_by_one(started, watch) if jobs == 1 else _at_once(started, jobs)
-        with closing(results):
-            for fold, failure in results:
-                on_done(fold, failure)
-                if failure:
-                    failed.append(failure)
+        failed = run_jobs(started.left, work, jobs, watch=watch, on_done=on_done).failures
     if failed:
         raise BlastscopeError(
-            f"{len(failed)} of {len(started.folds)} folds failed (the first: {failed[0]}); the "
-            "others stay, and the same command goes on with what is left."
+            f"{len(failed)} of {len(started.folds)} folds failed (the first: "
+            f"{next(iter(failed.values()))}): correct that, then give the same command again."
         )
-
-
-def _one_by_one(
-    started: CrossvalRun, watch: Callable[[Fold], TrainingWatch] | None
-) -> Generator[tuple[Fold, str]]:
-    for fold in started.left:
-        yield fold, train_fold(fold, started.order, watch(fold) if watch else None)
-
-
-def _at_once(started: CrossvalRun, jobs: int) -> Generator[tuple[Fold, str]]:
-    waiting = deque(started.left)
-    left = len(waiting)
-    work = partial(train_fold, order=started.order, threads=max(1, cores() // jobs))
-    with Crew[Fold, str](work, jobs) as crew:
-        while left:
-            while waiting and crew.free:
-                crew.start(waiting.popleft())
-            for fold, result in crew.finished():
-                left -= 1
-                yield fold, str(result) if isinstance(result, Lost) else result
 
 
 def gather(started: CrossvalRun) -> pl.DataFrame:

@@ -115,7 +115,7 @@ def _train(
     recipe: Recipe, protocol: str, out: Path, split: Path, say: Callable[[str], None]
 ) -> Entry:
     run = out / "runs" / f"{recipe.name.rpartition('/')[2]}-{protocol}"
-    with TrainingDisplay(f"{recipe.name}, {protocol}", recipe.training.epochs) as display:
+    with TrainingDisplay(f"{recipe.name}, {protocol}") as display:
         train(recipe, out / "store", split, run, watch=display.watch())
     result = evaluate(run, store=out / "store")
     say(f"train {recipe.name} by {protocol}: {result.headline}")

@@ -1,24 +1,21 @@
-"""Running a plan: what is not yet done, one after the other or several at a time."""
+"""Run a plan: the experiments of a study that are not done yet."""
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blastscope.errors import BlastscopeError
-from blastscope.parallel import Crew, Lost, cores
+from blastscope.experiments.runner import Failure, Outcomes, run_jobs
 from blastscope.reproduction.identity import started_elsewhere
 from blastscope.reproduction.outcomes import is_done
 from blastscope.reproduction.plan import Job, StudyPlan
-from blastscope.training.trainer import TrainingWatch
 
-Key = tuple[str, str, int]
+if TYPE_CHECKING:
+    from blastscope.training.trainer import TrainingWatch
 
 
 @dataclass(frozen=True)
@@ -30,32 +27,11 @@ class StudyLocation:
     weights_dir: Path | None = None
 
 
-@dataclass
-class Done:
-    """How a plan went, or how far it has come: the figures or the failure of each job."""
-
-    headlines: dict[Key, str] = field(default_factory=dict)
-    failed: dict[Key, str] = field(default_factory=dict)
-
-    def note(self, job: Job, attempt: Attempt) -> str:
-        """Note how a job went; return it in a line."""
-        (self.headlines if attempt.well else self.failed)[job.key] = attempt.line
-        return attempt.line
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """How a job went: its figures in a line, or why it failed."""
-
-    well: bool
-    line: str
-
-
-def run_job(job: Job, place: StudyLocation, watch: TrainingWatch | None = None) -> str:
-    """Train and evaluate one job, or what of it is not done; return its figures in a line.
+def run_job(job: Job, watch: TrainingWatch | None = None, *, place: StudyLocation) -> str:
+    """Train and evaluate one experiment, or what of it is not done; return its metrics in a line.
 
     Raises:
-        BlastscopeError: where it cannot be trained or evaluated.
+        BlastscopeError: if it cannot be trained or evaluated.
     """
     from blastscope.api.evaluate import evaluate
     from blastscope.training.train import train
@@ -64,7 +40,7 @@ def run_job(job: Job, place: StudyLocation, watch: TrainingWatch | None = None) 
     if started_elsewhere(job, out):
         raise BlastscopeError(
             f"{job.run(out)} started from another training of {job.recipe.starts_from} than the "
-            "one there is now: remove it, and it is trained again."
+            "one there is now: remove it, and give the same command again."
         )
     made = train(
         job.recipe,
@@ -79,114 +55,27 @@ def run_job(job: Job, place: StudyLocation, watch: TrainingWatch | None = None) 
     return evaluate(made.path, made.part, out=made.path, store=job.store(out)).headline
 
 
-def attempt(
-    job: Job, place: StudyLocation, watch: TrainingWatch | None = None, threads: int | None = None
-) -> Attempt:
-    """Run a job as :func:`run_job` does; whatever goes wrong is the job's failure.
-
-    Args:
-        job: the job.
-        place: where and on what.
-        watch: whom to tell of batches and epochs.
-        threads: its share of the cores, where others run beside it; two that take all of them
-            slow each other down.
-    """
-    try:
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-        return Attempt(True, run_job(job, place, watch))
-    except BlastscopeError as error:
-        return Attempt(False, str(error))
-    except Exception as error:  # a full GPU, a full disk, a defect: the other jobs go on
-        reason = next(iter(str(error).splitlines()), "")
-        return Attempt(False, f"{type(error).__name__}: {reason}".rstrip(": "))
-
-
 def run_plan(
     plan: StudyPlan,
     place: StudyLocation,
-    workers: int = 1,
-    *,
+    processes: int = 1,
     watch: Callable[[Job], TrainingWatch] | None = None,
-    on_done: Callable[[Job, str, float], None] = lambda job, line, seconds: None,
-    done: Done | None = None,
-) -> Done:
-    """Run every job of a plan that is not done, each behind the one that it starts from.
-
-    A job that fails is noted, with those that start from it, and the others go on.
+    on_done: Callable[[Job, str | Failure, float], None] | None = None,
+    outcomes: Outcomes[str] | None = None,
+) -> Outcomes[str]:
+    """Run every experiment of a plan that is not done, each after the one that it starts from.
 
     Args:
-        plan: the jobs.
+        plan: the experiments.
         place: where and on what.
-        workers: how many at a time, each in a process of its own with its share of the cores.
-        watch: makes what shows a job's progress; with one worker only.
-        on_done: called with each job, its figures or its failure, and the seconds it took.
-        done: what to note it in, for a caller who wants it after an interrupt as well.
+        processes: how many run at the same time.
+        watch: as :func:`blastscope.experiments.runner.run_jobs` takes it.
+        on_done: likewise.
+        outcomes: likewise.
 
     Returns:
-        ``done``.
+        The metrics of each in a line, or why it failed.
     """
-    done = Done() if done is None else done
-    todo = {job.key: job for job in plan.jobs if not is_done(job, place.out)}
-    if workers == 1:
-        results = _one_by_one(todo, place, done, watch)
-    else:
-        results = _at_once(todo, place, done, workers)
-    with closing(results):  # an interrupt of on_done as well ends the workers
-        for job, line, seconds in results:
-            on_done(job, line, seconds)
-    return done
-
-
-Result = tuple[Job, str, float]
-
-
-def _one_by_one(
-    todo: Mapping[Key, Job],
-    place: StudyLocation,
-    done: Done,
-    watch: Callable[[Job], TrainingWatch] | None,
-) -> Generator[Result]:
-    for job in todo.values():  # a plan's order is one in which they can be run
-        began = time.perf_counter()
-        made = _blocked(job, done) or attempt(job, place, watch(job) if watch else None)
-        yield job, done.note(job, made), time.perf_counter() - began
-
-
-def _at_once(
-    todo: Mapping[Key, Job], place: StudyLocation, done: Done, workers: int
-) -> Generator[Result]:
-    sorter: TopologicalSorter[Key] = TopologicalSorter()
-    for key, job in todo.items():
-        sorter.add(
-            key, *(needed for needed in [job.needs] if needed is not None and needed in todo)
-        )
-    sorter.prepare()
-    ready: deque[Key] = deque()
-    began: dict[Key, float] = {}
-    work = partial(attempt, place=place, threads=max(1, cores() // workers))
-    with Crew[Job, Attempt](work, workers) as crew:
-        while sorter.is_active():
-            ready.extend(sorter.get_ready())
-            while ready and crew.free:
-                job = todo[ready.popleft()]
-                began[job.key] = time.perf_counter()
-                blocked = _blocked(job, done)
-                if blocked:
-                    yield job, done.note(job, blocked), 0.0
-                    sorter.done(job.key)
-                else:
-                    crew.start(job)
-            for job, result in crew.finished():
-                made = Attempt(False, str(result)) if isinstance(result, Lost) else result
-                yield job, done.note(job, made), time.perf_counter() - began[job.key]
-                sorter.done(job.key)
-
-
-def _blocked(job: Job, done: Done) -> Attempt | None:
-    """Say that what a job starts from has failed."""
-    if job.needs in done.failed:
-        return Attempt(False, f"{job.recipe.starts_from}, which it starts from, failed")
-    return None
+    todo = [job for job in plan.jobs if not is_done(job, place.out)]
+    work = partial(run_job, place=place)
+    return run_jobs(todo, work, processes, watch=watch, on_done=on_done, outcomes=outcomes)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from blastscope.experiments.runner import Failure
 from blastscope.io.files import write_text
 from blastscope.recipes.schema import Recipe
 from blastscope.reproduction.outcomes import outcomes
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan, make_plan
-from blastscope.reproduction.runner import Done, StudyLocation
+from blastscope.reproduction.runner import StudyLocation
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def plan_of(order: ReproductionRequest) -> StudyPlan:
     return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
 
 
-def report(order: ReproductionRequest, plan: StudyPlan, done: Done | None = None) -> Path:
+def report(
+    order: ReproductionRequest, plan: StudyPlan, failures: Mapping[Any, Failure] | None = None
+) -> Path:
     """Write ``report.html`` and ``results.md`` of what there is so far; return the page.
 
     Raises:
@@ -65,7 +68,8 @@ def report(order: ReproductionRequest, plan: StudyPlan, done: Done | None = None
     whole = plan_of(replace(order, only=None, protocols=PROTOCOLS, overrides=()))
     planned = {job.key for job in plan.jobs}
     packaged = {key: why for key, why in whole.left_out.items() if key not in planned}
-    reasons = {**packaged, **plan.left_out, **(done.failed if done else {})}
+    failed = {key: str(failure) for key, failure in (failures or {}).items()}
+    reasons = {**packaged, **plan.left_out, **failed}
     found = outcomes(out, plan, order.overrides, reasons)
     data, synthetic = data_section(order.data, out, PROTOCOLS, plan.jobs)
     write_reproduction(found, data, out, synthetic=synthetic, command=order.command)

@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar with loss and rate, a line an epoch."""
+"""Show a training while it runs: a bar with loss and rate, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from blastscope.training.trainer import TrainingWatch
 class TrainingDisplay:
     """A progress bar on a terminal, and one line for each epoch anywhere, on standard error."""
 
-    def __init__(self, name: str, epochs: int) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.epochs = epochs
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -29,7 +28,7 @@ class TrainingDisplay:
             transient=True,
         )
         self.task = self.bar.add_task(name, total=None, state="")
-        self._done = 0
+        self._done, self._epochs = 0, 0
         self._batches = 0
         self._cells = 0
         self._began = 0.0
@@ -47,26 +46,28 @@ class TrainingDisplay:
         self.bar.stop()
 
     def watch(self, tensorboard: bool = False) -> TrainingWatch:
-        """Return what ``train`` is to be given, so that this shows how it goes."""
+        """Return what ``train`` needs so that this display shows its progress."""
         return TrainingWatch(tensorboard, self.features, self.begin, self.batch, self.epoch)
 
     def features(self, done: int, total: int) -> None:
-        """Show how far the frozen part's features are, and say at the end how many there were."""
+        """Show how many features of the frozen backbone are computed; print a line at the end."""
         if not self._cells:
             self._began = time.perf_counter()
         self._cells += 1
-        self.bar.update(self.task, completed=done, total=total, description=f"{self.name}, frozen")
+        self.bar.update(
+            self.task, completed=done, total=total, description=f"{self.name}, features"
+        )
         if done == total:
             took = time.perf_counter() - self._began
             self.console.print(
-                f"{self.name}: frozen part computed for {total:,} views, {took:.0f} s"
+                f"{self.name}: features of the frozen backbone for {total:,} views, {took:.0f} s"
             )
 
-    def begin(self, done: int, batches: int) -> None:
+    def begin(self, done: int, batches: int, epochs: int) -> None:
         """Say how many epochs an earlier, interrupted run had done, and start the bar."""
-        self._done, self._batches = done, batches
+        self._done, self._batches, self._epochs = done, batches, epochs
         if done:
-            self.console.print(f"{self.name}: going on after epoch {done}")
+            self.console.print(f"{self.name}: resumes after epoch {done}")
         self._new_epoch()
 
     def batch(self, cells: int, loss: float) -> None:
@@ -77,13 +78,13 @@ class TrainingDisplay:
 
     def epoch(self, row: dict[str, float]) -> None:
         """Print the line of an epoch."""
-        figures = "  ".join(
+        metrics = "  ".join(
             f"{name.replace('_', ' ')} {row[name]:.4f}"
             for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
         )
         rate = self._cells / max(row["seconds"], 1e-9)
         self.console.print(
-            f"epoch {row['epoch']:.0f} of at most {self.epochs}  {figures}  {rate:.0f} cells/s"
+            f"epoch {row['epoch']:.0f} of at most {self._epochs}  {metrics}  {rate:.0f} cells/s"
         )
         self._done = int(row["epoch"])
         self._new_epoch()

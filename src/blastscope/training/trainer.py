@@ -36,8 +36,8 @@ class TrainingWatch:
     """Whether TensorBoard events are written into the run as well."""
     on_features: Callable[[int, int], None] | None = None
     """Called while a frozen part's features are computed, with the views done and their total."""
-    on_begin: Callable[[int, int], None] | None = None
-    """Called with the epochs that are done and the batches of one epoch."""
+    on_begin: Callable[[int, int, int], None] | None = None
+    """Called with the epochs that are done, the batches of one epoch, and the most epochs."""
     on_batch: Callable[[int, float], None] | None = None
     """Called after each batch with its cells and its loss."""
     on_epoch: Callable[[dict[str, float]], None] | None = None
@@ -65,7 +65,8 @@ def train_network(
         return record
     module = _module(classifier, feed, recipe, inputs)
     if watch.on_begin:
-        watch.on_begin(len(record.history), len(module.train_dataloader()))  # type: ignore[arg-type]
+        batches = len(module.train_dataloader())  # type: ignore[arg-type]
+        watch.on_begin(len(record.history), batches, settings.epochs)
     stop = EarlyStopping("val_loss", patience=settings.patience, mode="min")
     callbacks: list[lightning.Callback] = [stop, record, ResumeState(folder.resume)]
     if watch.on_batch:

@@ -13,7 +13,7 @@ import pytest
 
 from blastscope.parallel import Crew, Lost
 from tests.conftest import REPOSITORY
-from tests.reproduction.labour import obey
+from tests.labour import obey
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/stat").is_file(), reason="no /proc to see processes in"
@@ -85,7 +85,7 @@ def test_an_interrupt_ends_workers_at_once(tmp_path):
 def test_nobody_is_left_behind_and_nothing_more_is_begun(tmp_path, how):
     """Ctrl-C goes to the whole group of processes; a kill to the first of them alone."""
     parent = subprocess.Popen(
-        [sys.executable, "-m", "tests.reproduction.labour", str(tmp_path), "6"],
+        [sys.executable, "-m", "tests.labour", str(tmp_path), "6"],
         cwd=REPOSITORY,
         start_new_session=True,
         stderr=subprocess.PIPE,

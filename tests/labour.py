@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,22 @@ def obey(task: str) -> str:
     return f"{task} {os.getpid()}"
 
 
-def killed_at_first(job: Any, place: Any, threads: int) -> Any:
-    """Do a study's job named ``first`` as one that runs out of memory does."""
-    from blastscope.reproduction.runner import Attempt
+@dataclass(frozen=True)
+class Errand:
+    """A job for the runner: a task for ``obey``."""
 
-    if job.recipe.name == "first":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Attempt(True, "figures")
+    key: str
+    task: str
+    needs: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.key
+
+
+def run_errand(job: Errand, watch: Any = None) -> str:
+    """Do a job's task."""
+    return obey(job.task).rpartition(" ")[0]
 
 
 def stay_all(folder: str, count: int) -> None:
