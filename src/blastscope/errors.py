@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,3 +48,9 @@ def writing(path: Path) -> Iterator[None]:
         remedy = _REMEDIES.get(error.errno or 0, "choose another folder")
         reason = (error.strerror or str(error)).lower()
         raise BlastscopeError(f"{path} cannot be written ({reason}): {remedy}.") from error
+
+
+def did_you_mean(word: object, allowed: Iterable[str]) -> str:
+    """Return `` (did you mean X?)`` if a name is near ``word``, else nothing."""
+    near = difflib.get_close_matches(str(word), list(allowed), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -15,6 +15,7 @@ from blastscope.explanation.activations import feature_maps
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.normalization import make_normalization
+from blastscope.recipes.schema import Input
 from tests.explanation.handmade import model_of
 from tests.models.networks import MOBILENETV2, RESNET50, VGG16, network
 from tests.models.recipes import recipe
@@ -26,7 +27,7 @@ def images(size: int, count: int = 2):
 
 
 def dressed(backbone, size: int):
-    normalise = make_normalization("unit", {})
+    normalise = make_normalization(Input(size=size, normalization="unit"), {})
     return model_of(Classifier(normalise, backbone, nn.Sequential(nn.Flatten())), size)
 
 

@@ -19,7 +19,7 @@ def recipe(
         {
             "name": "test",
             "title": "Test",
-            "input": {"size": size, "normalise": normalise},
+            "input": {"size": size, "normalization": normalise},
             "model": {"backbone": backbone, "weights": "none", "head": ["gap"], **model},
             "training": {
                 "optimizer": "adam",

@@ -15,7 +15,7 @@ from blastscope.models.freezing import freeze
 from blastscope.models.heads import make_head
 from blastscope.models.normalization import make_normalization
 from blastscope.recipes.library import load_recipe
-from blastscope.recipes.schema import From
+from blastscope.recipes.schema import From, Input
 from blastscope.training.optimizers import make_optimizer
 from tests.models.networks import (
     MOBILENETV2,
@@ -174,7 +174,9 @@ def staged(architecture: str, cut: str | None, start: str, batchnorm: str) -> Cl
     backbone = network(architecture, cut)
     kept = freeze(backbone, From.model_validate({"from": start}), batchnorm)
     head = make_head(("gap",), backbone.shape)
-    return Classifier(make_normalization("imagenet", {}), backbone, head, kept)
+    return Classifier(
+        make_normalization(Input(size=64, normalization="imagenet"), {}), backbone, head, kept
+    )
 
 
 # The staged unfreezing of the paper, and what of the base it trains, counted by hand. Which layers

@@ -1,4 +1,4 @@
-"""Even colours: what a lamp or a stain does to a whole cell is undone, its pattern stays."""
+"""Colour normalization undoes a gain and an offset of a whole cell and keeps its pattern."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blastscope.models.normalization import MEAN, SPREAD, normalize_colours
+from blastscope.models.normalization import CELL_MEAN, CELL_STD, normalize_colours
 from tests.conftest import draw_cell
 
 
@@ -21,11 +21,11 @@ def inside(images: torch.Tensor) -> np.ndarray:
     return images[0][:, images[0].amax(0) > 12].numpy()
 
 
-def test_every_cell_has_the_mean_and_spread_that_is_wanted():
+def test_every_cell_has_the_same_mean_and_deviation():
     for seed in range(4):
         found = inside(normalize_colours(cell(seed)))
-        assert found.mean(1) == pytest.approx(MEAN, abs=0.5)  # but for what is cut off at 0
-        assert found.std(1) == pytest.approx(SPREAD, abs=0.5)
+        assert found.mean(1) == pytest.approx(CELL_MEAN, abs=0.5)  # but for what is cut off at 0
+        assert found.std(1) == pytest.approx(CELL_STD, abs=0.5)
 
 
 def test_by_hand_on_four_pixels():

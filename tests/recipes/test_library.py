@@ -14,7 +14,7 @@ from blastscope.recipes.schema import Dense, Dropout, From, Recipe
 
 SMALL = """
 title: Mine
-input: {size: 64, normalise: unit}
+input: {size: 64, normalization: unit}
 model: {backbone: cnn4-small, weights: none, head: [gap, {dropout: 0.5}]}
 training: {optimizer: adam, rate: 1e-3, epochs: 3, balance: none}
 """
@@ -39,7 +39,7 @@ def test_the_packaged_recipes_are_listed_with_their_titles():
 def test_cnn_exp2_is_the_papers():
     recipe = load_recipe("paper/cnn-exp2")
     training, expected = recipe.training, recipe.expected
-    assert (recipe.input.size, recipe.input.normalise) == (300, "unit")
+    assert (recipe.input.size, recipe.input.normalization) == (300, "unit")
     assert recipe.model.head == (
         "flatten",
         Dropout(dropout=0.5),
@@ -66,7 +66,7 @@ def test_a_recipe_inherits_its_settings_but_not_what_is_said_of_the_other():
     assert (second.training.rate, second.training.epochs) == (1e-5, 100)
     assert second.training.optimizer == first.training.optimizer
     dihedral = load_recipe("demo/cnn-small-dihedral")
-    assert dihedral.training.augment == "dihedral"
+    assert dihedral.training.augmentation == "dihedral"
     assert dihedral.model == load_recipe("demo/cnn-small").model
 
 
@@ -86,7 +86,7 @@ def test_extends_takes_a_path_from_the_folder_of_the_file(tmp_path):
     write(tmp_path / "base" / "one.yaml", SMALL)
     path = write(tmp_path / "two.yaml", "title: Two\nextends: base/one.yaml\ninput: {size: 96}\n")
     recipe = load_recipe(path)
-    assert (recipe.input.size, recipe.input.normalise) == (96, "unit")
+    assert (recipe.input.size, recipe.input.normalization) == (96, "unit")
 
 
 def test_a_circle_of_recipes_is_refused(tmp_path):
@@ -136,8 +136,8 @@ def test_an_unknown_name_lists_near_ones():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title: A\ntitle: B\n", "the key title stands twice"),
-        ("input: {size: 64, size: 32}\n", "the key size stands twice"),
+        ("title: A\ntitle: B\n", "the key title is repeated"),
+        ("input: {size: 64, size: 32}\n", "the key size is repeated"),
         ("title: &a A\nmodel: *a\n", "anchors and aliases"),
         ("title: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
         ("- a\n- b\n", "must be a mapping"),
@@ -188,7 +188,7 @@ recipes = st.fixed_dictionaries(
         ),
         "name": words,
         "input": st.fixed_dictionaries(
-            {"size": st.integers(16, 1024), "normalise": st.sampled_from(["unit", "caffe"])}
+            {"size": st.integers(16, 1024), "normalization": st.sampled_from(["unit", "caffe"])}
         ),
         "model": st.fixed_dictionaries(
             {

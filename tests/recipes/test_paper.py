@@ -98,11 +98,11 @@ def test_what_all_experiments_share():
         training, scratch = recipe.training, name.startswith("cnn")
         shared = (training.batch, training.patience, training.seed, training.balance)
         assert shared == (32, 5, 24, "paper"), name
-        assert (training.augment, training.layer_decay) == ("none", 1.0), name
+        assert (training.augmentation, training.layer_decay) == ("none", 1.0), name
         assert (recipe.prediction.views, recipe.input.scale) == ("one", "crop"), name
         assert recipe.input.clahe == ("CLAHE" in recipe.title), name
         assert recipe.input.size == (300 if scratch else 224), name
-        assert recipe.input.normalise == ("unit" if scratch else "imagenet"), name
+        assert recipe.input.normalization == ("unit" if scratch else "imagenet"), name
         assert recipe.model.weights == ("none" if scratch else "imagenet"), name
         assert recipe.model.batchnorm == "follow", name
         cut = recipe.model.cut is not None

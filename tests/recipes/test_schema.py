@@ -52,12 +52,12 @@ def test_what_is_not_allowed_is_said_in_one_sentence(override, message):
 
 def test_a_trunk_from_scratch_has_no_mean_of_its_own():
     with pytest.raises(BlastscopeError, match="cnn4 has no mean and deviation of its own"):
-        load_recipe("paper/cnn-exp2", ["input.normalise=model"])
+        load_recipe("paper/cnn-exp2", ["input.normalization=model"])
 
 
 def test_an_unknown_key_is_said_before_the_missing_one_that_it_causes(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text("titel: A\ninput: {size: 64, normalise: unit}\n", encoding="utf-8")
+    path.write_text("titel: A\ninput: {size: 64, normalization: unit}\n", encoding="utf-8")
     with pytest.raises(BlastscopeError, match=r"titel is not a key \(did you mean title\?\)"):
         load_recipe(str(path))
 

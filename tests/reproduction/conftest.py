@@ -17,7 +17,7 @@ from blastscope.reproduction.study_cells import prepare_cells
 RECIPES = {
     "first": """
 title: A tiny network
-input: {size: 32, normalise: unit}
+input: {size: 32, normalization: unit}
 model: {backbone: cnn4-small, weights: none, head: [gap, {dropout: 0.3}]}
 training: {optimizer: adam, rate: 0.01, batch: 8, epochs: 2, balance: paper}
 """,

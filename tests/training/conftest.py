@@ -10,12 +10,12 @@ from blastscope.data.store import StoreSettings
 
 RECIPE = """
 title: A tiny network for tests
-input: {size: 32, normalise: unit}
+input: {size: 32, normalization: unit}
 model:
   backbone: cnn4-small
   weights: none
   head: [gap, {dropout: 0.3}]
-training: {optimizer: adam, rate: 0.01, batch: 8, epochs: 4, balance: paper, augment: dihedral}
+training: {optimizer: adam, rate: 0.01, batch: 8, epochs: 4, balance: paper, augmentation: dihedral}
 """
 
 

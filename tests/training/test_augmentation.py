@@ -1,4 +1,4 @@
-"""Varied pictures against torch's own turns, Beer and Lambert by hand, and themselves."""
+"""Strong augmentation against torch's own turns, Beer and Lambert by hand, and themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
 from blastscope.training import augmentation as module
-from blastscope.training.augmentation import augment
+from blastscope.training.augmentation import strong
 from blastscope.training.train import train
 from tests.conftest import draw_cell
 
@@ -51,7 +51,7 @@ class Drawn:
 @pytest.mark.usefixtures("still")
 @pytest.mark.parametrize("quarters", [0, 1, 2, 3])
 def test_quarter_turns_are_torchs(cells, quarters):
-    turned = augment(cells, Drawn(quarters * np.pi / 2))
+    turned = strong(cells, Drawn(quarters * np.pi / 2))
     assert turned.dtype == torch.uint8
     wanted = [torch.rot90(cells, way * quarters, dims=(2, 3)) for way in (1, -1)]
     off = [(turned.int() - one.int()).abs().max() for one in wanted]
@@ -60,13 +60,13 @@ def test_quarter_turns_are_torchs(cells, quarters):
 
 @pytest.mark.usefixtures("still")
 def test_a_mirror_is_torchs(cells):
-    assert (augment(cells, Drawn(0, -1)).int() - cells.flip(3).int()).abs().max() <= 1
+    assert (strong(cells, Drawn(0, -1)).int() - cells.flip(3).int()).abs().max() <= 1
 
 
 def test_half_of_the_pictures_keep_their_very_pixels(cells, still, monkeypatch):
     monkeypatch.setattr(module, "SCALE", 0.1)
     many = cells.repeat(25, 1, 1, 1)
-    found = augment(many, np.random.default_rng(3))
+    found = strong(many, np.random.default_rng(3))
     laid = [torch.rot90(many, k, dims=(2, 3)) for k in range(4)]
     laid += [one.flip(3) for one in laid]
     same = torch.stack([(one.int() - found.int()).abs().amax((1, 2, 3)) <= 1 for one in laid])
@@ -82,7 +82,7 @@ def test_stain_and_light_follow_beer_and_lambert(cells, monkeypatch):
 
     monkeypatch.setattr(module, "STAIN", 0.4)
     monkeypatch.setattr(module, "LIGHT", 0.1)
-    found = augment(cells, Stained(0)).double()
+    found = strong(cells, Stained(0)).double()
     by_hand = 255 * np.exp(0.1) * (cells.double() / 255) ** np.exp(0.4)
     cell = cells.amax(dim=1, keepdim=True).expand_as(cells) > 8
     assert (found - by_hand)[cell].abs().max() <= 1
@@ -91,26 +91,26 @@ def test_stain_and_light_follow_beer_and_lambert(cells, monkeypatch):
 
 def test_black_stays_black_but_for_what_is_out_of_focus(cells, monkeypatch):
     monkeypatch.setattr(module, "BLURRED", 0.0)
-    found = augment(cells, np.random.default_rng(0))
+    found = strong(cells, np.random.default_rng(0))
     assert (found[:, :, [0, 0, -1, -1], [0, -1, 0, -1]] == 0).all()
     share = (found.amax(dim=1) == 0).double().mean()
     assert abs(share - (cells.amax(dim=1) == 0).double().mean()) < 0.1
-    assert (
-        augment(torch.zeros(3, 3, 64, 64, dtype=torch.uint8), np.random.default_rng(0)).sum() == 0
-    )
+    assert strong(torch.zeros(3, 3, 64, 64, dtype=torch.uint8), np.random.default_rng(0)).sum() == 0
 
 
-def test_no_picture_is_varied_twice_alike_and_the_same_draws_give_the_same(cells):
+def test_every_draw_differs_and_a_seed_repeats_them(cells):
     rng = np.random.default_rng(5)
-    first, second = augment(cells, rng), augment(cells, rng)
+    first, second = strong(cells, rng), strong(cells, rng)
     assert all((a != b).any() for a, b in zip(first, second, strict=True))
-    assert torch.equal(first, augment(cells, np.random.default_rng(5)))
+    assert torch.equal(first, strong(cells, np.random.default_rng(5)))
     assert torch.equal(cells, torch.from_numpy(np.stack([draw_cell(k, 64, 14 + k % 6)
         for k in range(8)])).permute(0, 3, 1, 2))  # fmt: skip
 
 
-def test_a_training_with_varied_cells_is_repeatable_and_needs_no_features(material, tmp_path):
-    changes = ["training.augment=varied", "training.epochs=2", "model.trainable=head"]
+def test_a_training_with_strong_augmentation_is_repeatable_without_cached_features(
+    material, tmp_path
+):
+    changes = ["training.augmentation=strong", "training.epochs=2", "model.trainable=head"]
     recipe = load_recipe(str(material.recipe), changes)
     tables = []
     for name in ("a", "b"):

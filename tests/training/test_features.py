@@ -26,7 +26,7 @@ from tests.models.recipes import recipe
 
 FROZEN = """
 title: A network of which a part is frozen
-input: {size: 32, normalise: imagenet}
+input: {size: 32, normalization: imagenet}
 model:
   backbone: mobilenetv2_035
   weights: imagenet
@@ -139,7 +139,7 @@ def test_what_is_not_frozen_is_not_kept(model):
             "training.rate=0.01",
             "training.optimizer=sgd",
         ),
-        ("training.augment=dihedral", "prediction.views=dihedral"),
+        ("training.augmentation=dihedral", "prediction.views=dihedral"),
     ],
     ids=["head", "blocks", "eight views"],
 )

@@ -254,7 +254,7 @@ def test_a_run_that_starts_from_another(material, tmp_path):
     recipe = tmp_path / "second.yaml"
     recipe.write_text(
         "title: Second\nextends: tiny.yaml\nstarts_from: tiny\n"
-        "model: {batchnorm: frozen}\ntraining: {rate: 1.0e-9, epochs: 1, augment: none}\n"
+        "model: {batchnorm: frozen}\ntraining: {rate: 1.0e-9, epochs: 1, augmentation: none}\n"
     )
     tuned = material._replace(recipe=recipe)
     run_of(tuned, second)

@@ -43,15 +43,15 @@ class Preparation(Section):
 
 
 class Normalisation(Section):
-    """What the network does first: per channel of 0..255, less the mean, over the deviation.
+    """What the network does first: per channel of 0..255, minus the mean, divided by the deviation.
 
-    Before that, where ``colours`` is ``even``, what ``models.normalization`` does.
+    If ``colour_normalization`` is ``per-cell``, it comes before (``models.normalization``).
     """
 
     mean: Numbers = Field(min_length=3, max_length=3)
     deviation: Numbers = Field(min_length=3, max_length=3)
     channels: Literal["RGB", "BGR"]
-    colours: Literal["given", "even"] = "given"
+    colour_normalization: Literal["none", "per-cell"] = "none"
 
 
 class TrainingCells(Section):

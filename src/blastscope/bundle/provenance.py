@@ -69,7 +69,7 @@ def normalisation_of(normalise: Normalization) -> Normalisation:
         mean=tuple(normalise.mean.flatten().tolist()),
         deviation=tuple(normalise.deviation.flatten().tolist()),
         channels="BGR" if normalise.reverse else "RGB",
-        colours="even" if normalise.even else "given",
+        colour_normalization="per-cell" if normalise.per_cell else "none",
     )
 
 

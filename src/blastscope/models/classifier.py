@@ -74,6 +74,6 @@ def build_model(
     model = recipe.model
     backbone = make_backbone(model, recipe.input.size, weights_dir, pretrained)
     kept = freeze(backbone, model.trainable, model.batchnorm)
-    normalise = make_normalization(recipe.input.normalise, backbone.config, recipe.input.colours)
+    normalise = make_normalization(recipe.input, backbone.config)
     classifier = Classifier(normalise, backbone, make_head(model.head, backbone.shape), kept)
     return classifier.train()

@@ -110,7 +110,7 @@ def _kind(classifier: Classifier) -> str:
     """Say what no weight shows: where the backbone is cut, and what is done to colours."""
     backbone = classifier.backbone
     colours = "BGR" if classifier.normalise.reverse else "RGB"
-    colours += ", even" if classifier.normalise.even else ""
+    colours += ", normalized per cell" if classifier.normalise.per_cell else ""
     return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 

@@ -1,1 +1,1 @@
-"""Recipes: what to train and how, as YAML that says everything and is checked on reading."""
+"""Recipes: YAML files that describe what to train and how."""

@@ -1,4 +1,4 @@
-"""Finding a recipe by name or path, and resolving what it extends and what was overridden."""
+"""Load a recipe by name or path; resolve what it extends and apply overrides."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from blastscope.errors import BlastscopeError
-from blastscope.recipes.messages import did_you_mean, one_sentence
+from blastscope.errors import BlastscopeError, did_you_mean
+from blastscope.recipes.messages import one_sentence
 from blastscope.recipes.reading import dump_yaml, parse_yaml, read_yaml
 from blastscope.recipes.schema import Recipe
+from blastscope.registry import require
 
 _FOLDER = Path(str(files("blastscope.recipes")))
 _SHELVES = ("paper", "beyond", "demo")
-# What a recipe says of itself is not true of one that extends it.
+# These describe one recipe and not those that extend it.
 _NOT_INHERITED = ("name", "title", "overrides", "paper", "expected")
 
 
 @dataclass(frozen=True)
 class RecipeEntry:
-    """A line of the list of packaged recipes."""
+    """The name and title of a packaged recipe."""
 
     name: str
     title: str
@@ -58,15 +59,23 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         overrides: settings to change, such as ``training.epochs=3``; the value is YAML.
 
     Raises:
-        BlastscopeError: one sentence, where a name, a key or a value is not known or allowed.
+        BlastscopeError: one sentence, if a name, a key or a value is unknown or not allowed.
     """
     content = _resolve(name_or_path, Path(), ())
-    if not overrides:
-        return _validate(content, name_or_path)
-    for override in overrides:
-        _override(content, override)
-    content["overrides"] = [*content.get("overrides", []), *overrides]
-    return _validate(content, f"{name_or_path} with {', '.join(overrides)}")
+    label = name_or_path
+    if overrides:
+        for override in overrides:
+            _override(content, override)
+        content["overrides"] = [*content.get("overrides", []), *overrides]
+        label = f"{name_or_path} with {', '.join(overrides)}"
+    recipe = _validate(content, label)
+    training = recipe.training
+    for kind, name in (("loss", training.loss), ("augmentation", training.augmentation)):
+        try:
+            require(kind, name)
+        except BlastscopeError as error:
+            raise BlastscopeError(f"{label}: {error}") from error
+    return recipe
 
 
 def recipe_yaml(recipe: Recipe) -> str:
@@ -75,16 +84,24 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a resolved recipe, as :func:`recipe_yaml` writes it into a run.
+    """Read the resolved recipe of a run, as :func:`recipe_yaml` writes it.
+
+    Its loss and augmentation need not be registered: predictions do without them.
 
     Raises:
-        BlastscopeError: where it cannot be read or is none.
+        BlastscopeError: if it cannot be read or is not a recipe of this version.
     """
-    return _validate(read_yaml(path), str(path))
+    try:
+        return _validate(read_yaml(path), str(path))
+    except BlastscopeError as error:
+        reason = str(error).rstrip(".")
+        raise BlastscopeError(
+            f"{reason}: if another version of blastscope wrote it, train the run again."
+        ) from error
 
 
 def _resolve(name_or_path: str, folder: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    """Read a recipe and lay it over what it extends; the result is checked on the way."""
+    """Read a recipe and merge it into what it extends, which is checked."""
     path, name = _locate(name_or_path, folder)
     if path in above:
         raise BlastscopeError(f"{path} extends itself, by way of {name_or_path}.")
@@ -113,13 +130,13 @@ def _locate(name_or_path: str, folder: Path) -> tuple[Path, str]:
 def _nearest(name: str) -> str:
     names = recipe_names()
     return (
-        f"{name}{did_you_mean(name, names)}: blastscope recipes lists them; your own is given by "
-        "the path of its .yaml file"
+        f"{name}{did_you_mean(name, names)}: choose one that `blastscope recipes` lists, or give "
+        "the path of a .yaml file"
     )
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Lay ``over`` on ``base``: mappings are merged, anything else is replaced."""
+    """Merge ``over`` into ``base``: mappings are merged, anything else is replaced."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
@@ -133,11 +150,11 @@ def _override(content: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     *sections, last = key.strip().split(".")
     if not separator or not all([*sections, last]):
-        raise BlastscopeError(f"{override} is no setting: write it like training.epochs=3.")
+        raise BlastscopeError(f"{override} is not a setting: write it like training.epochs=3.")
     for section in sections:
         inner = content.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise BlastscopeError(f"{override} sets nothing: {section} is not a section.")
+            raise BlastscopeError(f"{override} cannot be set: {section} is not a section.")
         content = inner
     content[last] = parse_yaml(text, override)
 
@@ -149,5 +166,5 @@ def _validate(content: dict[str, Any], label: str) -> Recipe:
         raise BlastscopeError(one_sentence(label, error)) from error
     start = recipe.starts_from
     if start and start.split("/")[0] in _SHELVES and start not in recipe_names():
-        raise BlastscopeError(f"{label}: starts_from names no recipe, {_nearest(start)}.")
+        raise BlastscopeError(f"{label}: starts_from is not a recipe, {_nearest(start)}.")
     return recipe

@@ -1,28 +1,21 @@
-"""One sentence out of pydantic's list of errors: which file, which key, what is allowed."""
+"""Turn pydantic's list of errors into one sentence: which file, which key, what is allowed."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from blastscope.errors import did_you_mean
 from blastscope.recipes.schema import SECTIONS, Recipe
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-def did_you_mean(word: object, allowed: Iterable[str]) -> str:
-    """Return `` (did you mean X?)`` where a name is near ``word``, else nothing."""
-    near = difflib.get_close_matches(str(word), list(allowed), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
 def one_sentence(label: str, error: ValidationError) -> str:
-    """Say the first thing that is wrong with the recipe called ``label``.
+    """Write the first error of the recipe called ``label`` as a sentence.
 
     An unknown key comes before a missing one, because a misspelt key causes both.
     """

@@ -1,4 +1,4 @@
-"""YAML for recipes: small files, plain values, no repeated key, and 1e-3 is a number."""
+"""Read and write the YAML of recipes: small files, plain values, no repeated keys."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from blastscope.errors import BlastscopeError
 
 MOST_BYTES = 64 * 1024
 
-# YAML 1.1, which PyYAML reads, takes 1e-3 for a text, `no` for false and 010 for 8. These are
-# the rules of YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3), less octal and infinity.
+# PyYAML reads YAML 1.1: 1e-3 is a text, `no` is false and 010 is 8. These are the rules of YAML
+# 1.2's core schema (yaml.org/spec/1.2.2, section 10.3) without octal numbers and infinity.
 _RULES = (
     ("bool", r"true|false", "tf"),
     ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
@@ -40,13 +40,13 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.YAMLError("a key must be a word")
             if key.value in seen:
-                raise yaml.YAMLError(f"the key {key.value} stands twice")
+                raise yaml.YAMLError(f"the key {key.value} is repeated")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts in quotes whatever text either reader, ours or a YAML 1.1 one, would misread."""
+    """Quotes every text that our reader or a YAML 1.1 reader would misread."""
 
 
 for _tag, _pattern, _first in _RULES:
@@ -59,38 +59,38 @@ for _tag, _pattern, _first in _RULES:
 
 
 def parse_yaml(text: str, label: str) -> Any:
-    """Read YAML without making anything but numbers, texts, lists and mappings of it.
+    """Read YAML as numbers, texts, lists and mappings only.
 
     Raises:
-        BlastscopeError: naming ``label``, where it is not YAML or repeats a key.
+        BlastscopeError: naming ``label``, if it is not YAML or repeats a key.
     """
     try:
         return yaml.load(text, Loader=_Loader)
     except RecursionError as error:
-        raise BlastscopeError(f"{label} is nested too deeply to be a recipe.") from error
+        raise BlastscopeError(f"{label} is nested too deeply for a recipe.") from error
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         reason = f"{getattr(error, 'problem', None) or error}{where}"
-        raise BlastscopeError(f"{label} is not YAML that a recipe may hold: {reason}.") from error
+        raise BlastscopeError(f"{label} is not valid YAML for a recipe: {reason}.") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a recipe's file as a mapping.
+    """Read the file of a recipe as a mapping.
 
     Raises:
-        BlastscopeError: where it is missing, larger than 64 KiB or no mapping in YAML.
+        BlastscopeError: if it is missing, larger than 64 KiB or not a YAML mapping.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise BlastscopeError(f"{path} is larger than {MOST_BYTES} bytes: it is no recipe.")
+            raise BlastscopeError(f"{path} is larger than {MOST_BYTES} bytes: it is not a recipe.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BlastscopeError(f"{path} cannot be read: {reason}.") from error
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
-        raise BlastscopeError(f"{path} is no recipe: it must be a mapping of keys to values.")
+        raise BlastscopeError(f"{path} is not a recipe: it must be a mapping of keys to values.")
     return content
 
 

@@ -1,8 +1,8 @@
-"""What a recipe may say. Every unknown key and every unknown name is an error.
+"""The keys and values of a recipe. Every unknown key and every unknown name is an error.
 
 The authors of the paper lost an experiment to an optimiser name, ``rms``, that their helper
-ignored without a word. So nothing here has a meaning that was not asked for: types are strict,
-and :mod:`blastscope.recipes.messages` turns a refusal into one sentence.
+silently ignored. So types are strict, and :mod:`blastscope.recipes.messages` turns a refusal into
+one sentence.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-SCRATCH_TRUNKS = ("cnn4", "cnn4-small")
-"""The trunks that :mod:`blastscope.models.scratch` builds; any other name is timm's."""
+from blastscope.registry import BUILT_IN
+
+SCRATCH_TRUNKS = BUILT_IN["network"]
+"""The networks of :mod:`blastscope.models.scratch`, which have no ImageNet weights."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Loss = Annotated[float, Field(ge=0)]
@@ -29,7 +31,7 @@ Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: strict about types, closed to unknown keys, never changed."""
+    """A section of a recipe: strict about types, closed to unknown keys, immutable."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_by_name=False
@@ -37,10 +39,10 @@ class Section(BaseModel):
 
 
 class Paper(Section):
-    """Where the paper describes the experiment.
+    """The place in the paper that describes the experiment.
 
-    ``printed`` is false where its text has only the stage that the experiment belongs to, and its
-    figures are from the authors' notebooks alone.
+    ``printed`` is false if the paper's text has only the stage that the experiment belongs to and
+    the metrics are from the authors' notebooks alone.
     """
 
     section: Text
@@ -49,25 +51,25 @@ class Paper(Section):
 
 
 class Input(Section):
-    """The image that the network sees: how it is cut and sized, and how 0..255 are scaled.
+    """The image that the network sees: how it is cut, sized and normalized.
 
     ``size`` is its side in pixels; ``scale`` and ``clahe`` are those of ``blastscope prepare``.
-    ``unit`` is [0, 1]; ``minus_one_one`` is [-1, 1]; ``imagenet`` is [0, 1] less the ImageNet mean,
-    over its standard deviation; ``caffe`` is BGR less the ImageNet mean in 0..255; ``model`` takes
-    the mean and standard deviation that timm records for the backbone. ``colours``: ``given``, or
-    ``even``, by which each cell is brought to one mean and spread of colours before
-    (:mod:`blastscope.models.normalization`).
+    ``normalization`` of 0..255: ``unit`` is [0, 1]; ``minus_one_one`` is [-1, 1]; ``imagenet`` is
+    [0, 1] minus the ImageNet mean, divided by its standard deviation; ``caffe`` is BGR minus the
+    ImageNet mean in 0..255; ``model`` takes the mean and standard deviation that timm records for
+    the backbone. ``colour_normalization``: ``per-cell`` gives each channel of every cell the same
+    mean and standard deviation first (:mod:`blastscope.models.normalization`).
     """
 
     size: int = Field(ge=16, le=1024)
     scale: Literal["crop", "keep"] = "crop"
     clahe: bool = False
-    normalise: Literal["unit", "minus_one_one", "imagenet", "caffe", "model"]
-    colours: Literal["given", "even"] = "given"
+    normalization: Literal["unit", "minus_one_one", "imagenet", "caffe", "model"]
+    colour_normalization: Literal["none", "per-cell"] = "none"
 
 
 class Dropout(Section):
-    """Sets a share of the values to zero, in training only."""
+    """Set a share of the values to zero, in training only."""
 
     dropout: float = Field(ge=0, lt=1)
 
@@ -84,7 +86,7 @@ class Dense(Section):
 
 
 class From(Section):
-    """Trains the named layer of the backbone and everything after it."""
+    """Train the named layer of the backbone and every layer after it."""
 
     start: Text = Field(alias="from")
 
@@ -122,7 +124,7 @@ Trainable = Annotated[
 
 
 class Model(Section):
-    """The network: a backbone, perhaps cut short, and a head that ends in one logit."""
+    """The network: a backbone, whole or cut at a layer, and a head that ends in one logit."""
 
     backbone: Text
     weights: Literal["none", "imagenet"]
@@ -149,18 +151,19 @@ class Model(Section):
 class Training(Section):
     """How the network is trained.
 
-    ``patience`` counts epochs without a lower validation loss. ``balance``: ``paper`` undersamples
-    the larger class and adds flipped or rotated copies of the smaller one (paper, section 1);
-    ``undersample`` does only the first; ``weights`` weighs the loss by class. ``layer_decay``
-    multiplies the rate once for each layer that lies between a weight and the head. ``schedule``:
-    ``constant``, or ``cosine``, by which the rate rises over the first twentieth of all steps and
-    falls to nothing with the last. ``augment``:
-    ``dihedral`` turns by quarters and mirrors each cell anew in every epoch; ``varied`` turns by
-    any angle, scales, stains, lights and blurs it as well
-    (:mod:`blastscope.training.augmentation`).
+    ``loss``: ``bce``, binary cross-entropy, or a registered one. ``patience`` counts epochs without
+    a lower validation loss. ``balance``: ``paper`` undersamples the larger class and adds flipped
+    or rotated copies of the smaller one (paper, section 1); ``undersample`` does only the first;
+    ``weights`` weighs the loss by class. ``layer_decay`` multiplies the learning rate once for each
+    layer between a weight and the head. ``schedule``: ``constant``, or ``cosine``: the learning
+    rate rises over the first twentieth of all steps and falls to 0 at the last. ``augmentation``:
+    ``dihedral`` flips and rotates each cell by quarter turns, drawn again in every epoch;
+    ``strong`` rotates by any angle and also changes scale, stain, brightness and sharpness
+    (:mod:`blastscope.training.augmentation`); any other name is a registered one.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
+    loss: Text = "bce"
     rate: float = Field(gt=0, le=10)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     schedule: Literal["constant", "cosine"] = "constant"
@@ -168,7 +171,7 @@ class Training(Section):
     epochs: int = Field(ge=1, le=10000)
     patience: int = Field(default=5, ge=1)
     balance: Literal["paper", "undersample", "weights", "none"]
-    augment: Literal["none", "dihedral", "varied"] = "none"
+    augmentation: Text = "none"
     seed: int = Field(default=24, ge=0, lt=2**32)
     precision: Literal["auto", "32", "bf16"] = "auto"
     deterministic: bool = False
@@ -180,16 +183,17 @@ class Training(Section):
 
 
 class Prediction(Section):
-    """How a cell's probability is made.
+    """How a cell's probability is computed.
 
-    ``dihedral`` is the mean, as logits, over the eight ways to turn and mirror it.
+    ``views: dihedral`` is test-time augmentation: the mean of the logits over the eight dihedral
+    views of the cell.
     """
 
     views: Literal["one", "dihedral"] = "one"
 
 
 class Expected(Section):
-    """Published figures of the experiment: shown beside a result, never in place of one."""
+    """Published metrics of the experiment: shown beside a result, never instead of one."""
 
     train_loss: Loss | None = None
     train_accuracy: Share | None = None
@@ -205,13 +209,13 @@ class Expected(Section):
 
 
 class Recipe(Section):
-    """A whole recipe, resolved: nothing is left to be filled in.
+    """A whole, resolved recipe.
 
     Attributes:
         name: ``paper/cnn-exp2`` for a packaged recipe, the file's stem for a user's own.
         starts_from: the recipe of the run whose weights this one starts from.
-        overrides: settings changed on the command line; with any, it is no longer quite the
-            experiment of the name, and ``expected`` is only a neighbour's.
+        overrides: settings changed on the command line. If there are any, the experiment is not
+            the one that ``expected`` was published for.
     """
 
     name: Text
@@ -227,15 +231,15 @@ class Recipe(Section):
 
     @property
     def experiment(self) -> dict[str, Any]:
-        """What decides the outcome: everything but words, and figures that others published."""
+        """The settings that decide the outcome: all but texts and published metrics."""
         return self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
 
     @model_validator(mode="after")
     def _scratch_has_no_mean(self) -> Recipe:
-        if self.model.backbone in SCRATCH_TRUNKS and self.input.normalise == "model":
+        if self.model.backbone in SCRATCH_TRUNKS and self.input.normalization == "model":
             raise ValueError(
                 f"{self.model.backbone} has no mean and deviation of its own: "
-                "choose another input.normalise"
+                "choose another input.normalization"
             )
         return self
 

@@ -86,7 +86,7 @@ def _of_job(
     recipe: Recipe, cost: CellCost, cells: Mapping[str, int], computed: bool
 ) -> DurationEstimate:
     known = cells["train"] + cells["validation"] + cells["test"]
-    views = 8 if recipe.training.augment == "dihedral" else 1
+    views = 8 if recipe.training.augmentation == "dihedral" else 1
     once = cost.trained * known
     if not computed:
         once += cost.frozen * (known + (views - 1) * cells["train"])

@@ -1,50 +1,82 @@
-"""Pictures of training cells as another slide, lens or lamp would have made them, anew each time.
+"""Augmentation: training cells with other shapes, stains, light and focus in every epoch.
 
-Every cell is turned by any angle and perhaps mirrored (it has no up: paper, section 3.1), made a
-little larger or smaller, stained more or less and in another shade (in optical density, after
-Tellez et al., Medical Image Analysis 58:101544, 2019), lit more or less, and perhaps put out of
-focus. Black stays black: it is no glass, but what was cut away.
+``strong`` rotates every cell by any angle and perhaps mirrors it (a cell has no up: paper, section
+3.1), scales it a little, changes its stain and its shade (in optical density, after Tellez et al.,
+Medical Image Analysis 58:101544, 2019) and its brightness, and perhaps blurs it. Black stays black:
+it is not glass but what was cut away. The dihedral augmentation is an index of a view
+(``models.dihedral``) and needs no function here.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
+from blastscope.errors import BlastscopeError
+from blastscope.registry import require
+
+Augmentation: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
+
 SCALE, STAIN, SHADE, LIGHT = 0.10, 0.35, 0.08, 0.15
-"""Half widths of even draws of logarithms: of size, of all three densities together, of each on
-its own, and of light."""
+"""Half widths of uniform draws of logarithms: of size, of all three densities together, of each
+density alone, and of brightness."""
 EXACT = 0.5
-"""The share of pictures that are turned by quarters and keep their size, so that no pixel is mixed
-with its neighbours: a network that never saw an untouched picture takes sharpness for a sign."""
+"""The share of images that are rotated by quarter turns only and keep their scale, so that no pixel
+is interpolated: a network that never saw a sharp image takes sharpness for a feature."""
 BLURRED, BLUR = 0.3, 0.012
-"""The share of pictures that are put out of focus, and by how much at most: a Gaussian's standard
-deviation over the side."""
+"""The share of images that are blurred, and the largest standard deviation of the Gaussian divided
+by the side."""
 _BLACK = 8
 _WHITE = 255.0
 
 
-def augment(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Vary each picture of a batch.
+def pixel_augmentation(name: str) -> Augmentation | None:
+    """Return the function of a recipe's ``training.augmentation``; None if it changes no pixels.
+
+    Raises:
+        BlastscopeError: if the name is not registered; later, if the function returns another
+            shape or type.
+    """
+    own = strong if name == "strong" else require("augmentation", name)
+    if own is None:
+        return None
+
+    def checked(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+        changed: Tensor = own(pixels, rng)
+        if changed.shape != pixels.shape or changed.dtype != pixels.dtype:
+            raise BlastscopeError(
+                f"The augmentation '{name}' returned {changed.dtype} of shape "
+                f"{tuple(changed.shape)}: return {pixels.dtype} of shape {tuple(pixels.shape)}."
+            )
+        return changed
+
+    return checked
+
+
+def strong(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change the shape, stain, light and focus of each image of a batch.
 
     Args:
         pixels: uint8, N × 3 × S × S, RGB, cells on black.
-        rng: what the draws come from.
+        rng: the source of all random numbers.
 
     Returns:
         A new tensor of the same shape and type.
     """
-    found = _moved(pixels.float(), rng)
-    cell = found.amax(dim=1, keepdim=True) > _BLACK
-    found = _stained(found, rng) * cell
-    found = _blurred(found, rng)
-    return found.round_().clamp_(0, _WHITE).to(torch.uint8)
+    changed = _transformed(pixels.float(), rng)
+    cell = changed.amax(dim=1, keepdim=True) > _BLACK
+    changed = _stained(changed, rng) * cell
+    changed = _blurred(changed, rng)
+    return changed.round_().clamp_(0, _WHITE).to(torch.uint8)
 
 
-def _moved(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Turn, mirror and scale about the middle; what comes from outside is black."""
+def _transformed(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Rotate, mirror and scale about the centre; pixels from outside are black."""
     n = len(pixels)
     angle, size = rng.uniform(0, 2 * np.pi, n), np.exp(rng.uniform(-SCALE, SCALE, n))
     mirror, exact = rng.choice([-1.0, 1.0], n), rng.random(n) < EXACT
@@ -57,7 +89,7 @@ def _moved(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _stained(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Multiply optical densities (Beer and Lambert), then the light."""
+    """Multiply optical densities (Beer and Lambert), then the brightness."""
     n = len(pixels)
     stain = rng.uniform(-STAIN, STAIN, (n, 1)) + rng.uniform(-SHADE, SHADE, (n, 3))
     light = np.exp(rng.uniform(-LIGHT, LIGHT, (n, 1)))
@@ -66,7 +98,7 @@ def _stained(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _blurred(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Blur some pictures, all of a batch alike: how much is drawn anew with each batch."""
+    """Blur some images of a batch, all with one standard deviation that is drawn per batch."""
     from torchvision.transforms.functional import gaussian_blur
 
     side = pixels.shape[-1]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from blastscope.models.dihedral import COUNT
-from blastscope.training.augmentation import augment
+from blastscope.training.augmentation import Augmentation
 from blastscope.training.class_balance import Rows, TrainingSet
 from blastscope.training.views import ViewList, Views
 
@@ -31,8 +31,10 @@ class TrainingBatches:
     """For each row of the store."""
     chosen: TrainingSet
     size: int
-    augment: str
-    """The recipe's ``training.augment``."""
+    dihedral: bool
+    """Whether an epoch draws a dihedral operation for each cell."""
+    augment: Augmentation | None
+    """What changes a batch's pixels, if anything does."""
     seed: int
     epoch: int
 
@@ -43,15 +45,15 @@ class TrainingBatches:
         rng = np.random.default_rng([self.seed, 2, self.epoch])
         order = rng.permutation(len(self.chosen.rows))
         operations = self.chosen.operations.copy()
-        if self.augment == "dihedral":  # an online operation takes the place of a copy's own
+        if self.dihedral:  # an online operation replaces that of a copy
             operations = rng.integers(0, COUNT, len(order), dtype=np.uint8)
         for first in range(0, len(order), self.size):
             places = order[first : first + self.size]
             rows = self.chosen.rows[places]
             taken = self.views.take(rows, operations[places])
-            if self.augment == "varied":
-                assert isinstance(taken, torch.Tensor)  # such a recipe is fed pixels
-                taken = augment(taken, rng)
+            if self.augment:
+                assert isinstance(taken, torch.Tensor)  # such a recipe has no cached features
+                taken = self.augment(taken, rng)
             yield taken, _targets(self.is_all, rows)
 
 

@@ -1,4 +1,4 @@
-"""The Lightning module: one logit, binary cross-entropy, and the figures of every epoch."""
+"""The Lightning module: one logit, the loss, and the metrics of every epoch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torchmetrics.classification import BinaryAccuracy
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import Batch, TrainingBatches
+from blastscope.training.losses import loss_function
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.optimizers import make_optimizer, make_schedule
 
@@ -42,7 +43,7 @@ class LightningClassifier(lightning.LightningModule):
         self.class_weights = class_weights
         self._batches = batches
         self._validation = validation
-        self.loss = nn.BCEWithLogitsLoss(reduction="none")
+        self._loss = loss_function(recipe.training.loss)
         self.figures = nn.ModuleDict(
             {
                 f"{part}_{name}": metric()
@@ -85,7 +86,7 @@ class LightningClassifier(lightning.LightningModule):
         logit = self._feed[0](inputs)
         normal, blast = self.class_weights
         weight = torch.where(target > 0.5, blast, normal)
-        loss: torch.Tensor = (self.loss(logit, target) * weight).mean()
+        loss: torch.Tensor = (self._loss(logit, target) * weight).mean()
         self._note("train", loss, logit, target)
         return loss
 
@@ -93,7 +94,7 @@ class LightningClassifier(lightning.LightningModule):
         """Note the unweighted loss of a batch."""
         inputs, target = batch
         logit = self._feed[0](inputs)
-        self._note("val", self.loss(logit, target).mean(), logit, target)
+        self._note("val", self._loss(logit, target).mean(), logit, target)
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation figures that stopping and the best epoch go by."""

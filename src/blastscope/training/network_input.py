@@ -15,6 +15,7 @@ from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import COUNT
 from blastscope.models.frozen_split import split_frozen
 from blastscope.recipes.schema import Recipe
+from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import Inputs as NetworkInputs
 from blastscope.training.batches import views_of_training
 from blastscope.training.dataset import TrainingData
@@ -73,8 +74,8 @@ def make_network_input(
         on_progress: called with the views computed so far, and their total.
         layout: how pixels lie, where they are what is fed.
     """
-    varied = recipe.training.augment == "varied"
-    halves = None if varied else split_frozen(classifier, recipe.input.size)
+    pixels_change = pixel_augmentation(recipe.training.augmentation) is not None
+    halves = None if pixels_change else split_frozen(classifier, recipe.input.size)
     if halves is None:
         return pixel_input(classifier, inputs, layout)
     wanted = _wanted(recipe, inputs)
@@ -87,7 +88,7 @@ def make_network_input(
 def _wanted(recipe: Recipe, inputs: TrainingData) -> ViewList:
     """Return the views of training, of validation, and of the predictions that follow."""
     rows: Any = np.concatenate([inputs.rows[part] for part in PARTS])
-    wanted = views_of_training(inputs.training, recipe.training.augment == "dihedral")
+    wanted = views_of_training(inputs.training, recipe.training.augmentation == "dihedral")
     for operation in range(COUNT if recipe.prediction.views == "dihedral" else 1):
         wanted = wanted + ViewList.of(rows, operation)
     return wanted

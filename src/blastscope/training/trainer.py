@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
+from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import PlainBatches, TrainingBatches
 from blastscope.training.callbacks import Record, ResumeState
 from blastscope.training.dataset import TrainingData
@@ -121,6 +122,7 @@ def _module(
     classifier: Classifier, feed: NetworkInput, recipe: Recipe, inputs: TrainingData
 ) -> LightningClassifier:
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
+    augment = pixel_augmentation(settings.augmentation)
 
     def batches(epoch: int) -> TrainingBatches:
         return TrainingBatches(
@@ -128,7 +130,8 @@ def _module(
             is_all,
             chosen,
             settings.batch,
-            settings.augment,
+            settings.augmentation == "dihedral",
+            augment,
             settings.seed,
             epoch,
         )

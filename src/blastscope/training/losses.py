@@ -1,0 +1,44 @@
+"""Losses by the name that a recipe gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from blastscope.errors import BlastscopeError
+from blastscope.registry import require
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_function(name: str) -> Loss:
+    """Return a function of logits (N,) and targets (N,) that gives the loss of each cell, (N,).
+
+    Args:
+        name: the recipe's ``training.loss``.
+
+    Raises:
+        BlastscopeError: if the name is not registered; later, if the function returns another
+            shape.
+    """
+    own = require("loss", name)
+    if own is None:
+        return _bce
+
+    def checked(logits: Tensor, targets: Tensor) -> Tensor:
+        losses: Tensor = own(logits, targets)
+        if losses.shape != targets.shape:
+            raise BlastscopeError(
+                f"The loss '{name}' returned the shape {tuple(losses.shape)} for "
+                f"{len(targets)} cells: return one loss for each cell."
+            )
+        return losses
+
+    return checked
+
+
+def _bce(logits: Tensor, targets: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none")
