@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from blastscope.api.compare import compare
-from blastscope.cli import compare as verb
+from blastscope.cli import app
 from blastscope.cli.output import console
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import compute_metrics
@@ -51,7 +50,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     given = [table(folder, name, seed) for seed, name in enumerate(("VGG16", HOSTILE, "mean"))]
     out = folder / "out"
-    return compare(given, out, resamples=150), out, given
+    return compare(given, out=out, resamples=150), out, given
 
 
 def test_the_files_are_those_promised(made):
@@ -115,7 +114,7 @@ def test_again_gives_the_same_bytes_and_touches_nothing_else(made, tmp_path):
     mine = out / "notes.txt"
     mine.write_text("mine")
     before = {name: (out / name).read_bytes() for name in FILES}
-    compare(given, out, resamples=150)
+    compare(given, out=out, resamples=150)
     assert {name: (out / name).read_bytes() for name in FILES} == before
     assert mine.read_text() == "mine"
     mine.unlink()
@@ -123,7 +122,7 @@ def test_again_gives_the_same_bytes_and_touches_nothing_else(made, tmp_path):
 
 def test_one_model_is_not_compared(tmp_path):
     with pytest.raises(BlastscopeError, match=r"holds one model, 'm'.*use evaluate for one"):
-        compare([table(tmp_path, "m")], tmp_path / "out")
+        compare([table(tmp_path, "m")], out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -146,24 +145,24 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
     with pytest.raises(
         BlastscopeError, match=rf"{name}\)?, (whose report|which) would be overwritten"
     ):
-        compare(given, out, resamples=100)
+        compare(given, out=out, resamples=100)
     assert [p.name for p in out.iterdir()] == [name]
 
 
 def test_synthetic_cells_are_marked_and_cite_nothing(tmp_path):
     given = [table(tmp_path, "a", synthetic=True), table(tmp_path, "b", 1)]
-    compare(given, tmp_path / "out", resamples=100)
+    compare(given, out=tmp_path / "out", resamples=100)
     html = (tmp_path / "out" / "report.html").read_text()
     assert 'class="synthetic"' in html
     assert "Citing the data" not in html
 
 
 def invoke(*arguments: object, columns: int):
-    app = typer.Typer()
-    verb.add_to(app)
     console.cache_clear()
     try:
-        return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [str(a) for a in arguments])
+        return CliRunner(env={"COLUMNS": str(columns)}).invoke(
+            app, ["compare", *(str(a) for a in arguments)]
+        )
     finally:
         console.cache_clear()
 

@@ -15,7 +15,7 @@ FIGURES = ("confusion-matrix", "roc", "precision-recall", "subjects", "learning-
 def test_a_run_folder(make_run):
     run = make_run()
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    found = evaluate(run)
+    found = evaluate(run, out=run)
     content = json.loads((run / "metrics.json").read_text())
     assert content["format"] == "blastscope-metrics/1"
     assert content["model"] == "tiny (synthetic)"
@@ -44,9 +44,9 @@ def test_evaluating_twice_gives_the_same_bytes_and_drops_stale_figures(make_run)
         paths = [*run.glob("figures/*"), run / "metrics.json", run / "report.html"]
         return {path.name: path.read_bytes() for path in paths}
 
-    evaluate(run)
+    evaluate(run, out=run)
     first = derived()
-    evaluate(run)
+    evaluate(run, out=run)
     assert derived() == first
     (run / "figures" / "mine.svg").write_text("kept")
     evaluate(run, part="validation", out=run)
@@ -86,8 +86,10 @@ def test_a_csv_alone(tmp_path):
         "cell,subject,label,part,model,p_all\n"
         "a,,ALL,test,net,0.9\nb,,HEM,test,net,0.2\nc,,,test,net,0.4\nd,,,validation,net,0.4\n"
     )
-    found = evaluate(path)
-    assert found.out == tmp_path / "theirs-evaluation"
+    found = evaluate(path, out=tmp_path / "page")
+    assert found.path == tmp_path / "page"
+    assert found.default_out == tmp_path / "theirs-evaluation"
+    assert not found.default_out.exists()
     assert not found.synthetic
     assert (found.checkpoint, found.protocol, found.unlabelled) == (None, None, 1)
     assert list(found.parts) == ["test"]
@@ -95,7 +97,7 @@ def test_a_csv_alone(tmp_path):
     assert found.overlap.kind == "unknown"
     page = found.report.read_text()
     assert "Left out for want of a label: 1 of 3 test cells." in page
-    assert not (found.out / "figures" / "learning-curves.svg").exists()
+    assert not (found.path / "figures" / "learning-curves.svg").exists()
     with pytest.raises(BlastscopeError, match=r"no labels for its 1 validation cells"):
         evaluate(path, part="validation")
     with pytest.raises(BlastscopeError, match=r"no train cells: it has validation; test"):

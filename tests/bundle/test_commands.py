@@ -69,7 +69,7 @@ def test_shares_of_blasts_by_subject_in_python(bundles, tmp_path):
     from blastscope.bundle.write import bundle
 
     source = shutil.copytree(bundles.trained.run, tmp_path / "run")
-    evaluate(source)
+    evaluate(source, out=source)
     model = blastscope.load(bundle(source, tmp_path / "m").path)
     table = model.predict(list(bundles.trained.images.values()))
     shares = model.subjects(table)

@@ -129,8 +129,8 @@ def test_figures_and_decision_of_a_run_travel_and_those_of_another_are_refused(b
         shutil.copytree(source, tmp_path / name)
         for source, name in ((bundles.trained.run, "run"), (bundles.trained.other, "other"))
     )
-    found = evaluate(run)
-    evaluate(other)
+    found = evaluate(run, out=run)
+    evaluate(other, out=other)
     made = open_bundle(bundle(run, tmp_path / "b").path)
     judged = made.manifest.evaluations[0]
     assert judged.own

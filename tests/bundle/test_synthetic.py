@@ -34,7 +34,7 @@ def taught(tmp_path_factory):
     split = make_split(store, "subject", 3)[0]
     recipe = load_recipe(str(root / "tiny.yaml"), ["training.epochs=1"])
     run = train(recipe, store, split, root / "run", device="cpu").path
-    evaluate(run)
+    evaluate(run, out=run)
     return bundle(run, root / "taught.zip").path
 
 

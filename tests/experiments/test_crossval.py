@@ -40,7 +40,7 @@ def test_each_cell_is_predicted_by_the_network_that_never_saw_it(order: Crossval
     assert read.height == table.height
     assert metadata["out_of_fold"] == "subject"
     source = open_source(order.predictions)
-    overlap = judge(source, "test", order.out, None).overlap
+    overlap = judge(source, "test", None).overlap
     assert overlap.kind == "disjoint"
     assert "had seen nothing of its subject" in overlap.sentence
     _figures_are_scikit_learns(order, started, table)

@@ -49,13 +49,13 @@ def finished_run(run: Path, *, synthetic: bool) -> Path:
     return run
 
 
-def text_of(path: Path) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", path.read_text()).split())
+def text_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
 def test_published_figures_stand_beside_and_apart(tmp_path):
-    report = evaluate(finished_run(tmp_path / "run", synthetic=False)).report
-    text = text_of(report)
+    page = evaluate(finished_run(tmp_path / "run", synthetic=False)).to_html()
+    text = text_of(page)
     assert "published, another split of the data" in text
     assert "Baldi and Cioffo, section 3.2.2, CNN exp2" in text
     # Ours is the epoch of the lowest validation loss, not the last.
@@ -65,12 +65,12 @@ def test_published_figures_stand_beside_and_apart(tmp_path):
     assert "Read off a plot." in text
     assert "All 3 test subjects are also in training" in text
     assert "2,027,329 parameters, 1,281 of them trained, in 30 layers" in text
-    assert "<details><summary>Table of the layers" in report.read_text()
-    assert "The CNN &lt;twice&gt;" in report.read_text()
+    assert "<details><summary>Table of the layers" in page
+    assert "The CNN &lt;twice&gt;" in page
 
 
 def test_published_figures_of_real_cells_never_stand_beside_synthetic_ones(tmp_path):
-    text = text_of(evaluate(finished_run(tmp_path / "run", synthetic=True)).report)
+    text = text_of(evaluate(finished_run(tmp_path / "run", synthetic=True)).to_html())
     assert "another split of the data" not in text
     assert "are left out: they are of real cells" in text
     assert "Synthetic cells" in text

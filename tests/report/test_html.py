@@ -46,7 +46,7 @@ def report(folder: Path, model: str = "net", rows: str | None = None) -> str:
     quoted = '"' + model.replace('"', '""') + '"'
     rows = rows or "a,S1,all,test,M,0.9\nb,H1,hem,test,M,0.2\nc,H2,hem,train,M,0.6\n"
     path.write_text("cell,subject,label,part,model,p_all\n" + rows.replace("M", quoted))
-    return evaluate(path).report.read_text()
+    return evaluate(path).to_html()
 
 
 def test_the_report_is_self_contained(tmp_path):

@@ -42,7 +42,7 @@ def test_a_real_run_and_its_page(tmp_path, make_run):
     frame = frame.with_columns(model=pl.lit("tiny"))
     write_predictions(frame, folder / "predictions.parquet", {**note, "synthetic": False})
     (folder / "network.json").write_text(json.dumps(NETWORK))
-    evaluate(folder)
+    evaluate(folder, out=folder)
     metrics = json.loads((folder / "metrics.json").read_text())["parts"]["test"]
     html = write([Outcome(recipe(), "subject", 24, folder)], tmp_path / "study")
     text = body(html)

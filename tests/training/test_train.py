@@ -73,7 +73,7 @@ def test_a_run_holds_what_the_contract_says(material, tmp_path):
     assert (
         load_recipe(str(run / "recipe.yaml")).training == load_recipe(str(material.recipe)).training
     )
-    evaluate(run)
+    evaluate(run, out=run)
     assert read_json(run / "metrics.json")["parts"]["test"]["n"] == 10
 
 
@@ -343,5 +343,5 @@ def test_synthetic_cells_make_a_synthetic_model(material, dataset, tmp_path):
     run_of(drawn, tmp_path / "run", "training.epochs=1")
     table = pl.read_parquet(tmp_path / "run" / "predictions.parquet")
     assert table["model"].unique().to_list() == ["tiny (synthetic)"]
-    evaluate(tmp_path / "run")
+    evaluate(tmp_path / "run", out=tmp_path / "run")
     assert "ynthetic cells" in (tmp_path / "run" / "report.html").read_text()

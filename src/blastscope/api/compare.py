@@ -1,100 +1,155 @@
-"""Compare models: figures with intervals, tables, pictures and one page, written to a folder."""
+"""Compare models on the same cells: metrics with intervals, tests of pairs, and a report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from blastscope.api.result import PAGE, AnyPath, Result, TextTable
+from blastscope.api.tables import Models, as_models
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
-from blastscope.evaluation.comparison import compare as hold_against
+from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.comparison_result import Comparison
+from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.io.files import replacing, write_json, write_text
 from blastscope.report.comparison_plots import draw_comparison
-from blastscope.report.comparison_sections import comparison_view
+from blastscope.report.comparison_sections import WITHOUT_WIDTH, comparison_view, without_width
+from blastscope.report.comparison_text import headline
 from blastscope.report.folder import refuse_others_folder
 from blastscope.report.html import render
 
 CONTENT = "comparison.json"
+_COLUMNS = {
+    "precision normal": "precision_hem",
+    "precision ALL": "precision_all",
+    "recall normal": "recall_hem",
+    "recall ALL": "recall_all",
+    "weighted F1": "weighted_f1",
+    "AUC": "auc",
+}
+"""The form of the paper's tables of ensembles (3.4.2, 3.4.3.2), and AUC."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ComparisonResult(Result, Comparison):
+    """The comparison of two models or more."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``comparison.json``."""
+        return {key: value for key, value in Comparison.as_json(self).items() if key != "path"}
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each model and metric: value and interval; null if undefined."""
+        rows = [
+            (model, name, metric.value, metric.low, metric.high)
+            for model, metrics in self.estimates.items()
+            for name, metric in metrics.items()
+        ]
+        numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
+        schema = {"model": pl.String, "metric": pl.String, **numbers}
+        return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None)
+
+    def pairs_frame(self) -> pl.DataFrame:
+        """Return a row for each pair, in the order given: the first minus the second."""
+        rows = [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                "weighted_f1_difference": pair.weighted_f1.value,
+                "weighted_f1_low": pair.weighted_f1.low,
+                "weighted_f1_high": pair.weighted_f1.high,
+                "auc_difference": pair.auc.value,
+                "auc_low": pair.auc.low,
+                "auc_high": pair.auc.high,
+                "only_first_right": pair.only_first,
+                "only_second_right": pair.only_second,
+                "mcnemar_p": pair.mcnemar_p,
+                "mcnemar_p_holm": pair.mcnemar_p_holm,
+                "delong_p": pair.delong_p,
+                "delong_p_holm": pair.delong_p_holm,
+            }
+            for pair in self.pairs
+        ]
+        return pl.DataFrame(rows).fill_nan(None)
+
+    def tables(self) -> list[TextTable]:
+        """Return the metrics of each model with their intervals."""
+        rows = [
+            (model, *(paper_style(metrics[name]) for name in _COLUMNS.values()))
+            for model, metrics in self.estimates.items()
+        ]
+        return [TextTable.of(("model", *_COLUMNS), rows)]
+
+    def answers(self) -> list[str]:
+        """Say which model is ahead, and whether that may be noise."""
+        return [headline(self)]
+
+    def notes(self) -> list[str]:
+        """Say what was left out, and what the intervals are of."""
+        said = [self.overlap.sentence, f"Intervals: {self.resampling}"]
+        if self.unlabelled:
+            said.insert(0, f"{self.unlabelled:,} cells without a label are left out.")
+        return [*said, WITHOUT_WIDTH] if without_width(self) else said
+
+    def _write(self, out: Path) -> None:
+        refuse_others_folder(out, CONTENT)
+        write_json(out / CONTENT, self.as_json())
+        _write_csv(self.to_frame(), out / "models.csv")
+        _write_csv(self.pairs_frame(), out / "pairs.csv")
+        view = comparison_view(self, draw_comparison(self, out / "figures"))
+        page = render("models.html", title=view.title, synthetic=view.synthetic, comparison=view)
+        write_text(out / PAGE, page)
 
 
 def compare(
-    given: Sequence[str | Path],
-    out: Path,
+    models: Models,
     part: str = "test",
+    *,
+    out: AnyPath | None = None,
     resamples: int = 2000,
     seed: int = 24,
-) -> Comparison:
+) -> ComparisonResult:
     """Compare models on the same cells.
 
-    Writes ``comparison.json``, ``models.csv``, ``pairs.csv``, ``figures/*.png`` and ``*.svg``, and
-    a self-contained ``report.html``. Files of these names are derived and rewritten; nothing else
-    is touched.
+    With ``out`` it writes ``comparison.json``, ``models.csv``, ``pairs.csv``, ``figures/*.png``
+    and ``*.svg``, and a self-contained ``report.html``. Files of these names there are replaced;
+    nothing else is touched.
 
     Args:
-        given: runs, ensembles and prediction tables, each a path or ``NAME=PATH``.
-        out: the folder to write to.
-        part: the part to judge on.
+        models: runs, ensembles and prediction tables: paths (``NAME=PATH`` names a model anew),
+            frames, or a mapping of names to them.
+        part: the split part to compare on.
+        out: the folder to write to; nothing is written without it.
         resamples: how many times to draw subjects and cells for the intervals.
         seed: of the draws.
 
+    Returns:
+        The metrics of each model, and the differences of each pair.
+
     Raises:
-        BlastscopeError: where there are not two models, they do not have the same cells, or the
+        BlastscopeError: if there are not two models, they do not have the same cells, or the
             folder cannot be written or holds something else.
     """
-    refuse_others_folder(out, CONTENT)
-    scores = align_predictions(given)
+    scores = align_predictions(as_models(models))
     if len(scores.models) < 2:
         raise BlastscopeError(
-            f"{scores.members[0].path} holds one model, '{scores.models[0]}', and nothing to "
-            "compare it with: give two models or more, or use evaluate for one."
+            f"{scores.members[0].where} holds one model, '{scores.models[0]}': give two or more to "
+            "compare, or use evaluate for one."
         )
-    comparison = hold_against(scores, part, resamples, seed)
-    write_json(out / CONTENT, comparison.as_json())
-    _write_csv(_models_table(comparison), out / "models.csv")
-    _write_csv(_pairs_table(comparison), out / "pairs.csv")
-    view = comparison_view(comparison, draw_comparison(comparison, out / "figures"))
-    page = render("models.html", title=view.title, synthetic=view.synthetic, comparison=view)
-    write_text(out / "report.html", page)
-    return comparison
+    return ComparisonResult.of(compare_aligned(scores, part, resamples, seed)).saved(out)
 
 
-def _models_table(comparison: Comparison) -> pl.DataFrame:
-    """A row a model and figure; empty where a figure is undefined."""
-    rows = [
-        (model, name, figure.value, figure.low, figure.high)
-        for model, figures in comparison.estimates.items()
-        for name, figure in figures.items()
-    ]
-    numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
-    schema = {"model": pl.String, "metric": pl.String, **numbers}
-    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None)
-
-
-def _pairs_table(comparison: Comparison) -> pl.DataFrame:
-    """A row a pair, in the order given: differences are of the first less the second."""
-    rows = [
-        {
-            "first": pair.first,
-            "second": pair.second,
-            "weighted_f1_difference": pair.weighted_f1.value,
-            "weighted_f1_low": pair.weighted_f1.low,
-            "weighted_f1_high": pair.weighted_f1.high,
-            "auc_difference": pair.auc.value,
-            "auc_low": pair.auc.low,
-            "auc_high": pair.auc.high,
-            "only_first_right": pair.only_first,
-            "only_second_right": pair.only_second,
-            "mcnemar_p": pair.mcnemar_p,
-            "mcnemar_p_holm": pair.mcnemar_p_holm,
-            "delong_p": pair.delong_p,
-            "delong_p_holm": pair.delong_p_holm,
-        }
-        for pair in comparison.pairs
-    ]
-    return pl.DataFrame(rows).fill_nan(None)
+def paper_style(estimate: Estimate) -> str:
+    """Write a share as the paper's tables do, without the zero before the point."""
+    if not estimate.known:
+        return "–"
+    value = f"{estimate.value:.4f}".removeprefix("0")
+    low, high = (f"{bound:.3f}".removeprefix("0") for bound in (estimate.low, estimate.high))
+    return f"{value} ({low}–{high})"
 
 
 def _write_csv(table: pl.DataFrame, path: Path) -> None:

@@ -1,156 +1,215 @@
-"""Evaluate a run or a prediction table: figures, pictures and one page, written to a folder."""
+"""Evaluate a model: metrics with intervals, decisions, plots and a report."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from blastscope.api.result import PAGE, AnyPath, Result, TextTable
+from blastscope.api.tables import Source, as_source
 from blastscope.decision.assessment import assess_decisions
 from blastscope.decision.decision import DecisionRequest
-from blastscope.decision.decision_file import read_request, write_decision
+from blastscope.decision.decision_file import write_decision
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.curves import precision_recall_curve, roc_curve
 from blastscope.evaluation.evaluate import judge
 from blastscope.evaluation.labelled_predictions import open_labelled
-from blastscope.evaluation.leakage import Leakage, leakage_from, read_leakage
+from blastscope.evaluation.leakage import Leakage, read_leakage
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.evaluation.model_baselines import ModelBaseline, model_baselines
-from blastscope.evaluation.result import Evaluation
-from blastscope.evaluation.sources import CROSSVAL, RunNotes, Source
-from blastscope.io.files import read_json, write_json, write_text
+from blastscope.evaluation.model_baselines import model_baselines
+from blastscope.evaluation.sources import CROSSVAL, RunNotes
+from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 from blastscope.report import plots
 from blastscope.report.card import model_card
 from blastscope.report.decision_plots import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
-from blastscope.report.first_page import ReportedEvaluation, reported
+from blastscope.report.first_page import WORST_SUBJECTS, ReportedEvaluation, first_page, reported
 from blastscope.report.folder import refuse_others_folder
 from blastscope.report.leakage_page import leakage_figure
+from blastscope.report.style import NAMES
 
 if TYPE_CHECKING:
     from blastscope.report.crossval_page import FoldsTable
 
+_SHOWN_SUBJECTS = 5
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluationResult(Result, ReportedEvaluation):
+    """The evaluation of one model.
+
+    Attributes:
+        request: what was asked of the decisions.
+        run_notes: what a run says of itself.
+        fingerprint: ``sha256:...`` of the checkpoint or the ensemble; None where unknown.
+        folds: of a cross-validation, for the page.
+        home: the folder that the report of the test part belongs into; None for a table in memory.
+    """
+
+    request: DecisionRequest = field(kw_only=True)
+    run_notes: RunNotes = field(kw_only=True)
+    fingerprint: str | None = field(kw_only=True)
+    folds: FoldsTable | None = field(kw_only=True)
+    home: Path | None = field(kw_only=True)
+
+    @property
+    def default_out(self) -> Path | None:
+        """The folder that this report belongs into; the report of the test part keeps its own."""
+        if self.home is None or self.part == "test":
+            return self.home
+        if self.home.name.endswith("-evaluation"):
+            return self.home.with_name(f"{self.home.name}-{self.part}")
+        return self.home / self.part
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``metrics.json``."""
+        return ReportedEvaluation.as_json(self)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each split part and metric: value, and its interval where it has one."""
+        bounds, none = self.intervals.bounds, (None, None)
+        rows = [
+            (part, name, value, *(bounds.get(name, none) if part == self.part else none))
+            for part, metrics in self.parts.items()
+            for name, value in metrics.items()
+        ]  # fmt: skip
+        numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
+        schema = {"part": pl.String, "metric": pl.String, **numbers}
+        return pl.DataFrame(rows, schema=schema, orient="row", strict=False)
+
+    def tables(self) -> list[TextTable]:
+        """Return the metrics of every part, and the subjects of the lowest accuracy."""
+        names = list(next(iter(self.parts.values())))
+        metrics = TextTable.of(
+            (self.model, *self.parts),
+            [(name, *(metrics[name] for metrics in self.parts.values())) for name in names],
+        )
+        worst = TextTable.of(
+            ("subject, worst first", "label", "cells", "accuracy", "95 % interval"),
+            [
+                (one["subject"], NAMES[one["label"]], one["cells"], one["accuracy"],
+                 f"{one['low']:.3f} to {one['high']:.3f}")
+                for one in self.subjects.head(_SHOWN_SUBJECTS).iter_rows(named=True)
+            ],
+        )  # fmt: skip
+        return [metrics, worst] if worst.rows else [metrics]
+
+    def answers(self) -> list[str]:
+        """Return what the report says first."""
+        return [f"{word}: {text}" for word, text in first_page(self) if word != WORST_SUBJECTS]
+
+    def notes(self) -> list[str]:
+        """Say whether the probabilities are calls."""
+        if not self.hard_calls:
+            return []
+        return ["These are calls (0 or 1): AUC and average precision are of one operating point."]
+
+    def _title(self) -> str:
+        return f"{self.model}, {self.headline}"
+
+    def _write(self, out: Path) -> None:
+        if self.home is None or out.resolve() != self.home.resolve():
+            refuse_others_folder(out, "metrics.json", ["card.md"])
+        pictures = _draw(self, self.run_notes, out / "figures")
+        write_json(out / "metrics.json", self.as_json())
+        about = {
+            "model": self.model,
+            "checkpoint": self.fingerprint,
+            "synthetic": self.synthetic,
+            "part": self.part,
+        }
+        write_decision(out, self.decisions, self.request, about)
+        write_text(out / "card.md", model_card(self))
+        write_text(out / PAGE, evaluation_page(self, self.run_notes, pictures, self.folds))
+
 
 def evaluate(
-    source: Path,
+    source: Source,
     part: str = "test",
-    out: Path | None = None,
-    model: str | None = None,
-    labels: Path | None = None,
     *,
+    out: AnyPath | None = None,
+    model: str | None = None,
+    labels: AnyPath | None = None,
     rule: str | None = None,
     error: float | None = None,
     coverage: float | None = None,
-    store: Path | None = None,
-    leakage: Path | None = None,
-    folds: FoldsTable | None = None,
-) -> ReportedEvaluation:
-    """Evaluate a run or anybody's prediction table.
+    store: AnyPath | None = None,
+    leakage: AnyPath | None = None,
+) -> EvaluationResult:
+    """Evaluate a run, an ensemble, a cross-validation or anybody's prediction table.
 
-    Writes ``metrics.json``, ``decision.json`` (where decisions can be fitted), ``card.md``,
-    ``figures/*.png`` and ``*.svg``, and a self-contained ``report.html``. Files of these names
-    are derived and rewritten; nothing else is touched.
+    With ``out`` it writes ``metrics.json``, ``decision.json`` (if decisions can be fitted),
+    ``card.md``, ``figures/*.png`` and ``*.svg``, and a self-contained ``report.html``. Files of
+    these names there are replaced; nothing else is touched.
 
     Args:
-        source: a run folder, a prediction table (Parquet or CSV) or, with ``labels``, a submission
-            to the challenge.
-        part: the part to report in detail; metrics are computed for every labelled part.
-        out: the folder to write to; the run folder itself, or ``<table>-evaluation`` beside, for
-            the test part; a folder named after the part, for another.
-        model: which model, where the table holds several.
-        labels: a labels table (CSV) for the cells of ``part``, where the predictions have none.
-        rule: for the operating point (see ``decision.operating_point``). What is not given of
-            these three is as it was when the folder was evaluated last.
+        source: a folder; a prediction table (Parquet, CSV, a Polars or pandas frame) with the
+            columns ``cell``, ``label`` and ``p_all``, and perhaps ``subject``, ``part`` and
+            ``model``; or, with ``labels``, a submission to the challenge.
+        part: the split part to report in detail; metrics are computed for every labelled part.
+        out: the folder to write to; nothing is written without it.
+        model: which model, if the table holds several.
+        labels: a labels table (CSV) for the cells of ``part``, if the predictions have none.
+        rule: of the operating point (see ``decision.operating_point``).
         error: the share of wrong calls wanted among the cells that are not referred.
-        coverage: how often a conformal set should hold the truth.
-        store: the store of these cells, for the baselines beside the model.
-        leakage: the folder of the recipe's leakage gauge, to be shown.
-        folds: of the cross-validation that the predictions are of, for the page.
+        coverage: how often a conformal set should hold the true label.
+        store: the store of these cells, for the baselines of size and colour.
+        leakage: the folder of the recipe's leakage measurement, to be shown.
+
+    Returns:
+        The metrics, intervals, decisions and subjects.
 
     Raises:
-        BlastscopeError: where there is nothing to judge by (no predictions, no labels), the labels
-            are not of the same cells, the run's checkpoint is stale, a request cannot be asked for,
-            the store or the gauge is another's, or ``out`` is another report's or cannot be
+        BlastscopeError: if there is nothing to judge by (no predictions, no labels), the labels
+            are not of the same cells, the run's checkpoint is stale, a request cannot be met, the
+            store or the leakage is of something else, or ``out`` is another report's or cannot be
             written.
     """
-    opened = open_labelled(source, labels, part, model)
-    if (source / CROSSVAL).is_file():
-        model, folds = _of_crossval(source, opened, model, folds)
-    if out is None:
-        out = opened.default_out
-        if part != "test":  # the report of the test part keeps its place
-            out = out / part if source.is_dir() else out.with_name(f"{out.name}-{part}")
-    if out.resolve() != opened.default_out.resolve():
-        refuse_others_folder(out, "metrics.json", ["card.md"])
-    evaluation = judge(opened, part, out, model)
-    table, name = select_model(opened.predictions, opened.path, model)
-    request = (read_request(out) or DecisionRequest()).changed(rule, error, coverage)
-    earlier = _earlier(out, evaluation)
-    baselines = model_baselines(store, table, part, opened.metadata)
-    if store is None and len(earlier.get("baselines", ())) > len(baselines):
-        baselines = tuple(
-            ModelBaseline(rule, found) for rule, found in earlier["baselines"].items()
-        )
-    gauge = None if leakage is None else _gauge(leakage, name)
-    if gauge is None and earlier.get("leakage"):
-        gauge = leakage_from(earlier["leakage"], out / "metrics.json")
+    place = as_source(source)
+    opened = open_labelled(place, None if labels is None else Path(labels), part, model)
+    folds = None
+    if isinstance(place, Path) and (place / CROSSVAL).is_file():
+        from blastscope.experiments.crossval_metrics import read_crossval_metrics
+        from blastscope.report.crossval_page import folds_table
+
+        first = opened.predictions.filter(pl.col("repeat") == 1)["model"][0]
+        model, folds = model or str(first), folds_table(read_crossval_metrics(place / CROSSVAL))
+    evaluation = judge(opened, part, model)
+    table, name = select_model(opened.predictions, opened.where, model)
+    request = DecisionRequest().changed(rule, error, coverage)
+    baselines = model_baselines(
+        None if store is None else Path(store), table, part, opened.metadata
+    )
+    gauge = None if leakage is None else _gauge(Path(leakage), name)
     decisions = assess_decisions(table, part, opened.metadata, request)
     found = reported(evaluation, decisions, baselines, gauge)
-    pictures = _draw(found, opened.notes)
-    write_json(found.out / "metrics.json", found.as_json())
-    about = {
-        "model": name,
-        "checkpoint": found.checkpoint or opened.metadata.get("ensemble"),
-        "synthetic": found.synthetic,
-        "part": part,
-    }
-    write_decision(found.out, found.decisions, request, about)
-    write_text(found.out / "card.md", model_card(found))
-    write_text(found.report, evaluation_page(found, opened.notes, pictures, folds))
-    return found
-
-
-def _earlier(out: Path, evaluation: Evaluation) -> dict[str, Any]:
-    """What the folder's last evaluation said of the very same predictions; else nothing.
-
-    So what a store or a gauge brought to the page stays there when it is not given again.
-    """
-    path = out / "metrics.json"
-    if not path.is_file():
-        return {}
-    content = read_json(path)
-    now = {**evaluation.as_json(), "parts": dict(evaluation.parts)}
-    same = ("format", "model", "part", "checkpoint", "parts")
-    return content if all(content.get(key) == now[key] for key in same) else {}
-
-
-def _of_crossval(
-    source: Path, opened: Source, model: str | None, folds: FoldsTable | None
-) -> tuple[str, FoldsTable]:
-    """Report a cross-validation's first repeat, with all its folds."""
-    from blastscope.experiments.crossval_metrics import read_crossval_metrics
-    from blastscope.report.crossval_page import folds_table
-
-    first = opened.predictions.filter(pl.col("repeat") == 1)["model"][0]
-    return model or str(first), folds or folds_table(read_crossval_metrics(source / CROSSVAL))
+    return EvaluationResult.of(
+        found,
+        request=request,
+        run_notes=opened.notes,
+        fingerprint=found.checkpoint or opened.metadata.get("ensemble"),
+        folds=folds,
+        home=opened.default_out,
+    ).saved(out)
 
 
 def _gauge(folder: Path, model: str) -> Leakage:
     recipe, found = read_leakage(folder / "leakage.json")
     if recipe != model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]:
         raise BlastscopeError(
-            f"{folder} is the leakage gauge of {recipe}, not of {model}: give the one of this "
-            "recipe."
+            f"{folder} is the leakage of {recipe}, not of {model}: give the one of this recipe."
         )
     return found
 
 
-def _draw(evaluation: ReportedEvaluation, notes: RunNotes) -> dict[str, Path]:
-    """Draw what can be drawn into ``figures/``; an older figure that cannot be is removed."""
+def _draw(evaluation: ReportedEvaluation, notes: RunNotes, folder: Path) -> dict[str, Path]:
+    """Draw what can be drawn into ``folder``; an older plot that cannot be is removed."""
     counts = evaluation.metrics
-    drawn = {
+    drawn: dict[str, Any] = {
         "confusion-matrix": plots.confusion_figure(
             *(int(counts[name] or 0) for name in ("tn", "fp", "fn", "tp"))
         )
@@ -170,4 +229,4 @@ def _draw(evaluation: ReportedEvaluation, notes: RunNotes) -> dict[str, Path]:
         drawn |= decision_figures(evaluation.decisions)
     if evaluation.gauge is not None:
         drawn["leakage"] = leakage_figure(evaluation.gauge)
-    return plots.save_all(drawn, evaluation.out / "figures")
+    return plots.save_all(drawn, folder)

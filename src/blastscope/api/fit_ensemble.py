@@ -149,7 +149,7 @@ def _refuse_members_folder(scores: AlignedPredictions, out: Path) -> None:
     """Writing must never reach what is read."""
     home = out.resolve()
     for member in scores.members:
-        if member.path.resolve() in (home, *(home / name for name in WRITTEN)):
+        if member.path and member.path.resolve() in (home, *(home / name for name in WRITTEN)):
             raise BlastscopeError(
                 f"{member.path}, a member's predictions, would be replaced: choose another folder "
                 "with --out."

@@ -6,9 +6,11 @@ Nothing heavy is imported here or at the top of a verb's file, so that ``--help`
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from blastscope import DISCLAIMER, __version__
 from blastscope.cli import (
@@ -44,40 +46,77 @@ from blastscope.process import tune_process
 INTERRUPTED = 130
 """The exit status that Typer gives to an interrupt from the keyboard."""
 
+
+class Sections(TyperGroup):
+    """A group of verbs whose help lists them under headings."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the verbs, a section for each heading, in the order in which they were added."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            verb = self.get_command(ctx, name)
+            if verb is not None and not verb.hidden:
+                heading = str(getattr(verb, "rich_help_panel", None) or "Commands")
+                sections.setdefault(heading, []).append((name, verb.get_short_help_str(80)))
+        for heading, rows in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
+    cls=Sections,
     help=f"Tells B-cell lymphoblasts (ALL) from normal white blood cells.\n\n{DISCLAIMER}",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (
-    check,
-    synth,
-    prepare,
-    split,
-    baselines,
-    recipes,
-    train,
-    crossval,
-    leakage,
-    evaluate,
-    compare,
-    errors,
-    explain,
-    stress,
-    ensemble,
-    reproduce,
-    bundle,
-    inspect,
-    predict,
-    export,
-    submit,
-    weights,
-    demo,
-    fetch,
-):
-    verb.add_to(app)
+
+VERBS: dict[str, dict[Callable[..., None], str]] = {
+    "Data": {
+        check.check: "check cells/",
+        synth.synth: "synth cells/ --cells 600",
+        fetch.fetch: "fetch C-NMC/",
+        prepare.prepare: "prepare cells/ --out store/ --size 224",
+        split.split: "split store/ --protocol subject",
+        baselines.baselines: "baselines store/",
+    },
+    "Training": {
+        recipes.recipes: "recipes paper/cnn-exp2",
+        train.train: "train paper/cnn-exp2 --store store/ --split SPLIT.parquet --out run/",
+        crossval.crossval: "crossval paper/cnn-exp2 --store store/ --out crossval/",
+        leakage.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
+    },
+    "Judging": {
+        evaluate.evaluate: "evaluate predictions.csv --out report/",
+        compare.compare: "compare run-a/ mine=predictions.csv --out comparison/",
+        errors.errors: "errors run-a/ run-b/ --out errors/ --store store/",
+        ensemble.ensemble: "ensemble run-a/ run-b/ --out ensemble/ --method genetic",
+    },
+    "Explaining": {
+        explain.explain: "explain run/ --cells cell.bmp --out explanation/",
+        stress.stress: "stress run/ --store store/ --out stress/",
+    },
+    "Models that travel": {
+        predict.predict: "predict cells/ --out predictions.csv",
+        bundle.bundle: "bundle run/ --out model.zip",
+        inspect.inspect: "inspect model.zip --card",
+        export.export: "export run/ --out model.onnx --cells store/",
+    },
+    "The paper": {
+        reproduce.reproduce: "reproduce --data cells/ --out study/ --plan",
+        submit.submit: "submit run/ images/ --out submission/",
+        demo.demo: "demo --out demo/",
+    },
+}
+"""The verbs by the heading of the help that they stand under, each with an example."""
+
+for _heading, _verbs in VERBS.items():
+    for _verb, _example in _verbs.items():
+        app.command(rich_help_panel=_heading, epilog=f"Example: blastscope {_example}")(_verb)
+    if _heading == "Training":
+        app.add_typer(weights.weights, name="weights", rich_help_panel=_heading)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,11 +11,6 @@ from blastscope.cli.options import AsJson, Seed
 from blastscope.cli.output import note, print_table, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(baselines)
-
-
 def baselines(
     source: Annotated[
         Path,

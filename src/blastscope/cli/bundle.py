@@ -11,11 +11,6 @@ from blastscope.cli.output import note as tell
 from blastscope.cli.output import say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(bundle)
-
-
 def bundle(
     model: Annotated[
         Path,

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from blastscope.data.check import CheckReport
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(check)
-
-
 def check(folder: Folders, labels: Labels = None, as_json: AsJson = False) -> None:
     """Read a data set and say what it is: classes, subjects, folds, and everything suspicious.
 

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from blastscope.experiments.crossval_metrics import CrossvalMetrics
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(crossval)
-
-
 def crossval(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own.")],
     store: Annotated[Path, typer.Option(help="The store to train and test on.")],
@@ -74,7 +69,7 @@ def cross_validate(order: CrossvalRequest, jobs: int) -> tuple[str, CrossvalMetr
     found = crossval_metrics(started, table)
     record(order, started.store.fingerprint, found)
     model = str(table["model"][0])
-    report_crossval(order, model, found)
+    report_crossval(order, model)
     shown = folds_table(found)
     print_table(shown.head, shown.folds)
     say(f"{order.name}: {shown.headline}")

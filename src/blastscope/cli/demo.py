@@ -10,11 +10,6 @@ import typer
 from blastscope.cli.output import note, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(demo)
-
-
 def demo(
     out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")] = Path(
         "demo"

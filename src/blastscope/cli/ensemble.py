@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blastscope.cli.compare import shown
 from blastscope.cli.options import Force, Seed
 from blastscope.cli.output import note, print_table, say
 
 if TYPE_CHECKING:
     from blastscope.ensemble.build import Built
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(ensemble)
 
 
 def ensemble(
@@ -67,6 +61,7 @@ def ensemble(
     force: Force = False,
 ) -> None:
     """Combine models, weights fitted on one part of the cells and reported on another."""
+    from blastscope.api.compare import paper_style as shown
     from blastscope.api.fit_ensemble import make_ensemble
     from blastscope.ensemble.build import EnsembleSettings
     from blastscope.ensemble.genetic import GeneticSettings

@@ -12,11 +12,6 @@ from blastscope.cli.options import Device, Part, Predictions, ReportFolder
 from blastscope.cli.output import note, print_table, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(errors)
-
-
 def errors(
     given: Predictions,
     out: ReportFolder,

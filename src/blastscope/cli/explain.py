@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from blastscope.report.audit_sections import AuditView
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(explain)
-
-
 def explain(
     runs: Annotated[
         list[str],

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from blastscope.export.quantization import PrecisionCost
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(export)
-
-
 def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run or a bundle.")],
     out: Annotated[Path, typer.Option(help="The ONNX file.", metavar="FILE")],

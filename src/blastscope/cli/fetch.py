@@ -10,11 +10,6 @@ import typer
 from blastscope.cli.output import note, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(fetch)
-
-
 def fetch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the data is to go.")],
 ) -> None:

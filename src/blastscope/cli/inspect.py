@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from blastscope.bundle.read import Bundle
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(inspect)
-
-
 def inspect(
     bundle: Annotated[
         Path | None,

@@ -13,11 +13,6 @@ from blastscope.cli.options import Device, ReportFolder, Seed, Settings, Weights
 from blastscope.cli.output import note, print_table, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(leakage)
-
-
 def leakage(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own.")],
     store: Annotated[Path, typer.Option(help="The store to train and test on.")],
@@ -48,8 +43,8 @@ def leakage(
     known = replace(unseen, by="matched", out=out / "matched")
     done = [(order, *cross_validate(order, jobs)) for order in (unseen, known)]
     found = measure_leakage(recipes[-1].name, known.predictions, unseen.predictions, out)
-    for order, model, figures in done:  # both reports show it from now on
-        report_crossval(order, model, figures)
+    for order, model, _ in done:  # both reports show it from now on
+        report_crossval(order, model)
     rows = [
         (name, told(gain.known), told(gain.unseen), told(gain.difference, signed=True))
         for key, name in PANELS.items()

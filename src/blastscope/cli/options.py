@@ -1,9 +1,9 @@
-"""Options and arguments that several verbs share, each said once."""
+"""Options and arguments that several verbs share, each described once."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +17,9 @@ Labels = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run made.")]
 Seed = Annotated[int, typer.Option(help="The seed; the same seed gives the same result.", min=0)]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="What the networks compute on.")
+]
 WeightsDir = Annotated[
     Path | None,
     typer.Option(
@@ -30,15 +32,41 @@ Predictions = Annotated[
     list[str],
     typer.Argument(
         metavar="PRED...",
-        help="Runs, ensembles or prediction tables; NAME=PATH names a model anew.",
+        help="Runs, ensembles or prediction tables; NAME=PATH gives a model another name.",
+    ),
+]
+RunFolders = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...",
+        help="Runs, or one ensemble or bundle; NAME=PATH gives a model another name.",
     ),
 ]
 ReportFolder = Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")]
-Part = Annotated[str, typer.Option(help="train, validation or test.")]
+Part = Annotated[
+    Literal["train", "validation", "test"], typer.Option(help="The split part to report.")
+]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe's name, or the path of your own .yaml.")
+]
+StoreFolder = Annotated[
+    Path, typer.Option(help="The store with the prepared cells.", metavar="STORE")
+]
+SomeStore = Annotated[
+    Path | None, typer.Option(help="The store with these cells.", metavar="STORE")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a setting of the recipe: training.epochs=3."
     ),
+]
+Folds = Annotated[int, typer.Option(help="How many folds.", min=2)]
+Repeats = Annotated[
+    int, typer.Option(help="How many times to cut and train anew, each with its seed.", min=1)
+]
+Jobs = Annotated[
+    int,
+    typer.Option(help="How many to train at a time, each with its share of the cores.", min=1),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

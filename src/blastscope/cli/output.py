@@ -1,12 +1,17 @@
-"""Printing: tables on standard output, everything else on standard error."""
+"""Print results on standard output, and everything else on standard error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:
+    from blastscope.api.result import Result
 
 
 @cache
@@ -33,22 +38,28 @@ def note(text: str) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers to the right."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from blastscope.api.result import TextTable, table_text
 
-    kept = [list(row) for row in rows]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(columns):
-        numeric = all(row[place] is None or isinstance(row[place], int | float) for row in kept)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in kept:
-        table.add_row(*(escape(_shown(value)) for value in row))
-    console().print(table)
+    say(table_text(TextTable.of(columns, rows), console().width))
 
 
-def _shown(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def show(result: Result, as_json: bool = False) -> None:
+    """Print a result as tables and sentences, or as JSON; what to know beside it is a notice."""
+    if as_json:
+        show_json(result.as_json())
+    else:
+        text = result.to_text(console().width)
+        if text:
+            say(text)
+    for sentence in result.notes():
+        note(sentence)
+    written = result.report or result.path
+    if written is not None:
+        (note if as_json else say)(f"{written}")
+
+
+def show_json(content: Any) -> None:
+    """Print numbers and codes as JSON."""
+    from blastscope.api.result import json_text
+
+    typer.echo(json_text(content))

@@ -11,11 +11,6 @@ from blastscope.cli.options import Folders, Force, Labels
 from blastscope.cli.output import note, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(prepare)
-
-
 def prepare(
     folder: Folders,
     out: Annotated[Path, typer.Option(metavar="STORE", help="The store's folder.")],

@@ -9,11 +9,6 @@ import typer
 from blastscope.cli.output import print_table, say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(recipes)
-
-
 def recipes(
     name: Annotated[
         str | None, typer.Argument(help="Print this recipe, resolved, instead of the list.")

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from blastscope.reproduction.study import ReproductionRequest
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(reproduce)
-
-
 def reproduce(
     data: Annotated[Path, typer.Option(help="The folder with the labelled cells.", metavar="DIR")],
     out: Annotated[Path, typer.Option(help="The study's folder.", metavar="DIR")],

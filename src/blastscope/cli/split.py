@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from blastscope.data.split_table import SplitReport
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(split)
-
-
 def split(
     store: Annotated[
         Path,

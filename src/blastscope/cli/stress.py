@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from blastscope.robustness.summary import ModelRobustness
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(stress)
-
-
 def stress(
     models: Annotated[
         list[str],

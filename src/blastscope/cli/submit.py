@@ -12,11 +12,6 @@ from blastscope.cli.output import note, say
 from blastscope.errors import BlastscopeError
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(submit)
-
-
 def submit(
     inputs: Annotated[
         list[Path],

@@ -11,11 +11,6 @@ from blastscope.cli.options import Seed
 from blastscope.cli.output import say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(synth)
-
-
 def synth(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")],
     cells: Annotated[int, typer.Option(help="How many cells.", min=1)] = 1500,

@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from blastscope.experiments.seeds import SeedsOrder
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.command()(train)
-
-
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of your own.")],
     store: Annotated[Path, typer.Option(help="The store to train on.")],

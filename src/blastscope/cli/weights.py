@@ -25,11 +25,6 @@ Folder = Annotated[
 ]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the verb."""
-    app.add_typer(weights, name="weights")
-
-
 @weights.command("list")
 def list_weights(
     folder: Annotated[

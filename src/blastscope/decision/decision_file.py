@@ -84,22 +84,6 @@ def write_decision(
     write_json(path, without_nan(content))
 
 
-def read_request(folder: Path) -> DecisionRequest | None:
-    """Return what was asked for when a folder was evaluated last; None where nothing was.
-
-    Raises:
-        BlastscopeError: where the file is another's, or asks for what cannot be had.
-    """
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    content = _read(path)
-    try:
-        return DecisionRequest().changed(**content["request"])
-    except (KeyError, TypeError, AttributeError, ValueError, BlastscopeError) as error:
-        raise _unreadable(path) from error
-
-
 def read_decision(path: Path) -> DecisionFile:
     """Read a decision that an evaluation wrote.
 

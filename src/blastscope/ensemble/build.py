@@ -165,15 +165,15 @@ def build(scores: AlignedPredictions, plan: EnsembleSettings) -> Built:
 def _refuse_members(scores: AlignedPredictions, plan: EnsembleSettings) -> None:
     if len(scores.members) < 2:
         raise BlastscopeError(
-            f"An ensemble has two members or more, and {scores.members[0].path} holds one model: "
+            f"An ensemble has two members or more, and {scores.members[0].where} holds one model: "
             "give further runs or prediction tables."
         )
     ours = {_member(name, scores).name for name in METHODS}
     for member in scores.members:
         if member.name in ours:
             raise BlastscopeError(
-                f"{member.path} has a model called '{member.name}', as a method's result will be: "
-                f"name it anew, A={member.path}."
+                f"{member.where} has a model called '{member.name}', as a method's result will be: "
+                f"name it anew, A={member.where}."
             )
     known = scores.fitted_on(plan.apply)
     if known:

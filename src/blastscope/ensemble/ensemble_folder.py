@@ -27,7 +27,8 @@ class EnsembleMember:
 
     Attributes:
         model: its name.
-        path: of its run or prediction table, relative to the ensemble's folder.
+        path: of its run or prediction table, relative to the ensemble's folder; empty for a table
+            that was in memory.
         checkpoint: ``sha256:`` of its weights; None where only its predictions are known.
     """
 
@@ -54,13 +55,17 @@ def ensemble_members(members: Sequence[ModelSource], out: Path) -> tuple[Ensembl
     return tuple(
         EnsembleMember(
             member.name,
-            Path(os.path.relpath(member.path.resolve(), home)).as_posix(),
+            "" if member.path is None else _relative(member.path, home),
             str(member.metadata["checkpoint"])
-            if member.path.is_dir() and "checkpoint" in member.metadata
+            if member.path is not None and member.path.is_dir() and "checkpoint" in member.metadata
             else None,
         )
         for member in members
     )
+
+
+def _relative(path: Path, home: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), home)).as_posix()
 
 
 def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:

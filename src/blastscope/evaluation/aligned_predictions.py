@@ -13,17 +13,28 @@ from numpy.typing import NDArray
 
 from blastscope.data.split_table import PARTS
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluation.sources import open_source
+from blastscope.evaluation.sources import InMemoryTable, open_source
 from blastscope.io.predictions import SYNTHETIC_MARK
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model, the file or folder that holds its predictions, and what that says of itself."""
+    """A model, and what holds its predictions.
+
+    Attributes:
+        name: of the model.
+        path: of the file or folder; None for a table in memory.
+        metadata: what that says of itself.
+    """
 
     name: str
-    path: Path
+    path: Path | None
     metadata: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """What messages call its place."""
+        return f"the table '{self.name}'" if self.path is None else str(self.path)
 
 
 @dataclass(frozen=True)
@@ -130,17 +141,17 @@ class AlignedPredictions:
             if gaps:
                 first = self.cells["cell"][int(missing[:, column].argmax())]
                 raise BlastscopeError(
-                    f"{member.path} lacks {gaps} of {len(missing)} {part} cells that others have "
+                    f"{member.where} lacks {gaps} of {len(missing)} {part} cells that others have "
                     f"for its model '{member.name}' (first: {first}): models are compared on the "
                     "same cells only."
                 )
 
 
-def align_predictions(given: Sequence[str | Path]) -> AlignedPredictions:
+def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPredictions:
     """Open runs, ensembles and prediction tables, and lay their models side by side.
 
     Args:
-        given: each a folder or a table (Parquet or CSV), of one model or several, or
+        given: each a folder or a table (Parquet, CSV or in memory), of one model or several, or
             ``NAME=PATH``, which names the model anew.
 
     Raises:
@@ -150,14 +161,14 @@ def align_predictions(given: Sequence[str | Path]) -> AlignedPredictions:
     members: list[ModelSource] = []
     tables: list[pl.DataFrame] = []
     for text in given:
-        name, path = part_name(text)
-        source = open_source(path)
+        name, place = (text.name, text) if isinstance(text, InMemoryTable) else part_name(text)
+        source = open_source(place)
         known = source.predictions["model"].unique(maintain_order=True).to_list()
         for model in known:
             shown = model if name is None else name if len(known) == 1 else f"{name}/{model}"
             if model.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
                 shown += SYNTHETIC_MARK  # a name may change, but not what it says of the cells
-            members.append(ModelSource(shown, path, source.metadata))
+            members.append(ModelSource(shown, source.path, source.metadata))
             rows = source.predictions.filter(pl.col("model") == model)
             tables.append(rows.select("cell", "subject", "label", "part", "p_all"))
     _refuse_same_names(members)
@@ -184,16 +195,22 @@ def part_name(text: str | Path) -> tuple[str | None, Path]:
 
 
 def _refuse_same_names(members: Sequence[ModelSource]) -> None:
-    seen: dict[str, Path] = {}
+    seen: dict[str, ModelSource] = {}
     for member in members:
-        if member.name in seen and seen[member.name].resolve() == member.path.resolve():
-            raise BlastscopeError(f"{member.path} is given twice: give each model once.")
-        if member.name in seen:
+        other = seen.get(member.name)
+        if other is not None and other.path and member.path:
+            if other.path.resolve() == member.path.resolve():
+                raise BlastscopeError(f"{member.where} is given twice: give each model once.")
             raise BlastscopeError(
-                f"{seen[member.name]} and {member.path} both hold a model called '{member.name}': "
-                f"name them apart, A={seen[member.name]} B={member.path}."
+                f"{other.where} and {member.where} both hold a model called '{member.name}': "
+                f"name them apart, A={other.where} B={member.where}."
             )
-        seen[member.name] = member.path
+        if other is not None:
+            raise BlastscopeError(
+                f"{other.where} and {member.where} both hold a model called '{member.name}': give "
+                'a mapping of names to tables, {"A": first, "B": second}.'
+            )
+        seen[member.name] = member
 
 
 def _refuse_contradictions(
@@ -209,7 +226,7 @@ def _refuse_contradictions(
             others = f" (and {wrong.height - 1} more)" if wrong.height > 1 else ""
             raise BlastscopeError(
                 f"The {column} of the cell '{row['cell']}'{others} is '{row[column]}' in "
-                f"{member.path} and '{row['known']}' for the model '{row['who']}': give "
+                f"{member.where} and '{row['known']}' for the model '{row['who']}': give "
                 "predictions on the same split of the same cells."
             )
         known = pl.coalesce("known", column)

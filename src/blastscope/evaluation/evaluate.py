@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 
 from blastscope.data.split_table import PARTS
@@ -16,20 +14,19 @@ from blastscope.evaluation.subjects import Overlap, part_overlap, subject_table
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 
 
-def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation:
+def judge(source: Source, part: str, model: str | None) -> Evaluation:
     """Compute the figures of a run's or a table's predictions; nothing is written.
 
     Args:
         source: the predictions.
         part: the part to look at in detail; metrics are computed for every labelled part.
-        out: the folder that the outcome belongs to.
         model: which model, where the table holds several.
 
     Raises:
         BlastscopeError: where the part or the model is not there, or has no labels.
     """
-    table, name = select_model(source.predictions, source.path, model)
-    cells = _labelled_part(table, part, source.path)
+    table, name = select_model(source.predictions, source.where, model)
+    cells = _labelled_part(table, part, source.where)
     parts = _metrics_by_part(table)
     protocol, checkpoint = source.metadata.get("protocol"), source.metadata.get("checkpoint")
     return Evaluation(
@@ -48,7 +45,6 @@ def judge(source: Source, part: str, out: Path, model: str | None) -> Evaluation
         unlabelled=table.filter(pl.col("part") == part).height - cells.height,
         subjects=subject_table(cells),
         overlap=_fitted_here(source, part) or part_overlap(table, part, source.metadata),
-        out=out,
     )
 
 
@@ -61,7 +57,7 @@ def _fitted_here(source: Source, part: str) -> Overlap | None:
     )
 
 
-def _labelled_part(table: pl.DataFrame, part: str, path: Path) -> pl.DataFrame:
+def _labelled_part(table: pl.DataFrame, part: str, path: str) -> pl.DataFrame:
     if part not in PARTS:
         raise BlastscopeError(f"'{part}' is no part of a split: choose {', '.join(PARTS)}.")
     rows = table.filter(pl.col("part") == part)

@@ -9,21 +9,24 @@ import polars as pl
 
 from blastscope.data.labels import LabelTable, read_label_table
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluation.sources import RunNotes, Source, open_source
+from blastscope.evaluation.sources import InMemoryTable, RunNotes, Source, open_source
 from blastscope.io.predictions import select_model
 from blastscope.prediction.submission import is_submission, numeric_order, read_submission
 
 
 def open_labelled(
-    path: Path, labels: Path | None, part: str = "test", model: str | None = None
+    source: Path | InMemoryTable,
+    labels: Path | None,
+    part: str = "test",
+    model: str | None = None,
 ) -> Source:
     """Open what is to be judged and give the cells of ``part`` the labels of a table.
 
     Args:
-        path: a run, a prediction table, a submission (zip), or the ``.predict`` file out of one.
+        source: a run, a prediction table, a submission (zip), or the ``.predict`` file out of one.
             The calls of a submission become probabilities of 0 and 1.
         labels: the labels table (see ``data.labels``), of just the cells of ``part``. It fills in
-            subjects as well where it names them. None where ``path`` has its labels.
+            subjects as well where it names them. None where ``source`` has its labels.
         part: which part the table is of; a submission is all ``test``.
         model: which model, where the prediction table holds several.
 
@@ -31,16 +34,17 @@ def open_labelled(
         BlastscopeError: where a file is none of these, the table is not of the same cells, or it
             contradicts labels or subjects that are there.
     """
+    submission = not isinstance(source, InMemoryTable) and is_submission(source)
     if labels is None:
-        if is_submission(path):
-            raise BlastscopeError(f"{path} is a submission, which has no labels: give --labels.")
-        return open_source(path)
+        if submission:
+            raise BlastscopeError(f"{source} is a submission, which has no labels: give --labels.")
+        return open_source(source)
     table = read_label_table(labels)
-    if is_submission(path):
-        return _submission(path, table)
-    source = open_source(path)
-    rows, _ = select_model(source.predictions, path, model)
-    return replace(source, predictions=_labelled(rows, path, table, part))
+    if submission and not isinstance(source, InMemoryTable):
+        return _submission(source, table)
+    opened = open_source(source)
+    rows, _ = select_model(opened.predictions, opened.where, model)
+    return replace(opened, predictions=_labelled(rows, opened.where, table, part))
 
 
 def _submission(path: Path, table: LabelTable) -> Source:
@@ -64,10 +68,10 @@ def _submission(path: Path, table: LabelTable) -> Source:
         }
     )
     out = path.with_name(f"{path.stem}-evaluation")
-    return Source(path, predictions, {}, out, RunNotes())
+    return Source(path, str(path), predictions, {}, out, RunNotes())
 
 
-def _labelled(rows: pl.DataFrame, path: Path, table: LabelTable, part: str) -> pl.DataFrame:
+def _labelled(rows: pl.DataFrame, path: str, table: LabelTable, part: str) -> pl.DataFrame:
     """Fill in label and subject of one model's rows of ``part``."""
     here = pl.col("part") == part
     names = rows.filter(here)["cell"].str.to_lowercase().to_list()
@@ -88,7 +92,7 @@ def _labelled(rows: pl.DataFrame, path: Path, table: LabelTable, part: str) -> p
     ).drop("_name", "_label", "_subject")
 
 
-def _refuse_other_cells(names: list[str], path: Path, table: LabelTable, part: str) -> None:
+def _refuse_other_cells(names: list[str], path: str, table: LabelTable, part: str) -> None:
     without = sorted(set(names) - table.rows.keys())
     unasked = sorted(table.rows.keys() - set(names))
     if not without and not unasked:
@@ -100,7 +104,7 @@ def _refuse_other_cells(names: list[str], path: Path, table: LabelTable, part: s
     )
 
 
-def _refuse_contradiction(joined: pl.DataFrame, name: str, path: Path, table: LabelTable) -> None:
+def _refuse_contradiction(joined: pl.DataFrame, name: str, path: str, table: LabelTable) -> None:
     odd = joined.filter(pl.col(name) != pl.col(f"_{name}"))
     if odd.is_empty():
         return

@@ -34,7 +34,6 @@ class Evaluation:
         unlabelled: how many cells of ``part`` carry no label and are left out.
         subjects: figures by subject, worst first (see ``subject_table``).
         overlap: whether the part's subjects are also in training.
-        out: the folder that everything is written to.
     """
 
     model: str
@@ -48,7 +47,6 @@ class Evaluation:
     unlabelled: int
     subjects: pl.DataFrame
     overlap: Overlap
-    out: Path
 
     @property
     def metrics(self) -> Metrics:
@@ -68,11 +66,6 @@ class Evaluation:
         figures = ((name, self.metrics[key]) for name, key in shown.items())
         told = (f"{name} {value:.4f}" for name, value in figures if value is not None)
         return f"{self.part} " + ", ".join(told)
-
-    @property
-    def report(self) -> Path:
-        """The page to open."""
-        return self.out / "report.html"
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""

@@ -11,7 +11,7 @@ import yaml
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
-from blastscope.io.predictions import read_predictions
+from blastscope.io.predictions import check_predictions, read_predictions
 
 ENSEMBLE = "ensemble.json"
 """What tells the folder of an ensemble, whose predictions it made, from that of a run."""
@@ -33,27 +33,52 @@ class RunNotes:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A checked prediction table, its metadata and the run's notes."""
+class InMemoryTable:
+    """A prediction table that is in memory, and perhaps the name that its model is to have."""
 
-    path: Path
+    frame: pl.DataFrame
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return "the table" if self.name is None else f"the table '{self.name}'"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checked prediction table, its metadata and the run's notes.
+
+    Attributes:
+        path: where it comes from; None for a table in memory.
+        where: what messages call it.
+        default_out: the folder that its report belongs into; None for a table in memory.
+    """
+
+    path: Path | None
+    where: str
     predictions: pl.DataFrame
     metadata: dict[str, Any]
-    default_out: Path
+    default_out: Path | None
     notes: RunNotes
 
 
-def open_source(path: Path) -> Source:
-    """Open a run, an ensemble, a cross-validation, several seeds, or a table (Parquet or CSV).
+def open_source(source: Path | InMemoryTable) -> Source:
+    """Open a run, an ensemble, a cross-validation, several seeds, or a table.
+
+    Args:
+        source: a folder, a file (Parquet or CSV), or a table in memory.
 
     Raises:
         BlastscopeError: where there is nothing to evaluate, or a folder's predictions were not made
             by the checkpoint or the weights that lie beside them.
     """
+    where = str(source)
+    if isinstance(source, InMemoryTable):
+        return Source(None, where, check_predictions(source.frame, where), {}, None, RunNotes())
+    path = source
     if not path.is_dir():
         predictions, metadata = read_predictions(path)
         out = path.with_name(f"{path.stem}-evaluation")
-        return Source(path, predictions, metadata, out, RunNotes())
+        return Source(path, where, predictions, metadata, out, RunNotes())
     table = path / "predictions.parquet"
     if not table.is_file():
         raise BlastscopeError(
@@ -63,12 +88,12 @@ def open_source(path: Path) -> Source:
     predictions, metadata = read_predictions(table)
     if (path / ENSEMBLE).is_file():
         _refuse_stale(path / ENSEMBLE, metadata.get("ensemble"))
-        return Source(path, predictions, metadata, path / "evaluation", RunNotes())
+        return Source(path, where, predictions, metadata, path / "evaluation", RunNotes())
     if (path / CROSSVAL).is_file() or (path / SEEDS).is_file():  # of several networks
         out = path if (path / CROSSVAL).is_file() else path / "evaluation"
-        return Source(path, predictions, metadata, out, RunNotes())
+        return Source(path, where, predictions, metadata, out, RunNotes())
     _refuse_stale(path / "checkpoint.safetensors", metadata.get("checkpoint"))
-    return Source(path, predictions, metadata, path, _read_notes(path))
+    return Source(path, where, predictions, metadata, path, _read_notes(path))
 
 
 def _refuse_stale(checkpoint: Path, recorded: object) -> None:

@@ -11,7 +11,7 @@ import polars as pl
 from blastscope.data.split_table import PARTS
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.files import replacing
-from blastscope.io.tables import TableFormat, read_table, write_table
+from blastscope.io.tables import TableFormat, check_columns, read_table, write_table
 
 PREDICTIONS = TableFormat(
     "prediction",
@@ -75,6 +75,29 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     return _checked(frame.filter(~_unusable(frame)), path), metadata
 
 
+def check_predictions(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    """Check a prediction table that is in memory as :func:`read_predictions` checks a file.
+
+    ``model``, ``part`` and ``subject`` may be missing: all cells are then of one model, of the
+    test part, and of unknown subjects.
+
+    Args:
+        frame: the rows.
+        where: what messages call it.
+
+    Raises:
+        BlastscopeError: as :func:`read_predictions`.
+    """
+    default = {"model": "model", "part": "test", "subject": None}
+    added = [
+        pl.lit(value, dtype=pl.String).alias(name)
+        for name, value in default.items()
+        if name not in frame.columns
+    ]
+    frame = check_columns(frame.with_columns(added), PREDICTIONS, where)
+    return _checked(frame.filter(~_unusable(frame)), where)
+
+
 def _unusable(frame: pl.DataFrame) -> pl.Expr:
     """Rows of images that could not be used."""
     if PROBLEM not in frame.columns:
@@ -82,7 +105,7 @@ def _unusable(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("p_all").is_null() & pl.col(PROBLEM).is_not_null()
 
 
-def _checked(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
     if frame.is_empty():
         raise BlastscopeError(f"{path} holds no predictions: give a table with at least one row.")
     frame = frame.with_columns(
@@ -131,7 +154,7 @@ def _stripped(name: str) -> pl.Expr:
     return pl.when(text != "").then(text).alias(name)
 
 
-def _refuse(frame: pl.DataFrame, path: Path, bad: pl.Expr, what: str, remedy: str) -> None:
+def _refuse(frame: pl.DataFrame, path: Path | str, bad: pl.Expr, what: str, remedy: str) -> None:
     """Raise one sentence that names the first row for which ``bad`` holds and counts the rest."""
     rows = frame.with_row_index("row", offset=1).filter(bad)
     if rows.is_empty():
@@ -155,12 +178,14 @@ def has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
     return in_folds and cells["fold"].null_count() == 0
 
 
-def select_model(frame: pl.DataFrame, path: Path, model: str | None) -> tuple[pl.DataFrame, str]:
+def select_model(
+    frame: pl.DataFrame, where: Path | str, model: str | None
+) -> tuple[pl.DataFrame, str]:
     """Keep the rows of one model.
 
     Args:
         frame: a checked prediction table.
-        path: where it came from, for messages.
+        where: where it came from, for messages.
         model: whose rows; may be left out where the table holds one model only.
 
     Returns:
@@ -172,12 +197,11 @@ def select_model(frame: pl.DataFrame, path: Path, model: str | None) -> tuple[pl
     names = sorted(frame["model"].unique())
     if model is None and len(names) > 1:
         raise BlastscopeError(
-            f"{path} holds {len(names)} models ({listing(names)}): say with --model which one to "
-            "evaluate."
+            f"{where} holds {len(names)} models ({listing(names)}): choose one with --model."
         )
     chosen = names[0] if model is None else model.strip()
     if chosen not in names:
         raise BlastscopeError(
-            f"{path} holds no predictions of the model '{chosen}': it has {listing(names)}."
+            f"{where} holds no predictions of the model '{chosen}': it has {listing(names)}."
         )
     return frame.filter(pl.col("model") == chosen), chosen

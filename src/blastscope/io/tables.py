@@ -67,6 +67,15 @@ def read_table(path: Path, form: TableFormat) -> tuple[pl.DataFrame, dict[str, A
             f"{path} is a {form.name} table of version {version}; this blastscope reads version "
             f"{form.version}: make it again with this version."
         )
+    return check_columns(frame, form, path), metadata
+
+
+def check_columns(frame: pl.DataFrame, form: TableFormat, path: Path | str) -> pl.DataFrame:
+    """Check a table's columns against its contract, and give them the contract's types.
+
+    Raises:
+        BlastscopeError: if a column is missing or of another type.
+    """
     missing = [name for name in form.columns if name not in frame.columns]
     if missing and len(frame.columns) == 1 and ";" in frame.columns[0]:
         raise BlastscopeError(f"{path} is separated by semicolons: save it with commas.")
@@ -76,7 +85,7 @@ def read_table(path: Path, form: TableFormat) -> tuple[pl.DataFrame, dict[str, A
             f"a {form.name} table has {', '.join(form.columns)}."
         )
     try:
-        return frame.cast(dict(form.columns)), metadata  # type: ignore[arg-type]
+        return frame.cast(dict(form.columns))  # type: ignore[arg-type]
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
         raise BlastscopeError(f"{path} has a column of the wrong type ({reason}).") from error

@@ -131,6 +131,11 @@ def _of_bundle(path: Path) -> Members:
 
 def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:
     member = ensemble.members[k]
+    if not member.path:
+        raise BlastscopeError(
+            f"{folder} has the member '{member.model}', whose predictions were a table in memory: "
+            "build the ensemble of runs to predict new cells with it."
+        )
     path = folder / member.path
     if not path.exists():
         raise BlastscopeError(

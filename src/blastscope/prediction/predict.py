@@ -45,6 +45,7 @@ class Predicted:
         taught_synthetic: whether synthetic cells have taught the model, or what it decides by.
         synthetic_cells: whether the images are of synthetic cells.
         path: of the table; None where none was written.
+        about: what made the table, for whoever writes it later.
     """
 
     frame: pl.DataFrame
@@ -57,6 +58,7 @@ class Predicted:
     taught_synthetic: bool
     synthetic_cells: bool
     path: Path | None
+    about: dict[str, Any]
 
     @property
     def problems(self) -> pl.DataFrame:
@@ -65,7 +67,7 @@ class Predicted:
 
 
 def predict(
-    images: Sequence[str | Path],
+    images: Sequence[str | Path] | InputImages,
     models: Sequence[Path],
     out: Path | None = None,
     *,
@@ -84,7 +86,7 @@ def predict(
     rows lie in ``.<out>.work`` beside it, from which a killed prediction goes on.
 
     Args:
-        images: files, folders, zips, globs (see ``prediction.inputs``).
+        images: files, folders, zips, globs (see ``prediction.inputs``), or listed images.
         models: as ``open_model`` takes them.
         out: the table to write, .parquet, .csv or .json; None for no file.
         decision: likewise.
@@ -101,7 +103,7 @@ def predict(
     """
     if out is not None:
         _refuse_taken(out, force)
-    found = list_inputs(images, subject_from)
+    found = images if isinstance(images, InputImages) else list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
     model = opened.on(found)
     if out is None:
@@ -113,7 +115,7 @@ def predict(
         if not _any_usable(rows):  # there is nothing to go on from
             remove_folder(work)
         made = _judged(rows, found, model, out)
-        write_output(made.frame, made.tally.persons, out, _about(model, found))
+        write_output(made.frame, made.tally.persons, out, made.about)
         remove_folder(work)
     return made
 
@@ -174,6 +176,7 @@ def _judged(
         taught_synthetic=model.synthetic,
         synthetic_cells=found.synthetic,
         path=out,
+        about=_about(model, found),
     )
 
 

@@ -34,9 +34,7 @@ class FoldsTable:
     headline: str
 
 
-def report_crossval(
-    order: CrossvalRequest, model: str, found: CrossvalMetrics
-) -> ReportedEvaluation:
+def report_crossval(order: CrossvalRequest, model: str) -> ReportedEvaluation:
     """Evaluate one model of a cross-validation's table, and show all its folds beside it.
 
     Where the cross-validation is one of the two of a leakage gauge, so is the gauge.
@@ -44,19 +42,12 @@ def report_crossval(
     Args:
         order: the cross-validation, its table and figures written.
         model: that of the first repeat, as the table calls it.
-        found: the figures of all folds and repeats.
 
     Raises:
         BlastscopeError: as :func:`blastscope.api.evaluate.evaluate`.
     """
     return evaluate(
-        order.predictions,
-        "test",
-        order.out,
-        model,
-        store=order.store,
-        leakage=_gauge_of(order),
-        folds=folds_table(found),
+        order.out, model=model, out=order.out, store=order.store, leakage=_gauge_of(order)
     )
 
 

@@ -105,7 +105,7 @@ def _as_analysed(
     explained: ExplainedModels, networks: Sequence[str | Path], members: Sequence[ModelSource]
 ) -> ExplainedModels:
     """Give models the names that they have on the page from which one comes."""
-    names = {member.path.resolve(): member.name for member in members}
+    names = {one.path.resolve(): one.name for one in members if one.path is not None}
     called = [names.get(model.run.path.resolve(), model.name) for model in explained.models]
     if len(set(called)) < len(called):  # one was given the name that another has in the ensemble
         return explained

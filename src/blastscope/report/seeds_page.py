@@ -118,7 +118,7 @@ def _content(found: SeedsReport) -> dict[str, object]:
         "runs": [
             {
                 "seed": seed,
-                "run": result.out.name,
+                "run": f"seed{seed}",
                 "checkpoint": result.checkpoint,
                 "metrics": dict(result.metrics),
             }

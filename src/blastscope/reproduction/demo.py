@@ -117,7 +117,7 @@ def _train(
     run = out / "runs" / f"{recipe.name.rpartition('/')[2]}-{protocol}"
     with TrainingDisplay(f"{recipe.name}, {protocol}") as display:
         train(recipe, out / "store", split, run, watch=display.watch())
-    result = evaluate(run, store=out / "store")
+    result = evaluate(run, out=run, store=out / "store")
     say(f"train {recipe.name} by {protocol}: {result.headline}")
     return Entry(recipe.name, protocol, run)
 

@@ -1,0 +1,465 @@
+"""Predict images of new cells: load a model, give it images, get a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from blastscope import DISCLAIMER
+from blastscope.api.result import AnyPath, Result, TextTable, as_paths, showing
+from blastscope.box import in_the_box
+from blastscope.bundle.card import SYNTHETIC
+from blastscope.errors import BlastscopeError
+from blastscope.prediction.input_images import subject_pattern
+from blastscope.prediction.inputs import as_pictures, list_inputs
+from blastscope.prediction.model import PredictionModel, open_model, stream
+from blastscope.prediction.output import SUFFIXES, json_lines, write_output
+from blastscope.prediction.predict import Predicted
+from blastscope.prediction.predict import predict as predict_images
+
+if TYPE_CHECKING:
+    from blastscope.api.explain import Explanation
+
+MOST_SUBJECTS = 20
+MOST_CELLS = 40
+"""Cells and subjects that a screen shows."""
+MOST_PROBLEMS = 10
+FEW_CELLS = 10
+"""If no subject has as many, shares are not shown: a few cells are not a sample."""
+
+Models = AnyPath | Sequence[AnyPath] | None
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to predict; its networks are loaded with the first image.
+
+    Attributes:
+        name: what tables call it; it ends in " (synthetic)" if synthetic cells have taught it.
+        synthetic: whether they have.
+        sizes: the sides, in pixels, of the images that its networks see.
+    """
+
+    _model: PredictionModel
+
+    def __repr__(self) -> str:
+        runs = len(self._model.predictor.voters.runs)
+        sizes = ", ".join(map(str, self.sizes))
+        return f"<{self.name}: {runs} network{'s' * (runs > 1)}, cells of {sizes} pixels>"
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self._model.name
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether synthetic cells have taught it."""
+        return self._model.synthetic
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sides, in pixels, of the images that its networks see."""
+        return tuple(way.size for way in self._model.predictor.settings)
+
+    def predict(self, images: Any) -> pl.DataFrame:
+        """Predict images of single cells.
+
+        Each is prepared as the training cells were, so give whole images: one cell on black each,
+        neither cropped nor scaled.
+
+        Args:
+            images: one or a sequence of NumPy arrays, uint8, (H, W, 3) RGB, (H, W, 4) RGBA or
+                (H, W) grey; PIL images; or paths.
+
+        Returns:
+            A row an image, in their order, with the columns ``file`` (empty for what comes from
+            memory), ``cell``, ``subject``, ``label``, ``part``, ``model``, ``p_all`` (the
+            probability of ALL, calibrated if the model has a calibration), ``ood_score``,
+            ``out_of_distribution``, with a decision ``p_raw``, ``called`` (``all``, ``hem``),
+            ``sure`` and ``refer``, with ``spread=True`` ``spread``, and ``problem``: why an image
+            cannot be used, in which case there is no probability (docs/formats.md).
+
+        Raises:
+            BlastscopeError: if something is neither an array of these shapes, a PIL image nor a
+                path, or nothing is given.
+        """
+        found = as_pictures(images)
+        if not found.pictures:
+            raise BlastscopeError("There is nothing to predict on: give at least one image.")
+        return pl.concat(stream(found, self._model))
+
+    def subjects(self, predictions: pl.DataFrame) -> pl.DataFrame:
+        """Return the share of blasts of each subject, with its 95 % interval.
+
+        Args:
+            predictions: what ``predict`` returned; rows without a subject count for no subject.
+
+        Returns:
+            A row a subject (``decision.subject_shares.person_table``); no rows if the model does
+            not decide.
+        """
+        from blastscope.prediction.decisions import tally
+
+        persons = tally(predictions, self._model.decides).persons
+        return pl.DataFrame() if persons is None else persons
+
+
+def load(
+    path: Models = None, *, engine: str = "auto", device: str = "auto", spread: bool = False
+) -> LoadedModel:
+    """Load a model: a bundle, a run, several runs (their mean), an ensemble.
+
+    Args:
+        path: a bundle's folder or zip, or folders; without it the model that comes with
+            blastscope.
+        engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``. ``auto`` is PyTorch on a GPU
+            and for what is not a bundle, else ONNX Runtime.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        spread: whether predictions say how far the eight views of a cell differ.
+
+    Returns:
+        The model, ready to predict.
+
+    Raises:
+        BlastscopeError: if it cannot be opened; nothing in it is run, whatever it is.
+    """
+    return LoadedModel(open_model(_models(path), engine=engine, device=device, spread=spread))
+
+
+def _models(path: Models) -> list[Path]:
+    return [in_the_box()] if path is None else as_paths(path)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PredictionResult(Result):
+    """The predictions of a model for images.
+
+    Attributes:
+        found: the table, and what was decided.
+        subject_from: the expression that subjects were looked for with.
+        explanation: the pages with heatmaps, if they were asked for and there are some.
+        unexplained: cells without a page because they lie in zips; None if no pages were asked for.
+    """
+
+    found: Predicted
+    subject_from: str | None = None
+    explanation: Explanation | None = None
+    unexplained: int | None = None
+
+    @property
+    def model(self) -> str:
+        """The name of what predicted."""
+        return self.found.model
+
+    @property
+    def subjects(self) -> pl.DataFrame:
+        """A row a subject: the share of blasts with its interval; empty if nothing decides."""
+        persons = self.found.tally.persons
+        return pl.DataFrame() if persons is None else persons
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row an image, as ``LoadedModel.predict`` does."""
+        return self.found.frame
+
+    def as_json(self) -> dict[str, Any]:
+        """Return counts, cells and subjects."""
+        counts, by = self.found.tally, self.found.decided_by
+        return {
+            "model": self.model,
+            "synthetic": self.found.taught_synthetic or self.found.synthetic_cells,
+            "used": self._used,
+            "called_all": counts.called_all,
+            "referred": counts.referred,
+            "out_of_distribution": counts.out_of_distribution,
+            "decision": None if by is None else str(by),
+            "cells": self.found.frame.to_dicts(),
+            "subjects": self.subjects.to_dicts(),
+        }
+
+    @property
+    def _used(self) -> int:
+        return len(self.found.frame) - len(self.found.problems)
+
+    def tables(self) -> list[TextTable]:
+        """Return the first cells, if no table was written, and the shares of the subjects."""
+        cells = [] if self.path is not None else [_cells_table(self.found.frame)]
+        return [*cells, _shares_table(self.subjects)] if self._has_shares else cells
+
+    def answers(self) -> list[str]:
+        """Say how many cells are called ALL."""
+        counts = self.found.tally
+        experts = "" if counts.referred is None else f", {counts.referred:,} referred to an expert"
+        return [f"{self.model}: {counts.called_all:,} of {self._used:,} cells called ALL{experts}"]
+
+    def notes(self) -> list[str]:
+        """Say what could not be used, how cells were called, and what that rests on."""
+        found, problems = self.found, self.found.problems
+        said = [f"{sentence}." for sentence in found.notes]
+        if self.path is None and self._used > MOST_CELLS:
+            said.append(f"And {self._used - MOST_CELLS:,} more cells: --out FILE writes them all.")
+        for file, problem in problems.select("file", "problem").head(MOST_PROBLEMS).iter_rows():
+            said.append(f"not used: {file} {problem}")
+        if len(problems) > MOST_PROBLEMS:
+            said.append(f"And {len(problems) - MOST_PROBLEMS:,} more that cannot be used.")
+        if found.taught_synthetic:
+            said.append(SYNTHETIC)
+        if found.synthetic_cells:
+            said.append("The cells are synthetic: these predictions mean nothing for real ones.")
+        if found.decided_by is None:
+            said.append("Cells are called ALL above one half: the model has no decision.json.")
+        else:
+            said.append(found.how)
+        said += [*self._share_notes(), *self._unmatched(), *self._unlike()]
+        if self.unexplained:
+            said.append(
+                f"{self.unexplained:,} cells lie in zips and have no page: unpack the zips."
+            )
+        if self.explanation is not None:
+            said.append(
+                "The pages show the networks' own probabilities and calls at one half; the table "
+                "has what was decided. Out-of-distribution images have no page."
+            )
+        return said if self.path is not None else [*said, DISCLAIMER]
+
+    @property
+    def _has_shares(self) -> bool:
+        subjects = self.subjects
+        return not subjects.is_empty() and bool((subjects["cells"] >= FEW_CELLS).any())
+
+    def _share_notes(self) -> list[str]:
+        subjects, doubt = self.subjects, self.found.tally.doubt
+        if not self._has_shares:
+            if subjects.is_empty() or self.path is None:
+                return []
+            return [f"No shares of blasts: no subject has {FEW_CELLS} cells (JSON has them all)."]
+        more = subjects.height - MOST_SUBJECTS
+        said = [f"And {more:,} more subjects."] if more > 0 else []
+        if not doubt:  # the decisions were fitted on cells that name no subject
+            return [*said, "No share of blasts: how well it fits known subjects is not known."]
+        return [
+            *said,
+            "blasts: the share called ALL, corrected for the errors of these calls on known "
+            f"subjects, with its 95 % interval. {doubt} It means something only if the cells are "
+            "all the nucleated cells of a field (docs/deciding.md).",
+        ]
+
+    def _unmatched(self) -> list[str]:
+        """Say in how many paths a pattern finds no subject: it may be mistyped."""
+        if self.subject_from is None:
+            return []
+        pattern, files = subject_pattern(self.subject_from), self.found.frame["file"].to_list()
+        lost = sum(pattern.find(file) is None for file in files)
+        if not lost:
+            return []
+        return [
+            f"{self.subject_from!r} finds no subject in {lost:,} of {len(files):,} paths: there "
+            "the subject is read from a name of C-NMC's kind, or is not known."
+        ]
+
+    def _unlike(self) -> list[str]:
+        count = self.found.tally.out_of_distribution
+        if count is None:
+            return ["Out-of-distribution images are not found: the runs measured no features."]
+        if not count:
+            return []
+        return [
+            f"Out of distribution: {count:,} of {self._used:,} images, unlike every cell that the "
+            "model was trained on. Its predictions for them mean nothing. Give images of one cell "
+            "each, cut out on black."
+        ]
+
+    def save(self, folder: AnyPath) -> Path:
+        """Write the table to a file (.parquet, .csv or .json), or a folder with a small report.
+
+        Raises:
+            BlastscopeError: if it cannot be written.
+        """
+        out = Path(folder)
+        if out.suffix.lower() not in SUFFIXES:
+            return super().save(out)
+        write_output(self.found.frame, self.found.tally.persons, out, self.found.about)
+        return out
+
+
+def predict(
+    images: Any,
+    model: Models = None,
+    *,
+    out: AnyPath | None = None,
+    decision: AnyPath | None = None,
+    engine: str = "auto",
+    device: str = "auto",
+    spread: bool = False,
+    subject_from: str | None = None,
+    explain: AnyPath | None = None,
+    force: bool = False,
+    progress: bool = False,
+) -> PredictionResult:
+    """Predict for each cell the probability that it is a lymphoblast.
+
+    Every network sees the cells prepared as its own training cells were. An image that cannot be
+    used is a row without a probability whose ``problem`` says why. If a prediction that writes a
+    table is killed, the same call goes on where it stopped.
+
+    Args:
+        images: files, folders, zips, globs; NumPy arrays or PIL images; one or several.
+        model: a bundle, runs, an ensemble; without it the model that comes with blastscope.
+        out: the table to write, .parquet, .csv or .json; nothing is written without it.
+        decision: a ``decision.json``, or a folder with one, to calibrate, call and refer by;
+            without it the model's own.
+        engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        spread: whether to say how far the eight views of a cell differ.
+        subject_from: a regular expression that finds the subject in a file's path.
+        explain: a folder for a page with heatmaps for each cell.
+        force: replace a file that is there.
+        progress: show a progress bar.
+
+    Returns:
+        The table, and what was decided of all cells together.
+
+    Raises:
+        BlastscopeError: if the model or the images cannot be opened, not one image can be used, or
+            ``out`` is there already or cannot be written.
+    """
+    if explain is not None:
+        from blastscope.report.folder import refuse_others_folder
+
+        refuse_others_folder(Path(explain), "explanation.json", ["cells.csv"])
+    models = _models(model)
+    with showing("Predicting", progress) as advance:
+        found = predict_images(
+            as_pictures(images, subject_from) if _in_memory(images) else as_paths(images),
+            models,
+            None if out is None else Path(out),
+            decision=None if decision is None else Path(decision),
+            engine=engine,
+            device=device,
+            spread=spread,
+            subject_from=subject_from,
+            force=force,
+            on_progress=advance,
+        )
+    result = PredictionResult(found, subject_from, path=found.path)
+    if explain is None:
+        return result
+    cells = len(found.frame) - len(found.problems) - (found.tally.out_of_distribution or 0)
+    pages = _explain(found, models, Path(explain), device, progress) if found.files else None
+    return replace(result, explanation=pages, unexplained=cells - len(found.files))
+
+
+@dataclass(frozen=True)
+class PredictionStream:
+    """Predictions that come batch by batch, for a pipe.
+
+    Attributes:
+        notes: what should be said beside them.
+        frames: the rows of each batch.
+    """
+
+    notes: tuple[str, ...]
+    frames: Iterator[pl.DataFrame]
+
+    def json_lines(self) -> Iterator[str]:
+        """Yield a JSON object a cell.
+
+        Raises:
+            BlastscopeError: at the end, if not one image could be used.
+        """
+        used = total = 0
+        for frame in self.frames:
+            used, total = used + frame["p_all"].count(), total + len(frame)
+            yield from json_lines(frame)
+        if not used:
+            raise BlastscopeError(f"None of {total:,} images can be used: see their problem.")
+
+
+def stream_predictions(
+    images: AnyPath | Sequence[AnyPath],
+    model: Models = None,
+    *,
+    decision: AnyPath | None = None,
+    engine: str = "auto",
+    device: str = "auto",
+    spread: bool = False,
+    subject_from: str | None = None,
+) -> PredictionStream:
+    """Predict images batch by batch; each batch is computed when it is asked for.
+
+    Args:
+        images: as :func:`predict` takes them; ``-`` reads names from standard input.
+        model: likewise.
+        decision: likewise.
+        engine: likewise.
+        device: likewise.
+        spread: likewise.
+        subject_from: likewise.
+
+    Returns:
+        The batches, and what should be said beside them.
+
+    Raises:
+        BlastscopeError: if the model or the images cannot be opened.
+    """
+    found = list_inputs(as_paths(images), subject_from)
+    by = None if decision is None else Path(decision)
+    opened = open_model(_models(model), decision=by, engine=engine, device=device, spread=spread)
+    notes = [f"{sentence}." for sentence in found.notes]
+    if opened.synthetic:
+        notes.append(SYNTHETIC)
+    return PredictionStream((*notes, DISCLAIMER), stream(found, opened))
+
+
+def _in_memory(images: Any) -> bool:
+    """Say whether some of the images are arrays or PIL images rather than paths."""
+    if isinstance(images, str | PathLike):
+        return False
+    return not all(isinstance(one, str | PathLike) for one in images)
+
+
+def _explain(
+    found: Predicted, models: Sequence[Path], out: Path, device: str, progress: bool
+) -> Explanation:
+    """Write a page a cell for the images that are files of their own."""
+    from blastscope.api.explain import explain_to_folder
+
+    files = [str(path) for path in found.files]
+    with showing("Explaining", progress) as advance:
+        return explain_to_folder(
+            [str(path) for path in models], files, out, methods=("grad-cam",), device=device,
+            on_progress=advance,
+        )  # fmt: skip
+
+
+def _cells_table(frame: pl.DataFrame) -> TextTable:
+    """Show the first cells."""
+    names = {"cell": "cell", "subject": "subject", "p_all": "p(ALL)", "called": "called"}
+    names |= {"refer": "refer", "out_of_distribution": "OOD", "spread": "spread"}
+    shown = [name for name in names if name in frame.columns]
+    if frame["subject"].null_count() == len(frame):
+        shown.remove("subject")
+    called = {"all": "ALL", "hem": "normal", True: "yes", False: "", None: None}
+    usable = frame.filter(frame["p_all"].is_not_null())
+    return TextTable.of(
+        [names[name] for name in shown],
+        [
+            [called.get(value, value) if type(value) is not float else value for value in row]
+            for row in usable.select(shown).head(MOST_CELLS).iter_rows()
+        ],
+    )
+
+
+def _shares_table(subjects: pl.DataFrame) -> TextTable:
+    """Show the share of blasts of each subject, the largest first."""
+    shown = subjects.sort("share", "subject", descending=[True, False], nulls_last=True)
+    columns = ("subject", "cells", "called", "referred", "share", "low", "high", "line")
+    return TextTable.of(
+        ("subject", "cells", "called ALL", "referred", "blasts", "from", "to", "20-25 % line"),
+        shown.select(columns).head(MOST_SUBJECTS).iter_rows(),
+    )

@@ -1,0 +1,100 @@
+"""What verbs are given: paths, frames of Polars or pandas, and names for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.api.result import AnyPath
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.sources import InMemoryTable
+
+Source = Any
+"""A path of a run or a prediction table, or a Polars or pandas frame."""
+Models = Source | Iterable[Source] | Mapping[str, Source]
+
+
+def as_frame(table: object) -> pl.DataFrame | None:
+    """Return a Polars or pandas frame, or a mapping of columns, as Polars; None for anything else.
+
+    Raises:
+        BlastscopeError: if a column cannot be converted.
+    """
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return table.collect()
+    if type(table).__module__.partition(".")[0] != "pandas" or not hasattr(table, "columns"):
+        return None
+    columns = {str(name): _values(table[name]) for name in table.columns}  # type: ignore[index]
+    try:
+        return pl.DataFrame(columns, strict=False)
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BlastscopeError(f"The pandas table cannot be read ({reason}).") from error
+
+
+def _values(column: Any) -> list[Any]:
+    """Return a pandas column as a list, missing values as None; pyarrow is not needed."""
+    missing = column.isna().tolist()
+    return [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]
+
+
+def as_source(source: Source, name: str | None = None) -> Path | InMemoryTable:
+    """Return a path, or a frame under the name that its model is to have.
+
+    Raises:
+        BlastscopeError: if it is neither a path nor a frame.
+    """
+    frame = as_frame(source)
+    if frame is not None:
+        return InMemoryTable(frame, name)
+    if isinstance(source, str | PathLike):
+        return Path(source)
+    raise BlastscopeError(
+        f"{type(source).__name__} is neither a path nor a table: give the path of a run or of a "
+        "prediction table, or a Polars or pandas frame."
+    )
+
+
+def as_models(models: Models) -> list[str | Path | InMemoryTable]:
+    """Return the models of a verb that takes several.
+
+    Args:
+        models: one source or several; a mapping names them; a text may be ``NAME=PATH``.
+
+    Raises:
+        BlastscopeError: if one is neither a path nor a frame.
+    """
+    if isinstance(models, Mapping):
+        return [_named(name, source) for name, source in models.items()]
+    if isinstance(models, str | PathLike) or as_frame(models) is not None:
+        models = [models]
+    if not isinstance(models, Iterable):
+        return [as_source(models)]
+    return [one if isinstance(one, str) else as_source(one) for one in models]
+
+
+def _named(name: str, source: Source) -> str | InMemoryTable:
+    found = as_source(source, name)
+    return found if isinstance(found, InMemoryTable) else f"{name}={found}"
+
+
+def as_run_paths(models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath]) -> list[str | Path]:
+    """Return models that must be folders: their networks are needed, not their predictions.
+
+    Raises:
+        BlastscopeError: if one is a table in memory.
+    """
+    found: list[str | Path] = []
+    for one in as_models(models):
+        if isinstance(one, InMemoryTable):
+            raise BlastscopeError(
+                f"{one} has no network: give the folder of a run, an ensemble or a bundle."
+            )
+        found.append(one)
+    return found
