@@ -1,4 +1,4 @@
-"""The one kind of error that a user is meant to read."""
+"""Errors that a user reads, and the checks behind them that need no other module."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 class BlastscopeError(Exception):
-    """Something in the user's input or surroundings is wrong.
+    """Report what is wrong with the user's input or machine.
 
-    The message is one clear sentence: which file, what is wrong, what to do. The command line
-    prints it and exits with status 2; anything else that is raised is a defect of ours.
+    The message is one sentence: which file, what is wrong, what to do. The command line prints it
+    and exits with status 2; any other exception is a defect of blastscope.
     """
 
 
@@ -22,6 +22,25 @@ def listing(items: Sequence[str], most: int = 10) -> str:
     shown = "; ".join(items[:most])
     rest = len(items) - most
     return f"{shown}; and {rest} more" if rest > 0 else shown
+
+
+def require_training(what: str) -> None:
+    """Refuse work that needs PyTorch if the extra ``train`` is not installed.
+
+    Args:
+        what: what needs it, for the message: a command in backticks, or an option.
+
+    Raises:
+        BlastscopeError: if PyTorch or timm is missing.
+    """
+    try:
+        found = find_spec("torch") and find_spec("timm")
+    except ImportError:
+        found = None
+    if not found:
+        raise BlastscopeError(
+            f"{what} needs PyTorch: install it with pip install 'blastscope[train]'."
+        )
 
 
 _REMEDIES = {
@@ -40,7 +59,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turn an operating system's refusal to write ``path`` into one clear sentence.
 
     Raises:
-        BlastscopeError: where the block raises an ``OSError``.
+        BlastscopeError: if the block raises an ``OSError``.
     """
     try:
         yield
