@@ -6,6 +6,7 @@ import difflib
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 
