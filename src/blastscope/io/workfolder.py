@@ -1,0 +1,247 @@
+"""A folder that resumes: whose it is, what is done in it, and how it is published.
+
+A marker file, JSON, says what kind of folder it is and holds its *identity*: all that its content
+follows from. The same identity goes on where an earlier process stopped. Each part is written
+beside and renamed, so that a part which is there is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blastscope.errors import BlastscopeError, writing
+from blastscope.io.files import only_one, read_json, remove_folder, replacing, write_json
+
+MARKERS = {
+    "environment.json": "a run",
+    "checkpoint.safetensors": "a run",
+    "recipe.yaml": "a run",
+    "bundle.json": "a bundle",
+    "ensemble.json": "an ensemble",
+    "store.json": "a store",
+    "crossval.json": "a cross-validation",
+    "seeds.json": "runs of several seeds",
+    "study.json": "a reproduction study",
+    "stress.json": "a stress test",
+    "leakage.json": "a leakage measurement",
+    "explanation.json": "an explanation",
+    "errors.json": "an error analysis",
+    "comparison.json": "a comparison",
+    "metrics.json": "an evaluation",
+}
+"""What a folder is, by its files. The first one counts: a run has an evaluation as well."""
+
+
+def refuse_foreign(out: Path, marker: str, writes: Sequence[str] | None = None) -> None:
+    """Refuse a folder that is not ours to write to.
+
+    Args:
+        out: the folder; it need not be there.
+        marker: the file that marks the wanted kind of folder.
+        writes: files that are ours only if the marker is there; None if a folder without the
+            marker must be empty, but for hidden files.
+
+    Raises:
+        BlastscopeError: if ``out`` is another kind of folder, or holds files of unknown origin.
+    """
+    if out.exists() and not out.is_dir():
+        raise BlastscopeError(f"{out} is not a folder: choose another --out.")
+    found = next((name for name in MARKERS if (out / name).exists()), marker)
+    if found != marker and not (writes is None and (out / marker).is_file()):
+        raise BlastscopeError(
+            f"{out} holds {MARKERS[found]} ({found}), whose report would be overwritten: choose "
+            "another folder."
+        )
+    if (out / marker).exists() or not out.exists():
+        return
+    names = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+    foreign = [name for name in names if writes is None or name in writes]
+    if foreign:
+        what = MARKERS.get(marker, "ours")
+        raise BlastscopeError(
+            f"{out} is not {what} and holds {foreign[0]}: choose another folder, or an empty one."
+        )
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """A kind of work folder.
+
+    Attributes:
+        marker: the name of its marker file.
+        format: what the marker's ``format`` says, such as ``blastscope-seeds/1``; None if it
+            has none.
+        writes: as :func:`refuse_foreign` takes it.
+        scratch: whether the folder holds unfinished work only, so that one of another identity is
+            removed and begun anew; otherwise it is refused.
+    """
+
+    marker: str
+    format: str | None = None
+    writes: tuple[str, ...] | None = None
+    scratch: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a folder of this kind is, with its article."""
+        return MARKERS.get(self.marker, "unfinished work")
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """A folder of one kind and identity.
+
+    Attributes:
+        path: the folder.
+        kind: its kind.
+        identity: all that its content follows from, in types that JSON has.
+    """
+
+    path: Path
+    kind: FolderKind
+    identity: Mapping[str, Any]
+
+    @property
+    def marker(self) -> Path:
+        """The marker file."""
+        return self.path / self.kind.marker
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep a second process out of the folder while a block runs.
+
+        Raises:
+            BlastscopeError: if another process is at it.
+        """
+        return only_one(self.path.absolute())
+
+    def open_or_resume(self, notes: Mapping[str, Any] | None = None) -> bool:
+        """Begin the folder, or go on with the one that is there.
+
+        Args:
+            notes: what the marker says beside its identity.
+
+        Returns:
+            Whether there is earlier work to go on with.
+
+        Raises:
+            BlastscopeError: if the folder is another kind's or cannot be written; unless it is
+                scratch, also if it is of another identity or format.
+        """
+        found = self._recorded_or_none() if self.kind.scratch else self.recorded()
+        if found is None and self.kind.scratch:
+            self.remove()
+        elif self.path.is_dir():
+            with writing(self.path):
+                for leftover in self.path.glob(".*.part*"):  # of a process that was killed
+                    leftover.unlink(missing_ok=True)
+        if found is None:
+            self.record(notes or {})
+        elif notes:
+            write_json(self.marker, {**found, **notes})
+        return found is not None
+
+    def recorded(self) -> dict[str, Any] | None:
+        """Return the marker's content; None if the folder is not begun.
+
+        Raises:
+            BlastscopeError: if the folder is another kind's, or of another identity or format.
+        """
+        if not self.kind.scratch:
+            refuse_foreign(self.path, self.kind.marker, self.kind.writes)
+        if not self.marker.is_file():
+            return None
+        content = read_json(self.marker)
+        self._refuse_other_format(content)
+        wanted = json.loads(json.dumps(dict(self.identity)))
+        found = content.get("identity")
+        if found != wanted:
+            raise BlastscopeError(
+                f"{self.path} is {self.kind.name} with another {first_difference(found, wanted)}: "
+                "choose another folder, or remove it."
+            )
+        return content
+
+    def _recorded_or_none(self) -> dict[str, Any] | None:
+        try:
+            return self.recorded()
+        except BlastscopeError:  # of another identity, or damaged: begun anew
+            return None
+
+    def _refuse_other_format(self, content: Mapping[str, Any]) -> None:
+        wanted, found = self.kind.format, str(content.get("format"))
+        if wanted is None or found == wanted:
+            return
+        name, _, version = wanted.rpartition("/")
+        theirs = found.removeprefix(f"{name}/")
+        if not (found.startswith(f"{name}/") and theirs.isdecimal()):
+            raise BlastscopeError(f"{self.marker} is not a {wanted} file: choose another folder.")
+        made_by = "a newer" if int(theirs) > int(version) else "an older"
+        raise BlastscopeError(
+            f"{self.path} was made by {made_by} blastscope ({found}; this one writes {wanted}): "
+            "choose another folder, or remove it."
+        )
+
+    def record(self, content: Mapping[str, Any]) -> None:
+        """Write the marker: format, identity and ``content``."""
+        form = {} if self.kind.format is None else {"format": self.kind.format}
+        write_json(self.marker, {**form, "identity": dict(self.identity), **content})
+
+    def has(self, part: str) -> bool:
+        """Whether a part is done."""
+        return (self.path / part).is_file()
+
+    @contextmanager
+    def add(self, part: str) -> Iterator[Path]:
+        """Give a path to write a part to; it is done, whole, when the block ends without error.
+
+        Raises:
+            BlastscopeError: if the folder cannot be written.
+        """
+        with replacing(self.path / part) as beside:
+            yield beside
+
+    def remove(self) -> None:
+        """Remove the folder and all that is done in it."""
+        remove_folder(self.path)
+
+    def publish(self, out: Path, seal: str) -> None:
+        """Turn finished scratch into the folder ``out``; in one that is there, files are replaced.
+
+        Args:
+            out: the folder, on the same disk.
+            seal: the part that says that ``out`` is whole; it is the last to be replaced.
+
+        Raises:
+            BlastscopeError: if ``out`` cannot be written.
+        """
+        with writing(out):
+            self.marker.unlink()  # after a kill from here on the work begins anew
+            if not out.exists():
+                self.path.rename(out)
+                return
+            (out / seal).unlink(missing_ok=True)
+            for path in sorted(self.path.iterdir(), key=lambda path: path.name == seal):
+                path.replace(out / path.name)
+        self.remove()
+
+
+def first_difference(found: Any, wanted: Any, name: str = "") -> str:
+    """Name the first value in which two identities differ: ``seed (24, not 25)``."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+        inner = f"{name}.{keys[0]}" if name else keys[0]
+        return first_difference(found.get(keys[0]), wanted.get(keys[0]), inner)
+    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+        pair = next(pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1])
+        return first_difference(*pair, name)
+    return f"{name or 'identity'} ({_short(found)}, not {_short(wanted)})"
+
+
+def _short(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
