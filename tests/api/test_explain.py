@@ -188,7 +188,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(trained, tmp_path)
         explain_to_folder([trained.run], file, trained.run)
     out.mkdir()
     (out / "cells.csv").write_text("theirs")
-    with pytest.raises(BlastscopeError, match=r"holds another cells\.csv"):
+    with pytest.raises(BlastscopeError, match=r"holds cells\.csv"):
         explain_to_folder([trained.run], file, out, methods=["grad-cam"], device="cpu")
     assert [path.read_text() for path in out.iterdir()] == ["theirs"]
 

@@ -113,7 +113,7 @@ def test_pixels_are_on_the_disk_before_their_rows_say_so(
     dataset, tmp_path, chunks_of_four, monkeypatch
 ):
     log: dict[int, list[str]] = defaultdict(list)  # by thread
-    sync, save = os.fsync, partial_store.Partial.save_chunk
+    sync, save = os.fsync, partial_store.PartialStore.save_chunk
 
     def synced(file):
         log[threading.get_ident()].append("pixels")
@@ -126,7 +126,7 @@ def test_pixels_are_on_the_disk_before_their_rows_say_so(
         save(self, chunk, rows)
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(partial_store.Partial, "save_chunk", saved)
+    monkeypatch.setattr(partial_store.PartialStore, "save_chunk", saved)
     prepare([dataset()], tmp_path / "store", SMALL)  # forty cells, ten chunks
     assert sum(map(len, log.values())) == 20
     assert all(words == ["pixels", "rows"] * (len(words) // 2) for words in log.values())

@@ -122,15 +122,16 @@ def test_finished_seeds_stay_more_are_added_and_fewer_remove_none(material, tmp_
 
 def test_a_folder_of_something_else_is_refused(command, material, tmp_path):
     assert command(1, out="one").exit_code == 0
-    assert "is a single run, and --seeds makes a folder of runs" in refusal(command(2, out="one"))
+    assert "holds a run (environment.json)" in refusal(command(2, out="one"))
     assert not (tmp_path / "one" / "seeds.json").exists()
     assert command(2).exit_code == 0
-    assert "is not empty and no run: choose another folder" in refusal(command(1))
-    assert "another first seed" in refusal(command(2, "--set", "training.seed=5"))
-    assert "another first seed" in refusal(command(2, "--set", "training.rate=0.5"))
+    assert "holds a series of seeds (seeds.json)" in refusal(command(1))
+    told = refusal(command(2, "--set", "training.seed=5"))
+    assert "another experiment.training.seed (24, not 5)" in told
+    assert "another experiment.training.rate" in refusal(command(2, "--set", "training.rate=0.5"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    assert "holds no runs of several seeds" in refusal(command(2, out="mine"))
+    assert "is not a series of seeds and holds" in refusal(command(2, out="mine"))
     for folder, count in (("mine", 2), ("new", 1)):
         with (
             pytest.raises(BlastscopeError),
@@ -140,7 +141,7 @@ def test_a_folder_of_something_else_is_refused(command, material, tmp_path):
     assert not (tmp_path / "new").exists()
     many = tmp_path / "many"
     words = ["compare", str(many / "predictions.parquet"), "--out", str(many)]
-    assert "holds runs of several seeds" in refusal(CliRunner().invoke(app, words))
+    assert "holds a series of seeds" in refusal(CliRunner().invoke(app, words))
 
 
 def test_every_seed_starts_from_the_same_run(command, material, tmp_path):

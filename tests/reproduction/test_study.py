@@ -169,7 +169,7 @@ def test_a_folder_of_ones_own_is_left_alone(run, command, tmp_path):
         status, told, noted = run(*command, *SMALL, *plan)
         assert status == 2
         assert not told
-        assert "holds results.md and is no study: choose another --out" in noted
+        assert "is not a reproduction study and holds results.md: choose another folder" in noted
     assert [path.name for path in (tmp_path / "study").iterdir()] == ["results.md"]
     assert (tmp_path / "study/results.md").read_text() == "my own"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from blastscope.reproduction.outcomes import _seeds, is_done, outcomes
 from blastscope.reproduction.plan import Job, StudyPlan
 from blastscope.reproduction.runner import run_plan
 from blastscope.reproduction.study_cells import data_section, prepare_cells
-from blastscope.reproduction.study_folder import refuse_other_folder, whole_stores
+from blastscope.reproduction.study_folder import study_folder, whole_stores
 from tests.conftest import draw_cell, write_cell
 
 
@@ -25,7 +26,7 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(study, jobs=None, why="is a study of other cells"):
+def refused(study, jobs=None, why="is a reproduction study with another cells"):
     """Prepare a study's cells, which is refused in one sentence without a word of --force."""
     with pytest.raises(BlastscopeError, match=why) as caught:
         prepare_cells(study.data, study.place.out, jobs or study.plan.jobs, None)
@@ -36,7 +37,7 @@ def refused(study, jobs=None, why="is a study of other cells"):
 def test_a_study_of_fewer_cells_is_refused_and_left_as_it_was(tiny, dataset, tmp_path):
     before = files(tiny.place.out)
     dataset(per_subject=6)  # a cell more of each person and class
-    assert "choose another --out" in refused(tiny)
+    assert "choose another folder" in refused(tiny)
     # Another size would be a new store, and the old split.
     larger = load_recipe(str(tmp_path / "first.yaml"), ["input.size=48"])
     refused(tiny, [Job(larger, "image", 24)])
@@ -51,7 +52,7 @@ def test_runs_of_other_pixels_are_refused_where_the_store_was_removed(tiny):
     run_plan(StudyPlan((first,), {}), tiny.place)
     assert is_done(first, out)
     cell = next(tiny.data.rglob("*.bmp"))
-    own = cell.read_bytes()
+    own, time = cell.read_bytes(), cell.stat().st_mtime_ns
     write_cell(cell, draw_cell(99, 120, 25))
     refused(tiny)
     shutil.rmtree(out / "stores")
@@ -59,6 +60,7 @@ def test_runs_of_other_pixels_are_refused_where_the_store_was_removed(tiny):
     refused(tiny)
     assert not first.store(out).exists()
     cell.write_bytes(own)
+    os.utime(cell, ns=(time, time))
     prepare_cells(tiny.data, out, tiny.plan.jobs, None)
     assert is_done(first, out)
 
@@ -97,39 +99,34 @@ def test_a_damaged_store_is_told_to_be_removed(tiny):
 def test_what_is_no_study_is_refused_before_anything_is_written(tiny, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
-    refuse_other_folder(mine)  # empty
-    (mine / ".hidden").touch()
-    refuse_other_folder(mine)
     (mine / "results.md").write_text("my own")
+    with pytest.raises(BlastscopeError, match=r"is not a reproduction study and holds results\.md"):
+        prepare_cells(tiny.data, mine, tiny.plan.jobs, None)
     (mine / "study.json").write_text("{}")
     before = files(mine)
-    with pytest.raises(BlastscopeError, match=r"holds results\.md and is no study"):
+    with pytest.raises(BlastscopeError, match=r"study\.json is not a blastscope-study/2 file"):
         prepare_cells(tiny.data, mine, tiny.plan.jobs, None)
     assert files(mine) == before
-    with pytest.raises(BlastscopeError, match="is no folder"):
-        refuse_other_folder(mine / "results.md")
 
 
-def test_studies_are_known_by_their_mark_and_older_ones_by_their_folders(tiny):
+def test_a_study_is_known_by_its_marker(tiny):
     out = tiny.place.out
-    assert read_json(out / "study.json") == {"format": "blastscope-study/1"}
+    content = read_json(out / "study.json")
+    assert content.keys() == {"format", "identity"}
+    assert content["format"] == "blastscope-study/2"
     (out / "notes.txt").touch()
-    refuse_other_folder(out)
     for folder in ("stores", "splits"):
         shutil.rmtree(out / folder)
-    refuse_other_folder(out)
+    assert study_folder(tiny.data, out).recorded() == content
     (out / "study.json").unlink()
     with pytest.raises(BlastscopeError, match=r"holds notes\.txt"):
-        refuse_other_folder(out)
-    (out / "runs").mkdir()
-    refuse_other_folder(out)
+        study_folder(tiny.data, out).recorded()
 
 
 def test_the_report_describes_a_whole_store(tiny):
     """Also where an interrupted preparation left what looks like one, first in the alphabet."""
     out, job = tiny.place.out, tiny.plan.jobs[0]
-    for name in (".10-crop.partial", "10-crop.partial"):
-        shutil.copytree(job.store(out), out / "stores" / name)
+    shutil.copytree(job.store(out), out / "stores" / ".10-crop.partial")
     (out / "stores" / "11-crop").mkdir()
     assert [store.path for store in whole_stores(out)] == [job.store(out)]
     section, synthetic = data_section(tiny.data, out, ["image"])

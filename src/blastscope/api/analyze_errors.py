@@ -10,10 +10,10 @@ from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.io.files import replacing, write_json, write_text
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.cell_pages import remove_other_pages
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.errors_sections import errors_view
-from blastscope.report.folder import refuse_others_folder
 from blastscope.report.html import render
 
 
@@ -46,7 +46,7 @@ def analyse_errors(
         BlastscopeError: where the predictions, the part or the store cannot be used together, or
             ``out`` holds another kind of report, or cannot be written.
     """
-    refuse_others_folder(out, "errors.json", ["cells.csv"])
+    refuse_foreign(out, "errors.json", ["report.html", "cells.csv"])
     if explain and store is None:
         raise BlastscopeError("--explain wants to see the cells: give their store with --store.")
     scores = align_predictions(given)

@@ -18,9 +18,9 @@ from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import remove_folder
 from blastscope.io.tables import read_table
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import report_audit
 from blastscope.report.audit_sections import AuditView
-from blastscope.report.folder import refuse_others_folder
 from blastscope.training.devices import choose_device
 
 METHODS = ("grad-cam", "grad-cam++")
@@ -67,7 +67,7 @@ def audit_to_folder(
         BlastscopeError: where a model, a cell or a layer is not to be had, or ``out`` holds
             another kind of report, or a study of other models or cells, or cannot be written.
     """
-    refuse_others_folder(out, FILE, [TABLE])
+    refuse_foreign(out, FILE, ["report.html", TABLE])
     if (out / FILE).exists() and not (out / CELLS_FILE).exists():
         raise BlastscopeError(
             f"{out} holds an explanation of single cells, whose page would be overwritten: choose "

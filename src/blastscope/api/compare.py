@@ -16,10 +16,10 @@ from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.comparison_result import Comparison
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.io.files import replacing, write_json, write_text
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.comparison_plots import draw_comparison
 from blastscope.report.comparison_sections import WITHOUT_WIDTH, comparison_view, without_width
 from blastscope.report.comparison_text import headline
-from blastscope.report.folder import refuse_others_folder
 from blastscope.report.html import render
 
 CONTENT = "comparison.json"
@@ -96,7 +96,7 @@ class ComparisonResult(Result, Comparison):
         return [*said, WITHOUT_WIDTH] if without_width(self) else said
 
     def _write(self, out: Path) -> None:
-        refuse_others_folder(out, CONTENT)
+        refuse_foreign(out, CONTENT, ["report.html"])
         write_json(out / CONTENT, self.as_json())
         _write_csv(self.to_frame(), out / "models.csv")
         _write_csv(self.pairs_frame(), out / "pairs.csv")

@@ -23,12 +23,12 @@ from blastscope.evaluation.model_baselines import model_baselines
 from blastscope.evaluation.sources import CROSSVAL, RunNotes
 from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report import plots
 from blastscope.report.card import model_card
 from blastscope.report.decision_plots import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
 from blastscope.report.first_page import WORST_SUBJECTS, ReportedEvaluation, first_page, reported
-from blastscope.report.folder import refuse_others_folder
 from blastscope.report.leakage_page import leakage_figure
 from blastscope.report.style import NAMES
 
@@ -113,7 +113,7 @@ class EvaluationResult(Result, ReportedEvaluation):
 
     def _write(self, out: Path) -> None:
         if self.home is None or out.resolve() != self.home.resolve():
-            refuse_others_folder(out, "metrics.json", ["card.md"])
+            refuse_foreign(out, "metrics.json", ["report.html", "card.md"])
         pictures = _draw(self, self.run_notes, out / "figures")
         write_json(out / "metrics.json", self.as_json())
         about = {

@@ -21,11 +21,11 @@ from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.explanation.result import CellExplained
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import replacing, write_json, write_text
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_sections import AuditView
 from blastscope.report.cell_pages import note_pages, remove_other_pages
 from blastscope.report.explanation_pages import page_names, write_cell_page
 from blastscope.report.explanation_table import COLUMNS, table_rows
-from blastscope.report.folder import refuse_others_folder
 from blastscope.report.html import render
 from blastscope.report.style import NAMES
 from blastscope.training.devices import choose_device
@@ -103,7 +103,7 @@ def explain_to_folder(
         BlastscopeError: where a model, a cell, a method or a layer is not to be had, or ``out``
             holds another kind of report, or cannot be written.
     """
-    refuse_others_folder(out, FILE, [TABLE])
+    refuse_foreign(out, FILE, ["report.html", TABLE])
     if (out / CELLS_FILE).exists():
         raise BlastscopeError(
             f"{out} holds a study ({CELLS_FILE}), whose page would be overwritten: choose another "

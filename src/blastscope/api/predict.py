@@ -329,9 +329,9 @@ def predict(
             ``out`` is there already or cannot be written.
     """
     if explain is not None:
-        from blastscope.report.folder import refuse_others_folder
+        from blastscope.io.workfolder import refuse_foreign
 
-        refuse_others_folder(Path(explain), "explanation.json", ["cells.csv"])
+        refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
     models = _models(model)
     with showing("Predicting", progress) as advance:
         found = predict_images(

@@ -17,7 +17,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.explanation.audit.words import bounds_of, figure
 from blastscope.io.files import only_one, read_json, write_json, write_text
 from blastscope.io.tables import write_table
-from blastscope.report.folder import refuse_others_folder
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.html import render, small_uri, svg_uri
 from blastscope.report.robustness_plots import SHOWN, draw_stress
 from blastscope.robustness.metrics import STRESS, table
@@ -66,7 +66,7 @@ def stress_to_folder(
         BlastscopeError: where a model or the store does not fit, or ``out`` is something else's, or
             of other models, or cannot be written.
     """
-    refuse_others_folder(out, CONTENT, [TABLE])
+    refuse_foreign(out, CONTENT, ["report.html", TABLE])
     opened = open_store(store)
     models = open_tested(given, opened, part)
     identity = _identity(models, opened, part)

@@ -49,7 +49,7 @@ def reproduce(
     from blastscope.reproduction.plan import PROTOCOLS
     from blastscope.reproduction.runner import StudyLocation
     from blastscope.reproduction.study import ReproductionRequest, plan_of
-    from blastscope.reproduction.study_folder import refuse_other_cells, refuse_other_folder
+    from blastscope.reproduction.study_folder import study_folder
 
     if protocol is not None and protocol not in PROTOCOLS:
         raise BlastscopeError(f"{protocol!r} is no protocol of a study: image or subject.")
@@ -63,8 +63,7 @@ def reproduce(
         command=shlex.join(["blastscope", *sys.argv[1:]]),
     )
     planned = plan_of(order)
-    refuse_other_folder(out)
-    refuse_other_cells(data, out)
+    study_folder(data, out).recorded()
     left = _show_plan(order, planned)
     if not plan:
         _run(order, planned, jobs, left)

@@ -1,4 +1,4 @@
-"""A store in the making: reserved pixels, a file of rows for every chunk that is done."""
+"""An unfinished store: pixels on reserved disk space, and a file of rows for each done chunk."""
 
 from __future__ import annotations
 
@@ -17,50 +17,60 @@ from blastscope.data.cell_table import CELLS, HASH
 from blastscope.data.crop import Pixels
 from blastscope.data.store import INFO, PIXELS, TABLE
 from blastscope.errors import writing
-from blastscope.io.files import read_json, remove_folder, write_json
+from blastscope.io.files import remove_folder, write_json
 from blastscope.io.tables import write_table
+from blastscope.io.workfolder import FolderKind, WorkFolder
 
 Item = TypeVar("Item")
-PLAN = "plan.json"
+_KIND = FolderKind("plan.json", scratch=True)
 _PACKED = "packed.npy"
 _ROW = "_row"
 
 
 @dataclass(frozen=True)
-class Partial:
-    """The folder ``.<store>.partial`` and what is done in it."""
+class PartialStore:
+    """The folder ``.<store>.partial`` and what is done in it.
 
-    path: Path
+    Attributes:
+        work: the folder.
+        out: the folder of the store.
+        total: the number of its cells.
+        size: the side of their images, pixels.
+        chunk: how many cells are one part.
+    """
+
+    work: WorkFolder
     out: Path
     total: int
     size: int
     chunk: int
 
     @classmethod
-    def begin(cls, out: Path, inputs: str, total: int, size: int, chunk: int) -> Partial:
-        """Begin, or go on with, a store of ``total`` cells; ``inputs`` says of which.
+    def begin(cls, out: Path, inputs: str, total: int, size: int, chunk: int) -> PartialStore:
+        """Begin, or go on with, a store of ``total`` cells; ``inputs`` is the digest of its files.
+
+        The room for the pixels is taken at once, so that a disk that is too full says so now.
 
         Raises:
-            BlastscopeError: where the folder cannot be written or its disk is too full.
+            BlastscopeError: if the folder cannot be written or its disk is too full.
         """
         out = out.absolute()
-        partial = cls(out.with_name(f".{out.name}.partial"), out, total, size, chunk)
-        plan = {"inputs": inputs, "total": total, "size": size, "chunk": chunk}
-        if not (partial.path / PLAN).is_file() or read_json(partial.path / PLAN) != plan:
-            remove_folder(partial.path)
-            try:
-                partial._reserve()
-                write_json(partial.path / PLAN, plan)
-            except BaseException:
-                remove_folder(partial.path)
-                raise
-        return partial
+        identity = {"inputs": inputs, "total": total, "size": size, "chunk": chunk}
+        work = WorkFolder(out.with_name(f".{out.name}.partial"), _KIND, identity)
+        try:
+            work.open_or_resume()
+            if not work.has(PIXELS):
+                with writing(out), work.add(PIXELS) as beside:
+                    _new_pixels(beside, total, size)
+        except BaseException:
+            work.remove()
+            raise
+        return cls(work, out, total, size, chunk)
 
-    def _reserve(self) -> None:
-        """Take the room for the pixels, so that a disk that is too full says so now."""
-        with writing(self.out):
-            (self.path / "rows").mkdir(parents=True)
-            _new_pixels(self.path / PIXELS, self.total, self.size)
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.work.path
 
     @cached_property
     def _pixels(self) -> np.memmap[Any, np.dtype[np.uint8]]:
@@ -135,27 +145,20 @@ class Partial:
             packed.flush()
 
     def publish(self, cells: pl.DataFrame, info: dict[str, Any]) -> None:
-        """Write the table and ``store.json`` and rename the folder to the store's name.
+        """Write the table and ``store.json``, and publish the folder under the store's name.
 
-        A store that is there already (the caller decided that it goes) is replaced; what else
-        stands in its folder, splits for one, stays.
+        A store that is there already (the caller decided that it goes) is replaced; other files
+        in its folder, such as splits, stay.
         """
         note = {"synthetic": info["synthetic"], "pixel_hash": HASH}
         write_table(cells, self.path / TABLE, CELLS, note)
+        self.work.seal()
         with writing(self.out):
-            (self.path / PLAN).unlink()  # from here on a kill means to begin anew
             if (self.path / _PACKED).is_file():
                 (self.path / _PACKED).replace(self.path / PIXELS)
             remove_folder(self.path / "rows")
-            if self.out.exists():
-                (self.out / INFO).unlink(missing_ok=True)  # no store until all of it is new
-                for name in (TABLE, PIXELS):
-                    (self.path / name).replace(self.out / name)
-                write_json(self.out / INFO, info)
-                remove_folder(self.path)
-            else:
-                write_json(self.path / INFO, info)
-                self.path.rename(self.out)
+        write_json(self.path / INFO, info)
+        self.work.publish(self.out, INFO)
 
 
 def _new_pixels(path: Path, cells: int, size: int) -> np.memmap[Any, np.dtype[np.uint8]]:

@@ -17,7 +17,7 @@ from blastscope.data.cell_table import CELLS
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, prepared
 from blastscope.data.inspection import Inspection, inspect_cell
 from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
-from blastscope.data.partial_store import Partial
+from blastscope.data.partial_store import PartialStore
 from blastscope.data.store import (
     INFO,
     PIXELS,
@@ -28,7 +28,7 @@ from blastscope.data.store import (
     store_info,
 )
 from blastscope.errors import BlastscopeError, listing
-from blastscope.io.files import only_one, read_json, remove_folder
+from blastscope.io.files import only_one, read_json
 from blastscope.parallel import cores, in_order
 
 CHUNK = 128
@@ -136,15 +136,15 @@ def _prepare(
             raise BlastscopeError(_refusal(skipped, remedy))
         store = open_store(out)
         return Prepared(out, len(store), (), already=True, synthetic=store.synthetic)
-    partial = Partial.begin(out, inputs, len(found.cells), settings.size, CHUNK)
+    partial = PartialStore.begin(out, inputs, len(found.cells), settings.size, CHUNK)
     resumed = partial.done_cells
     bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
     if bad and not skip_bad:
-        remove_folder(partial.path)
+        partial.work.remove()
         raise BlastscopeError(_refusal(bad, remedy))
     cells = partial.finish_table()
     if cells.height == 0:
-        remove_folder(partial.path)
+        partial.work.remove()
         why = f": {bad[0].file} {bad[0].message}" if bad else ""
         raise BlastscopeError(f"Not one usable image in {', '.join(map(str, folders))}{why}.")
     if found.synthetic:
@@ -199,7 +199,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
 
 
 def _fill(
-    partial: Partial,
+    partial: PartialStore,
     cells: Sequence[CellFile],
     settings: StoreSettings,
     on_progress: Callable[[int, int], None] | None,

@@ -12,7 +12,7 @@ import polars as pl
 from blastscope.data.folds import FoldPlan, make_folds
 from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
-from blastscope.experiments.crossval_folder import CrossvalRequest, begin
+from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
@@ -90,7 +90,7 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
     store = open_store(order.store)
     seeds = [order.seed + repeat for repeat in range(order.repeats)]
     plans = tuple(make_folds(store.cells, order.by, order.folds, seed) for seed in seeds)
-    begin(order, store.fingerprint)
+    order.folder(store.fingerprint).open_or_resume()
     folds = []
     for repeat, plan in enumerate(plans, 1):
         for number, split in enumerate(plan.splits, 1):

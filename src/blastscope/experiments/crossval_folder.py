@@ -1,16 +1,15 @@
-"""The folder of a cross-validation: its paths, and whether it is the one that is asked for."""
+"""What a cross-validation is asked for, and its folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from blastscope.errors import BlastscopeError, writing
-from blastscope.io.files import read_json, write_json
+from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 
 FORMAT = "blastscope-crossval/1"
+_KIND = FolderKind("crossval.json", FORMAT)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class CrossvalRequest:
 
     @property
     def record(self) -> Path:
-        """The file that says what the folder holds, and the figures once it is whole."""
+        """The marker of the folder, with the metrics once all folds are trained."""
         return self.out / "crossval.json"
 
     @property
@@ -54,40 +53,17 @@ class CrossvalRequest:
         """The out-of-fold prediction table."""
         return self.out / "predictions.parquet"
 
-    def identity(self, fingerprint: str) -> dict[str, Any]:
-        """What tells this cross-validation from another in the same folder."""
-        return {
+    def folder(self, fingerprint: str) -> WorkFolder:
+        """The work folder of this cross-validation; more repeats may be added to it.
+
+        Args:
+            fingerprint: of the store.
+        """
+        identity = {
             "recipes": [recipe.experiment for recipe in self.recipes],
             "store": fingerprint,
             "by": self.by,
             "folds": self.folds,
             "seed": self.seed,
         }
-
-
-def begin(order: CrossvalRequest, fingerprint: str) -> None:
-    """Lay the folder down, or go on with the one that is there; more repeats may be added to it.
-
-    Raises:
-        BlastscopeError: where the folder is something else's, or of another cross-validation.
-    """
-    wanted = order.identity(fingerprint)
-    with writing(order.out):
-        order.out.mkdir(parents=True, exist_ok=True)
-        others = any(not path.name.startswith(".") for path in order.out.iterdir())
-    if not order.record.is_file():
-        if others:
-            raise BlastscopeError(
-                f"{order.out} is not empty and no cross-validation: choose another folder."
-            )
-        write_json(order.record, {"format": FORMAT, "identity": wanted})
-        return
-    found = read_json(order.record)
-    if found.get("format") != FORMAT or not isinstance(found.get("identity"), dict):
-        raise BlastscopeError(f"{order.record} is not a {FORMAT} file: choose another folder.")
-    other = [key for key, value in wanted.items() if found["identity"].get(key) != value]
-    if other:
-        raise BlastscopeError(
-            f"{order.out} is a cross-validation with other {', '.join(other)}: choose another "
-            "folder, or remove it."
-        )
+        return WorkFolder(self.out, _KIND, identity)

@@ -15,7 +15,7 @@ from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval import CrossvalRun
 from blastscope.experiments.crossval_folder import FORMAT, CrossvalRequest
-from blastscope.io.files import read_json, write_json
+from blastscope.io.files import read_json
 
 SHOWN = {
     "weighted F1": "weighted_f1",
@@ -136,9 +136,7 @@ def read_crossval_metrics(path: Path) -> CrossvalMetrics:
 
 def record(order: CrossvalRequest, fingerprint: str, found: CrossvalMetrics) -> None:
     """Write the figures into ``crossval.json``, beside what the folder is."""
-    identity = order.identity(fingerprint)
-    content = {"format": FORMAT, "identity": identity, "recipe": order.name}
-    write_json(order.record, {**content, **found.as_json()})
+    order.folder(fingerprint).record({"recipe": order.name, **found.as_json()})
 
 
 def _metrics(rows: pl.DataFrame) -> Metrics:

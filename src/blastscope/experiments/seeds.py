@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.errors import BlastscopeError, writing
-from blastscope.io.files import only_one, read_json, write_json
+from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
+from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 from blastscope.training.dataset import read_inputs
 from blastscope.training.initial_run import find_start
@@ -26,6 +26,7 @@ from blastscope.training.train import Trained, run_identity, train
 from blastscope.training.trainer import TrainingWatch
 
 FORMAT = "blastscope-seeds/1"
+_KIND = FolderKind("seeds.json", FORMAT)
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,13 @@ class Seeds:
 
     Attributes:
         order: what was asked for.
-        identity: what tells it from another in the same folder.
+        folder: its work folder.
         all: the seeds that were asked for, and those that an earlier call finished, in order.
         start: the run that every seed starts from.
     """
 
     order: SeedsOrder
-    identity: dict[str, Any]
+    folder: WorkFolder
     all: tuple[int, ...]
     start: Path | None
 
@@ -122,14 +123,15 @@ def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
         )
     inputs = read_inputs(order.recipe, order.store, order.split)
     run = run_identity(order.recipe, inputs)
-    with only_one(order.out.absolute()):
+    identity = {**run, "experiment": order.recipe.experiment}
+    folder = WorkFolder(order.out, _KIND, identity)
+    with folder.locked():
         seeds = tuple(sorted({*range(first, first + order.count), *_finished(order.out, first)}))
         start = order.start
         if any(not RunFolder(order.run(seed)).finished for seed in seeds):
             start = find_start(order.recipe, order.out, start, run)
-        identity = {**run, "experiment": order.recipe.experiment}
-        _begin(order, identity)
-        yield Seeds(order, identity, seeds, start)
+        folder.open_or_resume()
+        yield Seeds(order, folder, seeds, start)
 
 
 def _finished(out: Path, first: int) -> list[int]:
@@ -137,36 +139,6 @@ def _finished(out: Path, first: int) -> list[int]:
     found = (re.fullmatch(r"seed(0|[1-9]\d*)", path.name) for path in out.glob("seed*"))
     seeds = (int(match[1]) for match in found if match)
     return [k for k in seeds if k >= first and RunFolder(out / f"seed{k}").finished]
-
-
-def _begin(order: SeedsOrder, identity: dict[str, Any]) -> None:
-    with writing(order.out):
-        order.out.mkdir(parents=True, exist_ok=True)
-        others = any(not path.name.startswith(".") for path in order.out.iterdir())
-    if not order.record.is_file():
-        if RunFolder(order.out).environment.is_file():
-            raise BlastscopeError(
-                f"{order.out} is a single run, and --seeds makes a folder of runs: choose another "
-                "folder."
-            )
-        if others:
-            raise BlastscopeError(
-                f"{order.out} is not empty and holds no runs of several seeds: choose another "
-                "folder."
-            )
-        write_json(order.record, {"format": FORMAT, "identity": identity})
-        return
-    found = read_json(order.record)
-    theirs = found.get("identity")
-    if found.get("format") != FORMAT or not isinstance(theirs, dict):
-        raise BlastscopeError(f"{order.record} is not a {FORMAT} file: choose another folder.")
-    other = [key for key, value in identity.items() if theirs.get(key) != value]
-    if other:
-        same = f"version of {order.recipe.name} (other settings, or another first seed)"
-        what = same if other == ["experiment"] else other[0]
-        raise BlastscopeError(
-            f"{order.out} holds runs of another {what}: choose another folder, or remove it."
-        )
 
 
 def gather_seeds(seeds: Seeds) -> pl.DataFrame:
@@ -178,12 +150,12 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
         The table.
     """
     order, frames = seeds.order, []
-    mark = SYNTHETIC_MARK if seeds.identity["synthetic"] else ""
+    mark = SYNTHETIC_MARK if seeds.folder.identity["synthetic"] else ""
     for seed in seeds.all:
         rows, _ = read_predictions(RunFolder(order.run(seed)).predictions)
         frames.append(rows.with_columns(model=pl.lit(f"{order.recipe.name} #{seed}{mark}")))
     told = ("recipe", "store", "split", "protocol", "synthetic")
-    metadata = {**{key: seeds.identity[key] for key in told}, "seeds": list(seeds.all)}
+    metadata = {**{key: seeds.folder.identity[key] for key in told}, "seeds": list(seeds.all)}
     table = pl.concat(frames)
     write_predictions(table, order.predictions, metadata)
     return table
@@ -191,4 +163,4 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
 
 def record_seeds(seeds: Seeds, content: dict[str, Any]) -> None:
     """Write the figures into ``seeds.json``, beside what the folder is."""
-    write_json(seeds.order.record, {"format": FORMAT, "identity": seeds.identity, **content})
+    seeds.folder.record(content)

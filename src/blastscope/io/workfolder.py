@@ -25,7 +25,7 @@ MARKERS = {
     "ensemble.json": "an ensemble",
     "store.json": "a store",
     "crossval.json": "a cross-validation",
-    "seeds.json": "runs of several seeds",
+    "seeds.json": "a series of seeds",
     "study.json": "a reproduction study",
     "stress.json": "a stress test",
     "leakage.json": "a leakage measurement",
@@ -51,18 +51,18 @@ def refuse_foreign(out: Path, marker: str, writes: Sequence[str] | None = None) 
     """
     if out.exists() and not out.is_dir():
         raise BlastscopeError(f"{out} is not a folder: choose another --out.")
+    what = MARKERS.get(marker, "ours")
     found = next((name for name in MARKERS if (out / name).exists()), marker)
-    if found != marker and not (writes is None and (out / marker).is_file()):
+    known = writes is None and (out / marker).is_file()
+    if not known and MARKERS.get(found, what) != what:
         raise BlastscopeError(
-            f"{out} holds {MARKERS[found]} ({found}), whose report would be overwritten: choose "
-            "another folder."
+            f"{out} holds {MARKERS[found]} ({found}): choose another folder for this."
         )
     if (out / marker).exists() or not out.exists():
         return
     names = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
     foreign = [name for name in names if writes is None or name in writes]
     if foreign:
-        what = MARKERS.get(marker, "ours")
         raise BlastscopeError(
             f"{out} is not {what} and holds {foreign[0]}: choose another folder, or an empty one."
         )
@@ -134,7 +134,7 @@ class WorkFolder:
         """
         found = self._recorded_or_none() if self.kind.scratch else self.recorded()
         if found is None and self.kind.scratch:
-            self.remove()
+            self._clear()
         elif self.path.is_dir():
             with writing(self.path):
                 for leftover in self.path.glob(".*.part*"):  # of a process that was killed
@@ -171,6 +171,12 @@ class WorkFolder:
             return self.recorded()
         except BlastscopeError:  # of another identity, or damaged: begun anew
             return None
+
+    def _clear(self) -> None:
+        """Remove what there is, unless it may be somebody's: only our own folders are hidden."""
+        if not self.path.name.startswith(".") and not self.marker.is_file():
+            refuse_foreign(self.path, self.kind.marker)
+        self.remove()
 
     def _refuse_other_format(self, content: Mapping[str, Any]) -> None:
         wanted, found = self.kind.format, str(content.get("format"))
@@ -209,23 +215,31 @@ class WorkFolder:
         """Remove the folder and all that is done in it."""
         remove_folder(self.path)
 
-    def publish(self, out: Path, seal: str) -> None:
+    def seal(self) -> None:
+        """Remove the marker: after a kill from here on the work begins anew.
+
+        Before parts are changed into what is published, in ways that can't be resumed.
+        """
+        with writing(self.path):
+            self.marker.unlink(missing_ok=True)
+
+    def publish(self, out: Path, last: str) -> None:
         """Turn finished scratch into the folder ``out``; in one that is there, files are replaced.
 
         Args:
             out: the folder, on the same disk.
-            seal: the part that says that ``out`` is whole; it is the last to be replaced.
+            last: the part that says that ``out`` is whole, and so is replaced last.
 
         Raises:
             BlastscopeError: if ``out`` cannot be written.
         """
+        self.seal()
         with writing(out):
-            self.marker.unlink()  # after a kill from here on the work begins anew
             if not out.exists():
                 self.path.rename(out)
                 return
-            (out / seal).unlink(missing_ok=True)
-            for path in sorted(self.path.iterdir(), key=lambda path: path.name == seal):
+            (out / last).unlink(missing_ok=True)
+            for path in sorted(self.path.iterdir(), key=lambda path: path.name == last):
                 path.replace(out / path.name)
         self.remove()
 

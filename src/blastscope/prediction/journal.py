@@ -1,50 +1,41 @@
-"""What a long prediction has done so far, so that a killed one goes on."""
+"""The finished rows of a long prediction, so that the same command goes on after a kill."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from blastscope.io.files import read_json, remove_folder, replacing, write_json
+from blastscope.io.workfolder import FolderKind, WorkFolder
 
 ROWS = 512
 """Rows in each part."""
+_KIND = FolderKind("identity.json", scratch=True)
 
 
 class Journal:
-    """Finished rows of one prediction, in parts of ``ROWS``, in a folder beside its table.
+    """Finished rows of one prediction, in parts of ``ROWS``, in a folder beside its table."""
 
-    Attributes:
-        path: the folder.
-    """
-
-    def __init__(self, path: Path, identity: dict[str, str]) -> None:
-        """Open the folder, or begin it anew where it is of another prediction.
+    def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
+        """Open the folder, or begin it anew if it is of another prediction.
 
         Args:
             path: the folder.
-            identity: what decides the rows: images, model and settings.
+            identity: what the rows follow from: images, model and settings.
 
         Raises:
-            BlastscopeError: where it cannot be written.
+            BlastscopeError: if it cannot be written.
         """
-        self.path = path
-        if self._identity() != identity:
-            remove_folder(path)
-            write_json(path / "identity.json", identity)
+        self._work = WorkFolder(path, _KIND, identity)
+        self._work.open_or_resume()
         self._parts = 0
-
-    def _identity(self) -> object:
-        place = self.path / "identity.json"
-        return read_json(place) if place.is_file() else None
 
     def done(self) -> list[pl.DataFrame]:
         """Return the parts of an earlier process, in order."""
         parts: list[pl.DataFrame] = []
-        while (place := self._place(len(parts))).is_file():
-            parts.append(pl.read_parquet(place))
+        while self._work.has(_part(len(parts))):
+            parts.append(pl.read_parquet(self._work.path / _part(len(parts))))
         self._parts = len(parts)
         return parts
 
@@ -54,17 +45,22 @@ class Journal:
         for frame in frames:
             waiting.append(frame)
             if sum(map(len, waiting)) >= ROWS:
-                yield self._kept(waiting)
+                yield self._add(waiting)
                 waiting = []
         if waiting:
-            yield self._kept(waiting)
+            yield self._add(waiting)
 
-    def _kept(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
-        part = pl.concat(frames)
-        with replacing(self._place(self._parts)) as beside:
-            part.write_parquet(beside)
+    def _add(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
+        rows = pl.concat(frames)
+        with self._work.add(_part(self._parts)) as beside:
+            rows.write_parquet(beside)
         self._parts += 1
-        return part
+        return rows
 
-    def _place(self, number: int) -> Path:
-        return self.path / f"{number:06}.parquet"
+    def remove(self) -> None:
+        """Remove the folder: the table is written, or there is nothing to go on from."""
+        self._work.remove()
+
+
+def _part(number: int) -> str:
+    return f"{number:06}.parquet"

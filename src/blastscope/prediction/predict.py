@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import only_one, remove_folder
+from blastscope.io.files import only_one
 from blastscope.io.predictions import PROBLEM
 from blastscope.prediction.decisions import (
     Tally,
@@ -109,14 +109,13 @@ def predict(
     if out is None:
         return _judged(_all_rows(found, model, None, on_progress), found, model, None)
     with only_one(out.absolute()):
-        work = out.with_name(f".{out.name}.work")
-        journal = Journal(work, _identity(found, model))
+        journal = Journal(out.with_name(f".{out.name}.work"), _identity(found, model))
         rows = _all_rows(found, model, journal, on_progress)
         if not _any_usable(rows):  # there is nothing to go on from
-            remove_folder(work)
+            journal.remove()
         made = _judged(rows, found, model, out)
         write_output(made.frame, made.tally.persons, out, made.about)
-        remove_folder(work)
+        journal.remove()
     return made
 
 

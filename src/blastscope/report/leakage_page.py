@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.leakage import Leakage, LeakageGain, compare_out_of_fold
 from blastscope.io.files import write_json, write_text
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.comparison_plots import PANELS
-from blastscope.report.folder import refuse_others_folder
 from blastscope.report.html import render, svg_uri
 from blastscope.report.plots import save
 from blastscope.report.style import COLOURS, INK, QUIET, styled
@@ -32,7 +32,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
     Raises:
         BlastscopeError: where the tables do not fit each other, or the folder is another's.
     """
-    refuse_others_folder(out, CONTENT)
+    refuse_foreign(out, CONTENT, ["report.html"])
     found = compare_out_of_fold(known, unseen)
     write_json(out / CONTENT, {"recipe": recipe, **found.as_json()})
     picture = save(leakage_figure(found), out / "figures", "leakage")

@@ -42,19 +42,6 @@ def misfit(job: Job, out: Path) -> str:
     return ""
 
 
-def is_of_other_cells(job: Job, out: Path) -> bool:
-    """Whether a run with the job's settings, begun or finished, is there, but of other cells."""
-    folder = RunFolder(job.run(out))
-    if not (folder.environment.is_file() and folder.recipe.is_file()):
-        return False
-    try:
-        same = read_recipe(folder.recipe).experiment == job.recipe.experiment
-        recorded = _identity(folder).get("store")
-    except BlastscopeError:  # training says what is wrong with it
-        return False
-    return same and _differ(recorded, _fingerprint(job.store(out)))
-
-
 def started_elsewhere(job: Job, out: Path) -> bool:
     """Whether a begun run's first weights are not those of the run that it would start from now.
 

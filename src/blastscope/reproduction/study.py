@@ -10,6 +10,7 @@ from typing import Any
 
 from blastscope.experiments.runner import Failure
 from blastscope.io.files import write_text
+from blastscope.io.workfolder import refuse_foreign
 from blastscope.recipes.schema import Recipe
 from blastscope.reproduction.outcomes import outcomes
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan, make_plan
@@ -59,10 +60,10 @@ def report(
     """
     from blastscope.report.reproduction_page import results_markdown, write_reproduction
     from blastscope.reproduction.study_cells import data_section
-    from blastscope.reproduction.study_folder import refuse_other_folder
+    from blastscope.reproduction.study_folder import MARKER
 
     out = order.place.out
-    refuse_other_folder(out)
+    refuse_foreign(out, MARKER)
     # What cannot be run here is said of every experiment, also of those not asked for this time;
     # those are as they are packaged, because this time's settings may not even fit them.
     whole = plan_of(replace(order, only=None, protocols=PROTOCOLS, overrides=()))

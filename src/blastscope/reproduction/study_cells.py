@@ -14,38 +14,27 @@ from blastscope.data.names import ALL, HEM
 from blastscope.data.preparation import prepare
 from blastscope.data.split_table import describe, read_split
 from blastscope.data.splits import make_split, refuse_overlap
-from blastscope.data.store import INFO, Store, open_store
+from blastscope.data.store import INFO, Store, StoreSettings, open_store
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import remove_folder
 from blastscope.report.preparation_plots import example_cell, preparation_figures
 from blastscope.report.reproduction_data import DataSection
-from blastscope.reproduction.identity import is_of_other_cells
 from blastscope.reproduction.plan import FIRST_SEED, Job
-from blastscope.reproduction.study_folder import (
-    mark,
-    other_cells,
-    refuse_other_cells,
-    refuse_other_folder,
-    whole_stores,
-)
+from blastscope.reproduction.study_folder import study_folder, whole_stores
 from blastscope.training.class_balance import balanced
 
 
 def prepare_cells(
     data: Path, out: Path, jobs: Sequence[Job], on_progress: Callable[[int, int], None] | None
 ) -> None:
-    """Make the stores and splits that ``jobs`` want, where they are not there.
+    """Make the stores and splits that ``jobs`` need, if they are not there.
 
     Raises:
-        BlastscopeError: where the data cannot be used or split, ``out`` is no study's folder, or
-            what lies in it was made of other cells.
+        BlastscopeError: if the data cannot be used or split, or ``out`` is another kind of folder
+            or a study of other cells.
     """
-    refuse_other_folder(out)
-    refuse_other_cells(data, out)
-    mark(out)
-    for path in dict.fromkeys(job.store(out) for job in jobs):
-        of_store = [job for job in jobs if job.store(out) == path]
-        _prepare_store(data, out, path, of_store, on_progress)
+    study_folder(data, out).open_or_resume()
+    for path, settings in {job.store(out): job.settings for job in jobs}.items():
+        _prepare_store(data, path, settings, on_progress)
     for job in jobs:
         # The parts follow from the cells' names, which every store has alike.
         if not job.split(out).is_file():
@@ -56,22 +45,18 @@ def prepare_cells(
 
 def _prepare_store(
     data: Path,
-    out: Path,
     path: Path,
-    jobs: Sequence[Job],
+    settings: StoreSettings,
     on_progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Make one store, but not of other cells than those of the runs that are there already."""
     if (path / INFO).is_file():
         try:
             open_store(path)
         except BlastscopeError as error:
-            raise BlastscopeError(f"{path} is damaged: remove it, and it is made again.") from error
-    made = prepare([data], path, jobs[0].settings, on_progress=on_progress)
-    if any(is_of_other_cells(job, out) for job in jobs):
-        if not made.already:
-            remove_folder(path)
-        raise other_cells(data, out)
+            raise BlastscopeError(
+                f"{path} is damaged: remove it, and give the same command again."
+            ) from error
+    prepare([data], path, settings, on_progress=on_progress)
 
 
 def data_section(

@@ -1,4 +1,4 @@
-"""The folder of a study: known by its mark, and of the cells that it was begun with."""
+"""The folder of a study: known by its marker, and of the cells that it was begun with."""
 
 from __future__ import annotations
 
@@ -7,81 +7,28 @@ from pathlib import Path
 
 from blastscope.data.layouts import list_cells
 from blastscope.data.preparation import inputs_digest
-from blastscope.data.split_table import read_split
-from blastscope.data.store import INFO, Store, open_store
+from blastscope.data.store import Store, StoreSettings, open_store
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, write_json
+from blastscope.io.workfolder import FolderKind, WorkFolder
 
-MARK, FORMAT = "study.json", "blastscope-study/1"
-_PARTS = ("stores", "splits", "runs")
-
-
-def mark(out: Path) -> None:
-    """Mark ``out`` as a study's folder.
-
-    Raises:
-        BlastscopeError: where it cannot be written.
-    """
-    if not (out / MARK).is_file():
-        write_json(out / MARK, {"format": FORMAT})
+MARKER = "study.json"
+_KIND = FolderKind(MARKER, "blastscope-study/2")
 
 
-def refuse_other_folder(out: Path) -> None:
-    """Refuse a folder with other things than a study: its report could replace one of them.
+def study_folder(data: Path, out: Path) -> WorkFolder:
+    """Return the work folder of a study of the cells in ``data``.
 
     Raises:
-        BlastscopeError: where ``out`` is no folder, or holds something and is no study.
+        BlastscopeError: if the data cannot be listed.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise BlastscopeError(f"{out} is no folder: choose another --out.")
-    if _is_marked(out) or any((out / part).is_dir() for part in _PARTS):
-        return
-    others = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
-    if others:
-        raise BlastscopeError(
-            f"{out} holds {others[0]} and is no study: choose another --out, or an empty folder."
-        )
-
-
-def refuse_other_cells(data: Path, out: Path) -> None:
-    """Refuse a study whose stores or splits were made of other cells than those of ``data``.
-
-    Raises:
-        BlastscopeError: where they were, a split is damaged, or the data cannot be listed.
-    """
-    found = list_cells([data])
-    for store in whole_stores(out):
-        made_of = read_json(store.path / INFO).get("inputs")
-        if made_of != inputs_digest(found, store.settings):
-            raise other_cells(data, out)
-    labelled = {item.cell for item in found.cells if item.label is not None}
-    for path in sorted((out / "splits").glob("*-seed*.parquet")):
-        if set(read_split(path).table["cell"]) != labelled:
-            raise other_cells(data, out)
-
-
-def other_cells(data: Path, out: Path) -> BlastscopeError:
-    """Say that a study is of other cells."""
-    return BlastscopeError(
-        f"{out} is a study of other cells than {data} holds now: choose another --out."
-    )
+    # One digest for all stores: how cells are prepared is no part of the study's identity.
+    return WorkFolder(out, _KIND, {"cells": inputs_digest(list_cells([data]), StoreSettings())})
 
 
 def whole_stores(out: Path) -> Iterator[Store]:
-    """Open the stores of a study, leaving out what an interrupted preparation left."""
-    for path in sorted((out / "stores").glob("*")):
-        if path.name.startswith(".") or path.suffix == ".partial":
-            continue
+    """Open the stores of a study, without what an interrupted preparation left."""
+    for path in sorted((out / "stores").glob("[!.]*")):
         try:
             yield open_store(path)
-        except BlastscopeError:  # not whole: whoever wants this very store says so
+        except BlastscopeError:  # not whole: what needs this very store says so
             continue
-
-
-def _is_marked(out: Path) -> bool:
-    try:
-        return read_json(out / MARK).get("format") == FORMAT
-    except BlastscopeError:
-        return False

@@ -1,4 +1,4 @@
-"""The run folder: what stands in it, whether it is the run that is asked for, what it lacks."""
+"""The folder of a run: its files, and whether it is the run that is asked for."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from blastscope.errors import BlastscopeError, writing
+from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, replacing, sha256_of, write_json, write_text
+from blastscope.io.workfolder import FolderKind, WorkFolder, first_difference
 from blastscope.recipes.library import read_recipe, recipe_yaml
 from blastscope.recipes.schema import Recipe
 
@@ -26,6 +27,8 @@ PACKAGES = (
     "numpy",
     "opencv-python-headless",
 )
+
+_KIND = FolderKind("environment.json")
 
 
 @dataclass(frozen=True)
@@ -80,45 +83,30 @@ class RunFolder:
         return self.predictions.is_file()
 
     def begin(self, recipe: Recipe, identity: dict[str, Any], start: dict[str, Any]) -> None:
-        """Lay the folder down, or go on with one of the same experiment and identity.
+        """Begin the folder, or go on with one of the same experiment and identity.
 
-        ``start``, what the run starts from, is added to ``environment.json``. Where only the
-        recipe's words or published figures have changed since, ``recipe.yaml`` follows.
+        ``start``, what the run starts from, is added to ``environment.json``. If only the
+        recipe's title, notes or published metrics have changed since, ``recipe.yaml`` follows.
 
         Raises:
-            BlastscopeError: where it is another run's, or something else's, or cannot be written.
+            BlastscopeError: if it is another run's or another kind's, or cannot be written.
         """
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(".*.part*"):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
-            others = any(self.path.iterdir())
-        if not self.environment.is_file():
-            if others:
-                raise BlastscopeError(
-                    f"{self.path} is not empty and no run: choose another folder."
-                )
-            write_json(self.environment, {"identity": identity, **start})
-        content = read_json(self.environment)
-        found = content.get("identity")
-        if found != identity or not self._same_experiment(recipe):
-            raise BlastscopeError(
-                f"{self.path} is a run of {_difference(found, identity)}: choose another folder, "
-                "or remove it."
-            )
+        folder = WorkFolder(self.path, _KIND, identity)
+        if folder.recorded() is not None and self.recipe.is_file():
+            self._refuse_other_experiment(recipe)
+        folder.open_or_resume(start)
         text = recipe_yaml(recipe)
         if not self.recipe.is_file() or self.recipe.read_text(encoding="utf-8") != text:
             write_text(self.recipe, text)
-        if start:
-            write_json(self.environment, {**content, **start})
 
-    def _same_experiment(self, recipe: Recipe) -> bool:
-        if not self.recipe.is_file():  # new, or killed between the two files
-            return True
-        try:
-            return read_recipe(self.recipe).experiment == recipe.experiment
-        except BlastscopeError:
-            return False
+    def _refuse_other_experiment(self, recipe: Recipe) -> None:
+        found = read_recipe(self.recipe).experiment
+        if found != recipe.experiment:
+            raise BlastscopeError(
+                f"{self.path} is a run of {recipe.name} with another "
+                f"{first_difference(found, recipe.experiment)}: choose another folder, or remove "
+                "it."
+            )
 
     def end(self, seconds: float, device: torch.device, more: dict[str, Any]) -> None:
         """Add to ``environment.json`` what the run took and was computed on, and ``more``."""
@@ -155,15 +143,6 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise BlastscopeError(f"{path} holds no weights ({error}): train again.") from error
-
-
-def _difference(found: Any, wanted: dict[str, Any]) -> str:
-    if not isinstance(found, dict):
-        return "another kind"
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            return f"another {key} ({found.get(key)}, not {value})"
-    return f"another version of {wanted['recipe']} (see its recipe.yaml)"
 
 
 def _processor() -> str:
