@@ -7,7 +7,7 @@ imported when a recipe uses a name that is not registered yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -93,23 +93,17 @@ def require(kind: str, name: str) -> Callable[..., Any] | None:
     """
     found = find(kind, name)
     if found is None and name not in BUILT_IN[kind]:
-        raise BlastscopeError(unknown(kind, name))
+        near = did_you_mean(name, names(kind))
+        raise BlastscopeError(
+            f"There is no {kind} '{name}'{near}: choose {', '.join(names(kind))}, or import the "
+            "module that registers it."
+        )
     return found
 
 
 def names(kind: str) -> list[str]:
     """Return the built-in and registered names of a kind."""
     return [*BUILT_IN[kind], *_registered[kind]]
-
-
-def unknown(kind: str, name: str, others: Iterable[str] = ()) -> str:
-    """Return the sentence about a name that is not registered."""
-    near = did_you_mean(name, [*names(kind), *others])
-    article = "an" if kind == "augmentation" else "a"
-    return (
-        f"'{name}' is not {article} {kind} that is known here{near}: choose "
-        f"{', '.join(names(kind))}, or import the module that registers it."
-    )
 
 
 def _decorator(kind: str, name: str) -> Callable[[Function], Function]:

@@ -99,7 +99,7 @@ def test_the_summary_leaves_the_modes_as_they_were():
 
 
 def test_an_unknown_backbone_lists_near_names():
-    with pytest.raises(BlastscopeError, match=r"no backbone resnet188; near it are resnet18,"):
+    with pytest.raises(BlastscopeError, match=r"no backbone resnet188 \(did you mean resnet18\?\)"):
         build_model(recipe("resnet188"))
     with pytest.raises(BlastscopeError, match=r"resnet18\.nobody .*Invalid pretrained tag"):
         build_model(recipe("resnet18.nobody"))

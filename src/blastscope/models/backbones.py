@@ -1,9 +1,9 @@
-"""Backbones: from an image to a map of features, whole or cut at a layer."""
+"""Backbones: from an image to a feature map, whole or cut at a layer."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
+from functools import partial
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from timm.layers import (  # type: ignore[attr-defined]
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, did_you_mean
 from blastscope.models.layer_names import layer_to_cut_at
 from blastscope.models.pretrained import load_weights, weights_file
 from blastscope.models.scratch import make_trunk
 from blastscope.recipes.schema import SCRATCH_TRUNKS, Model
+from blastscope.registry import find, names
 
 _CUT = "features"
 
@@ -31,17 +32,17 @@ class Backbone(nn.Module):
     """A network without its classifier.
 
     Attributes:
-        net: timm's network or the paper's trunk.
-        config: what timm records of the network's training; empty for the paper's trunk.
-        order: the names of the layers of ``net`` in the order in which an image enters them,
-            those that hold others included.
-        unused: the names of the parts that an image does not pass through, the classifier above
-            all; they are removed.
+        net: the network: timm's, a registered one or one of ``models.scratch``.
+        config: what timm records of the network's training; empty for other networks.
+        order: the names of the layers of ``net``, containers included, in the order in which an
+            image enters them.
+        unused: the names of the children that no image passes through, above all the classifier;
+            they are removed.
         shape: the shape (C, H, W) of the feature map.
-        cut: timm's name of the last layer that is kept, where it is cut.
+        cut: timm's name of the last layer that is kept, if it is cut.
         initial: the file that its pretrained weights were read from.
-        gives_maps: whether its layers' outcomes are (N, C, H, W), as those of convolutions are,
-            rather than tokens or maps with the channels last.
+        gives_maps: whether its layers' outputs are (N, C, H, W), as those of convolutions are,
+            and not tokens or maps with channels last.
     """
 
     def __init__(self, name: str, net: nn.Module, size: int) -> None:
@@ -58,18 +59,20 @@ class Backbone(nn.Module):
         self.shape = self._shape(size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (N, 3, S, S) to features (N, C, H, W)."""
+        """Map normalized images (N, 3, S, S) to features (N, C, H, W)."""
         return self.as_map(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the network itself gives: a map, channels last perhaps, or tokens."""
+        """Return the output of the network itself: tokens or a map, perhaps with channels last."""
         net: Any = self.net
-        return net(images)[_CUT] if self.cut else net.forward_features(images)  # type: ignore[no-any-return]
+        if self.cut:
+            return net(images)[_CUT]  # type: ignore[no-any-return]
+        return getattr(net, "forward_features", net)(images)  # type: ignore[no-any-return]
 
     def as_map(self, features: Tensor) -> Tensor:
-        """Lay out what the network gives as (N, C, H, W).
+        """Reshape the network's output to (N, C, H, W).
 
-        The tokens of a transformer become a map, less the class and register tokens.
+        The tokens of a transformer become a map, without the class and register tokens.
         """
         if features.ndim == 3:
             tokens = features[:, self._prefix_tokens :].transpose(1, 2)
@@ -79,13 +82,13 @@ class Backbone(nn.Module):
         return features.permute(0, 3, 1, 2) if self._channels_last else features
 
     def cut_at(self, name: str, size: int) -> None:
-        """Drop everything after the layer ``name``, a residual's addition included if named.
+        """Remove everything after the layer ``name``, which may be a residual addition.
 
         Raises:
-            BlastscopeError: where the backbone has no such layer or cannot be cut there.
+            BlastscopeError: if the backbone has no such layer or cannot be cut there.
         """
         layer = layer_to_cut_at(name, self.name, self.order)
-        # Layers that behave otherwise in training stay whole, so that each keeps its own mode.
+        # Layers that differ between training and evaluation stay whole: each keeps its own mode.
         moody = (_NormBase, nn.modules.dropout._DropoutNd, DropPath)
         for kind in {type(module) for module in self.net.modules() if isinstance(module, moody)}:
             register_notrace_module(kind)
@@ -114,7 +117,7 @@ class Backbone(nn.Module):
         return tuple(dict.fromkeys(entered))
 
     def _drop_unused(self) -> tuple[str, ...]:
-        """Remove the parts that no image passes through, which are those of the classifier."""
+        """Remove the children that no image passes through, those of the classifier."""
         used = {name.partition(".")[0] for name in self.order}
         unused = tuple(name for name, _ in self.net.named_children() if name not in used)
         for name in unused:
@@ -125,8 +128,8 @@ class Backbone(nn.Module):
         self.eval()
         try:
             with torch.no_grad():
-                given = self.features(torch.zeros(1, 3, size, size))
-                features = self.as_map(given) if isinstance(given, Tensor) else None
+                output = self.features(torch.zeros(1, 3, size, size))
+                features = self.as_map(output) if isinstance(output, Tensor) else None
         except (RuntimeError, AssertionError, ValueError) as error:
             reason = str(error).splitlines()[0] if str(error) else "they do not fit"
             raise BlastscopeError(
@@ -136,8 +139,10 @@ class Backbone(nn.Module):
         finally:
             self.train()
         if not isinstance(features, Tensor) or features.ndim != 4:
-            raise BlastscopeError(f"{self.name} gives no map of features: choose another backbone.")
-        self.gives_maps = given.ndim == 4 and not self._channels_last
+            raise BlastscopeError(
+                f"{self.name} does not return a feature map: choose another backbone."
+            )
+        self.gives_maps = output.ndim == 4 and not self._channels_last
         _, channels, height, width = features.shape
         return channels, height, width
 
@@ -150,20 +155,23 @@ def make_backbone(
     Args:
         model: the recipe's section.
         size: the side of the images in pixels.
-        weights_dir: where ``weights: imagenet`` are looked for; timm's hub where it is not given.
-        pretrained: False leaves ``weights`` unread, for a network that a checkpoint will fill.
+        weights_dir: the folder with ``weights: imagenet``; timm's hub if it is not given.
+        pretrained: False does not read ``weights``, for a network that a checkpoint will fill.
 
     Raises:
-        BlastscopeError: where the backbone, its weights or the layer to cut at are not to be had.
+        BlastscopeError: if the backbone, its weights or the layer to cut at do not exist.
     """
-    if model.backbone in SCRATCH_TRUNKS:
-        backbone = Backbone(model.backbone, make_trunk(model.backbone, size), size)
-    else:
-        backbone = Backbone(model.backbone, _make_timm(model.backbone, size), size)
-        if pretrained and model.weights == "imagenet":
-            path = weights_file(backbone.config, model.backbone, weights_dir)
-            load_weights(backbone.net, path, backbone.unused)
-            backbone.initial = path
+    make = find("network", model.backbone)
+    if make is not None and model.weights == "imagenet":
+        raise BlastscopeError(f"{model.backbone} has no ImageNet weights: write weights: none.")
+    if make is None:
+        built_in = make_trunk if model.backbone in SCRATCH_TRUNKS else _make_timm
+        make = partial(built_in, model.backbone)
+    backbone = Backbone(model.backbone, make(size), size)
+    if pretrained and model.weights == "imagenet":
+        path = weights_file(backbone.config, model.backbone, weights_dir)
+        load_weights(backbone.net, path, backbone.unused)
+        backbone.initial = path
     if model.cut is not None:
         backbone.cut_at(model.cut, size)
     return backbone
@@ -171,10 +179,12 @@ def make_backbone(
 
 def _make_timm(name: str, size: int) -> nn.Module:
     if not timm.is_model(name):
-        architecture = name.partition(".")[0]
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=5)
-        hint = f"; near it are {', '.join(near)}" if near else ""
-        raise BlastscopeError(f"timm has no backbone {name}{hint}, and ours are cnn4, cnn4-small.")
+        others = names("network")
+        near = did_you_mean(name.partition(".")[0], [*timm.list_models(), *others])
+        raise BlastscopeError(
+            f"There is no backbone {name}{near}: choose one of timm's, {', '.join(others)}, or "
+            "import the module that registers it."
+        )
     try:
         config = timm.get_pretrained_cfg(name)
         options: dict[str, Any] = {"img_size": size} if config and config.fixed_input_size else {}
