@@ -19,15 +19,15 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+from exact import exact_weights
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import f1_score
 
-from blastscope.ensemble.exact import exact_weights
 from blastscope.ensemble.genetic import GeneticSettings, genetic_weights
+from blastscope.ensemble.methods import grid_weights
 from blastscope.ensemble.objective import CALL, Objective
-from blastscope.ensemble.simplex import grid_weights
 from blastscope.evaluation.aligned_predictions import align_predictions
 
 Result = TypeVar("Result")
@@ -47,7 +47,7 @@ def main() -> None:
         key=lambda timed: timed[0],
     )
     limit = _limit(p, is_all, settings)
-    grid_seconds, grid = _timed(lambda: grid_weights(p, is_all))
+    grid_seconds, (grid, notes) = _timed(lambda: grid_weights(p, is_all))
     exact_seconds, exact = _timed(lambda: exact_weights(p, is_all, found.weights))
     contested = int(Objective(p, is_all).counts.sum())
     console = Console()
@@ -70,7 +70,7 @@ def main() -> None:
     )
     console.print(_reached(p, is_all, [
         ("genetic", found.weights, seconds, ""),
-        ("grid", grid.weights, grid_seconds, f"steps of 1/{grid.steps}"),
+        ("grid", grid, grid_seconds, f"steps of 1/{notes['steps']}"),
         ("exact", exact.weights, exact_seconds, _proof(exact.proven, exact.bound, exact.regions)),
     ]))  # fmt: skip
     ends = [run.score for run in found.runs]

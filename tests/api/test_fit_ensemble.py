@@ -79,14 +79,14 @@ def test_the_folder_holds_weights_predictions_rivals_and_a_page(made_once):
     assert metadata["fitted_on"] == ["validation"]
     rivals = json.loads((tmp_path / "e" / "rivals.json").read_text())
     assert rivals["methods"]["genetic"]["weights"] == about["combination"]["weights"]
-    assert rivals["methods"]["exact"]["proven"] is True
+    assert rivals["methods"]["grid"]["steps"] == 100
     rivals, _ = read_predictions(tmp_path / "e" / "rivals.parquet")
     assert set(rivals["part"]) == {"test"}
-    assert rivals["model"].n_unique() == 3 + 8
+    assert rivals["model"].n_unique() == 3 + 7
     page = made.report.read_text()
     assert "<script" not in page
     assert "http" not in page.split("</style>")[1].replace("https://doi.org", "")
-    for words in ("ensemble: genetic search", "proven", "Errors on test cells", "../m1.csv"):
+    for words in ("ensemble: genetic search", "grid search", "Errors on test cells", "../m1.csv"):
         assert words in page
     assert "not a medical device" in page
 
@@ -271,13 +271,13 @@ def test_as_it_is_typed(tmp_path):
     given = [f"A={path}" if k == 0 else str(path) for k, path in enumerate(tables(tmp_path))]
     settings = {"population": 10, "generations": 5, "tournament": 4, "crossover": 0.3, "runs": 2}
     settings |= {"crossover_genes": 3, "mutation": 0.1, "seed": 7}
-    options = ["--method", "exact", "--as-published"]
+    options = ["--method", "genetic", "--as-published"]
     for name, value in settings.items():
         options += [f"--{name.replace('_', '-')}", str(value)]
     command = ["ensemble", *given, "--out", str(tmp_path / "o"), *options]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
-    assert "ensemble: exact search" in done.output
+    assert "ensemble: genetic search" in done.output
     assert "resamples of the subjects" in done.output
     made = json.loads((tmp_path / "o" / "ensemble.json").read_text())
     assert made["members"][0]["model"] == "A"

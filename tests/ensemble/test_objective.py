@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss
 
 from blastscope.ensemble.combination import Combination
+from blastscope.ensemble.methods import simplex_grid
 from blastscope.ensemble.objective import Objective
-from blastscope.ensemble.simplex import simplex_grid
 from tests.ensemble.scores import correlated
 
 

@@ -128,7 +128,7 @@ def _fitted(built: Built) -> dict[str, Any]:
     }
     if plan.nested:
         about |= {"by": built.nested[plan.method].by, "seed": plan.seed}
-    if plan.method in ("genetic", "exact"):  # the latter begins where the former ends
+    if plan.method == "genetic":
         about["genetic"] = asdict(plan.genetic)
     return about
 

@@ -25,7 +25,7 @@ def ensemble(
     out: Annotated[Path, typer.Option(help="The ensemble's folder.", metavar="DIR")],
     method: Annotated[
         str,
-        typer.Option(help="mean, vote, auc, genetic, grid, exact, caruana or stacking."),
+        typer.Option(help="mean, vote, auc, genetic, grid, caruana or stacking."),
     ] = "genetic",
     fit: Annotated[
         str | None,

@@ -22,7 +22,6 @@ METHOD_NAMES = {
     "auc": "weights by AUC",
     "genetic": "genetic search",
     "grid": "grid search",
-    "exact": "exact search",
     "caruana": "greedy selection",
     "stacking": "logistic stacking",
 }

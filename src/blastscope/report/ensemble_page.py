@@ -146,12 +146,6 @@ def _remark(fitted: FittedWeights) -> str:
     notes, how = fitted.notes, fitted.combination
     if how.kind == "logistic":
         return f"intercept {how.intercept:+.4f}"
-    if "proven" in notes:
-        return (
-            f"proven: none is better ({notes['regions']:,} regions looked at)"
-            if notes["proven"]
-            else f"not proven: none is above {notes['bound']:.4f}"
-        )
     if "steps" in notes:
         return f"steps of 1/{notes['steps']}"
     total = sum(how.weights)
@@ -195,17 +189,12 @@ def _search_sentence(built: Built, rows: list[WeightsRow]) -> str:
     if "genetic" not in built.fitted:
         return ""
     scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
-    best, found, runs = scores["exact"], scores["genetic"], built.plan.genetic.runs
-    proven = built.fitted["exact"].notes["proven"]
-    told = f"The best of {runs} run{'s' * (runs > 1)} ends at {found:.4f}"
-    if found > best + 1e-12:  # as published: the weights need not sum to 1
-        told += f", above {best:.4f}, the best of weights that sum to 1: others move the threshold"
-    elif found > best - 1e-12:
-        told += (
-            ", and no weights that sum to 1 reach more" if proven else ", as does the exact search"
-        )
-    else:
-        told += f"; the best {'there are' if proven else 'that are known'} reach {best:.4f}"
+    best, found, runs = scores["grid"], scores["genetic"], built.plan.genetic.runs
+    told = (
+        f"The best of {runs} run{'s' * (runs > 1)} reaches {found:.4f}; the grid search {best:.4f}"
+    )
+    if built.plan.genetic.as_published and found > best:
+        told += " with weights that sum to 1: other sums move the threshold"
     return f"{told}. The plain mean has {scores['mean']:.4f} on these cells."
 
 
@@ -220,7 +209,6 @@ def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, P
     if "genetic" in built.fitted:
         scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
         history = built.fitted["genetic"].notes["history"]
-        name = "exact best" if built.fitted["exact"].notes["proven"] else "best known"
-        figure = search_figure(history, (name, scores["exact"]), scores["mean"], built.fit_cells)
+        figure = search_figure(history, scores["grid"], scores["mean"], built.fit_cells)
         drawn["search"] = save(figure, figures, "search")
     return drawn

@@ -18,14 +18,12 @@ _DARK = _COLOURS[0], _COLOURS[2], _COLOURS[5]
 
 
 @styled
-def search_figure(
-    history: NDArray[np.float64], best: tuple[str, float], mean: float, cells: int
-) -> Figure:
+def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells: int) -> Figure:
     """Best weighted F1 so far of every run of the genetic search, generation by generation.
 
     Args:
         history: shape (runs, generations).
-        best: what the best weights reach, and what to call it.
+        grid: what the grid search reaches.
         mean: what equal weights reach.
         cells: how many cells the search looks at.
     """
@@ -39,7 +37,7 @@ def search_figure(
         lines[0].set_label("other runs")
     axes.plot(generations, history[winner], color=INK, label="best run", drawstyle="steps-post")
     axes.axhline(mean, color=_COLOURS[0], linestyle=":", linewidth=1.2, label="equal weights")
-    axes.axhline(best[1], color=_COLOURS[2], linestyle="--", linewidth=1.2, label=best[0])
+    axes.axhline(grid, color=_COLOURS[2], linestyle="--", linewidth=1.2, label="grid search")
     axes.set(
         xlabel="generation",
         ylabel="weighted F1",

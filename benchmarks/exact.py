@@ -1,12 +1,14 @@
-"""The best weights there are: branch and bound over all weights >= 0 that sum to 1.
+"""The best weights: branch and bound over all weights >= 0 that sum to 1.
 
-Weighted F1 is a step function of the weights, so no slope leads to its top and no sample of points
-proves that one is there. But a cell's combined score is linear in the weights: over a simplex of
-weightings it lies between the least and the greatest of its corners' scores. Where even the
-greatest is no more than .5 the cell is normal all over the region, and where even the least is more
-it is ALL; counting the cells in between as right bounds what any point of the region can reach.
-Regions that cannot beat the best known are dropped and the others halved (bisection of the longest
-edge: R. Horst, On generalized bisection of n-simplices, Math. Comp. 66:691-698, 1997).
+It proves how near the genetic search comes to the optimum.
+
+Weighted F1 is a step function of the weights, so gradients do not lead to its maximum and samples
+do not prove one. But a cell's combined score is linear in the weights: within a simplex of
+weightings it lies between the lowest and the highest score of the corners. If the highest is at
+most .5, the cell is normal in the whole region; if the lowest is more, it is ALL; counting the
+cells in between as right bounds what any point of the region can reach. Regions that cannot beat
+the best known weights are dropped and the others halved (bisection of the longest edge: R. Horst,
+On generalized bisection of n-simplices, Math. Comp. 66:691-698, 1997).
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from blastscope.ensemble.methods import grid_weights
 from blastscope.ensemble.objective import CALL, Floats, Objective
-from blastscope.ensemble.simplex import grid_weights
 
 _BATCH = 2048
 _SAME = 1e-12  # two weighted F1s nearer than this are equal
@@ -29,12 +31,12 @@ _KEPT = 2000  # equally good weightings that are kept for the last word of the l
 
 @dataclass(frozen=True)
 class ExactResult:
-    """What the search found and how sure it is.
+    """The weights found, and whether they are proven to be the best.
 
     Attributes:
         weights: shape (models,).
         score: their weighted F1.
-        bound: no weights have a higher one than this; equal to ``score`` where ``proven``.
+        bound: no weights have a higher one than this; equal to ``score`` if ``proven``.
         proven: whether the whole simplex was settled.
         regions: how many were looked at.
     """
@@ -68,7 +70,7 @@ class _Regions:
         return _Regions(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def with_others(self, others: _Regions, padding: int) -> _Regions:
-        """Set ``others`` beside these, no wider than the widest region needs."""
+        """Append ``others`` to these, no wider than the widest region needs."""
         rows = [own for own in (self.open, others.open) if len(own)]
         width = max((int((own < padding).sum(axis=1).max()) for own in rows), default=0)
         return _Regions(
@@ -176,7 +178,7 @@ def exact_weights(
     models = p.shape[1]
     objective = Objective(p, is_all)
     corners = np.eye(models)
-    known = [corners, np.full((1, models), 1 / models), grid_weights(p, is_all).weights[None]]
+    known = [corners, np.full((1, models), 1 / models), grid_weights(p, is_all)[0][None]]
     known += [] if start is None else [np.atleast_2d(start)]
     search = _Search(objective, np.vstack(known))
     whole = _Regions(
@@ -233,7 +235,7 @@ def _batch(frontier: _Regions) -> int:
 
 
 def _highest(frontier: _Regions, size: int) -> tuple[_Regions, _Regions]:
-    """Part the ``size`` regions of the highest bounds from the others."""
+    """Separate the ``size`` regions with the highest bounds from the others."""
     if len(frontier.bound) <= size:
         return frontier, frontier.take(np.zeros(len(frontier.bound), dtype=bool))
     order = np.argpartition(-frontier.bound, size - 1)
