@@ -110,7 +110,7 @@ def test_other_verbs_read_the_folder_and_warn_of_the_fitted_part(made_once):
     assert (tmp_path / "e" / "report.html").read_bytes() == report
     again = align_predictions([tmp_path / "e", *tables(tmp_path)])
     assert again.models == ("ensemble of 3: genetic search", "m0", "m1", "m2")
-    assert len(align_predictions([tmp_path / "e" / "rivals.parquet"]).models) == 11
+    assert len(align_predictions([tmp_path / "e" / "rivals.parquet"]).models) == 10
 
 
 def test_the_same_again_is_the_same_and_another_is_refused(tmp_path):
