@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,9 @@ from blastscope.cli.options import Device, Settings, WeightsDir
 from blastscope.cli.output import note, say
 
 if TYPE_CHECKING:
+    from blastscope.evaluation.result import Evaluation
     from blastscope.experiments.seeds import SeedsOrder
+    from blastscope.training.train import Trained
 
 
 def train(
@@ -84,22 +87,29 @@ def train(
 
 
 def _train_seeds(order: SeedsOrder, tensorboard: bool) -> None:
-    """Train and evaluate seed by seed, then write and print the spread."""
-    from blastscope.api.evaluate import evaluate
-    from blastscope.experiments.seeds import begin_seeds
+    """Train and evaluate the seeds, then write and print the spread."""
+    from blastscope.experiments.progress import JobsProgress
+    from blastscope.experiments.seeds import SeedJob, begin_seeds, train_seeds
     from blastscope.report.seeds_page import report_seeds
-    from blastscope.training.display import TrainingDisplay
 
-    name = order.recipe.name
-    results = {}
     with begin_seeds(order) as seeds:
-        for place, seed in enumerate(seeds.all, 1):
-            with TrainingDisplay(f"{name}, seed {seed}") as display:
-                done = seeds.train(seed, display.watch(tensorboard))
-            results[seed] = evaluate(done.path, done.part, out=done.path, store=order.store)
-            how = " (finished already)" if done.already else ""
-            say(f"[{place} of {len(seeds.all)}] seed {seed}: {results[seed].headline}{how}")
+        jobs = [SeedJob(seed) for seed in seeds.all]
+        with JobsProgress(
+            jobs, say, headline=lambda found: str(found.headline), tensorboard=tensorboard
+        ) as progress:
+            results = train_seeds(
+                seeds,
+                partial(_evaluate, store=order.store),
+                watch=progress.watch,
+                on_done=progress.tell,
+            )
         found = report_seeds(seeds, results)
-    say(f"{name}: {found.headline}")
+    say(f"{order.recipe.name}: {found.headline}")
     note(found.sentence)
     say(f"{order.out / 'report.html'}")
+
+
+def _evaluate(run: Trained, store: Path) -> Evaluation:
+    from blastscope.api.evaluate import evaluate
+
+    return evaluate(run.path, run.part, out=run.path, store=store)

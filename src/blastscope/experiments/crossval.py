@@ -11,7 +11,6 @@ import polars as pl
 
 from blastscope.data.folds import FoldPlan, make_folds
 from blastscope.data.store import Store, open_store
-from blastscope.errors import BlastscopeError
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one
@@ -144,12 +143,8 @@ def train_folds(
     """
     work = partial(train_fold, order=started.order)
     with only_one(started.order.out.absolute()):
-        failed = run_jobs(started.left, work, jobs, watch=watch, on_done=on_done).failures
-    if failed:
-        raise BlastscopeError(
-            f"{len(failed)} of {len(started.folds)} folds failed (the first: "
-            f"{next(iter(failed.values()))}): correct that, then give the same command again."
-        )
+        outcomes = run_jobs(started.left, work, jobs, watch=watch, on_done=on_done)
+    outcomes.raise_failures("folds")
 
 
 def gather(started: CrossvalRun) -> pl.DataFrame:

@@ -21,6 +21,7 @@ class JobsProgress:
         already: how many jobs were done before; they count in "k of n".
         seconds: how long each job will take, by its key; alike for all without it.
         headline: gives the line of a job's result.
+        tensorboard: whether each training writes TensorBoard events into its run.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class JobsProgress:
         already: int = 0,
         seconds: Mapping[Any, float] | None = None,
         headline: Callable[[Any], str] = str,
+        tensorboard: bool = False,
     ) -> None:
         self._left = {job.key: (seconds or {}).get(job.key, 1.0) for job in jobs}
         self._say = say
         self._already = already
         self._headline = headline
+        self._tensorboard = tensorboard
         self._total = already + len(self._left)
         self._estimated = 0.0
         self._began = time.perf_counter()
@@ -58,7 +61,7 @@ class JobsProgress:
         """Show the bar of a job that begins; return what its training is to be given."""
         self._close()
         self._display = TrainingDisplay(job.name)
-        return self._display.__enter__().watch()
+        return self._display.__enter__().watch(self._tensorboard)
 
     def tell(self, job: Job, outcome: Any, seconds: float) -> None:
         """Print the line of a job that is done."""

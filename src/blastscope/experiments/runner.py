@@ -53,6 +53,23 @@ class Outcomes(Generic[Result]):
     results: dict[Hashable, Result] = field(default_factory=dict)
     failures: dict[Hashable, Failure] = field(default_factory=dict)
 
+    def raise_failures(self, what: str) -> None:
+        """Raise if a job failed.
+
+        Args:
+            what: what the jobs are, in the plural.
+
+        Raises:
+            BlastscopeError: if one did.
+        """
+        if self.failures:
+            first = str(next(iter(self.failures.values()))).removesuffix(".")
+            total = len(self.failures) + len(self.results)
+            raise BlastscopeError(
+                f"{len(self.failures)} of {total} {what} failed (the first: {first}): correct "
+                "that, then give the same command again."
+            )
+
 
 def run_jobs(
     jobs: Iterable[JobType],

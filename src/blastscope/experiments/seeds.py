@@ -7,15 +7,17 @@ is new weights, the order of cells, copies, augmentation and dropout.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from blastscope.errors import BlastscopeError
+from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
@@ -25,6 +27,7 @@ from blastscope.training.run_folder import RunFolder
 from blastscope.training.train import Trained, run_identity, train
 from blastscope.training.trainer import TrainingWatch
 
+Result = TypeVar("Result")
 FORMAT = "blastscope-seeds/1"
 _KIND = FolderKind("seeds.json", FORMAT)
 
@@ -106,6 +109,64 @@ class Seeds:
             keep_features=order.keep_features,
             watch=watch,
         )
+
+
+@dataclass(frozen=True)
+class SeedJob:
+    """The training of one seed, for the runner."""
+
+    seed: int
+    needs = None
+
+    @property
+    def key(self) -> int:
+        """What tells it from the other seeds."""
+        return self.seed
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it."""
+        return f"seed {self.seed}"
+
+
+def train_seeds(
+    seeds: Seeds,
+    evaluate: Callable[[Trained], Result],
+    processes: int = 1,
+    *,
+    watch: Callable[[SeedJob], TrainingWatch] | None = None,
+    on_done: Callable[[SeedJob, Result | Failure, float], None] | None = None,
+) -> dict[int, Result]:
+    """Train every seed that is not trained yet, and evaluate all.
+
+    Args:
+        seeds: the folder.
+        evaluate: what evaluates a run; a function of a module, or a partial of one.
+        processes: as :func:`blastscope.experiments.runner.run_jobs` takes it.
+        watch: likewise.
+        on_done: likewise.
+
+    Returns:
+        By seed, what ``evaluate`` returned.
+
+    Raises:
+        BlastscopeError: at the end, if seeds failed; the others stay.
+    """
+    jobs = [SeedJob(seed) for seed in seeds.all]
+    work = partial(_train_seed, seeds=seeds, evaluate=evaluate)
+    outcomes = run_jobs(jobs, work, processes, watch=watch, on_done=on_done)
+    outcomes.raise_failures("seeds")
+    return {seed: outcomes.results[seed] for seed in seeds.all}
+
+
+def _train_seed(
+    job: SeedJob,
+    watch: TrainingWatch | None = None,
+    *,
+    seeds: Seeds,
+    evaluate: Callable[[Trained], Result],
+) -> Result:
+    return evaluate(seeds.train(job.seed, watch))
 
 
 @contextmanager
