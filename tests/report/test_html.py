@@ -13,7 +13,8 @@ from PIL import Image
 
 from blastscope import DISCLAIMER
 from blastscope.api.evaluate import evaluate
-from blastscope.report.html import number, picture_uri, render
+from blastscope.report.html import picture_uri, render
+from blastscope.report.text import number
 
 HOSTILE = '<script>alert("x")</script>'
 

@@ -27,7 +27,7 @@ from blastscope.report.cell_pages import note_pages, remove_other_pages
 from blastscope.report.explanation_pages import page_names, write_cell_page
 from blastscope.report.explanation_table import COLUMNS, table_rows
 from blastscope.report.html import render
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS
 from blastscope.training.devices import choose_device
 
 FORMAT = "blastscope-explanation/1"
@@ -243,5 +243,5 @@ def _index(
             (model.name, model.opened.place, *model.opened.shape[1:], model.size, len(model.views))
             for model in explained.models
         ],
-        names=NAMES,
+        names=LABELS,
     )

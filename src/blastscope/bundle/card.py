@@ -7,7 +7,7 @@ from blastscope.bundle.manifest import Ensemble, EvaluationEntry, Manifest, Netw
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.report.card import CITATION, plain
 from blastscope.report.decision_text import METHODS
-from blastscope.report.html import protocol_name
+from blastscope.report.text import protocol_name
 
 SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "

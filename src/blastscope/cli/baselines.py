@@ -28,6 +28,7 @@ def baselines(
     import json
 
     from blastscope.evaluation.baselines import FIGURES, read_baselines
+    from blastscope.report.text import number, spread
 
     found = read_baselines(source, folds, cuts, seed)
     if as_json:
@@ -41,21 +42,13 @@ def baselines(
         if baseline.threshold is not None:
             name = f"{name}, ALL from {baseline.threshold:g} px"
         rows.append(
-            (name, "the same cells", *(_figure(baseline.in_sample[key]) for key in FIGURES))
+            (name, "the same cells", *(number(baseline.in_sample[key], 3) for key in FIGURES))
         )
-        spread = (_spread(baseline.folds.get(key)) for key in FIGURES)
-        rows.append(("", "unseen subjects", *spread))
+        over = (spread(baseline.folds.get(key), 3) for key in FIGURES)
+        rows.append(("", "unseen subjects", *over))
     columns = ("baseline", "judged on", "weighted F1", "AUC", "sensitivity", "specificity")
     print_table(columns, rows)
     note(
         f"Unseen subjects: mean ± standard deviation over the folds of {found.cuts} cuts. "
         + " ".join(found.sentences)
     )
-
-
-def _figure(value: float | int | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _spread(found: tuple[float, float] | None) -> str:
-    return "–" if found is None else f"{found[0]:.3f} ± {found[1]:.3f}"

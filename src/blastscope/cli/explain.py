@@ -121,13 +121,13 @@ def _refuse_for_cells(runs: Sequence[str], part: str | None) -> None:
 
 
 def _show_cells(made: Explanation) -> None:
-    from blastscope.report.style import NAMES
+    from blastscope.report.text import LABELS
 
     judged = {None: "–", True: "right", False: "wrong"}
     print_table(
         ("cell", "model", "p(ALL)", "called", ""),
         [
-            (cell.file.cell, model, p_all, NAMES[called], judged[right])
+            (cell.file.cell, model, p_all, LABELS[called], judged[right])
             for cell in made.cells
             for model, p_all, called, right in cell.calls
         ],

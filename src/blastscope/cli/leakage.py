@@ -32,9 +32,9 @@ def leakage(
     """Measure what an image-level split hides: cross-validate by subject, and by cell alike."""
     from blastscope.experiments.crossval import with_starts
     from blastscope.experiments.crossval_folder import CrossvalRequest
-    from blastscope.report.comparison_plots import PANELS
     from blastscope.report.crossval_page import report_crossval
-    from blastscope.report.leakage_page import measure_leakage, repeated, told
+    from blastscope.report.leakage_page import measure_leakage
+    from blastscope.report.text import HEADLINE, metric, spread
 
     recipes = with_starts(recipe, settings or ())
     unseen = CrossvalRequest(
@@ -46,14 +46,16 @@ def leakage(
     for order, model, _ in done:  # both reports show it from now on
         report_crossval(order, model)
     rows = [
-        (name, told(gain.known), told(gain.unseen), told(gain.difference, signed=True))
-        for key, name in PANELS.items()
+        (name, metric(gain.known, 4), metric(gain.unseen, 4), metric(gain.difference, 4, sign=True))
+        for key, name in HEADLINE.items()
         for gain in [found.gains[key]]
     ]
     print_table(("figure", "subjects also in training", "unseen subjects", "difference"), rows)
     say(found.sentence)
     if repeats > 1:
-        moved = (f"{name} {repeated(found.gains[key])}" for key, name in PANELS.items())
+        moved = (
+            f"{name} {spread(found.gains[key].spread, sign=True)}" for key, name in HEADLINE.items()
+        )
         say(f"Difference over {repeats} repeats ± standard deviation: {', '.join(moved)}")
     note(f"Intervals: {found.resampling}")
     say(f"{out / 'report.html'}")

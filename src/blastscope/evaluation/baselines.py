@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from blastscope.data.names import ALL
 from blastscope.evaluation.baseline_rules import AlwaysAll, BaselineRule, Logistic, SizeRule
 from blastscope.evaluation.cell_measurements import COLOURS, SIZE, MeasuredCells
 from blastscope.evaluation.metrics import Metrics, compute_metrics
+from blastscope.evaluation.spread import Spread
 
 FORMAT = "blastscope-baselines/1"
 FIGURES = ("weighted_f1", "auc", "recall_all", "recall_hem")
@@ -30,14 +30,14 @@ class Baseline:
         name: what it is called in tables.
         in_sample: the figures on the very cells that it was fitted on.
         threshold: the size rule's, in pixels; None for others.
-        folds: mean and standard deviation of each figure over all folds of unseen subjects and
-            all cuts; a figure that no fold has is missing.
+        folds: the spread of each metric over all folds of unseen subjects and all cuts; a metric
+            that fewer than two folds have is missing.
     """
 
     name: str
     in_sample: Metrics
     threshold: float | None
-    folds: dict[str, tuple[float, float]]
+    folds: dict[str, Spread]
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ def _baseline(
         for test in cut
     ]
     over = {}
-    for figure in FIGURES:
-        values = [float(value) for found in unseen if (value := found[figure]) is not None]
-        if len(values) > 1:
-            over[figure] = (fmean(values), stdev(values))
+    for name in FIGURES:
+        found = Spread.of([float(value) for one in unseen if (value := one[name]) is not None])
+        if found is not None and found.deviation is not None:
+            over[name] = found
     threshold = fitted.threshold if isinstance(fitted, SizeRule) else None
     return Baseline(name, in_sample, threshold, over)

@@ -32,9 +32,3 @@ class Spread:
             return None
         deviation = stdev(values) if len(values) > 1 else None
         return cls(fmean(values), deviation, min(values), max(values), len(values))
-
-    @property
-    def text(self) -> str:
-        """``0.9041 ± 0.0052``; without the deviation where there is none."""
-        end = "" if self.deviation is None else f" ± {self.deviation:.4f}"
-        return f"{self.mean:.4f}{end}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,6 @@ from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval import CrossvalRun
 from blastscope.experiments.crossval_folder import FORMAT, CrossvalRequest
 from blastscope.io.files import read_json
-
-SHOWN = {
-    "weighted F1": "weighted_f1",
-    "AUC": "auc",
-    "sensitivity": "recall_all",
-    "specificity": "recall_hem",
-}
 
 
 @dataclass(frozen=True)
@@ -65,17 +57,6 @@ class CrossvalMetrics:
         """The spread of a metric of all cells together, over the repeats; None where undefined."""
         return Spread.of([value for m in self.pooled if (value := m[name]) is not None])
 
-    @property
-    def headline(self) -> str:
-        """The figures that a reader asks for first, in a line."""
-        told = f"mean over {len(self.folds)} folds ± standard deviation: {_told(self.over_folds)}"
-        if len(self.pooled) > 1:
-            told += (
-                f"; of all cells together over {len(self.pooled)} repeats: "
-                f"{_told(self.over_repeats)}"
-            )
-        return told
-
     def as_json(self) -> dict[str, Any]:
         """The figures for ``crossval.json``."""
         return {
@@ -106,11 +87,6 @@ def crossval_metrics(started: CrossvalRun, table: pl.DataFrame) -> CrossvalMetri
     folds.sort(key=lambda f: (f.repeat, f.fold))
     repeats = table.partition_by("repeat", maintain_order=True)
     return CrossvalMetrics(tuple(folds), tuple(map(_metrics, repeats)), started.plans[0].sentences)
-
-
-def _told(over: Callable[[str], Spread | None]) -> str:
-    found = ((shown, over(name)) for shown, name in SHOWN.items())
-    return ", ".join(f"{shown} {spread.text}" for shown, spread in found if spread is not None)
 
 
 def read_crossval_metrics(path: Path) -> CrossvalMetrics:

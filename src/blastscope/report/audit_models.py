@@ -13,7 +13,7 @@ from blastscope.explanation.audit.size import SizeQuestion
 from blastscope.explanation.audit.summary import ModelAudit
 from blastscope.explanation.audit.words import bounds_of, counted, figure, listed
 from blastscope.report.audit_profiles import MANY_CUT
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS
 
 SEES = {
     "crop": "Its pictures are cut to the cell, so all that is left of a cell's size is how sharp "
@@ -202,8 +202,8 @@ def _place(place: Elsewhere, pages: Mapping[str, str]) -> OffCellPlace:
             cell=look.cell,
             href=pages.get(look.cell, ""),
             label=look.label or "",
-            truth=NAMES.get(look.label or "", "not known"),
-            called=NAMES[look.called],
+            truth=LABELS.get(look.label or "", "not known"),
+            called=LABELS[look.called],
             p_all=figure(look.p_all),
             heat=figure(look.heat, 0, percent=True),
             area=figure(look.area, 1, percent=True),

@@ -20,7 +20,8 @@ from blastscope.explanation.cell_image import REGIONS
 from blastscope.report.audit_profiles import radius_figure, randomised_figure, size_figure
 from blastscope.report.comparison_plots import shortened
 from blastscope.report.plots import save
-from blastscope.report.style import COLOURS, INK, NAMES, QUIET, styled
+from blastscope.report.style import COLOURS, INK, QUIET, styled
+from blastscope.report.text import LABELS
 
 AGREEMENT = "agreement"
 SMALL = (3.7, 2.7)
@@ -106,7 +107,7 @@ def heat_figure(cells: pl.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:+.0%}".replace("-", "−") if x else "0")
     axes.grid(visible=False, axis="y")
     for label in labels:
-        axes.plot([], [], "s", color=COLOURS[label], label=NAMES[label])
+        axes.plot([], [], "s", color=COLOURS[label], label=LABELS[label])
     if labels:
         axes.legend(
             loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0, fontsize=8,

@@ -9,7 +9,8 @@ from matplotlib.ticker import NullLocator
 from blastscope.explanation.audit.radius import ByRadius
 from blastscope.explanation.audit.sanity_checks import Randomised
 from blastscope.explanation.audit.size import SizeQuestion
-from blastscope.report.style import COLOURS, INK, NAMES, QUIET, styled
+from blastscope.report.style import COLOURS, INK, QUIET, styled
+from blastscope.report.text import LABELS
 
 SIZE = (3.7, 2.7)
 MANY_CUT = 0.05
@@ -56,7 +57,7 @@ def radius_figure(found: ByRadius) -> Figure:
         colour = COLOURS[profile.label]
         low, high = ([getattr(e, name) for e in profile.mean] for name in ("low", "high"))
         axes.fill_between(middles, low, high, color=colour, alpha=0.2, linewidth=0)
-        label = f"{NAMES[profile.label]} ({profile.cells:,})"
+        label = f"{LABELS[profile.label]} ({profile.cells:,})"
         axes.plot(middles, [e.value for e in profile.mean], color=colour, label=label)
     axes.set(xlim=(edges[0], edges[-1]), title="Evidence by radius")
     axes.set(xlabel="0: centre, 1: outline", ylabel="for normal − … + for ALL")
@@ -73,10 +74,10 @@ def size_figure(found: SizeQuestion) -> Figure:
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     axes.axvline(1, color=QUIET, linewidth=1, linestyle=":")
-    shown = [label for label in found.p_all if label in NAMES] or ["any"]
+    shown = [label for label in found.p_all if label in LABELS] or ["any"]
     whole = [share <= MANY_CUT for share in found.cut]
     for label in shown:
-        colour, name = COLOURS.get(label, INK), NAMES.get(label, "every cell")
+        colour, name = COLOURS.get(label, INK), LABELS.get(label, "every cell")
         axes.plot(found.scales, found.p_all[label], color=colour, linewidth=0.8)
         for kept, face in ((True, colour), (False, "white")):
             height = [

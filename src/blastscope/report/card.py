@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blastscope import DISCLAIMER, __version__
-from blastscope.report.html import protocol_name
+from blastscope.report.text import DASH, HEADLINE, interval, number, protocol_name
 
 if TYPE_CHECKING:
     from blastscope.report.first_page import ReportedEvaluation
 
-_SHOWN = {
-    "weighted_f1": "weighted F1",
-    "auc": "AUC",
-    "recall_all": "sensitivity",
-    "recall_hem": "specificity",
-}
 CITATION = (
     "Where the cells are of C-NMC 2019, cite: A. Gupta and R. Gupta, C-NMC 2019, The Cancer "
     "Imaging Archive, doi 10.7937/tcia.2019.dc64i46r, CC BY 3.0."
@@ -49,7 +43,7 @@ def model_card(found: ReportedEvaluation) -> str:
         "",
         "| figure | value | 95 % interval |",
         "|---|--:|--:|",
-        *(_row(found, key, name) for key, name in _SHOWN.items()),
+        *(_row(found, key, name) for key, name in HEADLINE.items()),
         "",
         f"Intervals: {plain(found.intervals.sentence)}",
         "",
@@ -63,8 +57,7 @@ def model_card(found: ReportedEvaluation) -> str:
 
 def _row(found: ReportedEvaluation, key: str, name: str) -> str:
     value, bounds = found.metrics[key], found.intervals.bounds.get(key)
-    shown = "–" if value is None else f"{value:.4f}"
-    return f"| {name} | {shown} | {'–' if bounds is None else '{:.3f} to {:.3f}'.format(*bounds)} |"
+    return f"| {name} | {number(value)} | {interval(bounds) or DASH} |"
 
 
 def plain(text: str) -> str:

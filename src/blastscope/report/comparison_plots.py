@@ -15,13 +15,8 @@ from blastscope.evaluation.comparison_result import Comparison, ModelPair, by_le
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.report.plots import save
 from blastscope.report.style import INK, QUIET, styled
+from blastscope.report.text import HEADLINE
 
-PANELS = {
-    "weighted_f1": "weighted F1",
-    "auc": "AUC",
-    "recall_all": "sensitivity",
-    "recall_hem": "specificity",
-}
 MOST_PAIRS = 30
 _LETTERS, _LINES = 26, 2
 
@@ -46,7 +41,7 @@ def models_figure(comparison: Comparison) -> Figure:
     """Each model's weighted F1, AUC, sensitivity and specificity with their 95 % intervals."""
     models = comparison.models
     shown = [
-        name for name in PANELS if any(comparison.estimates[model][name].known for model in models)
+        name for name in HEADLINE if any(comparison.estimates[one][name].known for one in models)
     ]
     figure, panels = _rows(9.2, [shortened(name) for name in models], len(shown))
     best = max(comparison.estimates[model]["weighted_f1"].value for model in models)
@@ -54,7 +49,7 @@ def models_figure(comparison: Comparison) -> Figure:
         for row, model in enumerate(models):
             found = comparison.estimates[model]
             _plot(axes, row, found[name], filled=found["weighted_f1"].value == best)
-        axes.set_title(PANELS[name])
+        axes.set_title(HEADLINE[name])
     figure.supxlabel("95 % intervals; filled: the highest weighted F1", fontsize=8, color=QUIET)
     return figure
 

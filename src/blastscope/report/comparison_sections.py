@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 from blastscope.evaluation.comparison_result import Comparison, ModelPair, by_lead
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.subjects import Overlap
-from blastscope.report.comparison_text import chance, headline, verdict
-from blastscope.report.evaluation_page import METRIC_NAMES
-from blastscope.report.html import number, protocol_name, svg_uri
+from blastscope.report.comparison_text import headline, verdict
+from blastscope.report.html import svg_uri
+from blastscope.report.text import METRIC_NAMES, counted, interval, number, p_number, protocol_name
 
 PAPER_FORM = {
     "precision_hem": "precision, normal",
@@ -23,7 +24,6 @@ PAPER_FORM = {
 }
 """The columns of the paper's tables of ensembles (3.4.2, 3.4.3.2), and AUC."""
 _OTHERS = ("accuracy", "balanced_accuracy", "average_precision", "mcc")
-_JOINED = "\N{WORD JOINER}"  # an interval does not break at its dash
 WITHOUT_WIDTH = (
     "An interval without width is no certainty: where a model makes no error of a kind, or only "
     "such, no resample can show otherwise."
@@ -116,7 +116,7 @@ def _meta(comparison: Comparison) -> str:
     normal = comparison.cells - comparison.cells_all
     subjects = "subjects not given"
     if comparison.subjects is not None:
-        subjects = f"{number(comparison.subjects)} subject{'' if comparison.subjects == 1 else 's'}"
+        subjects = counted(comparison.subjects, "subject")
     cells = f"{comparison.cells:,} {comparison.part} cells"
     told = (
         f"{cells} ({comparison.cells_all:,} ALL, {normal:,} normal)",
@@ -152,41 +152,27 @@ def _model_row(comparison: Comparison, model: str, best: float) -> ComparisonRow
     return ComparisonRow(
         name=model,
         best=found["weighted_f1"].value == best,
-        figures=tuple(share(found[name]) for name in PAPER_FORM),
-        others=tuple(share(found[name]) for name in _OTHERS),
+        figures=tuple(_metric(found[name]) for name in PAPER_FORM),
+        others=tuple(_metric(found[name]) for name in _OTHERS),
         counts=tuple(number(counts[name]) for name in ("tn", "fp", "fn", "tp")),
     )
 
 
-def share(estimate: Estimate) -> MetricText:
-    """Write a figure to four places, its interval to three; a dash where it is undefined."""
-    if not estimate.known:
-        return MetricText(number(None), "")
-    low, high = (f"{bound:.3f}".replace("-", "−") for bound in (estimate.low, estimate.high))
-    return MetricText(f"{estimate.value:.4f}".replace("-", "−"), f"{low}–{_JOINED}{high}")
-
-
-def _difference(estimate: Estimate) -> MetricText:
-    if not estimate.known:
-        return MetricText(number(None), "")
-    value, low, high = (
-        f"{part:+.4f}".replace("-", "−") for part in (estimate.value, estimate.low, estimate.high)
-    )
-    return MetricText(value, f"{low} to {high}".replace(" ", "\N{NO-BREAK SPACE}"))
+def _metric(estimate: Estimate, digits: int = 3, *, sign: bool = False) -> MetricText:
+    return MetricText(number(estimate.value, 4, sign=sign), interval(estimate, digits, sign=sign))
 
 
 def _p_value(p: float, corrected: float, tests: int) -> MetricText:
-    if p != p:  # NaN: the test cannot be made
-        return MetricText(number(None), "")
-    return MetricText(chance(corrected), "" if tests == 1 else f"{chance(p)} alone")
+    known = not math.isnan(p)
+    return MetricText(p_number(corrected), f"{p_number(p)} alone" if known and tests > 1 else "")
 
 
 def _pair_row(led: ModelPair, comparison: Comparison) -> PairRow:
     return PairRow(
         first=led.first,
         second=led.second,
-        weighted_f1=_difference(led.weighted_f1),
-        auc=_difference(led.auc),
+        weighted_f1=_metric(led.weighted_f1, 4, sign=True),
+        auc=_metric(led.auc, 4, sign=True),
         only_first=number(led.only_first),
         only_second=number(led.only_second),
         mcnemar=_p_value(led.mcnemar_p, led.mcnemar_p_holm, len(comparison.pairs)),

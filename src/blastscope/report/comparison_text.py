@@ -3,24 +3,8 @@
 from __future__ import annotations
 
 from blastscope.evaluation.comparison_result import Comparison, ModelPair
-from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS
-
-LEVEL = 0.05
-"""The share of false alarms that the tests are held to."""
-
-
-def interval(estimate: Estimate, digits: int = 4) -> str:
-    """Write an interval's bounds; a minus sign is one, not a hyphen."""
-    return f"{_signed(estimate.low, digits)} to {_signed(estimate.high, digits)}"
-
-
-def chance(p: float) -> str:
-    """Write a p-value, never rounded across the level."""
-    if p < 0.001:
-        return "< 0.001"
-    across = (round(p, 3) <= LEVEL) != (p <= LEVEL)
-    return f"{p:.{5 if across else 3}f}"
+from blastscope.report.text import LEVEL, counted, interval, number, p_value
 
 
 def verdict(pair: ModelPair, comparison: Comparison) -> str:
@@ -37,14 +21,14 @@ def verdict(pair: ModelPair, comparison: Comparison) -> str:
     if lead.value == 0:
         start = f"{led.first} and {led.second} have the same weighted F1"
     net = _net(led.only_first - led.only_second, comparison.cells)
-    return f"{start} ({net}), 95 % interval {interval(lead)}: {_judgement(led, comparison)}."
+    return f"{start} ({net}), 95 % interval {interval(lead, 4)}: {_judgement(led, comparison)}."
 
 
 def _judgement(led: ModelPair, comparison: Comparison) -> str:
     unlikely = led.mcnemar_p_holm <= LEVEL
     tests = len(comparison.pairs)
     corrected = f", corrected for {tests} pairs" if tests > 1 else ""
-    p = f"p {chance(led.mcnemar_p_holm)}{corrected}"
+    p = f"{p_value(led.mcnemar_p_holm)}{corrected}"
     if led.weighted_f1.above_zero:
         if not unlikely:
             return (
@@ -92,7 +76,7 @@ def headline(comparison: Comparison) -> str:
     score = comparison.estimates[best]["weighted_f1"]
     told = (
         f"Of {len(ranked)} models {best} has the highest weighted F1 on the {comparison.part} "
-        f"cells, {score.value:.4f} (95 % interval {interval(score)})."
+        f"cells, {score.value:.4f} (95 % interval {interval(score, 4)})."
     )
     with_best = {
         pair.led().second if pair.led().first == best else pair.led().first: pair.led()
@@ -122,14 +106,9 @@ def _behind(behind: int, others: int) -> str:
 def _net(net: int, cells: int) -> str:
     if net == 0:
         return f"as many cells right of {cells:,}"
-    more, noun = "more" if net > 0 else "fewer", "cell" if abs(net) == 1 else "cells"
-    return f"{abs(net):,} {more} {noun} right of {cells:,}"
+    more = "more" if net > 0 else "fewer"
+    return f"{counted(abs(net), f'{more} cell')} right of {cells:,}"
 
 
 def _small(value: float) -> str:
-    return "less than 0.0001" if value < 0.00005 else f"{value:.4f}"
-
-
-def _signed(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+    return "less than 0.0001" if value < 0.00005 else number(value)

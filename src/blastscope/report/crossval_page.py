@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from blastscope.api.evaluate import evaluate
 from blastscope.evaluation.leakage import read_leakage
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_folder import CrossvalRequest
-from blastscope.experiments.crossval_metrics import SHOWN, CrossvalMetrics
+from blastscope.experiments.crossval_metrics import CrossvalMetrics
 from blastscope.report.first_page import ReportedEvaluation
-from blastscope.report.html import number
 from blastscope.report.leakage_page import CONTENT
+from blastscope.report.text import HEADLINE, number, spread
 
 Line = tuple[str, ...]
 
@@ -68,27 +69,37 @@ def folds_table(found: CrossvalMetrics) -> FoldsTable:
             str(len(f.tested["all"])),
             _people(f.tested["hem"]),
             number(f.metrics["n"]),
-            *(number(f.metrics[name]) for name in SHOWN.values()),
+            *(number(f.metrics[name]) for name in HEADLINE),
         )
         for f in found.folds
     ]
     for repeat, pooled in enumerate(found.pooled, 1):
         name = f"all {repeat}" if repeats > 1 else "all"
-        figures = (number(pooled[key]) for key in SHOWN.values())
+        figures = (number(pooled[key]) for key in HEADLINE)
         folds.append((name, "", "", number(pooled["n"]), *figures))
-    over_folds = (_text(found.over_folds(key)) for key in SHOWN.values())
-    spread = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
+    over_folds = (spread(found.over_folds(key)) for key in HEADLINE)
+    spreads = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
     if repeats > 1:
-        over_repeats = (_text(found.over_repeats(key)) for key in SHOWN.values())
-        spread.append((f"all cells, mean over {repeats} repeats", "", "", "", *over_repeats))
-    head = ("fold", "ALL subjects", "normal subjects", "cells", *SHOWN)
-    return FoldsTable(head, tuple(folds), tuple(spread), found.headline)
-
-
-def _text(spread: Spread | None) -> str:
-    return number(None) if spread is None else spread.text
+        over_repeats = (spread(found.over_repeats(key)) for key in HEADLINE)
+        spreads.append((f"all cells, mean over {repeats} repeats", "", "", "", *over_repeats))
+    head = ("fold", "ALL subjects", "normal subjects", "cells", *HEADLINE.values())
+    return FoldsTable(head, tuple(folds), tuple(spreads), _headline(found))
 
 
 def _people(names: list[str]) -> str:
     """Name a few, count many."""
     return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
+
+
+def _headline(found: CrossvalMetrics) -> str:
+    folds = len(found.folds)
+    told = f"mean over {folds} folds ± standard deviation: {_each(found.over_folds)}"
+    if len(found.pooled) > 1:
+        repeats = len(found.pooled)
+        told += f"; all cells together over {repeats} repeats: {_each(found.over_repeats)}"
+    return told
+
+
+def _each(over: Callable[[str], Spread | None]) -> str:
+    found = ((shown, over(name)) for name, shown in HEADLINE.items())
+    return ", ".join(f"{shown} {spread(values)}" for shown, values in found if values is not None)

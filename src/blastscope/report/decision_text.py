@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blastscope.report.text import metric
+
 if TYPE_CHECKING:
     from blastscope.decision.assessment import DecisionAssessment
-    from blastscope.evaluation.confidence_intervals import Estimate
 
 METHODS = {
     "none": "left as they are",
@@ -29,13 +30,6 @@ def sentences(found: DecisionAssessment) -> dict[str, str]:
         "Referral": referral(found),
         "Conformal sets": conformal(found),
     }
-
-
-def told(estimate: Estimate) -> str:
-    """Write a figure with its interval; a dash where it is undefined."""
-    if not estimate.known:
-        return "–"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def calibration(found: DecisionAssessment) -> str:
@@ -70,8 +64,8 @@ def operating_point(found: DecisionAssessment) -> str:
     sentence = (
         f"ALL above p = {max(point.threshold, 0):.3f}, by the rule {rule.sentence}. Where it was "
         f"chosen it has sensitivity {point.sensitivity:.3f} and specificity "
-        f"{point.specificity:.3f}; on the cells reported{whose}, {told(sensitivity)} and "
-        f"{told(specificity)}."
+        f"{point.specificity:.3f}; on the cells reported{whose}, {metric(sensitivity)} and "
+        f"{metric(specificity)}."
     )
     asked = {"sensitivity": sensitivity, "specificity": specificity}.get(rule.kind)
     if asked is None or not asked.known or asked.value >= rule.value:
@@ -86,7 +80,7 @@ def referral(found: DecisionAssessment) -> str:
     chosen, e = found.decision.referral, found.estimates
     asked = f"For at most {chosen.wanted:.1%} of wrong calls among those kept"
     if not found.of.refer.any():
-        return f"{asked} none has to be referred; a share of {told(e['kept_error'])} is wrong."
+        return f"{asked} none has to be referred; a share of {metric(e['kept_error'])} is wrong."
     if found.of.refer.all():
         return (
             f"{asked} every cell would have to be referred: where it was fitted, no number of the "
@@ -103,7 +97,7 @@ def referral(found: DecisionAssessment) -> str:
     return (
         f"{asked} the least sure {1 - e['kept'].value:.1%} are referred to the expert{kept}, "
         f"{1 - e['kept_all'].value:.1%} of ALL and {1 - e['kept_hem'].value:.1%} of normal cells; "
-        f"of the others a share of {told(e['kept_error'])} is wrong.{missed} Area under risk and "
+        f"of the others a share of {metric(e['kept_error'])} is wrong.{missed} Area under risk and "
         f"coverage {found.curve.area:.4f}, where the best order of as many errors has "
         f"{found.curve.best:.4f}."
     )
@@ -125,7 +119,7 @@ def conformal(found: DecisionAssessment) -> str:
         )
     return (
         f"Sets that should hold the truth in {promised:.0%} of cells hold it in "
-        f"{told(e['covered'])} (ALL {told(e['covered_all'])}, normal {told(e['covered_hem'])}"
+        f"{metric(e['covered'])} (ALL {metric(e['covered_all'])}, normal {metric(e['covered_hem'])}"
         f"{person}); {e['single'].value:.1%} name one label, {e['both'].value:.1%} both, "
         f"{e['neither'].value:.1%} none.{known}"
     )

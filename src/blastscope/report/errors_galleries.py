@@ -9,7 +9,7 @@ from blastscope.data.crop import resize
 from blastscope.data.store import Store
 from blastscope.error_analysis.analysis import ErrorAnalysis, Pick
 from blastscope.report.html import picture_uri
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS
 
 MOST = 24
 """Cells that a gallery shows; ``cells.csv`` has all."""
@@ -92,4 +92,4 @@ def _shown(analysis: ErrorAnalysis, row: int, anchor: str, saved_by: str | None)
     cell, label = analysis.scores.cells.select("cell", "label").row(row)
     chances = " · ".join(f"{p:.2f}" for p in analysis.scores.p_all[row])
     detail = f"p {chances}" + (f", right: {saved_by}" if saved_by else "")
-    return GalleryCell(anchor, row, cell, label, NAMES[label], detail)
+    return GalleryCell(anchor, row, cell, label, LABELS[label], detail)

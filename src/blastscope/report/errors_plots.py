@@ -15,7 +15,8 @@ from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.error_analysis.counts import CLASSES, Counts
 from blastscope.errors import writing
 from blastscope.report.plots import plain, save
-from blastscope.report.style import COLOURS, GRID, INK, NAMES, QUIET, styled
+from blastscope.report.style import COLOURS, GRID, INK, QUIET, styled
+from blastscope.report.text import LABELS
 
 FIGURE_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
 MOST_SUBJECTS = 40
@@ -56,7 +57,7 @@ def missed_by_figure(counts: Counts) -> Figure:
     title = "Missed cells" + (" by how many models miss them" if models > 1 else "")
     for label in CLASSES:
         width = np.array(counts.missed_by[label][:0:-1], dtype=float)
-        axes.barh(places, width, left=left, color=COLOURS[label], label=NAMES[label], height=0.66)
+        axes.barh(places, width, left=left, color=COLOURS[label], label=LABELS[label], height=0.66)
         left += width
     for place, total in zip(places, left, strict=True):
         axes.annotate(
@@ -95,7 +96,7 @@ def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
         names = [f"{plain(s)}  ({n:,})" for s, n in frame.select("subject", "cells").iter_rows()]
         axes.set_yticks(range(frame.height), names)
         cut = subjects.filter(subjects["label"] == label).height > frame.height
-        title = f"{NAMES[label][0].upper()}{NAMES[label][1:]} cells by subject"
+        title = f"{LABELS[label][0].upper()}{LABELS[label][1:]} cells by subject"
         axes.set(
             xlim=(-0.02, 1.02), ylim=(max(tallest, 3) - 0.4, -0.6),
             title=title + (f", the worst {frame.height}" if cut else ""),
@@ -122,7 +123,7 @@ def trait_figure(analysis: ErrorAnalysis, trait: Trait) -> Figure:
     for place, (label, missed) in enumerate((c, m) for c in CLASSES for m in (True, False)):
         rows = (analysis.scores.cells["label"] == label).to_numpy() & (hard == missed)
         values = np.sort(column[rows & ~np.isnan(column)])
-        names.append(f"{NAMES[label]}, {'missed' if missed else 'right'} ({len(values):,})")
+        names.append(f"{LABELS[label]}, {'missed' if missed else 'right'} ({len(values):,})")
         if len(values):
             _box(axes, values, place, COLOURS[label] if missed else QUIET)
     unit = f" ({trait.unit})" if trait.unit else ""

@@ -20,8 +20,8 @@ from blastscope.error_analysis.counts import CLASSES
 from blastscope.error_analysis.sentences import notable, p_text, short_name, size_of
 from blastscope.report.errors_galleries import Gallery, cell_pictures, make_galleries
 from blastscope.report.errors_plots import MOST_SUBJECTS
-from blastscope.report.html import number, svg_uri
-from blastscope.report.style import NAMES
+from blastscope.report.html import svg_uri
+from blastscope.report.text import LABELS, number
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def errors_view(
         pictures=uris,
         trait_pictures=tuple((name, uri) for name, uri in drawn if uri),
         measured=analysis.traits is not None,
-        names=NAMES,
+        names=LABELS,
         fewest=FEWEST,
         cell_pages=cell_pages or {},
     )
@@ -160,7 +160,7 @@ def _finding_row(finding: Finding) -> FindingRow:
     missed, right, effect, within = _told(finding)
     return FindingRow(
         finding.label,
-        NAMES[finding.label],
+        LABELS[finding.label],
         finding.trait.name if isinstance(finding, TraitFinding) else short_name(finding),
         missed,
         right,

@@ -9,35 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blastscope.decision import blast_share
-from blastscope.report.decision_text import METHODS, told
+from blastscope.report.decision_text import METHODS
 from blastscope.report.first_page import ReportedEvaluation, first_page
-from blastscope.report.html import number, protocol_name, render, svg_uri
+from blastscope.report.html import render, svg_uri
 from blastscope.report.plots import best_epoch
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS, METRIC_NAMES, interval, number, protocol_name
 
 if TYPE_CHECKING:
     from blastscope.evaluation.result import Evaluation
     from blastscope.evaluation.sources import RunNotes
     from blastscope.report.crossval_page import FoldsTable
-
-METRIC_NAMES = {
-    "weighted_f1": "weighted F1",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "mcc": "Matthews correlation",
-    "precision_all": "precision, ALL",
-    "recall_all": "recall, ALL (sensitivity)",
-    "precision_hem": "precision, normal",
-    "recall_hem": "recall, normal (specificity)",
-    "tn": "normal called normal (TN)",
-    "fp": "normal called ALL (FP)",
-    "fn": "ALL called normal (FN)",
-    "tp": "ALL called ALL (TP)",
-    "n": "cells",
-    "n_subjects": "subjects",
-}
 
 DECIDED_NAMES = {
     "weighted_f1": "weighted F1",
@@ -112,9 +93,8 @@ def evaluation_page(
         methods=METHODS,
         needs=blast_share.NEEDS,
         person_doubt=_person_doubt(evaluation),
-        told=told,
         metric_names=METRIC_NAMES,
-        label_names=NAMES,
+        label_names=LABELS,
         subjects=evaluation.subjects.to_dicts(),
         pictures={name: svg_uri(path) for name, path in pictures.items()},
         published=_published(evaluation, notes),
@@ -133,13 +113,13 @@ def _person_doubt(evaluation: ReportedEvaluation) -> str:
 
 
 def _cards(evaluation: Evaluation) -> list[Card]:
-    m = evaluation.metrics
+    m, bounds = evaluation.metrics, evaluation.intervals.bounds
     n_all, n_hem = (m["tp"] or 0) + (m["fn"] or 0), (m["tn"] or 0) + (m["fp"] or 0)
     one_class = "one class only" if m["auc"] is None else "area under the ROC curve"
     known = evaluation.subjects
     counts = ", ".join(
         f"{known.filter(known['label'] == label).height} {name}"
-        for label, name in NAMES.items()
+        for label, name in LABELS.items()
         if label in set(known["label"])
     )
     return [
@@ -147,30 +127,24 @@ def _cards(evaluation: Evaluation) -> list[Card]:
             "weighted F1",
             number(m["weighted_f1"], 3),
             f"accuracy {number(m['accuracy'], 3)}",
-            _interval(evaluation, "weighted_f1"),
+            interval(bounds.get("weighted_f1")),
         ),
-        Card("AUC", number(m["auc"], 3), one_class, _interval(evaluation, "auc")),
+        Card("AUC", number(m["auc"], 3), one_class, interval(bounds.get("auc"))),
         Card(
             "sensitivity",
             number(m["recall_all"], 3),
             f"{m['tp']:,} of {n_all:,} ALL cells",
-            _interval(evaluation, "recall_all"),
+            interval(bounds.get("recall_all")),
         ),
         Card(
             "specificity",
             number(m["recall_hem"], 3),
             f"{m['tn']:,} of {n_hem:,} normal cells",
-            _interval(evaluation, "recall_hem"),
+            interval(bounds.get("recall_hem")),
         ),
         Card("cells", number(m["n"]), f"{n_all:,} ALL, {n_hem:,} normal"),
         Card("subjects", number(m["n_subjects"]), counts or "not given"),
     ]
-
-
-def _interval(evaluation: Evaluation, name: str) -> str:
-    """Write a figure's interval; nothing where it has none."""
-    bounds = evaluation.intervals.bounds.get(name)
-    return "" if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
 def _expected(notes: RunNotes) -> dict[str, object]:

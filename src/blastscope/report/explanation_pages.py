@@ -24,7 +24,7 @@ from blastscope.report.cell_pages import remove_figures
 from blastscope.report.explanation_overlay import thumbnail
 from blastscope.report.explanation_plots import class_panel, heat_panel, map_grid, png
 from blastscope.report.html import picture_uri, render, small_uri
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS
 
 THUMBNAIL = 208
 """Side of the picture that stands for a cell on other pages, in pixels."""
@@ -208,7 +208,7 @@ def _view(
         ),
         notes=tuple(note for model in cell.models for note in model.notes),
         methods=tuple(METHODS[method] for method in cell.methods),
-        names=NAMES,
+        names=LABELS,
     )
 
 

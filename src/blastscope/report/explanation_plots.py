@@ -24,7 +24,8 @@ from blastscope.explanation.activations import LayerMaps
 from blastscope.explanation.attribution import METHODS
 from blastscope.explanation.result import CellExplained, CropAttribution
 from blastscope.report.explanation_overlay import columns_of, overlay, panels, scale_bar, softened
-from blastscope.report.style import COLOURS, NAMES, QUIET, STYLE, styled
+from blastscope.report.style import COLOURS, QUIET, STYLE, styled
+from blastscope.report.text import LABELS
 
 DPI = 150
 A_ROW = 16
@@ -57,7 +58,7 @@ def heat_panel(cell: CellExplained) -> Figure:
     sheet = _Sheet(
         max(columns * step + _SPACE, 560), top + ceil(len(names) / columns) * high + below
     )
-    truth = "" if cell.file.label is None else f" · truly {NAMES[cell.file.label]}"
+    truth = "" if cell.file.label is None else f" · truly {LABELS[cell.file.label]}"
     sheet.text(_SPACE, 28, f"{_short(cell.file.cell, 26)}{truth} · {METHODS[cell.methods[0]]}", 9)
     for k, (panel, (name, p_all, called)) in enumerate(zip(panels(cell), names, strict=True)):
         row, column = divmod(k, columns)
@@ -81,7 +82,7 @@ def class_panel(cell: CellExplained) -> Figure:
         x = _SPACE + (1 + 2 * m) * step
         sheet.text(x, 26, METHODS[method], 9, weight="bold")
         for k, label in enumerate(("all", "hem")):
-            sheet.text(x + k * step, 50, f"for {NAMES[label]}", 8, color=COLOURS[label])
+            sheet.text(x + k * step, 50, f"for {LABELS[label]}", 8, color=COLOURS[label])
     sheet.text(_SPACE, 50, "what it sees", 8)
     for row, model in enumerate(cell.models):
         y = top + row * high
@@ -184,7 +185,7 @@ def _draw_scale(sheet: _Sheet, each: str) -> None:
 def _verdict(cell: CellExplained, p_all: float, called: str) -> str:
     right = cell.right(called)
     judged = {None: "", True: ", right", False: ", wrong"}[right]
-    return f"p(ALL) {p_all:.3f}: called {NAMES[called]}{judged}"
+    return f"p(ALL) {p_all:.3f}: called {LABELS[called]}{judged}"
 
 
 def _short(name: str, most: int) -> str:

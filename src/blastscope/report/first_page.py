@@ -10,8 +10,7 @@ from blastscope.evaluation.leakage import Leakage
 from blastscope.evaluation.model_baselines import ModelBaseline
 from blastscope.evaluation.result import Evaluation
 from blastscope.report.decision_text import sentences
-from blastscope.report.html import number
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS, number
 
 WORST_SUBJECTS = "Worst subjects"
 _WORST = 3
@@ -77,7 +76,7 @@ def _tested(found: ReportedEvaluation) -> str:
     if people.height:
         of = ", ".join(
             f"{people.filter(people['label'] == label).height} {name}"
-            for label, name in NAMES.items()
+            for label, name in LABELS.items()
             if label in set(people["label"])
         )
         nameless = found.cells["subject"].null_count()
@@ -90,7 +89,7 @@ def _tested(found: ReportedEvaluation) -> str:
 
 def _worst(found: ReportedEvaluation) -> str:
     told = [
-        f"{s['subject']} ({NAMES[s['label']]}, {s['cells']:,} cells): {s['accuracy']:.3f} "
+        f"{s['subject']} ({LABELS[s['label']]}, {s['cells']:,} cells): {s['accuracy']:.3f} "
         f"({s['low']:.3f} to {s['high']:.3f})"
         for s in found.subjects.head(_WORST).iter_rows(named=True)
     ]

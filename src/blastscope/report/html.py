@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from blastscope import DISCLAIMER, __version__
-
-PROTOCOLS = {"image": "image-level split", "subject": "subject-disjoint split"}
+from blastscope.report import text
 
 
 def render(template: str, **context: Any) -> str:
@@ -38,20 +37,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(disclaimer=DISCLAIMER, version=__version__)
-    environment.filters.update(number=number, protocol=protocol_name)
+    environment.globals.update(labels=text.LABELS, metric_names=text.METRIC_NAMES)
+    formats = (text.number, text.signed, text.percent, text.interval, text.metric, text.spread)
+    counts = (text.p_number, text.p_value, text.counted, text.listed)
+    environment.filters.update({write.__name__: write for write in (*formats, *counts)})
+    environment.filters.update(protocol=text.protocol_name)
     return environment
-
-
-def number(value: float | int | None, digits: int = 4) -> str:
-    """Write counts with a thousands separator, shares with ``digits`` places, None as a dash."""
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
-
-
-def protocol_name(protocol: str | None) -> str:
-    """Spell a protocol out for a reader."""
-    return "unknown split" if protocol is None else PROTOCOLS.get(protocol, protocol)
 
 
 def svg_uri(path: Path) -> str:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.evaluation.leakage import Leakage, LeakageGain, compare_out_of_fold
+from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
 from blastscope.io.files import write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report.comparison_plots import PANELS
 from blastscope.report.html import render, svg_uri
 from blastscope.report.plots import save
 from blastscope.report.style import COLOURS, INK, QUIET, styled
+from blastscope.report.text import HEADLINE, signed
 
 CONTENT = "leakage.json"
 
@@ -41,9 +40,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
         title=f"{recipe}: what it is worth to know the person",
         synthetic=found.synthetic,
         gauge=found,
-        names=PANELS,
-        told=told,
-        repeated=repeated,
+        names=HEADLINE,
         picture=svg_uri(picture),
     )
     write_text(out / "report.html", page)
@@ -53,7 +50,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
 @styled
 def leakage_figure(found: Leakage) -> Figure:
     """Each figure with the cells' subjects known and not, joined, with 95 % intervals."""
-    shown = [name for name in PANELS if found.gains[name].difference.known]
+    shown = [name for name in HEADLINE if found.gains[name].difference.known]
     figure = Figure(figsize=(7.4, 0.9 + 0.62 * len(shown)), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(shown):
@@ -64,13 +61,13 @@ def leakage_figure(found: Leakage) -> Figure:
             axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.4)
             axes.plot(estimate.value, place, "o", color=colour, markersize=6)
         axes.annotate(
-            f"{gain.difference.value:+.3f}",
+            signed(gain.difference.value, 3),
             (1.01, row),
             xycoords=("axes fraction", "data"),
             va="center",
             color=INK,
         )
-    axes.set_yticks(range(len(shown)), [PANELS[name] for name in shown])
+    axes.set_yticks(range(len(shown)), [HEADLINE[name] for name in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     figure.supxlabel(
@@ -80,20 +77,3 @@ def leakage_figure(found: Leakage) -> Figure:
         color=QUIET,
     )
     return figure
-
-
-def told(estimate: Estimate, signed: bool = False) -> str:
-    """Write a figure with its interval."""
-    if not estimate.known:
-        return "–"
-    sign = "+" if signed else ""
-    low, high = (f"{bound:{sign}.3f}" for bound in (estimate.low, estimate.high))
-    return f"{estimate.value:{sign}.4f} ({low} to {high})"
-
-
-def repeated(gain: LeakageGain) -> str:
-    """Write a difference's mean and standard deviation over the repeats."""
-    spread = gain.spread
-    if spread is None or spread.deviation is None:
-        return "–"
-    return f"{spread.mean:+.4f} ± {spread.deviation:.4f}"

@@ -21,7 +21,8 @@ from matplotlib.lines import Line2D
 from blastscope.errors import writing
 from blastscope.evaluation.curves import Curve
 from blastscope.io.files import replacing
-from blastscope.report.style import COLOURS, INK, NAMES, QUIET, STYLE, styled
+from blastscope.report.style import COLOURS, INK, QUIET, STYLE, styled
+from blastscope.report.text import LABELS
 
 FIGURE_NAMES = (
     "confusion-matrix",
@@ -224,7 +225,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _legend(axes: Axes, labels: Sequence[str]) -> None:
     marks = [
-        Line2D([], [], marker="o", color=COLOURS[name], linestyle="", label=NAMES[name])
+        Line2D([], [], marker="o", color=COLOURS[name], linestyle="", label=LABELS[name])
         for name in labels
     ]
     axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=len(marks))

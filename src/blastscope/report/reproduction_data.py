@@ -19,8 +19,8 @@ from blastscope.data.split_table import SplitReport
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.spread import Spread
 from blastscope.recipes.schema import Recipe
-from blastscope.report.html import PROTOCOLS
 from blastscope.report.reproduction_result import RunResult, read_result
+from blastscope.report.text import PROTOCOLS
 
 FAMILIES = {
     "cnn4": "CNN from scratch",

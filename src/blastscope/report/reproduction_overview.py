@@ -10,10 +10,9 @@ from statistics import median
 
 from blastscope.data.split_table import SplitReport
 from blastscope.errors import listing
-from blastscope.report.html import protocol_name
 from blastscope.report.reproduction_data import BEYOND, OTHER, Experiment, Outcome
 from blastscope.report.reproduction_result import RunResult, RunWeights
-from blastscope.report.reproduction_table import signed
+from blastscope.report.text import protocol_name, signed
 
 PAPER_PARTS = {"train": (4432, 1964), "validation": (1403, 729), "test": (1437, 696)}
 """ALL and normal cells of the paper's random split (its table in Section 1.1)."""

@@ -12,8 +12,8 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.result import read_metrics
 from blastscope.evaluation.sources import RunNotes, open_source
 from blastscope.recipes.schema import Recipe
-from blastscope.report.html import protocol_name
 from blastscope.report.plots import best_epoch
+from blastscope.report.text import protocol_name
 
 
 @dataclass(frozen=True)

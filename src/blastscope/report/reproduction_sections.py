@@ -14,11 +14,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from blastscope.errors import BlastscopeError
-from blastscope.report.html import PROTOCOLS, number, protocol_name
 from blastscope.report.reproduction_data import Experiment
 from blastscope.report.reproduction_result import RunResult, RunWeights
 from blastscope.report.reproduction_settings import unlike_settings
-from blastscope.report.reproduction_table import signed
+from blastscope.report.text import PROTOCOLS, number, protocol_name, signed
 
 LEARNING = {
     "train_loss": "training loss",

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-from blastscope.evaluation.spread import Spread
-from blastscope.report.html import number
 from blastscope.report.reproduction_data import Experiment
 from blastscope.report.reproduction_settings import size_note
+from blastscope.report.text import number, signed, spread
 
 OTHER_SETTINGS = "other settings"
 
@@ -88,18 +87,6 @@ def markdown_table(experiments: Sequence[Experiment], *, synthetic: bool) -> str
     return "\n\n".join(blocks) + "\n"
 
 
-def spread_text(spread: Spread | None) -> str:
-    """Write ``0.9041``, or ``0.9041 ± 0.0052 (n = 3)`` over several seeds; a dash for None."""
-    if spread is None or spread.deviation is None:
-        return number(spread.mean if spread else None)
-    return f"{spread.text} (n = {spread.n})"
-
-
-def signed(value: float | None, digits: int = 4) -> str:
-    """Write a difference with its sign, None as a dash; what rounds to nothing has no minus."""
-    return number(None) if value is None else f"{round(value, digits) + 0.0:+.{digits}f}"
-
-
 def duration(seconds: float | None) -> str:
     """Write a time for a reader: ``45 s``, ``12 min``, ``3 h 05 min``."""
     if seconds is None:
@@ -142,9 +129,9 @@ def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
     }
     figures = {
         protocol: (
-            spread_text(experiment.over_seeds(protocol, "weighted_f1")),
+            spread(experiment.over_seeds(protocol, "weighted_f1"), count=True),
             difference,
-            spread_text(experiment.over_seeds(protocol, "auc")),
+            spread(experiment.over_seeds(protocol, "auc"), count=True),
         )
         for protocol, difference in differences.items()
         if experiment.results.get(protocol)

@@ -12,11 +12,10 @@ from blastscope.evaluation.spread import Spread
 from blastscope.evaluation.weighted_metrics import FIGURES
 from blastscope.experiments.seeds import Seeds, gather_seeds, record_seeds
 from blastscope.io.files import write_text
-from blastscope.report.comparison_plots import PANELS
-from blastscope.report.evaluation_page import METRIC_NAMES
-from blastscope.report.html import protocol_name, render, svg_uri
+from blastscope.report.html import render, svg_uri
 from blastscope.report.plots import save
 from blastscope.report.style import COLOURS, INK, QUIET, styled
+from blastscope.report.text import HEADLINE, METRIC_NAMES, protocol_name, spread
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class SeedsReport:
     @property
     def headline(self) -> str:
         """The figures that a reader asks for first, in a line."""
-        found = ((name, self.spread[key]) for key, name in PANELS.items())
-        told = (f"{name} {spread.text}" for name, spread in found if spread is not None)
+        found = ((name, self.spread[key]) for key, name in HEADLINE.items())
+        told = (f"{name} {spread(values)}" for name, values in found if values is not None)
         return f"mean over {len(self.results)} seeds ± standard deviation: {', '.join(told)}"
 
 
@@ -76,7 +75,7 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
         found=found,
         first=first,
         links={seed: f"{seeds.order.run(seed).name}/report.html" for seed in results},
-        panels=PANELS,
+        panels=HEADLINE,
         names=METRIC_NAMES,
         picture=svg_uri(picture),
     )
@@ -134,7 +133,7 @@ def _content(found: SeedsReport) -> dict[str, object]:
 @styled
 def seeds_figure(found: SeedsReport) -> Figure:
     """A panel a figure: a dot a seed, the mean and a standard deviation to both sides."""
-    shown = {name: spread for name in PANELS if (spread := found.spread[name]) is not None}
+    shown = {name: spread for name in HEADLINE if (spread := found.spread[name]) is not None}
     figure = Figure(figsize=(9.2, 1.75), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
     for axes, (name, spread) in zip(panels, shown.items(), strict=True):
@@ -149,7 +148,7 @@ def seeds_figure(found: SeedsReport) -> Figure:
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12)
         axes.locator_params(axis="x", nbins=3)
-        axes.set_title(PANELS[name])
+        axes.set_title(HEADLINE[name])
     figure.set_figheight(1.2 + 0.16 * len(found.results))
     figure.supxlabel(
         "a dot a seed; line and shade: mean and standard deviation", fontsize=8, color=QUIET

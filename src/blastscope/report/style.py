@@ -14,7 +14,6 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 COLOURS = {"all": "#D55E00", "hem": "#0072B2", "mixed": "#666666"}
-NAMES = {"all": "ALL", "hem": "normal", "mixed": "mixed labels"}
 INK, QUIET, GRID = "#22272e", "#667080", "#e3e6ea"
 STYLE: Any = {
     "font.family": "DejaVu Sans",

@@ -86,16 +86,15 @@ def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, s
     Raises:
         BlastscopeError: where a run is not what it is said to be.
     """
-    from blastscope.report.html import protocol_name
     from blastscope.report.reproduction_data import read_experiments
-    from blastscope.report.reproduction_table import spread_text
+    from blastscope.report.text import protocol_name, spread
 
     return [
         (
             experiment.recipe.name,
             protocol_name(protocol),
-            spread_text(experiment.over_seeds(protocol, "weighted_f1")),
-            spread_text(experiment.over_seeds(protocol, "auc")),
+            spread(experiment.over_seeds(protocol, "weighted_f1"), count=True),
+            spread(experiment.over_seeds(protocol, "auc"), count=True),
         )
         for experiment in read_experiments(outcomes(order.place.out, plan, order.overrides))
         for protocol, results in experiment.results.items()

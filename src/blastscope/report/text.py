@@ -1,0 +1,145 @@
+"""Write numbers and the words that stand beside them: one way on pages, cards and the screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from blastscope.evaluation.confidence_intervals import Estimate
+from blastscope.evaluation.spread import Spread
+
+DASH = "–"
+"""Stands for what is undefined."""
+LEVEL = 0.05
+"""The significance level; no p-value is rounded across it."""
+LABELS = {"all": "ALL", "hem": "normal", "mixed": "mixed labels"}
+PROTOCOLS = {"image": "image-level split", "subject": "subject-disjoint split"}
+HEADLINE = {
+    "weighted_f1": "weighted F1",
+    "auc": "AUC",
+    "recall_all": "sensitivity",
+    "recall_hem": "specificity",
+}
+"""The metrics that a reader asks for first."""
+METRIC_NAMES = {
+    "weighted_f1": "weighted F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "mcc": "Matthews correlation",
+    "precision_all": "precision, ALL",
+    "recall_all": "recall, ALL (sensitivity)",
+    "precision_hem": "precision, normal",
+    "recall_hem": "recall, normal (specificity)",
+    "tn": "normal called normal (TN)",
+    "fp": "normal called ALL (FP)",
+    "fn": "ALL called normal (FN)",
+    "tp": "ALL called ALL (TP)",
+    "n": "cells",
+    "n_subjects": "subjects",
+}
+
+
+def number(
+    value: float | int | None, digits: int = 4, *, percent: bool = False, sign: bool = False
+) -> str:
+    """Write a number: ``1,067`` for a count, ``0.8312`` for a metric, a dash if it is undefined.
+
+    Args:
+        value: the number; None or NaN if it is undefined.
+        digits: decimal places of what is not a count.
+        percent: multiply by 100 and add a percent sign.
+        sign: write the plus of a number above zero.
+    """
+    if value is None or math.isnan(value):
+        return DASH
+    if isinstance(value, int) and not percent:
+        text = f"{value:,}"
+    else:
+        text = f"{100 * value if percent else value:.{digits}f}"
+        if float(text) == 0:
+            text = text.removeprefix("-")
+    if sign and value > 0 and text.strip("0.,"):
+        text = f"+{text}"
+    return text.replace("-", "−") + (" %" if percent else "")
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """Write a difference with its sign: ``+0.0120``; what rounds to zero has none."""
+    return number(value, digits, sign=True)
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Write a share as ``80.2 %``."""
+    return number(share, digits, percent=True)
+
+
+def interval(
+    found: Estimate | tuple[float, float] | None,
+    digits: int = 3,
+    *,
+    percent: bool = False,
+    sign: bool = False,
+) -> str:
+    """Write the bounds of an interval: ``0.801 to 0.863``; nothing if there is none."""
+    if found is None:
+        return ""
+    low, high = (found.low, found.high) if isinstance(found, Estimate) else found
+    if math.isnan(low):
+        return ""
+    first, last = (number(end, digits, percent=percent, sign=sign) for end in (low, high))
+    return f"{first.removesuffix(' %')} to {last}"
+
+
+def metric(found: Estimate, digits: int = 3, *, percent: bool = False, sign: bool = False) -> str:
+    """Write a metric with its 95 % interval, if it has one: ``0.831 (0.801 to 0.863)``."""
+    value = number(found.value, digits, percent=percent, sign=sign)
+    bounds = interval(found, digits, percent=percent, sign=sign)
+    return f"{value} ({bounds})" if bounds else value
+
+
+def spread(
+    found: Spread | None, digits: int = 4, *, sign: bool = False, count: bool = False
+) -> str:
+    """Write a mean and a standard deviation: ``0.9041 ± 0.0052``, with ``(n = 3)`` if counted."""
+    if found is None:
+        return DASH
+    mean = number(found.mean, digits, sign=sign)
+    if found.deviation is None:
+        return mean
+    many = f" (n = {found.n})" if count else ""
+    return f"{mean} ± {number(found.deviation, digits)}{many}"
+
+
+def p_number(p: float | None) -> str:
+    """Write a p-value for a column that is headed p: ``0.012`` or ``< 0.001``."""
+    if p is None or math.isnan(p):
+        return DASH
+    if p < 0.001:
+        return "< 0.001"
+    across = (round(p, 3) <= LEVEL) != (p <= LEVEL)
+    return f"{p:.{5 if across else 3}f}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a p-value for a sentence: ``p = 0.012`` or ``p < 0.001``."""
+    text = p_number(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def counted(n: int, noun: str = "cell", plural: str = "") -> str:
+    """Write a number of things: ``1 cell``, ``1,067 cells``."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Join words: ``a, b and c``."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def protocol_name(protocol: str | None) -> str:
+    """Spell out a split's protocol."""
+    return "unknown split" if protocol is None else PROTOCOLS.get(protocol, protocol)
