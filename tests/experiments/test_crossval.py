@@ -22,6 +22,7 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import crossval_metrics, record
 from blastscope.io.predictions import read_predictions
 from blastscope.prediction.runs import open_run
+from blastscope.report.crossval_page import folds_table
 
 
 def test_each_cell_is_predicted_by_the_network_that_never_saw_it(order: CrossvalRequest):
@@ -56,7 +57,7 @@ def _figures_are_scikit_learns(order, started, table):
     for name, values in (("auc", aucs), ("weighted_f1", scores)):
         spread = found.over_folds(name)
         assert (spread.mean, spread.deviation) == pytest.approx((fmean(values), stdev(values)))
-    assert f"weighted F1 {fmean(scores):.4f} ± {stdev(scores):.4f}" in found.headline
+    assert f"weighted F1 {fmean(scores):.4f} ± {stdev(scores):.4f}" in folds_table(found).headline
     record(order, started.store.fingerprint, found)
     told = json.loads(order.record.read_text())
     assert told["pooled"][0]["n"] == 40

@@ -71,7 +71,7 @@ def test_no_gap_between_runs_of_different_settings(tmp_path, run):
     one = run(load_recipe(CNN, ["training.epochs=1"]), "subject", 0.8, told={"seconds": 60})
     html = write([two, one], tmp_path / "study")
     assert row_of(html, "cnn-exp2") == [
-        "3.2.2", "0.9076", "0.9000", "-0.0076", "0.9000", "0.8000", "other settings", "0.9000",
+        "3.2.2", "0.9076", "0.9000", "−0.0076", "0.9000", "0.8000", "other settings", "0.9000",
         "2 min or 60 s",
     ]  # fmt: skip
     text = body(html)
@@ -82,7 +82,7 @@ def test_no_gap_between_runs_of_different_settings(tmp_path, run):
         "Not all runs have the same settings: image-level split, seed 24: training.epochs = 2"
         in (text)
     )
-    assert "-0.1000" not in html
+    assert "−0.1000" not in html
     assert GAP not in text
     line = results_markdown([two, one]).splitlines()[4]
     assert "| 0.8000 | other settings | 0.9000 |" in line
@@ -112,7 +112,7 @@ def test_a_mean_over_seeds_is_of_runs_with_the_same_settings(tmp_path, run):
     # Means by hand: (.90 + .92) / 2 = .91; (.80 + .70) / 2 = .75; only seed 24 is in both.
     assert row_of(html, "cnn-exp2") == [
         "3.2.2", "0.9076", "0.9100 ± 0.0141 (n = 2) 1 of 3 seeds left out: other settings",
-        "+0.0024", "0.9000 ± 0.0000 (n = 2)", "0.7500 ± 0.0707 (n = 2)", "-0.1000",
+        "+0.0024", "0.9000 ± 0.0000 (n = 2)", "0.7500 ± 0.0707 (n = 2)", "−0.1000",
         "0.9000 ± 0.0000 (n = 2)", "12 min",
     ]  # fmt: skip
     assert rows(html)[GAP]  # of seed 24 in the experiment's own section

@@ -43,7 +43,7 @@ def test_the_gap_is_the_message(tmp_path):
     )
     html, text = out.read_text(), text_of(out)
     assert "0.950 0.850 −0.100 0.980 0.880 −0.100" in text
-    assert "0.930 0.900 -0.030 0.970 – –" in text
+    assert "0.930 0.900 −0.030 0.970 – –" in text
     assert "higher by 0.030 to 0.100 weighted F1" in text
     assert 'href="../a%20run/report.html"' in html
     assert "&lt;b&gt;1,600" in html
