@@ -30,7 +30,7 @@ from blastscope.report.decision_plots import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
 from blastscope.report.first_page import WORST_SUBJECTS, ReportedEvaluation, first_page, reported
 from blastscope.report.leakage_page import leakage_figure
-from blastscope.report.style import NAMES
+from blastscope.report.text import LABELS
 
 if TYPE_CHECKING:
     from blastscope.report.crossval_page import FoldsTable
@@ -91,7 +91,7 @@ class EvaluationResult(Result, ReportedEvaluation):
         worst = TextTable.of(
             ("subject, worst first", "label", "cells", "accuracy", "95 % interval"),
             [
-                (one["subject"], NAMES[one["label"]], one["cells"], one["accuracy"],
+                (one["subject"], LABELS[one["label"]], one["cells"], one["accuracy"],
                  f"{one['low']:.3f} to {one['high']:.3f}")
                 for one in self.subjects.head(_SHOWN_SUBJECTS).iter_rows(named=True)
             ],
