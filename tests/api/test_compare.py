@@ -96,7 +96,7 @@ def test_every_figure_of_the_page_has_its_interval(made):
     for figures in comparison.estimates.values():
         for name in ("weighted_f1", "auc", "recall_all", "precision_hem", "mcc"):
             e = figures[name]
-            assert f"{e.value:.4f}{e.low:.3f}–\N{WORD JOINER}{e.high:.3f}" in text
+            assert f"{e.value:.4f}{e.low:.3f} to {e.high:.3f}" in text
 
 
 def test_the_page_is_self_contained_and_a_hostile_name_is_text(made):
