@@ -118,7 +118,7 @@ def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):
         (lambda state: state.pop("layer3.0.bn1.running_var"), r"lacks layer3\.0\.bn1\.running_var"),
         (
             lambda state: state.update({"conv1.weight": torch.zeros(64, 3, 3, 3)}),
-            r"conv1\.weight in the shape \[64, 3, 3, 3\] where \[64, 3, 7, 7\] is wanted",
+            r"conv1\.weight in the shape \[64, 3, 3, 3\], and the network needs \[64, 3, 7, 7\]",
         ),
         (
             lambda state: state.update({"layer5.weight": torch.zeros(1)}),
@@ -126,7 +126,7 @@ def test_a_hub_out_of_reach_is_one_sentence(monkeypatch):
         ),
         (
             lambda state: state.update({"bn1.bias": torch.full((64,), float("nan"))}),
-            r"values in bn1\.bias that are not numbers",
+            r"NaN or infinity in bn1\.bias",
         ),
     ],
 )

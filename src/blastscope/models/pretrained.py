@@ -1,9 +1,7 @@
-"""Which ImageNet weights there are to be had, and which of them the packaged recipes need.
+"""ImageNet weights by timm's names: found in a folder or in timm's hub, and loaded.
 
-The list follows from the recipes and from what timm records of each network, so that it cannot
-fall behind either. timm records no hash: the hub says it when a file is fetched.
-
-ImageNet weights, from a folder or from timm's hub; safetensors only, nothing is unpickled.
+Which weights the packaged recipes need follows from the recipes and from what timm records of each
+network. Files are safetensors; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -31,135 +29,33 @@ from blastscope.errors import BlastscopeError
 from blastscope.recipes.library import load_recipe, recipe_names
 
 HUB_FILE = "model.safetensors"
-"""What timm calls the weights in each repository of its hub."""
-
-
-def weights_name(config: Mapping[str, Any]) -> str:
-    """Return timm's full name of a network's weights, such as ``vgg16.tv_in1k``."""
-    tag = config.get("tag")
-    return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
-
-
-def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | None) -> Path:
-    """Return the file with the ImageNet weights of a timm network.
-
-    Args:
-        config: what timm records of the network.
-        backbone: the recipe's name of it.
-        weights_dir: the folder that is looked in, and no other; where it is not given, the hub.
-
-    Raises:
-        BlastscopeError: where neither has them; it names the file that is wanted.
-    """
-    name = weights_name(config)
-    if weights_dir is not None:
-        path = weights_dir / f"{name}.safetensors"
-        if not path.is_file():
-            raise BlastscopeError(
-                f"{weights_dir} has no weights for {backbone}: put {path.name} into it, "
-                "or choose weights: none."
-            )
-        return path
-    try:
-        return _from_hub(config["hf_hub_id"])
-    except Exception as error:  # the hub's client has some twenty ways to fail, most not its own
-        raise BlastscopeError(
-            f"timm's hub gave no weights for {backbone} ({type(error).__name__}): put "
-            f"{name}.safetensors into a folder and give --weights-dir, or choose weights: none."
-        ) from error
-
-
-def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool:
-    """Whether :func:`weights_file` would find a network's weights; nothing is downloaded.
-
-    Args:
-        config: what timm records of the network.
-        weights_dir: the folder that is looked in, and no other; where it is not given, the hub.
-    """
-    if weights_dir is not None:
-        return (weights_dir / f"{weights_name(config)}.safetensors").is_file()
-    repository = config.get("hf_hub_id")
-    if not repository:  # timm has the network, but nobody's weights for it
-        return False
-    if isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
-        return True
-    try:
-        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
-    except Exception:  # the hub's client has some twenty ways to fail, most not its own
-        return False
-    return True
-
-
-def _from_hub(repository: str) -> Path:
-    try:
-        return Path(hf_hub_download(repository, HUB_FILE, local_files_only=True))
-    except LocalEntryNotFoundError:
-        # Without a network this fails at once, where the download would try for half a minute.
-        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
-        return Path(hf_hub_download(repository, HUB_FILE))
-
-
-def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:
-    """Fill ``net`` from a safetensors file; half precision becomes single.
-
-    Args:
-        net: the network without its classifier.
-        path: the file; it must hold every tensor of ``net``, in its shape.
-        unused: the parts of the whole network, its classifier above all, that ``net`` lacks; only
-            their tensors may be in the file beyond those of ``net``.
-
-    Raises:
-        BlastscopeError: where the file does not fit the network; the network is then as it was.
-    """
-    try:
-        found = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise BlastscopeError(f"{path} cannot be read as safetensors ({error}).") from error
-    wanted = net.state_dict()
-    for key, tensor in wanted.items():
-        _check(path, key, found.get(key), tensor)
-    strange = [key for key in found if key not in wanted and key.split(".")[0] not in unused]
-    if strange:
-        raise BlastscopeError(
-            f"{path} holds {strange[0]}, which this network does not have: "
-            "it holds the weights of another."
-        )
-    net.load_state_dict({key: found[key].to(wanted[key].dtype) for key in wanted})
-
-
-def _check(path: Path, key: str, found: Tensor | None, wanted: Tensor) -> None:
-    if found is None:
-        raise BlastscopeError(f"{path} lacks {key}: it does not hold this network's weights.")
-    if found.shape != wanted.shape:
-        raise BlastscopeError(
-            f"{path} has {key} in the shape {list(found.shape)} where {list(wanted.shape)} is "
-            "wanted: it holds the weights of another network or of another image size."
-        )
-    if found.is_floating_point() and not torch.isfinite(found).all():
-        raise BlastscopeError(f"{path} has values in {key} that are not numbers: get it again.")
+"""The name of the weights in each repository of timm's hub."""
 
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """Weights that timm's hub has."""
+    """Weights of timm's hub.
+
+    Attributes:
+        name: timm's name of network and training, ``vgg16.tv_in1k``.
+        repository: on the hub, ``timm/vgg16.tv_in1k``.
+        licence: as timm records it, or where to read it.
+        size: the side in pixels of the images that they were trained on.
+    """
 
     name: str
-    """timm's name of network and training, ``vgg16.tv_in1k``."""
     repository: str
-    """Where they are on the hub, ``timm/vgg16.tv_in1k``."""
     licence: str
-    """As timm records it for the weights on the hub, or where to read it."""
     size: int
-    """The side in pixels of the images that they were trained on."""
 
     @property
     def file(self) -> str:
-        """What the file is called in a folder of weights."""
+        """The name of the file in a folder of weights."""
         return f"{self.name}.safetensors"
 
     @property
     def page(self) -> str:
-        """Their page on the hub, the model card."""
+        """The address of the model card on the hub."""
         return page_of(self.repository)
 
     @property
@@ -168,7 +64,7 @@ class KnownWeights:
         return isinstance(try_to_load_from_cache(self.repository, HUB_FILE), str)
 
     def is_in(self, folder: Path) -> bool:
-        """Whether a folder has a file of their name."""
+        """Return whether a folder has a file of their name."""
         return (folder / self.file).is_file()
 
 
@@ -181,11 +77,11 @@ def known_weights(name: str) -> KnownWeights:
     """Look weights up by timm's name; without a tag it means timm's default.
 
     Raises:
-        BlastscopeError: where timm has no such weights, or none on its hub.
+        BlastscopeError: if timm has no such weights, or none on its hub.
     """
     try:
         config = timm.get_pretrained_cfg(name)
-    except RuntimeError:  # a network that timm has, under a tag that it has not
+    except RuntimeError:  # a network that timm has, under a tag that it does not have
         config = None
     if config is None:
         architecture = name.partition(".")[0]
@@ -195,7 +91,7 @@ def known_weights(name: str) -> KnownWeights:
         hint = f"; near it are {', '.join(near[:5])}" if near else ""
         raise BlastscopeError(f"timm has no weights {name}{hint}.")
     if not config.hf_hub_id:
-        raise BlastscopeError(f"timm has {name}, but no weights of it on its hub.")
+        raise BlastscopeError(f"timm's hub has no weights of {name}: choose weights: none.")
     return KnownWeights(
         weights_name(vars(config)),
         config.hf_hub_id,
@@ -212,3 +108,99 @@ def needed_weights() -> dict[KnownWeights, list[str]]:
         if model.weights == "imagenet":
             needed.setdefault(known_weights(model.backbone), []).append(name)
     return needed
+
+
+def weights_name(config: Mapping[str, Any]) -> str:
+    """Return timm's full name of a network's weights, such as ``vgg16.tv_in1k``."""
+    tag = config.get("tag")
+    return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
+
+
+def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | None) -> Path:
+    """Return the file with the ImageNet weights of a timm network.
+
+    Args:
+        config: what timm records of the network.
+        backbone: the recipe's name of it.
+        weights_dir: the only folder to look in; if it is not given, the hub and its cache.
+
+    Raises:
+        BlastscopeError: if the file is not there; it names it.
+    """
+    name = weights_name(config)
+    if weights_dir is not None:
+        path = weights_dir / f"{name}.safetensors"
+        if not path.is_file():
+            raise BlastscopeError(
+                f"{weights_dir} has no weights for {backbone}: put {path.name} into it, "
+                "or choose weights: none."
+            )
+        return path
+    repository = config["hf_hub_id"]
+    try:
+        try:
+            return Path(hf_hub_download(repository, HUB_FILE, local_files_only=True))
+        except LocalEntryNotFoundError:
+            # Without a network this fails at once; the download would try for half a minute.
+            get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
+            return Path(hf_hub_download(repository, HUB_FILE))
+    except Exception as error:  # the hub's client has some twenty errors, most not its own
+        raise BlastscopeError(
+            f"timm's hub gave no weights for {backbone} ({type(error).__name__}): put "
+            f"{name}.safetensors into a folder and give --weights-dir, or choose weights: none."
+        ) from error
+
+
+def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool:
+    """Return whether :func:`weights_file` would find a network's weights; nothing is downloaded."""
+    if weights_dir is not None:
+        return (weights_dir / f"{weights_name(config)}.safetensors").is_file()
+    repository = config.get("hf_hub_id")
+    if not repository:  # timm has the network but no weights for it
+        return False
+    if isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
+        return True
+    try:
+        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
+    except Exception:  # as above
+        return False
+    return True
+
+
+def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:
+    """Fill ``net`` from a safetensors file; half precision becomes single.
+
+    Args:
+        net: the network without its classifier.
+        path: the file; it must hold every tensor of ``net``, in its shape.
+        unused: the children of the whole network that ``net`` lacks, above all its classifier; the
+            file may hold their tensors besides those of ``net``.
+
+    Raises:
+        BlastscopeError: if the file does not fit the network, which is then unchanged.
+    """
+    try:
+        found = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BlastscopeError(f"{path} cannot be read as safetensors ({error}).") from error
+    wanted = net.state_dict()
+    for key, tensor in wanted.items():
+        _check(path, key, found.get(key), tensor)
+    extra = [key for key in found if key not in wanted and key.split(".")[0] not in unused]
+    if extra:
+        raise BlastscopeError(
+            f"{path} holds {extra[0]}, which this network does not have: give its own weights."
+        )
+    net.load_state_dict({key: found[key].to(wanted[key].dtype) for key in wanted})
+
+
+def _check(path: Path, key: str, found: Tensor | None, wanted: Tensor) -> None:
+    if found is None:
+        raise BlastscopeError(f"{path} lacks {key}: give this network's weights.")
+    if found.shape != wanted.shape:
+        raise BlastscopeError(
+            f"{path} has {key} in the shape {list(found.shape)}, and the network needs "
+            f"{list(wanted.shape)}: give the weights of this network and image size."
+        )
+    if found.is_floating_point() and not torch.isfinite(found).all():
+        raise BlastscopeError(f"{path} contains NaN or infinity in {key}: get it again.")
