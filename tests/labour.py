@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blastscope.parallel import Crew
+from blastscope.parallel import ProcessCrew
 
 
 def obey(task: str) -> str:
@@ -47,7 +47,7 @@ def run_errand(job: Errand, watch: Any = None) -> str:
 def stay_all(folder: str, count: int) -> None:
     """Give two workers more tasks than they can do at a time."""
     tasks = [f"stay {folder}/{number}" for number in range(count)]
-    with Crew(obey, 2) as crew:
+    with ProcessCrew(obey, 2) as crew:
         while tasks:
             while tasks and crew.free:
                 crew.start(tasks.pop(0))

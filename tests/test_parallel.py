@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blastscope.parallel import Crew, Lost
+from blastscope.parallel import LostTask, ProcessCrew
 from tests.conftest import REPOSITORY
 from tests.labour import obey
 
@@ -42,7 +42,7 @@ def begun(folder):
 
 
 def test_one_process_does_several_tasks():
-    with Crew(obey, 1) as crew:
+    with ProcessCrew(obey, 1) as crew:
         assert crew.free
         crew.start("a")
         assert not crew.free
@@ -58,22 +58,22 @@ def test_one_process_does_several_tasks():
 
 
 def test_a_death_takes_its_own_task_and_no_other():
-    with Crew(obey, 2) as crew:
+    with ProcessCrew(obey, 2) as crew:
         crew.start("die")
         crew.start("a")
         found = dict([*crew.finished(), *crew.finished()])
-        assert found["die"] == Lost(-signal.SIGKILL)
-        assert "signal 9, perhaps for want of memory" in str(found["die"])
+        assert found["die"] == LostTask(-signal.SIGKILL)
+        assert "signal 9, perhaps because memory ran out" in str(found["die"])
         assert found["a"].startswith("a ")
         crew.start("raise what nobody foresaw")
         crew.start("b")
         found = dict([*crew.finished(), *crew.finished()])
-        assert found["raise what nobody foresaw"] == Lost(1)
+        assert found["raise what nobody foresaw"] == LostTask(1)
         assert found["b"].startswith("b ")
 
 
 def test_an_interrupt_ends_workers_at_once(tmp_path):
-    with pytest.raises(KeyboardInterrupt), Crew(obey, 1) as crew:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), ProcessCrew(obey, 1) as crew:  # noqa: PT012
         crew.start(f"stay {tmp_path}/0")
         wait_until(lambda: begun(tmp_path))
         assert lives(begun(tmp_path)[0])

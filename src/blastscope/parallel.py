@@ -1,7 +1,4 @@
-"""Work on all cores, with a progress bar, in bounded memory.
-
-Processes that work side by side, and end with the one that gave them work, however it ends.
-"""
+"""Parallel work: cores and memory, threads in order, a progress bar, a crew of processes."""
 
 from __future__ import annotations
 
@@ -23,123 +20,9 @@ from typing import Any, Generic, TypeVar
 
 from blastscope.process import tune_process
 
+Item = TypeVar("Item")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Lost:
-    """What became of a task whose process ended before it gave a result."""
-
-    code: int | None
-
-    def __str__(self) -> str:
-        if self.code is not None and self.code < 0:
-            why = ", perhaps for want of memory" if self.code == -9 else ""
-            return f"its process was ended by signal {-self.code}{why}"
-        return f"its process ended with status {self.code}"
-
-
-@dataclass(frozen=True)
-class _Worker:
-    process: SpawnProcess
-    pipe: Connection[Any, Any]
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-
-
-class Crew(Generic[Task, Result]):
-    """A number of processes, each at one task at most; leaving the ``with`` block ends them.
-
-    A process that dies takes only its task with it. All are ended at once, whatever they are at,
-    where the block is left by an error or an interrupt, and end themselves where this process is
-    killed. Ctrl-C reaches this process alone.
-
-    Args:
-        work: what is done with a task, in the process; a function of a module, or a partial of one.
-        size: how many processes there are at most.
-    """
-
-    def __init__(self, work: Callable[[Task], Result], size: int) -> None:
-        self._work = work
-        self._size = size
-        self._hired: list[_Worker] = []
-        self._idle: list[_Worker] = []
-        self._busy: dict[Connection[Any, Any], tuple[_Worker, Task]] = {}
-        self._context = multiprocessing.get_context("spawn")  # CUDA and threads forbid a fork
-
-    def __enter__(self) -> Crew[Task, Result]:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for worker in self._hired:
-            worker.end()
-
-    @property
-    def free(self) -> bool:
-        """Whether another task can be started."""
-        return len(self._busy) < self._size
-
-    def start(self, task: Task) -> None:
-        """Begin a task; only where the crew is free."""
-        worker = self._idle.pop() if self._idle else self._hire()
-        self._busy[worker.pipe] = (worker, task)
-        with suppress(OSError):  # it died while it was idle: finished() will find its pipe closed
-            worker.pipe.send(task)
-
-    def finished(self) -> list[tuple[Task, Result | Lost]]:
-        """Wait until a task is finished; return those that are, with what came of them."""
-        outcomes: list[tuple[Task, Result | Lost]] = []
-        ready = wait(list(self._busy)) if self._busy else []
-        for pipe in [pipe for pipe in self._busy if pipe in ready]:
-            worker, task = self._busy.pop(pipe)
-            try:
-                outcomes.append((task, worker.pipe.recv()))
-                self._idle.append(worker)
-            except (EOFError, OSError):
-                worker.process.join()
-                outcomes.append((task, Lost(worker.process.exitcode)))
-                self._hired.remove(worker)
-                worker.end()
-        return outcomes
-
-    def _hire(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        worker = _Worker(self._context.Process(target=_serve, args=(theirs,), daemon=True), ours)
-        worker.process.start()
-        self._hired.append(worker)
-        theirs.close()  # so that the death of the process is the end of the pipe
-        with suppress(OSError):  # as in start()
-            ours.send(self._work)
-        return worker
-
-
-def _serve(pipe: Connection[Any, Any]) -> None:
-    """Do one task after the other; the first thing that the pipe brings is what is done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to parent and child
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    tune_process()
-    work = pipe.recv()  # here, because reading it may import much
-    while True:
-        pipe.send(work(pipe.recv()))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-Item = TypeVar("Item")
 
 
 def cores() -> int:
@@ -148,7 +31,7 @@ def cores() -> int:
 
 
 def memory() -> float:
-    """Return the memory that this process may use, in bytes; infinite where nobody says."""
+    """Return the memory that this process may use, in bytes; infinite if it is not known."""
     found = []
     with suppress(AttributeError, ValueError, OSError):
         found.append(float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES"))
@@ -157,12 +40,43 @@ def memory() -> float:
     return min(found, default=math.inf)
 
 
+def in_order(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    ahead: int | None = None,
+) -> Iterator[Result]:
+    """Map ``work`` over ``items`` on threads and yield the results in order.
+
+    Threads, not processes: decoding, thresholds, hashing and resizing release Python's lock, the
+    results need no copy, and a notebook needs no ``__main__`` guard. At most ``ahead`` items (four
+    a worker by default) are under way or waiting, so memory does not grow with their number.
+    """
+    count = workers or cores()
+    most = ahead or 4 * count
+    with ThreadPoolExecutor(count) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
 @contextmanager
 def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error for work that says how far it is.
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Args:
+        what: what is being done.
 
     Yields:
-        A function to call with how much is done, and of how much.
+        A function to call with the number of items done and their total.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -187,29 +101,119 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def in_order(
-    work: Callable[[Item], Result],
-    items: Iterable[Item],
-    workers: int | None = None,
-    ahead: int | None = None,
-) -> Iterator[Result]:
-    """Map ``work`` over ``items`` on threads and yield the results in order.
+@dataclass(frozen=True)
+class LostTask:
+    """A task whose process ended before it gave a result.
 
-    Threads, not processes: decoding, thresholds, hashing and resizing leave Python's lock, the
-    results need no copy, and a notebook needs no ``__main__`` guard. At most ``ahead`` items (four
-    a worker by default) are under way or waiting, so memory does not grow with their number.
+    Attributes:
+        code: the exit status of the process; negative, the signal that ended it.
     """
-    count = workers or cores()
-    most = ahead or 4 * count
-    with ThreadPoolExecutor(count) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= most:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+
+    code: int | None
+
+    def __str__(self) -> str:
+        if self.code is not None and self.code < 0:
+            why = ", perhaps because memory ran out" if self.code == -9 else ""
+            return f"its process was ended by signal {-self.code}{why}"
+        return f"its process ended with status {self.code}"
+
+
+@dataclass(frozen=True)
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection[Any, Any]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+class ProcessCrew(Generic[Task, Result]):
+    """Processes that each do one task at a time; leaving the ``with`` block ends them.
+
+    A process that dies takes only its own task with it. The pools of ``concurrent.futures`` and
+    joblib fail every task when one process is killed, and finish running tasks after an interrupt,
+    which may take hours: hence our own. All processes end at once if the block is left by an error
+    or an interrupt, and end by themselves if this process is killed. Ctrl-C reaches this process
+    alone.
+
+    Args:
+        work: what is done with a task, in the process; a function of a module, or a partial of one.
+        size: how many processes there are at most.
+    """
+
+    def __init__(self, work: Callable[[Task], Result], size: int) -> None:
+        self._work = work
+        self._size = size
+        self._workers: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        self._busy: dict[Connection[Any, Any], tuple[_Worker, Task]] = {}
+        self._context = multiprocessing.get_context("spawn")  # CUDA and threads forbid a fork
+
+    def __enter__(self) -> ProcessCrew[Task, Result]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:
+            worker.end()
+
+    @property
+    def free(self) -> bool:
+        """Whether another task can be started."""
+        return len(self._busy) < self._size
+
+    def start(self, task: Task) -> None:
+        """Begin a task; only if the crew is free."""
+        worker = self._idle.pop() if self._idle else self._start_process()
+        self._busy[worker.pipe] = (worker, task)
+        with suppress(OSError):  # it died while it was idle: finished() will find its pipe closed
+            worker.pipe.send(task)
+
+    def finished(self) -> list[tuple[Task, Result | LostTask]]:
+        """Wait until a task is finished; return all finished ones, with their results."""
+        outcomes: list[tuple[Task, Result | LostTask]] = []
+        ready = wait(list(self._busy)) if self._busy else []
+        for pipe in [pipe for pipe in self._busy if pipe in ready]:
+            worker, task = self._busy.pop(pipe)
+            try:
+                outcomes.append((task, worker.pipe.recv()))
+                self._idle.append(worker)
+            except (EOFError, OSError):
+                worker.process.join()
+                outcomes.append((task, LostTask(worker.process.exitcode)))
+                self._workers.remove(worker)
+                worker.end()
+        return outcomes
+
+    def _start_process(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        worker = _Worker(self._context.Process(target=_serve, args=(theirs,), daemon=True), ours)
+        worker.process.start()
+        self._workers.append(worker)
+        theirs.close()  # so that the death of the process is the end of the pipe
+        with suppress(OSError):  # as in start()
+            ours.send(self._work)
+        return worker
+
+
+def _serve(pipe: Connection[Any, Any]) -> None:
+    """Do one task after the other; the pipe first brings the function that does them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to parent and child
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tune_process()
+    work = pipe.recv()  # here, because reading it may import much
+    while True:
+        pipe.send(work(pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

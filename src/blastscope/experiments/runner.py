@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from blastscope.errors import BlastscopeError
-from blastscope.parallel import Crew, Lost, cores
+from blastscope.parallel import LostTask, ProcessCrew, cores
 
 if TYPE_CHECKING:
     from blastscope.training.trainer import TrainingWatch
@@ -123,7 +123,7 @@ def run_jobs(
                     continue
                 waiting.remove(job)
             for job, outcome in crew.finished():
-                finish(job, Failure(str(outcome)) if isinstance(outcome, Lost) else outcome)
+                finish(job, Failure(str(outcome)) if isinstance(outcome, LostTask) else outcome)
     return outcomes
 
 
@@ -158,11 +158,11 @@ def attempt(
 def _workers(work: Any, processes: int, watch: Any) -> Any:
     if processes == 1:
         return _Here(lambda job: attempt(job, work, watch(job) if watch else None))
-    return Crew(partial(attempt, work=work, threads=max(1, cores() // processes)), processes)
+    return ProcessCrew(partial(attempt, work=work, threads=max(1, cores() // processes)), processes)
 
 
 class _Here:
-    """Does one job at a time in this process; the interface is that of ``Crew``."""
+    """Does one job at a time in this process; the interface is that of ``ProcessCrew``."""
 
     def __init__(self, work: Callable[[Any], Any]) -> None:
         self._work = work
