@@ -61,7 +61,7 @@ def test_a_folder_of_something_else_is_never_touched(dataset, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "thesis.txt").write_text("mine")
-    with pytest.raises(BlastscopeError, match="no store"):
+    with pytest.raises(BlastscopeError, match="is not a store"):
         prepare([dataset()], out, SMALL, force=True)
     assert (out / "thesis.txt").read_text() == "mine"
 
@@ -247,7 +247,7 @@ def test_force_mends_a_broken_store_and_keeps_what_else_is_there(dataset, tmp_pa
     (out / "splits").mkdir()
     (out / "splits" / "mine.parquet").write_text("mine")
     (out / "store.json").write_text("{")
-    with pytest.raises(BlastscopeError, match="Give --force to replace it"):
+    with pytest.raises(BlastscopeError, match="give --force to replace it"):
         prepare([root], out, SMALL)
     prepare([root], out, SMALL, force=True)
     assert len(open_store(out)) == 40

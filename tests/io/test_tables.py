@@ -51,12 +51,12 @@ def test_another_table_or_version_is_refused(tmp_path):
     with pytest.raises(BlastscopeError, match="of version 2; this blastscope reads version 1"):
         read_table(path, FORM)
     write_table(frame, path, TableFormat("others", 1, FORM.columns))
-    with pytest.raises(BlastscopeError, match="is a others table where a things table is wanted"):
+    with pytest.raises(BlastscopeError, match="is a others table: give a things table"):
         read_table(path, FORM)
     path.write_bytes(b"PAR1 but not really")
     with pytest.raises(BlastscopeError, match="cannot be read as a table"):
         read_table(path, FORM)
-    with pytest.raises(BlastscopeError, match="is not there"):
+    with pytest.raises(BlastscopeError, match="does not exist"):
         read_table(tmp_path / "none.parquet", CELLS)
 
 
@@ -77,7 +77,7 @@ def test_nothing_is_half_written(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[1]", "no JSON object"), ("{", "not valid JSON"), (None, "cannot be read")],
+    [("[1]", "not a JSON object"), ("{", "not valid JSON"), (None, "cannot be read")],
 )
 def test_json_that_is_none(tmp_path, text, words):
     path = tmp_path / "f.json"

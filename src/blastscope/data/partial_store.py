@@ -79,18 +79,19 @@ class PartialStore:
 
     @contextmanager
     def writer(self) -> Iterator[Callable[[int, Pixels], None]]:
-        """Yield a function that writes a cell's pixels to its place.
+        """Yield a function that writes a cell's pixels at its index.
 
-        They are written, not copied into a map, whose every new page would cost a fault, and are on
-        the disk when the block ends: rows of pixels that a power cut took would be taken for done.
+        They are written, not copied into a memory map, where every new page costs a page fault.
+        They are on the disk when the block ends; otherwise, after a power cut, the chunk would
+        count as done without its pixels.
 
         Raises:
-            BlastscopeError: where the disk does not take them.
+            BlastscopeError: if the disk does not take them.
         """
         with writing(self.out), (self.path / PIXELS).open("r+b") as file:
 
-            def write(place: int, pixels: Pixels) -> None:
-                file.seek(self._pixels.offset + place * pixels.nbytes)
+            def write(index: int, pixels: Pixels) -> None:
+                file.seek(self._pixels.offset + index * pixels.nbytes)
                 file.write(pixels.data)
 
             yield write
@@ -109,8 +110,8 @@ class PartialStore:
         return self.total - todo
 
     def save_chunk(self, chunk: int, rows: Sequence[tuple[int, dict[str, object]]]) -> None:
-        """Write the rows of a chunk whose pixels are written; each with its place in them."""
-        records = [{_ROW: place, **row} for place, row in rows]
+        """Write the rows of a chunk whose pixels are written; each with its index among them."""
+        records = [{_ROW: index, **row} for index, row in rows]
         frame = pl.DataFrame(records, schema={_ROW: pl.Int64(), **CELLS.columns})
         write_table(frame, self._rows(chunk), CELLS)
 
@@ -126,22 +127,20 @@ class PartialStore:
     def missing(self, items: Sequence[Item]) -> list[Item]:
         """Return those of ``items`` (one a cell, in order) that could not be used."""
         have = set(self._done[_ROW].to_list())
-        return [item for place, item in enumerate(items) if place not in have]
+        return [item for index, item in enumerate(items) if index not in have]
 
     def finish_table(self) -> pl.DataFrame:
         """Close the gaps that unusable cells left in the pixels and return the cell table."""
-        places = self._done[_ROW].to_numpy()
-        if len(places) < self.total:
-            self._close_gaps(places)
+        kept = self._done[_ROW].to_numpy()
+        if len(kept) < self.total:
+            self._close_gaps(kept)
         return self._done.drop(_ROW)
 
-    def _close_gaps(self, places: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    def _close_gaps(self, kept: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         with writing(self.out):
-            packed = _new_pixels(self.path / _PACKED, len(places), self.size)
-            for first in range(0, len(places), self.chunk):
-                packed[first : first + self.chunk] = self._pixels[
-                    places[first : first + self.chunk]
-                ]
+            packed = _new_pixels(self.path / _PACKED, len(kept), self.size)
+            for first in range(0, len(kept), self.chunk):
+                packed[first : first + self.chunk] = self._pixels[kept[first : first + self.chunk]]
             packed.flush()
 
     def publish(self, cells: pl.DataFrame, info: dict[str, Any]) -> None:
@@ -162,7 +161,7 @@ class PartialStore:
 
 
 def _new_pixels(path: Path, cells: int, size: int) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """Map a new file of pixels whose room is taken: a map on a full disk kills its writer."""
+    """Map a new file of pixels, its disk space reserved: a map on a full disk kills its writer."""
     shape = (cells, size, size, 3)
     mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):

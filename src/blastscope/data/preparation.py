@@ -1,7 +1,7 @@
-"""Making a store: all cores, memory flat in the number of cells, resumable, whole or not at all.
+"""Prepare a store: on all cores, in memory that does not grow with the cells, resumable.
 
 Work goes on in a folder beside the store, ``.<name>.partial``, in chunks whose rows are written
-when their pixels are; a run that was killed goes on behind its last whole chunk.
+after their pixels; after a kill the same command goes on with the chunks that are not done.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from blastscope.io.files import only_one, read_json
 from blastscope.parallel import cores, in_order
 
 CHUNK = 128
-_REMEDY = "Mend or remove them, or give --skip-bad"
+_REMEDY = "Replace or remove them, or give --skip-bad"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What became of a request to prepare a store."""
+    """The result of preparing a store."""
 
     path: Path
     cells: int
     skipped: tuple[Problem, ...]
     already: bool
-    """True where the store was there, made of the same files with the same settings."""
+    """True if the store was there, made of the same files with the same settings."""
     synthetic: bool
     flags: dict[str, int] = field(default_factory=dict)
     """How many cells have each flag."""
@@ -73,13 +73,13 @@ def prepare(
         out: the store's folder.
         settings: size, scale, CLAHE and contour.
         labels: a labels table for flat folders.
-        skip_bad: leave out what cannot be used rather than refuse the whole.
+        skip_bad: leave out files that cannot be used; otherwise they are an error.
         force: replace a store made of other files or with other settings.
         on_progress: called with the number of cells done and their total.
 
     Raises:
-        BlastscopeError: where files cannot be used (all named at once), ``out`` is something
-            else already, or it cannot be written.
+        BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind
+            of folder, or it cannot be written.
     """
     found = list_cells(folders, labels)
     wanted = settings or StoreSettings()
@@ -106,10 +106,10 @@ def prepare_listed(
         folders: where they come from, for the store's record.
         out: the store's folder.
         settings: size, scale, CLAHE and contour.
-        skip_bad: leave out what cannot be used rather than refuse the whole.
+        skip_bad: leave out files that cannot be used; otherwise they are an error.
         force: replace a store made of other files or with other settings.
         on_progress: called with the number of cells done and their total.
-        remedy: what to do, in the words of the command, where files cannot be used.
+        remedy: what to do, in the words of the command, if files cannot be used.
 
     Raises:
         BlastscopeError: as :func:`prepare` does.
@@ -146,7 +146,7 @@ def _prepare(
     if cells.height == 0:
         partial.work.remove()
         why = f": {bad[0].file} {bad[0].message}" if bad else ""
-        raise BlastscopeError(f"Not one usable image in {', '.join(map(str, folders))}{why}.")
+        raise BlastscopeError(f"There is no usable image in {', '.join(map(str, folders))}{why}.")
     if found.synthetic:
         cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
     sources = [str(folder) for folder in folders]
@@ -172,21 +172,21 @@ def inputs_digest(found: Listing, settings: StoreSettings) -> str:
 
 
 def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> list[Problem] | None:
-    """Return what the store that is wanted has left out; None where it is yet to be made."""
+    """Return what was left out of the store that is asked for; None if it is to be made."""
     if not out.exists():
         return None
     if not (out / INFO).is_file():
         ours = {TABLE, PIXELS, "splits"}  # a store whose replacing was interrupted
         if out.is_dir() and {path.name for path in out.iterdir()} <= ours:
             return None
-        raise BlastscopeError(f"{out} is there already and no store: choose another folder.")
+        raise BlastscopeError(f"{out} exists and is not a store: choose another folder.")
     try:
         open_store(out)
         info = read_json(out / INFO)
     except BlastscopeError as error:
         if force:
             return None
-        raise BlastscopeError(f"{error} Give --force to replace it.") from error
+        raise BlastscopeError(f"{error} Or give --force to replace it.") from error
     if info.get("inputs") == inputs:
         return [Problem(*problem.values()) for problem in info.get("skipped", ())]
     if force:
@@ -204,33 +204,33 @@ def _fill(
     settings: StoreSettings,
     on_progress: Callable[[int, int], None] | None,
 ) -> list[Problem]:
-    """Do every chunk that is not done; return what could not be used."""
+    """Prepare every chunk that is not done; return the files that could not be used."""
 
     def work(chunk: int) -> int:
         first = chunk * CHUNK
-        part = cells[first : first + CHUNK]
+        files = cells[first : first + CHUNK]
         rows = []
         with partial.writer() as write:
-            for place, item in enumerate(part, first):
+            for index, item in enumerate(files, first):
                 cell = _one(item, settings)
                 if cell is not None:
-                    write(place, cell[1])
-                    rows.append((place, cell[0]))
+                    write(index, cell[1])
+                    rows.append((index, cell[0]))
         partial.save_chunk(chunk, rows)
-        return len(part)
+        return len(files)
 
     done = partial.done_cells
     for count in in_order(work, partial.todo(), cores() + 1):  # one of them waits for the disk
         done += count
         if on_progress:
             on_progress(done, len(cells))
-    # Looked at once more, which is cheap, so that a resumed run can name all of them as well.
+    # They are inspected again, which is cheap, so that a resumed call names all of them as well.
     seen = (inspect_cell(item) for item in partial.missing(cells))
     return [outcome for outcome in seen if isinstance(outcome, Problem)]
 
 
 def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pixels] | None:
-    """Return a cell's row and pixels; None where it cannot be used."""
+    """Return a cell's row and pixels; None if it cannot be used."""
     seen = inspect_cell(item, settings.contour)
     if not isinstance(seen, Inspection):
         return None

@@ -1,7 +1,7 @@
-"""The folder of an ensemble: who its members are and how their probabilities become one.
+"""The folder of an ensemble: its members, and how their probabilities are combined.
 
-It is the outer shell of a bundle of bundles: each member is a folder that can be applied to
-images by itself, named by a path relative to this one and by the fingerprint of its weights.
+Each member is a folder that can be applied to images by itself, named by a path relative to this
+one and by the fingerprint of its weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class EnsembleMember:
         model: its name.
         path: of its run or prediction table, relative to the ensemble's folder; empty for a table
             that was in memory.
-        checkpoint: ``sha256:`` of its weights; None where only its predictions are known.
+        checkpoint: ``sha256:`` of its weights; None if only its predictions are known.
     """
 
     model: str
@@ -39,7 +39,7 @@ class EnsembleMember:
 
 @dataclass(frozen=True)
 class EnsembleFolder:
-    """What ``ensemble.json`` says."""
+    """The content of ``ensemble.json``."""
 
     name: str
     combination: Combination
@@ -72,7 +72,7 @@ def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:
     """Write ``ensemble.json``.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     content = {"format": FORMAT, **asdict(ensemble)}
     content["combination"] = ensemble.combination.as_json()
@@ -80,14 +80,16 @@ def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:
 
 
 def read_ensemble(path: Path) -> EnsembleFolder:
-    """Read the ``ensemble.json`` of a folder; no code in it is run.
+    """Read the ``ensemble.json`` of a folder; nothing in it is executed.
 
     Raises:
-        BlastscopeError: where it is missing, of another format or damaged.
+        BlastscopeError: if it is missing, of another format or damaged.
     """
     content = read_json(path / ENSEMBLE)
     if content.get("format") != FORMAT:
-        raise BlastscopeError(f"{path / ENSEMBLE} is no {FORMAT} file: build the ensemble again.")
+        raise BlastscopeError(
+            f"{path / ENSEMBLE} is not a {FORMAT} file: build the ensemble again."
+        )
     try:
         members = tuple(_member(**member) for member in content["members"])
         combination = Combination.from_json(content["combination"])
@@ -107,9 +109,9 @@ def read_ensemble(path: Path) -> EnsembleFolder:
 
 
 def _member(model: object, path: object, checkpoint: object) -> EnsembleMember:
-    """Check a member; nothing that we write has an absolute path or one of this length."""
+    """Check a member: its path must be relative and of a usual length, as we write it."""
     if not isinstance(model, str) or not isinstance(checkpoint, str | None):
-        raise ValueError("a member whose model or checkpoint is no text")
+        raise ValueError("the model or checkpoint of a member is not a text")
     if not isinstance(path, str) or len(path) > 4096 or "\0" in path or Path(path).is_absolute():
-        raise ValueError(f"the path of the member {model[:80]!r} is no relative one")
+        raise ValueError(f"the path of the member {model[:80]!r} is not relative")
     return EnsembleMember(model, path, checkpoint)

@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half written: write beside, then rename."""
+"""Read and write files; each is written beside its place and renamed, so that it is whole."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from blastscope.errors import BlastscopeError, writing
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to, and rename it onto ``path`` if all went well.
+    """Give a path beside ``path`` to write to; rename it to ``path`` if the block raised nothing.
 
     Yields:
         A path in the same folder and with the same suffix (libraries choose a format by it).
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     with writing(path):
@@ -37,22 +37,22 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Keep a second process from making ``path`` while the block runs.
+    """Keep a second process from writing ``path`` while the block runs.
 
     Raises:
-        BlastscopeError: where another process is at it, or the folder cannot be written.
+        BlastscopeError: if another process writes it, or the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
     lock = path.with_name(f".{path.name}.lock")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.touch()  # says why, where it cannot
+        lock.touch()  # its error names the reason
         try:
             held = FileLock(lock, timeout=0).acquire()
         except Timeout:
             raise BlastscopeError(
-                f"{path} is being made by another process: wait for it, or choose another folder."
+                f"{path} is being written by another process: wait, or choose another folder."
             ) from None
     try:
         with held:
@@ -73,7 +73,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def without_nan(content: Any) -> Any:
-    """Turn what ``dataclasses.asdict`` gives into JSON, with None for what is undefined."""
+    """Return nested dicts and lists with None in place of NaN and infinity, as JSON needs them."""
     if isinstance(content, dict):
         return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -85,18 +85,20 @@ def read_json(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
     """Read a JSON object from a file of at most ``limit`` bytes.
 
     Raises:
-        BlastscopeError: where the file is missing, too large or no JSON object.
+        BlastscopeError: if the file is missing, too large or not a JSON object.
     """
     try:
         if path.stat().st_size > limit:
-            raise BlastscopeError(f"{path} is larger than {limit} bytes: it is not one of ours.")
+            raise BlastscopeError(
+                f"{path} is larger than {limit} bytes: give a file that blastscope wrote."
+            )
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise BlastscopeError(f"{path} is not valid JSON ({error}): make it again.") from error
     if not isinstance(content, dict):
-        raise BlastscopeError(f"{path} holds no JSON object: make it again.")
+        raise BlastscopeError(f"{path} is not a JSON object: make it again.")
     return content
 
 
@@ -107,7 +109,7 @@ def sha256_of(path: Path) -> str:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder that this program made, if it is there."""
+    """Remove a folder that blastscope made, if it is there."""
     with writing(path):
         if path.exists():
             shutil.rmtree(path)

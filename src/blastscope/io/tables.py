@@ -1,4 +1,4 @@
-"""Tables that others read: columns and versions are a contract, checked on reading.
+"""Tables that other programs read: columns and versions are a contract, checked on reading.
 
 ``docs/formats.md`` documents every table. A Parquet file carries one metadata entry,
 ``blastscope``, a JSON object with the table's name, its version and what made it.
@@ -37,7 +37,7 @@ def write_table(
     Columns beyond the contract are kept, after it.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     extra = [name for name in frame.columns if name not in form.columns]
     ordered = frame.select([*form.columns, *extra]).cast(dict(form.columns))  # type: ignore[arg-type]
@@ -53,15 +53,13 @@ def read_table(path: Path, form: TableFormat) -> tuple[pl.DataFrame, dict[str, A
         The rows, and the metadata that was written with them (empty for a CSV).
 
     Raises:
-        BlastscopeError: where the file is missing, is no table, lacks a column, has a column of
-            another type or is of a newer version.
+        BlastscopeError: if the file is missing, is not a table, lacks a column, has a column of
+            another type or is of another version.
     """
     frame, metadata = _read(path)
     version = metadata.get("version", form.version)
     if metadata.get("table", form.name) != form.name:
-        raise BlastscopeError(
-            f"{path} is a {metadata['table']} table where a {form.name} table is wanted."
-        )
+        raise BlastscopeError(f"{path} is a {metadata['table']} table: give a {form.name} table.")
     if version != form.version:
         raise BlastscopeError(
             f"{path} is a {form.name} table of version {version}; this blastscope reads version "
@@ -78,7 +76,7 @@ def check_columns(frame: pl.DataFrame, form: TableFormat, path: Path | str) -> p
     """
     missing = [name for name in form.columns if name not in frame.columns]
     if missing and len(frame.columns) == 1 and ";" in frame.columns[0]:
-        raise BlastscopeError(f"{path} is separated by semicolons: save it with commas.")
+        raise BlastscopeError(f"{path} has semicolons between its columns: save it with commas.")
     if missing:
         raise BlastscopeError(
             f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
@@ -93,7 +91,7 @@ def check_columns(frame: pl.DataFrame, form: TableFormat, path: Path | str) -> p
 
 def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     if not path.is_file():
-        raise BlastscopeError(f"{path} is not there: give the path of a Parquet or CSV table.")
+        raise BlastscopeError(f"{path} does not exist: give the path of a Parquet or CSV table.")
     try:
         if path.suffix.lower() == ".csv":
             return pl.read_csv(path, infer_schema=False), {}

@@ -44,22 +44,22 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """A row an epoch."""
+        """One row for each epoch."""
         return self.path / "history.csv"
 
     @property
     def checkpoint(self) -> Path:
-        """The best weights, as safetensors; there once training has ended."""
+        """The best weights, as safetensors; written when training has ended."""
         return self.path / "checkpoint.safetensors"
 
     @property
     def resume(self) -> Path:
-        """The state after the last whole epoch; gone once training has ended."""
+        """The state after the last whole epoch; removed when training has ended."""
         return self.path / "resume.ckpt"
 
     @property
     def ood(self) -> Path:
-        """What tells pictures that are no cells; runs of earlier versions have none."""
+        """The OOD detector; runs of earlier versions have none."""
         return self.path / "ood.json"
 
     @property
@@ -74,12 +74,12 @@ class RunFolder:
 
     @property
     def environment(self) -> Path:
-        """What made the run: identity, versions, machine, time."""
+        """The marker of the folder: identity, versions, machine, time."""
         return self.path / "environment.json"
 
     @property
     def finished(self) -> bool:
-        """Whether the run is whole."""
+        """Whether the run is finished."""
         return self.predictions.is_file()
 
     def begin(self, recipe: Recipe, identity: dict[str, Any], start: dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ class RunFolder:
             )
 
     def end(self, seconds: float, device: torch.device, more: dict[str, Any]) -> None:
-        """Add to ``environment.json`` what the run took and was computed on, and ``more``."""
+        """Add time, device, machine, versions and ``more`` to ``environment.json``."""
         content = read_json(self.environment)
         content |= {
             "checkpoint": sha256_of(self.checkpoint),
@@ -137,12 +137,12 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     """Read weights; nothing is unpickled.
 
     Raises:
-        BlastscopeError: where the file is missing or damaged.
+        BlastscopeError: if the file is missing or damaged.
     """
     try:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
-        raise BlastscopeError(f"{path} holds no weights ({error}): train again.") from error
+        raise BlastscopeError(f"{path} does not hold weights ({error}): train again.") from error
 
 
 def _processor() -> str:
