@@ -71,7 +71,7 @@ def torch_loop(model: Path, place: Path, batch: int = BATCH, most: int | None = 
 
     run, files = open_network(model), _files(place)[:most]
     network, views = run.classifier().eval(), run.recipe.prediction.views
-    from blastscope.models.dihedral import COUNT, lay
+    from blastscope.models.dihedral import count_views, dihedral_view
 
     said = []
     with torch.inference_mode():
@@ -80,8 +80,8 @@ def torch_loop(model: Path, place: Path, batch: int = BATCH, most: int | None = 
         for first in range(0, len(files), batch):
             cells = np.stack([_prepare(run, file) for file in files[first : first + batch]])
             pixels = torch.from_numpy(cells).permute(0, 3, 1, 2)
-            ways = range(COUNT if views == "dihedral" else 1)
-            logits = torch.stack([network(lay(pixels, k)) for k in ways], 1)
+            ways = range(count_views(views))
+            logits = torch.stack([network(dihedral_view(pixels, k)) for k in ways], 1)
             said.append(mean_probability(logits.numpy()))
     return len(files) / (time.perf_counter() - began)
 

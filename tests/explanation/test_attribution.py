@@ -15,7 +15,7 @@ from blastscope.explanation.attribution import (
     blurred,
     map_and_gradient,
 )
-from blastscope.models.dihedral import dihedral
+from blastscope.models.dihedral import dihedral_views
 from tests.explanation.handmade import linear_model, model_of
 
 SIZE = 8
@@ -103,7 +103,7 @@ def test_where_all_views_are_alike_eight_say_what_one_says(method):
     images = torch.nn.functional.interpolate(images, scale_factor=2)
     head = torch.nn.functional.interpolate(head[None], scale_factor=2)
     images, (head,) = (
-        sum(dihedral(one, torch.full((len(one),), view)) for view in range(8)) / 8
+        sum(dihedral_views(one, torch.full((len(one),), view)) for view in range(8)) / 8
         for one in (images, head)
     )
     one, eight = (
@@ -154,11 +154,11 @@ def test_a_turned_cell_has_a_turned_map_where_all_views_are_seen(operation):
     model = linear_model(base, head, SIZE, views="dihedral")
     turn = torch.full((2,), operation)
     found = attribute(model, images, "grad-cam").signed
-    turned = attribute(model, dihedral(images, turn), "grad-cam").signed
-    expected = dihedral(torch.from_numpy(found)[:, None], turn)[:, 0].numpy()
+    turned = attribute(model, dihedral_views(images, turn), "grad-cam").signed
+    expected = dihedral_views(torch.from_numpy(found)[:, None], turn)[:, 0].numpy()
     np.testing.assert_allclose(turned, expected, rtol=1e-4, atol=1e-3)
     one = model.logits(images)
-    assert one == pytest.approx(model.logits(dihedral(images, turn)), rel=1e-4)
+    assert one == pytest.approx(model.logits(dihedral_views(images, turn)), rel=1e-4)
 
 
 def test_the_gradient_is_the_slope_of_the_logit():

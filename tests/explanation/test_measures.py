@@ -15,7 +15,7 @@ from blastscope.explanation.measures import STUDY, measure
 from blastscope.explanation.models import ExplainedModel, open_models
 from blastscope.explanation.radius import RADII
 from blastscope.explanation.size import SCALES, p_same_size, p_there_and_back
-from blastscope.models.dihedral import dihedral
+from blastscope.models.dihedral import dihedral_views
 from tests.explanation.handmade import linear_model
 
 TRIED = [f"{curve}_{name}" for curve in ("deletion", "insertion")
@@ -154,7 +154,7 @@ class Floats(nn.Module):
 def test_calls_are_of_all_views_and_curves_of_one(dataset, tmp_path):
     size = 32
     head = torch.randn(1, size, size, generator=torch.Generator().manual_seed(2)) / 400
-    head -= dihedral(head.expand(8, 1, size, size), torch.arange(8)).mean(dim=0) * 0.99
+    head -= dihedral_views(head.expand(8, 1, size, size), torch.arange(8)).mean(dim=0) * 0.99
     model = linear_model(torch.tensor([[1.0, 0, 0]]), head, size, views="dihedral")
     model.classifier.normalise = Floats()
     material = prepare_material(list_cells([dataset(2, 2)]), [model.settings], tmp_path)

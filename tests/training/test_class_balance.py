@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blastscope.errors import BlastscopeError
-from blastscope.models.dihedral import dihedral
+from blastscope.models.dihedral import dihedral_views
 from blastscope.training.batches import TrainingBatches
 from blastscope.training.class_balance import balanced, from_uses
 from blastscope.training.views import PixelViews
@@ -72,17 +72,17 @@ def test_the_published_uses_are_kept():
 def test_dihedral_operations_are_numpys():
     images = torch.arange(2 * 3 * 4 * 4).reshape(2, 3, 4, 4)
     for operation in range(8):
-        turned = dihedral(images, torch.full((2,), operation))
+        turned = dihedral_views(images, torch.full((2,), operation))
         expected = np.rot90(images.numpy(), operation % 4, axes=(2, 3))
         expected = expected[..., ::-1] if operation >= 4 else expected
         np.testing.assert_array_equal(turned.numpy(), expected)
-    upside_down = dihedral(images, torch.tensor([6, 6])).numpy()
+    upside_down = dihedral_views(images, torch.tensor([6, 6])).numpy()
     np.testing.assert_array_equal(upside_down, images.numpy()[:, :, ::-1, :])
 
 
 def test_the_eight_operations_all_differ():
     image = torch.arange(16).reshape(1, 1, 4, 4)
-    seen = {tuple(dihedral(image, torch.tensor([k])).flatten().tolist()) for k in range(8)}
+    seen = {tuple(dihedral_views(image, torch.tensor([k])).flatten().tolist()) for k in range(8)}
     assert len(seen) == 8
 
 

@@ -15,7 +15,7 @@ from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.models.classifier import build_model
-from blastscope.models.dihedral import dihedral
+from blastscope.models.dihedral import dihedral_views
 from blastscope.models.frozen_split import split_frozen
 from blastscope.recipes.library import load_recipe
 from blastscope.training import features
@@ -364,4 +364,4 @@ def test_a_view_is_the_pixels_laid_so(material):
     views = ViewList(np.array([3, 3, 7]), np.array([0, 5, 2], np.uint8))
     taken = PixelViews(store.pixels).take(views.rows, views.operations)
     whole = torch.from_numpy(store.pixels[[3, 3, 7]]).permute(0, 3, 1, 2)
-    assert torch.equal(taken, dihedral(whole, torch.tensor([0, 5, 2])))
+    assert torch.equal(taken, dihedral_views(whole, torch.tensor([0, 5, 2])))

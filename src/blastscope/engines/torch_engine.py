@@ -7,7 +7,7 @@ import torch
 from blastscope.data.crop import Pixels
 from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import COUNT, lay
+from blastscope.models.dihedral import count_views, dihedral_view
 
 ON_A_GPU = 64
 """How many cells pass through a network together where there is a GPU to fill."""
@@ -31,7 +31,7 @@ class TorchEngine:
             views: the recipe's ``prediction.views``: ``one`` or ``dihedral``.
             device: what to compute on.
         """
-        self.views = COUNT if views == "dihedral" else 1
+        self.views = count_views(views)
         self._device = device
         self._classifier = classifier.to(device).eval()
         # Channels last in memory, as the pixels come and as convolutions are faster.
@@ -47,7 +47,9 @@ class TorchEngine:
     def _of(self, cells: torch.Tensor) -> Logits:
         upright = cells.to(self._device).permute(0, 3, 1, 2)
         found = [
-            self._classifier(lay(upright, k).contiguous(memory_format=torch.channels_last))
+            self._classifier(
+                dihedral_view(upright, k).contiguous(memory_format=torch.channels_last)
+            )
             for k in range(self.views)
         ]
         return torch.stack(found, 1).float().cpu().numpy()

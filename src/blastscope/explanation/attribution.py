@@ -21,7 +21,7 @@ from torch import Tensor
 
 from blastscope.explanation.models import ExplainedModel
 from blastscope.explanation.target_layer import Opened
-from blastscope.models.dihedral import dihedral
+from blastscope.models.dihedral import INVERSE, dihedral_view
 
 Maps = NDArray[np.float32]
 METHODS = {"grad-cam": "Grad-CAM", "grad-cam++": "Grad-CAM++", "occlusion": "Occlusion"}
@@ -88,18 +88,14 @@ def attribute(model: ExplainedModel, images: Tensor, method: str = "grad-cam") -
     images = images.to(model.device)
     total: Tensor | None = None
     for view in model.views:
-        operation = torch.full((len(images),), view)
-        found = compute(model, dihedral(images, operation) if view else images)
-        laid_back = dihedral(found, torch.full((len(images),), _INVERSE[view])) if view else found
-        total = laid_back if total is None else total + laid_back
+        found = compute(model, dihedral_view(images, view).contiguous())
+        upright = dihedral_view(found, INVERSE[view])
+        total = upright if total is None else total + upright
     assert total is not None  # there is always a view
     maps = (total / len(model.views)).float().cpu().numpy()
     if maps.shape[1] == 1:  # signed: split by sign
         return Attribution(np.maximum(maps[:, 0], 0), np.maximum(-maps[:, 0], 0))
     return Attribution(maps[:, 0], maps[:, 1])
-
-
-_INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)  # a flip after a turn undoes itself
 
 
 def _grad_cam(model: ExplainedModel, images: Tensor) -> Tensor:

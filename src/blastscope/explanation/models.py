@@ -19,7 +19,7 @@ from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.explanation.target_layer import GRID, Opened, open_classifier
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import COUNT, dihedral
+from blastscope.models.dihedral import count_views, dihedral_view
 from blastscope.prediction.members import open_members
 from blastscope.prediction.runs import FinishedRun
 from blastscope.training.run_folder import RunFolder
@@ -72,7 +72,7 @@ class ExplainedModel:
     @property
     def views(self) -> range:
         """The operations of ``models.dihedral`` whose mean logit the run predicts with."""
-        return range(COUNT if self.run.recipe.prediction.views == "dihedral" else 1)
+        return range(count_views(self.run.recipe.prediction.views))
 
     def logits(self, images: Tensor, every_view: bool = True) -> NDArray[np.float64]:
         """Return logits (N,) of images (N, 3, S, S); above zero for ALL.
@@ -87,7 +87,7 @@ class ExplainedModel:
         views = self.views if every_view else range(1)
         with torch.no_grad():
             for view in views:
-                seen = dihedral(images, torch.full((len(images),), view)) if view else images
+                seen = dihedral_view(images, view).contiguous()
                 total += self.classifier(seen).double().cpu().numpy() / len(views)
         return total
 

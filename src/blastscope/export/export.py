@@ -16,7 +16,7 @@ from blastscope.export.engine_check import EngineMeasurement, compare_engines, r
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.quantization import PrecisionCost, int8_cost, quantize
 from blastscope.io.files import replacing
-from blastscope.models.dihedral import COUNT
+from blastscope.models.dihedral import count_views
 from blastscope.prediction.prepared_images import Progress
 from blastscope.prediction.runs import FinishedRun
 
@@ -93,7 +93,7 @@ def _reduced(
 ) -> tuple[bytes, tuple[PrecisionCost, ...], int]:
     """Return the network in int8, what it costs, and how many cells set its ranges."""
     ranges, labelled, is_all = parts_for_int8(run, store)
-    views = COUNT if run.recipe.prediction.views == "dihedral" else 1
+    views = count_views(run.recipe.prediction.views)
     reduced = quantize(model, store.pixels[ranges], views)
     return reduced, int8_cost(model, reduced, store.pixels[labelled], is_all), len(ranges)
 

@@ -17,7 +17,7 @@ from blastscope.engines.onnx_checks import OUTPUTS, PIXELS
 from blastscope.errors import BlastscopeError
 from blastscope.export.shared_weights import share_weights
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import COUNT, lay
+from blastscope.models.dihedral import count_views, dihedral_view
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -34,7 +34,7 @@ class _Graph(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (N, S, S, 3) to the logits (N, V) and the probability (N,)."""
         upright = pixels.permute(0, 3, 1, 2)
-        laid = torch.stack([lay(upright, k) for k in range(self.views)], 1)
+        laid = torch.stack([dihedral_view(upright, k) for k in range(self.views)], 1)
         logits = self.classifier(laid.flatten(0, 1)).reshape(-1, self.views)
         return logits, torch.sigmoid(logits.mean(1))
 
@@ -64,7 +64,7 @@ def onnx_graph(
     Raises:
         BlastscopeError: where the network cannot be written as ONNX, or ``weights`` are damaged.
     """
-    model = _exported(classifier, COUNT if views == "dihedral" else 1, size)
+    model = _exported(classifier, count_views(views), size)
     _tidy(model)
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=key, value=value)

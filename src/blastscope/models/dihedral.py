@@ -1,39 +1,74 @@
-"""The eight ways to lay a square image: quarter turns, with and without a flip.
+"""The eight dihedral views of a square image: quarter turns, with and without a flip.
 
-A cell under the microscope has no up (paper, Section 3.1), so each of them is as good a picture
-of it. Operation ``k + 4 f`` turns by ``k`` quarters, counter-clockwise, and then, where ``f`` is
-1, flips left and right.
+A cell under the microscope has no up (paper, Section 3.1), so each view is as good an image of it.
+Operation ``k + 4 f`` turns by ``k`` quarters, counter-clockwise, and then flips left and right if
+``f`` is 1. Augmentation draws from the eight; test-time augmentation (TTA) averages over them.
+NumPy arrays and PyTorch tensors go through the same definition, which imports no PyTorch.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Images = TypeVar("Images", NDArray[Any], "Tensor")
+
+VIEWS = 8
 ROTATIONS = np.array([1, 2, 3], np.uint8)
 FLIPS = np.array([4, 6], np.uint8)
 """Left-right, and up-down (half a turn and left-right)."""
-COUNT = 8
+INVERSE = (0, 3, 2, 1, 4, 5, 6, 7)
+"""The operation that undoes each: a flip after a turn undoes itself."""
+CHANNELS_FIRST, CHANNELS_LAST = (-2, -1), (-3, -2)
+"""The axes of rows and columns in (…, C, S, S) and in (…, S, S, C)."""
+_STEPS = (
+    (False, False, False), (False, True, True), (True, True, False), (True, False, True),
+    (False, True, False), (True, True, True), (True, False, False), (False, False, True),
+)  # fmt: skip
+"""Of each operation: flip the rows, flip the columns, then exchange rows and columns."""
 
 
-def lay(pixels: torch.Tensor, operation: int) -> torch.Tensor:
-    """Apply one operation to all images of a batch, N × C × S × S."""
-    turned = torch.rot90(pixels, operation % 4, dims=(2, 3))
-    return turned.flip(3) if operation >= 4 else turned
+def count_views(setting: str) -> int:
+    """Return the number of views of a recipe's ``prediction.views``, ``one`` or ``dihedral``."""
+    return VIEWS if setting == "dihedral" else 1
 
 
-def dihedral(pixels: torch.Tensor, operations: torch.Tensor) -> torch.Tensor:
-    """Apply an operation to each image of a batch.
+def dihedral_view(images: Images, operation: int, axes: tuple[int, int] = CHANNELS_FIRST) -> Images:
+    """Return one view of all images of a batch, perhaps as a view of the same memory.
 
     Args:
-        pixels: N × C × S × S, of any type.
-        operations: N numbers in 0..7.
+        images: any number of axes, two of them of the same length.
+        operation: 0 to 7.
+        axes: those of rows and columns.
+    """
+    flip_rows, flip_columns, exchange = _STEPS[operation]
+    flipped = [axis for axis, asked in zip(axes, (flip_rows, flip_columns), strict=True) if asked]
+    view: Any = images
+    if flipped:
+        view = np.flip(view, tuple(flipped)) if isinstance(view, np.ndarray) else view.flip(flipped)
+    return cast("Images", view.swapaxes(*axes) if exchange else view)
+
+
+def dihedral_views(images: Images, operations: Any) -> Images:
+    """Return a view of its own of each image of a batch.
+
+    Args:
+        images: (N, C, S, S), of any type.
+        operations: N numbers of 0 to 7, an array or tensor as ``images``.
 
     Returns:
-        A new tensor of the same shape and type.
+        New images of the same shape and type.
     """
-    result = torch.empty_like(pixels, memory_format=torch.contiguous_format)
-    for operation in sorted(set(operations.tolist())):
+    if isinstance(images, np.ndarray):
+        result: Any = np.empty_like(images, order="C")
+    else:
+        result = images.new_empty(images.shape)
+    for operation in sorted({int(one) for one in operations}):
         chosen = operations == operation
-        result[chosen] = lay(pixels[chosen], operation)
-    return result
+        result[chosen] = dihedral_view(images[chosen], operation)
+    return cast("Images", result)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from blastscope.bundle.network import BundledNetwork
 from blastscope.data.crop import Pixels
 from blastscope.data.store import StoreSettings
-from blastscope.engines.engine import Engine, mean_probability, view_probabilities
+from blastscope.engines.engine import Engine, Logits, mean_probability, view_probabilities
 from blastscope.errors import BlastscopeError
+from blastscope.models.dihedral import CHANNELS_LAST, VIEWS, dihedral_view
 from blastscope.prediction.members import Members
 from blastscope.prediction.runs import FinishedRun
-from blastscope.prediction.tta import VIEWS, predict_views
 from blastscope.training.devices import check_device
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Predictor:
                 )
             votes.append(mean_probability(logits))
             if self.spreads:
-                views.append(view_probabilities(predict_views(engine, pixels, logits)))
+                views.append(view_probabilities(_all_views(engine, pixels, logits)))
         p_all = self.voters.combination.apply(np.column_stack(votes))
         return Answer(p_all, self._spread_of(views))
 
@@ -169,6 +169,15 @@ class Predictor:
 
         device = choose_device(self._device)
         return TorchEngine(run.classifier(), run.recipe.prediction.views, device)
+
+
+def _all_views(engine: Engine, pixels: Pixels, logits: Logits) -> Logits:
+    """Return the logit of all eight views, (N, 8); ``logits`` are those that the engine makes."""
+    if engine.views == VIEWS:
+        return logits
+    turned = (dihedral_view(pixels, k, CHANNELS_LAST) for k in range(1, VIEWS))
+    rest = [engine.view_logits(np.ascontiguousarray(view)) for view in turned]
+    return np.concatenate([logits, *rest], axis=1)
 
 
 def _choose(engine: str, device: str, bundled: bool) -> str:

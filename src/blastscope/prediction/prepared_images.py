@@ -14,7 +14,7 @@ from blastscope.data.layouts import Problem
 from blastscope.data.preparation import prepare
 from blastscope.data.store import INFO, Store, StoreSettings, open_store
 from blastscope.io.files import read_json
-from blastscope.models.dihedral import COUNT
+from blastscope.models.dihedral import count_views
 from blastscope.prediction.runs import FinishedRun
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.store_predictions import probabilities
@@ -93,7 +93,7 @@ def _predict(
     run: FinishedRun, store: Store, rows: Rows, device: torch.device, on_progress: Progress | None
 ) -> NDArray[np.float64]:
     classifier, views = run.classifier(), run.recipe.prediction.views
-    times = COUNT if views == "dihedral" else 1
+    times = count_views(views)
     done = 0
 
     def count(cells: int) -> None:

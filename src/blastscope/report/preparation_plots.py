@@ -31,7 +31,7 @@ TURNS = {
     2: "turned by 180°",
     3: "turned by 270°",
 }
-"""What each operation of :func:`blastscope.models.dihedral.dihedral` that makes copies does."""
+"""What each operation of :mod:`blastscope.models.dihedral` that makes copies does."""
 _INK, _OUTLINE, _BOX = (34, 39, 46), (255, 210, 0), (0, 200, 255)
 
 
@@ -84,10 +84,10 @@ def preparation_figures(image: Pixels, name: str) -> list[tuple[str, Pixels]]:
 def _turns(square: Pixels) -> Pixels:
     import torch
 
-    from blastscope.models.dihedral import dihedral
+    from blastscope.models.dihedral import dihedral_views
 
     small = torch.from_numpy(resize(square, SMALL)).permute(2, 0, 1)
-    turned = dihedral(small.repeat(len(TURNS), 1, 1, 1), torch.tensor([*TURNS]))
+    turned = dihedral_views(small.repeat(len(TURNS), 1, 1, 1), torch.tensor([*TURNS]))
     panels = turned.permute(0, 2, 3, 1).numpy()
     return _montage(list(zip(TURNS.values(), panels, strict=True)))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from blastscope.models.dihedral import COUNT
+from blastscope.models.dihedral import VIEWS
 from blastscope.training.augmentation import Augmentation
 from blastscope.training.class_balance import Rows, TrainingSet
 from blastscope.training.views import ViewList, Views
@@ -46,7 +46,7 @@ class TrainingBatches:
         order = rng.permutation(len(self.chosen.rows))
         operations = self.chosen.operations.copy()
         if self.dihedral:  # an online operation replaces that of a copy
-            operations = rng.integers(0, COUNT, len(order), dtype=np.uint8)
+            operations = rng.integers(0, VIEWS, len(order), dtype=np.uint8)
         for first in range(0, len(order), self.size):
             places = order[first : first + self.size]
             rows = self.chosen.rows[places]
@@ -82,7 +82,7 @@ def views_of_training(chosen: TrainingSet, augment: bool) -> ViewList:
     if not augment:
         return ViewList(chosen.rows, chosen.operations)
     rows = np.unique(chosen.rows)
-    return ViewList(np.repeat(rows, COUNT), np.tile(np.arange(COUNT, dtype=np.uint8), len(rows)))
+    return ViewList(np.repeat(rows, VIEWS), np.tile(np.arange(VIEWS, dtype=np.uint8), len(rows)))
 
 
 def _targets(is_all: np.ndarray[Any, np.dtype[np.bool_]], rows: Rows) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing
-from blastscope.models.dihedral import COUNT
+from blastscope.models.dihedral import VIEWS
 from blastscope.models.graph_split import Features
 from blastscope.training.class_balance import Rows
 from blastscope.training.views import ViewList
@@ -32,8 +32,8 @@ class FeatureCache:
     shapes: list[tuple[int, ...]]
     """Of each tensor, without the batch."""
     _pieces: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
-    _piece_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, COUNT), np.int32))
-    _place_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, COUNT), np.int32))
+    _piece_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
+    _place_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
 
     @property
     def bytes_a_view(self) -> int:
@@ -60,8 +60,8 @@ class FeatureCache:
     def load(self, cells: int) -> None:
         """Open the pieces that are on disk; ``cells`` is the number of the store's rows."""
         self._pieces = []
-        self._piece_of = np.full((cells, COUNT), -1, np.int32)
-        self._place_of = np.zeros((cells, COUNT), np.int32)
+        self._piece_of = np.full((cells, VIEWS), -1, np.int32)
+        self._place_of = np.zeros((cells, VIEWS), np.int32)
         for number, path in enumerate(sorted(self.path.glob("*.views.npy"))):
             views = _map(path)
             stem = path.name.partition(".")[0]

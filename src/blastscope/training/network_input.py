@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blastscope.data.split_table import PARTS
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import COUNT
+from blastscope.models.dihedral import count_views
 from blastscope.models.frozen_split import split_frozen
 from blastscope.recipes.schema import Recipe
 from blastscope.training.augmentation import pixel_augmentation
@@ -89,6 +89,6 @@ def _wanted(recipe: Recipe, inputs: TrainingData) -> ViewList:
     """Return the views of training, of validation, and of the predictions that follow."""
     rows: Any = np.concatenate([inputs.rows[part] for part in PARTS])
     wanted = views_of_training(inputs.training, recipe.training.augmentation == "dihedral")
-    for operation in range(COUNT if recipe.prediction.views == "dihedral" else 1):
+    for operation in range(count_views(recipe.prediction.views)):
         wanted = wanted + ViewList.of(rows, operation)
     return wanted

@@ -10,7 +10,7 @@ import torch
 
 from blastscope.data.store import Store
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import COUNT
+from blastscope.models.dihedral import count_views
 from blastscope.training.batches import Inputs, PlainBatches
 from blastscope.training.class_balance import Rows
 from blastscope.training.network_input import NetworkInput
@@ -40,7 +40,7 @@ def probabilities(
     classifier.to(device).eval()
     feed.to(device)
     unknown = np.zeros(int(rows.max()) + 1 if len(rows) else 0, bool)
-    operations = range(COUNT if views == "dihedral" else 1)
+    operations = range(count_views(views))
     logits = np.zeros(len(rows))
     with torch.inference_mode():
         for operation in operations:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from blastscope.data.crop import Pixels
-from blastscope.models.dihedral import dihedral
+from blastscope.models.dihedral import dihedral_views
 from blastscope.training.class_balance import Rows
 
 Operations = np.ndarray[Any, np.dtype[np.uint8]]
@@ -62,4 +62,4 @@ class PixelViews:
     def take(self, rows: Rows, operations: Operations) -> torch.Tensor:
         """Return uint8 pixels N × 3 × S × S (channels last in memory)."""
         pixels = torch.from_numpy(self.pixels[rows]).permute(0, 3, 1, 2)
-        return dihedral(pixels, torch.from_numpy(operations)) if operations.any() else pixels
+        return dihedral_views(pixels, torch.from_numpy(operations)) if operations.any() else pixels
