@@ -32,9 +32,9 @@ from blastscope.ensemble.build import EnsembleSettings
 from blastscope.parallel import cores
 from blastscope.prediction.members import open_network
 from blastscope.prediction.predict import predict
-from blastscope.prediction.runs import FinishedRun
 from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
+from blastscope.training.finished_run import FinishedRun
 from blastscope.training.train import train
 
 MEMBERS = ("paper/vgg16-e7", "paper/resnet50-cut-e2", "paper/cnn-exp2", "paper/resnet50-cut-e4")

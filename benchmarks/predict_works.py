@@ -14,7 +14,6 @@ from blastscope.data.crop import Pixels, locate, prepared
 from blastscope.data.images import read_image
 from blastscope.engines.engine import mean_probability
 from blastscope.prediction.members import open_network
-from blastscope.prediction.runs import FinishedRun
 from blastscope.process import tune_process
 
 BATCH, SINGLE = 32, 48

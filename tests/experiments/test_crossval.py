@@ -21,7 +21,7 @@ from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import crossval_metrics, record
 from blastscope.io.predictions import read_predictions
-from blastscope.prediction.runs import open_run
+from blastscope.training.finished_run import open_run
 from blastscope.report.crossval_page import folds_table
 
 

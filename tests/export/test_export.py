@@ -27,7 +27,7 @@ from blastscope.export.export import export_run
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.quantization import quantize
 from blastscope.io.predictions import read_predictions
-from blastscope.prediction.runs import open_run
+from blastscope.training.finished_run import open_run
 from tests.engines.networks import built, cells
 
 
@@ -192,7 +192,7 @@ def test_what_cannot_be_quantised_is_one_sentence():
         ({"out": "half.onnx", "more": ["--int8"]}, "half-int8.onnx is there already"),
         ({"cells": "store40"}, "is not prepared as"),
         ({"cells": "nowhere"}, "nowhere"),
-        ({"model": "nowhere"}, "is not there: give a bundle, a run or an ensemble"),
+        ({"model": "nowhere"}, "does not exist: give a bundle, a run or an ensemble"),
     ],
 )
 def test_wrong_arguments_are_one_sentence_and_status_two(

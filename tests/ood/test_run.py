@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from blastscope.cli import app
 from blastscope.data.store import open_store
 from blastscope.prediction.predict import predict
-from blastscope.prediction.runs import open_run
+from blastscope.training.finished_run import open_run
 from tests.conftest import write_cell
 
 

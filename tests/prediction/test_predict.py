@@ -27,7 +27,7 @@ from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.prediction.predict import predict
-from blastscope.prediction.runs import open_run
+from blastscope.training.finished_run import open_run
 
 
 @pytest.fixture

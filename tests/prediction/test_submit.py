@@ -167,7 +167,7 @@ def test_runs_that_are_stale_unfinished_or_of_another_network_are_refused(
     shutil.copy(trained.run / "checkpoint.safetensors", run / "checkpoint.safetensors")
     text = (run / "recipe.yaml").read_text()
     (run / "recipe.yaml").write_text(text.replace("cnn4-small", "cnn4").replace("32", "64"))
-    refused("not of its checkpoint's network")
+    refused("does not fit its recipe")
     (run / "predictions.parquet").unlink()
     refused("no finished run")
     refused("is not there", tmp_path / "nothing")
@@ -222,7 +222,7 @@ def test_as_it_is_typed(trained, numbered, tmp_path, monkeypatch, capsys):
     assert "one operating point" in done.output
     for wrong, message in (
         ([trained.run], "give the folder of images"),
-        ([tmp_path / "labels.csv", images], "no run, ensemble or bundle"),
+        ([tmp_path / "labels.csv", images], "not a run, ensemble or bundle"),
     ):
         command = ["blastscope", "submit", *wrong, "--out", tmp_path / "p"]
         monkeypatch.setattr("sys.argv", [str(argument) for argument in command])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from blastscope.api.explain import FILE, TABLE, Explanation, write_explanation
 from blastscope.data.layouts import Listing
+from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.audit.audit import CELLS_FILE, audit_cells, run_audit
 from blastscope.explanation.audit.off_cell import looks
@@ -21,7 +22,7 @@ from blastscope.io.tables import read_table
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import report_audit
 from blastscope.report.audit_sections import AuditView
-from blastscope.training.devices import choose_device
+
 
 METHODS = ("grad-cam", "grad-cam++")
 """What the pages of the named cells show; the study has what takes a hundred passes."""

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.data.layouts import CellFile, Listing
+from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.attribution import METHODS
 from blastscope.explanation.audit.audit import CELLS_FILE
@@ -28,7 +29,7 @@ from blastscope.report.explanation_pages import page_names, write_cell_page
 from blastscope.report.explanation_table import COLUMNS, table_rows
 from blastscope.report.html import render
 from blastscope.report.text import LABELS
-from blastscope.training.devices import choose_device
+
 
 FORMAT = "blastscope-explanation/1"
 FILE, TABLE = "explanation.json", "cells.csv"

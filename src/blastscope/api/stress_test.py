@@ -13,6 +13,7 @@ import polars as pl
 from blastscope.data.crop import Pixels, resize
 from blastscope.data.names import ALL
 from blastscope.data.store import Store, open_store
+from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.audit.words import bounds_of, figure
 from blastscope.io.files import only_one, read_json, write_json, write_text
@@ -25,7 +26,6 @@ from blastscope.robustness.models import TestedModel, open_tested
 from blastscope.robustness.perturbation_plan import PERTURBATIONS, Step, steps
 from blastscope.robustness.step_predictions import FOLDER, PartialStressTest
 from blastscope.robustness.summary import NOTICED, ModelRobustness, as_json, summarise
-from blastscope.training.devices import choose_device
 
 FORMAT = "blastscope-stress/1"
 CONTENT, TABLE = "stress.json", "stress.parquet"

@@ -10,13 +10,11 @@ import numpy as np
 
 from blastscope.bundle.contents import NOVELTY, ONNX, WEIGHTS, Contents, digest_of
 from blastscope.bundle.manifest import Manifest, Network
-from blastscope.bundle.tensors import fill, is_larger
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.runs import FinishedRun
+from blastscope.training.finished_run import FinishedRun
 
 if TYPE_CHECKING:
-    from blastscope.models.classifier import Classifier
     from blastscope.ood.detector import OodDetector
 
 
@@ -58,27 +56,10 @@ class BundledNetwork(FinishedRun):
         """
         return checked(self.contents, self.manifest, ONNX)
 
-    def classifier(self) -> Classifier:
-        """Build the network in PyTorch and fill in its weights, in single precision.
-
-        Raises:
-            BlastscopeError: where the weights are damaged or of another network.
-        """
-        from blastscope.models.classifier import build_model
-
-        weights = self.weights()
-        if is_larger(self.recipe, weights):
-            raise self._misfit()
-        classifier = build_model(self.recipe, pretrained=False)
-        try:
-            return fill(classifier, weights)
-        except RuntimeError as error:
-            raise self._misfit() from error
-
-    def _misfit(self) -> BlastscopeError:
+    def _misfit(self, error: ValueError) -> BlastscopeError:
         return BlastscopeError(
-            f"{self.contents} has weights that do not fit the network it describes: make the "
-            "bundle again."
+            f"{self.contents} has weights that do not fit the network it describes ({error}): make "
+            "the bundle again."
         )
 
     def ood(self) -> OodDetector | None:

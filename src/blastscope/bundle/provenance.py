@@ -23,7 +23,7 @@ from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 
 if TYPE_CHECKING:
     from blastscope.models.normalization import Normalization
-    from blastscope.prediction.runs import FinishedRun
+    from blastscope.training.finished_run import FinishedRun
 
 _SHOWN = (
     "weighted_f1", "auc", "recall_all", "recall_hem", "precision_all", "precision_hem",

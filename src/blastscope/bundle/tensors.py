@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from blastscope.errors import BlastscopeError
-
-if TYPE_CHECKING:
-    from blastscope.models.classifier import Classifier
-    from blastscope.recipes.schema import Recipe
 
 
 def stored_weights(content: bytes, half: bool) -> bytes:
@@ -44,42 +38,6 @@ def stored_weights(content: bytes, half: bool) -> bytes:
         if not np.isfinite(tensor).all():
             raise BlastscopeError(f"The weights {name} are too large for half precision.")
     return bytes(save(stored))
-
-
-def fill(classifier: Classifier, stored: bytes) -> Classifier:
-    """Fill a network with weights as a bundle keeps them, in the network's own precision.
-
-    Raises:
-        RuntimeError: where they are of another network.
-    """
-    from safetensors.torch import load
-
-    tensors = load(stored)
-    for name, own in classifier.state_dict().items():
-        if name in tensors:
-            tensors[name] = tensors[name].to(own.dtype)
-    classifier.load_state_dict(tensors)
-    return classifier
-
-
-def is_larger(recipe: Recipe, stored: bytes) -> bool:
-    """Say whether a recipe's network has more weights than are stored for it.
-
-    It is built without memory of its own first, so that a recipe from outside cannot ask for more
-    than there is. A backbone that cannot be built so is taken to be no larger.
-    """
-    import torch
-    from safetensors.numpy import load
-
-    from blastscope.models.classifier import build_model
-
-    try:
-        with torch.device("meta"):
-            wanted = build_model(recipe, pretrained=False)
-    except Exception:  # what a backbone does that has no counterpart there
-        return False
-    held = sum(tensor.size for tensor in load(stored).values())
-    return sum(parameter.numel() for parameter in wanted.parameters()) > held
 
 
 def _halved(tensor: np.ndarray) -> bool:

@@ -39,13 +39,13 @@ from blastscope.bundle.provenance import (
     preparation_of,
 )
 from blastscope.bundle.publish import write_bundle
-from blastscope.bundle.tensors import fill, stored_weights
+from blastscope.bundle.tensors import stored_weights
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
 from blastscope.prediction.decisions import find_decision
 from blastscope.prediction.members import Members, open_members
-from blastscope.prediction.runs import FinishedRun
+from blastscope.training.finished_run import FinishedRun
 
 INTENDED_USE = (
     "Research on images of single, segmented white blood cells on black, as in C-NMC 2019: to tell "
@@ -144,12 +144,13 @@ def _network(
     half: bool,
     note: str = "",
 ) -> tuple[Manifest, Files]:
+    from blastscope.engines.torch_engine import load_classifier
     from blastscope.export.export import metadata_of
     from blastscope.export.onnx_graph import onnx_graph
 
     environment = environment_of(run.path)
-    weights = stored_weights((run.path / "checkpoint.safetensors").read_bytes(), half)
-    classifier = fill(run.classifier(), weights)  # as stored, so that the graph can share them
+    weights = stored_weights(run.weights(), half)
+    classifier = load_classifier(run.recipe, weights)  # as stored: the graph shares the weights
     preparation = preparation_of(run.settings)
     views, size = run.recipe.prediction.views, run.settings.size
     about = metadata_of(run) | {"preparation": json.dumps(list(preparation.steps))}

@@ -72,12 +72,12 @@ def reproduce(
 def _show_plan(order: ReproductionRequest, plan: StudyPlan) -> dict[tuple[str, str, int], float]:
     """Print the plan; return the seconds that each job will take, those that are done left out."""
     from blastscope.data.layouts import list_cells
+    from blastscope.engines.torch_engine import choose_device
     from blastscope.experiments.progress import duration
     from blastscope.parallel import progress_total
     from blastscope.reproduction.estimate import estimate
     from blastscope.reproduction.outcomes import is_done
     from blastscope.reproduction.study import cells_by_part
-    from blastscope.training.devices import choose_device
 
     count = len(list_cells([order.data]).cells)
     todo = [job for job in plan.jobs if not is_done(job, order.place.out)]

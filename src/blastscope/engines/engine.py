@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from blastscope.errors import BlastscopeError
+
 if TYPE_CHECKING:
     from blastscope.data.crop import Pixels
 
 
 Logits = NDArray[np.float32]
+DEVICES = ("auto", "cpu", "cuda", "mps")
 AT_ONCE = 8
 """How many pictures pass through a network together on a processor, each view of a cell being one:
 more are no faster there, and what VGG16 keeps of 64 fills 4 GB."""
@@ -38,6 +41,16 @@ class Engine(Protocol):
         Returns:
             Shape (N, V).
         """
+
+
+def check_device(name: str) -> None:
+    """Refuse an unknown name of a device, without PyTorch.
+
+    Raises:
+        BlastscopeError: if it is unknown.
+    """
+    if name not in DEVICES:
+        raise BlastscopeError(f"{name!r} is not a device: choose one of {', '.join(DEVICES)}.")
 
 
 def cells_at_once(views: int) -> int:

@@ -1,16 +1,23 @@
-"""PyTorch: what trained the model, and what runs it on a GPU."""
+"""PyTorch: the engine on a GPU and of what is not a bundle.
+
+This is the one module through which the stages that use a model reach PyTorch.
+"""
 
 from __future__ import annotations
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 
 from blastscope.data.crop import Pixels
-from blastscope.engines.engine import Logits, cells_at_once, in_batches, joined
-from blastscope.models.classifier import Classifier
+from blastscope.engines.engine import Logits, cells_at_once, check_device, in_batches, joined
+from blastscope.errors import BlastscopeError
+from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.dihedral import count_views, dihedral_view
+from blastscope.recipes.schema import Recipe
 
 ON_A_GPU = 64
-"""How many cells pass through a network together where there is a GPU to fill."""
+"""How many cells pass through a network together on a GPU, which fewer would not fill."""
 
 
 class TorchEngine:
@@ -18,7 +25,7 @@ class TorchEngine:
 
     Attributes:
         name: ``PyTorch``.
-        views: the number of logits that it gives a cell.
+        views: the number of logits of each cell.
     """
 
     name = "PyTorch"
@@ -46,10 +53,72 @@ class TorchEngine:
     @torch.inference_mode()
     def _of(self, cells: torch.Tensor) -> Logits:
         upright = cells.to(self._device).permute(0, 3, 1, 2)
-        found = [
-            self._classifier(
-                dihedral_view(upright, k).contiguous(memory_format=torch.channels_last)
-            )
-            for k in range(self.views)
-        ]
+        views = (dihedral_view(upright, k) for k in range(self.views))
+        layout = torch.channels_last
+        found = [self._classifier(view.contiguous(memory_format=layout)) for view in views]
         return torch.stack(found, 1).float().cpu().numpy()
+
+
+def load_classifier(recipe: Recipe, weights: bytes) -> Classifier:
+    """Build the network of a recipe and fill in its weights, in the network's own precision.
+
+    Args:
+        recipe: the resolved recipe.
+        weights: safetensors, in single or half precision.
+
+    Raises:
+        ValueError: if they are damaged or do not fit the network.
+    """
+    try:
+        tensors = load(weights)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"damaged weights: {error}") from error
+    if _is_larger(recipe, sum(tensor.numel() for tensor in tensors.values())):
+        raise ValueError("weights of a smaller network")
+    classifier = build_model(recipe, pretrained=False)
+    for name, own in classifier.state_dict().items():
+        if name in tensors:
+            tensors[name] = tensors[name].to(own.dtype)
+    try:
+        classifier.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError("weights of another network") from error
+    return classifier
+
+
+def _is_larger(recipe: Recipe, count: int) -> bool:
+    """Whether a recipe's network has more weights than ``count``.
+
+    It is first built without memory, so that a recipe from outside cannot ask for more than there
+    is. A backbone that cannot be built so counts as no larger.
+    """
+    try:
+        with torch.device("meta"):
+            network = build_model(recipe, pretrained=False)
+    except Exception:  # what a backbone does that has no counterpart there
+        return False
+    return sum(parameter.numel() for parameter in network.parameters()) > count
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch finds a GPU."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is a GPU if there is one.
+
+    Raises:
+        BlastscopeError: if the name is unknown, or there is no such device.
+    """
+    check_device(name)
+    have = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if have[device])
+    if not have[name]:
+        raise BlastscopeError(f"There is no {name} device here: choose --device auto or cpu.")
+    return torch.device(name)

@@ -21,7 +21,7 @@ from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import count_views, dihedral_view
 from blastscope.prediction.members import open_members
-from blastscope.prediction.runs import FinishedRun
+from blastscope.training.finished_run import FinishedRun
 from blastscope.training.run_folder import RunFolder
 
 

@@ -16,8 +16,8 @@ from blastscope.data.store import INFO, Store, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
 from blastscope.prediction.prepared_images import Pass, Progress, prepare_images
-from blastscope.prediction.runs import FinishedRun, refuse_other_cells
 from blastscope.training.class_balance import Rows
+from blastscope.training.finished_run import FinishedRun, refuse_other_preparation
 from blastscope.training.run_folder import RunFolder
 
 SAMPLE = 256
@@ -41,7 +41,7 @@ def cells_for(run: FinishedRun, path: Path, on_progress: Progress | None = None)
     """
     if (path / INFO).is_file():
         store = open_store(path)
-        refuse_other_cells(run, store)
+        refuse_other_preparation(run, store)
         if not len(store):
             raise BlastscopeError(f"{path} has no cells: give one that has.")
         yield store

@@ -17,7 +17,7 @@ from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
 from blastscope.engines.openvino import OpenVinoEngine
 from blastscope.engines.torch_engine import TorchEngine
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.runs import FinishedRun
+from blastscope.training.finished_run import FinishedRun
 
 AGREES = 1e-4
 """By how much p(ALL) may differ. Another order of the same sums in single precision makes some

@@ -18,7 +18,7 @@ from blastscope.export.quantization import PrecisionCost, int8_cost, quantize
 from blastscope.io.files import replacing
 from blastscope.models.dihedral import count_views
 from blastscope.prediction.prepared_images import Progress
-from blastscope.prediction.runs import FinishedRun
+from blastscope.training.finished_run import FinishedRun
 
 SUFFIX = ".onnx"
 

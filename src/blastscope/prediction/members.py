@@ -14,7 +14,7 @@ from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import SYNTHETIC_MARK
-from blastscope.prediction.runs import FinishedRun, open_run
+from blastscope.training.finished_run import FinishedRun, open_run
 
 if TYPE_CHECKING:
     from blastscope.decision.decision_file import DecisionFile

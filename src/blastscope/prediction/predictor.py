@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from blastscope.bundle.network import BundledNetwork
 from blastscope.data.crop import Pixels
 from blastscope.data.store import StoreSettings
-from blastscope.engines.engine import Engine, Logits, mean_probability, view_probabilities
+from blastscope.engines.engine import (
+    Engine,
+    Logits,
+    check_device,
+    mean_probability,
+    view_probabilities,
+)
 from blastscope.errors import BlastscopeError
 from blastscope.models.dihedral import CHANNELS_LAST, VIEWS, dihedral_view
 from blastscope.prediction.members import Members
-from blastscope.prediction.runs import FinishedRun
-from blastscope.training.devices import check_device
+from blastscope.training.finished_run import FinishedRun
 
 if TYPE_CHECKING:
     from blastscope.ood.detector import OodDetector
@@ -164,8 +169,7 @@ class Predictor:
         return OnnxRuntimeEngine(model, weights, threads, source)
 
     def _load_torch(self, run: FinishedRun) -> Engine:
-        from blastscope.engines.torch_engine import TorchEngine
-        from blastscope.training.devices import choose_device
+        from blastscope.engines.torch_engine import TorchEngine, choose_device
 
         device = choose_device(self._device)
         return TorchEngine(run.classifier(), run.recipe.prediction.views, device)
@@ -192,6 +196,6 @@ def _has_gpu() -> bool:
     """Ask PyTorch only where there may be one: importing it takes longer than a prediction."""
     if shutil.which("nvidia-smi") is None and sys.platform != "darwin":
         return False
-    import torch
+    from blastscope.engines.torch_engine import has_gpu
 
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return has_gpu()

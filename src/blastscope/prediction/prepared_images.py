@@ -15,7 +15,7 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import INFO, Store, StoreSettings, open_store
 from blastscope.io.files import read_json
 from blastscope.models.dihedral import count_views
-from blastscope.prediction.runs import FinishedRun
+from blastscope.training.finished_run import FinishedRun
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.store_predictions import probabilities
 from blastscope.training.views import PixelViews

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from blastscope.data.layouts import Problem, list_cells
 from blastscope.data.store import Store
+from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
@@ -25,7 +26,6 @@ from blastscope.prediction.prepared_images import (
     prepare_images,
 )
 from blastscope.prediction.submission import numeric_order, write_submission
-from blastscope.training.devices import choose_device
 from blastscope.training.store_predictions import prediction_frame
 
 TABLE, ZIP = "predictions.parquet", "submission.zip"

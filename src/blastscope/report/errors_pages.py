@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from blastscope.engines.torch_engine import choose_device
 from blastscope.ensemble.ensemble_folder import read_ensemble
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.errors import BlastscopeError
@@ -18,7 +19,6 @@ from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.report.cell_pages import note_pages
 from blastscope.report.errors_galleries import make_galleries
 from blastscope.report.explanation_pages import page_names, write_cell_page
-from blastscope.training.devices import choose_device
 
 METHODS = ("grad-cam", "grad-cam++")
 """Two passes a cell and network. ``blastscope explain`` has what takes a hundred."""

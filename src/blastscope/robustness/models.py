@@ -16,8 +16,8 @@ from blastscope.evaluation.subjects import part_overlap
 from blastscope.experiments.crossval_folder import FORMAT
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
-from blastscope.prediction.runs import FinishedRun, open_run, refuse_other_cells
 from blastscope.training.class_balance import Rows
+from blastscope.training.finished_run import FinishedRun, open_run, refuse_other_preparation
 from blastscope.training.run_folder import RunFolder
 
 _CROSSVAL = "crossval.json"
@@ -126,7 +126,7 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
 
 
 def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> TestedNetwork:
-    refuse_other_cells(run, store)
+    refuse_other_preparation(run, store)
     wanted_cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
     if wanted_cells.is_empty():
         raise BlastscopeError(

@@ -4,43 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blastscope.errors import BlastscopeError
-
 if TYPE_CHECKING:
     import torch
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
-
-def check_device(name: str) -> None:
-    """Refuse what is no device's name, without PyTorch.
-
-    Raises:
-        BlastscopeError: where it is none.
-    """
-    if name not in DEVICES:
-        raise BlastscopeError(f"{name!r} is no device: choose one of {', '.join(DEVICES)}.")
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        BlastscopeError: where the name is none, or the device is not there.
-    """
-    import torch
-
-    check_device(name)
-    have = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if have[device])
-    if not have[name]:
-        raise BlastscopeError(f"There is no {name} device here: choose --device auto or cpu.")
-    return torch.device(name)
 
 
 def lightning_device(device: torch.device) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from blastscope.data.split_table import PARTS
+from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, write_json
 from blastscope.io.predictions import SYNTHETIC_MARK, write_predictions
@@ -19,7 +20,6 @@ from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
 from blastscope.training.dataset import TrainingData, read_inputs
-from blastscope.training.devices import choose_device
 from blastscope.training.initial_run import find_start, initial_note, start_note, started_from
 from blastscope.training.memory_format import choose_layout
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input

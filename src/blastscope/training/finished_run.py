@@ -1,0 +1,121 @@
+"""A finished run, opened to be applied to new cells; only its ``classifier`` needs PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blastscope.data.store import Store, StoreSettings
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.sources import CROSSVAL, SEEDS, open_source
+from blastscope.recipes.library import read_recipe
+from blastscope.recipes.schema import Recipe
+
+if TYPE_CHECKING:
+    from blastscope.models.classifier import Classifier
+    from blastscope.ood.detector import OodDetector
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose predictions were made by the weights beside them."""
+
+    path: Path
+    recipe: Recipe
+    checkpoint: str
+    """``sha256:`` of the weights."""
+    synthetic: bool
+    """Whether it was trained on synthetic cells."""
+    settings: StoreSettings
+    """How its cells are prepared."""
+
+    def weights(self) -> bytes:
+        """Return the weights as safetensors.
+
+        Raises:
+            BlastscopeError: if they cannot be read.
+        """
+        path = self.path / "checkpoint.safetensors"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def classifier(self) -> Classifier:
+        """Build the network in PyTorch and fill in its weights, in single precision.
+
+        Raises:
+            BlastscopeError: if PyTorch is not installed, or the weights are damaged or do not fit
+                the recipe's network.
+        """
+        from blastscope.engines.torch_engine import load_classifier
+
+        try:
+            return load_classifier(self.recipe, self.weights())
+        except ValueError as error:
+            raise self._misfit(error) from error
+
+    def _misfit(self, error: ValueError) -> BlastscopeError:
+        return BlastscopeError(
+            f"The checkpoint of {self.path} does not fit its recipe.yaml ({error}): train again, "
+            "into a new folder."
+        )
+
+    def ood(self) -> OodDetector | None:
+        """Return the run's out-of-distribution detector; None if the run has none.
+
+        Raises:
+            BlastscopeError: if its file is damaged.
+        """
+        from blastscope.ood.detector import NAME, read_ood
+
+        return read_ood(self.path / NAME)
+
+
+def open_run(path: Path) -> FinishedRun:
+    """Open a run folder.
+
+    Raises:
+        BlastscopeError: if it is not a finished run, or its checkpoint is stale.
+    """
+    if not path.exists():
+        raise BlastscopeError(f"{path} does not exist: give a bundle, a run or an ensemble.")
+    if not path.is_dir():
+        raise BlastscopeError(
+            f"{path} is not a run, ensemble or bundle: give the folder of a finished one, or a zip."
+        )
+    for name in (CROSSVAL, SEEDS):
+        if (path / name).is_file():
+            raise BlastscopeError(
+                f"{path} holds several networks, each a run of its own: give one of them, or "
+                "several, which are averaged."
+            )
+    source = open_source(path)
+    recipe = read_recipe(path / "recipe.yaml")
+    # Runs of earlier versions do not name their contour; it was the union by default.
+    contour = (source.notes.environment or {}).get("contour", "union")
+    expected = recipe.input
+    return FinishedRun(
+        path,
+        recipe,
+        str(source.metadata["checkpoint"]),
+        source.metadata.get("synthetic") is True,
+        StoreSettings(expected.size, expected.scale, expected.clahe, contour),
+    )
+
+
+def refuse_other_preparation(run: FinishedRun, store: Store) -> None:
+    """Refuse a store whose cells are not prepared as the run's training cells were.
+
+    Raises:
+        BlastscopeError: if they are not.
+    """
+    expected = run.settings
+    if expected != store.settings:
+        flags = f"--size {expected.size} --scale {expected.scale}{' --clahe' * expected.clahe}"
+        raise BlastscopeError(
+            f"{store.path} is prepared differently from the training cells of {run.path} "
+            f"({store.settings.differences(expected)}): give a store made with {flags} --contour "
+            f"{expected.contour}."
+        )
