@@ -15,6 +15,7 @@ from blastscope.data.images import read_image
 from blastscope.engines.engine import mean_probability
 from blastscope.prediction.members import open_network
 from blastscope.process import tune_process
+from blastscope.training.finished_run import FinishedRun
 
 BATCH, SINGLE = 32, 48
 

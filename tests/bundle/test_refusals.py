@@ -210,7 +210,7 @@ def test_a_graph_that_gives_what_is_no_number_for_each_cell_is_refused(made, row
     del model.graph.node[:], model.graph.initializer[:]
     model.graph.node.extend(nodes)
     replace_file(made, "model.onnx", model.SerializeToString())
-    with pytest.raises(BlastscopeError, match="gives what is no number for each cell"):
+    with pytest.raises(BlastscopeError, match="is not a finite number for each cell"):
         blastscope.load(made, engine="onnxruntime").predict(draw_cell(0, 60, 15))
 
 

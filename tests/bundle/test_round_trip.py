@@ -144,7 +144,7 @@ def test_figures_and_decision_of_a_run_travel_and_those_of_another_are_refused(b
     own = predict([*bundles.trained.images.values()], [run]).frame
     theirs = predict([*bundles.trained.images.values()], [tmp_path / "b"]).frame
     assert theirs["called"].to_list() == own["called"].to_list()
-    assert theirs["sure"].to_list() == pytest.approx(own["sure"].to_list(), abs=1e-5)
+    assert theirs["confidence"].to_list() == pytest.approx(own["confidence"].to_list(), abs=1e-5)
     with pytest.raises(BlastscopeError, match="fitted to the probabilities of other weights"):
         bundle(run, tmp_path / "c", decision=other)
     content = json.loads((other / "metrics.json").read_text())

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from blastscope.api.evaluate import evaluate
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.submission import MEMBER, write_submission
+from blastscope.io.submission import MEMBER, write_submission
 
 
 @pytest.fixture(scope="module")

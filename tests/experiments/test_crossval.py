@@ -21,8 +21,8 @@ from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import crossval_metrics, record
 from blastscope.io.predictions import read_predictions
-from blastscope.training.finished_run import open_run
 from blastscope.report.crossval_page import folds_table
+from blastscope.training.finished_run import open_run
 
 
 def test_each_cell_is_predicted_by_the_network_that_never_saw_it(order: CrossvalRequest):

@@ -57,7 +57,7 @@ def test_what_is_in_a_zip_is_told_as_in_a_folder(tmp_path):
     ]
     assert [bool(p.problem) for p in found] == [False, True, False, False]
     assert (found.synthetic, found.notes) == (False, ())
-    np.testing.assert_array_equal(found.pictures[0].decode().pixels, CELL)
+    np.testing.assert_array_equal(found.images[0].decode().pixels, CELL)
     found.close()
 
 
@@ -135,10 +135,10 @@ def test_nested_zips_are_said_and_too_many_entries_refused(tmp_path, monkeypatch
     found = list_inputs([path])
     assert (len(found), found.notes) == (
         1,
-        (f"{path} holds other zips (1), which are not looked into",),
+        (f"{path} holds other zips (1), which are not read",),
     )
     only = write_zip(tmp_path / "only.zip", {"inner.zip": inner})
-    with pytest.raises(BlastscopeError, match=r"holds no image .*, but zips"):
+    with pytest.raises(BlastscopeError, match=r"holds no image .*zips inside zips"):
         list_inputs([only])
     monkeypatch.setattr(archives, "MAX_ENTRIES", 1)
     with pytest.raises(BlastscopeError, match="holds 2 entries, more than 1"):
@@ -154,7 +154,7 @@ def test_the_last_of_a_name_counts_as_in_unpacking(tmp_path):
             file.writestr("a/x.png", png(other))
     found = list_inputs([tmp_path / "twice.zip"])
     assert [p.file for p in found] == ["twice.zip/a/x.png"]
-    np.testing.assert_array_equal(found.pictures[0].decode().pixels, other)
+    np.testing.assert_array_equal(found.images[0].decode().pixels, other)
     assert "entries of the same name (1)" in found.notes[0]
 
 
@@ -181,7 +181,7 @@ def test_a_zip_that_is_cut_off_is_one_sentence(tmp_path, share):
     path = write_zip(tmp_path / "cut.zip", {f"{k}.png": CELL for k in range(5)})
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(BlastscopeError, match=r"cut\.zip is damaged or no zip"):
+    with pytest.raises(BlastscopeError, match=r"cut\.zip is damaged or not a zip"):
         list_inputs([path])
 
 

@@ -54,7 +54,7 @@ def test_a_given_decision_calibrates_calls_and_refers(trained, images, decision,
     )
     assert about["threshold"] == kept.point.threshold
     assert about["rule"] == "sensitivity>=0.95"
-    assert made.tally.persons["cells"].sum() == known.sum()
+    assert made.tally.subjects["cells"].sum() == known.sum()
 
 
 def test_a_runs_own_is_taken_by_itself_and_of_other_weights_refused(
@@ -66,7 +66,7 @@ def test_a_runs_own_is_taken_by_itself_and_of_other_weights_refused(
     content["checkpoint"] = json.loads((run / "environment.json").read_text())["checkpoint"]
     (run / "decision.json").write_text(json.dumps(content))
     made = predict([images], [run], tmp_path / "a.csv", device="cpu")
-    assert made.decided_by == run / "decision.json"
+    assert made.decision.path == run / "decision.json"
     content["checkpoint"] = "sha256:0"
     (run / "decision.json").write_text(json.dumps(content))
     with pytest.raises(BlastscopeError, match="other weights"):
@@ -77,7 +77,7 @@ def test_a_runs_own_is_taken_by_itself_and_of_other_weights_refused(
 def test_without_one_the_table_is_as_before(trained, images, tmp_path):
     made = predict([images], [trained.run], tmp_path / "new.parquet", device="cpu")
     frame, _ = read_predictions(made.path)
-    assert made.decided_by is None
+    assert made.decision is None
     assert "called" not in frame.columns
     with pytest.raises(BlastscopeError, match="cannot be read"):
         predict([images], [trained.run], tmp_path / "x.csv", device="cpu", decision=tmp_path / "no")
@@ -100,11 +100,11 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
     assert decided["refer"].to_list()[2] is True
     found = tally(decided, by)
     assert (found.called_all, found.out_of_distribution) == (1, 1)
-    assert found.persons.select("subject", "cells", "called", "covered", "wrong").rows() == [
+    assert found.subjects.select("subject", "cells", "called", "covered", "wrong").rows() == [
         ("7", 2, 0.5, None, None)
     ]
     unknown = tally(frame.with_columns(out_of_distribution=pl.lit(None, pl.Boolean)), None)
-    assert (unknown.called_all, unknown.out_of_distribution, unknown.persons) == (2, None, None)
+    assert (unknown.called_all, unknown.out_of_distribution, unknown.subjects) == (2, None, None)
 
 
 def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
@@ -122,9 +122,9 @@ def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
     )
     decided = decide(frame, by)
     assert decided.columns[-1] == "problem"
-    for column in ("p_all", "p_raw", "called", "sure", "refer"):
+    for column in ("p_all", "p_raw", "called", "confidence", "refer"):
         assert [value is None for value in decided[column]] == [False, True], column
-    assert tally(decided, by).persons["cells"].to_list() == [1]
+    assert tally(decided, by).subjects["cells"].to_list() == [1]
 
 
 def test_without_known_subjects_no_share_of_blasts_is_told_of(
@@ -148,7 +148,7 @@ def test_without_known_subjects_no_share_of_blasts_is_told_of(
 def test_a_decision_of_another_recipe_or_of_synthetic_cells(trained, images, decision, tmp_path):
     content = json.loads((decision / "decision.json").read_text())
     (decision / "decision.json").write_text(json.dumps({**content, "model": "other"}))
-    with pytest.raises(BlastscopeError, match="probabilities of other, not of tiny"):
+    with pytest.raises(BlastscopeError, match="fitted to other, not to tiny"):
         predict([images], [trained.run], tmp_path / "a.csv", device="cpu", decision=decision)
     marked = {**content, "model": "tiny #2 (synthetic)", "synthetic": True}
     (decision / "decision.json").write_text(json.dumps(marked))

@@ -27,6 +27,7 @@ from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.prediction.predict import predict
+from blastscope.prediction.submission import submit_images
 from blastscope.training.finished_run import open_run
 
 
@@ -109,10 +110,10 @@ def test_a_run_that_saw_the_first_contour_sees_it_again(trained, tmp_path):
 def test_what_is_there_is_kept_unless_replacing_is_asked_for(trained, images, tmp_path):
     out = tmp_path / "new.csv"
     out.write_text("mine")
-    with pytest.raises(BlastscopeError, match="is there already"):
+    with pytest.raises(BlastscopeError, match="exists already"):
         predict([images], [trained.run], out, device="cpu")
     assert out.read_text() == "mine"
-    with pytest.raises(BlastscopeError, match=r"is none of \.parquet, \.csv, \.json"):
+    with pytest.raises(BlastscopeError, match=r"is not a \.parquet, \.csv, \.json file"):
         predict([images], [trained.run], tmp_path / "new.txt", device="cpu")
     assert len(predict([images], [trained.run], out, device="cpu", force=True).frame) == 6
 
@@ -131,21 +132,21 @@ def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, ima
     (folder / "predictions.parquet").touch()
     shutil.rmtree(run)
     shutil.copytree(trained.run, run)  # a finished run, but another one
-    with pytest.raises(BlastscopeError, match=r"run is no longer the run that the ensemble"):
+    with pytest.raises(BlastscopeError, match=r"run has other weights than when the ensemble"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
     table = EnsembleMember("theirs", "../theirs.csv", None)
     write_ensemble(EnsembleFolder("both", how, (members[0], table), False, {}), folder)
-    with pytest.raises(BlastscopeError, match=r"wants its member 'theirs' at .*theirs\.csv"):
+    with pytest.raises(BlastscopeError, match=r"needs its member 'theirs' at .*theirs\.csv"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
     (tmp_path / "theirs.csv").touch()
-    with pytest.raises(BlastscopeError, match=r"'theirs', which is known by its predictions only"):
+    with pytest.raises(BlastscopeError, match=r"knows the member 'theirs' only by its predictions"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
     inner = EnsembleMember("inner", "../inner", None)
     write_ensemble(EnsembleFolder("in", how, (members[0], table), False, {}), tmp_path / "inner")
     write_ensemble(EnsembleFolder("both", how, (members[0], inner), False, {}), folder)
     with pytest.raises(BlastscopeError, match="is itself an ensemble"):
         predict([images], [folder], tmp_path / "o.csv", device="cpu")
-    with pytest.raises(BlastscopeError, match="stands alone"):
+    with pytest.raises(BlastscopeError, match="cannot be averaged"):
         predict([images], [folder, trained.run], tmp_path / "o.csv", device="cpu")
 
 
@@ -170,7 +171,6 @@ def test_a_damaged_or_newer_ensemble_is_refused(trained, tmp_path, change, words
 
 
 def test_a_submission_is_weighted_too_and_other_weights_are_another(trained, images, tmp_path):
-    from blastscope.prediction.submit import submit_runs
 
     numbered = tmp_path / "numbered"
     numbered.mkdir()
@@ -179,15 +179,15 @@ def test_a_submission_is_weighted_too_and_other_weights_are_another(trained, ima
         shutil.copy(path, numbered / f"{k}.bmp")
         cells.append(path.stem)
     folder = weighted(trained, tmp_path / "e")
-    made = submit_runs([folder], numbered, tmp_path / "o", device="cpu")
+    made = submit_images([folder], numbered, tmp_path / "o", device="cpu")
     one, two = trained.p_all(trained.run), trained.p_all(trained.other)
     wanted = [0.75 * one[cell] + 0.25 * two[cell] for cell in cells]
     frame, _ = read_predictions(made.predictions)
     assert frame["p_all"].to_list() == pytest.approx(wanted, abs=1e-5)
-    assert submit_runs([folder], numbered, tmp_path / "o", device="cpu").already
+    assert submit_images([folder], numbered, tmp_path / "o", device="cpu").already
     weighted(trained, tmp_path / "e", (0.25, 0.75))
-    with pytest.raises(BlastscopeError, match="of other runs"):
-        submit_runs([folder], numbered, tmp_path / "o", device="cpu")
+    with pytest.raises(BlastscopeError, match="of another model or other images"):
+        submit_images([folder], numbered, tmp_path / "o", device="cpu")
 
 
 def test_as_it_is_typed(trained, images, tmp_path):
@@ -210,7 +210,7 @@ def test_json_has_cells_and_subjects_and_a_pipe_a_line_a_cell(trained, images, t
     out = tmp_path / "new.json"
     predict([images], [trained.run], out, device="cpu")
     content = json.loads(out.read_text())
-    assert content["format"] == "blastscope-predictions/1"
+    assert content["format"] == "blastscope-predictions/2"
     assert "not a medical device" in content["disclaimer"]
     assert len(content["cells"]) == 6
     command = ["predict", str(images), "--model", str(trained.run), "--out", "-"]
@@ -281,9 +281,9 @@ def test_the_spread_is_that_of_the_eight_ways_to_lay_a_cell(trained, images):
 
 
 def test_engines_that_want_a_bundle_say_so(trained, images):
-    with pytest.raises(BlastscopeError, match="onnxruntime runs bundles, and tiny is none"):
+    with pytest.raises(BlastscopeError, match="onnxruntime needs a bundle, and tiny is a run"):
         predict([images], [trained.run], engine="onnxruntime")
-    with pytest.raises(BlastscopeError, match="'tensorrt' is no engine: choose one of auto, onnx"):
+    with pytest.raises(BlastscopeError, match="'tensorrt' is not an engine: choose one of auto"):
         predict([images], [trained.run], engine="tensorrt")
 
 

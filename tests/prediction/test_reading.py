@@ -18,7 +18,7 @@ from blastscope.data.layouts import Problem
 from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.data.synthetic import write_synthetic
-from blastscope.prediction.input_images import InputImage, InputImages
+from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.pipeline import PreparedCell, read_cells
 from tests.conftest import draw_cell, write_cell

@@ -12,8 +12,8 @@ from blastscope.box import in_the_box
 from blastscope.data.images import Decoded
 from blastscope.data.layouts import Problem
 from blastscope.prediction import pipeline
-from blastscope.prediction.input_images import InputImage, InputImages
-from blastscope.prediction.model import open_model
+from blastscope.prediction.images import InputImage, InputImages
+from blastscope.prediction.models import open_model
 from tests.conftest import draw_cell
 
 COUNT, BROKEN = 13, 5
@@ -54,9 +54,9 @@ def rows(predictor, cores: int, monkeypatch, batch: int = 3) -> pl.DataFrame:
 
 def test_a_batch_a_core_says_the_same_to_the_bit_and_in_order(predictor, monkeypatch):
     few = rows(predictor, FEW, monkeypatch)
-    assert "narrow" not in predictor.__dict__
+    assert "single_core" not in predictor.__dict__
     many = rows(predictor, MANY, monkeypatch)
-    assert "narrow" in predictor.__dict__
+    assert "single_core" in predictor.__dict__
     assert many.equals(few)
     assert few["cell"].to_list() == [str(k) for k in range(COUNT)]
     assert few["problem"].drop_nulls().to_list() == ["is no image"]
@@ -67,7 +67,7 @@ def test_a_batch_a_core_says_the_same_to_the_bit_and_in_order(predictor, monkeyp
 def test_many_images_load_no_network_on_all_cores(predictor, monkeypatch):
     rows(predictor, MANY, monkeypatch)
     assert "engines" not in predictor.__dict__
-    assert len(predictor.narrow.engines) == 1
+    assert len(predictor.single_core.engines) == 1
 
 
 def test_batches_of_two_and_of_nearly_all_say_the_same(predictor, monkeypatch):
@@ -77,7 +77,7 @@ def test_batches_of_two_and_of_nearly_all_say_the_same(predictor, monkeypatch):
 
 def test_what_cannot_be_shared_has_all_cores_for_each_batch(monkeypatch):
     torch = open_model([in_the_box()], engine="torch", device="cpu").predictor
-    assert torch.narrow is None
+    assert torch.single_core is None
     found = rows(torch, MANY, monkeypatch)
     onnx = open_model([in_the_box()], engine="onnxruntime").predictor
     wanted = rows(onnx, MANY, monkeypatch)

@@ -1,149 +1,232 @@
-"""The submission's file: order, bytes, and what is refused on reading."""
+"""From runs and numbered images, or from a table, to a submission."""
 
 from __future__ import annotations
 
+import shutil
 import zipfile
-import zlib
-from random import Random
 
-import numpy as np
+import cv2
+import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from blastscope.api.evaluate import evaluate
+from blastscope.cli import app, main
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.submission import (
-    MAX_MEMBER_BYTES,
-    MEMBER,
-    numeric_order,
-    read_submission,
-    write_submission,
-)
+from blastscope.io.files import sha256_of
+from blastscope.io.predictions import read_predictions
+from blastscope.prediction.submission import submit_images, submit_table
+from tests.conftest import draw_cell, write_cell
 
 
-@given(st.integers(1, 300), st.randoms())
-def test_any_order_of_names_becomes_the_numeric_one(count: int, random: Random):
-    names = [str(number) for number in range(1, count + 1)]
-    random.shuffle(names)
-    assert [names[k] for k in numeric_order(names, "x")] == sorted(names, key=int)
+def lines(path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("isbi_valid.predict").decode().splitlines()
+
+
+def test_a_run_says_of_numbered_images_what_it_said_of_the_cells(trained, numbered, tmp_path):
+    images, cells = numbered()
+    made = submit_images([trained.run], images, tmp_path / "out", device="cpu")
+    frame, metadata = read_predictions(made.predictions)
+    # The order of the numbers, 10 behind 9, in the table as in the file.
+    assert frame["cell"].to_list() == [str(n) for n in range(1, 13)]
+    known = trained.p_all(trained.run)
+    assert frame["p_all"].to_list() == pytest.approx([known[cell] for cell in cells], abs=1e-5)
+    assert lines(made.path) == [str(int(p > 0.5)) for p in frame["p_all"]]
+    assert metadata["checkpoint"] == sha256_of(trained.run / "checkpoint.safetensors")
+    assert (set(frame["part"]), made.lines) == ({"test"}, 12)
+    assert made.called_all == lines(made.path).count("1")
+
+
+def test_several_runs_vote_with_the_mean_each_on_cells_prepared_its_way(
+    trained, numbered, tmp_path
+):
+    images, cells = numbered()
+    seen = []
+    made = submit_images(
+        [trained.run, trained.other],
+        images,
+        tmp_path / "out",
+        device="cpu",
+        on_progress=lambda *step: seen.append(step),
+    )
+    frame, metadata = read_predictions(made.predictions)
+    one, two = trained.p_all(trained.run), trained.p_all(trained.other)
+    mean = [(one[cell] + two[cell]) / 2 for cell in cells]
+    assert frame["p_all"].to_list() == pytest.approx(mean, abs=1e-5)
+    assert abs(one[cells[0]] - two[cells[0]]) > 1e-4
+    assert "checkpoint" not in metadata
+    assert len(metadata["members"]) == 2
+    assert seen[-1] == (12, 12)
+    assert seen == sorted(seen)
+
+
+def test_the_same_command_again_finds_its_work_and_another_is_refused(trained, numbered, tmp_path):
+    images, _ = numbered()
+    out = tmp_path / "out"
+    submit_images([trained.run], images, out, device="cpu")
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    assert submit_images([trained.run], images, out, device="cpu").already
+    (out / "submission.zip").unlink()
+    again = submit_images([trained.run], images, out, device="cpu")
+    assert not again.already
+    del before[out / "submission.zip"]
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    with pytest.raises(BlastscopeError, match=r"predictions\.parquet is of another model"):
+        submit_images([trained.other], images, out, device="cpu")
+    assert not submit_images([trained.other], images, out, device="cpu", force=True).already
+    name = read_predictions(out / "predictions.parquet")[1]["checkpoint"]
+    assert name == sha256_of(trained.other / "checkpoint.safetensors")
+
+
+def test_a_users_own_zip_is_kept(trained, numbered, tmp_path):
+    images, _ = numbered(3)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "submission.zip").write_text("mine")
+    with pytest.raises(BlastscopeError, match="--force"):
+        submit_images([trained.run], images, tmp_path / "out", device="cpu")
+    assert (tmp_path / "out" / "submission.zip").read_text() == "mine"
+    assert not (tmp_path / "out" / "predictions.parquet").exists()
+
+
+def test_eight_views_are_asked_for_where_the_recipe_has_them(trained, numbered, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+    text = (run / "recipe.yaml").read_text()
+    assert "views: one" in text
+    (run / "recipe.yaml").write_text(text.replace("views: one", "views: dihedral"))
+    images, _ = numbered(4)
+    seen = []
+    made = submit_images(
+        [run], images, tmp_path / "a", device="cpu", on_progress=lambda *step: seen.append(step)
+    )
+    for path in images.iterdir():  # a mirrored image has the same eight views
+        cv2.imwrite(str(path), cv2.imread(str(path))[:, ::-1])
+    mirrored = submit_images([run], images, tmp_path / "b", device="cpu")
+    first, second = (read_predictions(m.predictions)[0]["p_all"] for m in (made, mirrored))
+    assert first.to_list() == pytest.approx(second.to_list(), abs=1e-4)
+    assert seen[-1] == (4, 4)
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("spoil", "message"),
     [
-        (["1", "UID_1_1_1_all"], r"no whole numbers \(UID_1_1_1_all\)"),
-        (["1", "2", "-3"], r"no whole numbers \(-3\)"),
-        (["1", "²"], "no whole numbers"),
-        (["1", "2", "02"], r"the number 2 twice \(2; 02\)"),
-        (["0", "1"], "a number 0"),
-        (["1", "4", "10"], r"up to 10 but lacks 2, 3, 5, 6, 7 and 2 more"),
-        (["999999999", "1", "3"], r"lacks 2, 4, 5, 6, 7 and 999999991 more"),
-        (["2"], r"up to 2 but lacks 1:"),
+        (lambda folder: (folder / "2.bmp").unlink(), r"up to 3 but lacks 2"),
+        (lambda f: shutil.copy(f / "1.bmp", f / "01.bmp"), r"number 1 twice \(01; 1\)"),
+        (lambda f: shutil.copy(f / "1.bmp", f / "one.bmp"), r"not whole numbers \(one\)"),
+        (
+            lambda f: write_cell(f / "1.png", draw_cell(1, 120, 30)),
+            r"1\.png has the name of another cell, 1\.bmp",
+        ),
+        (lambda f: (f / "3.bmp").write_text("text"), r"1 image of .* cannot be used: 3\.bmp is no"),
     ],
 )
-def test_numbers_that_are_not_one_to_n_are_refused(names, message):
-    with pytest.raises(BlastscopeError, match=message):
-        numeric_order(names, "x")
+def test_images_that_are_not_one_to_n_are_refused(trained, numbered, tmp_path, spoil, message):
+    images, _ = numbered(3)
+    spoil(images)
+    for _attempt in range(2):
+        with pytest.raises(BlastscopeError, match=message):
+            submit_images([trained.run], images, tmp_path / "out", device="cpu")
+    assert not list(tmp_path.glob("out/*.*"))
 
 
-def test_a_zip_holds_the_one_file_and_the_same_bytes_always(tmp_path):
-    path = tmp_path / "submission.zip"
-    assert write_submission(np.array([True, False, True]), path)
-    with zipfile.ZipFile(path) as archive:
-        assert archive.namelist() == ["isbi_valid.predict"]
-        assert archive.read("isbi_valid.predict") == b"1\n0\n1\n"
-    assert path.read_bytes() == BYTES
-    assert not write_submission(np.array([True, False, True]), path)
-    with pytest.raises(BlastscopeError, match="says something else"):
-        write_submission(np.array([True, True, True]), path)
-    assert path.read_bytes() == BYTES
-    assert write_submission(np.array([True, True, True]), path, force=True)
-    assert read_submission(path).tolist() == [True, True, True]
+def test_any_format_and_labels_beside_the_folder(trained, numbered, tmp_path):
+    images, cells = numbered(3)
+    pixels = cv2.imread(str(images / "2.bmp"))
+    cv2.imwrite(str(images / "2.png"), pixels)
+    (images / "2.bmp").unlink()
+    rows = [f"{cell}.bmp,{k}.bmp,{int('all' in cell)}" for k, cell in enumerate(cells, start=1)]
+    header = "Patient_ID,new_names,labels"
+    (tmp_path / "labels.csv").write_text("\n".join([header, *rows]))
+    made = submit_images([trained.run], images, tmp_path / "out", device="cpu")
+    known = trained.p_all(trained.run)
+    frame = read_predictions(made.predictions)[0]
+    assert frame["p_all"].to_list() == pytest.approx([known[cell] for cell in cells], abs=1e-5)
+    found = evaluate(made.predictions, labels=tmp_path / "labels.csv")
+    assert found.metrics["n"] == 3
+    assert found.cells["subject"].to_list() == [cell.split("_")[1] for cell in cells]
 
 
-# By hand after the zip format (PKWARE's APPNOTE, 4.3): local header, the lines as they are, central
-# directory, end. 0x0021 is 1 January 1980, 0x01A4 the permissions rw-r--r--.
-_CRC = zlib.crc32(b"1\n0\n1\n").to_bytes(4, "little")
-_COMMON = b"\x00\x00" + b"\x00\x00" + b"\x00\x00\x21\x00" + _CRC + b"\x06\0\0\0" * 2 + b"\x12\0\0\0"
-BYTES = (
-    b"PK\x03\x04\x14\x00" + _COMMON + b"isbi_valid.predict1\n0\n1\n"
-    b"PK\x01\x02\x14\x03\x14\x00" + _COMMON + b"\0\0\0\0\0\0" + b"\x00\x00\xa4\x01" + b"\0\0\0\0"
-    b"isbi_valid.predict"
-    b"PK\x05\x06\0\0\0\0\x01\x00\x01\x00" + (46 + 18).to_bytes(4, "little")
-    + (30 + 18 + 6).to_bytes(4, "little") + b"\x00\x00"
-)  # fmt: skip
+def test_runs_that_are_stale_unfinished_or_of_another_network_are_refused(
+    trained, numbered, tmp_path
+):
+    images, _ = numbered(3)
+    run = tmp_path / "run"
+    shutil.copytree(trained.run, run)
+
+    def refused(message, given=run):
+        with pytest.raises(BlastscopeError, match=message):
+            submit_images([given], images, tmp_path / "out", device="cpu")
+        assert not (tmp_path / "out" / "submission.zip").exists()
+
+    weights = load_file(run / "checkpoint.safetensors")
+    changed = {name: tensor + 1 for name, tensor in weights.items()}
+    save_file(changed, run / "checkpoint.safetensors")
+    refused("stale")
+    shutil.copy(trained.run / "checkpoint.safetensors", run / "checkpoint.safetensors")
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("cnn4-small", "cnn4").replace("32", "64"))
+    refused("does not fit its recipe")
+    (run / "predictions.parquet").unlink()
+    refused("no finished run")
+    refused("does not exist", tmp_path / "nothing")
+    with pytest.raises(BlastscopeError, match="is no folder"):
+        submit_images([trained.run], tmp_path / "nothing", tmp_path / "out", device="cpu")
 
 
-@given(calls=st.lists(st.booleans(), min_size=1, max_size=3000))
-def test_what_is_written_is_read(calls, tmp_path_factory):
-    path = tmp_path_factory.getbasetemp() / "any.zip"
-    write_submission(np.array(calls), path, force=True)
-    assert read_submission(path).tolist() == calls
-
-
-def test_somebody_elses_zip_and_a_bare_file_are_read(tmp_path):
-    with zipfile.ZipFile(tmp_path / "theirs.ZIP", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("__MACOSX/._isbi_valid.predict", b"\x00\x05")
-        archive.writestr(MEMBER, "0\r\n1\r\n\r\n")
-    assert read_submission(tmp_path / "theirs.ZIP").tolist() == [False, True]
-    (tmp_path / MEMBER).write_text("1\n1\n0")
-    assert read_submission(tmp_path / MEMBER).tolist() == [True, True, False]
-
-
-def zipped(path, *members, how=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", how) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
+def table(tmp_path, *rows, name="ensemble.csv"):
+    path = tmp_path / name
+    path.write_text("\n".join(["cell,subject,label,part,model,p_all", *rows, ""]))
     return path
 
 
-def test_a_zip_that_swells_is_refused(tmp_path):
-    bomb = zipped(tmp_path / "bomb.zip", (MEMBER, b"1\n" * (50 * 2**20)))
-    assert bomb.stat().st_size < 2**20
-    with pytest.raises(BlastscopeError, match=f"longer than {MAX_MEMBER_BYTES} bytes"):
-        read_submission(bomb)
-    # A size that the directory gives too small does not get more than that out of it.
-    honest = zipped(tmp_path / "liar.zip", (MEMBER, b"1\n" * 100_000)).read_bytes()
-    lying = honest.replace((200_000).to_bytes(4, "little"), (4).to_bytes(4, "little"))
-    assert lying != honest
-    (tmp_path / "liar.zip").write_bytes(lying)
-    with pytest.raises(BlastscopeError, match="cannot be read as a zip"):
-        read_submission(tmp_path / "liar.zip")
-    (tmp_path / "huge.zip").write_bytes(bytes(2**20 + 1))
-    with pytest.raises(BlastscopeError, match="larger than 1048576 bytes"):
-        read_submission(tmp_path / "huge.zip")
-
-
-def test_other_zips_are_refused(tmp_path):
-    inside = zipped(tmp_path / "inside.zip", (f"folder/{MEMBER}", "1\n"))
-    with pytest.raises(BlastscopeError, match="holds 0 files"):
-        read_submission(inside)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["inside.zip"]  # nothing unpacked
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        twice = zipped(tmp_path / "twice.zip", (MEMBER, "1\n"), (MEMBER, "0\n"))
-    with pytest.raises(BlastscopeError, match="holds 2 files"):
-        read_submission(twice)
-    odd = zipped(tmp_path / "odd.zip", (MEMBER, "1\n"), how=zipfile.ZIP_LZMA)
-    with pytest.raises(BlastscopeError, match="unusual way"):
-        read_submission(odd)
-    (tmp_path / "text.zip").write_text("1\n0\n")
-    with pytest.raises(BlastscopeError, match="cannot be read as a zip"):
-        read_submission(tmp_path / "text.zip")
-    with pytest.raises(BlastscopeError, match="cannot be read: No such file"):
-        read_submission(tmp_path / "none.zip")
+def test_a_table_alone_in_the_order_of_the_numbers_half_is_normal(tmp_path):
+    p_all = {10: 0.6, 1: 0.5, 2: 0.51, **dict.fromkeys(range(3, 10), 0.1)}
+    rows = [f"{k},,,test,mean,{p}" for k, p in p_all.items()]
+    made = submit_table(table(tmp_path, *rows, "x,,all,train,mean,0.9"), tmp_path / "out")
+    assert lines(made.path) == list("0100000001")
+    assert (made.called_all, made.lines, made.model) == (2, 10, "mean")
+    assert submit_table(tmp_path / "ensemble.csv", tmp_path / "out").already
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("rows", "message"),
     [
-        ("1\n2\n", r"line 2, is '2'"),
-        ("1\n\n0\n", r"line 2, is ''"),
-        ("0.7\n", r"line 1, is '0.7'"),
-        ("1\n0 1\n", r"line 2, is '0 1'"),
-        ("\n", "has no line"),
+        (["1,,,test,a,0.5", "1,,,test,b,0.5"], r"2 models \(a; b\)"),
+        (["1,,,train,a,0.5"], "no test cells"),
+        (["UID_1_1_1_all,,,test,a,0.5"], "not whole numbers"),
+        (["1,,,test,a,0.5", "3,,,test,a,0.5"], "lacks 2"),
     ],
 )
-def test_lines_that_are_no_calls_are_refused(tmp_path, content, message):
-    (tmp_path / MEMBER).write_text(content)
+def test_tables_that_are_no_submission_are_refused(tmp_path, rows, message):
     with pytest.raises(BlastscopeError, match=message):
-        read_submission(tmp_path / MEMBER)
+        submit_table(table(tmp_path, *rows), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_as_it_is_typed(trained, numbered, tmp_path, monkeypatch, capsys):
+    images, _ = numbered(3)
+    arguments = ["submit", trained.run, trained.other, images, "--out", tmp_path / "o"]
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0
+    assert "of 3 cells called ALL" in done.output
+    again = ["submit", tmp_path / "o" / "predictions.parquet", "--out", tmp_path / "o"]
+    assert "already" in CliRunner().invoke(app, [str(argument) for argument in again]).output
+    pl.DataFrame({"file": ["1.bmp", "2.bmp", "3.bmp"], "label": [0, 1, 1]}).write_csv(
+        tmp_path / "labels.csv"
+    )
+    scored = ["evaluate", tmp_path / "o" / "submission.zip", "--labels", tmp_path / "labels.csv"]
+    done = CliRunner().invoke(app, [str(argument) for argument in scored])
+    assert done.exit_code == 0
+    assert "one operating point" in done.output
+    for wrong, message in (
+        ([trained.run], "give the folder of images"),
+        ([tmp_path / "labels.csv", images], "not a run, ensemble or bundle"),
+    ):
+        command = ["blastscope", "submit", *wrong, "--out", tmp_path / "p"]
+        monkeypatch.setattr("sys.argv", [str(argument) for argument in command])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err

@@ -23,7 +23,6 @@ from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import report_audit
 from blastscope.report.audit_sections import AuditView
 
-
 METHODS = ("grad-cam", "grad-cam++")
 """What the pages of the named cells show; the study has what takes a hundred passes."""
 

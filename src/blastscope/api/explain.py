@@ -30,7 +30,6 @@ from blastscope.report.explanation_table import COLUMNS, table_rows
 from blastscope.report.html import render
 from blastscope.report.text import LABELS
 
-
 FORMAT = "blastscope-explanation/1"
 FILE, TABLE = "explanation.json", "cells.csv"
 

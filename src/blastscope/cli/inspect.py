@@ -41,7 +41,7 @@ def inspect(
 def _show(found: Bundle, size: int) -> None:
     from blastscope import DISCLAIMER
     from blastscope.bundle.card import SYNTHETIC, figure_rows, which
-    from blastscope.prediction.decisions import how_decided
+    from blastscope.report.prediction_text import how_decided
 
     manifest = found.manifest
     say(f"{found.path}: {manifest.name}, {size / 1e6:.1f} MB, whole ({found.digest[:19]})")

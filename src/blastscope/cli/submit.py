@@ -31,7 +31,7 @@ def submit(
     scores where the labels are known.
     """
     from blastscope.parallel import progress_total
-    from blastscope.prediction.submit import submit_runs, submit_table
+    from blastscope.prediction.submission import submit_images, submit_table
 
     if len(inputs) == 1 and inputs[0].is_dir():
         raise BlastscopeError(f"{inputs[0]} stands alone: give the folder of images behind it.")
@@ -40,7 +40,7 @@ def submit(
     else:
         *runs, images = inputs
         with progress_total("Preparing and predicting") as advance:
-            made = submit_runs(runs, images, out, device=device, force=force, on_progress=advance)
+            made = submit_images(runs, images, out, device=device, force=force, on_progress=advance)
     if made.already:
         note("The very same was there already.")
     say(f"{made.model}: {made.called_all:,} of {made.lines:,} cells called ALL")

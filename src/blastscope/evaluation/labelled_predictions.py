@@ -11,7 +11,7 @@ from blastscope.data.labels import LabelTable, read_label_table
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import InMemoryTable, RunNotes, Source, open_source
 from blastscope.io.predictions import select_model
-from blastscope.prediction.submission import is_submission, numeric_order, read_submission
+from blastscope.io.submission import is_submission, numeric_order, read_submission
 
 
 def open_labelled(

@@ -123,7 +123,7 @@ def open_models(
     alone = voters.ensemble is not None
     names: list[str | None] = [name for name, _ in named]
     if alone:
-        names = list(voters.members)
+        names = list(voters.names)
     models = tuple(
         ExplainedModel(_shown(name, run), run, device, grid)
         for name, run in zip(names, voters.runs, strict=True)

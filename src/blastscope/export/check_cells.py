@@ -1,8 +1,8 @@
-"""The cells that an exported network is tried on: of a store, or images prepared for the run."""
+"""The cells on which an exported network is checked: of a store, or images prepared for the run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,24 +12,25 @@ import numpy as np
 import polars as pl
 
 from blastscope.data.names import ALL
+from blastscope.data.preparation import prepare
 from blastscope.data.store import INFO, Store, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
-from blastscope.prediction.prepared_images import Pass, Progress, prepare_images
 from blastscope.training.class_balance import Rows
 from blastscope.training.finished_run import FinishedRun, refuse_other_preparation
 from blastscope.training.run_folder import RunFolder
 
 SAMPLE = 256
-"""How many cells show whether engines agree, and what range a layer's outcomes have."""
+"""How many cells show whether engines agree, and what range a layer's outputs have."""
+Progress = Callable[[int, int], None]
 
 
 @contextmanager
 def cells_for(run: FinishedRun, path: Path, on_progress: Progress | None = None) -> Iterator[Store]:
-    """Give the cells of ``path`` as a run wants them.
+    """Open the cells of ``path``, prepared as a run's training cells were.
 
     Args:
-        run: whose settings are wanted.
+        run: the run.
         path: a store, or a folder of cell images, which are prepared in a temporary folder.
         on_progress: called with the images prepared, and their total.
 
@@ -37,18 +38,19 @@ def cells_for(run: FinishedRun, path: Path, on_progress: Progress | None = None)
         A store, with at least one cell.
 
     Raises:
-        BlastscopeError: where the store is of other settings, or no image can be used.
+        BlastscopeError: if the store is prepared by other settings, or no image can be used.
     """
     if (path / INFO).is_file():
         store = open_store(path)
         refuse_other_preparation(run, store)
         if not len(store):
-            raise BlastscopeError(f"{path} has no cells: give one that has.")
+            raise BlastscopeError(f"{path} has no cells: give a store with cells.")
         yield store
         return
     with TemporaryDirectory(prefix="blastscope-") as folder:
-        stores, _ = prepare_images([run], [path], Path(folder), Pass([run], on_progress))
-        yield stores[0]
+        made = Path(folder) / "store"
+        prepare([path], made, run.settings, skip_bad=True, on_progress=on_progress)
+        yield open_store(made)
 
 
 def sample(rows: Rows) -> Rows:
@@ -58,17 +60,17 @@ def sample(rows: Rows) -> Rows:
 
 
 def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarray[Any, Any]]:
-    """Say which cells set the ranges of int8 and which show what it costs.
+    """Choose the cells that set the ranges of int8 and those that show what it costs.
 
-    Ranges are taken from cells that the run was trained on, where the store has any, and the
-    cost from labelled cells that it was neither trained nor chosen on. Where none was seen in
-    training, every fourth cell sets the ranges.
+    Ranges come from cells that the run was trained on, if the store has any, and the cost from
+    labelled cells that it was neither trained nor chosen on. If the store has no training cell,
+    every fourth cell sets the ranges.
 
     Returns:
         Rows that set ranges, other rows that are labelled, and whether each of these is ALL.
 
     Raises:
-        BlastscopeError: where either would be none.
+        BlastscopeError: if either would be none.
     """
     cells = store.cells.with_row_index("row").with_columns(part=_parts(run, store.cells))
     seen = cells.filter(pl.col("part") == "train")
@@ -80,8 +82,8 @@ def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarr
     )
     if rest.is_empty():
         raise BlastscopeError(
-            f"{store.path} has no labelled cells that {run.path} was not trained on, which say "
-            "what int8 costs: give --cells with labelled cells of other subjects."
+            f"{store.path} has no labelled cells that {run.path} was not trained on: give --cells "
+            "with labelled cells of other subjects, to measure what int8 costs."
         )
     return sample(ranges), _rows(rest), (rest["label"] == ALL).to_numpy()
 

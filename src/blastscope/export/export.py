@@ -11,13 +11,12 @@ import numpy as np
 from blastscope import DISCLAIMER, __version__
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError
-from blastscope.export.check_cells import cells_for, parts_for_int8, sample
+from blastscope.export.check_cells import Progress, cells_for, parts_for_int8, sample
 from blastscope.export.engine_check import EngineMeasurement, compare_engines, refuse_difference
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.quantization import PrecisionCost, int8_cost, quantize
 from blastscope.io.files import replacing
 from blastscope.models.dihedral import count_views
-from blastscope.prediction.prepared_images import Progress
 from blastscope.training.finished_run import FinishedRun
 
 SUFFIX = ".onnx"

@@ -1,7 +1,7 @@
 """Images inside zips: listed and read there, never unpacked to disk.
 
-Zips come from anywhere, so nothing that one says of itself is believed: names are never used as
-paths, and an entry is read up to the limit for images, whatever length it claims.
+Zips come from anywhere and may lie about their content: names are never used as paths, and an
+entry is read up to the limit for images, whatever length it claims.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from blastscope.data.layouts import Problem, describe, read_parts
 from blastscope.data.names import printable
 from blastscope.data.synthetic import MARKER, is_marked
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.input_images import InputImage, input_image
+from blastscope.prediction.images import InputImage, input_image
 
 SUFFIX = ".zip"
 MAX_ENTRIES = 200_000
 _UTF8 = 0x800
 _ENCRYPTED = 0x1
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others no one can bound the length
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # no other bounds what it unpacks to
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 @dataclass(frozen=True)
 class Archived:
-    """The pictures of a zip, in the order of their names."""
+    """The images of a zip, in the order of their names."""
 
     archive: Archive
-    pictures: tuple[InputImage, ...]
+    images: tuple[InputImage, ...]
     notes: tuple[str, ...]
     synthetic: bool
 
@@ -46,7 +46,7 @@ def list_archive(path: Path) -> Archived:
     """List the images in a zip.
 
     Raises:
-        BlastscopeError: where it is damaged or no zip, is too large or holds no image.
+        BlastscopeError: if it is damaged or not a zip, is too large or holds no image.
     """
     archive = Archive(path)
     entries: dict[str, ZipInfo] = {}
@@ -61,26 +61,25 @@ def list_archive(path: Path) -> Archived:
         inner += suffix == SUFFIX
         if suffix in SUFFIXES:
             doubles += name in entries
-            entries[name] = info  # as in unpacking, the last of a name counts
+            entries[name] = info  # the last of a name counts, as in unpacking
     if not entries:
-        why = ", but zips, which are not looked into: unpack it" if inner else ""
-        raise BlastscopeError(
-            f"{path} holds no image ({', '.join(sorted(SUFFIXES))})"
-            f"{why or ': give a zip with images of cells'}."
-        )
+        remedy = "unpack it, for zips inside zips are not read" if inner else "give a zip of cells"
+        raise BlastscopeError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))}): {remedy}.")
     notes = []
     if inner:
-        notes.append(f"{path} holds other zips ({inner}), which are not looked into")
+        notes.append(f"{path} holds other zips ({inner}), which are not read")
     if doubles:
-        notes.append(f"{path} has entries of the same name ({doubles}): the last of each counts")
-    found = [_picture(archive, name, info) for name, info in entries.items()]
+        notes.append(
+            f"{path} has entries of the same name ({doubles}): only the last of each counts"
+        )
+    found = [_image(archive, name, info) for name, info in entries.items()]
     found.sort(key=lambda item: (item.cell, item.file))
     archive.expected = sum(item.problem is None for item in found)
     return Archived(archive, tuple(found), tuple(notes), marked)
 
 
 def _name(info: ZipInfo) -> str:
-    """Return an entry's name with forward slashes, in UTF-8 where that is what its bytes are."""
+    """Return an entry's name with forward slashes, in UTF-8 if its bytes are that."""
     name = info.filename
     if not info.flag_bits & _UTF8:  # then it should be code page 437, and often is not
         with suppress(UnicodeError):
@@ -93,7 +92,7 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
     return not parts or any(hidden)
 
 
-def _picture(archive: Archive, name: str, info: ZipInfo) -> InputImage:
+def _image(archive: Archive, name: str, info: ZipInfo) -> InputImage:
     label, fold = read_parts(PurePosixPath(name).parts[:-1])
     known = LabelRow(label, None) if label else None
     item = describe(archive.path, name, known, fold, f"in a folder called {label}")
@@ -101,16 +100,16 @@ def _picture(archive: Archive, name: str, info: ZipInfo) -> InputImage:
 
 
 def _problem(name: str, info: ZipInfo) -> Problem | None:
-    """Say what makes an entry unusable before it is read."""
+    """Return what makes an entry unusable before it is read."""
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or _DRIVE.match(name):
         return Problem(name, "name", "has a path that leads out of its zip: pack it again")
     if stat.S_ISLNK(info.external_attr >> 16):
-        return Problem(name, "link", "is a link and no image: pack the file that it leads to")
+        return Problem(name, "link", "is a link: pack the image that it leads to")
     if info.flag_bits & _ENCRYPTED:
         return Problem(name, "encrypted", "is encrypted: unpack its zip and give the folder")
     if info.compress_type not in _METHODS:
-        message = "is packed in a way that is not read here: pack it again, with deflate"
+        message = "is compressed by an unsupported method: pack it again, with deflate"
         return Problem(name, "packed", message)
     if info.file_size > MAX_BYTES:
         return Problem(name, "too-large", f"is larger than {MAX_BYTES} bytes")
@@ -118,7 +117,7 @@ def _problem(name: str, info: ZipInfo) -> Problem | None:
 
 
 class Archive:
-    """A zip that threads may read from at once; open from the first image read to the last.
+    """A zip that several threads can read; open from the first image read to the last.
 
     Attributes:
         path: of the zip.
@@ -136,16 +135,16 @@ class Archive:
         """List everything in the zip.
 
         Raises:
-            BlastscopeError: where it is damaged or no zip, or holds too much.
+            BlastscopeError: if it is damaged or not a zip, or has too many entries.
         """
         try:
             with ZipFile(self.path) as file:
                 found = file.infolist()
         except OSError as error:
             raise BlastscopeError(f"{self.path} cannot be read: {error.strerror}.") from error
-        except Exception as error:  # BadZipFile, and whatever else damage makes of its list
+        except Exception as error:  # BadZipFile, and others, if its list is damaged
             raise BlastscopeError(
-                f"{self.path} is damaged or no zip ({error}): pack it again, or give a folder."
+                f"{self.path} is damaged or not a zip ({error}): pack it again, or give a folder."
             ) from error
         if len(found) > MAX_ENTRIES:
             raise BlastscopeError(
@@ -158,7 +157,7 @@ class Archive:
         """Read and decode one image.
 
         Raises:
-            UnusableImageError: where it cannot be read from the zip, or is no usable image.
+            UnusableImageError: if it cannot be read from the zip or is not a usable image.
         """
         try:
             content = self._read(info)
@@ -174,7 +173,7 @@ class Archive:
 
     def _read(self, info: ZipInfo) -> bytes:
         try:
-            with self._lock:  # zipfile counts its open entries without a lock, but reads with one
+            with self._lock:  # zipfile locks reading, but not its count of open entries
                 stream = self._opened().open(info)
             try:
                 return stream.read(MAX_BYTES + 1)

@@ -1,86 +1,153 @@
-"""From what a user gives to pictures: files, folders, zips, patterns, images in memory."""
+"""From input paths, patterns and images in memory to the images to predict on."""
 
 from __future__ import annotations
 
+import glob
 import os
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import cast
 
-from blastscope.data.images import read_image
+from blastscope.data.images import SUFFIXES, read_image
 from blastscope.data.layouts import CellFile, Problem, list_files, read_place
 from blastscope.data.names import printable
 from blastscope.data.synthetic import is_marked
+from blastscope.errors import BlastscopeError
+from blastscope.prediction.archives import SUFFIX as ZIP
 from blastscope.prediction.archives import list_archive
-from blastscope.prediction.in_memory import AnImage, as_list, picture_in_memory
-from blastscope.prediction.input_images import (
+from blastscope.prediction.images import (
+    AnImage,
     InputImage,
     InputImages,
-    SubjectPattern,
+    as_list,
+    image_in_memory,
     input_image,
     subject_pattern,
     unique_cells,
 )
-from blastscope.prediction.input_paths import InputPath, find_input_paths, find_path
+
+STANDARD_INPUT = "-"
+_REMEDY = (
+    "give images, folders or zips of images, a pattern in quotes such as 'cells/*.bmp', or - for "
+    "file names on standard input"
+)
 
 
 def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -> InputImages:
-    """List the images to predict on, in the order given; within a folder or zip by name.
+    """List the images of input paths, in the order given; within a folder or zip by name.
 
-    A file that is given twice counts once. What makes a file unusable is said with it.
+    A file that is given twice counts once. What makes a file unusable is listed with it.
 
     Args:
         inputs: files (whatever their suffix), folders in any layout that ``data.layouts`` reads,
             zips, patterns, and ``-`` for names on standard input, one a line.
-        subject_from: a regular expression that finds the subject in a picture's ``file``; where
-            it finds none, the name tells as always.
+        subject_from: a regular expression that finds the subject in an image's ``file``; if it
+            finds none, the name decides as always.
 
     Raises:
-        BlastscopeError: where an input is not there, holds no image or is a damaged zip, or the
-            expression is none.
+        BlastscopeError: if an input does not exist, holds no image or is a damaged zip, or the
+            expression is not valid.
     """
-    pattern = None if subject_from is None else subject_pattern(subject_from)
-    gathered = _Gathered()
-    gathered.add(find_input_paths(inputs))
-    return gathered.finish(pattern)
+    gathered = _Gathered(subject_from)
+    gathered.add(_find_all(inputs))
+    return gathered.finish()
 
 
-def as_pictures(
-    images: AnImage | Iterable[AnImage], subject_from: str | None = None
-) -> InputImages:
-    """List images in memory, and paths, to predict on; in the order given, twice what is so given.
+def as_inputs(images: AnImage | Iterable[AnImage], subject_from: str | None = None) -> InputImages:
+    """List images in memory, and input paths, in the order given; duplicates stay.
 
     Args:
         images: one or several of: arrays (uint8; height × width × 3 in RGB, height × width in
             grey, or height × width × 4 in RGBA), Pillow images, and paths as in
-            :func:`list_inputs`. What has no name of its own is called ``image-1``, ``image-2``,
-            … by its place.
+            :func:`list_inputs`. Images without a name are called ``image-1``, ``image-2``, … by
+            their position.
         subject_from: as in :func:`list_inputs`.
 
     Raises:
-        BlastscopeError: where one is none of these, or as in :func:`list_inputs`.
+        BlastscopeError: if one is none of these, or as in :func:`list_inputs`.
     """
-    pattern = None if subject_from is None else subject_pattern(subject_from)
-    gathered = _Gathered(once=False)
-    several = enumerate(as_list(images))
-    # Paths that stand together are added together: a folder's labels are looked for each time.
-    for are_paths, some in groupby(several, lambda one: isinstance(one[1], str | Path)):
+    gathered = _Gathered(subject_from, once=False)
+    # Neighbouring paths are added together, so that a folder's labels are read once for all.
+    for are_paths, some in groupby(
+        enumerate(as_list(images)), lambda one: isinstance(one[1], str | Path)
+    ):
         if are_paths:
-            gathered.add([given for _, path in some for given in find_path(cast(Path, path))])
+            gathered.add([found for _, path in some for found in _find(cast(Path, path))])
         else:
-            gathered.groups += [_Group([picture_in_memory(image, k)]) for k, image in some]
-    return gathered.finish(pattern)
+            gathered.groups += [_Group([image_in_memory(image, k)]) for k, image in some]
+    return gathered.finish()
+
+
+@dataclass(frozen=True)
+class _InputPath:
+    """An existing path; ``root`` is the folder whose layout describes its files."""
+
+    path: Path
+    root: Path
+
+
+def _find_all(inputs: Sequence[str | Path]) -> list[_InputPath]:
+    """Find the paths of inputs in their order, with patterns and standard input expanded."""
+    if not inputs:
+        raise BlastscopeError(f"There is nothing to predict on: {_REMEDY}.")
+    found: list[_InputPath] = []
+    for one in inputs:
+        if str(one) == STANDARD_INPUT:
+            found.extend(_existing(Path(name)) for name in _names_on_standard_input())
+        else:
+            found.extend(_find(one))
+    return found
+
+
+def _find(path: str | Path) -> Iterator[_InputPath]:
+    """Find a path, or all that match a pattern, sorted."""
+    text = str(path)
+    if glob.has_magic(text) and not os.path.lexists(text):
+        yield from _matches(text)
+    elif text:
+        yield _existing(Path(path))
+    else:  # as of a shell's variable that is not set; Path("") would be this folder
+        raise BlastscopeError(f"An empty name was given: {_REMEDY}.")
+
+
+def _existing(path: Path) -> _InputPath:
+    if not os.path.exists(path):  # noqa: PTH110, no OSError for a name that is too long
+        raise BlastscopeError(f"{path} does not exist: {_REMEDY}.")
+    return _InputPath(path, path.parent)
+
+
+def _matches(pattern: str) -> Iterator[_InputPath]:
+    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path's takes no absolute pattern
+    paths = [Path(match) for match in sorted(matches)]
+    kept = [path for path in paths if not any(part.startswith("__MACOSX") for part in path.parts)]
+    if not kept:
+        raise BlastscopeError(f"{pattern} matches nothing: {_REMEDY}.")
+    plain = [path for path in kept if path.suffix.lower() in (*SUFFIXES, ZIP) or path.is_dir()]
+    parts = Path(pattern).parts
+    fixed = next(k for k, part in enumerate(parts) if glob.has_magic(part))
+    root = Path(*parts[:fixed])
+    for path in plain or kept:  # '*.dat' asks for other files, 'cells/*' for the images there
+        yield _InputPath(path, root)
+
+
+def _names_on_standard_input() -> list[str]:
+    lines = sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf").splitlines()
+    names = [os.fsdecode(line) for line in lines if line.strip()]
+    if not names:
+        raise BlastscopeError("Standard input names no file: write one a line, or give paths.")
+    return names
 
 
 @dataclass
 class _Group:
-    """Pictures of one folder or zip, whose ``file`` is yet without it, or of none."""
+    """Images of one folder or zip, whose ``file`` does not yet name it, or of neither."""
 
-    pictures: list[InputImage]
+    images: list[InputImage]
     path: Path | None = None
     is_folder: bool = False
 
@@ -92,9 +159,10 @@ class _Group:
 
 
 class _Gathered:
-    """What has been listed so far; a file that is given again counts no more, if ``once``."""
+    """The images listed so far; a file that is given again is left out if ``once``."""
 
-    def __init__(self, once: bool = True) -> None:
+    def __init__(self, subject_from: str | None, once: bool = True) -> None:
+        self.pattern = None if subject_from is None else subject_pattern(subject_from)
         self.once = once
         self.groups: list[_Group] = []
         self.notes: list[str] = []
@@ -104,59 +172,58 @@ class _Gathered:
         self._seen: set[str] = set()
         self._real: dict[Path, str] = {}
 
-    def add(self, found: Sequence[InputPath]) -> None:
-        """List what is given."""
+    def add(self, found: Sequence[_InputPath]) -> None:
+        """List the images of paths."""
         for add, some in groupby(found, self._adder):
             add(list(some))
 
-    def _adder(self, given: InputPath) -> Callable[[list[InputPath]], None]:
-        if given.path.is_dir():
+    def _adder(self, one: _InputPath) -> Callable[[list[_InputPath]], None]:
+        if one.path.is_dir():
             return self._add_folders
-        return self._add_zips if given.is_zip else self._add_files
+        return self._add_zips if one.path.suffix.lower() == ZIP else self._add_files
 
-    def _add_folders(self, found: list[InputPath]) -> None:
-        for given in found:
-            listing = list_files([given.path], strict=False)
+    def _add_folders(self, found: list[_InputPath]) -> None:
+        for one in found:
+            listing = list_files([one.path], strict=False)
             self.notes.extend(listing.notes)
             self.synthetic |= listing.synthetic
             items: list[CellFile | Problem] = [*listing.cells, *listing.problems]
-            pictures = [
+            images = [
                 input_image(item, partial(read_image, path), path)
                 for item in items
-                if self._is_new(path := given.path / item.file)
+                if self._is_new(path := one.path / item.file)
             ]
-            pictures.sort(key=lambda item: (item.cell, item.file))
-            self.groups.append(_Group(pictures, given.path, is_folder=True))
+            images.sort(key=lambda item: (item.cell, item.file))
+            self.groups.append(_Group(images, one.path, is_folder=True))
 
-    def _add_zips(self, found: list[InputPath]) -> None:
-        for given in found:
-            if self._is_new(given.path):
-                archived = list_archive(given.path)
+    def _add_zips(self, found: list[_InputPath]) -> None:
+        for one in found:
+            if self._is_new(one.path):
+                archived = list_archive(one.path)
                 self.notes.extend(archived.notes)
                 self.synthetic |= archived.synthetic
                 self.closers.append(archived.archive.close)
-                self.archives.append(given.path)
-                self.groups.append(_Group(list(archived.pictures), given.path))
+                self.archives.append(one.path)
+                self.groups.append(_Group(list(archived.images), one.path))
 
-    def _add_files(self, found: list[InputPath]) -> None:
+    def _add_files(self, found: list[_InputPath]) -> None:
         names: dict[tuple[Path, Path], list[str]] = defaultdict(list)
-        for given in found:
-            names[given.root, given.path.parent].append(given.path.name)
-        places = {key: read_place(*key, names[key], strict=False) for key in names}
-        for (_, folder), place in places.items():
-            self.notes.extend(place.notes[:1])  # not what its labels table has of other files
-            self.synthetic |= is_marked(folder)
-        pictures = []
-        for given in found:
-            if self._is_new(given.path):
-                item = places[given.root, given.path.parent].cell(given.path.name)
-                item = replace(item, file=printable(given.path.as_posix()))
-                decode = partial(read_image, given.path)
-                pictures.append(input_image(item, decode, given.path))
-        self.groups.append(_Group(pictures))
+        for one in found:
+            names[one.root, one.path.parent].append(one.path.name)
+        folders = {key: read_place(*key, names[key], strict=False) for key in names}
+        for (_, path), folder in folders.items():
+            self.notes.extend(folder.notes[:1])  # not those of its labels table on other files
+            self.synthetic |= is_marked(path)
+        images = []
+        for one in found:
+            if self._is_new(one.path):
+                item = folders[one.root, one.path.parent].cell(one.path.name)
+                item = replace(item, file=printable(one.path.as_posix()))
+                images.append(input_image(item, partial(read_image, one.path), one.path))
+        self.groups.append(_Group(images))
 
     def _is_new(self, path: Path) -> bool:
-        """Say whether a file was not there yet; a link beside it is another file."""
+        """Whether a file has not been listed yet; a link beside it is another file."""
         folder = self._real.get(path.parent)
         if folder is None:
             folder = self._real[path.parent] = os.path.realpath(path.parent)
@@ -165,19 +232,19 @@ class _Gathered:
         self._seen.add(key)
         return new
 
-    def finish(self, pattern: SubjectPattern | None) -> InputImages:
-        """Give every picture its file, subject and a cell's name of its own."""
-        groups = [group for group in self.groups if group.pictures]
+    def finish(self) -> InputImages:
+        """Give every image its file, its subject and a unique name of its cell."""
+        groups = [group for group in self.groups if group.images]
         alone = len(groups) == 1 and groups[0].is_folder
         files = _files(groups, ["" if alone else group.name for group in groups])
-        pictures = []
-        for picture, file in zip((p for g in groups for p in g.pictures), files, strict=True):
-            subject = pattern.find(file) if pattern else None
-            problem, subject = picture.problem, subject or picture.subject
-            source = replace(problem, file=file) if problem else picture.source
-            pictures.append(replace(picture, file=file, source=source, subject=subject))
-        names = unique_cells(pictures)
-        named = (replace(p, cell=name) for p, name in zip(pictures, names, strict=True))
+        images = []
+        for image, file in zip((p for g in groups for p in g.images), files, strict=True):
+            subject = self.pattern.find(file) if self.pattern else None
+            problem, subject = image.problem, subject or image.subject
+            source = replace(problem, file=file) if problem else image.source
+            images.append(replace(image, file=file, source=source, subject=subject))
+        names = unique_cells(images)
+        named = (replace(p, cell=name) for p, name in zip(images, names, strict=True))
         notes = tuple(dict.fromkeys(self.notes))
         return InputImages(
             tuple(named), notes, self.synthetic, tuple(self.closers), tuple(self.archives)
@@ -185,19 +252,19 @@ class _Gathered:
 
 
 def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:
-    """Put before each picture's file what its group is called, or its path where two are alike."""
+    """Put its group's name before each image's file, or the group's path if two are alike."""
     by_name = [
-        [_joined(prefix, picture) for picture in group.pictures]
+        [_joined(prefix, image) for image in group.images]
         for group, prefix in zip(groups, prefixes, strict=True)
     ]
     times = Counter(file for files in by_name for file in files)
     chosen: list[str] = []
     for group, files in zip(groups, by_name, strict=True):
-        alike = group.path is not None and any(times[file] > 1 for file in files)
-        path = group.path.as_posix() if group.path is not None and alike else ""
-        chosen.extend(_joined(path, p) for p in group.pictures) if alike else chosen.extend(files)
+        if group.path is not None and any(times[file] > 1 for file in files):
+            files = [_joined(group.path.as_posix(), image) for image in group.images]
+        chosen.extend(files)
     return chosen
 
 
-def _joined(prefix: str, picture: InputImage) -> str:
-    return printable(f"{prefix}/{picture.file}") if prefix else picture.file
+def _joined(prefix: str, image: InputImage) -> str:
+    return printable(f"{prefix}/{image.file}") if prefix else image.file

@@ -1,4 +1,4 @@
-"""Who votes on a cell: one run, several, or the members of an ensemble, and how votes are added."""
+"""The networks of a model: one run, several, or the members of an ensemble; their combination."""
 
 from __future__ import annotations
 
@@ -22,36 +22,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Members:
-    """Runs, and what makes one probability of theirs."""
+    """Networks, and how their probabilities become one.
+
+    Attributes:
+        name: what tables call them together.
+        runs: the networks.
+        combination: from a probability of each to one.
+        ensemble: ``sha256:`` of the ``ensemble.json`` with the combination; None if there is none.
+        names: what an ensemble calls its members; empty if it is not one.
+        bundle: ``sha256:`` of the manifest of the bundle that they are from; None if not from one.
+        decision: what a bundle decides by; None if it does not, or it is not a bundle.
+    """
 
     name: str
     runs: tuple[FinishedRun, ...]
     combination: Combination
     ensemble: str | None = None
-    """``sha256:`` of the ``ensemble.json`` that says how to combine, where there is one."""
-    members: tuple[str, ...] = ()
-    """What an ensemble calls its runs."""
+    names: tuple[str, ...] = ()
     bundle: str | None = None
-    """``sha256:`` of a bundle's manifest, where they are of one."""
     decision: DecisionFile | None = None
-    """What a bundle decides by."""
 
     @property
     def synthetic(self) -> bool:
         """Whether any of the runs was trained on synthetic cells."""
         return any(run.synthetic for run in self.runs)
 
-    def metadata(self, stores: Sequence[str] = ()) -> dict[str, Any]:
-        """Return what a table of their predictions says of itself.
-
-        Args:
-            stores: the fingerprint of the cells as each run saw them, where they are in stores.
-        """
+    def metadata(self) -> dict[str, Any]:
+        """Return what a table of their predictions records of them."""
         members = [{"recipe": run.recipe.name, "checkpoint": run.checkpoint} for run in self.runs]
-        if stores:
-            members = [
-                {**member, "store": store} for member, store in zip(members, stores, strict=True)
-            ]
         about: dict[str, Any] = {"members": members, "synthetic": self.synthetic}
         if self.ensemble is not None:
             about["weights_of"] = self.ensemble
@@ -60,31 +58,52 @@ class Members:
         return about | members[0] if len(members) == 1 else about
 
 
-def open_members(given: Sequence[Path]) -> Members:
-    """Open a run, several runs for the mean of their probabilities, an ensemble or a bundle.
+def open_members(paths: Sequence[Path]) -> Members:
+    """Open a run, several runs (the mean of their probabilities), an ensemble or a bundle.
 
     Raises:
-        BlastscopeError: where a run is unfinished or stale, a bundle damaged, or an ensemble's
-            member is no run or not the one that it was made of.
+        BlastscopeError: if a run is unfinished or stale, a bundle is damaged, or a member of an
+            ensemble is not a run or has changed since.
     """
-    bundles = [path for path in given if is_bundle(path)]
-    if bundles and len(given) > 1:
-        raise BlastscopeError(f"{bundles[0]} is a bundle, which stands alone: give no other model.")
+    bundles = [path for path in paths if is_bundle(path)]
+    if bundles and len(paths) > 1:
+        raise BlastscopeError(
+            f"{bundles[0]} is a bundle, which cannot be averaged: give no other model."
+        )
     if bundles:
         return _of_bundle(bundles[0])
-    ensembles = [path for path in given if (path / ENSEMBLE).is_file()]
-    if ensembles and len(given) > 1:
+    ensembles = [path for path in paths if (path / ENSEMBLE).is_file()]
+    if ensembles and len(paths) > 1:
         raise BlastscopeError(
-            f"{ensembles[0]} is an ensemble, which stands alone: build one of all the runs "
-            "(blastscope ensemble) to add others to it."
+            f"{ensembles[0]} is an ensemble, which cannot be averaged: build one of all the runs "
+            "with `blastscope ensemble`."
         )
     if ensembles:
         return _of_ensemble(ensembles[0])
-    runs = tuple(open_run(path) for path in given)
+    return mean_of([open_run(path) for path in paths])
+
+
+def open_network(path: Path) -> FinishedRun:
+    """Open a single network: a run, or a bundle of one.
+
+    Raises:
+        BlastscopeError: if there are several, or as ``open_members`` does.
+    """
+    runs = open_members([path]).runs
+    if len(runs) > 1:
+        raise BlastscopeError(
+            f"{path} holds {len(runs)} networks instead of one: give its members, one after the "
+            "other."
+        )
+    return runs[0]
+
+
+def mean_of(runs: Sequence[FinishedRun]) -> Members:
+    """Return runs with the mean of their probabilities as the combination."""
     names = list(dict.fromkeys(run.recipe.name for run in runs))
     name = names[0] if len(runs) == 1 else f"mean of {len(runs)} runs of {listing(names, most=5)}"
     mean = Combination("mean", "weights", (1 / len(runs),) * len(runs))
-    return _named(name, runs, mean)
+    return _marked(Members(name, tuple(runs), mean))
 
 
 def _of_ensemble(path: Path) -> Members:
@@ -94,23 +113,9 @@ def _of_ensemble(path: Path) -> Members:
             f"{path} is an unfinished ensemble: give the command that makes it again."
         )
     runs = tuple(_member(path, ensemble, k) for k in range(len(ensemble.members)))
-    found = _named(ensemble.name, runs, ensemble.combination, sha256_of(path / ENSEMBLE))
-    return replace(found, members=tuple(member.model for member in ensemble.members))
-
-
-def open_network(path: Path) -> FinishedRun:
-    """Open what is a single network: a run, or a bundle of one.
-
-    Raises:
-        BlastscopeError: where it is several, or as ``open_members`` does.
-    """
-    voters = open_members([path])
-    if len(voters.runs) > 1:
-        raise BlastscopeError(
-            f"{path} is of {len(voters.runs)} networks, and one is wanted: give its members, one "
-            "after the other."
-        )
-    return voters.runs[0]
+    names = tuple(member.model for member in ensemble.members)
+    digest = sha256_of(path / ENSEMBLE)
+    return _marked(Members(ensemble.name, runs, ensemble.combination, digest, names))
 
 
 def _of_bundle(path: Path) -> Members:
@@ -118,15 +123,24 @@ def _of_bundle(path: Path) -> Members:
 
     found = open_bundle(path)
     ensemble = found.manifest.ensemble
-    return Members(
-        name=found.manifest.name + SYNTHETIC_MARK * _unmarked(found.manifest.name, found.networks),
-        runs=found.networks,
-        combination=found.combination,
-        ensemble=None if ensemble is None else ensemble.checkpoint,
-        members=() if ensemble is None else tuple(member.name for member in ensemble.members),
-        bundle=found.digest,
-        decision=found.decision,
+    return _marked(
+        Members(
+            name=found.manifest.name,
+            runs=found.networks,
+            combination=found.combination,
+            ensemble=None if ensemble is None else ensemble.checkpoint,
+            names=() if ensemble is None else tuple(member.name for member in ensemble.members),
+            bundle=found.digest,
+            decision=found.decision,
+        )
     )
+
+
+def _marked(members: Members) -> Members:
+    """Mark the name of networks that were trained on synthetic cells."""
+    if not members.synthetic or members.name.endswith(SYNTHETIC_MARK):
+        return members
+    return replace(members, name=members.name + SYNTHETIC_MARK)
 
 
 def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:
@@ -139,34 +153,22 @@ def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:
     path = folder / member.path
     if not path.exists():
         raise BlastscopeError(
-            f"{folder} wants its member '{member.model}' at {path.resolve()}, where nothing is: "
-            "if one of them was moved, build the ensemble again."
+            f"{folder} needs its member '{member.model}' at {path.resolve()}, which does not "
+            "exist: put it back, or build the ensemble again."
         )
     if (path / ENSEMBLE).is_file():
         raise BlastscopeError(
-            f"{folder} has a member that is itself an ensemble ({path}), which predict does not "
-            "take apart: build one ensemble of all the runs."
+            f"{folder} has a member that is itself an ensemble ({path}): build one ensemble of all "
+            "the runs to predict with it."
         )
     if member.checkpoint is None:
         raise BlastscopeError(
-            f"{folder} has the member '{member.model}', which is known by its predictions only "
-            f"({path}), so it cannot be applied to images: build the ensemble of run folders."
+            f"{folder} knows the member '{member.model}' only by its predictions ({path}): build "
+            "the ensemble of run folders to predict with it."
         )
     run = open_run(path)
     if run.checkpoint != member.checkpoint:
         raise BlastscopeError(
-            f"{path} is no longer the run that the ensemble {folder} was made of (other weights): "
-            "build the ensemble again."
+            f"{path} has other weights than when the ensemble {folder} was built: build it again."
         )
     return run
-
-
-def _named(
-    name: str, runs: tuple[FinishedRun, ...], how: Combination, ensemble: str | None = None
-) -> Members:
-    """Mark what synthetic cells have taught."""
-    return Members(name + SYNTHETIC_MARK * _unmarked(name, runs), runs, how, ensemble)
-
-
-def _unmarked(name: str, runs: Sequence[FinishedRun]) -> bool:
-    return any(run.synthetic for run in runs) and not name.endswith(SYNTHETIC_MARK)

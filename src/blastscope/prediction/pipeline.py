@@ -1,6 +1,7 @@
-"""From images to rows of a prediction table, a batch at a time and in their order.
+"""The one way of images through a model: decode, find the cell, prepare, predict, a row each.
 
-Pictures read one by one: decoded, found and prepared on threads, in memory that stays flat.
+Cells of files and of memory come through :func:`predict_rows`, those of a store, which are prepared
+already, through :func:`predict_store`. Both work in batches, so that memory stays flat.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, locate, prepared
@@ -19,9 +22,15 @@ from blastscope.data.inspection import inspect_image
 from blastscope.data.layouts import Problem
 from blastscope.data.store import StoreSettings
 from blastscope.parallel import cores, in_order
-from blastscope.prediction.input_images import InputImage, InputImages
-from blastscope.prediction.predictor import Predictor
+from blastscope.prediction.images import InputImage, InputImages
+from blastscope.prediction.models import Floats, Predictor, Prepared
 from blastscope.prediction.table import PredictionRow, rows_frame, stacked
+
+OodScores = Callable[[Prepared], Floats]
+BATCH = 16
+"""Images in a batch: enough for the networks, and little to lose if the process is killed."""
+STORE_BATCH = 64
+"""Likewise of a store, where nothing has to be read."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +38,17 @@ class PreparedCell:
     """A cell as networks see it.
 
     Attributes:
-        pixels: by settings, uint8, size × size × 3, RGB: the very ones of a store.
+        pixels: by settings, uint8, size × size × 3, RGB: the same as those of a store.
         pixel_hash: of the whole image, as ``data.inspection`` makes it.
         flags: what is odd about it, as in a cell table.
-        ood: how unlike all cells it looks (``predictor.Predictor.ood``); NaN if unknown.
+        ood_score: how far it looks from the training cells (``Predictor.ood_scores``); NaN if
+            unknown.
     """
 
     pixels: Mapping[StoreSettings, Pixels]
     pixel_hash: str
     flags: tuple[str, ...]
-    ood: float = math.nan
-
-
-OodScore = Callable[[Mapping[StoreSettings, Pixels]], float]
+    ood_score: float = math.nan
 
 
 def read_cells(
@@ -49,65 +56,62 @@ def read_cells(
     settings: Sequence[StoreSettings],
     workers: int | None = None,
     *,
-    ood: OodScore | None = None,
+    ood: OodScores | None = None,
     ahead: int | None = None,
 ) -> Iterator[tuple[InputImage, PreparedCell | Problem]]:
-    """Read the pictures in their order, a few ahead of what is asked for.
+    """Read images in their order, a few ahead of what is asked for.
 
     Args:
-        inputs: the pictures.
-        settings: the ways in which each is prepared; those that are the same count once.
-        workers: how many threads read; as many as there are cores by default.
-        ood: what says how unlike all cells a prepared one looks; it runs in these threads.
-        ahead: how many pictures are read before they are asked for; a few a thread by default.
+        inputs: the images.
+        settings: by which each is prepared; duplicates count once.
+        workers: the number of threads that read; by default the number of cores.
+        ood: computes the OOD scores of prepared cells, in these threads.
+        ahead: the number of images read ahead; by default a few a thread.
 
     Yields:
-        Each picture with its cell, or with why it cannot be used.
+        Each image with its cell, or with why it cannot be used.
     """
-    wanted = tuple(dict.fromkeys(settings))
+    distinct = tuple(dict.fromkeys(settings))
 
-    def work(picture: InputImage) -> tuple[InputImage, PreparedCell | Problem]:
-        return picture, read_cell(picture, wanted, ood)
+    def work(image: InputImage) -> tuple[InputImage, PreparedCell | Problem]:
+        return image, read_cell(image, distinct, ood)
 
     try:
         if len(inputs) == 1:  # a pool would only have to be started
-            yield work(inputs.pictures[0])
+            yield work(inputs.images[0])
         else:
-            yield from in_order(work, inputs.pictures, workers, ahead)
+            yield from in_order(work, inputs.images, workers, ahead)
     finally:
         inputs.close()
 
 
 def read_cell(
-    picture: InputImage, settings: Sequence[StoreSettings], ood: OodScore | None = None
+    image: InputImage, settings: Sequence[StoreSettings], ood: OodScores | None = None
 ) -> PreparedCell | Problem:
-    """Read one picture and prepare it in each of several ways."""
+    """Read one image and prepare its cell by each of several settings."""
     try:
-        seen = inspect_image(picture.decode(), flags=picture.flags)
+        seen = inspect_image(image.decode(), flags=image.flags)
     except UnusableImageError as error:
-        return Problem(picture.file, error.kind, str(error))
+        return Problem(image.file, error.kind, str(error))
     boxes = {"union": seen.located.box}
     pixels, beyond = {}, False
-    for wanted in settings:
-        if wanted.contour not in boxes:
-            boxes[wanted.contour] = locate(seen.pixels, wanted.contour).box
-        box = boxes[wanted.contour]
-        pixels[wanted] = prepared(seen.pixels, box, wanted.size, wanted.scale, wanted.clahe)
-        beyond |= is_beyond_field(box, wanted.scale)
+    for one in settings:
+        if one.contour not in boxes:
+            boxes[one.contour] = locate(seen.pixels, one.contour).box
+        box = boxes[one.contour]
+        pixels[one] = prepared(seen.pixels, box, one.size, one.scale, one.clahe)
+        beyond |= is_beyond_field(box, one.scale)
     flags = (*seen.flags, *[BEYOND] * beyond)
-    return PreparedCell(pixels, seen.pixel_hash, flags, ood(pixels) if ood else math.nan)
-
-
-BATCH = 16
-"""Images that come together: enough for the networks, and little to lose to a kill."""
+    score = ood({one: cell[None] for one, cell in pixels.items()})[0] if ood else math.nan
+    return PreparedCell(pixels, seen.pixel_hash, flags, float(score))
 
 
 def predict_rows(inputs: InputImages, predictor: Predictor, model: str) -> Iterator[pl.DataFrame]:
     """Read, prepare and predict images; one that cannot be used is a row that says why.
 
-    Memory does not grow with the number of images. All cores work on each batch while the next is
-    read; where there are many images and the engine can, each core has a batch of its own, from
-    the files to the rows, and waits for no other.
+    All cores work on each batch while the next is read. If there are many images and the engine
+    allows it, each core takes a batch of its own, from the files to the rows, and waits for no
+    other.
 
     Args:
         inputs: the images.
@@ -118,17 +122,17 @@ def predict_rows(inputs: InputImages, predictor: Predictor, model: str) -> Itera
         Up to ``BATCH`` rows (``table.SCHEMA``), in the order of the images.
     """
     many = len(inputs) >= 2 * cores() * BATCH
-    narrow = predictor.narrow if many else None
-    if narrow is None:
+    single_core = predictor.single_core if many else None
+    if single_core is None:
         yield from _all_cores_a_batch(inputs, predictor, model)
     else:
-        yield from _a_core_a_batch(inputs, narrow, model)
+        yield from _a_core_a_batch(inputs, single_core, model)
 
 
 def _all_cores_a_batch(
     inputs: InputImages, predictor: Predictor, model: str
 ) -> Iterator[pl.DataFrame]:
-    read = read_cells(inputs, predictor.settings, ood=predictor.ood, ahead=2 * BATCH)
+    read = read_cells(inputs, predictor.settings, ood=predictor.ood_scores, ahead=2 * BATCH)
     while batch := list(islice(read, BATCH)):
         yield _rows(batch, predictor, model)
 
@@ -138,8 +142,8 @@ def _a_core_a_batch(
 ) -> Iterator[pl.DataFrame]:
     def work(first: int) -> pl.DataFrame:
         batch = (
-            (picture, read_cell(picture, predictor.settings, predictor.ood))
-            for picture in inputs.pictures[first : first + BATCH]
+            (image, read_cell(image, predictor.settings, predictor.ood_scores))
+            for image in inputs.images[first : first + BATCH]
         )
         return _rows(batch, predictor, model)
 
@@ -150,13 +154,41 @@ def _a_core_a_batch(
 def _rows(
     batch: Iterable[tuple[InputImage, PreparedCell | Problem]], predictor: Predictor, model: str
 ) -> pl.DataFrame:
-    rows, prepared = [], []
-    for picture, cell in batch:
-        known = (picture.file, picture.cell, picture.subject, picture.label)
+    rows, cells = [], []
+    for image, cell in batch:
+        names = (image.file, image.cell, image.subject, image.label)
         if isinstance(cell, Problem):
-            rows.append(PredictionRow(*known, problem=cell.message))
+            rows.append(PredictionRow(*names, problem=cell.message))
         else:
-            rows.append(PredictionRow(*known, flags=cell.flags, ood=cell.ood))
-            prepared.append(cell.pixels)
-    answer = predictor.answer(stacked(prepared)) if prepared else None
-    return rows_frame(rows, answer, model, spread=predictor.spreads)
+            rows.append(PredictionRow(*names, flags=cell.flags, ood_score=cell.ood_score))
+            cells.append(cell.pixels)
+    found = predictor.probabilities(stacked(cells)) if cells else None
+    return rows_frame(rows, found, model, spread=predictor.spread)
+
+
+def predict_store(
+    pixels: Pixels,
+    rows: np.ndarray[Any, np.dtype[np.int64]],
+    predictor: Predictor,
+    perturb: Callable[[Pixels], Pixels] | None = None,
+) -> tuple[Floats, Floats]:
+    """Predict cells that are prepared already, perhaps perturbed first.
+
+    Args:
+        pixels: of a store that is prepared by the only one of the predictor's settings,
+            (N, S, S, 3).
+        rows: which of them.
+        predictor: the networks.
+        perturb: changes a batch of cells before the networks see it.
+
+    Returns:
+        The probability of ALL, not calibrated, and the OOD score, NaN if unknown; (rows,) each.
+    """
+    (settings,) = predictor.settings
+    p_all, ood = [np.empty(0)], [np.empty(0)]
+    for first in range(0, len(rows), STORE_BATCH):
+        cells = pixels[rows[first : first + STORE_BATCH]]
+        batch = {settings: perturb(cells) if perturb else cells}
+        p_all.append(predictor.probabilities(batch).p_all)
+        ood.append(predictor.ood_scores(batch))
+    return np.concatenate(p_all), np.concatenate(ood)

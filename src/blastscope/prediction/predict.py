@@ -10,22 +10,17 @@ from typing import Any
 
 import polars as pl
 
+from blastscope.decision.decision_file import DecisionFile
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one
 from blastscope.io.predictions import PROBLEM
-from blastscope.prediction.decisions import (
-    Tally,
-    about_decision,
-    decide,
-    how_decided,
-    tally,
-)
-from blastscope.prediction.input_images import InputImages
+from blastscope.prediction.decisions import Tally, about_decision, decide, tally
+from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.journal import Journal
-from blastscope.prediction.model import PredictionModel, open_model
-from blastscope.prediction.output import SUFFIXES, write_output
+from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.pipeline import predict_rows
+from blastscope.prediction.table import SUFFIXES, write_table
 
 Progress = Callable[[int, int], None]
 
@@ -36,29 +31,27 @@ class Predicted:
 
     Attributes:
         frame: a row an image.
-        files: those of usable, familiar images that are files of their own.
+        files: those of usable images that are in distribution and files of their own.
         model: the name of what predicted.
         tally: what was decided of all together.
-        decided_by: the file that says how probabilities become decisions; None where none does.
-        how: by which rule, threshold and calibration cells were called; empty likewise.
-        notes: what should be said of how they were found.
-        taught_synthetic: whether synthetic cells have taught the model, or what it decides by.
+        decision: how probabilities became decisions; None if the model does not decide.
+        notes: what the user should know of how the images were found.
+        synthetic_model: whether the model or its decision was fitted on synthetic cells.
         synthetic_cells: whether the images are of synthetic cells.
-        path: of the table; None where none was written.
-        about: what made the table, for whoever writes it later.
+        about: what a table of them records.
+        path: of the table; None if none was written.
     """
 
     frame: pl.DataFrame
     files: tuple[Path, ...]
     model: str
     tally: Tally
-    decided_by: Path | None
-    how: str
+    decision: DecisionFile | None
     notes: tuple[str, ...]
-    taught_synthetic: bool
+    synthetic_model: bool
     synthetic_cells: bool
-    path: Path | None
     about: dict[str, Any]
+    path: Path | None
 
     @property
     def problems(self) -> pl.DataFrame:
@@ -94,66 +87,86 @@ def predict(
         device: likewise.
         spread: likewise.
         subject_from: a regular expression that finds the subject in a file's name.
-        force: replace a file that is there.
+        force: replace an existing file.
         on_progress: called with the images done and their total.
 
     Raises:
-        BlastscopeError: where the model or the images cannot be opened, not one image can be
-            used, or ``out`` is there already or cannot be written.
+        BlastscopeError: if the model or the images cannot be opened, no image can be used, or
+            ``out`` exists or cannot be written.
     """
     if out is not None:
         _refuse_taken(out, force)
     found = images if isinstance(images, InputImages) else list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
-    model = opened.on(found)
+    model = opened.marked(found.synthetic)
     if out is None:
-        return _judged(_all_rows(found, model, None, on_progress), found, model, None)
+        rows = pl.concat(
+            _told(predict_rows(found, model.predictor, model.name), found, on_progress)
+        )
+        return _predicted(rows, found, model, None)
     with only_one(out.absolute()):
-        journal = Journal(out.with_name(f".{out.name}.work"), _identity(found, model))
-        rows = _all_rows(found, model, journal, on_progress)
+        journal = open_journal(found, model, out)
+        rows = resumed_rows(found, model, journal, on_progress)
         if not _any_usable(rows):  # there is nothing to go on from
             journal.remove()
-        made = _judged(rows, found, model, out)
-        write_output(made.frame, made.tally.persons, out, made.about)
+        made = _predicted(rows, found, model, out)
+        write_table(made.frame, made.tally.subjects, out, made.about)
         journal.remove()
     return made
 
 
+def stream(inputs: InputImages, model: PredictionModel) -> Iterator[pl.DataFrame]:
+    """Yield decided rows as they come, a batch at a time.
+
+    Args:
+        inputs: as ``list_inputs`` lists them.
+        model: as ``open_model`` opens it.
+    """
+    model = model.marked(inputs.synthetic)
+    for frame in predict_rows(inputs, model.predictor, model.name):
+        yield decide(frame, model.decision)
+
+
 def _refuse_taken(out: Path, force: bool) -> None:
     if out.suffix.lower() not in SUFFIXES:
-        raise BlastscopeError(f"{out} is none of {', '.join(SUFFIXES)}: choose one of them.")
+        raise BlastscopeError(f"{out} is not a {', '.join(SUFFIXES)} file: choose another suffix.")
     if out.is_dir():
         raise BlastscopeError(f"{out} is a folder: choose another name.")
     if out.exists() and not force:
-        raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
+        raise BlastscopeError(f"{out} exists already: choose another name, or give --force.")
 
 
-def _all_rows(
-    found: InputImages,
-    model: PredictionModel,
-    journal: Journal | None,
-    on_progress: Progress | None,
+def open_journal(found: InputImages, model: PredictionModel, out: Path) -> Journal:
+    """Open the finished rows of an unfinished table ``out``; its writer removes them at the end."""
+    return Journal(out.with_name(f".{out.name}.work"), identity(found, model))
+
+
+def resumed_rows(
+    found: InputImages, model: PredictionModel, journal: Journal, on_progress: Progress | None
 ) -> pl.DataFrame:
-    frames = journal.done() if journal else []
-    done, total = sum(map(len, frames)), len(found)
-    rest = replace(found, pictures=found.pictures[done:])
-    rows = _told(predict_rows(rest, model.predictor, model.name), done, total, on_progress)
-    frames.extend(journal.keep(rows) if journal else rows)
-    return pl.concat(frames)
+    """Predict images whose rows are not in the journal, and return the rows of all, undecided."""
+    frames = journal.done()
+    done = sum(map(len, frames))
+    rest = replace(found, images=found.images[done:])
+    rows = _told(predict_rows(rest, model.predictor, model.name), found, on_progress, done)
+    return pl.concat([*frames, *journal.keep(rows)])
 
 
 def _told(
-    frames: Iterator[pl.DataFrame], done: int, total: int, on_progress: Progress | None
+    frames: Iterator[pl.DataFrame],
+    found: InputImages,
+    on_progress: Progress | None,
+    done: int = 0,
 ) -> Iterator[pl.DataFrame]:
-    """Pass frames on and say how many rows there were."""
+    """Pass frames on and report how many rows are done."""
     for frame in frames:
         done += len(frame)
         if on_progress:
-            on_progress(done, total)
+            on_progress(done, len(found))
         yield frame
 
 
-def _judged(
+def _predicted(
     rows: pl.DataFrame, found: InputImages, model: PredictionModel, out: Path | None
 ) -> Predicted:
     if not _any_usable(rows):
@@ -162,20 +175,19 @@ def _judged(
             f"None of {len(rows):,} images can be used: {first['file'] or first['cell']} "
             f"{first['problem']}. Give images of single cells (BMP, PNG, TIFF, JPEG or WebP)."
         )
-    frame, by = decide(rows, model.decides), model.decides
+    frame = decide(rows, model.decision)
     usable = rows["p_all"].is_not_null() & ~rows["out_of_distribution"].fill_null(False)
     return Predicted(
         frame=frame,
-        files=tuple(p.path for p, good in zip(found, usable, strict=True) if good and p.path),
+        files=tuple(one.path for one, good in zip(found, usable, strict=True) if good and one.path),
         model=model.name,
-        tally=tally(frame, by),
-        decided_by=None if by is None else by.path,
-        how="" if by is None else how_decided(by, brief=model.predictor.voters.bundle is not None),
+        tally=tally(frame, model.decision),
+        decision=model.decision,
         notes=found.notes,
-        taught_synthetic=model.synthetic,
+        synthetic_model=model.synthetic,
         synthetic_cells=found.synthetic,
+        about=about(found, model),
         path=out,
-        about=_about(model, found),
     )
 
 
@@ -183,30 +195,32 @@ def _any_usable(rows: pl.DataFrame) -> bool:
     return rows["p_all"].null_count() < len(rows)
 
 
-def _about(model: PredictionModel, found: InputImages) -> dict[str, Any]:
-    about = model.predictor.voters.metadata() | about_decision(model.decides)
-    return {**about, "synthetic": model.synthetic or found.synthetic}
+def about(found: InputImages, model: PredictionModel) -> dict[str, Any]:
+    """Return what a table of a model's predictions records of them."""
+    synthetic = model.synthetic or found.synthetic
+    members = model.predictor.members.metadata()
+    return {**members, **about_decision(model.decision), "synthetic": synthetic}
 
 
-def _identity(found: InputImages, model: PredictionModel) -> dict[str, str]:
-    """What the rows of a table follow from."""
+def identity(found: InputImages, model: PredictionModel) -> dict[str, str]:
+    """Return digests of all that decides the rows of a table: images, model and settings."""
     from blastscope import __version__
 
-    voters = model.predictor.voters
-    networks = repr([(run.checkpoint, run.settings, run.recipe.prediction) for run in voters.runs])
-    what = (networks, voters.bundle, voters.combination, model.name)
-    how = repr((*what, model.predictor.spreads, __version__))
+    members = model.predictor.members
+    networks = repr([(run.checkpoint, run.settings, run.recipe.prediction) for run in members.runs])
+    what = (networks, members.bundle, members.combination, model.name)
+    how = repr((*what, model.predictor.spread, __version__))
     return {"images": _digest(found), "model": hashlib.sha256(how.encode()).hexdigest()}
 
 
 def _digest(found: InputImages) -> str:
-    """Digest what is said of the images and, of their files and zips, length and time."""
+    """Digest the names of images and, of their files and zips, length and time."""
     digest = hashlib.sha256()
     for path in found.archives:
         digest.update(repr(_state(path)).encode())
-    for picture in found:
-        said = (picture.file, picture.cell, picture.subject, picture.label)
-        digest.update(repr((*said, _state(picture.path))).encode())
+    for image in found:
+        names = (image.file, image.cell, image.subject, image.label)
+        digest.update(repr((*names, _state(image.path))).encode())
     return digest.hexdigest()
 
 

@@ -1,173 +1,166 @@
-"""The challenge's submission: ``isbi_valid.predict`` in a zip, a 0 or 1 (ALL) a line.
-
-Line N is the call for the image ``N.bmp``. Images sort by name as 1, 10, 2, so the order is the
-one thing that goes wrong without a word; here it is made from the numbers, which must be 1 to n.
-"""
+"""From models and a folder of numbered images, or from a table, to the challenge's submission."""
 
 from __future__ import annotations
 
-import io
-import re
-import zipfile
-import zlib
 from collections.abc import Sequence
-from itertools import count, islice
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import polars as pl
 
-from blastscope.errors import BlastscopeError, listing, writing
-from blastscope.io.files import replacing
+from blastscope.data.layouts import list_cells
+from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluation.metrics import THRESHOLD
+from blastscope.io.files import only_one
+from blastscope.io.predictions import PROBLEM, read_predictions, write_predictions
+from blastscope.io.submission import numeric_order, write_submission
+from blastscope.prediction.inputs import list_inputs
+from blastscope.prediction.journal import Journal
+from blastscope.prediction.models import open_model
+from blastscope.prediction.predict import Progress, about, identity, open_journal, resumed_rows
 
-Calls = np.ndarray[Any, np.dtype[np.bool_]]
-
-MEMBER = "isbi_valid.predict"
-MAX_MEMBER_BYTES = 64 * 2**10
-"""The longest prediction file that is read: ten times the final test set's 2,586 lines."""
-MAX_ZIP_BYTES = 2**20
-
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
-_NUMBER = re.compile(r"[0-9]{1,9}")
+TABLE, ZIP = "predictions.parquet", "submission.zip"
 
 
-def numeric_order(names: Sequence[str], where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the places of ``names`` (``1``, ``10``, ``2``…) in the order of their numbers.
+@dataclass(frozen=True)
+class Submission:
+    """A submission on disk.
+
+    Attributes:
+        path: of the zip.
+        lines: the number of images.
+        called_all: how many of them are called ALL.
+        model: the name of what predicted.
+        predictions: the table that it was made from.
+        already: whether the same submission existed.
+    """
+
+    path: Path
+    lines: int
+    called_all: int
+    model: str
+    predictions: Path
+    already: bool
+
+
+def submit_table(table: Path, out: Path, *, force: bool = False) -> Submission:
+    """Write ``OUT/submission.zip`` from the test part of a prediction table of numbered cells.
 
     Args:
-        names: the images' names without suffix.
-        where: what has them, for messages.
+        table: Parquet or CSV, of one model.
+        out: the folder to write to.
+        force: replace another submission.
 
     Raises:
-        BlastscopeError: where a name is no whole number, two are the same number, or the numbers
-            are not 1 to n.
+        BlastscopeError: if the table holds several models or no test cells, its cells are not
+            called 1 to n, or another submission exists.
     """
-    strange = [name for name in names if not _NUMBER.fullmatch(name)]
-    if strange:
+    frame, _ = read_predictions(table)
+    models = sorted(frame["model"].unique())
+    if len(models) > 1:
         raise BlastscopeError(
-            f"{where} has names that are no whole numbers ({listing(strange, most=3)}): the "
-            "challenge's images are called 1.bmp, 2.bmp and so on."
+            f"{table} holds {len(models)} models ({listing(models)}): keep the rows of the one to "
+            "submit."
         )
-    numbers = np.array([int(name) for name in names], np.int64)
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    if np.array_equal(ordered, np.arange(1, len(names) + 1)):
-        return order
-    twice = [int(n) for n in ordered[1:][np.diff(ordered) == 0]]
-    if twice:
-        doubles = listing([name for name in names if int(name) == twice[0]])
-        raise BlastscopeError(f"{where} has the number {twice[0]} twice ({doubles}): keep one.")
-    if ordered[0] == 0:
-        raise BlastscopeError(f"{where} has a number 0: the challenge counts from 1.")
-    known = set(ordered.tolist())
-    absent = int(ordered[-1]) - len(known)
-    some = [str(n) for n in islice((n for n in count(1) if n not in known), min(absent, 5))]
-    more = f" and {absent - len(some)} more" if absent > len(some) else ""
+    rows = frame.filter(pl.col("part") == "test")
+    if rows.is_empty():
+        raise BlastscopeError(f"{table} has no test cells: give the table of the test set.")
+    rows = rows[numeric_order(rows["cell"].to_list(), str(table)).tolist()]
+    return _write(rows, table, out, force, already=True)
+
+
+def submit_images(
+    models: Sequence[Path],
+    images: Path,
+    out: Path,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> Submission:
+    """Apply a model to a folder of images ``N.bmp`` and write a submission.
+
+    Writes ``OUT/submission.zip`` and ``OUT/predictions.parquet``. Several runs are averaged (the
+    paper's first ensemble, section 3.4), an ensemble is combined by its own weights. A cell is
+    called ALL above one half, whatever the model's decision.
+
+    Args:
+        models: as ``open_model`` takes them.
+        images: the challenge's preliminary or final test set.
+        out: the folder to write to; the same command again finds its work there.
+        engine: as ``open_model`` takes it.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        force: replace what another command left there.
+        on_progress: called with the images done and their total.
+
+    Raises:
+        BlastscopeError: if a model is unfinished or stale, an image cannot be used, the images
+            are not numbered 1 to n, or ``out`` holds another submission.
+    """
+    _refuse_bad_names(images)
+    found = list_inputs([images])
+    model = replace(open_model(models, engine=engine, device=device), decision=None)
+    model = model.marked(found.synthetic)
+    table, known = out / TABLE, {"identity": identity(found, model)}
+    already = _is_done(table, out / ZIP, known, force)
+    if not already:
+        with only_one(table.absolute()):
+            journal = open_journal(found, model, table)
+            rows = resumed_rows(found, model, journal, on_progress)
+            _refuse_unusable(rows, images, journal)
+            rows = rows[numeric_order(rows["cell"].to_list(), str(images)).tolist()]
+            write_predictions(rows, table, about(found, model) | known)
+            journal.remove()
+    return _write(read_predictions(table)[0], table, out, force, already)
+
+
+def _refuse_bad_names(images: Path) -> None:
+    """Check the names before hours are spent on the pixels."""
+    found = list_cells([images])
+    if found.problems:
+        problems = listing([f"{problem.file} {problem.message}" for problem in found.problems])
+        raise BlastscopeError(f"{images} cannot be submitted on: {problems}.")
+    numeric_order([item.cell for item in found.cells], str(images))
+
+
+def _refuse_unusable(rows: pl.DataFrame, images: Path, journal: Journal) -> None:
+    """Refuse a table with images that cannot be used, for each has its line in a submission."""
+    bad = rows.filter(pl.col(PROBLEM).is_not_null())
+    if bad.is_empty():
+        return
+    journal.remove()
+    files = listing([f"{file} {problem}" for file, problem in bad.select("file", PROBLEM).rows()])
+    count = "1 image" if bad.height == 1 else f"{bad.height} images"
     raise BlastscopeError(
-        f"{where} goes up to {ordered[-1]} but lacks {', '.join(some)}{more}: every number has "
-        "its line in a submission."
+        f"{count} of {images} cannot be used: {files}. A submission needs all of them: get them "
+        "again."
     )
 
 
-def write_submission(calls: Calls, path: Path, *, force: bool = False) -> bool:
-    """Write a submission; the same calls give the same bytes on any machine.
-
-    Args:
-        calls: for each image in the order of its number, whether it is called ALL.
-        path: the zip.
-        force: replace another submission that is there.
-
-    Returns:
-        Whether it was written; False where the very same is there already.
-
-    Raises:
-        BlastscopeError: where another file is there, or the folder cannot be written.
-    """
-    content = _zipped("".join(f"{int(call)}\n" for call in calls))
-    with writing(path):
-        if path.exists() and path.read_bytes() == content:
-            return False
-    if path.exists() and not force:
+def _is_done(table: Path, zipped: Path, known: dict[str, dict[str, str]], force: bool) -> bool:
+    """Whether the table exists already, of the same model and images."""
+    if table.exists():
+        try:
+            if known.items() <= read_predictions(table)[1].items():
+                return True
+        except BlastscopeError:
+            if not force:
+                raise
+    existing = table if table.exists() else zipped
+    if existing.exists() and not force:
         raise BlastscopeError(
-            f"{path} is there already and says something else: choose another folder, or give "
+            f"{existing} is of another model or other images: choose another folder, or give "
             "--force to replace it."
         )
-    with replacing(path) as beside:
-        beside.write_bytes(content)
-    return True
+    return False
 
 
-def _zipped(text: str) -> bytes:
-    entry = zipfile.ZipInfo(MEMBER, _DATE)
-    entry.create_system = 3  # Unix, whatever this machine is
-    entry.external_attr = 0o644 << 16
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(entry, text)  # stored: a compressor's bytes differ between its versions
-    return buffer.getvalue()
-
-
-def is_submission(path: Path) -> bool:
-    """Whether a file is, by its suffix, a submission or the prediction file out of one."""
-    return path.suffix.lower() in (".zip", ".predict")
-
-
-def read_submission(path: Path) -> Calls:
-    """Read the calls of a submission, or of the prediction file out of one.
-
-    Nothing is unpacked to disk, and of a zip nothing but the one member is read.
-
-    Returns:
-        For each line, whether it says ALL.
-
-    Raises:
-        BlastscopeError: where it is missing, too large, damaged, or a line is neither 0 nor 1.
-    """
-    zipped = path.suffix.lower() == ".zip"
-    limit = MAX_ZIP_BYTES if zipped else MAX_MEMBER_BYTES
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as error:
-        raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > limit:
-        raise BlastscopeError(f"{path} is larger than {limit} bytes: it is no submission.")
-    return _parse(_member(content, path) if zipped else content, path)
-
-
-def _member(content: bytes, path: Path) -> bytes:
-    """Return the prediction file's bytes; a zip that swells beyond the limit is refused."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            found = [entry for entry in archive.infolist() if entry.filename == MEMBER]
-            if len(found) != 1:
-                raise BlastscopeError(
-                    f"{path} holds {len(found)} files {MEMBER} where a submission has one, at its "
-                    "top level."
-                )
-            if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise BlastscopeError(f"{path} is compressed in an unusual way: zip it again.")
-            with archive.open(found[0]) as member:
-                text = member.read(MAX_MEMBER_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
-        raise BlastscopeError(
-            f"{path} cannot be read as a zip ({error}): make it again."
-        ) from error
-    if len(text) > MAX_MEMBER_BYTES:
-        raise BlastscopeError(
-            f"{MEMBER} in {path} is longer than {MAX_MEMBER_BYTES} bytes: it is no submission."
-        )
-    return text
-
-
-def _parse(content: bytes, path: Path) -> Calls:
-    lines = [line.strip() for line in content.rstrip().splitlines()]
-    for number, line in enumerate(lines, start=1):
-        if line not in (b"0", b"1"):
-            shown = ascii(line[:20].decode("utf-8", "replace"))
-            raise BlastscopeError(
-                f"{path}, line {number}, is {shown}: a submission has a 0 or 1 a line."
-            )
-    if not lines:
-        raise BlastscopeError(f"{path} has no line: a submission has a 0 or 1 for each image.")
-    return np.array([line == b"1" for line in lines], bool)
+def _write(rows: pl.DataFrame, table: Path, out: Path, force: bool, already: bool) -> Submission:
+    """Write the zip of rows that are in the order of their numbers."""
+    calls = (rows["p_all"] > THRESHOLD).to_numpy()
+    path = out / ZIP
+    written = write_submission(calls, path, force=force)
+    return Submission(
+        path, len(calls), int(calls.sum()), rows["model"][0], table, already and not written
+    )

@@ -1,15 +1,21 @@
-"""The rows of a prediction table of new images, those that cannot be used among them."""
+"""The prediction table of new images, with those that cannot be used; and its files."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from blastscope.prediction.predictor import Answer, Prepared
+from blastscope import DISCLAIMER, __version__
+from blastscope.io.files import without_nan, write_json
+from blastscope.io.predictions import write_predictions
+from blastscope.prediction.models import Prepared, Probabilities
 
 SCHEMA = {
     "file": pl.String(),
@@ -24,14 +30,16 @@ SCHEMA = {
     "flags": pl.String(),
     "problem": pl.String(),
 }
-"""The columns before anything is decided; ``spread`` comes before ``problem`` where asked for."""
+"""The columns before anything is decided; ``spread``, if asked for, comes before ``problem``."""
 NEW = "test"
-"""The part that new cells are said to be of."""
+"""The split part that new cells count as."""
+SUFFIXES = (".parquet", ".csv", ".json")
+FORMAT = "blastscope-predictions/2"
 
 
 @dataclass(frozen=True)
 class PredictionRow:
-    """An image: what it is called, why it cannot be used, if so, and what its looks tell."""
+    """An image: its names, why it cannot be used, if so, and what is known without a network."""
 
     file: str
     cell: str
@@ -39,46 +47,83 @@ class PredictionRow:
     label: str | None
     problem: str | None = None
     flags: tuple[str, ...] = ()
-    ood: float = math.nan
+    ood_score: float = math.nan
 
 
 def rows_frame(
-    rows: Sequence[PredictionRow], answer: Answer | None, model: str, *, spread: bool = False
+    rows: Sequence[PredictionRow],
+    found: Probabilities | None,
+    model: str,
+    *,
+    spread: bool = False,
 ) -> pl.DataFrame:
     """Make a table of rows, in their order.
 
     Args:
         rows: of images.
-        answer: what the networks said of those without a problem; None where there are none.
-        model: the name of what answered.
+        found: the probabilities of those without a problem; None if there are none.
+        model: the name of what predicted.
         spread: whether there is a column for it.
     """
     usable = [k for k, row in enumerate(rows) if row.problem is None]
 
     def placed(values: np.ndarray | None) -> list[float | None]:
-        told = [] if values is None else values.tolist()
-        known = dict(zip(usable, told, strict=True))
+        known = dict(zip(usable, [] if values is None else values.tolist(), strict=True))
         return [known.get(k) for k in range(len(rows))]
 
-    # Lists: of so few rows they cost a fraction of what expressions do.
-    ood = [None if math.isnan(row.ood) else row.ood for row in rows]
+    # Lists: for so few rows they cost a fraction of what expressions do.
+    ood = [None if math.isnan(row.ood_score) else row.ood_score for row in rows]
     names = ("file", "cell", "subject", "label")
     columns = {
         **{name: [getattr(row, name) for row in rows] for name in names},
         "part": [NEW] * len(rows),
         "model": [model] * len(rows),
-        "p_all": placed(answer.p_all if answer else None),
+        "p_all": placed(found.p_all if found else None),
         "ood_score": ood,
         "out_of_distribution": [None if value is None else value > 1 for value in ood],
         "flags": [",".join(row.flags) or None for row in rows],
     }
     if spread:
-        columns["spread"] = placed(answer.spread if answer else None)
+        columns["spread"] = placed(found.spread if found else None)
     columns["problem"] = [row.problem for row in rows]
     return pl.DataFrame(columns, {name: SCHEMA.get(name, pl.Float64()) for name in columns})
 
 
 def stacked(prepared: Sequence[Prepared]) -> Prepared:
     """Stack single prepared cells, (S, S, 3) each, into batches (N, S, S, 3)."""
-    ways = prepared[0].keys() if prepared else ()
-    return {way: np.stack([one[way] for one in prepared]) for way in ways}
+    settings = prepared[0].keys() if prepared else ()
+    return {one: np.stack([cell[one] for cell in prepared]) for one in settings}
+
+
+def write_table(
+    frame: pl.DataFrame, subjects: pl.DataFrame | None, out: Path, about: Mapping[str, Any]
+) -> None:
+    """Write predictions, whole or not at all.
+
+    Args:
+        frame: a row an image.
+        subjects: a row a subject, for JSON only; None if nothing is known of them.
+        out: .parquet, .csv or .json.
+        about: what made them; a CSV leaves it out.
+
+    Raises:
+        BlastscopeError: if ``out`` cannot be written.
+    """
+    if out.suffix.lower() != ".json":
+        write_predictions(frame, out, about)
+        return
+    content = {
+        "format": FORMAT,
+        "made_by": f"blastscope {__version__}",
+        "disclaimer": DISCLAIMER,
+        **about,
+        "cells": frame.to_dicts(),
+        "subjects": [] if subjects is None else subjects.to_dicts(),
+    }
+    write_json(out, without_nan(content))
+
+
+def json_lines(frame: pl.DataFrame) -> Iterator[str]:
+    """Yield a JSON object a row, without what is null."""
+    for row in frame.iter_rows(named=True):
+        yield json.dumps({name: value for name, value in row.items() if value is not None})

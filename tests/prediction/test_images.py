@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from blastscope.data.layouts import Problem
 from blastscope.data.names import parse_name
-from blastscope.prediction.input_images import InputImage, unique_cells
+from blastscope.prediction.images import InputImage, unique_cells
 
 NONE = Problem("", "", "")
 PARTS = st.text(st.sampled_from("ab.# 1"), min_size=1, max_size=4)

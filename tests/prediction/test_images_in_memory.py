@@ -11,7 +11,7 @@ from PIL import Image
 from blastscope.data.images import UnusableImageError, read_image
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.inputs import as_pictures
+from blastscope.prediction.inputs import as_inputs
 from blastscope.prediction.pipeline import read_cells
 from tests.conftest import draw_cell, write_cell
 
@@ -26,7 +26,7 @@ def test_an_array_is_read_as_the_same_pixels_in_a_file(array, tmp_path):
     before = array.copy()
     wanted = read_image(tmp_path / "x.png")
     for image in (array, Image.fromarray(np.ascontiguousarray(array))):
-        (picture,) = as_pictures(image)
+        (picture,) = as_inputs(image)
         found = picture.decode()
         np.testing.assert_array_equal(found.pixels, wanted.pixels)
         assert (found.mode, found.flags) == (wanted.mode, wanted.flags)
@@ -42,7 +42,7 @@ def test_an_array_is_read_as_the_same_pixels_in_a_file(array, tmp_path):
 def test_arrays_that_cannot_be_changed_are_read():
     array = CELL.copy()
     array.flags.writeable = False
-    ((_, cell),) = read_cells(as_pictures(array), [StoreSettings(32)])
+    ((_, cell),) = read_cells(as_inputs(array), [StoreSettings(32)])
     assert cell.pixels[StoreSettings(32)].shape == (32, 32, 3)
 
 
@@ -52,7 +52,7 @@ def test_a_pillow_image_is_converted_as_its_file_is(mode, tmp_path):
     path = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr") else "x.png")
     image.save(path)
     wanted = read_image(path)
-    (from_memory,), (opened,) = as_pictures(image), as_pictures([Image.open(path)])
+    (from_memory,), (opened,) = as_inputs(image), as_inputs([Image.open(path)])
     np.testing.assert_array_equal(opened.decode().pixels, wanted.pixels)
     np.testing.assert_array_equal(from_memory.decode().pixels, np.array(image.convert("RGB")))
     assert opened.decode().flags == wanted.flags
@@ -60,7 +60,7 @@ def test_a_pillow_image_is_converted_as_its_file_is(mode, tmp_path):
 
 def test_pillow_images_of_more_than_8_bits_are_refused():
     for image in (Image.new("I;16", (9, 9)), Image.new("F", (9, 9)), Image.new("I", (9, 9))):
-        (picture,) = as_pictures([image])
+        (picture,) = as_inputs([image])
         with pytest.raises(UnusableImageError, match="more than 8 bits"):
             picture.decode()
 
@@ -72,7 +72,7 @@ def test_of_several_frames_the_one_that_is_shown_is_read(tmp_path):
     )
     image = Image.open(tmp_path / "two.tif")
     image.seek(1)
-    np.testing.assert_array_equal(as_pictures(image).pictures[0].decode().pixels, second)
+    np.testing.assert_array_equal(as_inputs(image).images[0].decode().pixels, second)
     assert image.tell() == 1
 
 
@@ -81,7 +81,7 @@ def test_images_and_paths_side_by_side_keep_their_order_and_names(tmp_path, monk
     write_cell(tmp_path / "UID_5_1_1_all.png", CELL)
     write_cell(tmp_path / "cells" / "all" / "b.png", CELL)
     content = io.BytesIO((tmp_path / "UID_5_1_1_all.png").read_bytes())
-    found = as_pictures(
+    found = as_inputs(
         [
             CELL,
             "cells",
@@ -100,14 +100,14 @@ def test_images_and_paths_side_by_side_keep_their_order_and_names(tmp_path, monk
         ("image-5", "", None, None),
         (whole.removesuffix(".png"), whole, "5", "all"),
     ]
-    assert found.without_subject == 4
-    assert as_pictures("UID_5_1_1_all.png", r"_(\d)_all").pictures[0].subject == "1"
+    assert sum(image.subject is None for image in found) == 4
+    assert as_inputs("UID_5_1_1_all.png", r"_(\d)_all").images[0].subject == "1"
 
 
 def test_the_same_image_twice_is_two_pictures_and_loaded_once_at_a_time(tmp_path):
     write_cell(tmp_path / "x.png", CELL)
     image = Image.open(tmp_path / "x.png")
-    inputs = as_pictures([image] * 12)
+    inputs = as_inputs([image] * 12)
     assert len({p.cell for p in inputs}) == 12
     found = list(read_cells(inputs, [StoreSettings(32)], workers=4))
     assert len({cell.pixel_hash for _, cell in found}) == 1
@@ -115,9 +115,9 @@ def test_the_same_image_twice_is_two_pictures_and_loaded_once_at_a_time(tmp_path
 
 def test_a_batch_and_a_generator_are_several_images():
     batch = np.stack([CELL, draw_cell(1, 60, 15)])
-    assert [p.cell for p in as_pictures(batch)] == ["image-1", "image-2"]
-    assert len(as_pictures(image for image in batch)) == 2
-    assert len(as_pictures([])) == 0
+    assert [p.cell for p in as_inputs(batch)] == ["image-1", "image-2"]
+    assert len(as_inputs(image for image in batch)) == 2
+    assert len(as_inputs([])) == 0
 
 
 @pytest.mark.parametrize(
@@ -132,17 +132,17 @@ def test_a_batch_and_a_generator_are_several_images():
         (np.zeros((2, 2, 60, 60, 3), np.uint8), r"shape \(2, 2, 60, 60, 3\)"),
         ([CELL, None], r"images\[1\] is of the type NoneType"),
         (b"BM", r"images\[0\] is of the type bytes"),
-        (3, "int is no image and no list"),
-        (["gone.png"], r"gone\.png is not there"),
+        (3, "int is neither an image nor a list"),
+        (["gone.png"], r"gone\.png does not exist"),
     ],
 )
 def test_what_is_no_image_is_one_sentence(images, words):
     with pytest.raises(BlastscopeError, match=words):
-        as_pictures(images)
+        as_inputs(images)
 
 
 def test_a_path_that_is_given_twice_is_two_rows_so_that_rows_stand_by_what_was_given(tmp_path):
     first, other = (write_cell(tmp_path / name, CELL) for name in ("a.png", "b.png"))
-    found = as_pictures([first, other, str(first)])
+    found = as_inputs([first, other, str(first)])
     assert [picture.path for picture in found] == [first, other, first]
     assert len({picture.cell for picture in found}) == 3

@@ -1,0 +1,240 @@
+"""The images to predict on, of files, zips or memory, in the order given."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from PIL import Image
+
+from blastscope.data.images import Decoded, UnusableImageError, decode_pillow
+from blastscope.data.layouts import CellFile, Problem
+from blastscope.data.names import parse_name, printable
+from blastscope.errors import BlastscopeError
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+AnImage: TypeAlias = str | Path | Array | Image.Image
+
+LONGEST_PATTERN = 200
+_ACCEPTED = (
+    "give uint8 arrays of height × width × 3 (RGB), height × width (grey) or height × width × 4 "
+    "(RGBA), Pillow images, or paths"
+)
+_ONE_AT_A_TIME = threading.Lock()
+"""The same Pillow image may be given twice, and two threads must not load it at once."""
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """One image to predict on, not yet read.
+
+    Attributes:
+        file: the user's name for it: a path as given, one inside the folder given, or
+            ``archive.zip/inner/name.bmp``; empty for an image in memory that has none.
+        cell: its name in tables, unique among the inputs.
+        source: what reads it, or why it cannot be used, if that is known beforehand.
+        subject: the subject, in upper case; None if unknown.
+        label: ``all`` or ``hem``; None if unknown.
+        flags: what is odd about its name.
+        path: of the file that it is; None for an image in a zip or in memory.
+    """
+
+    file: str
+    cell: str
+    source: Callable[[], Decoded] | Problem = field(repr=False)
+    subject: str | None = None
+    label: str | None = None
+    flags: tuple[str, ...] = ()
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def problem(self) -> Problem | None:
+        """Why it cannot be used, if that is known before it is read."""
+        return self.source if isinstance(self.source, Problem) else None
+
+    def decode(self) -> Decoded:
+        """Read it.
+
+        Raises:
+            UnusableImageError: if it cannot be used.
+        """
+        if isinstance(self.source, Problem):
+            raise UnusableImageError(self.source.kind, self.source.message)
+        return self.source()
+
+
+@dataclass(frozen=True)
+class InputImages:
+    """The images in the order given.
+
+    Attributes:
+        images: all of them, also those that cannot be used.
+        notes: what the user should know of how they were found.
+        synthetic: whether some are from a folder or zip of synthetic cells.
+        closers: what to call once the images are read or no longer needed.
+        archives: the zips that hold some of them.
+    """
+
+    images: tuple[InputImage, ...]
+    notes: tuple[str, ...] = ()
+    synthetic: bool = False
+    closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
+    archives: tuple[Path, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[InputImage]:
+        return iter(self.images)
+
+    def close(self) -> None:
+        """Close the zips; reading an image opens its zip again."""
+        for close in self.closers:
+            close()
+
+
+def input_image(
+    item: CellFile | Problem, decode: Callable[[], Decoded], path: Path | None = None
+) -> InputImage:
+    """Return a listed file as an image that ``decode`` reads."""
+    if isinstance(item, CellFile):
+        return InputImage(item.file, item.cell, decode, item.subject, item.label, item.flags, path)
+    named = parse_name(PurePosixPath(item.file).stem)
+    return InputImage(item.file, named.cell, item, named.subject)
+
+
+def as_list(images: AnImage | Iterable[AnImage]) -> list[AnImage]:
+    """Return one or several images as a list; a four-dimensional array is several.
+
+    Raises:
+        BlastscopeError: if it is neither.
+    """
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, str | Path | bytes | Image.Image):
+        return [cast(AnImage, images)]
+    if not isinstance(images, Iterable):
+        raise BlastscopeError(
+            f"{type(images).__name__} is neither an image nor a list: {_ACCEPTED}."
+        )
+    return list(images)
+
+
+def image_in_memory(image: object, index: int) -> InputImage:
+    """Return an array or Pillow image as an input, called ``image-1`` if ``index`` is 0.
+
+    Raises:
+        BlastscopeError: if it is something else, or an array of another type or shape.
+    """
+    cell = f"image-{index + 1}"
+    if isinstance(image, Image.Image):
+        decode = partial(_decode_pillow, image)
+        name = os.fsdecode(getattr(image, "filename", "") or "")
+        if not name:
+            return InputImage("", cell, decode)
+        file = printable(Path(name).as_posix())
+        named = parse_name(PurePosixPath(file).stem)
+        return InputImage(file, named.cell, decode, named.subject, named.label)
+    if isinstance(image, np.ndarray):
+        if not _is_image(image):
+            raise BlastscopeError(
+                f"images[{index}] is an array of {image.dtype} and shape {image.shape}: "
+                f"{_ACCEPTED}."
+            )
+        return InputImage("", cell, partial(_decode_array, image))
+    raise BlastscopeError(f"images[{index}] is of the type {type(image).__name__}: {_ACCEPTED}.")
+
+
+def _is_image(array: Array) -> bool:
+    shape = array.shape
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+    return array.dtype == np.uint8 and fits and array.size > 0
+
+
+def _decode_array(array: Array) -> Decoded:
+    return decode_pillow(Image.fromarray(np.ascontiguousarray(array)))
+
+
+def _decode_pillow(image: Image.Image) -> Decoded:
+    with _ONE_AT_A_TIME:
+        return decode_pillow(image)
+
+
+def unique_cells(images: Sequence[InputImage]) -> list[str]:
+    """Return a unique name for each image: its cell's, or as much of its path as is needed.
+
+    If several would have the same name, each of them gets its path without the suffix, then its
+    path, then its number as well. The order of the other images changes nothing.
+    """
+    names = [item.cell.strip() for item in images]
+    steps = [0] * len(names)
+    while True:
+        indices: dict[str, list[int]] = defaultdict(list)
+        for k, name in enumerate(names):
+            indices[name].append(k)
+        alike = [same for name, same in indices.items() if len(same) > 1 or not name]
+        if not alike:
+            return names
+        for same in alike:
+            least = min(steps[k] for k in same)
+            for k in same:
+                if steps[k] == least:  # a longer name stays: the shorter one has to give way
+                    steps[k] += 1
+                    names[k] = _longer(images[k], steps[k], k + 1).strip()
+
+
+def _longer(image: InputImage, step: int, number: int) -> str:
+    path = image.file or image.cell
+    if step == 1:
+        return path.removesuffix(PurePosixPath(path).suffix)
+    return path if step == 2 else f"{path}{'#' * (step - 2)}{number}"
+
+
+@dataclass(frozen=True)
+class SubjectPattern:
+    """A regular expression that finds the subject in a file's path."""
+
+    expression: re.Pattern[str]
+
+    def find(self, file: str) -> str | None:
+        """Return the subject in upper case; None if the pattern finds none.
+
+        It is the group called ``subject``, else the first group, else the whole match.
+        """
+        match = self.expression.search(file)
+        if match is None:
+            return None
+        group = "subject" if "subject" in self.expression.groupindex else 1
+        text = match[group if self.expression.groups else 0]
+        return (text or "").strip().upper() or None
+
+
+def subject_pattern(text: str) -> SubjectPattern:
+    """Compile a regular expression for subjects.
+
+    Raises:
+        BlastscopeError: if it is not valid, or too long.
+    """
+    if len(text) > LONGEST_PATTERN:
+        raise BlastscopeError(
+            f"The regular expression for subjects has {len(text)} characters: give at most "
+            f"{LONGEST_PATTERN}."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return SubjectPattern(re.compile(text))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BlastscopeError(
+            f"{text!r} is not a regular expression ({error}): give one that finds subjects, such "
+            r"as 'patient(\d+)'."
+        ) from None
