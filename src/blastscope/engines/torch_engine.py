@@ -50,13 +50,30 @@ class TorchEngine:
         found = [self._of(torch.from_numpy(some)) for some in in_batches(pixels, cells)]
         return joined(found, self.views)
 
-    @torch.inference_mode()
     def _of(self, cells: torch.Tensor) -> Logits:
         upright = cells.to(self._device).permute(0, 3, 1, 2)
-        views = (dihedral_view(upright, k) for k in range(self.views))
-        layout = torch.channels_last
-        found = [self._classifier(view.contiguous(memory_format=layout)) for view in views]
-        return torch.stack(found, 1).float().cpu().numpy()
+        found = view_logits(self._classifier, upright, self.views, torch.channels_last)
+        return found.cpu().numpy()
+
+
+@torch.inference_mode()
+def view_logits(
+    classifier: Classifier,
+    images: torch.Tensor,
+    views: int,
+    layout: torch.memory_format = torch.contiguous_format,
+) -> torch.Tensor:
+    """Return the logits (N, V) of the first V dihedral views of images (N, 3, S, S).
+
+    Args:
+        classifier: the network, in evaluation mode.
+        images: RGB, 0..255, on the network's device.
+        views: V.
+        layout: of the images in memory when the network gets them.
+    """
+    turned = (dihedral_view(images, k) for k in range(views))
+    found = [classifier(view.contiguous(memory_format=layout)) for view in turned]
+    return torch.stack(found, 1).float()
 
 
 def load_classifier(recipe: Recipe, weights: bytes) -> Classifier:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blastscope.data.store import StoreSettings
+from blastscope.engines.torch_engine import view_logits
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.explanation.target_layer import GRID, Opened, open_classifier
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import count_views, dihedral_view
+from blastscope.models.dihedral import count_views
 from blastscope.prediction.members import open_members
 from blastscope.training.finished_run import FinishedRun
 from blastscope.training.run_folder import RunFolder
@@ -82,14 +83,9 @@ class ExplainedModel:
             every_view: average over the run's views, as its predictions do; otherwise each image
                 is seen once, as it lies.
         """
-        images = images.to(self.device)
-        total = np.zeros(len(images))
-        views = self.views if every_view else range(1)
-        with torch.no_grad():
-            for view in views:
-                seen = dihedral_view(images, view).contiguous()
-                total += self.classifier(seen).double().cpu().numpy() / len(views)
-        return total
+        views = len(self.views) if every_view else 1
+        logits = view_logits(self.classifier, images.to(self.device), views)
+        return np.asarray(logits.double().mean(1).cpu().numpy())
 
 
 @dataclass(frozen=True)

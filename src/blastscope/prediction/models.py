@@ -120,7 +120,8 @@ class Predictor:
         return other
 
     @cached_property
-    def _detectors(self) -> tuple[tuple[StoreSettings, OodDetector], ...]:
+    def detectors(self) -> tuple[tuple[StoreSettings, OodDetector], ...]:
+        """The OOD detectors of the networks that have one, with the settings of their cells."""
         found = ((run.settings, run.ood()) for run in self.members.runs)
         return tuple((settings, one) for settings, one in found if one is not None)
 
@@ -151,7 +152,7 @@ class Predictor:
         The score is the median over the networks that have a detector: above 1 is out of
         distribution; NaN if no network has one.
         """
-        found = [one.of(prepared[settings]) for settings, one in self._detectors]
+        found = [one.of(prepared[settings]) for settings, one in self.detectors]
         cells = len(next(iter(prepared.values()), ()))
         return np.median(found, axis=0) if found else np.full(cells, math.nan)
 

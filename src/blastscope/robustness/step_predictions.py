@@ -10,25 +10,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from blastscope import __version__
-from blastscope.data.crop import Pixels
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.io.tables import TableFormat, read_table, write_table
-from blastscope.ood.detector import OodDetector, fit_ood
+from blastscope.ood.detector import fit_ood
+from blastscope.prediction.members import mean_of
+from blastscope.prediction.models import Floats, Predictor
+from blastscope.prediction.pipeline import predict_store
 from blastscope.robustness.models import TestedModel, TestedNetwork
 from blastscope.robustness.non_cell_images import non_cell_images
 from blastscope.robustness.perturbation_plan import NOTHING, Step, steps
-from blastscope.training.class_balance import Rows
-from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
-from blastscope.training.store_predictions import probabilities
-from blastscope.training.views import Operations, PixelViews
 
 Progress = Callable[[int, int], None]
 FOLDER = "predictions"
@@ -39,19 +35,6 @@ _STRANGERS = "strangers"
 PART = TableFormat(
     "stress-part", 1, {"cell": pl.String(), "p_all": pl.Float64(), "ood_score": pl.Float64()}
 )
-
-
-@dataclass(frozen=True)
-class ChangedViews:
-    """Pixels of a store, changed before a network sees them, a batch at a time."""
-
-    pixels: Pixels
-    step: Step
-
-    def take(self, rows: Rows, operations: Operations) -> Tensor:
-        """Return uint8 pixels N × 3 × S × S."""
-        changed = PixelViews(self.step(self.pixels[rows]))
-        return changed.take(np.arange(len(rows)), operations)
 
 
 @dataclass(frozen=True)
@@ -86,10 +69,10 @@ class PartialStressTest:
         ]
         done, total = 0, sum(one.cells.height * len(todo) for _, _, one in members)
         for k, n, member in members:
-            network = _Network(member, self.store, self.device)
+            predictor = _open(member, self.store, self.device)
             for step in todo:
                 if self._read(k, n, step.key, member) is None:
-                    frame = network.on_cells(step)
+                    frame = _on_cells(predictor, member, self.store, step)
                     if step.name == NOTHING:
                         _refuse_other_cells(frame, member, self.store)
                     self._write(frame, k, n, step.key, member)
@@ -97,7 +80,8 @@ class PartialStressTest:
                 if on_progress:
                     on_progress(done, total)
             if self._read(k, n, _STRANGERS, member) is None:
-                self._write(network.on_strangers(), k, n, _STRANGERS, member)
+                frame = _on_strangers(predictor, self.store.settings.size)
+                self._write(frame, k, n, _STRANGERS, member)
 
     def of_step(self, model: int, step: Step) -> pl.DataFrame:
         """Return a model's part of a step, its cells in the model's order, once all is done."""
@@ -142,77 +126,40 @@ class PartialStressTest:
         write_table(frame, self._file(model, number, key), PART, about)
 
 
-class _Network:
-    """A member's network, built when it is first asked."""
-
-    def __init__(self, member: TestedNetwork, store: Store, device: torch.device) -> None:
-        self.member, self.store, self.device = member, store, device
-        self._opened: tuple[Any, OodDetector | None] | None = None
-
-    def on_cells(self, step: Step) -> pl.DataFrame:
-        """Predict the member's cells, changed."""
-        return self._predict(
-            ChangedViews(self.store.pixels, step), self.member.rows,
-            self.member.cells["cell"].to_list(),
-        )  # fmt: skip
-
-    def on_strangers(self) -> pl.DataFrame:
-        """Predict pictures that are no cells."""
-        drawn = non_cell_images(self.store.settings.size)
-        frames = [
-            self._predict(PixelViews(pixels), np.arange(len(pixels)), [kind] * len(pixels))
-            for kind, pixels in drawn.items()
-        ]
-        return pl.concat(frames)
-
-    def _predict(
-        self, views: ChangedViews | PixelViews, rows: Rows, names: list[str]
-    ) -> pl.DataFrame:
-        classifier, known = self._open()
-        seen = _Seen(views, known)
-        p_all = probabilities(
-            classifier, NetworkInput(seen, classifier), rows, self.device,
-            self.member.run.recipe.prediction.views,
-        )  # fmt: skip
-        far = np.concatenate(seen.ood)[: len(rows)]  # of the first view
-        ood = pl.Series(far, dtype=pl.Float64).fill_nan(None)
-        return pl.DataFrame({"cell": names, "p_all": p_all, "ood_score": ood})
-
-    def _open(self) -> tuple[Any, OodDetector | None]:
-        if self._opened is None:
-            classifier = self.member.run.classifier()
-            classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._opened = classifier, self.member.run.ood() or self._fitted()
-        return self._opened
-
-    def _fitted(self) -> OodDetector | None:
-        """What a run of an earlier version does not have is fitted here, as training does it."""
-        table, _ = read_predictions(RunFolder(self.member.run.path).predictions)
-        placed = self.store.cells.with_row_index("row").join(
-            table.select("cell", "part"), on="cell"
-        )
+def _open(member: TestedNetwork, store: Store, device: torch.device) -> Predictor:
+    """Open a member's network; if its run has no OOD detector, fit one as training does."""
+    predictor = Predictor(mean_of([member.run]), device=device.type)
+    if not predictor.detectors:
+        table, _ = read_predictions(RunFolder(member.run.path).predictions)
+        rows = store.cells.with_row_index("row").join(table.select("cell", "part"), on="cell")
         training, validation = (
-            placed.filter(part=part)["row"].to_numpy().astype(np.int64)
+            rows.filter(part=part)["row"].to_numpy().astype(np.int64)
             for part in ("train", "validation")
         )
-        return fit_ood(self.store.pixels, training, validation)
+        fitted = fit_ood(store.pixels, training, validation)
+        predictor.detectors = () if fitted is None else ((member.run.settings, fitted),)
+    return predictor
 
 
-class _Seen:
-    """Hands pictures on to a network, and measures each the first time that it is seen."""
+def _on_cells(
+    predictor: Predictor, member: TestedNetwork, store: Store, step: Step
+) -> pl.DataFrame:
+    """Predict a member's cells, perturbed."""
+    found = predict_store(store.pixels, member.rows, predictor, step)
+    return _frame(member.cells["cell"].to_list(), *found)
 
-    def __init__(self, views: ChangedViews | PixelViews, known: OodDetector | None) -> None:
-        self.views, self.known = views, known
-        self.ood: list[NDArray[np.float64]] = []
 
-    def take(self, rows: Rows, operations: Operations) -> Tensor:
-        """Return uint8 pixels N × 3 × S × S."""
-        taken = self.views.take(rows, operations)
-        if not operations.any():  # as the cell lies, which is the first view
-            pictures = taken.permute(0, 2, 3, 1).numpy()
-            nobody = np.full(len(rows), np.nan)
-            self.ood.append(nobody if self.known is None else self.known.of(pictures))
-        return taken
+def _on_strangers(predictor: Predictor, side: int) -> pl.DataFrame:
+    """Predict images that are not cells."""
+    return pl.concat(
+        _frame([kind] * len(images), *predict_store(images, np.arange(len(images)), predictor))
+        for kind, images in non_cell_images(side).items()
+    )
+
+
+def _frame(names: list[str], p_all: Floats, ood: Floats) -> pl.DataFrame:
+    scores = pl.Series(ood, dtype=pl.Float64).fill_nan(None)
+    return pl.DataFrame({"cell": names, "p_all": p_all, "ood_score": scores})
 
 
 def _refuse_other_cells(frame: pl.DataFrame, member: TestedNetwork, store: Store) -> None:
