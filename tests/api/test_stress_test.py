@@ -168,7 +168,7 @@ def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, stor
 def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
     opened = open_store(store)
     with pytest.raises(
-        BlastscopeError, match=r"not prepared as .*run40 .*size 32, not 40.*--clahe"
+        BlastscopeError, match=r"prepared differently from .*run40 .*size 32, not 40.*--clahe"
     ):
         open_tested([trained.other], opened, "test")
     with pytest.raises(BlastscopeError, match="Two models are called 'tiny'"):

@@ -190,7 +190,7 @@ def test_what_cannot_be_quantised_is_one_sentence():
         ({"out": "net.txt"}, "does not end in .onnx"),
         ({"out": "there.onnx"}, "is there already: choose another name, or give --force"),
         ({"out": "half.onnx", "more": ["--int8"]}, "half-int8.onnx is there already"),
-        ({"cells": "store40"}, "is not prepared as"),
+        ({"cells": "store40"}, "is prepared differently from"),
         ({"cells": "nowhere"}, "nowhere"),
         ({"model": "nowhere"}, "does not exist: give a bundle, a run or an ensemble"),
     ],

@@ -60,6 +60,6 @@ def test_several_runs_give_their_median_and_older_ones_have_no_say(trained, imag
     arguments = ["predict", images, "--model", old, "--out", tmp_path / "o.csv"]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0
-    assert "is not known here" in result.output
+    assert "images are not found" in result.output
     strange = pl.read_csv(tmp_path / "o.csv")["out_of_distribution"]
     assert strange.null_count() == 4

@@ -15,12 +15,13 @@ from blastscope.api.result import AnyPath, Result, TextTable, as_paths, showing
 from blastscope.box import in_the_box
 from blastscope.bundle.card import SYNTHETIC
 from blastscope.errors import BlastscopeError
-from blastscope.prediction.input_images import subject_pattern
-from blastscope.prediction.inputs import as_pictures, list_inputs
-from blastscope.prediction.model import PredictionModel, open_model, stream
-from blastscope.prediction.output import SUFFIXES, json_lines, write_output
-from blastscope.prediction.predict import Predicted
+from blastscope.prediction.images import subject_pattern
+from blastscope.prediction.inputs import as_inputs, list_inputs
+from blastscope.prediction.models import PredictionModel, open_model
+from blastscope.prediction.predict import Predicted, stream
 from blastscope.prediction.predict import predict as predict_images
+from blastscope.prediction.table import SUFFIXES, json_lines, write_table
+from blastscope.report.prediction_text import how_decided, intervals_held
 
 if TYPE_CHECKING:
     from blastscope.api.explain import Explanation
@@ -48,7 +49,7 @@ class LoadedModel:
     _model: PredictionModel
 
     def __repr__(self) -> str:
-        runs = len(self._model.predictor.voters.runs)
+        runs = len(self._model.predictor.members.runs)
         sizes = ", ".join(map(str, self.sizes))
         return f"<{self.name}: {runs} network{'s' * (runs > 1)}, cells of {sizes} pixels>"
 
@@ -82,15 +83,15 @@ class LoadedModel:
             memory), ``cell``, ``subject``, ``label``, ``part``, ``model``, ``p_all`` (the
             probability of ALL, calibrated if the model has a calibration), ``ood_score``,
             ``out_of_distribution``, with a decision ``p_raw``, ``called`` (``all``, ``hem``),
-            ``sure`` and ``refer``, with ``spread=True`` ``spread``, and ``problem``: why an image
-            cannot be used, in which case there is no probability (docs/formats.md).
+            ``confidence`` and ``refer``, with ``spread=True`` ``spread``, and ``problem``: why an
+            image cannot be used, in which case there is no probability (docs/formats.md).
 
         Raises:
             BlastscopeError: if something is neither an array of these shapes, a PIL image nor a
                 path, or nothing is given.
         """
-        found = as_pictures(images)
-        if not found.pictures:
+        found = as_inputs(images)
+        if not found.images:
             raise BlastscopeError("There is nothing to predict on: give at least one image.")
         return pl.concat(stream(found, self._model))
 
@@ -106,8 +107,8 @@ class LoadedModel:
         """
         from blastscope.prediction.decisions import tally
 
-        persons = tally(predictions, self._model.decides).persons
-        return pl.DataFrame() if persons is None else persons
+        found = tally(predictions, self._model.decision).subjects
+        return pl.DataFrame() if found is None else found
 
 
 def load(
@@ -160,8 +161,8 @@ class PredictionResult(Result):
     @property
     def subjects(self) -> pl.DataFrame:
         """A row a subject: the share of blasts with its interval; empty if nothing decides."""
-        persons = self.found.tally.persons
-        return pl.DataFrame() if persons is None else persons
+        found = self.found.tally.subjects
+        return pl.DataFrame() if found is None else found
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row an image, as ``LoadedModel.predict`` does."""
@@ -169,15 +170,15 @@ class PredictionResult(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, cells and subjects."""
-        counts, by = self.found.tally, self.found.decided_by
+        counts, by = self.found.tally, self.found.decision
         return {
             "model": self.model,
-            "synthetic": self.found.taught_synthetic or self.found.synthetic_cells,
+            "synthetic": self.found.synthetic_model or self.found.synthetic_cells,
             "used": self._used,
             "called_all": counts.called_all,
             "referred": counts.referred,
             "out_of_distribution": counts.out_of_distribution,
-            "decision": None if by is None else str(by),
+            "decision": None if by is None else str(by.path),
             "cells": self.found.frame.to_dicts(),
             "subjects": self.subjects.to_dicts(),
         }
@@ -207,14 +208,14 @@ class PredictionResult(Result):
             said.append(f"not used: {file} {problem}")
         if len(problems) > MOST_PROBLEMS:
             said.append(f"And {len(problems) - MOST_PROBLEMS:,} more that cannot be used.")
-        if found.taught_synthetic:
+        if found.synthetic_model:
             said.append(SYNTHETIC)
         if found.synthetic_cells:
             said.append("The cells are synthetic: these predictions mean nothing for real ones.")
-        if found.decided_by is None:
+        if found.decision is None:
             said.append("Cells are called ALL above one half: the model has no decision.json.")
         else:
-            said.append(found.how)
+            said.append(how_decided(found.decision, brief="bundle" in found.about))
         said += [*self._share_notes(), *self._unmatched(), *self._unlike()]
         if self.unexplained:
             said.append(
@@ -233,7 +234,8 @@ class PredictionResult(Result):
         return not subjects.is_empty() and bool((subjects["cells"] >= FEW_CELLS).any())
 
     def _share_notes(self) -> list[str]:
-        subjects, doubt = self.subjects, self.found.tally.doubt
+        subjects, by = self.subjects, self.found.decision
+        doubt = "" if by is None else intervals_held(by)
         if not self._has_shares:
             if subjects.is_empty() or self.path is None:
                 return []
@@ -283,7 +285,7 @@ class PredictionResult(Result):
         out = Path(folder)
         if out.suffix.lower() not in SUFFIXES:
             return super().save(out)
-        write_output(self.found.frame, self.found.tally.persons, out, self.found.about)
+        write_table(self.found.frame, self.found.tally.subjects, out, self.found.about)
         return out
 
 
@@ -335,7 +337,7 @@ def predict(
     models = _models(model)
     with showing("Predicting", progress) as advance:
         found = predict_images(
-            as_pictures(images, subject_from) if _in_memory(images) else as_paths(images),
+            as_inputs(images, subject_from) if _in_memory(images) else as_paths(images),
             models,
             None if out is None else Path(out),
             decision=None if decision is None else Path(decision),

@@ -15,7 +15,7 @@ from blastscope.io.tables import TableFormat, check_columns, read_table, write_t
 
 PREDICTIONS = TableFormat(
     "prediction",
-    1,
+    2,
     {
         "cell": pl.String(),
         "subject": pl.String(),
