@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from common import arguments, link_cells, machine, some_cells, table, watched
 
-from blastscope.api.fit_ensemble import make_ensemble
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.bundle.write import bundle
 from blastscope.data.crop import Pixels
 from blastscope.data.layouts import list_cells
@@ -28,7 +28,6 @@ from blastscope.data.splits import make_split
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.engines.engine import mean_probability
 from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-from blastscope.ensemble.build import EnsembleSettings
 from blastscope.parallel import cores
 from blastscope.prediction.members import open_network
 from blastscope.prediction.predict import predict
@@ -61,7 +60,7 @@ def main() -> None:
             for size in (224, 300)
         }
         runs = [_run(name, stores, place) for name in MEMBERS]
-        make_ensemble(list(map(str, runs)), place / "mean", EnsembleSettings("mean"))
+        fit_ensemble(list(map(str, runs)), out=place / "mean", method="mean")
         bundle(place / "mean", place / "four")
         for k, run in enumerate(runs):
             bundle(run, place / f"bundle-{k}")

@@ -11,12 +11,11 @@ from html.parser import HTMLParser
 import numpy as np
 import polars as pl
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from blastscope.api.analyze_errors import analyse_errors
-from blastscope.cli import errors as verb
+from blastscope.api.analyze_errors import analyze_errors
+from blastscope.cli import app
 from blastscope.data.crop import resize
 from blastscope.data.store import open_store
 from blastscope.data.traits import TRAITS
@@ -74,7 +73,7 @@ def tables(tmp_path_factory):
 def outcome(tables, tmp_path_factory):
     given, store, _ = tables
     out = tmp_path_factory.mktemp("outcome") / "out"
-    return out, analyse_errors(given, out, store=store)
+    return out, analyze_errors(given, out=out, store=store)
 
 
 def test_everything_is_written(outcome, tables):
@@ -133,7 +132,7 @@ def test_the_same_bytes_every_time(outcome, tables, tmp_path):
         first = (out / "figures" / f"trait-size.{kind}").read_bytes()
         assert (tmp_path / f"trait-size.{kind}").read_bytes() == first
     for name in ("one", "two"):
-        analyse_errors(tables[0], tmp_path / name)
+        analyze_errors(tables[0], out=tmp_path / name)
     written = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")]
     assert len(written) == 7
     for name in written:
@@ -147,7 +146,7 @@ def test_without_a_store_only_names_and_no_stale_figures(outcome, tables, tmp_pa
     stale.write_bytes(b"old")
     other = out / "notes.txt"
     other.write_text("mine")
-    analyse_errors(tables[0], out)
+    analyze_errors(tables[0], out=out)
     assert not stale.exists()
     assert other.read_text() == "mine"
     left = {path.stem for path in (out / "figures").iterdir()}
@@ -158,13 +157,13 @@ def test_without_a_store_only_names_and_no_stale_figures(outcome, tables, tmp_pa
 
 
 def test_a_lone_model_and_one_that_misses_nothing(tables, tmp_path):
-    analyse_errors(tables[0][:1], tmp_path / "one")
+    analyze_errors(tables[0][:1], out=tmp_path / "one")
     text = (tmp_path / "one" / "report.html").read_text()
     assert "How alike they err" not in text
     assert "Missed by all" not in text
     assert text.count("A missed cell is here one that the model calls wrongly") == 1
     right = write_scores(scores_with(["all"] * 8, np.zeros((8, 1), bool)), tmp_path / "right")
-    found = analyse_errors(right, tmp_path / "none")
+    found = analyze_errors(right, out=tmp_path / "none")
     assert found.counts.total == (8, 0)
     text = (tmp_path / "none" / "report.html").read_text()
     assert "0 of 8 cells are called wrongly" in text
@@ -174,7 +173,7 @@ def test_a_lone_model_and_one_that_misses_nothing(tables, tmp_path):
 
 def test_synthetic_cells_are_said_to_be(tables, tmp_path):
     given = write_scores(scores_of(LABELS, np.full((N, 1), 0.7)), tmp_path, synthetic=True)
-    assert analyse_errors(given, tmp_path / "out").synthetic
+    assert analyze_errors(given, out=tmp_path / "out").synthetic
     assert "Synthetic cells" in (tmp_path / "out" / "report.html").read_text()
     assert json.loads((tmp_path / "out" / "errors.json").read_text())["synthetic"] is True
 
@@ -183,38 +182,36 @@ def test_synthetic_cells_are_said_to_be(tables, tmp_path):
 def test_the_folder_of_another_report_is_left_alone(tables, tmp_path, name):
     (tmp_path / name).write_text("x")
     with pytest.raises(BlastscopeError, match=rf"holds an? .*{name}.*another folder"):
-        analyse_errors(tables[0], tmp_path)
+        analyze_errors(tables[0], out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_another_page_is_left_alone_and_its_own_made_anew(tables, tmp_path):
     (tmp_path / "report.html").write_text("theirs")
     with pytest.raises(BlastscopeError, match=r"holds report\.html"):
-        analyse_errors(tables[0], tmp_path)
+        analyze_errors(tables[0], out=tmp_path)
     assert (tmp_path / "report.html").read_text() == "theirs"
     for _ in range(2):
-        analyse_errors(tables[0][:1], tmp_path / "own")
+        analyze_errors(tables[0][:1], out=tmp_path / "own")
 
 
 def test_a_table_of_somebody_elses_is_left_alone(tables, tmp_path):
     (tmp_path / "cells.csv").write_text("theirs")
     with pytest.raises(BlastscopeError, match=r"holds cells\.csv"):
-        analyse_errors(tables[0], tmp_path)
+        analyze_errors(tables[0], out=tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["theirs"]
 
 
 def test_nothing_is_written_where_the_store_does_not_fit(tables, tmp_path):
     store = store_of(tmp_path / "other", {"x": draw_cell(1, 120, 30)}, {"x": "all"})
     with pytest.raises(BlastscopeError, match=rf"lacks {N} of {N} cells"):
-        analyse_errors(tables[0], tmp_path / "out", store=store.path)
+        analyze_errors(tables[0], out=tmp_path / "out", store=store.path)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_command(tables, tmp_path):
-    app = typer.Typer()
-    verb.add_to(app)
     given = [f"one={tables[0][0]}", str(tables[0][1])]
-    ran = CliRunner().invoke(app, [*given, "--out", str(tmp_path / "out")])
+    ran = CliRunner().invoke(app, ["errors", *given, "--out", str(tmp_path / "out")])
     assert ran.exit_code == 0, ran.output
     missed = tables[2][:, :2].sum(axis=1)
     counted = {

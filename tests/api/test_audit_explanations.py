@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from blastscope.api.audit_explanations import audit_to_folder
-from blastscope.api.explain import explain_to_folder
+from blastscope.api.audit_explanations import audit_explanations
+from blastscope.api.explain import explain
 from blastscope.cli import app
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.audit.off_cell import looks
@@ -23,7 +23,7 @@ def studied(trained, tmp_path_factory):
     data = [trained.images["UID_1_1_1_all"].parents[1]]
     given = [f"A={trained.run}", f"B={trained.other}"]
     ticks: list[tuple[int, int]] = []
-    made = audit_to_folder(given, out, data=data, on_progress=lambda *tick: ticks.append(tick))
+    made = audit_explanations(given, out=out, data=data, progress=lambda *tick: ticks.append(tick))
     return given, data, out, made, ticks
 
 
@@ -34,7 +34,7 @@ def test_a_study_is_of_the_runs_own_part(studied, trained):
     assert sorted(table.filter(model="A")["cell"]) == sorted(said["cell"])
     joined = table.filter(model="A").join(said, on="cell")
     assert joined["p_all"].to_list() == pytest.approx(joined["p_all_right"].to_list(), abs=1e-6)
-    assert [row.model for row in made.study.rows] == ["A", "B"]
+    assert [row.model for row in made.view.rows] == ["A", "B"]
     assert ticks[-1][0] == ticks[-1][1]
     prepared = 2 * len(said)  # for each model, before the study
     assert (prepared, prepared) in ticks
@@ -58,7 +58,7 @@ def looking(studied, tmp_path_factory):
         area_background=pl.when(chosen).then(0.3).otherwise("area_background"),
     )
     write_table(table, out / "study.parquet", STUDY, metadata)
-    return out, audit_to_folder(given, out, data=data)
+    return out, audit_explanations(given, out=out, data=data)
 
 
 def test_the_page_counts_the_cells_of_the_study(studied, looking):
@@ -81,7 +81,7 @@ def test_every_cell_that_a_study_names_has_a_page(looking):
         for look in place.worst
     }
     assert len(named) >= 2
-    assert {cell.file.cell for cell in made.explanation.cells} == named
+    assert {cell.file.cell for cell in made.found.cells} == named
     page = (out / "report.html").read_text()
     links = set(re.findall(r'href="(cells/[^"]+)"', page))
     assert len(links) == len(named)
@@ -92,7 +92,7 @@ def test_a_study_that_is_done_is_only_reported(studied):
     given, data, out, *_ = studied
     before = (out / "study.parquet").read_bytes(), (out / "report.html").read_bytes()
     written = (out / "study.parquet").stat().st_mtime_ns
-    audit_to_folder(given, out, data=data)
+    audit_explanations(given, out=out, data=data)
     assert ((out / "study.parquet").read_bytes(), (out / "report.html").read_bytes()) == before
     assert (out / "study.parquet").stat().st_mtime_ns == written
 
@@ -101,10 +101,10 @@ def test_single_cells_and_a_study_do_not_overwrite_each_other(studied, trained, 
     given, data, out, *_ = studied
     cell = str(trained.images["UID_1_1_1_all"])
     with pytest.raises(BlastscopeError, match="holds a study"):
-        explain_to_folder(given, [cell], out, methods=["grad-cam"])
-    explain_to_folder(given, [cell], tmp_path / "one", methods=["grad-cam"])
+        explain(given, [cell], out=out, methods=["grad-cam"])
+    explain(given, [cell], out=tmp_path / "one", methods=["grad-cam"])
     with pytest.raises(BlastscopeError, match="explanation of single cells"):
-        audit_to_folder(given, tmp_path / "one", data=data)
+        audit_explanations(given, out=tmp_path / "one", data=data)
 
 
 def test_a_study_of_other_models_or_cells_is_not_replaced(studied, trained):
@@ -113,7 +113,7 @@ def test_a_study_of_other_models_or_cells_is_not_replaced(studied, trained):
     swapped = [f"A={trained.other}", f"B={trained.run}"]
     for models, part in ((given[:1], "test"), (given, "validation"), (swapped, "test")):
         with pytest.raises(BlastscopeError, match="a study of other models or cells"):
-            audit_to_folder(models, out, part, data=data)
+            audit_explanations(models, out=out, part=part, data=data)
     assert (out / "study.parquet").read_bytes() == kept
     assert not (out / ".work").exists()
 
@@ -121,7 +121,7 @@ def test_a_study_of_other_models_or_cells_is_not_replaced(studied, trained):
 def test_a_wrong_layer_is_said_before_the_study(trained, tmp_path):
     data = [trained.images["UID_1_1_1_all"].parents[1]]
     with pytest.raises(BlastscopeError, match="no layer pol1"):
-        audit_to_folder([trained.run], tmp_path / "out", data=data, layers=["pol1"])
+        audit_explanations([trained.run], out=tmp_path / "out", data=data, layers=["pol1"])
     assert not (tmp_path / "out").exists()
 
 

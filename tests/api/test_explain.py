@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from typing import get_type_hints
 
 import numpy as np
 import polars as pl
@@ -20,12 +19,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from blastscope.api import explain as report
-from blastscope.api.audit_explanations import audit_to_folder
-from blastscope.api.explain import explain_to_folder
-from blastscope.api.fit_ensemble import make_ensemble
+from blastscope.api.audit_explanations import audit_explanations
+from blastscope.api.explain import explain
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.cli import app
-from blastscope.cli import explain as verb
-from blastscope.ensemble.build import EnsembleSettings
+from blastscope.cli import explain as verbs
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.activations import Layer, LayerMaps
 from blastscope.explanation.attribution import METHODS
@@ -52,9 +50,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def ensemble(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("of_two") / "both"
-    make_ensemble(
-        [f"A<i>={trained.run}", f"B={trained.other}"], out, EnsembleSettings("mean", "validation")
-    )
+    fit_ensemble([f"A<i>={trained.run}", f"B={trained.other}"], out=out, method="mean")
     return out
 
 
@@ -72,10 +68,14 @@ def outcome(trained, ensemble, odd, tmp_path_factory):
     names = [*sorted(trained.images)[:2], str(odd)]
     data = [next(iter(trained.images.values())).parent.parent]
     seen = []
-    made = explain_to_folder(
-        [ensemble], names, out, data=data, device="cpu",
-        on_progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
+    made = explain(
+        [ensemble],
+        names,
+        out=out,
+        data=data,
+        device="cpu",
+        progress=lambda *tick: seen.append(tick),
+    )
     assert seen == [(1, 3), (2, 3), (3, 3)]
     return out, made, names
 
@@ -99,7 +99,7 @@ def test_everything_is_written(outcome):
         "figures",
         "report.html",
     }
-    pages = [out / summary.page for summary in made.cells]
+    pages = [out / summary.page for summary in made.found.cells]
     assert sorted(pages) == sorted((out / "cells").glob("*.html"))
     drawn = {"heat", "classes", "maps-B-relu1", "maps-B-pool1"}
     for page in pages:
@@ -124,7 +124,7 @@ def test_the_table_says_what_the_runs_said(outcome, trained):
         assert rows["p_all"].to_list() == pytest.approx([*p, sum(p) / 2], abs=1e-6)
         assert rows["called"].to_list() == ["all" if q > 0.5 else "hem" for q in rows["p_all"]]
         assert rows["right"].to_list() == [call == name[-3:] for call in rows["called"]]
-    members = table.filter(pl.col("model") != made.name)
+    members = table.filter(pl.col("model") != made.found.name)
     shares = members.select(
         pl.sum_horizontal(f"area_{k}" for k in ("cell", "debris", "background"))
     )
@@ -138,7 +138,7 @@ def test_pages_hold_what_they_show(outcome):
     out, made, _ = outcome
     index = (out / "report.html").read_text()
     links = re.findall(r'href="(cells/[^"]+)"', index)
-    assert list(dict.fromkeys(links)) == [summary.page for summary in made.cells]
+    assert list(dict.fromkeys(links)) == [summary.page for summary in made.found.cells]
     assert index.count("<img") == 3
     for page in (out / "report.html", *(out / "cells").glob("*.html")):
         text = page.read_text()
@@ -146,12 +146,12 @@ def test_pages_hold_what_they_show(outcome):
         assert not re.search(rf"(src|href)=\"(?!{others})", text)
         assert "A&lt;i&gt;" in text
         assert not re.search("<i>|<c>", text)
-    one = (out / made.cells[0].page).read_text()
+    one = (out / made.found.cells[0].page).read_text()
     for heading in ("Where the evidence lies", "Is the map to be believed", "Feature maps"):
         assert heading in one
     assert "deletion: lower is better" in one
     assert one.count("<img") == 1 + 2 + 2 * 2
-    assert "The truth is unknown" in (out / made.cells[2].page).read_text()
+    assert "The truth is unknown" in (out / made.found.cells[2].page).read_text()
 
 
 def test_a_second_explanation_replaces_the_first_and_nothing_else(trained, tmp_path):
@@ -160,15 +160,20 @@ def test_a_second_explanation_replaces_the_first_and_nothing_else(trained, tmp_p
     mine.parent.mkdir()
     mine.write_text("mine")
     for chosen in (files, files[1:]):
-        explain_to_folder([trained.run], chosen, tmp_path, methods=["grad-cam"], device="cpu")
+        explain([trained.run], chosen, out=tmp_path, methods=["grad-cam"], device="cpu")
     left = sorted(trained.images)[1]
     kept = {f"{left}.html", "notes.txt", ".pages.json"}
     assert {path.name for path in (tmp_path / "cells").iterdir()} == kept
     assert [path.name for path in (tmp_path / "figures").iterdir()] == [left]
     first = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
     for layers in (["conv3"], None):
-        explain_to_folder(
-            [trained.run], files[1:], tmp_path, methods=["grad-cam"], layers=layers, device="cpu"
+        explain(
+            [trained.run],
+            files[1:],
+            out=tmp_path,
+            methods=["grad-cam"],
+            layers=layers,
+            device="cpu",
         )
         again = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
         assert (again == first) == (layers is None)  # the other layers' figures are gone
@@ -178,18 +183,18 @@ def test_what_cannot_be_is_refused_before_anything_is_written(trained, tmp_path)
     file = [str(next(iter(trained.images.values())))]
     out = tmp_path / "out"
     with pytest.raises(BlastscopeError, match=r"'lime' is no method: choose of grad-cam, "):
-        explain_to_folder([trained.run], file, out, methods=["lime"])
+        explain([trained.run], file, out=out, methods=["lime"])
     with pytest.raises(BlastscopeError, match=r"has no layer pol1; near it are pool1"):
-        explain_to_folder([trained.run], file, out, layers=["pol1"], device="cpu")
+        explain([trained.run], file, out=out, layers=["pol1"], device="cpu")
     with pytest.raises(BlastscopeError, match="no --data was given"):
-        explain_to_folder([trained.run], ["UID_9_9_9_all"], out, device="cpu")
+        explain([trained.run], ["UID_9_9_9_all"], out=out, device="cpu")
     assert not out.exists()
     with pytest.raises(BlastscopeError, match=r"holds a run .*choose another folder"):
-        explain_to_folder([trained.run], file, trained.run)
+        explain([trained.run], file, out=trained.run)
     out.mkdir()
     (out / "cells.csv").write_text("theirs")
     with pytest.raises(BlastscopeError, match=r"holds cells\.csv"):
-        explain_to_folder([trained.run], file, out, methods=["grad-cam"], device="cpu")
+        explain([trained.run], file, out=out, methods=["grad-cam"], device="cpu")
     assert [path.read_text() for path in out.iterdir()] == ["theirs"]
 
 
@@ -198,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_any_pass(trained, tmp_p
     file = [str(next(iter(trained.images.values())))]
     monkeypatch.setattr(report, "explain_cells", lambda *_: pytest.fail("a cell was explained"))
     with pytest.raises(BlastscopeError, match="cannot be written"):
-        explain_to_folder([trained.run], file, tmp_path / "file" / "out", device="cpu")
+        explain([trained.run], file, out=tmp_path / "file" / "out", device="cpu")
 
 
 def test_what_was_written_before_a_stop_goes_with_the_next(trained, tmp_path):
@@ -211,10 +216,10 @@ def test_what_was_written_before_a_stop_goes_with_the_next(trained, tmp_path):
 
     asked = {"methods": ["grad-cam"], "device": "cpu"}
     with pytest.raises(KeyboardInterrupt):
-        explain_to_folder([trained.run], files, tmp_path, on_progress=stop, **asked)
+        explain([trained.run], files, out=tmp_path, progress=stop, **asked)
     left = {path.stem for path in (tmp_path / "cells").glob("*.html")}
     assert left == {path.name for path in (tmp_path / "figures").iterdir()} == set(cells[:2])
-    explain_to_folder([trained.run], files[2:], tmp_path, **asked)
+    explain([trained.run], files[2:], out=tmp_path, **asked)
     assert {path.stem for path in (tmp_path / "cells").glob("*.html")} == {cells[2]}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {cells[2]}
 
@@ -222,14 +227,14 @@ def test_what_was_written_before_a_stop_goes_with_the_next(trained, tmp_path):
 def test_a_map_without_the_fields_asked_for_is_said_to_be_of_the_end(trained, tmp_path):
     file = [str(next(iter(trained.images.values())))]
     asked = {"methods": ["grad-cam"], "device": "cpu"}
-    made = explain_to_folder([f"A={trained.run}"], file, tmp_path / "500", grid=500, **asked)
+    made = explain([f"A={trained.run}"], file, out=tmp_path / "500", grid=500, **asked)
     model = json.loads((tmp_path / "500" / "explanation.json").read_text())["models"][0]
     fields = "{} × {}".format(*model["grid"])
-    assert made.notes[0] == f"A has no map of 500 fields a side: read at its end, {fields}."
+    assert made.notes()[0] == f"A has no map of 500 fields a side: read at its end, {fields}."
     assert model["place"] == "the end of the base"
-    assert made.notes[0] in (tmp_path / "500" / "report.html").read_text()
-    made = explain_to_folder([f"A={trained.run}"], file, tmp_path / "1", grid=1, **asked)
-    assert not any("fields a side" in note for note in made.notes)
+    assert made.notes()[0] in (tmp_path / "500" / "report.html").read_text()
+    made = explain([f"A={trained.run}"], file, out=tmp_path / "1", grid=1, **asked)
+    assert not any("fields a side" in note for note in made.notes())
 
 
 def vermilion(picture: np.ndarray) -> np.ndarray:
@@ -366,17 +371,12 @@ def test_page_names_are_safe_and_apart(cells):
     assert [*alone.values()] == ["UID_1_2_3_all", "conv_0", "___up"]
 
 
-def test_the_defaults_are_the_packages():
-    defaults = {name: p.default for name, p in inspect.signature(verb.explain).parameters.items()}
-    assert defaults["grid"] == GRID
-    told = {
-        name: option.show_default
-        for name, hint in get_type_hints(verb.explain, include_extras=True).items()
-        for option in getattr(hint, "__metadata__", ())
-    }
-    of_study = inspect.signature(audit_to_folder).parameters
+def test_the_defaults_of_the_command_are_the_packages():
+    told = {name: p.default for name, p in inspect.signature(verbs.explain).parameters.items()}
+    assert told["grid"] == GRID
     assert told["methods"].split(",") == list(METHODS)
-    assert told["part"] == of_study["part"].default
+    of_audit = inspect.signature(audit_explanations).parameters
+    assert inspect.signature(verbs.audit).parameters["part"].default == of_audit["part"].default
 
 
 def test_the_command(trained, tmp_path):
@@ -406,7 +406,7 @@ def test_a_page_says_where_a_model_was_trained_on_the_cell(trained, tmp_path):
     seen = next(cell for cell, part in parts.items() if part == "train")
     unseen = next(cell for cell, part in parts.items() if part == "test")
     files = [str(trained.images[cell]) for cell in (seen, unseen)]
-    explain_to_folder([trained.run], files, tmp_path / "out", methods=["grad-cam"])
+    explain([trained.run], files, out=tmp_path / "out", methods=["grad-cam"])
     words = "it was trained on this cell"
     assert words in (tmp_path / "out" / "cells" / f"{seen}.html").read_text()
     assert words not in (tmp_path / "out" / "cells" / f"{unseen}.html").read_text()

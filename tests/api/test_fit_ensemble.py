@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score
 from typer.testing import CliRunner
 
 from blastscope.api.evaluate import evaluate
-from blastscope.api.fit_ensemble import make_ensemble
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.cli import app
 from blastscope.ensemble.build import EnsembleSettings
 from blastscope.ensemble.genetic import GeneticSettings
@@ -47,7 +47,7 @@ def tables(folder: Path, models: int = 3, cells: int = 180, mark: str = "") -> l
 
 def make(tmp_path, method="genetic", given=None, **options):
     plan = EnsembleSettings(method, genetic=QUICK, **options)
-    return make_ensemble(given or tables(tmp_path), tmp_path / "e", plan, resamples=100)
+    return fit_ensemble(given or tables(tmp_path), out=tmp_path / "e", **vars(plan), resamples=100)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +121,7 @@ def test_the_same_again_is_the_same_and_another_is_refused(tmp_path):
     with pytest.raises(BlastscopeError, match="holds another ensemble"):
         make(tmp_path, "mean")
     assert (tmp_path / "e" / "ensemble.json").read_bytes() == before["ensemble.json"]
-    make_ensemble(
-        tables(tmp_path), tmp_path / "e", EnsembleSettings("mean"), resamples=100, force=True
-    )
+    fit_ensemble(tables(tmp_path), out=tmp_path / "e", method="mean", resamples=100, force=True)
     assert b'"mean"' in (tmp_path / "e" / "ensemble.json").read_bytes()
 
 
@@ -150,7 +148,7 @@ def test_nested_says_in_what_way(tmp_path):
 def test_weights_as_published_are_marked_by_their_sum(tmp_path):
     slips = GeneticSettings(population=20, generations=20, runs=3, mutation=1.0, as_published=True)
     plan = EnsembleSettings("genetic", genetic=slips)
-    made = make_ensemble(tables(tmp_path), tmp_path / "e", plan, resamples=100)
+    made = fit_ensemble(tables(tmp_path), out=tmp_path / "e", **vars(plan), resamples=100)
     total = sum(made.built.chosen.combination.weights)
     assert abs(total - 1) > 1e-3
     assert f"sum to {total:.5f}" in made.report.read_text()
@@ -202,15 +200,15 @@ def test_what_is_interrupted_is_no_ensemble(tmp_path, monkeypatch):
 
 def test_a_refusal_leaves_nothing_behind(tmp_path):
     with pytest.raises(BlastscopeError):
-        make_ensemble(
+        fit_ensemble(
             tables(tmp_path),
-            tmp_path / "e",
-            EnsembleSettings("mean"),
+            out=tmp_path / "e",
+            method="mean",
             resamples=100,
             store=tmp_path / "none",
         )
     with pytest.raises(BlastscopeError, match="resamples"):
-        make_ensemble(tables(tmp_path), tmp_path / "e", EnsembleSettings("mean"), resamples=1)
+        fit_ensemble(tables(tmp_path), out=tmp_path / "e", method="mean", resamples=1)
     assert not (tmp_path / "e").exists()
 
 
@@ -221,7 +219,7 @@ def test_replacing_leaves_nothing_of_the_one_before(tmp_path):
     mine = tmp_path / "e" / "notes.txt"
     mine.write_text("mine")
     plan = EnsembleSettings("mean", fit="test")
-    make_ensemble(tables(tmp_path), tmp_path / "e", plan, resamples=100, force=True)
+    fit_ensemble(tables(tmp_path), out=tmp_path / "e", **vars(plan), resamples=100, force=True)
     assert not (tmp_path / "e" / "figures" / "search.svg").exists()
     assert not (tmp_path / "e" / "evaluation").exists()
     assert mine.read_text() == "mine"
@@ -235,7 +233,7 @@ def test_cells_without_labels_get_predictions_and_no_page(tmp_path):
         frame.with_columns(label=label).write_csv(path)
     made = make(tmp_path, "auc", given)
     assert made.comparison is None
-    assert not made.report.exists()
+    assert made.report is None
     frame, _ = read_predictions(tmp_path / "e" / "predictions.parquet")
     assert frame.filter(pl.col("part") == "test").height == 60
 
@@ -244,9 +242,7 @@ def test_a_folder_under_a_link_knows_its_members(tmp_path):
     given = tables(tmp_path)
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
-    make_ensemble(
-        given, tmp_path / "link" / "e", EnsembleSettings("mean", fit="test"), resamples=100
-    )
+    fit_ensemble(given, out=tmp_path / "link" / "e", method="mean", fit="test", resamples=100)
     about = json.loads((tmp_path / "link" / "e" / "ensemble.json").read_text())
     for member, path in zip(about["members"], given, strict=True):
         assert (tmp_path / "link" / "e" / member["path"]).resolve() == path.resolve()
@@ -256,11 +252,13 @@ def test_the_parts_that_chose_weights_follow_an_ensemble(tmp_path):
     """An ensemble of an ensemble, and a comparison with one, know what the inner weights saw."""
     given = tables(tmp_path)
     inner = EnsembleSettings("auc", fit="test", apply="validation")
-    make_ensemble(given[:2], tmp_path / "inner", inner, resamples=100)
+    fit_ensemble(given[:2], out=tmp_path / "inner", **vars(inner), resamples=100)
     with pytest.raises(BlastscopeError, match="were fitted on the test cells"):
         make(tmp_path, "auc", [tmp_path / "inner", given[2]])
     outer = EnsembleSettings("mean", apply="validation")
-    make_ensemble([tmp_path / "inner", given[2]], tmp_path / "outer", outer, resamples=100)
+    fit_ensemble(
+        [tmp_path / "inner", given[2]], out=tmp_path / "outer", **vars(outer), resamples=100
+    )
     assert read_predictions(tmp_path / "outer" / "predictions.parquet")[1]["fitted_on"] == ["test"]
     compared = hold_against(align_predictions([tmp_path / "outer", *given]), "test", 100)
     assert compared.overlap.kind == "training"

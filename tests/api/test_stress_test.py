@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from blastscope.api.stress_test import stress_to_folder
+from blastscope.api.stress_test import stress_test
 from blastscope.cli import app
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError
@@ -55,8 +55,8 @@ def store(trained):
 def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path):
     out = tmp_path / "stress"
     seen = []
-    made = stress_to_folder(
-        [trained.run], store, out, device="cpu", on_progress=lambda *now: seen.append(now)
+    made = stress_test(
+        [trained.run], store, out=out, device="cpu", progress=lambda *now: seen.append(now)
     )
     frame, _ = read_table(out / "predictions" / "000-000-none.parquet", step_predictions.PART)
     recorded = trained.p_all(trained.run)
@@ -100,7 +100,7 @@ def test_a_killed_test_goes_on_with_what_is_missing(trained, store, tmp_path, mo
 
     monkeypatch.setattr(step_predictions, "predict_store", counted)
     with pytest.raises(KeyboardInterrupt):
-        stress_to_folder([trained.run], store, out, device="cpu")
+        stress_test([trained.run], store, out=out, device="cpu")
     assert not (out / "report.html").exists()
     cut = out / "predictions" / "000-000-none.parquet"
     cut.write_bytes(cut.read_bytes()[:100])  # a full disk
@@ -110,14 +110,14 @@ def test_a_killed_test_goes_on_with_what_is_missing(trained, store, tmp_path, mo
         "predict_store",
         lambda *a: calls.append(a[3] if len(a) > 3 else None) or own(*a),
     )
-    stress_to_folder([trained.run], store, out, device="cpu")
+    stress_test([trained.run], store, out=out, device="cpu")
     assert [step for step in calls if step is not None] == [FEW[0], *FEW[3:]]
     whole = tmp_path / "whole"
-    stress_to_folder([trained.run], store, whole, device="cpu")
+    stress_test([trained.run], store, out=whole, device="cpu")
     tables = [pl.read_parquet(folder / "stress.parquet") for folder in (out, whole)]
     assert tables[0].equals(tables[1])
     calls.clear()
-    stress_to_folder([trained.run], store, out, device="cpu")
+    stress_test([trained.run], store, out=out, device="cpu")
     assert calls == []  # only reported
 
 
@@ -129,7 +129,7 @@ def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made
     shutil.copytree(trained.run, old)
     (old / "ood.json").unlink()
     made = [
-        stress_to_folder([run], store, tmp_path / name, device="cpu").models[0].outsiders
+        stress_test([run], store, out=tmp_path / name, device="cpu").models[0].outsiders
         for name, run in (("a", trained.run), ("b", old))
     ]
     for one, other in zip(made[0].kinds, made[1].kinds, strict=True):
@@ -149,7 +149,7 @@ def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, stor
         open_tested([order.out], open_store(store), "test")
     pooled = gather(started)
     record(order, started.store.fingerprint, crossval_metrics(started, pooled))
-    made = stress_to_folder([order.out], store, tmp_path / "stress", device="cpu").models[0]
+    made = stress_test([order.out], store, out=tmp_path / "stress", device="cpu").models[0]
     first = pooled.filter(pl.col("repeat") == 1)
     assert made.cells == first.height == 24
     unchanged = pl.concat(
@@ -176,17 +176,17 @@ def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
     with pytest.raises(BlastscopeError, match="no labelled nowhere cells"):
         open_tested([trained.run], opened, "nowhere")
     out = tmp_path / "stress"
-    stress_to_folder([trained.run], store, out, device="cpu")
+    stress_test([trained.run], store, out=out, device="cpu")
     with pytest.raises(BlastscopeError, match="of other models or cells"):
-        stress_to_folder([f"A={trained.run}"], store, out, device="cpu")
+        stress_test([f"A={trained.run}"], store, out=out, device="cpu")
     with pytest.raises(BlastscopeError, match="holds a run"):
-        stress_to_folder([trained.run], store, trained.run, device="cpu")
+        stress_test([trained.run], store, out=trained.run, device="cpu")
     other = tmp_path / "store"
     shutil.copytree(store, other)
     pixels = np.load(other / "pixels.npy")
     np.save(other / "pixels.npy", 255 - pixels)
     with pytest.raises(BlastscopeError, match="give the store that it was trained on"):
-        stress_to_folder([trained.run], other, tmp_path / "o", device="cpu")
+        stress_test([trained.run], other, out=tmp_path / "o", device="cpu")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from blastscope.api.fit_ensemble import make_ensemble
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.data.crop import Box
-from blastscope.ensemble.build import EnsembleSettings
 from blastscope.errors import BlastscopeError
 from blastscope.explanation import batched, explain, measures
 from blastscope.explanation.agreement import agreement
@@ -27,7 +26,7 @@ def opened(trained, tmp_path_factory):
     """An ensemble's two members, weighted by votes, and five cells prepared for both."""
     folder = tmp_path_factory.mktemp("explained")
     given = [f"A={trained.run}", f"B={trained.other}"]
-    make_ensemble(given, folder / "both", EnsembleSettings("vote", "validation", "test"))
+    fit_ensemble(given, out=folder / "both", method="vote")
     explained = open_models([folder / "both"], CPU)
     files = [str(path) for path in sorted(trained.images.values())]
     found = find_cells(files[:3] + files[-2:], [])

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blastscope.api.fit_ensemble import make_ensemble
-from blastscope.ensemble.build import EnsembleSettings
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.cells import find_cells, prepare_material
 from blastscope.explanation.models import open_models
@@ -28,7 +27,7 @@ def test_a_model_says_what_its_run_said(trained, tmp_path):
 
 def test_an_ensemble_is_its_members_under_their_names(trained, tmp_path):
     given = [f"A={trained.run}", f"B={trained.other}"]
-    make_ensemble(given, tmp_path / "both", EnsembleSettings("mean", "validation", "test"))
+    fit_ensemble(given, out=tmp_path / "both", method="mean")
     explained = open_models([tmp_path / "both"], CPU)
     assert [model.name for model in explained.models] == ["A", "B"]
     assert explained.combination is not None

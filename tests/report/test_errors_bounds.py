@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from blastscope.api.analyze_errors import analyse_errors
+from blastscope.api.analyze_errors import analyze_errors
 from blastscope.report.errors_plots import MOST_SUBJECTS
 from tests.error_analysis.made import scores_of, scores_with, write_scores
 
@@ -24,7 +24,7 @@ def test_what_bounds_the_figures_is_said(tmp_path):
             label=pl.Series([*scores.cells["label"][:20], None, None]),
         )
         given = write_scores(replace(scores, cells=cells), tmp_path / name, fitted_on=["test"])
-        found = analyse_errors(given, tmp_path / name / "out")
+        found = analyze_errors(given, out=tmp_path / name / "out")
         text = (tmp_path / name / "out" / "report.html").read_text()
         assert '<p class="callout training">' in text
         assert ("No test subject is in training" in text) == (kind == "disjoint")
@@ -40,7 +40,7 @@ def test_a_long_table_of_subjects_is_cut_on_the_page_alone(tmp_path):
     missed = (np.arange(200) % 3 == 0)[:, None]
     subjects = [f"S{k % 50:02}" for k in range(200)]
     given = write_scores(scores_with(["all"] * 200, missed, subjects=subjects), tmp_path / "t")
-    analyse_errors(given, tmp_path / "out")
+    analyze_errors(given, out=tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()
     assert len(re.findall(r'<th scope="row">S\d\d</th>', text)) == MOST_SUBJECTS
     assert f"The worst {MOST_SUBJECTS} of each class: errors.json has 10 more." in text

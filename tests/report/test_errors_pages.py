@@ -5,16 +5,15 @@ import shutil
 
 import pytest
 
-from blastscope.api.analyze_errors import analyse_errors
-from blastscope.api.fit_ensemble import make_ensemble
-from blastscope.ensemble.build import EnsembleSettings
+from blastscope.api.analyze_errors import analyze_errors
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.errors import BlastscopeError
 
 
 def test_each_cell_of_a_gallery_leads_to_its_page_and_back(trained, tmp_path):
     given = [f"A={trained.run}", f"B={trained.other}"]
     store, out = trained.run.parent / "store32", tmp_path / "errors"
-    found = analyse_errors(given, out, "train", store, explain=True)
+    found = analyze_errors(given, out=out, part="train", store=store, explain=True)
     page = (out / "report.html").read_text()
     linked = dict(re.findall(r'id="(cell-\d+)"><a href="(cells/[^"]+)"', page))
     shown = set(re.findall(r'<figure id="(cell-\d+)"', page))
@@ -31,11 +30,11 @@ def test_each_cell_of_a_gallery_leads_to_its_page_and_back(trained, tmp_path):
 
 def test_an_ensemble_is_explained_with_its_map(trained, tmp_path):
     given = [f"A={trained.run}", f"B={trained.other}"]
-    make_ensemble(given, tmp_path / "both", EnsembleSettings("mean", "validation", "test"))
+    fit_ensemble(given, out=tmp_path / "both", method="mean")
     out, store = tmp_path / "errors", trained.run.parent / "store32"
     # One member is given beside it, under another name; the other's is the ensemble's for it.
     together = [f"E={tmp_path / 'both'}", f"first={trained.run}"]
-    analyse_errors(together, out, "test", store, explain=True)
+    analyze_errors(together, out=out, part="test", store=store, explain=True)
     pages = list((out / "cells").glob("*.html"))
     assert pages
     p_all = [trained.p_all(run) for run in (trained.run, trained.other)]
@@ -48,11 +47,11 @@ def test_an_ensemble_is_explained_with_its_map(trained, tmp_path):
 
 def test_beside_an_ensemble_only_its_members_are_explained(trained, tmp_path):
     both, store = [f"A={trained.run}", f"B={trained.other}"], trained.run.parent / "store32"
-    make_ensemble(both, tmp_path / "both", EnsembleSettings("mean", "validation", "test"))
+    fit_ensemble(both, out=tmp_path / "both", method="mean")
     shutil.copytree(trained.run, tmp_path / "third")
     given = [tmp_path / "both", f"z={tmp_path / 'third'}"]
     with pytest.raises(BlastscopeError, match=r"third is no member of the ensemble .*both"):
-        analyse_errors(given, tmp_path / "errors", "train", store, explain=True)
+        analyze_errors(given, out=tmp_path / "errors", part="train", store=store, explain=True)
     assert not (tmp_path / "errors").exists()
 
 
@@ -69,14 +68,14 @@ def test_pages_of_an_earlier_analysis_go_and_nothing_else(trained, tmp_path):
     def linked() -> set[str]:
         return set(re.findall(r'href="cells/([^"]+)"', (out / "report.html").read_text()))
 
-    analyse_errors(given, out, "validation", store, explain=True)
+    analyze_errors(given, out=out, part="validation", store=store, explain=True)
     first = pages()
     assert first == linked()
-    analyse_errors(given, out, "test", store, explain=True)
+    analyze_errors(given, out=out, part="test", store=store, explain=True)
     assert pages() == linked()
     assert first
     assert not first & pages()
-    analyse_errors(given, out, "test", store)
+    analyze_errors(given, out=out, part="test", store=store)
     assert [path.name for path in (out / "cells").iterdir()] == ["mine.html"]
 
 
@@ -84,10 +83,10 @@ def test_what_cannot_be_looked_into_is_one_sentence(trained, tmp_path):
     store = trained.run.parent / "store32"
     table = trained.run / "predictions.parquet"
     with pytest.raises(BlastscopeError, match="is a table of predictions"):
-        analyse_errors([table], tmp_path / "a", "train", store, explain=True)
+        analyze_errors([table], out=tmp_path / "a", part="train", store=store, explain=True)
     with pytest.raises(BlastscopeError, match="give their store"):
-        analyse_errors([trained.run], tmp_path / "b", "train", explain=True)
+        analyze_errors([trained.run], out=tmp_path / "b", part="train", explain=True)
     assert not (tmp_path / "a" / "report.html").exists()
     # Without being asked to explain, nothing of this is in the way.
-    analyse_errors([table], tmp_path / "c", "train", store)
+    analyze_errors([table], out=tmp_path / "c", part="train", store=store)
     assert 'href="cells/' not in (tmp_path / "c" / "report.html").read_text()

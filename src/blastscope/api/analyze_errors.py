@@ -1,86 +1,173 @@
-"""Analyse the errors of models: counts, causes, pictures and one page, written to a folder."""
+"""Analyze the errors of models: counts, causes, galleries and a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from blastscope.data.store import open_store
+import polars as pl
+
+from blastscope.api.result import PAGE, AnyPath, Progress, Result, TextTable, showing
+from blastscope.api.tables import Models, as_models
+from blastscope.data.store import Store, open_store
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
+from blastscope.evaluation.sources import InMemoryTable
 from blastscope.io.files import replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.cell_pages import remove_other_pages
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.errors_sections import errors_view
 from blastscope.report.html import render
+from blastscope.report.text import LABELS
+
+CONTENT, TABLE = "errors.json", "cells.csv"
 
 
-def analyse_errors(
-    given: Sequence[str | Path],
-    out: Path,
+@dataclass(frozen=True)
+class CellPages:
+    """What the page of each cell shown is made with.
+
+    Attributes:
+        models: the runs, or one ensemble.
+        device: what their networks compute on.
+        progress: whether to show a progress bar, or whom to call.
+    """
+
+    models: tuple[str | Path, ...]
+    device: str
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ErrorsResult(Result, ErrorAnalysis):
+    """The errors of models on the same cells.
+
+    Attributes:
+        store: the prepared cells, to show them; None without.
+        cell_pages: how the page of each cell shown is made; None for no such pages.
+    """
+
+    store: Store | None = field(default=None, kw_only=True)
+    cell_pages: CellPages | None = field(default=None, kw_only=True)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row a cell: how many models miss it, their probabilities, its traits."""
+        return self.cells
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``errors.json``."""
+        return ErrorAnalysis.as_json(self)
+
+    def tables(self) -> list[TextTable]:
+        """Return how many cells are missed by how many models, and each model's errors."""
+        missed, total = self.counts.missed_by, self.counts.total
+        together = [
+            (k, missed["all"][k], missed["hem"][k], total[k]) for k in range(len(total) - 1, -1, -1)
+        ]
+        rows = [
+            (row.model, LABELS[row.label], row.cells, row.errors, row.only_right, row.only_wrong)
+            for row in self.counts.models
+        ]
+        columns = ("model", "class", "cells", "errors", "only right", "only wrong")
+        return [
+            TextTable.of(("missed by", "ALL", "normal", "cells"), together),
+            TextTable.of(columns, rows),
+        ]
+
+    def answers(self) -> list[str]:
+        """Say what the missed cells have in common."""
+        return [*self.sentences, self.guess]
+
+    def notes(self) -> list[str]:
+        """Say whether the subjects were in training."""
+        return [self.overlap.sentence]
+
+    def _write(self, out: Path) -> None:
+        refuse_foreign(out, CONTENT, ["report.html", TABLE])
+        pages = {} if self.cell_pages is None else self._write_cell_pages(self.cell_pages, out)
+        view = errors_view(self, draw_errors(self, out / "figures"), self.store, pages)
+        write_json(out / CONTENT, self.as_json())
+        with replacing(out / TABLE) as beside:
+            self.cells.write_csv(beside)
+        models = self.scores.models
+        who = models[0] if len(models) == 1 else f"{len(models)} models"
+        page = render(
+            "errors.html",
+            title=f"Errors of {who} on {self.part} cells",
+            synthetic=self.synthetic,
+            protocol=self.scores.protocol,
+            cautions=self._cautions(),
+            errors=view,
+        )
+        write_text(out / PAGE, page)
+        remove_other_pages(out / "cells", [Path(address).stem for address in pages.values()])
+
+    def _write_cell_pages(self, how: CellPages, out: Path) -> dict[int, str]:
+        from blastscope.report.errors_pages import write_error_pages  # captum takes its time
+
+        if self.store is None:
+            return {}
+        with showing("Explaining", how.progress) as advance:
+            return write_error_pages(how.models, self, self.store.path, out, how.device, advance)
+
+    def _cautions(self) -> list[tuple[str, str]]:
+        """What bounds these metrics: (kind of callout, sentence) each."""
+        cautions: list[tuple[str, str]] = [(self.overlap.kind, self.overlap.sentence)]
+        if self.unlabelled:
+            every = self.unlabelled + self.scores.cells.height
+            left = f"{self.unlabelled:,} of {every:,} {self.part} cells"
+            cautions.append(("unlabelled", f"Cells without a label are left out: {left}."))
+        return cautions
+
+
+def analyze_errors(
+    models: Models,
     part: str = "test",
-    store: Path | None = None,
     *,
+    out: AnyPath | None = None,
+    store: AnyPath | None = None,
     explain: bool = False,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-) -> ErrorAnalysis:
-    """Analyse what one or several models get wrong on the same cells.
+    progress: Progress = False,
+) -> ErrorsResult:
+    """Analyze what one or several models get wrong on the same cells.
 
-    Writes ``errors.json``, ``cells.csv`` (a row a cell), ``figures/`` and a self-contained
-    ``report.html``; with ``explain``, ``cells/`` with a page for each cell that a gallery shows.
-    Files of an earlier analysis there are replaced; nothing else is touched.
+    With ``out`` it writes ``errors.json``, ``cells.csv`` (a row a cell), ``figures/`` and a
+    self-contained ``report.html``; with ``explain`` also ``cells/`` with a page for each cell that
+    a gallery shows. Files of an earlier analysis there are replaced; nothing else is touched.
 
     Args:
-        given: runs, ensembles or prediction tables, each perhaps as ``NAME=PATH``.
-        out: the folder to write to.
+        models: runs, ensembles or prediction tables: paths (``NAME=PATH`` names a model anew),
+            frames, or a mapping of names to them.
         part: ``train``, ``validation`` or ``test``.
+        out: the folder to write to; nothing is written without it.
         store: the store of these cells, to measure and show them; None to do without.
-        explain: look into the networks as well; ``given`` must be runs or an ensemble.
-        device: what they compute on, ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called with the number of cells explained and their total.
+        explain: write a page with heatmaps for each cell shown; ``models`` must then be runs or
+            an ensemble.
+        device: what the networks compute on, ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
+
+    Returns:
+        The counts, pairs, causes and cells.
 
     Raises:
-        BlastscopeError: where the predictions, the part or the store cannot be used together, or
+        BlastscopeError: if the predictions, the part or the store cannot be used together, or
             ``out`` holds another kind of report, or cannot be written.
     """
-    refuse_foreign(out, "errors.json", ["report.html", "cells.csv"])
     if explain and store is None:
-        raise BlastscopeError("--explain wants to see the cells: give their store with --store.")
-    scores = align_predictions(given)
-    opened = None if store is None else open_store(store)
-    analysis = analyse(scores, part, opened)
-    pages: dict[int, str] = {}
-    if explain and store is not None:
-        from blastscope.report.errors_pages import write_error_pages  # captum, which takes time
-
-        pages = write_error_pages(given, analysis, store, out, device, on_progress)
-    view = errors_view(analysis, draw_errors(analysis, out / "figures"), opened, pages)
-    write_json(out / "errors.json", analysis.as_json())
-    with replacing(out / "cells.csv") as beside:
-        analysis.cells.write_csv(beside)
-    models = analysis.scores.models
-    who = models[0] if len(models) == 1 else f"{len(models)} models"
-    page = render(
-        "errors.html",
-        title=f"Errors of {who} on {part} cells",
-        synthetic=analysis.synthetic,
-        protocol=analysis.scores.protocol,
-        cautions=_cautions(analysis),
-        errors=view,
-    )
-    write_text(out / "report.html", page)
-    remove_other_pages(out / "cells", [Path(address).stem for address in pages.values()])
-    return analysis
-
-
-def _cautions(analysis: ErrorAnalysis) -> list[tuple[str, str]]:
-    """What bounds these figures: (kind of callout, sentence) each."""
-    cautions: list[tuple[str, str]] = [(analysis.overlap.kind, analysis.overlap.sentence)]
-    if analysis.unlabelled:
-        every = analysis.unlabelled + analysis.scores.cells.height
-        left = f"{analysis.unlabelled:,} of {every:,} {analysis.part} cells"
-        cautions.append(("unlabelled", f"Left out for want of a label: {left}."))
-    return cautions
+        raise BlastscopeError("--explain needs to see the cells: give their store with --store.")
+    sources = as_models(models)
+    pages = None
+    if explain:
+        folders = tuple(one for one in sources if not isinstance(one, InMemoryTable))
+        if len(folders) < len(sources):
+            raise BlastscopeError("--explain needs networks: give runs or an ensemble, not tables.")
+        pages = CellPages(folders, device, progress)
+    if out is not None:  # before the work
+        refuse_foreign(Path(out), CONTENT, ["report.html", TABLE])
+    opened = None if store is None else open_store(Path(store))
+    found = analyse(align_predictions(sources), part, opened)
+    return ErrorsResult.of(found, store=opened, cell_pages=pages).saved(out)

@@ -1,12 +1,17 @@
-"""A study of a whole part of a split, with a page for each cell that it names."""
+"""Audit explanations: whether the heatmaps of a model can be believed, on a whole split part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from blastscope.api.explain import FILE, TABLE, Explanation, write_explanation
+import polars as pl
+
+from blastscope.api.explain import FILE, TABLE, ExplanationResult, write_explanation
+from blastscope.api.result import AnyPath, Progress, TextTable, as_paths, out_or_temporary, showing
+from blastscope.api.tables import as_run_paths
 from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
@@ -17,73 +22,121 @@ from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.measures import STUDY
 from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.explanation.target_layer import GRID
-from blastscope.io.files import remove_folder
+from blastscope.io.files import read_json, remove_folder
 from blastscope.io.tables import read_table
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report.audit_page import report_audit
+from blastscope.report.audit_page import SUMMARY, report_audit
 from blastscope.report.audit_sections import AuditView
 
 METHODS = ("grad-cam", "grad-cam++")
-"""What the pages of the named cells show; the study has what takes a hundred passes."""
+"""What the pages of the named cells show; the audit has what takes a hundred passes."""
 
 
-@dataclass(frozen=True)
-class AuditReport:
-    """What was written: the page with its cells, and the section above them."""
+@dataclass(frozen=True, eq=False, repr=False)
+class AuditResult(ExplanationResult):
+    """Whether the heatmaps of models can be believed.
 
-    explanation: Explanation
-    study: AuditView
+    Attributes:
+        view: what the report shows.
+        audited: a row for each cell and model.
+    """
+
+    view: AuditView
+    audited: pl.DataFrame
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each cell and model (docs/formats.md)."""
+        return self.audited
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of the audit's summary."""
+        return read_json(self.place / SUMMARY)
+
+    def tables(self) -> list[TextTable]:
+        """Return each measure's outcome, a table a model."""
+        heads = ("heat in the cell", "deletion", "insertion", "weights scrambled", "goes with size")
+        return [
+            TextTable.of(
+                ("measure", "outcome", "in numbers"),
+                [
+                    (head, one.value, one.small)
+                    for head, one in zip(
+                        heads,
+                        (row.heat, row.deletion, row.insertion, row.randomised, row.size),
+                        strict=True,
+                    )
+                ],
+                f"{row.model}, {self.view.cells:,} {self.view.part} cells",
+            )
+            for row in self.view.rows
+        ]
+
+    def answers(self) -> list[str]:
+        """Say whether the heatmaps can be believed."""
+        return [self.view.answer]
+
+    def notes(self) -> list[str]:
+        """Say what the intervals are of, and what does not apply."""
+        return [f"Intervals: {self.view.intervals}", *super().notes()]
+
+    def _title(self) -> str:
+        return self.view.answer
 
 
-def audit_to_folder(
-    given: Sequence[str | Path],
-    out: Path,
+def audit_explanations(
+    models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath],
     part: str = "test",
     *,
-    data: Sequence[Path],
+    data: AnyPath | Iterable[AnyPath],
+    out: AnyPath | None = None,
     layers: Sequence[str] | None = None,
     grid: int = GRID,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-) -> AuditReport:
-    """Measure on a whole part whether models' maps are to be believed, and report it.
+    progress: Progress = False,
+) -> AuditResult:
+    """Audit the explanations of models on a whole split part: can their heatmaps be believed?
 
-    Writes ``study.parquet`` and ``randomisation.parquet``, their summary ``study-summary.json``,
-    ``figures/study-*``, and what ``api.explain`` writes, for the cells that the study names. A
-    study that was killed goes on when it is asked for again; one that is done is only reported.
+    With ``out`` it writes a table a cell and model, its summary, plots, and what ``explain``
+    writes for the cells that the audit names. If an audit is killed, the same call goes on where
+    it stopped. Without ``out`` the files lie in a temporary folder until ``save`` is called.
 
     Args:
-        given: runs, each perhaps as ``NAME=PATH``, or one ensemble.
-        out: the folder to write to.
+        models: runs, or one ensemble: paths, ``NAME=PATH``, or a mapping of names.
         part: ``train``, ``validation`` or ``test``, of the runs' own split.
         data: folders of images, or stores, that have the part's cells.
+        out: the folder to write to.
         layers: names of layers for the feature maps of the named cells; None for the first ones.
-        grid: the fewest fields a side of the maps that Grad-CAM reads.
+        grid: the fewest fields a side of the heatmaps of Grad-CAM.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called with how much is done and of how much: of the cells' preparation, then
-            of the study, then of the pages.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
+
+    Returns:
+        The measures of each model, and the cells.
 
     Raises:
-        BlastscopeError: where a model, a cell or a layer is not to be had, or ``out`` holds
-            another kind of report, or a study of other models or cells, or cannot be written.
+        BlastscopeError: if a model, a cell or a layer does not exist, or ``out`` holds another
+            kind of report, or an audit of other models or cells, or cannot be written.
     """
+    requested, paths, folders = out, as_run_paths(models), as_paths(data)
+    out, keeper = out_or_temporary(requested)
     refuse_foreign(out, FILE, ["report.html", TABLE])
     if (out / FILE).exists() and not (out / CELLS_FILE).exists():
         raise BlastscopeError(
             f"{out} holds an explanation of single cells, whose page would be overwritten: choose "
             "another folder with --out."
         )
-    if not data:
-        raise BlastscopeError("A study wants to see the cells: give their folder with --data.")
-    explained = open_models(given, choose_device(device), grid)
-    found = audit_cells(given, part, data)
-    _refuse_another_study(out, explained, found)
+    if not folders:
+        raise BlastscopeError("An audit needs to see the cells: give their folder with --data.")
+    explained = open_models(paths, choose_device(device), grid)
+    found = audit_cells(paths, part, folders)
+    _refuse_another_audit(out, explained, found)
     if layers:  # a wrong name is said before the hours that a study takes
         choose_layers(explained.models, layers)
     work = out / ".work"  # beside what is done, so that a killed study finds both
     wanted = [model.settings for model in explained.models]
-    material = prepare_material(found, wanted, work, on_progress)
-    study = run_audit(explained, material, out, on_progress)
+    with showing("Explaining", progress) as advance:
+        material = prepare_material(found, wanted, work, advance)
+        study = run_audit(explained, material, out, advance)
     named = {
         look.cell
         for places in looks(study.cells).values()
@@ -104,14 +157,15 @@ def audit_to_folder(
         return sections[-1]
 
     listing = Listing(cells, synthetic=found.synthetic)
-    made = write_explanation(
-        explained, listing, out, METHODS, layers, study=section, on_progress=on_progress
-    )
+    with showing("Explaining", progress) as advance:
+        made = write_explanation(
+            explained, listing, out, METHODS, layers, study=section, on_progress=advance
+        )
     remove_folder(work)
-    return AuditReport(made, sections[-1])
+    return AuditResult(made, sections[-1], study.cells, path=None if keeper else out, keeper=keeper)
 
 
-def _refuse_another_study(out: Path, explained: ExplainedModels, found: Listing) -> None:
+def _refuse_another_audit(out: Path, explained: ExplainedModels, found: Listing) -> None:
     """Refuse to replace what another study may have taken hours to find."""
     try:
         table, metadata = read_table(out / CELLS_FILE, STUDY)
@@ -122,6 +176,6 @@ def _refuse_another_study(out: Path, explained: ExplainedModels, found: Listing)
     cells = {item.cell for item in found.cells}
     if [list(model[:3]) for model in recorded] != models or set(table["cell"]) != cells:
         raise BlastscopeError(
-            f"{out} holds a study of other models or cells ({CELLS_FILE}), which would be lost: "
+            f"{out} holds an audit of other models or cells ({CELLS_FILE}), which would be lost: "
             "choose another folder with --out, or remove it."
         )

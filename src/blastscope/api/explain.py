@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from blastscope.api.result import (
+    AnyPath,
+    FolderResult,
+    Progress,
+    TextTable,
+    as_paths,
+    out_or_temporary,
+    showing,
+)
+from blastscope.api.tables import as_run_paths
+from blastscope.bundle.contents import is_bundle
 from blastscope.data.layouts import CellFile, Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.explanation.attribution import METHODS
 from blastscope.explanation.audit.audit import CELLS_FILE
 from blastscope.explanation.cells import find_cells, prepare_material
@@ -21,7 +34,7 @@ from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.explanation.result import CellExplained
 from blastscope.explanation.target_layer import GRID
-from blastscope.io.files import replacing, write_json, write_text
+from blastscope.io.files import read_json, replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_sections import AuditView
 from blastscope.report.cell_pages import note_pages, remove_other_pages
@@ -54,12 +67,13 @@ class CellSummary:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was written: the index, a summary a cell, and a sentence on models that want one."""
+    """What was written: the index, a summary a cell, the rows of the table, notes on models."""
 
     path: Path
     name: str
     synthetic: bool
     cells: tuple[CellSummary, ...]
+    rows: tuple[dict[str, Any], ...]
     of_models: tuple[str, ...] = ()
 
     @property
@@ -69,52 +83,114 @@ class Explanation:
         return tuple(dict.fromkeys((*self.of_models, *of_cells)))
 
 
-def explain_to_folder(
-    given: Sequence[str | Path],
-    cells: Sequence[str],
-    out: Path,
+@dataclass(frozen=True, eq=False, repr=False)
+class ExplanationResult(FolderResult):
+    """The attributions of some cells: pages with heatmaps, and how far they can be believed.
+
+    Attributes:
+        found: a summary a cell.
+    """
+
+    found: Explanation
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells or the models are synthetic."""
+        return self.found.synthetic
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each cell, model and method (docs/formats.md)."""
+        return pl.DataFrame(self.found.rows, schema=COLUMNS)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``explanation.json``."""
+        return read_json(self.place / FILE)
+
+    def tables(self) -> list[TextTable]:
+        """Return what each model makes of each cell."""
+        judged = {None: "–", True: "right", False: "wrong"}
+        rows = [
+            (cell.file.cell, model, p_all, LABELS[called], judged[right])
+            for cell in self.found.cells
+            for model, p_all, called, right in cell.calls
+        ]
+        return [TextTable.of(("cell", "model", "p(ALL)", "called", ""), rows)]
+
+    def notes(self) -> list[str]:
+        """Say what does not apply to these models and cells."""
+        return list(self.found.notes)
+
+    def _title(self) -> str:
+        return f"{self.found.name}, {len(self.found.cells)} cells explained"
+
+
+def explain(
+    models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath],
+    cells: AnyPath | Iterable[AnyPath],
     *,
-    data: Sequence[Path] = (),
+    out: AnyPath | None = None,
+    data: AnyPath | Iterable[AnyPath] | None = None,
     methods: Sequence[str] = tuple(METHODS),
     layers: Sequence[str] | None = None,
     grid: int = GRID,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Explanation:
-    """Explain what models, or an ensemble's members, make of some cells.
+    progress: Progress = False,
+) -> ExplanationResult:
+    """Explain what models make of some cells: heatmaps for ALL and for normal, and feature maps.
 
-    Writes ``explanation.json``, ``cells.csv`` (a row a cell and model), ``cells/`` (a page a cell),
-    ``figures/`` (a folder a cell) and ``report.html``, which leads to the pages. Files of an
-    earlier explanation there are replaced; nothing else is touched.
+    With ``out`` it writes ``explanation.json``, ``cells.csv`` (a row a cell and model), ``cells/``
+    (a page a cell), ``figures/`` (a folder a cell) and ``report.html``, which leads to the pages.
+    Files of an earlier explanation there are replaced; nothing else is touched. Without ``out``
+    they lie in a temporary folder until ``save`` is called.
 
     Args:
-        given: runs, each perhaps as ``NAME=PATH``, or one ensemble.
-        cells: the names of cells in ``data``, or image files.
+        models: runs, or one ensemble or bundle: paths, ``NAME=PATH``, or a mapping of names.
+        cells: the names of cells in ``data``, or image files; one or several.
         out: the folder to write to.
         data: folders of images, or stores.
-        methods: of ``METHODS``, the first on the panels; without occlusion no curves are
-            measured, which is quick.
+        methods: of attribution, the first on the panels; without ``occlusion`` it is quick, and
+            no deletion and insertion curves are measured.
         layers: names of layers for the feature maps; None for the first ones.
-        grid: the fewest fields a side of the maps that Grad-CAM reads.
+        grid: the fewest fields a side of the heatmaps of Grad-CAM.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called with the number of cells done and their total.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
+
+    Returns:
+        The calls, attributions and pages.
 
     Raises:
-        BlastscopeError: where a model, a cell, a method or a layer is not to be had, or ``out``
-            holds another kind of report, or cannot be written.
+        BlastscopeError: if a model, a cell, a method or a layer does not exist, or ``out`` holds
+            another kind of report, or cannot be written.
     """
-    refuse_foreign(out, FILE, ["report.html", TABLE])
-    if (out / CELLS_FILE).exists():
+    place, keeper = out_or_temporary(out)
+    refuse_foreign(place, FILE, ["report.html", TABLE])
+    if (place / CELLS_FILE).exists():
         raise BlastscopeError(
-            f"{out} holds a study ({CELLS_FILE}), whose page would be overwritten: choose another "
-            "folder with --out."
+            f"{place} holds an audit ({CELLS_FILE}), whose page would be overwritten: choose "
+            "another folder with --out."
         )
+    names = [cells] if isinstance(cells, str | PathLike) else list(cells)
+    paths = as_run_paths(models)
+    _refuse_cells_among_runs(paths)
     chosen = _methods(methods)
-    explained = open_models(given, choose_device(device), grid)
-    found = find_cells(cells, data)
-    if layers:  # a wrong name is said before anything is made
+    explained = open_models(paths, choose_device(device), grid)
+    found = find_cells([str(Path(name)) for name in names], as_paths(data))
+    if layers:  # a wrong name is refused before anything is made
         choose_layers(explained.models, layers)
-    return write_explanation(explained, found, out, chosen, layers, on_progress=on_progress)
+    with showing("Explaining", progress) as advance:
+        made = write_explanation(explained, found, place, chosen, layers, on_progress=advance)
+    return ExplanationResult(made, path=None if out is None else place, keeper=keeper)
+
+
+def _refuse_cells_among_runs(models: Sequence[str | Path]) -> None:
+    """Refuse cells that were taken for runs: of ``--cells a b`` only a is the option's."""
+    for model in models:
+        path = part_name(model)[1]
+        if not path.is_dir() and not is_bundle(path):
+            raise BlastscopeError(
+                f"{model} is neither a run nor a bundle: if it is a cell, write --cells before it, "
+                "as before every cell; if not, give a run."
+            )
 
 
 def write_explanation(
@@ -127,7 +203,7 @@ def write_explanation(
     study: Callable[[dict[str, str]], AuditView] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Explain listed cells as :func:`explain_to_folder` does, with a study above them perhaps.
+    """Explain listed cells as :func:`explain` does, with an audit above them perhaps.
 
     Args:
         explained: the models.
@@ -156,7 +232,8 @@ def write_explanation(
             if on_progress is not None:
                 on_progress(len(summaries), len(material))
     said = tuple(_coarse_maps(explained))
-    made = Explanation(out / "report.html", explained.name, synthetic, tuple(summaries), said)
+    page = out / "report.html"
+    made = Explanation(page, explained.name, synthetic, tuple(summaries), tuple(rows), said)
     section = study({cell.file.cell: cell.page for cell in summaries}) if study else None
     write_json(out / FILE, _as_json(made, explained, methods, rows))
     with replacing(out / TABLE) as beside:

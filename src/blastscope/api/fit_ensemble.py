@@ -1,8 +1,8 @@
-"""Build an ensemble: weights, predictions, rivals, pictures and one page, written to a folder."""
+"""Fit an ensemble: weights, predictions, rivals, plots and a report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.data.store import open_store
+from blastscope.api.compare import paper_style
+from blastscope.api.result import PAGE, AnyPath, Result, TextTable
+from blastscope.api.tables import Models, as_models
+from blastscope.data.store import Store, open_store
 from blastscope.ensemble.build import Built, EnsembleSettings, build
 from blastscope.ensemble.ensemble_folder import (
     EnsembleFolder,
@@ -19,16 +22,17 @@ from blastscope.ensemble.ensemble_folder import (
     read_ensemble,
     write_ensemble,
 )
+from blastscope.ensemble.genetic import GeneticSettings
 from blastscope.ensemble.methods import UNFITTED
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
 from blastscope.errors import BlastscopeError, writing
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, align_predictions
-from blastscope.evaluation.comparison import compare as hold_against
+from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.comparison_result import Comparison
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
 from blastscope.io.predictions import write_predictions
-from blastscope.report.ensemble_page import ensemble_page
+from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
 
 WRITTEN = (
     "predictions.parquet",
@@ -41,78 +45,189 @@ WRITTEN = (
 """The files of an ensemble's folder beside ``ensemble.json``."""
 
 
-@dataclass(frozen=True)
-class MadeEnsemble:
-    """An ensemble on disk; nothing is judged where the reported part has no labels."""
+@dataclass(frozen=True, eq=False, repr=False)
+class EnsembleResult(Result):
+    """An ensemble beside its members and the other methods.
+
+    Attributes:
+        built: every method's weights, and the probabilities.
+        scores: the members' predictions.
+        comparison: of the ensemble, its members and the other methods; None without labels.
+        errors: of the members; None without labels.
+        store: of the cells, to show them; None without.
+        force: replace another ensemble that is in the folder.
+    """
 
     built: Built
+    scores: AlignedPredictions
     comparison: Comparison | None
     errors: ErrorAnalysis | None
-    out: Path
+    store: Store | None = None
+    force: bool = False
 
     @property
-    def report(self) -> Path:
-        """The page to open."""
-        return self.out / "report.html"
+    def weights(self) -> dict[str, float]:
+        """The weight of each member."""
+        return dict(zip(self.built.members, self.built.chosen.combination.weights, strict=True))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells are synthetic."""
+        return self.scores.synthetic
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the ensemble's predictions, as ``evaluate`` and ``compare`` take them."""
+        known = ~np.isnan(self.built.p_all)
+        return _table(self.built.scores.take(known), self.built.name, self.built.p_all[known])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the weights of every method, and the comparison."""
+        return {
+            "name": self.built.name,
+            "method": self.built.plan.method,
+            "fitted": _fitted(self.built),
+            "rivals": _rivals(self.built),
+            "comparison": None if self.comparison is None else self.comparison.as_json(),
+        }
+
+    def tables(self) -> list[TextTable]:
+        """Return the weights of every method that has some, and the metrics of all."""
+        weights = _weights_table(self.built)
+        if self.comparison is None:
+            return [weights]
+        plan = self.built.plan
+        rows = [
+            (model, paper_style(metrics["weighted_f1"]), paper_style(metrics["auc"]))
+            for model, metrics in self.comparison.estimates.items()
+        ]
+        head = f"on {plan.apply} cells{', cross-fitted' * plan.nested}"
+        return [weights, TextTable.of((head, "weighted F1", "AUC"), rows)]
+
+    def answers(self) -> list[str]:
+        """Say how the ensemble stands to the mean and to its best member."""
+        return [] if self.comparison is None else verdicts(self.built, self.comparison)
+
+    def notes(self) -> list[str]:
+        """Say what bounds these metrics."""
+        said = list(cautions(self.built))
+        if self.comparison is None:
+            return [*said, f"The {self.built.plan.apply} cells have no labels to judge by."]
+        if self.comparison.unlabelled:
+            said.append(f"{self.comparison.unlabelled:,} cells without a label are left out.")
+        return [
+            *said, self.comparison.overlap.sentence, f"Intervals: {self.comparison.resampling}"
+        ]  # fmt: skip
+
+    def _title(self) -> str:
+        return self.built.name
+
+    def to_html(self) -> str:
+        """Return the report; a small page if there are no labels to judge by."""
+        if self.comparison is None:
+            return self.small_page()
+        return super().to_html()
+
+    def _write(self, out: Path) -> None:
+        built, scores = self.built, self.scores
+        _refuse_members_folder(scores, out)
+        about = EnsembleFolder(
+            built.name,
+            built.chosen.combination,
+            ensemble_members(scores.members, out),
+            scores.synthetic,
+            _fitted(built),
+        )
+        with only_one(out.absolute()):
+            _clear(out, about, self.force)
+            write_ensemble(about, out)
+            _write_rivals(built, out)
+            write_json(out / "rivals.json", _rivals(built))
+            if self.comparison is not None and self.errors is not None:
+                write_json(out / "comparison.json", self.comparison.as_json())
+                write_json(out / "errors.json", self.errors.as_json())
+                settings = (out / ENSEMBLE).read_text("utf-8")
+                page = ensemble_page(
+                    built, self.comparison, self.errors, self.store, out / "figures", settings
+                )
+                write_text(out / PAGE, page)
+            _write_predictions(self, out)  # last: it says that the ensemble is whole
 
 
-def make_ensemble(
-    given: Sequence[str | Path],
-    out: Path,
-    plan: EnsembleSettings,
+def fit_ensemble(
+    models: Models,
     *,
-    store: Path | None = None,
+    out: AnyPath | None = None,
+    method: str = "genetic",
+    fit: str | None = None,
+    apply: str = "test",
+    nested: bool = False,
+    genetic: GeneticSettings | Mapping[str, Any] | None = None,
+    store: AnyPath | None = None,
     resamples: int = 2000,
+    seed: int = 24,
     force: bool = False,
-) -> MadeEnsemble:
-    """Combine runs or prediction tables into one model, and judge it beside its rivals.
+) -> EnsembleResult:
+    """Combine models into one, its weights fitted on one split part and reported on another.
 
-    Writes ``ensemble.json`` (who votes, with which weights), ``predictions.parquet`` (of the
-    chosen method), ``rivals.parquet`` (members and every method on the reported part) and
-    ``rivals.json`` (every method's weights). Where the reported part has labels also
-    ``comparison.json``, ``errors.json``, ``figures/`` and ``report.html``.
+    With ``out`` it writes ``ensemble.json`` (the members and their weights),
+    ``predictions.parquet`` (of the chosen method), ``rivals.parquet`` (members and every method on
+    the reported part) and ``rivals.json`` (every method's weights). If the reported part has
+    labels, also ``comparison.json``, ``errors.json``, ``figures/`` and ``report.html``.
 
     Args:
-        given: runs, ensembles or prediction tables, each perhaps as ``NAME=PATH``.
-        out: the folder to write to; the same command again makes the same.
-        plan: the method, what it is fitted on and what is reported.
+        models: runs, ensembles or prediction tables: paths (``NAME=PATH`` names a model anew),
+            frames, or a mapping of names to them.
+        out: the folder to write to; nothing is written without it.
+        method: one of ``ensemble.methods.METHODS``.
+        fit: the part that weights are fitted on; ``validation``, or with ``nested`` ``apply``.
+        apply: the part that is reported.
+        nested: fit on the reported part itself, in folds.
+        genetic: settings of the genetic search; those of the paper by default.
         store: the store of these cells, for pictures and causes of errors.
-        resamples: of the intervals.
-        force: replace another ensemble that is there.
+        resamples: how many times to draw subjects and cells for the intervals.
+        seed: of the search, the folds and the draws.
+        force: replace another ensemble that is in ``out``.
+
+    Returns:
+        The weights, the predictions and the comparison.
 
     Raises:
-        BlastscopeError: where the predictions do not go together, a part cannot be used, or
-            ``out`` holds a member, a run or another ensemble.
+        BlastscopeError: if the predictions do not go together, a part cannot be used, or ``out``
+            holds a member, a run or another ensemble.
     """
-    scores = align_predictions(given)
-    _refuse_members_folder(scores, out)
-    opened = None if store is None else open_store(store)
+    if not isinstance(genetic, GeneticSettings):
+        genetic = GeneticSettings(**{"seed": seed, **(genetic or {})})
+    plan = EnsembleSettings(
+        method, fit or (apply if nested else "validation"), apply, nested, genetic, seed
+    )
+    scores = align_predictions(as_models(models))
+    if out is not None:  # before the search
+        _refuse_members_folder(scores, Path(out))
+    opened = None if store is None else open_store(Path(store))
     built = build(scores, plan)
     comparison, errors = None, None
     if scores.every(plan.apply).cells["label"].is_not_null().any():
-        comparison = hold_against(built.scores, plan.apply, resamples, plan.seed, _pairs(built))
+        comparison = compare_aligned(built.scores, plan.apply, resamples, plan.seed, _pairs(built))
         errors = analyse(scores, plan.apply, opened)
-    about = EnsembleFolder(
-        built.name,
-        built.chosen.combination,
-        ensemble_members(scores.members, out),
-        scores.synthetic,
-        _fitted(built),
-    )
-    with only_one(out.absolute()):
-        _clear(out, about, force)
-        write_ensemble(about, out)
-        _write_rivals(built, out)
-        write_json(out / "rivals.json", _rivals(built))
-        made = MadeEnsemble(built, comparison, errors, out)
-        if comparison is not None and errors is not None:
-            write_json(out / "comparison.json", comparison.as_json())
-            write_json(out / "errors.json", errors.as_json())
-            settings = (out / ENSEMBLE).read_text("utf-8")
-            page = ensemble_page(built, comparison, errors, opened, out / "figures", settings)
-            write_text(made.report, page)
-        _write_predictions(built, scores, out)  # last: it says that the ensemble is whole
-    return made
+    return EnsembleResult(built, scores, comparison, errors, opened, force).saved(out)
+
+
+def _weights_table(built: Built) -> TextTable:
+    """A column for each method that has weights."""
+    weighed = {
+        name: fitted.combination.weights
+        for name, fitted in built.fitted.items()
+        if fitted.combination.kind != "votes"
+    }
+    rows = [
+        (member, *(float(weights[k]) for weights in weighed.values()))
+        for k, member in enumerate(built.members)
+    ]
+    title = ""
+    if built.fit_cells:
+        other = "; the cross-fitted metrics below have weights of their own" * built.plan.nested
+        title = f"Weights fitted on all {built.fit_cells:,} labelled {built.plan.fit} cells{other}:"
+    return TextTable.of(("member", *weighed), rows, title)
 
 
 def _fitted(built: Built) -> dict[str, Any]:
@@ -188,8 +303,8 @@ def _is(out: Path, about: EnsembleFolder) -> bool:
         return False
 
 
-def _write_predictions(built: Built, scores: AlignedPredictions, out: Path) -> None:
-    plan = built.plan
+def _write_predictions(result: EnsembleResult, out: Path) -> None:
+    scores, plan = result.scores, result.built.plan
     fitted_on = {part for member in scores.members for part in member.metadata.get("fitted_on", ())}
     about: dict[str, Any] = {
         "method": plan.method,
@@ -201,9 +316,7 @@ def _write_predictions(built: Built, scores: AlignedPredictions, out: Path) -> N
     elif plan.method not in UNFITTED:
         fitted_on.add(plan.fit)
     about |= {"fitted_on": sorted(fitted_on), "ensemble": sha256_of(out / ENSEMBLE)}
-    known = ~np.isnan(built.p_all)
-    table = _table(built.scores.take(known), built.name, built.p_all[known])
-    write_predictions(table, out / "predictions.parquet", about)
+    write_predictions(result.to_frame(), out / "predictions.parquet", about)
 
 
 def _write_rivals(built: Built, out: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from blastscope import DISCLAIMER
-from blastscope.api.result import AnyPath, Result, TextTable, as_paths, showing
+from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_paths, showing
 from blastscope.box import in_the_box
 from blastscope.bundle.card import SYNTHETIC
 from blastscope.errors import BlastscopeError
@@ -24,7 +24,7 @@ from blastscope.prediction.table import SUFFIXES, json_lines, write_table
 from blastscope.report.prediction_text import how_decided, intervals_held
 
 if TYPE_CHECKING:
-    from blastscope.api.explain import Explanation
+    from blastscope.api.explain import ExplanationResult
 
 MOST_SUBJECTS = 20
 MOST_CELLS = 40
@@ -150,7 +150,7 @@ class PredictionResult(Result):
 
     found: Predicted
     subject_from: str | None = None
-    explanation: Explanation | None = None
+    explanation: ExplanationResult | None = None
     unexplained: int | None = None
 
     @property
@@ -301,7 +301,7 @@ def predict(
     subject_from: str | None = None,
     explain: AnyPath | None = None,
     force: bool = False,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> PredictionResult:
     """Predict for each cell the probability that it is a lymphoblast.
 
@@ -321,7 +321,7 @@ def predict(
         subject_from: a regular expression that finds the subject in a file's path.
         explain: a folder for a page with heatmaps for each cell.
         force: replace a file that is there.
-        progress: show a progress bar.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
 
     Returns:
         The table, and what was decided of all cells together.
@@ -426,17 +426,13 @@ def _in_memory(images: Any) -> bool:
 
 
 def _explain(
-    found: Predicted, models: Sequence[Path], out: Path, device: str, progress: bool
-) -> Explanation:
+    found: Predicted, models: Sequence[Path], out: Path, device: str, progress: Progress
+) -> ExplanationResult:
     """Write a page a cell for the images that are files of their own."""
-    from blastscope.api.explain import explain_to_folder
+    from blastscope.api.explain import explain
 
     files = [str(path) for path in found.files]
-    with showing("Explaining", progress) as advance:
-        return explain_to_folder(
-            [str(path) for path in models], files, out, methods=("grad-cam",), device=device,
-            on_progress=advance,
-        )  # fmt: skip
+    return explain(models, files, out=out, methods=("grad-cam",), device=device, progress=progress)
 
 
 def _cells_table(frame: pl.DataFrame) -> TextTable:

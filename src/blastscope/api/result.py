@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 AnyPath = str | PathLike[str]
+Progress = bool | Callable[[int, int], None]
+"""Whether to show a progress bar; or a function to call with how much is done and of how much."""
 
 WIDTH = 100
 """Columns of text where nobody says how wide the screen is."""
@@ -99,6 +101,8 @@ class Result(ABC):
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page."""
+        if type(self)._write is Result._write:
+            return self.small_page()
         with tempfile.TemporaryDirectory(prefix="blastscope-") as folder:
             self._write(Path(folder))
             return (Path(folder) / PAGE).read_text("utf-8")
@@ -128,21 +132,24 @@ class Result(ABC):
 
     def _write(self, out: Path) -> None:
         """Write the files; a result with a report of its own writes that instead."""
-        from markupsafe import Markup
-
         from blastscope.io.files import replacing, write_text
-        from blastscope.report.html import render
 
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         write_text(out / "result.json", json_text(self.as_json()) + "\n")
         with replacing(out / "table.csv") as beside:
             self.to_frame().write_csv(beside)
+        write_text(out / PAGE, self.small_page())
+
+    def small_page(self) -> str:
+        """Return a page of the tables and sentences, for a result without a report of its own."""
+        from markupsafe import Markup
+
+        from blastscope.report.html import render
+
         synthetic = getattr(self, "synthetic", False)
         body = Markup(self._body())
-        write_text(
-            out / PAGE, render("result.html", title=self._title(), synthetic=synthetic, body=body)
-        )
+        return render("result.html", title=self._title(), synthetic=synthetic, body=body)
 
     def to_text(self, width: int = WIDTH) -> str:
         """Return tables and answers as plain text of at most ``width`` columns."""
@@ -180,12 +187,23 @@ class Result(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FolderResult(Result):
-    """The result of a verb whose product is a folder or a file; ``path`` says where it is."""
+    """The result of a verb whose product is a folder or a file.
+
+    Attributes:
+        keeper: the temporary folder that holds the product while nobody has saved it.
+    """
+
+    keeper: tempfile.TemporaryDirectory[str] | None = field(default=None, kw_only=True)
+
+    @property
+    def place(self) -> Path:
+        """Where the product is: its path, or a temporary folder that goes with the result."""
+        return Path(self) if self.keeper is None else Path(self.keeper.name)
 
     def to_html(self) -> str:
         """Return the product's own page, or a small one of the tables."""
-        page = self.report
-        return super().to_html() if page is None else page.read_text("utf-8")
+        page = self.place / PAGE
+        return page.read_text("utf-8") if page.is_file() else super().to_html()
 
     def save(self, folder: AnyPath) -> Path:
         """Copy the product to another place, which must not be there yet.
@@ -196,14 +214,23 @@ class FolderResult(Result):
         out = Path(folder)
         if out.exists():
             raise BlastscopeError(f"{out} is there already: choose another folder.")
-        source = Path(self)
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, out)
+            if self.place.is_dir():
+                shutil.copytree(self.place, out)
             else:
-                shutil.copy2(source, out)
+                shutil.copy2(self.place, out)
         return out
+
+
+def out_or_temporary(
+    out: AnyPath | None,
+) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
+    """Return the folder to work in: the one that is asked for, or a temporary one."""
+    if out is not None:
+        return Path(out), None
+    keeper = tempfile.TemporaryDirectory(prefix="blastscope-")
+    return Path(keeper.name), keeper
 
 
 def as_paths(paths: AnyPath | Iterable[AnyPath] | None) -> list[Path]:
@@ -214,13 +241,16 @@ def as_paths(paths: AnyPath | Iterable[AnyPath] | None) -> list[Path]:
 
 
 @contextmanager
-def showing(what: str, wanted: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar on standard error, if one is wanted.
+def showing(what: str, progress: Progress) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar on standard error, if one is asked for.
 
     Yields:
         A function to call with how much is done, and of how much; None without a bar.
     """
-    if not wanted:
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
         yield None
         return
     from blastscope.parallel import progress_total

@@ -1,8 +1,8 @@
-"""A stress test: predicted, summed up, and laid on one page."""
+"""Stress-test models: what a change of stain, focus or light costs, and what looks like no cell."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from blastscope.api.result import (
+    AnyPath,
+    FolderResult,
+    Progress,
+    TextTable,
+    out_or_temporary,
+    showing,
+)
+from blastscope.api.tables import as_run_paths
 from blastscope.data.crop import Pixels, resize
 from blastscope.data.names import ALL
 from blastscope.data.store import Store, open_store
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.audit.words import bounds_of, figure
+from blastscope.explanation.audit.words import bounds_of, figure, told
 from blastscope.io.files import only_one, read_json, write_json, write_text
 from blastscope.io.tables import write_table
 from blastscope.io.workfolder import refuse_foreign
@@ -32,56 +41,102 @@ CONTENT, TABLE = "stress.json", "stress.parquet"
 _SHOWN_SIDE = 96
 
 
-@dataclass(frozen=True)
-class Stressed:
-    """What was found, and where its page is."""
+@dataclass(frozen=True, eq=False, repr=False)
+class StressResult(FolderResult):
+    """What a change of stain, focus or light costs each model.
+
+    Attributes:
+        models: the metrics at every step.
+        metrics: a row for each model and step.
+    """
 
     models: tuple[ModelRobustness, ...]
-    path: Path
+    metrics: pl.DataFrame
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each model and step (docs/formats.md)."""
+        return self.metrics
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``stress.json``."""
+        return read_json(self.place / CONTENT)
+
+    def tables(self) -> list[TextTable]:
+        """Return what each perturbation costs at worst, a table a model."""
+        heads = ("worst at", "AUC falls by", "weighted F1 falls by", "calls changed", "OOD")
+        tables = []
+        for model in self.models:
+            rows = []
+            for one in PERTURBATIONS:
+                at = model.worst(one)
+                drops = (told(at.drops[name], 3) for name in ("auc", "weighted_f1"))
+                shares = (
+                    figure(x, 1, percent=True) for x in (at.calls_changed, at.out_of_distribution)
+                )
+                rows.append((one.shown, one.told(at.step.value or 0), *drops, *shares))
+            title = f"{model.model}, {model.cells:,} cells"
+            tables.append(TextTable.of(("perturbation", *heads), rows, title))
+        return tables
+
+    def answers(self) -> list[str]:
+        """Say what costs most."""
+        return [sentence for model in self.models for sentence in model.sentences]
+
+    def notes(self) -> list[str]:
+        """Say what the intervals are of."""
+        said = dict.fromkeys(model.found.sentence for model in self.models)
+        return [f"Intervals: {sentence}" for sentence in said]
 
 
-def stress_to_folder(
-    given: Sequence[str | Path],
-    store: Path,
-    out: Path,
+def stress_test(
+    models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath],
+    store: AnyPath,
     part: str = "test",
     *,
+    out: AnyPath | None = None,
     device: str = "auto",
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Stressed:
-    """Change a part's cells step by step, predict them, and report what it costs.
+    progress: Progress = False,
+) -> StressResult:
+    """Measure robustness: perturb a part's cells step by step, and what each step costs.
 
-    Writes ``stress.parquet``, ``stress.json``, ``figures/stress-*`` and ``report.html``. What is
-    predicted stays in ``predictions/``, so that a test that was killed goes on.
+    With ``out`` it writes ``stress.parquet``, ``stress.json``, ``figures/stress-*`` and
+    ``report.html``; what is predicted stays in ``predictions/``, so that a killed test goes on.
+    Without ``out`` the files lie in a temporary folder until ``save`` is called.
 
     Args:
-        given: folders of runs or cross-validations, each perhaps as ``NAME=PATH``.
+        models: runs or cross-validations: paths, ``NAME=PATH``, or a mapping of names.
         store: the prepared cells.
-        out: the folder to write to.
         part: of the runs' own splits.
+        out: the folder to write to.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called with the cells done, each once a step, and their total.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
+
+    Returns:
+        The metrics at every step.
 
     Raises:
-        BlastscopeError: where a model or the store does not fit, or ``out`` is something else's, or
-            of other models, or cannot be written.
+        BlastscopeError: if a model or the store does not fit, or ``out`` holds something else, or
+            a test of other models, or cannot be written.
     """
+    requested = out
+    out, keeper = out_or_temporary(requested)
     refuse_foreign(out, CONTENT, ["report.html", TABLE])
-    opened = open_store(store)
-    models = open_tested(given, opened, part)
-    identity = _identity(models, opened, part)
+    opened = open_store(Path(store))
+    tested = open_tested(as_run_paths(models), opened, part)
+    identity = _identity(tested, opened, part)
     with only_one(out.absolute()):
         _begin(out, identity)
-        parts = PartialStressTest(out / FOLDER, models, opened, choose_device(device))
-        parts.fill(on_progress)
+        parts = PartialStressTest(out / FOLDER, tested, opened, choose_device(device))
+        with showing("Stress test", progress) as advance:
+            parts.fill(advance)
         found = summarise(parts)
         rows = pl.concat([table(one.model, one.cells, one.found) for one in found])
-        synthetic = opened.synthetic or any(model.synthetic for model in models)
+        synthetic = opened.synthetic or any(model.synthetic for model in tested)
         write_table(rows, out / TABLE, STRESS, {"part": part, "synthetic": synthetic})
         content = {"format": FORMAT, "identity": identity, "part": part, "synthetic": synthetic}
         write_json(out / CONTENT, {**content, "models": as_json(found)})
-        _write_page(found, models, opened, out, part, synthetic)
-    return Stressed(found, out / "report.html")
+        _write_page(found, tested, opened, out, part, synthetic)
+    return StressResult(found, rows, path=None if keeper else out, keeper=keeper)
 
 
 def _identity(models: Sequence[TestedModel], store: Store, part: str) -> dict[str, Any]:

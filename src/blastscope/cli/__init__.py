@@ -96,6 +96,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
     },
     "Explaining": {
         explain.explain: "explain run/ --cells cell.bmp --out explanation/",
+        explain.audit: "audit run/ --data store/ --out audit/",
         stress.stress: "stress run/ --store store/ --out stress/",
     },
     "Models that travel": {
@@ -149,7 +150,7 @@ def main() -> None:
         if end.code == INTERRUPTED:
             note(
                 "blastscope: interrupted; prepare, predict, train, crossval, leakage, reproduce, "
-                "demo, stress and explain --study go on where they stopped when the same command "
+                "demo, stress and audit go on where they stopped when the same command "
                 "is given again."
             )
         raise

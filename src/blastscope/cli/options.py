@@ -69,4 +69,13 @@ Jobs = Annotated[
     int,
     typer.Option(help="How many to train at a time, each with its share of the cores.", min=1),
 ]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A layer whose feature maps are shown, by timm's name or Keras's.", metavar="NAME"
+    ),
+]
+Grid = Annotated[
+    int, typer.Option(help="The fewest fields a side of the heatmaps of Grad-CAM.", min=1)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

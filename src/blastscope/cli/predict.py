@@ -105,4 +105,4 @@ def predict(
     )
     show(made, as_json)
     if made.explanation is not None:
-        (note if as_json else say)(f"{made.explanation.path}")
+        (note if as_json else say)(f"{made.explanation.report}")
