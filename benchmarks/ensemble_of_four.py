@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from common import arguments, link_cells, machine, some_cells, table, watched
 
+from blastscope.api.bundle import bundle
 from blastscope.api.fit_ensemble import fit_ensemble
-from blastscope.bundle.write import bundle
 from blastscope.data.crop import Pixels
 from blastscope.data.layouts import list_cells
 from blastscope.data.preparation import prepare

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from common import arguments, link_cells, machine, some_cells, table, watched
 
-from blastscope.bundle.write import bundle
+from blastscope.api.bundle import bundle
 from blastscope.data.cell_table import CELLS, HASH
 from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split

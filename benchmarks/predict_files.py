@@ -60,7 +60,7 @@ def _model(asked: argparse.Namespace, cells: Path, place: Path) -> Path:
 
     if asked.model:
         return in_the_box() if asked.model == "box" else Path(asked.model)
-    from blastscope.bundle.write import bundle
+    from blastscope.api.bundle import bundle
     from blastscope.data.preparation import prepare
     from blastscope.data.splits import make_split
     from blastscope.data.store import StoreSettings

@@ -65,8 +65,8 @@ def test_export_and_submit_take_bundles(bundles, tmp_path):
 
 
 def test_shares_of_blasts_by_subject_in_python(bundles, tmp_path):
+    from blastscope.api.bundle import bundle
     from blastscope.api.evaluate import evaluate
-    from blastscope.bundle.write import bundle
 
     source = shutil.copytree(bundles.trained.run, tmp_path / "run")
     evaluate(source, out=source)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import blastscope
+from blastscope.api.bundle import bundle
 from blastscope.api.evaluate import evaluate
 from blastscope.bundle.contents import NAMES
 from blastscope.bundle.read import open_bundle
-from blastscope.bundle.write import bundle
 from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import sha256_of

@@ -8,10 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import blastscope
+from blastscope.api.bundle import bundle
 from blastscope.api.evaluate import evaluate
-from blastscope.bundle.card import SYNTHETIC
 from blastscope.bundle.read import open_bundle
-from blastscope.bundle.write import bundle
 from blastscope.cli import app
 from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split
@@ -19,6 +18,7 @@ from blastscope.data.store import StoreSettings
 from blastscope.data.synthetic import write_synthetic
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
+from blastscope.report.bundle_card import SYNTHETIC
 from blastscope.training.train import train
 from tests.conftest import draw_cell, write_cell
 from tests.training.conftest import RECIPE

@@ -13,7 +13,6 @@ import polars as pl
 from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_paths, showing
 from blastscope.box import in_the_box
-from blastscope.bundle.card import SYNTHETIC
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.images import subject_pattern
 from blastscope.prediction.inputs import as_inputs, list_inputs
@@ -21,6 +20,7 @@ from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, stream
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.prediction.table import SUFFIXES, json_lines, write_table
+from blastscope.report.bundle_card import SYNTHETIC
 from blastscope.report.prediction_text import how_decided, intervals_held
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pathlib import Path
 from blastscope.errors import BlastscopeError
 
 MANIFEST, WEIGHTS, ONNX = "bundle.json", "weights.safetensors", "model.onnx"
-DECISION, NOVELTY, CARD = "decision.json", "ood.json", "card.md"
-NAMES = (MANIFEST, WEIGHTS, ONNX, DECISION, NOVELTY, CARD)
+DECISION, OOD, CARD = "decision.json", "ood.json", "card.md"
+NAMES = (MANIFEST, WEIGHTS, ONNX, DECISION, OOD, CARD)
 MEMBERS = "members"
 
 _SMALL = 8 * 2**20

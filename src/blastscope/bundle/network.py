@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blastscope.bundle.contents import NOVELTY, ONNX, WEIGHTS, Contents, digest_of
+from blastscope.bundle.contents import ONNX, OOD, WEIGHTS, Contents, digest_of
 from blastscope.bundle.manifest import Manifest, Network
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
@@ -70,10 +70,10 @@ class BundledNetwork(FinishedRun):
         """
         from blastscope.ood.detector import ood_from
 
-        if NOVELTY not in self.manifest.files:
+        if OOD not in self.manifest.files:
             return None
-        content = checked_json(self.contents, self.manifest, NOVELTY)
-        return ood_from(content, f"{self.contents}/{NOVELTY}")
+        content = checked_json(self.contents, self.manifest, OOD)
+        return ood_from(content, f"{self.contents}/{OOD}")
 
 
 def network_of(contents: Contents, manifest: Manifest, network: Network) -> BundledNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,7 @@ import polars as pl
 
 from blastscope.bundle.manifest import (
     EvaluationEntry,
-    InitialWeights,
     MetricEntry,
-    Normalisation,
     Preparation,
     TrainingCells,
 )
@@ -22,7 +21,6 @@ from blastscope.io.files import read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 
 if TYPE_CHECKING:
-    from blastscope.models.normalization import Normalization
     from blastscope.training.finished_run import FinishedRun
 
 _SHOWN = (
@@ -63,16 +61,6 @@ def preparation_of(settings: StoreSettings) -> Preparation:
     )
 
 
-def normalisation_of(normalise: Normalization) -> Normalisation:
-    """Read a normalisation's numbers."""
-    return Normalisation(
-        mean=tuple(normalise.mean.flatten().tolist()),
-        deviation=tuple(normalise.deviation.flatten().tolist()),
-        channels="BGR" if normalise.reverse else "RGB",
-        colour_normalization="per-cell" if normalise.per_cell else "none",
-    )
-
-
 def data_of(run: FinishedRun) -> TrainingCells:
     """Count a run's cells by part and class, and the persons of its training part."""
     table, about = read_predictions(run.path / "predictions.parquet")
@@ -89,33 +77,6 @@ def data_of(run: FinishedRun) -> TrainingCells:
         cells=cells,
         subjects={label or "unlabelled": count for label, count in persons.iter_rows()},
     )
-
-
-def initial_weights_of(run: FinishedRun, environment: dict[str, Any]) -> InitialWeights | None:
-    """Name the weights that a run began with and their licence; None where it began at random.
-
-    Where it started from another run, they are what that one began with.
-    """
-    from blastscope.models.pretrained import known_weights
-
-    found, start = environment.get("initial_weights"), environment.get("starts_from")
-    if not found and start:
-        place = Path(str(start.get("run")))
-        beside = run.path.parent / place.name  # where both were moved
-        folder = next((one for one in (place, beside) if one.is_dir()), None)
-        if folder is None:
-            raise BlastscopeError(
-                f"{run.path} started from the run {place}, which is not there: put it beside, so "
-                "that the card can say what weights the training began with."
-            )
-        found = environment_of(folder).get("initial_weights")
-    if not found:
-        return None
-    try:
-        licence = known_weights(run.recipe.model.backbone).licence
-    except BlastscopeError:
-        licence = "unknown"
-    return InitialWeights(file=found["file"], sha256=found["sha256"], licence=licence)
 
 
 def judged_from(folder: Path, names: set[str], checkpoint: str) -> EvaluationEntry:
@@ -153,6 +114,22 @@ def judged_from(folder: Path, names: set[str], checkpoint: str) -> EvaluationEnt
         figures=figures,
         intervals=content["intervals_drawn"],
     )
+
+
+def evaluations_of(
+    own: Path, others: Sequence[Path], name: str, checkpoint: str
+) -> tuple[EvaluationEntry, ...]:
+    """Read a model's own evaluation, if there is one, and further ones.
+
+    Returns:
+        Those on unseen subjects first, since they say what to expect of a new subject.
+
+    Raises:
+        BlastscopeError: if one of ``others`` is missing or of another model.
+    """
+    folders = [own] if (own / "metrics.json").is_file() else []
+    found = (judged_from(folder, {name}, checkpoint) for folder in (*folders, *others))
+    return tuple(sorted(found, key=lambda judged: judged.protocol != "subject"))
 
 
 def environment_of(path: Path) -> dict[str, Any]:

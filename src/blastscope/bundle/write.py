@@ -1,4 +1,4 @@
-"""Making a bundle of a run or an ensemble."""
+"""Put a bundle together: manifest, weights, graph, decision and card, by the names of its files."""
 
 from __future__ import annotations
 
@@ -9,249 +9,202 @@ from pathlib import Path
 from typing import Any
 
 from blastscope import DISCLAIMER, __version__
-from blastscope.bundle.card import card_of
 from blastscope.bundle.contents import (
     CARD,
     DECISION,
     MANIFEST,
     MEMBERS,
-    NOVELTY,
     ONNX,
+    OOD,
     WEIGHTS,
     digest_of,
     is_all_bundle,
-    is_bundle,
 )
 from blastscope.bundle.manifest import (
     Ensemble,
-    EvaluationEntry,
     File,
+    InitialWeights,
     Manifest,
     MemberEntry,
     Network,
+    Normalisation,
 )
-from blastscope.bundle.provenance import (
-    data_of,
-    environment_of,
-    initial_weights_of,
-    judged_from,
-    normalisation_of,
-    preparation_of,
-)
-from blastscope.bundle.publish import write_bundle
-from blastscope.bundle.tensors import stored_weights
+from blastscope.bundle.provenance import data_of, environment_of, evaluations_of, preparation_of
 from blastscope.decision.decision_file import DecisionFile
+from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
-from blastscope.prediction.decisions import find_decision
-from blastscope.prediction.members import Members, open_members
 from blastscope.training.finished_run import FinishedRun
 
 INTENDED_USE = (
     "Research on images of single, segmented white blood cells on black, as in C-NMC 2019: to tell "
     f"B-cell lymphoblasts (ALL) from normal ones. {DISCLAIMER}"
 )
+SUBJECTS = "subject_shares"
+"""The table of a ``decision.json`` that names subjects."""
 
 Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
-class Bundled:
-    """A bundle on disk.
+class NetworkFiles:
+    """What PyTorch makes of a run for its bundle (``export.network_files``).
 
     Attributes:
-        path: its folder or zip.
-        name: of the model.
-        bytes: of all files.
-        networks: how many it holds.
-        decided: whether it calibrates and calls.
-        synthetic: whether synthetic cells have taught it.
+        weights: the content of ``weights.safetensors``.
+        onnx: the content of ``model.onnx``, whose tensors lie in ``weights``.
+        normalisation: how the network normalizes pixels.
+        initial_weights: the pretrained weights that training began with; None if they were random.
     """
 
-    path: Path
-    name: str
-    bytes: int
-    networks: int
-    decided: bool
-    synthetic: bool
+    weights: bytes
+    onnx: bytes
+    normalisation: Normalisation
+    initial_weights: InitialWeights | None
 
 
-def bundle(
-    source: Path,
-    out: Path,
-    *,
-    decision: Path | None = None,
-    evaluations: Sequence[Path] = (),
-    half: bool = False,
-    note: str = "",
-    force: bool = False,
-) -> Bundled:
-    """Make a bundle of a run or an ensemble.
+@dataclass(frozen=True)
+class BundleDraft:
+    """A bundle without its card.
 
-    The model's own evaluation and decision go with it. Names of subjects do not.
+    Attributes:
+        manifest: ``bundle.json``, which does not list its files yet.
+        files: all others but the card.
+        decision: the decision that travels with it; None without one.
+    """
 
-    Args:
-        source: the folder of a finished run, or of an ensemble.
-        out: the folder to make, or the zip where it ends in ``.zip``.
-        decision: a ``decision.json``, or a folder with one (of a cross-validation of the same
-            recipe for instance), in place of the model's own.
-        evaluations: folders of further evaluations of the model or its recipe, whose figures the
-            card shall show.
-        half: keep weights in half precision, in half the space; they are computed with in single
-            precision all the same.
-        note: a few sentences of the maker's for the card: which cells, whom to cite.
-        force: replace a bundle that is there.
+    manifest: Manifest
+    files: Files
+    decision: DecisionFile | None = None
+
+    def sealed(self, card: str) -> Files:
+        """Return all files of the bundle, with the card and the manifest that lists them."""
+        files = self.files | {CARD: card.encode()}
+        listed = {
+            name: File(sha256=digest_of(content), bytes=len(content))
+            for name, content in files.items()
+            if not name.startswith(MEMBERS)
+        }
+        return files | {MANIFEST: self.manifest.model_copy(update={"files": listed}).as_json()}
+
+
+def refuse_taken(out: Path, force: bool) -> None:
+    """Refuse to write a bundle over anything but a bundle, and over that without ``force``.
 
     Raises:
-        BlastscopeError: where the model is unfinished, stale or not whole, what is given is of
-            another model, or ``out`` is there already, or something else.
+        BlastscopeError: if ``out`` is taken.
     """
-    if is_bundle(source):
-        raise BlastscopeError(f"{source} is a bundle already: give the run or ensemble behind it.")
-    _refuse_taken(out, force)
-    voters = open_members([source])
-    decides = find_decision([source], voters, decision)
-    if voters.ensemble is None:
-        manifest, files = _network(voters.runs[0], decides, evaluations, half, note)
-    else:
-        manifest, files = _ensemble(source, voters, decides, evaluations, half, note)
-    write_bundle(files, out)
-    return Bundled(
-        out,
-        manifest.name,
-        sum(map(len, files.values())),
-        len(voters.runs),
-        decides is not None,
-        manifest.synthetic,
-    )
-
-
-def _refuse_taken(out: Path, force: bool) -> None:
     if not out.exists():
         return
     if not is_all_bundle(out):
         raise BlastscopeError(
-            f"{out} is there already and no bundle, or holds other files too: choose another name."
+            f"{out} is there already and is not a bundle, or holds other files too: choose "
+            "another name."
         )
     if not force:
         raise BlastscopeError(f"{out} is there already: choose another name, or give --force.")
 
 
-def _network(
+def network_draft(
     run: FinishedRun,
-    decides: DecisionFile | None,
-    evaluations: Sequence[Path],
-    half: bool,
+    made: NetworkFiles,
+    *,
+    half: bool = False,
+    decision: DecisionFile | None = None,
+    evaluations: Sequence[Path] = (),
     note: str = "",
-) -> tuple[Manifest, Files]:
-    from blastscope.engines.torch_engine import load_classifier
-    from blastscope.export.export import metadata_of
-    from blastscope.export.onnx_graph import onnx_graph
+) -> BundleDraft:
+    """Draft the bundle of a run.
 
-    environment = environment_of(run.path)
-    weights = stored_weights(run.weights(), half)
-    classifier = load_classifier(run.recipe, weights)  # as stored: the graph shares the weights
-    preparation = preparation_of(run.settings)
-    views, size = run.recipe.prediction.views, run.settings.size
-    about = metadata_of(run) | {"preparation": json.dumps(list(preparation.steps))}
-    files: Files = {WEIGHTS: weights, ONNX: onnx_graph(classifier, views, size, weights, about)}
-    ood = run.path / NOVELTY
+    Args:
+        run: the run.
+        made: what PyTorch makes of it.
+        half: whether ``made`` has its weights in half precision.
+        decision: the decision that shall travel with it.
+        evaluations: folders of further evaluations; the run's own is found beside it.
+        note: the maker's own words for the card.
+
+    Raises:
+        BlastscopeError: if an evaluation is of another model.
+    """
+    files: Files = {WEIGHTS: made.weights, ONNX: made.onnx}
+    ood = run.path / OOD
     if ood.is_file():
-        files[NOVELTY] = ood.read_bytes()
+        files[OOD] = ood.read_bytes()
+    environment = environment_of(run.path)
     network = Network(
         recipe=run.recipe,
         checkpoint=run.checkpoint,
         precision="half" if half else "full",
-        preparation=preparation,
-        normalisation=normalisation_of(classifier.normalise),
+        preparation=preparation_of(run.settings),
+        normalisation=made.normalisation,
         data=data_of(run),
-        initial_weights=initial_weights_of(run, environment),
+        initial_weights=made.initial_weights,
         versions={name: str(version) for name, version in environment.get("packages", {}).items()},
     )
-    judged = _judged(run.path, evaluations, {run.recipe.name}, run.checkpoint)
-    return _finished(
-        run.recipe.name, run.recipe.title, run.synthetic, decides, judged, files, network, note
-    )
+    judged = evaluations_of(run.path, evaluations, run.recipe.name, run.checkpoint)
+    about: dict[str, Any] = {"name": run.recipe.name, "title": run.recipe.title, "note": note}
+    about |= {"evaluations": judged, "network": network}
+    return _draft(about, run.synthetic, files, decision)
 
 
-def _ensemble(
-    source: Path,
-    voters: Members,
-    decides: DecisionFile | None,
-    evaluations: Sequence[Path],
-    half: bool,
-    note: str,
-) -> tuple[Manifest, Files]:
-    from blastscope.ensemble.ensemble_folder import read_ensemble
-
-    files: Files = {}
-    members = []
-    called = [member.model for member in read_ensemble(source).members]
-    for number, (run, name) in enumerate(zip(voters.runs, called, strict=True), start=1):
-        _, inner = _network(run, None, (), half)
-        members.append(MemberEntry(name=name, manifest=digest_of(inner[MANIFEST])))
-        files |= {f"{MEMBERS}/{number}/{place}": content for place, content in inner.items()}
-    assert voters.ensemble is not None
-    ensemble = Ensemble(
-        checkpoint=voters.ensemble,
-        members=tuple(members),
-        combination=voters.combination.as_json(),
-    )
-    own = source / "evaluation"
-    judged = _judged(own, evaluations, {voters.name}, voters.ensemble)
-    title = f"Ensemble of {len(members)} networks ({voters.combination.method})"
-    return _finished(voters.name, title, voters.synthetic, decides, judged, files, ensemble, note)
-
-
-def _judged(
-    own: Path, others: Sequence[Path], names: set[str], checkpoint: str
-) -> tuple[EvaluationEntry, ...]:
-    folders = [own] if (own / "metrics.json").is_file() else []
-    found = (judged_from(folder, names, checkpoint) for folder in (*folders, *others))
-    # What to expect of a person whom it has never seen comes first.
-    return tuple(sorted(found, key=lambda judged: judged.protocol != "subject"))
-
-
-def _finished(
+def ensemble_draft(
+    folder: Path,
     name: str,
-    title: str,
+    checkpoint: str,
+    combination: Combination,
+    members: Sequence[tuple[str, Files]],
+    *,
     synthetic: bool,
-    decides: DecisionFile | None,
-    judged: tuple[EvaluationEntry, ...],
-    files: Files,
-    content: Network | Ensemble,
-    note: str,
-) -> tuple[Manifest, Files]:
-    """Add the decision, the card and the manifest to a bundle's files."""
-    if decides is not None:
-        files[DECISION] = _json(_without_names(read_json(decides.path)))
-    synthetic = synthetic or (decides is not None and decides.synthetic)
+    decision: DecisionFile | None = None,
+    evaluations: Sequence[Path] = (),
+    note: str = "",
+) -> BundleDraft:
+    """Draft the bundle of an ensemble.
+
+    Args:
+        folder: of the ensemble.
+        name: of the ensemble.
+        checkpoint: ``sha256:`` of the ensemble's file.
+        combination: how probabilities are combined.
+        members: the name and the whole bundle of each member.
+        synthetic: whether synthetic cells have taught a member.
+        decision: the decision that shall travel with it.
+        evaluations: folders of further evaluations; the ensemble's own is found in its folder.
+        note: the maker's own words for the card.
+
+    Raises:
+        BlastscopeError: if an evaluation is of another model.
+    """
+    files: Files = {}
+    for number, (_, inner) in enumerate(members, start=1):
+        files |= {f"{MEMBERS}/{number}/{place}": content for place, content in inner.items()}
+    entries = [
+        MemberEntry(name=member, manifest=digest_of(inner[MANIFEST])) for member, inner in members
+    ]
+    ensemble = Ensemble(
+        checkpoint=checkpoint, members=tuple(entries), combination=combination.as_json()
+    )
+    title = f"Ensemble of {len(members)} networks ({combination.method})"
+    judged = evaluations_of(folder / "evaluation", evaluations, name, checkpoint)
+    about: dict[str, Any] = {"name": name, "title": title, "note": note}
+    about |= {"evaluations": judged, "ensemble": ensemble}
+    return _draft(about, synthetic, files, decision)
+
+
+def _draft(
+    about: dict[str, Any], synthetic: bool, files: Files, decision: DecisionFile | None
+) -> BundleDraft:
+    if decision is not None:
+        content = read_json(decision.path)
+        content.pop(SUBJECTS, None)  # a model may travel to where names must not
+        files[DECISION] = (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+        synthetic = synthetic or decision.synthetic
     manifest = Manifest(
         made_by=f"blastscope {__version__}",
-        name=name,
-        title=title,
-        synthetic=synthetic,
         intended_use=INTENDED_USE,
-        note=note,
+        synthetic=synthetic,
         files={},
-        evaluations=judged,
-        network=content if isinstance(content, Network) else None,
-        ensemble=content if isinstance(content, Ensemble) else None,
+        **about,
     )
-    files[CARD] = card_of(manifest, decides).encode()
-    direct = {place: each for place, each in files.items() if not place.startswith(MEMBERS)}
-    listed = {
-        place: File(sha256=digest_of(each), bytes=len(each)) for place, each in direct.items()
-    }
-    manifest = manifest.model_copy(update={"files": listed})
-    files[MANIFEST] = manifest.as_json()
-    return manifest, files
-
-
-def _without_names(decision: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the persons by name: a model may travel where they must not."""
-    return {key: value for key, value in decision.items() if key != "persons"}
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+    return BundleDraft(manifest, files, decision)

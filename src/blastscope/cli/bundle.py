@@ -44,9 +44,9 @@ def bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
 ) -> None:
     """Put weights, preparation, decision and card of a model into one file that holds no code."""
-    from blastscope.bundle.write import bundle as write
+    from blastscope.api.bundle import bundle as make
 
-    made = write(
+    made = make(
         model,
         out,
         decision=decision,
@@ -55,14 +55,7 @@ def bundle(
         note=note,
         force=force,
     )
-    count = "1 network" if made.networks == 1 else f"{made.networks} networks"
-    say(f"{made.path}: {made.name}, {count}, {made.bytes / 1e6:.1f} MB")
-    if made.synthetic:
-        from blastscope.bundle.card import SYNTHETIC
-
-        tell(SYNTHETIC)
-    if not made.decided:
-        tell(
-            "It calls nothing: no decision.json was found. blastscope evaluate makes one, and "
-            "--decision takes that of a cross-validation."
-        )
+    for line in made.answers():
+        say(line)
+    for line in made.notes():
+        tell(line)

@@ -20,7 +20,7 @@ def demo(
     ] = None,
 ) -> None:
     """Draw or read cells, check, prepare and split them, train two recipes, compare them."""
-    from blastscope.reproduction.demo import run_demo
+    from blastscope.api.run_demo import run_demo
 
     made = run_demo(out, data, note)
     say(f"{made.report}")

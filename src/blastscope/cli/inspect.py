@@ -40,7 +40,7 @@ def inspect(
 
 def _show(found: Bundle, size: int) -> None:
     from blastscope import DISCLAIMER
-    from blastscope.bundle.card import SYNTHETIC, figure_rows, which
+    from blastscope.report.bundle_card import SYNTHETIC, figure_rows, which
     from blastscope.report.prediction_text import how_decided
 
     manifest = found.manifest

@@ -21,7 +21,7 @@ _NAMES = {
 }
 
 
-def card_of(manifest: Manifest, decides: DecisionFile | None) -> str:
+def bundle_card(manifest: Manifest, decides: DecisionFile | None) -> str:
     """Write the card of a bundle, Markdown, from what its manifest says."""
     lines = [f"# {plain(manifest.name)}", "", plain(manifest.title) + ".", "", f"**{DISCLAIMER}**"]
     if manifest.synthetic:

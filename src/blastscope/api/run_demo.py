@@ -13,9 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
+from blastscope.api.bundle import bundle
 from blastscope.api.evaluate import evaluate
 from blastscope.box import in_the_box
-from blastscope.bundle.write import bundle
 from blastscope.data.check import CheckReport, check
 from blastscope.data.crop import Pixels
 from blastscope.data.names import ALL, HEM

@@ -4,10 +4,10 @@ import polars as pl
 import pytest
 
 from blastscope import DISCLAIMER
+from blastscope.api import run_demo as demo
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.recipes.library import load_recipe
-from blastscope.reproduction import demo
 
 
 @pytest.fixture

@@ -1,0 +1,83 @@
+"""What PyTorch makes of a run for its bundle: weights, graph, normalization, initial weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from blastscope.bundle.manifest import InitialWeights, Normalisation
+from blastscope.bundle.provenance import environment_of
+from blastscope.bundle.tensors import stored_weights
+from blastscope.bundle.write import NetworkFiles
+from blastscope.engines.torch_engine import load_classifier
+from blastscope.errors import BlastscopeError
+from blastscope.export.export import metadata_of
+from blastscope.export.onnx_graph import onnx_graph
+from blastscope.models.normalization import Normalization
+from blastscope.models.pretrained import known_weights
+from blastscope.training.finished_run import FinishedRun
+from blastscope.training.run_folder import RunFolder
+
+
+def network_files(run: FinishedRun, *, half: bool = False) -> NetworkFiles:
+    """Compute the files of a run's bundle that need PyTorch.
+
+    Args:
+        run: the run.
+        half: keep weights in half precision.
+
+    Raises:
+        BlastscopeError: if weights are not finite or too large for half precision, the network
+            cannot be written as ONNX, or a run that it started from is missing.
+    """
+    weights = stored_weights(RunFolder(run.path).checkpoint.read_bytes(), half)
+    classifier = load_classifier(run.recipe, weights)  # as stored, so that the graph can share them
+    graph = onnx_graph(
+        classifier, run.recipe.prediction.views, run.settings.size, weights, metadata_of(run)
+    )
+    return NetworkFiles(
+        weights, graph, normalisation_of(classifier.normalise), initial_weights_of(run)
+    )
+
+
+def normalisation_of(normalise: Normalization) -> Normalisation:
+    """Return the numbers of a normalization."""
+    return Normalisation(
+        mean=tuple(normalise.mean.flatten().tolist()),
+        deviation=tuple(normalise.deviation.flatten().tolist()),
+        channels="BGR" if normalise.reverse else "RGB",
+        colour_normalization="per-cell" if normalise.per_cell else "none",
+    )
+
+
+def initial_weights_of(run: FinishedRun) -> InitialWeights | None:
+    """Return the weights that a run began with and their licence; None if they were random.
+
+    A run that started from another began with the weights of that one.
+
+    Raises:
+        BlastscopeError: if the run that it started from is missing.
+    """
+    environment = environment_of(run.path)
+    found, start = environment.get("initial_weights"), environment.get("starts_from")
+    if not found and start:
+        found = environment_of(_started_from(run, start)).get("initial_weights")
+    if not found:
+        return None
+    try:
+        licence = known_weights(run.recipe.model.backbone).licence
+    except BlastscopeError:
+        licence = "unknown"
+    return InitialWeights(file=found["file"], sha256=found["sha256"], licence=licence)
+
+
+def _started_from(run: FinishedRun, start: dict[str, Any]) -> Path:
+    place = Path(str(start.get("run")))
+    beside = run.path.parent / place.name  # if both were moved
+    folder = next((one for one in (place, beside) if one.is_dir()), None)
+    if folder is None:
+        raise BlastscopeError(
+            f"{run.path} started from the run {place}, which is missing: put it beside, so that "
+            "the card can name the weights that training began with."
+        )
+    return folder
