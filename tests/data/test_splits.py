@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from blastscope.data.cell_sources import cells_from_names, read_cells
 from blastscope.data.paper_split import paper_split
 from blastscope.data.preparation import prepare
-from blastscope.data.split_table import PARTS, SPLIT, Split, describe, read_split
+from blastscope.data.split_table import SPLIT, Split, describe, read_split
 from blastscope.data.splits import (
     image_split,
     make_split,
@@ -19,6 +19,7 @@ from blastscope.data.splits import (
 )
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
+from blastscope.io.predictions import PARTS
 from blastscope.io.tables import write_table
 
 PUBLISHED = {

@@ -10,9 +10,9 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError
+from blastscope.io.predictions import PARTS
 from blastscope.io.tables import TableFormat, read_table, write_table
 
-PARTS = ("train", "validation", "test")
 SPLIT = TableFormat("split", 1, {"cell": pl.String(), "part": pl.String()})
 USES = "uses"
 """An optional column, of the ``paper`` protocol only: how often the balanced training set holds

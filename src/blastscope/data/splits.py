@@ -17,8 +17,9 @@ import polars as pl
 from blastscope.data.cell_sources import read_cells
 from blastscope.data.names import ALL, HEM
 from blastscope.data.paper_split import paper_split
-from blastscope.data.split_table import PARTS, Split, SplitReport, describe
+from blastscope.data.split_table import Split, SplitReport, describe
 from blastscope.errors import BlastscopeError
+from blastscope.io.predictions import PARTS
 
 FRACTIONS = (0.6, 0.2, 0.2)
 SEED = 24

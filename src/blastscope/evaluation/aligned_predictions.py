@@ -11,10 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.data.split_table import PARTS
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import InMemoryTable, open_source
-from blastscope.io.predictions import SYNTHETIC_MARK
+from blastscope.io.predictions import PARTS, SYNTHETIC_MARK
 
 
 @dataclass(frozen=True)

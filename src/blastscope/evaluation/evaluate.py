@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
-from blastscope.data.split_table import PARTS
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.confidence_intervals import intervals
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.result import Evaluation
 from blastscope.evaluation.sources import Source
 from blastscope.evaluation.subjects import Overlap, part_overlap, subject_table
-from blastscope.io.predictions import SYNTHETIC_MARK, select_model
+from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, select_model
 
 
 def judge(source: Source, part: str, model: str | None) -> Evaluation:

@@ -8,11 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.data.split_table import PARTS
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.files import replacing
 from blastscope.io.tables import TableFormat, check_columns, read_table, write_table
 
+PARTS = ("train", "validation", "test")
+"""The parts of a split."""
 PREDICTIONS = TableFormat(
     "prediction",
     2,

@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from blastscope.data.names import ALL
-from blastscope.data.split_table import PARTS, USES, Split, read_split
+from blastscope.data.split_table import USES, Split, read_split
 from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
+from blastscope.io.predictions import PARTS
 from blastscope.recipes.schema import Recipe
 from blastscope.training.class_balance import Rows, TrainingSet, balanced, from_uses
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blastscope.data.split_table import PARTS
+from blastscope.io.predictions import PARTS
 from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import count_views
 from blastscope.models.frozen_split import split_frozen

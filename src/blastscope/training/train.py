@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from blastscope.data.split_table import PARTS
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, write_json
-from blastscope.io.predictions import SYNTHETIC_MARK, write_predictions
+from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, write_predictions
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
