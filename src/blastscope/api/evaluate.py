@@ -29,10 +29,12 @@ from blastscope.report.card import model_card
 from blastscope.report.decision_plots import decision_figures
 from blastscope.report.evaluation_page import evaluation_page
 from blastscope.report.first_page import WORST_SUBJECTS, ReportedEvaluation, first_page, reported
+from blastscope.report.leakage_page import CONTENT as LEAKAGE
 from blastscope.report.leakage_page import leakage_figure
 from blastscope.report.text import LABELS
 
 if TYPE_CHECKING:
+    from blastscope.experiments.crossval_folder import CrossvalRequest
     from blastscope.report.crossval_page import FoldsTable
 
 _SHOWN_SUBJECTS = 5
@@ -197,8 +199,25 @@ def evaluate(
     ).saved(out)
 
 
+def evaluate_crossval(order: CrossvalRequest, model: str) -> EvaluationResult:
+    """Evaluate one model of a cross-validation into its folder, with its leakage if measured.
+
+    Args:
+        order: the cross-validation, its table and metrics written.
+        model: that of the first repeat, as the table calls it.
+
+    Raises:
+        BlastscopeError: as ``evaluate`` does.
+    """
+    folder: Path | None = order.out.parent
+    content = order.out.parent / LEAKAGE
+    if not content.is_file() or read_leakage(content)[0] != order.name:
+        folder = None
+    return evaluate(order.out, model=model, out=order.out, store=order.store, leakage=folder)
+
+
 def _gauge(folder: Path, model: str) -> Leakage:
-    recipe, found = read_leakage(folder / "leakage.json")
+    recipe, found = read_leakage(folder / LEAKAGE)
     if recipe != model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]:
         raise BlastscopeError(
             f"{folder} is the leakage of {recipe}, not of {model}: give the one of this recipe."

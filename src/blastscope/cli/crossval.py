@@ -54,10 +54,11 @@ def cross_validate(order: CrossvalRequest, jobs: int) -> tuple[str, CrossvalMetr
     Returns:
         The name of the first repeat's model, which the report is about, and the figures.
     """
+    from blastscope.api.evaluate import evaluate_crossval
     from blastscope.experiments.crossval import gather, lay_out, train_folds
     from blastscope.experiments.crossval_metrics import crossval_metrics, record
     from blastscope.experiments.progress import JobsProgress
-    from blastscope.report.crossval_page import folds_table, report_crossval
+    from blastscope.report.crossval_page import folds_table
 
     started = lay_out(order)
     for sentence in started.plans[0].sentences:
@@ -69,7 +70,7 @@ def cross_validate(order: CrossvalRequest, jobs: int) -> tuple[str, CrossvalMetr
     found = crossval_metrics(started, table)
     record(order, started.store.fingerprint, found)
     model = str(table["model"][0])
-    report_crossval(order, model)
+    evaluate_crossval(order, model)
     shown = folds_table(found)
     print_table(shown.head, shown.folds)
     say(f"{order.name}: {shown.headline}")

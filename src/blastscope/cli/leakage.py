@@ -30,9 +30,9 @@ def leakage(
     weights_dir: WeightsDir = None,
 ) -> None:
     """Measure what an image-level split hides: cross-validate by subject, and by cell alike."""
+    from blastscope.api.evaluate import evaluate_crossval
     from blastscope.experiments.crossval import with_starts
     from blastscope.experiments.crossval_folder import CrossvalRequest
-    from blastscope.report.crossval_page import report_crossval
     from blastscope.report.leakage_page import measure_leakage
     from blastscope.report.text import HEADLINE, metric, spread
 
@@ -44,7 +44,7 @@ def leakage(
     done = [(order, *cross_validate(order, jobs)) for order in (unseen, known)]
     found = measure_leakage(recipes[-1].name, known.predictions, unseen.predictions, out)
     for order, model, _ in done:  # both reports show it from now on
-        report_crossval(order, model)
+        evaluate_crossval(order, model)
     rows = [
         (name, metric(gain.known, 4), metric(gain.unseen, 4), metric(gain.difference, 4, sign=True))
         for key, name in HEADLINE.items()

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from blastscope.api.evaluate import evaluate
-from blastscope.evaluation.leakage import read_leakage
 from blastscope.evaluation.spread import Spread
-from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
-from blastscope.report.first_page import ReportedEvaluation
-from blastscope.report.leakage_page import CONTENT
 from blastscope.report.text import HEADLINE, number, spread
 
 Line = tuple[str, ...]
@@ -33,31 +27,6 @@ class FoldsTable:
     folds: tuple[Line, ...]
     spread: tuple[Line, ...]
     headline: str
-
-
-def report_crossval(order: CrossvalRequest, model: str) -> ReportedEvaluation:
-    """Evaluate one model of a cross-validation's table, and show all its folds beside it.
-
-    Where the cross-validation is one of the two of a leakage gauge, so is the gauge.
-
-    Args:
-        order: the cross-validation, its table and figures written.
-        model: that of the first repeat, as the table calls it.
-
-    Raises:
-        BlastscopeError: as :func:`blastscope.api.evaluate.evaluate`.
-    """
-    return evaluate(
-        order.out, model=model, out=order.out, store=order.store, leakage=_gauge_of(order)
-    )
-
-
-def _gauge_of(order: CrossvalRequest) -> Path | None:
-    """The folder of the gauge that the cross-validation belongs to, where it is measured."""
-    folder = order.out.parent
-    if not (folder / CONTENT).is_file() or read_leakage(folder / CONTENT)[0] != order.name:
-        return None
-    return folder
 
 
 def folds_table(found: CrossvalMetrics) -> FoldsTable:
