@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,9 +12,11 @@ from blastscope.data.names import ALL, HEM
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.spread import Spread
-from blastscope.experiments.crossval import CrossvalRun
 from blastscope.experiments.crossval_folder import FORMAT, CrossvalRequest
 from blastscope.io.files import read_json
+
+if TYPE_CHECKING:
+    from blastscope.experiments.crossval import CrossvalRun
 
 
 @dataclass(frozen=True)

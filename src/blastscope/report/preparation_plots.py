@@ -18,6 +18,7 @@ from blastscope.data.crop import THRESHOLD, Box, Pixels, clahe, locate, resize, 
 from blastscope.data.layouts import CellFile, Listing
 from blastscope.data.names import ALL
 from blastscope.errors import BlastscopeError
+from blastscope.models.dihedral import CHANNELS_LAST, dihedral_view
 
 GAP, LABEL = 12, 26
 """Pixels between the panels of a montage, and for the words above each."""
@@ -82,13 +83,8 @@ def preparation_figures(image: Pixels, name: str) -> list[tuple[str, Pixels]]:
 
 
 def _turns(square: Pixels) -> Pixels:
-    import torch
-
-    from blastscope.models.dihedral import dihedral_views
-
-    small = torch.from_numpy(resize(square, SMALL)).permute(2, 0, 1)
-    turned = dihedral_views(small.repeat(len(TURNS), 1, 1, 1), torch.tensor([*TURNS]))
-    panels = turned.permute(0, 2, 3, 1).numpy()
+    small = resize(square, SMALL)
+    panels = [dihedral_view(small, operation, CHANNELS_LAST) for operation in TURNS]
     return _montage(list(zip(TURNS.values(), panels, strict=True)))
 
 
