@@ -20,15 +20,16 @@ from blastscope.data.crop import resize
 from blastscope.data.store import open_store
 from blastscope.data.traits import TRAITS
 from blastscope.errors import BlastscopeError
-from blastscope.report.errors_galleries import SIDE
-from blastscope.report.errors_plots import FIGURE_NAMES, trait_figure
+from blastscope.report.errors_page import SIDE
+from blastscope.report.errors_plots import PLOT_NAMES, trait_figure
+from blastscope.report.errors_text import causes_text
 from blastscope.report.plots import save
 from tests.conftest import draw_cell
 from tests.error_analysis.made import scores_of, scores_with, store_of, write_scores
 
 N = 40
 LABELS = ["all"] * (N // 2) + ["hem"] * (N // 2)
-MEASURED = {f"{name}.{kind}" for name in FIGURE_NAMES for kind in ("png", "svg")}
+MEASURED = {f"{name}.{kind}" for name in PLOT_NAMES for kind in ("png", "svg")}
 
 
 class Page(HTMLParser):
@@ -101,7 +102,7 @@ def test_the_page_holds_everything_once(outcome, tables):
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
     rows = {pick.row for pick in (*found.missed_by_all, *found.rescued)}
-    rows |= {pick.row for picks in found.most_sure.values() for pick in picks}
+    rows |= {pick.row for picks in found.most_confident.values() for pick in picks}
     assert set(page.ids) <= {f"cell-{row}" for row in rows}
     assert {f"cell-{pick.row}" for pick in found.missed_by_all[:24]} <= set(page.ids)
     assert all(source.startswith("data:image/") for source in page.pictures)
@@ -118,7 +119,7 @@ def test_the_page_holds_everything_once(outcome, tables):
     assert "C&lt;i&gt;" in text
     assert "C<i>" not in text
     assert "Synthetic cells" not in text
-    for sentence in found.sentences:
+    for sentence in causes_text(found.causes):
         assert sentence.split("(")[0].strip() in text.replace("&#39;", "'")
     counted = found.counts.total
     for k in (1, 2, 3):
@@ -159,14 +160,14 @@ def test_without_a_store_only_names_and_no_stale_figures(outcome, tables, tmp_pa
 def test_a_lone_model_and_one_that_misses_nothing(tables, tmp_path):
     analyze_errors(tables[0][:1], out=tmp_path / "one")
     text = (tmp_path / "one" / "report.html").read_text()
-    assert "How alike they err" not in text
+    assert "Agreement of the models" not in text
     assert "Missed by all" not in text
-    assert text.count("A missed cell is here one that the model calls wrongly") == 1
+    assert text.count("A cell counts as missed here if the model calls it wrongly") == 1
     right = write_scores(scores_with(["all"] * 8, np.zeros((8, 1), bool)), tmp_path / "right")
     found = analyze_errors(right, out=tmp_path / "none")
     assert found.counts.total == (8, 0)
     text = (tmp_path / "none" / "report.html").read_text()
-    assert "0 of 8 cells are called wrongly" in text
+    assert "0 of 8 test cells (0.0 %) are called wrongly" in text
     assert "Cells to look at" not in text
     assert not (tmp_path / "none" / "figures" / "error-rates.svg").exists()  # no subjects
 
@@ -221,6 +222,6 @@ def test_the_command(tables, tmp_path):
     }
     assert counted == {k: int((missed == k).sum()) for k in range(3)}
     assert re.search(r"one +normal +20 +\d+ +\d+ +\d+", ran.output)
-    assert "The paper guessed" in ran.output
-    assert "A missed cell is here one that either of the 2 models calls wrongly" in ran.output
+    assert "The paper suggests" in ran.output
+    assert "A cell counts as missed here if one of the 2 models calls it wrongly" in ran.output
     assert ran.output.splitlines()[-1].endswith("report.html")

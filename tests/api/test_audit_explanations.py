@@ -12,8 +12,8 @@ from blastscope.api.audit_explanations import audit_explanations
 from blastscope.api.explain import explain
 from blastscope.cli import app
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.audit.off_cell import looks
-from blastscope.explanation.measures import STUDY
+from blastscope.explanation.audit.regions import find_off_cell
+from blastscope.explanation.tables import AUDIT
 from blastscope.io.tables import read_table, write_table
 
 
@@ -29,7 +29,7 @@ def studied(trained, tmp_path_factory):
 
 def test_a_study_is_of_the_runs_own_part(studied, trained):
     *_, out, made, ticks = studied
-    table = pl.read_parquet(out / "study.parquet")
+    table = pl.read_parquet(out / "audit.parquet")
     said = pl.read_parquet(trained.run / "predictions.parquet").filter(part="test")
     assert sorted(table.filter(model="A")["cell"]) == sorted(said["cell"])
     joined = table.filter(model="A").join(said, on="cell")
@@ -39,8 +39,8 @@ def test_a_study_is_of_the_runs_own_part(studied, trained):
     prepared = 2 * len(said)  # for each model, before the study
     assert (prepared, prepared) in ticks
     assert not (out / ".work").exists()
-    assert not (out / ".study").exists()
-    summary = json.loads((out / "study-summary.json").read_text())
+    assert not (out / ".audit").exists()
+    summary = json.loads((out / "audit-summary.json").read_text())
     assert (summary["part"], len(summary["models"])) == ("test", 2)
 
 
@@ -50,20 +50,20 @@ def looking(studied, tmp_path_factory):
     given, data, first, *_ = studied
     out = tmp_path_factory.mktemp("looking") / "study"
     shutil.copytree(first, out)
-    table, metadata = read_table(out / "study.parquet", STUDY)
+    table, metadata = read_table(out / "audit.parquet", AUDIT)
     chosen = (pl.col("model") == "A") & pl.col("cell").is_in(sorted(table["cell"].unique())[:2])
     table = table.with_columns(
-        heat_cell=pl.when(chosen).then(0.1).otherwise("heat_cell"),
-        heat_background=pl.when(chosen).then(0.9).otherwise("heat_background"),
+        grad_cam_cell=pl.when(chosen).then(0.1).otherwise("grad_cam_cell"),
+        grad_cam_background=pl.when(chosen).then(0.9).otherwise("grad_cam_background"),
         area_background=pl.when(chosen).then(0.3).otherwise("area_background"),
     )
-    write_table(table, out / "study.parquet", STUDY, metadata)
+    write_table(table, out / "audit.parquet", AUDIT, metadata)
     return out, audit_explanations(given, out=out, data=data)
 
 
 def test_the_page_counts_the_cells_of_the_study(studied, looking):
     *_, out, made, _ = studied
-    count = pl.read_parquet(out / "study.parquet")["cell"].n_unique()
+    count = pl.read_parquet(out / "audit.parquet")["cell"].n_unique()
     head = f'<p class="meta">{count} test cells · A, B · ALL where p &gt; 0.5</p>'
     pages = [(path / "report.html").read_text() for path in (out, looking[0])]
     assert [head in page for page in pages] == [True, True]
@@ -76,7 +76,7 @@ def test_every_cell_that_a_study_names_has_a_page(looking):
     out, made = looking
     named = {
         look.cell
-        for places in looks(pl.read_parquet(out / "study.parquet")).values()
+        for places in find_off_cell(pl.read_parquet(out / "audit.parquet")).values()
         for place in places
         for look in place.worst
     }
@@ -90,17 +90,17 @@ def test_every_cell_that_a_study_names_has_a_page(looking):
 
 def test_a_study_that_is_done_is_only_reported(studied):
     given, data, out, *_ = studied
-    before = (out / "study.parquet").read_bytes(), (out / "report.html").read_bytes()
-    written = (out / "study.parquet").stat().st_mtime_ns
+    before = (out / "audit.parquet").read_bytes(), (out / "report.html").read_bytes()
+    written = (out / "audit.parquet").stat().st_mtime_ns
     audit_explanations(given, out=out, data=data)
-    assert ((out / "study.parquet").read_bytes(), (out / "report.html").read_bytes()) == before
-    assert (out / "study.parquet").stat().st_mtime_ns == written
+    assert ((out / "audit.parquet").read_bytes(), (out / "report.html").read_bytes()) == before
+    assert (out / "audit.parquet").stat().st_mtime_ns == written
 
 
 def test_single_cells_and_a_study_do_not_overwrite_each_other(studied, trained, tmp_path):
     given, data, out, *_ = studied
     cell = str(trained.images["UID_1_1_1_all"])
-    with pytest.raises(BlastscopeError, match="holds a study"):
+    with pytest.raises(BlastscopeError, match="holds an audit"):
         explain(given, [cell], out=out, methods=["grad-cam"])
     explain(given, [cell], out=tmp_path / "one", methods=["grad-cam"])
     with pytest.raises(BlastscopeError, match="explanation of single cells"):
@@ -109,12 +109,12 @@ def test_single_cells_and_a_study_do_not_overwrite_each_other(studied, trained, 
 
 def test_a_study_of_other_models_or_cells_is_not_replaced(studied, trained):
     given, data, out, *_ = studied
-    kept = (out / "study.parquet").read_bytes()
+    kept = (out / "audit.parquet").read_bytes()
     swapped = [f"A={trained.other}", f"B={trained.run}"]
     for models, part in ((given[:1], "test"), (given, "validation"), (swapped, "test")):
-        with pytest.raises(BlastscopeError, match="a study of other models or cells"):
+        with pytest.raises(BlastscopeError, match="an audit of other models or cells"):
             audit_explanations(models, out=out, part=part, data=data)
-    assert (out / "study.parquet").read_bytes() == kept
+    assert (out / "audit.parquet").read_bytes() == kept
     assert not (out / ".work").exists()
 
 

@@ -26,21 +26,24 @@ from blastscope.cli import app
 from blastscope.cli import explain as verbs
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.activations import Layer, LayerMaps
-from blastscope.explanation.attribution import METHODS
 from blastscope.explanation.cells import find_cells, prepare_material
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import open_models
+from blastscope.explanation.tables import METHODS
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.predictions import read_predictions
-from blastscope.report.explanation_overlay import overlay, panels, softened, thumbnail
-from blastscope.report.explanation_pages import page_names, write_cell_page
+from blastscope.report.explanation_page import page_names, write_cell_page
 from blastscope.report.explanation_plots import (
     GAP,
     TILE,
+    attribution_panel,
     class_panel,
-    heat_panel,
     map_grid,
+    overlay,
+    panels,
     png,
+    softened,
+    thumbnail,
     tiled,
 )
 
@@ -101,7 +104,7 @@ def test_everything_is_written(outcome):
     }
     pages = [out / summary.page for summary in made.found.cells]
     assert sorted(pages) == sorted((out / "cells").glob("*.html"))
-    drawn = {"heat", "classes", "maps-B-relu1", "maps-B-pool1"}
+    drawn = {"heatmaps", "classes", "maps-B-relu1", "maps-B-pool1"}
     for page in pages:
         found = {path.stem for path in (out / "figures" / page.stem).iterdir()}
         assert drawn < found
@@ -230,8 +233,11 @@ def test_a_map_without_the_fields_asked_for_is_said_to_be_of_the_end(trained, tm
     made = explain([f"A={trained.run}"], file, out=tmp_path / "500", grid=500, **asked)
     model = json.loads((tmp_path / "500" / "explanation.json").read_text())["models"][0]
     fields = "{} × {}".format(*model["grid"])
-    assert made.notes()[0] == f"A has no map of 500 fields a side: read at its end, {fields}."
-    assert model["place"] == "the end of the base"
+    assert (
+        made.notes()[0]
+        == f"A has no map of 500 fields a side: Grad-CAM reads its last map, {fields}."
+    )
+    assert model["target_layer"] == "the end of the base"
     assert made.notes()[0] in (tmp_path / "500" / "report.html").read_text()
     made = explain([f"A={trained.run}"], file, out=tmp_path / "1", grid=1, **asked)
     assert not any("fields a side" in note for note in made.notes())
@@ -290,13 +296,13 @@ def places(figure):
 def test_four_models_stand_two_by_two(cell):
     named = [replace(cell.models[k % 2], name=f"m{k}") for k in range(4)]
     four = replace(cell, models=tuple(named))
-    figure = heat_panel(four)
+    figure = attribution_panel(four)
     assert places(figure) == (4, 2, 2)
     texts = [text.get_text() for text in figure.texts]
     assert [text for text in texts if text in ("m0", "m1", "m2", "m3")] == ["m0", "m1", "m2", "m3"]
     p = f"p(ALL) {cell.models[0].p_all:.3f}"
     assert sum(p in text and ("right" in text or "wrong" in text) for text in texts) == 2
-    assert places(heat_panel(replace(cell, models=tuple(named[:1]))))[0] == 1
+    assert places(attribution_panel(replace(cell, models=tuple(named[:1]))))[0] == 1
     assert places(class_panel(four)) == (12, 4, 3)
     assert thumbnail(four, 100).shape == (100, 100, 3)
 
@@ -336,20 +342,20 @@ def text_of(page: str) -> str:
 
 def test_a_page_begins_in_plain_words_and_ends_in_how_it_was_read(cell, tmp_path):
     page = write_cell_page(cell, tmp_path, "x", name="one", synthetic=True).path.read_text()
-    first, _, foot = text_of(page).partition("How it was read")
-    told = first.index("Vermilion: places that spoke for ALL. Blue: places that spoke for normal.")
-    assert told < first.index("Is the map to be believed?")
+    first, _, foot = text_of(page).partition("Target layers")
+    colours = first.index("Vermilion speaks for ALL, blue for normal.")
+    assert colours < first.index("Can this heatmap be believed?")
     assert not re.search(r"logit|fields", first)
     assert "(a logit)" in foot
     for model in cell.models:
-        assert f"{model.name} {model.place} {model.grid[0]} × {model.grid[1]}" in foot
+        assert f"{model.name} {model.target_layer} {model.grid[0]} × {model.grid[1]}" in foot
 
 
-def test_heat_stands_beside_the_area_it_lies_on(cell, tmp_path):
-    heat = {"heat_cell": 0.2, "heat_debris": 0.0, "heat_background": 0.8}
+def test_attribution_stands_beside_the_area_it_lies_on(cell, tmp_path):
+    on = {"grad_cam_cell": 0.2, "grad_cam_debris": 0.0, "grad_cam_background": 0.8}
     area = {"area_cell": 0.6, "area_debris": 0.0, "area_background": 0.4}
     alike = {"agreement": [None, -0.154]}
-    changed = replace(cell.models[0], measured=cell.models[0].measured | heat | area | alike)
+    changed = replace(cell.models[0], measured=cell.models[0].measured | on | area | alike)
     one = replace(cell, models=(changed, cell.models[1]))
     page = write_cell_page(one, tmp_path, "x", name="one", synthetic=True).path.read_text()
     row = re.search(r'<tr><th scope="row">A</th><td><span.*?</tr>', page)[0]

@@ -16,9 +16,10 @@ from blastscope.errors import BlastscopeError
 from blastscope.experiments.crossval import gather, lay_out, train_folds, with_starts
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import crossval_metrics, record
-from blastscope.explanation.audit.words import figure
 from blastscope.io.files import read_json
 from blastscope.io.tables import read_table
+from blastscope.report.robustness_text import model_text, verdict_text
+from blastscope.report.text import number
 from blastscope.robustness import step_predictions
 from blastscope.robustness.metrics import STRESS
 from blastscope.robustness.models import open_tested
@@ -34,7 +35,7 @@ def few_steps(monkeypatch):
     for place in (
         "blastscope.robustness.step_predictions",
         "blastscope.robustness.summary",
-        "blastscope.api.stress_test",
+        "blastscope.report.robustness_page",
     ):
         monkeypatch.setattr(f"{place}.steps", lambda: iter(FEW))
     monkeypatch.setattr(step_predictions, "non_cell_images", lambda side: non_cell_images(side, 8))
@@ -42,9 +43,8 @@ def few_steps(monkeypatch):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Without figures, of which the first test has its fill."""
-    monkeypatch.setattr("blastscope.api.stress_test.draw_stress", lambda models, folder: {})
-    monkeypatch.setattr("blastscope.api.stress_test.render", lambda *page, **shown: "")
+    """Without a page, which the first test has."""
+    monkeypatch.setattr("blastscope.api.stress_test.stress_html", lambda *found, **shown: "")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path)
     assert table["perturbation"].to_list() == ["none", *(one.name for one in PERTURBATIONS)]
     assert table["calls_changed"][0] == table["mean_change"][0] == 0
     content = read_json(out / "stress.json")
-    assert content["format"] == "blastscope-stress/1"
+    assert content["format"] == "blastscope-stress/2"
     (model,) = content["models"]
     assert {kind["kind"] for kind in model["out_of_distribution"]["kinds"]} >= {
         "noise",
@@ -74,11 +74,10 @@ def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path)
         "black",
     }
     page = (out / "report.html").read_text()
-    for sentence in made.models[0].sentences:
+    for sentence in (verdict_text(made.models[0]), *model_text(made.models[0])):
         assert sentence in page
-    assert "its looks (place, stain, texture, outline)" in page  # not the network's features
     fall = made.models[0].worst(PERTURBATIONS[0]).drops["auc"]
-    assert f"{figure(fall.value, 3)}<small" in page
+    assert f"{number(fall.value, 3)}<small" in page
     assert page.count("data:image/webp") == len(FEW)
     assert {path.stem for path in (out / "figures").iterdir()} == {
         "stress-auc",
@@ -129,7 +128,7 @@ def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made
     shutil.copytree(trained.run, old)
     (old / "ood.json").unlink()
     made = [
-        stress_test([run], store, out=tmp_path / name, device="cpu").models[0].outsiders
+        stress_test([run], store, out=tmp_path / name, device="cpu").models[0].ood
         for name, run in (("a", trained.run), ("b", old))
     ]
     for one, other in zip(made[0].kinds, made[1].kinds, strict=True):

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from blastscope.error_analysis.analysis import MOST_SURE, analyse
+from blastscope.error_analysis.analysis import MOST_CONFIDENT, analyse
 from blastscope.errors import BlastscopeError
 from tests.conftest import draw_cell
 from tests.error_analysis.made import scores_of, store_of
@@ -31,13 +31,13 @@ def test_what_is_worth_a_look():
     assert by_all == [(1, None, 0.94), (0, None, 0.8)]
     saved = [(p.row, p.model, round(p.confidence, 6)) for p in found.rescued]
     assert saved == [(3, "m0", 0.85), (2, "m1", 0.65)]
-    sure = [(p.row, round(p.confidence, 6)) for p in found.most_sure["m0"]]
+    sure = [(p.row, round(p.confidence, 6)) for p in found.most_confident["m0"]]
     assert sure == [(0, 0.9), (1, 0.9), (2, 0.6), (5, 0.5)]
     assert not found.synthetic
     assert found.cells["missed_by"].to_list() == [3, 3, 2, 2, 0, 1]
     assert found.cells.columns[4:] == ["p_all m0", "p_all m1", "p_all m2"]
-    assert "not measured" in found.sentences[-1]
-    assert "without a store" in found.guess
+    assert not found.causes.measured
+    assert {(one.background, one.outline) for one in found.guess} == {("not-tested",) * 2}
 
 
 def test_a_lone_model_saves_nothing_and_its_list_is_cut():
@@ -45,7 +45,7 @@ def test_a_lone_model_saves_nothing_and_its_list_is_cut():
     found = analyse(scores_of(["hem"] * 40, p_all), "test", None)
     assert (found.rescued, found.pairs) == ((), ())
     assert len(found.missed_by_all) == 40
-    assert [p.row for p in found.most_sure["m0"]] == list(range(39, 39 - MOST_SURE, -1))
+    assert [p.row for p in found.most_confident["m0"]] == list(range(39, 39 - MOST_CONFIDENT, -1))
 
 
 def test_json_can_be_read_back(tmp_path):
@@ -55,9 +55,10 @@ def test_json_can_be_read_back(tmp_path):
     p_all = np.random.default_rng(3).random((24, 1)).repeat(2, axis=1)
     found = analyse(scores_of(labels, p_all, subjects=["A", "B"] * 12), "test", store)
     content = json.loads(json.dumps(found.as_json(), allow_nan=False))
-    assert content["format"] == "blastscope-errors/1"
+    assert content["format"] == "blastscope-errors/2"
     assert content["synthetic"] is True  # the store says so
     assert content["missed_by"]["all"] == list(found.counts.missed_by["all"])
+    assert {"sentences", "paper_guess"} & set(content) == {"paper_guess"}
     tested = {finding["of"] for finding in content["findings"]}
     assert {"size", "solidity", "subject"} <= tested
     assert all(finding["p_corrected"] >= finding["p"] for finding in content["findings"])

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blastscope.error_analysis.causes import find_causes
-from blastscope.error_analysis.sentences import answer_guess, notable, p_text, size_of, tell
+from blastscope.error_analysis.causes import (
+    EffectSize,
+    FlagFinding,
+    PaperGuess,
+    SubjectFinding,
+    TraitFinding,
+    Within,
+    check_guess,
+    find_causes,
+)
 from tests.error_analysis.made import drawn, scores_with
 
 
@@ -16,7 +24,7 @@ def cells(n: int = 200, share: float = 0.25, seed: int = 5) -> tuple[list[str], 
     return ["all"] * n + ["hem"] * n, (rng.random((2 * n, 1)) < share)
 
 
-def test_a_planted_cause_is_told_with_its_figures():
+def test_a_planted_cause_is_found():
     labels, missed = cells()
     normal = np.array(labels) == "hem"
     larger = np.where(normal & missed[:, 0], 214.0, 186.0) + np.random.default_rng(2).integers(
@@ -32,19 +40,17 @@ def test_a_planted_cause_is_told_with_its_figures():
     assert found.found.delta == pytest.approx(np.sign(hard[:, None] - right[None]).mean())
     assert found.within == pytest.approx(found.found.delta, abs=0.05)
     assert found.both == 4
-    told = tell(causes, measured=True)
-    words = f"Missed normal cells are larger: median {np.median(hard):.0f} px against"
-    assert sum(words in sentence for sentence in told) == 1
-    assert [f.label for f in causes.findings if notable(f)] == ["hem"]
+    assert (found.size, found.seen_within) == (EffectSize.LARGE, Within.HOLDS)
+    assert [f for f in causes.findings if f.notable] == [found]
 
 
-def test_where_nothing_differs_nothing_is_told():
+def test_without_a_difference_nothing_is_notable():
     # 16 tests in each of 20 draws: without correction about 16 would fall below .05.
     false = 0
     for seed in range(20):
         labels, missed = cells(seed=seed)
         causes = find_causes(scores_with(labels, missed), drawn(400, seed + 100))
-        false += any(notable(finding) for finding in causes.findings)
+        false += any(finding.notable for finding in causes.findings)
     assert false <= 3
 
 
@@ -56,23 +62,44 @@ def test_a_large_number_of_cells_does_not_make_a_trifle_matter():
     )
     assert found is not None
     assert found.corrected < 1e-6
-    assert size_of(found) == "negligible"
-    assert not notable(found)
+    assert found.size is EffectSize.NEGLIGIBLE
+    assert not found.notable
 
 
-def test_what_only_subjects_differ_in_is_said_so():
+def test_an_effect_between_subjects_is_weak_within_them():
     labels = ["hem"] * 400
     owner = np.repeat([0, 1], 200)
     rng = np.random.default_rng(9)
     missed = (rng.random(400) < np.where(owner, 0.6, 0.1))[:, None]
     size = 20.0 * owner + rng.normal(size=400)
     scores = scores_with(labels, missed, subjects=[f"H{k}" for k in owner])
-    told = tell(find_causes(scores, drawn(400, size=size)), measured=True)
-    (sentence,) = (text for text in told if "are larger" in text)
-    assert "so it may set subjects apart rather than cells" in sentence
-    (whose,) = (text for text in told if text.startswith("It matters whose the normal"))
-    hard = int(missed[200:].sum())
-    assert f"most surely on subject H1 ({hard} of 200 missed)" in whose
+    causes = find_causes(scores, drawn(400, size=size))
+    found = causes.trait("hem", "size")
+    assert found is not None
+    assert found.notable
+    assert found.seen_within is Within.WEAK
+    (uneven,) = (f for f in causes.findings if isinstance(f, SubjectFinding))
+    assert uneven.notable
+    assert causes.subjects.row(0)[:4] == ("H1", "hem", 200, int(missed[200:].sum()))
+
+
+@pytest.mark.parametrize(
+    ("subjects", "missed", "expected", "both"),
+    [
+        (["H1"] * 120, np.arange(120) % 3 == 0, Within.ONE_SUBJECT, 1),
+        ([f"H{k % 4}" for k in range(120)], np.arange(120) % 3 == 0, Within.HOLDS, 4),
+        ([f"H{k // 40}" for k in range(120)], np.arange(120) < 40, Within.FEW_SUBJECTS, 0),
+        ([f"H{k // 40}" for k in range(120)], np.arange(120) < 30, Within.FEW_SUBJECTS, 1),
+        ([None] * 120, np.arange(120) % 3 == 0, Within.UNKNOWN, 0),
+        (["H1"] * 60 + [None] * 60, np.arange(120) % 3 == 0, Within.FEW_SUBJECTS, 1),
+    ],
+)
+def test_whether_an_effect_holds_within_subjects(subjects, missed, expected, both):
+    size = 50.0 * missed + np.random.default_rng(6).normal(0, 5, 120)
+    scores = scores_with(["hem"] * 120, missed[:, None], subjects=subjects)
+    found = find_causes(scores, drawn(120, size=size)).trait("hem", "size")
+    assert found is not None
+    assert (found.seen_within, found.both, found.size) == (expected, both, EffectSize.LARGE)
 
 
 def test_hard_is_missed_by_at_least_half():
@@ -87,11 +114,11 @@ def test_a_flag_that_goes_with_errors():
     flag = np.arange(200) < 20
     missed = np.where(flag, np.arange(200) < 15, np.arange(200) % 10 == 0)[:, None]
     causes = find_causes(scores_with(labels, missed), drawn(200, touches_frame=flag))
-    told = " ".join(tell(causes, measured=True))
-    assert (
-        "Normal cells that touch the image's frame are missed more often: 15 of 20 against 18 of "
-        "180 (+65 percentage points, large; p < .001 corrected)." in told
-    )
+    flags = [f for f in causes.findings if isinstance(f, FlagFinding)]
+    (found,) = (f for f in flags if f.flag == "touches_frame")
+    assert (found.flagged, found.others) == ((15, 20), (18, 180))
+    assert found.found.risk_difference == pytest.approx(0.65)
+    assert (found.notable, found.size) == (True, EffectSize.LARGE)
 
 
 @pytest.mark.parametrize("flagged", [4, 196])
@@ -109,19 +136,13 @@ def test_subjects_with_about_a_cell_each_are_not_tested():
         assert bool(find_causes(scores, None).findings) == tested
 
 
-def test_too_few_cells_are_said_to_be_too_few():
+def test_too_few_cells_are_not_tested():
     labels, missed = ["all"] * 50 + ["hem"] * 30, np.zeros((80, 1), bool)
     missed[:4] = True
     missed[52:] = True
-    told = tell(find_causes(scores_with(labels, missed), drawn(80)), measured=True)
-    assert told == (
-        "A missed cell is here one that the model calls wrongly: 4 of 50 ALL cells and 28 of 30 "
-        "normal cells.",
-        "4 of 50 ALL cells are missed: too few to say what sets them apart.",
-        "2 of 30 normal cells are called right: too few to say what sets them apart.",
-    )
-    none = find_causes(scores_with(["all"] * 5, np.zeros((5, 1), bool)), None)
-    assert tell(none, measured=False)[2] == "There are no normal cells."
+    causes = find_causes(scores_with(labels, missed), drawn(80))
+    assert [(g.hard, g.right, g.enough) for g in causes.groups] == [(4, 46, False), (28, 2, False)]
+    assert not causes.findings
 
 
 def test_subjects_have_a_wilson_interval():
@@ -137,29 +158,25 @@ def test_subjects_have_a_wilson_interval():
 
 
 @pytest.mark.parametrize(
-    ("background", "solidity", "words"),
+    ("background", "solidity", "expected"),
     [
-        (1, -1, "the background supports it (delta +0.9"),
-        (-1, 1, "the background says the opposite (delta -0.9"),
-        (0, -1, "the background does not tell them apart"),
+        (1, -1, ("supports", "supports")),
+        (-1, 1, ("contradicts", "contradicts")),
+        (0, -1, ("no-difference", "supports")),
     ],
 )
-def test_the_papers_guess_is_answered(background, solidity, words):
+def test_the_papers_guess_is_checked(background, solidity, expected):
     labels, missed = cells()
     rng = np.random.default_rng(4)
     planted = {
         "background": rng.normal(size=400) + 3 * background * missed[:, 0],
         "solidity": rng.normal(size=400) + 3 * solidity * missed[:, 0],
     }
-    answer = answer_guess(
-        find_causes(scores_with(labels, missed), drawn(400, **planted)), measured=True
-    )
-    assert f"among ALL cells {words}" in answer
-    outline = "supports it" if solidity < 0 else "says the opposite"
-    assert answer.count(f"and the outline {outline}") == 2
+    causes = find_causes(scores_with(labels, missed), drawn(400, **planted))
+    assert check_guess(causes) == (PaperGuess("all", *expected), PaperGuess("hem", *expected))
 
 
-def test_a_trait_that_is_missing_or_the_same_everywhere_is_not_tested():
+def test_a_trait_that_is_missing_or_constant_is_not_tested():
     labels, missed = cells()
     causes = find_causes(
         scores_with(labels, missed),
@@ -167,12 +184,5 @@ def test_a_trait_that_is_missing_or_the_same_everywhere_is_not_tested():
     )
     assert causes.trait("all", "size") is None
     assert causes.trait("all", "background") is None
-    assert "for ALL cells it cannot be told" in answer_guess(causes, measured=True)
-
-
-@pytest.mark.parametrize(
-    ("p", "text"),
-    [(0.0004, "p < .001"), (0.0123, "p = .012"), (0.0496, "p = .0496"), (1, "p = 1.000")],
-)
-def test_p_is_never_rounded_over_the_line(p, text):
-    assert p_text(p) == text
+    assert check_guess(causes)[0].background == "not-tested"
+    assert {f.trait.column for f in causes.findings if isinstance(f, TraitFinding)}

@@ -13,6 +13,7 @@ from torch.nn import functional
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.activations import feature_maps
 from blastscope.explanation.layer_choice import choose_layers
+from blastscope.explanation.result import Note, NoteCode
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.normalization import make_normalization
 from blastscope.recipes.schema import Input
@@ -121,8 +122,7 @@ def test_tokens_are_laid_out_without_the_class_token():
     )
     (first,), notes = maps_of(model)
     assert first.layer.title == "first convolution (patch_embed.proj)"
-    assert len(notes) == 1
-    assert "has no pooling inside" in notes[0]
+    assert [note.code for note in notes] == [NoteCode.NO_POOLING]
 
 
 def test_channels_last_are_laid_out_as_maps():
@@ -145,11 +145,12 @@ def test_one_layer_by_two_names_is_shown_once():
     assert notes == ()
 
 
-def test_a_layer_without_places_is_one_sentence():
+def test_a_layer_without_a_map_is_noted():
     model = of("cnn4-small", 16)
     found, notes = maps_of(model, ["pool4", "pool3"])
     assert [one.layer.name for one in found] == ["pool3"]
-    assert notes == ("by hand: pool4 gives no map (its outcome is 64 × 1 × 1), so none is shown.",)
+    details = ("pool4", "64 × 1 × 1")
+    assert notes == (Note(NoteCode.LAYER_WITHOUT_MAP, "by hand", details),)
 
 
 def test_a_name_that_some_models_have_is_shown_for_those():
@@ -157,7 +158,9 @@ def test_a_name_that_some_models_have_is_shown_for_those():
     mine, theirs = choose_layers([one, other], ["norm2"])
     assert [layer.name for layer in mine.layers] == ["norm2"]
     assert theirs.layers == ()
-    assert "vgg16 has no layer norm2" in theirs.notes[0]
+    (note,) = theirs.notes
+    assert note.code is NoteCode.LAYER_ABSENT
+    assert "norm2" in note.details[0]
     with pytest.raises(BlastscopeError, match=r"^No model has a layer nrm2: .*norm2.*; vgg16 has"):
         choose_layers([one, other], ["norm2", "nrm2"])
     with pytest.raises(BlastscopeError, match=r"^cnn4-small has no layer nrm2; near .*norm2"):

@@ -5,7 +5,8 @@ from scipy.special import expit
 from torch import nn
 
 from blastscope.explanation.attribution import blurred
-from blastscope.explanation.deletion_insertion import STEPS, area, curves, rival
+from blastscope.explanation.deletion_insertion import STEPS, curves, rival
+from blastscope.explanation.map_measures import area
 from tests.explanation.handmade import Base, Network, linear_model, model_of
 
 SIZE = 20

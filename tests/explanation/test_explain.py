@@ -8,14 +8,14 @@ from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
 from blastscope.explanation import batched, explain, measures
-from blastscope.explanation.agreement import agreement
 from blastscope.explanation.attribution import attribute
 from blastscope.explanation.batched import at_once, evidence_of
 from blastscope.explanation.cell_image import make_picture, moved
 from blastscope.explanation.cells import find_cells, prepare_material
-from blastscope.explanation.ensemble_map import combined_map
 from blastscope.explanation.explain import explain_cells
+from blastscope.explanation.map_measures import agreement, combined_map
 from blastscope.explanation.models import open_models
+from blastscope.explanation.result import Note, NoteCode
 
 CPU = torch.device("cpu")
 SOME = 5
@@ -50,8 +50,8 @@ def test_a_cell_is_what_each_part_says(opened, trained):
             for method in methods:
                 alone = attribute(model, images, method)
                 for found, expected in (
-                    (one.evidence[method].for_all, alone.for_all),
-                    (one.evidence[method].for_normal, alone.for_normal),
+                    (one.attributions[method].for_all, alone.for_all),
+                    (one.attributions[method].for_normal, alone.for_normal),
                 ):
                     laid = cell.picture.on_crop(expected[0], model.settings)
                     np.testing.assert_allclose(found, laid, atol=1e-4)
@@ -63,7 +63,7 @@ def test_a_cell_is_what_each_part_says(opened, trained):
             assert one.measured["deletion_grad_cam"][0] == pytest.approx(
                 one.p_all if one.called == "all" else 1 - one.p_all, abs=1e-6
             )
-        maps = [one.evidence["grad-cam"].signed for one in cell.models]
+        maps = [one.attributions["grad-cam"].signed for one in cell.models]
         whole = cell.ensemble
         votes = sum(one.called == "all" for one in cell.models)
         mean = sum(one.p_all for one in cell.models) / 2
@@ -97,7 +97,7 @@ def test_a_few_at_a_time_is_the_same_as_all(opened, monkeypatch):
         for a, b in zip(one.models, other.models, strict=True):
             assert a.p_all == pytest.approx(b.p_all, abs=1e-6)
             np.testing.assert_allclose(
-                a.evidence["grad-cam"].signed, b.evidence["grad-cam"].signed, atol=1e-5
+                a.attributions["grad-cam"].signed, b.attributions["grad-cam"].signed, atol=1e-5
             )
             np.testing.assert_allclose(a.layers[0].maps, b.layers[0].maps, atol=1e-5)
 
@@ -137,7 +137,7 @@ def test_grad_cam_alone_measures_no_curves(opened, monkeypatch):
     cells = list(explain_cells(explained, material, ("grad-cam",)))
     assert batched == [SOME, SOME]
     assert cells[0].models[0].measured["deletion_grad_cam"] is None
-    assert cells[0].models[0].measured["heat_cell"] is not None
+    assert cells[0].models[0].measured["grad_cam_cell"] is not None
 
 
 def test_what_does_not_apply_is_said(opened):
@@ -149,8 +149,8 @@ def test_what_does_not_apply_is_said(opened):
     name = explained.models[0].run.recipe.name
     for weight, bias, notes in (
         (1.0, 9e3, ()),  # what has passed a ReLU can now speak for ALL alone
-        (1.0, -9e3, (f"Grad-CAM finds no evidence for normal, as {name} calls it.",)),
-        (-1.0, 9e3, (f"Grad-CAM finds no evidence for ALL, as {name} calls it.",)),
+        (1.0, -9e3, (Note(NoteCode.NO_ATTRIBUTION, name, ("grad-cam", "hem")),)),
+        (-1.0, 9e3, (Note(NoteCode.NO_ATTRIBUTION, name, ("grad-cam", "all")),)),
     ):
         with torch.no_grad():
             last.weight.fill_(weight)

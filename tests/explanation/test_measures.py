@@ -11,10 +11,11 @@ from blastscope.explanation.attribution import attribute
 from blastscope.explanation.cell_image import BACKGROUND, CELL, DEBRIS
 from blastscope.explanation.cells import prepare_material
 from blastscope.explanation.deletion_insertion import STEPS, curves, rival
-from blastscope.explanation.measures import STUDY, measure
+from blastscope.explanation.map_measures import RADII
+from blastscope.explanation.measures import measure
 from blastscope.explanation.models import ExplainedModel, open_models
-from blastscope.explanation.radius import RADII
-from blastscope.explanation.size import SCALES, p_same_size, p_there_and_back
+from blastscope.explanation.size import p_same_size, p_there_and_back
+from blastscope.explanation.tables import AUDIT, SCALES
 from blastscope.models.dihedral import dihedral_views
 from tests.explanation.handmade import linear_model
 
@@ -35,7 +36,7 @@ def test_everything(opened, trained):
     (model, _), material = opened
     rows = [3, 20, 7]
     found = measure(model, material, rows, same_size=50)
-    assert found.schema == pl.Schema(STUDY.columns)
+    assert found.schema == pl.Schema(AUDIT.columns)
     assert found["cell"].to_list() == [material.files[row].cell for row in rows]
     assert found["label"].to_list() == [material.files[row].label for row in rows]
     assert found["subject"].to_list() == [material.files[row].subject for row in rows]
@@ -56,7 +57,7 @@ def test_everything(opened, trained):
     assert found["deletion_random"].list.first().to_list() == pytest.approx(of_call)
 
 
-def test_heat_is_that_of_the_map(opened):
+def test_attribution_is_that_of_the_map(opened):
     (model, _), material = opened
     row = 5
     found = measure(model, material, [row], ["grad-cam"]).row(0, named=True)
@@ -65,9 +66,9 @@ def test_heat_is_that_of_the_map(opened):
     on_cell = material.picture(row, model.settings).regions_at(model.settings) == CELL
     assert found["area_cell"] == pytest.approx(on_cell.mean())
     if heat.any():
-        assert found["heat_cell"] == pytest.approx(heat[on_cell].sum() / heat.sum(), rel=1e-5)
+        assert found["grad_cam_cell"] == pytest.approx(heat[on_cell].sum() / heat.sum(), rel=1e-5)
     else:
-        assert found["heat_cell"] is None
+        assert found["grad_cam_cell"] is None
 
 
 def test_grad_cam_alone_costs_its_logit_and_nothing_else(opened, monkeypatch):

@@ -11,7 +11,6 @@ from blastscope.data.store import StoreSettings
 from blastscope.explanation.cell_image import CELL, make_picture
 from blastscope.explanation.cells import prepare_material
 from blastscope.explanation.size import (
-    SCALES,
     logits_scaled,
     p_same_size,
     p_there_and_back,
@@ -19,6 +18,7 @@ from blastscope.explanation.size import (
     seen_at,
     seen_there_and_back,
 )
+from blastscope.explanation.tables import SCALES
 from tests.conftest import draw_cell
 from tests.explanation.handmade import model_of
 

@@ -15,8 +15,8 @@ from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.report.reproduction_data import DataSection, Outcome
 from blastscope.report.reproduction_page import write_reproduction
+from blastscope.reproduction.results import DataSection, Outcome
 
 DATA = DataSection(
     splits=[

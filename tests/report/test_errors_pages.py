@@ -50,7 +50,7 @@ def test_beside_an_ensemble_only_its_members_are_explained(trained, tmp_path):
     fit_ensemble(both, out=tmp_path / "both", method="mean")
     shutil.copytree(trained.run, tmp_path / "third")
     given = [tmp_path / "both", f"z={tmp_path / 'third'}"]
-    with pytest.raises(BlastscopeError, match=r"third is no member of the ensemble .*both"):
+    with pytest.raises(BlastscopeError, match=r"third is not a member of the ensemble .*both"):
         analyze_errors(given, out=tmp_path / "errors", part="train", store=store, explain=True)
     assert not (tmp_path / "errors").exists()
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_looked_into_is_one_sentence(trained, tmp_path):
     table = trained.run / "predictions.parquet"
     with pytest.raises(BlastscopeError, match="is a table of predictions"):
         analyze_errors([table], out=tmp_path / "a", part="train", store=store, explain=True)
-    with pytest.raises(BlastscopeError, match="give their store"):
+    with pytest.raises(BlastscopeError, match="give a store"):
         analyze_errors([trained.run], out=tmp_path / "b", part="train", explain=True)
     assert not (tmp_path / "a" / "report.html").exists()
     # Without being asked to explain, nothing of this is in the way.

@@ -14,9 +14,8 @@ from blastscope.api.evaluate import evaluate
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.report.reproduction_data import read_experiments
-from blastscope.report.reproduction_page import Outcome, results_markdown
-from blastscope.report.reproduction_table import duration
+from blastscope.report.reproduction_page import Outcome, duration, results_markdown
+from blastscope.reproduction.results import read_experiments
 from tests.report.reproduction_runs import Make, body, finished_run, recipe, row_of, rows, write
 
 NETWORK = {
@@ -47,7 +46,7 @@ def test_a_real_run_and_its_page(tmp_path, make_run):
     # Two ALL right, two normal wrong, two right: F1 2·2/6 for each class.
     assert metrics["weighted_f1"] == pytest.approx(2 / 3)
     assert row_of(html, "cnn-exp2") == [
-        "3.2.2", "0.9076", "not run: not in this study", "0.6667", "–", "1.0000", "–",
+        "3.2.2", "0.9076", "not run: not part of this reproduction", "0.6667", "–", "1.0000", "–",
     ]  # fmt: skip
     tables = rows(html)
     # The lowest validation loss of the history is its second epoch's.
@@ -238,7 +237,7 @@ def test_markdown_has_the_figures_of_the_page(run):
 def test_a_section_that_only_the_notebooks_fill_is_marked(tmp_path):
     outcomes = [Outcome(load_recipe("paper/cnn-exp5"), "image", 24, None)]
     assert row_of(write(outcomes, tmp_path / "study"), "cnn-exp5")[0] == "3.2.4 †"
-    assert "† The paper's text tells only the stage" in results_markdown(outcomes)
+    assert "† The paper names only the stage" in results_markdown(outcomes)
     assert "†" not in results_markdown([Outcome(recipe(), "image", 24, None)])
 
 
@@ -261,15 +260,15 @@ def test_a_run_that_is_not_what_it_should_be_is_refused(tmp_path, run, name, con
 def test_what_does_not_fit_together_is_refused(tmp_path, run):
     outcome = run(recipe(), "image", 0.9)
     out = tmp_path / "study"
-    with pytest.raises(BlastscopeError, match=r"cnn-exp2 is there twice, image, seed 24"):
+    with pytest.raises(BlastscopeError, match=r"cnn-exp2 is listed twice, image, seed 24"):
         write([outcome, outcome], out)
     with pytest.raises(BlastscopeError, match="under the protocol image, not subject"):
         write([Outcome(recipe(), "subject", 24, outcome.run)], out)
-    with pytest.raises(BlastscopeError, match="'official' is no protocol"):
+    with pytest.raises(BlastscopeError, match="'official' is not a protocol"):
         write([Outcome(recipe(), "official", 24, None)], out)
     for more, message in (
         ({"checkpoint": "sha256:0"}, "trained after it was evaluated"),
-        ({"parts": {"train": {}}}, "no figures for test cells"),
+        ({"parts": {"train": {}}}, "no metrics of test cells"),
     ):
         content = json.loads((outcome.run / "metrics.json").read_text())
         (outcome.run / "metrics.json").write_text(json.dumps({**content, **more}))
@@ -278,7 +277,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path, run):
         (outcome.run / "metrics.json").write_text(json.dumps(content))
     (outcome.run / "figures").mkdir()
     (outcome.run / "figures" / "roc.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
-    with pytest.raises(BlastscopeError, match=r"roc\.png is no picture.*evaluate its run again"):
+    with pytest.raises(BlastscopeError, match=r"roc\.png is not an image.*evaluate its run again"):
         write([outcome], out)
     assert not out.exists()
 

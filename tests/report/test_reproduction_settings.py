@@ -9,9 +9,9 @@ import pytest
 
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.report.reproduction_data import Outcome, read_experiments
 from blastscope.report.reproduction_page import results_markdown
-from blastscope.report.reproduction_plot import experiments_figure
+from blastscope.report.reproduction_plot import experiments_plot
+from blastscope.reproduction.results import Outcome, read_experiments
 from tests.report.reproduction_runs import Make, body, finished_run, row_of, rows, write
 
 CNN, VGG, MOBILE = "paper/cnn-exp2", "paper/vgg16-e4", "paper/mobilenetv2-e3"
@@ -34,7 +34,7 @@ def test_the_settings_told_are_those_of_the_runs(tmp_path, run):
     plain = load_recipe(CNN)
     outcomes = [Outcome(plain, "image", 24, None, "not asked for"), run(quick, "subject", 0.8)]
     text = body(write(outcomes, tmp_path / "a"))
-    assert "not the paper's settings: this study was run at reduced size" in text
+    assert "not the paper's settings: this reproduction was run at a reduced image size" in text
     assert "input.size = 60 in 1 experiment (CNN from scratch); the packaged recipes have 300" in (
         text
     )
@@ -94,7 +94,7 @@ def test_no_gap_between_runs_of_different_settings(tmp_path, run):
 
 def joins(outcomes: list[Outcome]) -> int:
     """Count the lines between two marks, leaving out marks and the rules across the figure."""
-    figure = experiments_figure(read_experiments(outcomes), synthetic=False)
+    figure = experiments_plot(read_experiments(outcomes), synthetic=False)
     lines = [[float(x) for x in line.get_xdata()] for line in figure.axes[0].get_lines()]
     return sum(len(ends) == 2 and ends != [0, 1] for ends in lines)
 
@@ -155,7 +155,7 @@ def test_families_at_different_sizes_are_told_apart(tmp_path, run):
         Outcome(at("paper/mobilenetv2-e7", 64), "image", 24, None, "not yet"),
     ]
     text = body(write(outcomes, tmp_path / "study"))
-    assert "part of this study was run at reduced size" in text
+    assert "part of it was run at a reduced image size" in text
     for said in (
         "input.size = 60 in 1 experiment (CNN from scratch: cnn-exp2); the packaged recipes have",
         "input.size = 64 in 2 experiments (VGG16); the packaged recipes have 224",
@@ -175,7 +175,7 @@ def test_the_time_has_the_frozen_part_in_it(tmp_path, run):
     outcomes = [run(load_recipe(CNN), "image", 0.9, told=told)]
     html = write(outcomes, tmp_path / "study")
     assert row_of(html, "cnn-exp2")[-1] == "14 min"
-    assert "with the frozen part, where this run computed it" in body(html)
+    assert "including cached features if the run computed them" in body(html)
     unknown = [run(load_recipe(VGG), "image", 0.9, told={"seconds": None, "feature_seconds": 9})]
     assert row_of(write(unknown, tmp_path / "other"), "vgg16-e4")[-1] == "–"
 

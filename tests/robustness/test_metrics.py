@@ -1,4 +1,4 @@
-"""The figures of steps, and of the flag, against scikit-learn; what words make of them."""
+"""The metrics of steps, and of the OOD flag, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
+from blastscope.report.robustness_text import model_text, value_text, verdict_text
 from blastscope.robustness.metrics import STRESS, measure, table
 from blastscope.robustness.non_cell_images import non_cell_images
 from blastscope.robustness.ood_check import judge
@@ -29,7 +30,7 @@ def made(n=240, worse=0.0, seed=0):
     return is_all, subjects, np.column_stack(columns)
 
 
-def test_every_figure_is_scikit_learns():
+def test_every_metric_is_scikit_learns():
     is_all, subjects, p_all = made(worse=0.8)
     ood = np.random.default_rng(1).random(p_all.shape) * 2
     found = measure(is_all, subjects, TAKEN, p_all, ood, 200)
@@ -61,10 +62,14 @@ def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero()
     (noticed,) = summary.noticed(blur)
     weaker = [one for one in summary.of(blur) if one.step.strength < noticed.step.strength]
     assert all(one.drops["auc"].value < 0.02 <= noticed.drops["auc"].value for one in weaker)
-    first, called, second, _ = summary.sentences
-    assert called.startswith("Weighted F1 falls most at blur")
-    assert first.startswith(f"m: blur ({blur.told(worst.step.value)}) costs most: AUC falls by")
-    assert "not at all by stain hue, stain intensity, exposure, JPEG, rotation and scale" in second
+    assert summary.dearest("auc") == worst
+    assert summary.dearest("weighted_f1").step.perturbation is blur
+    shown = value_text(blur, worst.step.value)
+    assert verdict_text(summary).startswith(f"m: blur ({shown}) costs most: AUC falls by")
+    _, noticed_text, _ = model_text(summary)
+    assert (
+        "never with stain hue, stain intensity, exposure, JPEG, rotation or scale" in noticed_text
+    )
     assert np.isnan(worst.out_of_distribution)
 
 
@@ -73,9 +78,10 @@ def test_of_one_class_weighted_f1_says_what_costs_most():
     only = is_all.nonzero()[0]
     names = [subjects[k] for k in only]
     found = measure(is_all[only], names, TAKEN, p_all[only], p_all[only], 100)
-    sentence, who = ModelRobustness("m", len(only), "Who they are.", found, None).sentences
-    assert who == f"{len(only)} cells. Who they are."
-    assert "weighted F1 falls by" in sentence
+    summary = ModelRobustness("m", len(only), "Who they are.", found, None)
+    assert summary.judged == "weighted_f1"
+    assert model_text(summary) == (f"{len(only)} cells. Who they are.",)
+    assert "weighted F1 falls by" in verdict_text(summary)
 
 
 def test_the_flag_is_judged_as_scikit_learn_would():

@@ -17,10 +17,10 @@ from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.sources import InMemoryTable
 from blastscope.io.files import replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
+from blastscope.report import errors_text
 from blastscope.report.cell_pages import remove_other_pages
+from blastscope.report.errors_page import errors_html
 from blastscope.report.errors_plots import draw_errors
-from blastscope.report.errors_sections import errors_view
-from blastscope.report.html import render
 from blastscope.report.text import LABELS
 
 CONTENT, TABLE = "errors.json", "cells.csv"
@@ -79,7 +79,11 @@ class ErrorsResult(Result, ErrorAnalysis):
 
     def answers(self) -> list[str]:
         """Say what the missed cells have in common."""
-        return [*self.sentences, self.guess]
+        return [
+            errors_text.missed_text(self.causes),
+            *errors_text.causes_text(self.causes),
+            errors_text.guess_text(self.guess, self.causes),
+        ]
 
     def notes(self) -> list[str]:
         """Say whether the subjects were in training."""
@@ -88,39 +92,20 @@ class ErrorsResult(Result, ErrorAnalysis):
     def _write(self, out: Path) -> None:
         refuse_foreign(out, CONTENT, ["report.html", TABLE])
         pages = {} if self.cell_pages is None else self._write_cell_pages(self.cell_pages, out)
-        view = errors_view(self, draw_errors(self, out / "figures"), self.store, pages)
+        page = errors_html(self, draw_errors(self, out / "figures"), self.store, pages)
         write_json(out / CONTENT, self.as_json())
         with replacing(out / TABLE) as beside:
             self.cells.write_csv(beside)
-        models = self.scores.models
-        who = models[0] if len(models) == 1 else f"{len(models)} models"
-        page = render(
-            "errors.html",
-            title=f"Errors of {who} on {self.part} cells",
-            synthetic=self.synthetic,
-            protocol=self.scores.protocol,
-            cautions=self._cautions(),
-            errors=view,
-        )
         write_text(out / PAGE, page)
         remove_other_pages(out / "cells", [Path(address).stem for address in pages.values()])
 
     def _write_cell_pages(self, how: CellPages, out: Path) -> dict[int, str]:
-        from blastscope.report.errors_pages import write_error_pages  # captum takes its time
+        from blastscope.api.explain_errors import write_error_pages  # captum takes its time
 
         if self.store is None:
             return {}
         with showing("Explaining", how.progress) as advance:
             return write_error_pages(how.models, self, self.store.path, out, how.device, advance)
-
-    def _cautions(self) -> list[tuple[str, str]]:
-        """What bounds these metrics: (kind of callout, sentence) each."""
-        cautions: list[tuple[str, str]] = [(self.overlap.kind, self.overlap.sentence)]
-        if self.unlabelled:
-            every = self.unlabelled + self.scores.cells.height
-            left = f"{self.unlabelled:,} of {every:,} {self.part} cells"
-            cautions.append(("unlabelled", f"Cells without a label are left out: {left}."))
-        return cautions
 
 
 def analyze_errors(
@@ -158,7 +143,7 @@ def analyze_errors(
             ``out`` holds another kind of report, or cannot be written.
     """
     if explain and store is None:
-        raise BlastscopeError("--explain needs to see the cells: give their store with --store.")
+        raise BlastscopeError("--explain needs images of the cells: give a store with --store.")
     sources = as_models(models)
     pages = None
     if explain:

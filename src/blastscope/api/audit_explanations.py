@@ -16,20 +16,19 @@ from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.audit.audit import CELLS_FILE, audit_cells, run_audit
-from blastscope.explanation.audit.off_cell import looks
+from blastscope.explanation.audit.regions import find_off_cell
 from blastscope.explanation.cells import prepare_material
 from blastscope.explanation.layer_choice import choose_layers
-from blastscope.explanation.measures import STUDY
 from blastscope.explanation.models import ExplainedModels, open_models
+from blastscope.explanation.tables import AUDIT
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import read_json, remove_folder
 from blastscope.io.tables import read_table
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report.audit_page import SUMMARY, report_audit
-from blastscope.report.audit_sections import AuditView
+from blastscope.report.audit_page import SUMMARY, AuditView, report_audit
 
 METHODS = ("grad-cam", "grad-cam++")
-"""What the pages of the named cells show; the audit has what takes a hundred passes."""
+"""The methods on the pages of the named cells; the audit has those that take a hundred passes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,15 +53,21 @@ class AuditResult(ExplanationResult):
 
     def tables(self) -> list[TextTable]:
         """Return each measure's outcome, a table a model."""
-        heads = ("heat in the cell", "deletion", "insertion", "weights scrambled", "goes with size")
+        heads = (
+            "attribution on the cell",
+            "deletion",
+            "insertion",
+            "weights randomized",
+            "depends on size",
+        )
         return [
             TextTable.of(
-                ("measure", "outcome", "in numbers"),
+                ("test", "result", "in numbers"),
                 [
                     (head, one.value, one.small)
                     for head, one in zip(
                         heads,
-                        (row.heat, row.deletion, row.insertion, row.randomised, row.size),
+                        (row.region, row.deletion, row.insertion, row.randomized, row.size),
                         strict=True,
                     )
                 ],
@@ -122,26 +127,26 @@ def audit_explanations(
     refuse_foreign(out, FILE, ["report.html", TABLE])
     if (out / FILE).exists() and not (out / CELLS_FILE).exists():
         raise BlastscopeError(
-            f"{out} holds an explanation of single cells, whose page would be overwritten: choose "
-            "another folder with --out."
+            f"{out} holds an explanation of single cells, and its page would be overwritten: "
+            "choose another folder with --out."
         )
     if not folders:
-        raise BlastscopeError("An audit needs to see the cells: give their folder with --data.")
+        raise BlastscopeError("An audit needs images of the cells: give their folder with --data.")
     explained = open_models(paths, choose_device(device), grid)
     found = audit_cells(paths, part, folders)
     _refuse_another_audit(out, explained, found)
-    if layers:  # a wrong name is said before the hours that a study takes
+    if layers:  # a wrong name is refused before the hours that an audit takes
         choose_layers(explained.models, layers)
-    work = out / ".work"  # beside what is done, so that a killed study finds both
+    work = out / ".work"  # in the same folder, so that an audit that goes on finds it
     wanted = [model.settings for model in explained.models]
     with showing("Explaining", progress) as advance:
         material = prepare_material(found, wanted, work, advance)
-        study = run_audit(explained, material, out, advance)
+        audit = run_audit(explained, material, out, advance)
     named = {
-        look.cell
-        for places in looks(study.cells).values()
+        image.cell
+        for places in find_off_cell(audit.cells).values()
         for place in places
-        for look in place.worst
+        for image in place.worst
     }
     cells = [item for item in found.cells if item.cell in named]
     sections: list[AuditView] = []
@@ -150,7 +155,7 @@ def audit_explanations(
         synthetic = explained.synthetic or material.synthetic
         sections.append(
             report_audit(
-                explained.name, explained.models, study, out, part=part, synthetic=synthetic,
+                explained.name, explained.models, audit, out, part=part, synthetic=synthetic,
                 pages=pages,
             )
         )  # fmt: skip
@@ -159,16 +164,16 @@ def audit_explanations(
     listing = Listing(cells, synthetic=found.synthetic)
     with showing("Explaining", progress) as advance:
         made = write_explanation(
-            explained, listing, out, METHODS, layers, study=section, on_progress=advance
+            explained, listing, out, METHODS, layers, audit=section, on_progress=advance
         )
     remove_folder(work)
-    return AuditResult(made, sections[-1], study.cells, path=None if keeper else out, keeper=keeper)
+    return AuditResult(made, sections[-1], audit.cells, path=None if keeper else out, keeper=keeper)
 
 
 def _refuse_another_audit(out: Path, explained: ExplainedModels, found: Listing) -> None:
-    """Refuse to replace what another study may have taken hours to find."""
+    """Refuse to replace another audit, which may have taken hours."""
     try:
-        table, metadata = read_table(out / CELLS_FILE, STUDY)
+        table, metadata = read_table(out / CELLS_FILE, AUDIT)
     except BlastscopeError:  # none, or one that is damaged: it is made anew
         return
     recorded = (metadata.get("identity") or {}).get("models", ())

@@ -1,10 +1,10 @@
-"""Explain cells: their figures, a page each, a table and an index, written to a folder."""
+"""Explain cells: write a page per cell, a table and an index to a folder."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,47 +22,36 @@ from blastscope.api.result import (
 )
 from blastscope.api.tables import as_run_paths
 from blastscope.bundle.contents import is_bundle
-from blastscope.data.layouts import CellFile, Listing
+from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
-from blastscope.explanation.attribution import METHODS
 from blastscope.explanation.audit.audit import CELLS_FILE
 from blastscope.explanation.cells import find_cells, prepare_material
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
-from blastscope.explanation.result import CellExplained
+from blastscope.explanation.result import Note, NoteCode
+from blastscope.explanation.tables import METHODS
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import read_json, replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report.audit_sections import AuditView
+from blastscope.report.audit_page import AuditView
 from blastscope.report.cell_pages import note_pages, remove_other_pages
-from blastscope.report.explanation_pages import page_names, write_cell_page
-from blastscope.report.explanation_table import COLUMNS, table_rows
-from blastscope.report.html import render
+from blastscope.report.explanation_page import (
+    COLUMNS,
+    CellSummary,
+    index_html,
+    page_names,
+    summarize_cell,
+    table_rows,
+    write_cell_page,
+)
+from blastscope.report.explanation_text import notes_text
 from blastscope.report.text import LABELS
 
-FORMAT = "blastscope-explanation/1"
+FORMAT = "blastscope-explanation/2"
 FILE, TABLE = "explanation.json", "cells.csv"
-
-
-@dataclass(frozen=True)
-class CellSummary:
-    """A cell's place in the index, and what each model, the ensemble last, makes of it.
-
-    Attributes:
-        page: the address of its page from the index.
-        thumbnail: its panels, a data URI.
-        calls: the model's name, the probability of ALL, the call, and whether it is right.
-        notes: a sentence on each thing that does not apply.
-    """
-
-    file: CellFile
-    page: str
-    thumbnail: str
-    calls: tuple[tuple[str, float, str, bool | None], ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,11 +63,11 @@ class Explanation:
     synthetic: bool
     cells: tuple[CellSummary, ...]
     rows: tuple[dict[str, Any], ...]
-    of_models: tuple[str, ...] = ()
+    of_models: tuple[Note, ...] = ()
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """Every sentence on what does not apply, once."""
+    def notes(self) -> tuple[Note, ...]:
+        """Every note on models and cells, once."""
         of_cells = (note for cell in self.cells for note in cell.notes)
         return tuple(dict.fromkeys((*self.of_models, *of_cells)))
 
@@ -118,7 +107,7 @@ class ExplanationResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say what does not apply to these models and cells."""
-        return list(self.found.notes)
+        return list(notes_text(self.found.notes))
 
     def _title(self) -> str:
         return f"{self.found.name}, {len(self.found.cells)} cells explained"
@@ -166,7 +155,7 @@ def explain(
     refuse_foreign(place, FILE, ["report.html", TABLE])
     if (place / CELLS_FILE).exists():
         raise BlastscopeError(
-            f"{place} holds an audit ({CELLS_FILE}), whose page would be overwritten: choose "
+            f"{place} holds an audit ({CELLS_FILE}), and its page would be overwritten: choose "
             "another folder with --out."
         )
     names = [cells] if isinstance(cells, str | PathLike) else list(cells)
@@ -200,10 +189,10 @@ def write_explanation(
     methods: Sequence[str] = tuple(METHODS),
     layers: Sequence[str] | None = None,
     *,
-    study: Callable[[dict[str, str]], AuditView] | None = None,
+    audit: Callable[[dict[str, str]], AuditView] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Explain listed cells as :func:`explain` does, with an audit above them perhaps.
+    """Explain listed cells as :func:`explain` does, with an audit above them if given.
 
     Args:
         explained: the models.
@@ -211,11 +200,11 @@ def write_explanation(
         out: the folder to write to.
         methods: of ``METHODS``.
         layers: names of layers for the feature maps; None for the first ones.
-        study: makes the study's section, given the address of each cell's page.
+        audit: makes the section of the audit, given the address of each cell's page.
         on_progress: called with the number of cells done and their total.
 
     Raises:
-        BlastscopeError: where a cell or a layer is not to be had, or ``out`` cannot be written.
+        BlastscopeError: if a cell or a layer does not exist, or ``out`` cannot be written.
     """
     names = page_names([item.cell for item in found.cells])
     summaries: list[CellSummary] = []
@@ -227,18 +216,26 @@ def write_explanation(
         note_pages(out / "cells", names.values())
         for cell in explain_cells(explained, material, methods, layers):
             name = names[cell.file.cell]
-            summaries.append(_write(cell, out, name, synthetic))
+            shown = write_cell_page(
+                cell, out / "cells", "../report.html", name=name, synthetic=synthetic,
+                figures=out / "figures" / name,
+            )  # fmt: skip
+            summaries.append(summarize_cell(cell, shown))
             rows.extend(table_rows(cell))
             if on_progress is not None:
                 on_progress(len(summaries), len(material))
-    said = tuple(_coarse_maps(explained))
+    notes = tuple(_coarse_maps(explained))
     page = out / "report.html"
-    made = Explanation(page, explained.name, synthetic, tuple(summaries), tuple(rows), said)
-    section = study({cell.file.cell: cell.page for cell in summaries}) if study else None
+    made = Explanation(page, explained.name, synthetic, tuple(summaries), tuple(rows), notes)
+    section = audit({cell.file.cell: cell.page for cell in summaries}) if audit else None
     write_json(out / FILE, _as_json(made, explained, methods, rows))
     with replacing(out / TABLE) as beside:
         pl.DataFrame(rows, schema=COLUMNS).write_csv(beside)
-    write_text(made.path, _index(made, explained, methods, section))
+    index = index_html(
+        made.name, made.cells, explained.models, methods, notes=made.notes, audit=section,
+        synthetic=synthetic,
+    )  # fmt: skip
+    write_text(made.path, index)
     remove_other_pages(out / "cells", names.values(), out / "figures")
     return made
 
@@ -247,22 +244,9 @@ def _methods(asked: Sequence[str]) -> tuple[str, ...]:
     methods = tuple(dict.fromkeys(asked))
     wrong = [method for method in methods if method not in METHODS]
     if wrong or not methods:
-        what = f"{wrong[0]!r} is no method" if wrong else "No method is given"
+        what = f"{wrong[0]!r} is not a method" if wrong else "No method is given"
         raise BlastscopeError(f"{what}: choose of {', '.join(METHODS)}.")
     return methods
-
-
-def _write(cell: CellExplained, out: Path, name: str, synthetic: bool) -> CellSummary:
-    page = write_cell_page(
-        cell, out / "cells", "../report.html", name=name, synthetic=synthetic,
-        figures=out / "figures" / name,
-    )  # fmt: skip
-    said = [(model.name, model.p_all, model.called) for model in cell.models]
-    if cell.ensemble is not None:
-        said.append((cell.ensemble.name, cell.ensemble.p_all, cell.ensemble.called))
-    calls = tuple((who, p_all, called, cell.right(called)) for who, p_all, called in said)
-    notes = tuple(note for model in cell.models for note in model.notes)
-    return CellSummary(cell.file, f"cells/{page.path.name}", page.thumbnail, calls, notes)
 
 
 def _as_json(
@@ -283,7 +267,7 @@ def _as_json(
                 "checkpoint": model.run.checkpoint,
                 "size": model.size,
                 "views": len(model.views),
-                "place": model.opened.place,
+                "target_layer": model.opened.place,
                 "grid": list(model.opened.shape[1:]),
             }
             for model in explained.models
@@ -291,34 +275,14 @@ def _as_json(
         "combination": None if explained.combination is None else explained.combination.as_json(),
         "cells": [{"cell": cell.file.cell, "page": cell.page} for cell in made.cells],
         "rows": list(rows),
-        "notes": list(made.notes),
+        "notes": [asdict(note) for note in made.notes],
     }
 
 
-def _coarse_maps(explained: ExplainedModels) -> Iterator[str]:
-    """Say where no map of a network has the fields that were asked for."""
+def _coarse_maps(explained: ExplainedModels) -> Iterator[Note]:
+    """Yield a note on each network that has no map with as many fields as asked for."""
     for model in explained.models:
         _, height, width = model.opened.shape
         if min(height, width) < model.grid:
-            yield (
-                f"{model.name} has no map of {model.grid} fields a side: read at its end, "
-                f"{height} × {width}."
-            )
-
-
-def _index(
-    made: Explanation, explained: ExplainedModels, methods: Sequence[str], study: AuditView | None
-) -> str:
-    return render(
-        "explanations.html",
-        title=f"Where the evidence lies: {made.name}",
-        study=study,
-        synthetic=made.synthetic,
-        explanation=made,
-        methods=[METHODS[method] for method in methods],
-        models=[
-            (model.name, model.opened.place, *model.opened.shape[1:], model.size, len(model.views))
-            for model in explained.models
-        ],
-        names=LABELS,
-    )
+            details = (str(model.grid), str(height), str(width))
+            yield Note(NoteCode.COARSE_GRID, model.name, details)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from blastscope.api.result import (
@@ -19,26 +18,23 @@ from blastscope.api.result import (
     showing,
 )
 from blastscope.api.tables import as_run_paths
-from blastscope.data.crop import Pixels, resize
-from blastscope.data.names import ALL
 from blastscope.data.store import Store, open_store
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.audit.words import bounds_of, figure, told
 from blastscope.io.files import only_one, read_json, write_json, write_text
 from blastscope.io.tables import write_table
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report.html import render, small_uri, svg_uri
-from blastscope.report.robustness_plots import SHOWN, draw_stress
+from blastscope.report import robustness_text
+from blastscope.report.robustness_page import stress_html
+from blastscope.report.text import metric, percent
 from blastscope.robustness.metrics import STRESS, table
 from blastscope.robustness.models import TestedModel, open_tested
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, Step, steps
+from blastscope.robustness.perturbation_plan import PERTURBATIONS
 from blastscope.robustness.step_predictions import FOLDER, PartialStressTest
-from blastscope.robustness.summary import NOTICED, ModelRobustness, as_json, summarise
+from blastscope.robustness.summary import ModelRobustness, as_json, summarize
 
-FORMAT = "blastscope-stress/1"
+FORMAT = "blastscope-stress/2"
 CONTENT, TABLE = "stress.json", "stress.parquet"
-_SHOWN_SIDE = 96
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,18 +65,24 @@ class StressResult(FolderResult):
             rows = []
             for one in PERTURBATIONS:
                 at = model.worst(one)
-                drops = (told(at.drops[name], 3) for name in ("auc", "weighted_f1"))
-                shares = (
-                    figure(x, 1, percent=True) for x in (at.calls_changed, at.out_of_distribution)
-                )
-                rows.append((one.shown, one.told(at.step.value or 0), *drops, *shares))
+                drops = (metric(at.drops[name], 3) for name in ("auc", "weighted_f1"))
+                shares = (percent(x) for x in (at.calls_changed, at.out_of_distribution))
+                value = robustness_text.value_text(one, at.step.value or 0)
+                rows.append((one.shown, value, *drops, *shares))
             title = f"{model.model}, {model.cells:,} cells"
             tables.append(TextTable.of(("perturbation", *heads), rows, title))
         return tables
 
     def answers(self) -> list[str]:
         """Say what costs most."""
-        return [sentence for model in self.models for sentence in model.sentences]
+        return [
+            sentence
+            for model in self.models
+            for sentence in (
+                robustness_text.verdict_text(model),
+                *robustness_text.model_text(model),
+            )
+        ]
 
     def notes(self) -> list[str]:
         """Say what the intervals are of."""
@@ -129,13 +131,16 @@ def stress_test(
         parts = PartialStressTest(out / FOLDER, tested, opened, choose_device(device))
         with showing("Stress test", progress) as advance:
             parts.fill(advance)
-        found = summarise(parts)
+        found = summarize(parts)
         rows = pl.concat([table(one.model, one.cells, one.found) for one in found])
         synthetic = opened.synthetic or any(model.synthetic for model in tested)
         write_table(rows, out / TABLE, STRESS, {"part": part, "synthetic": synthetic})
         content = {"format": FORMAT, "identity": identity, "part": part, "synthetic": synthetic}
         write_json(out / CONTENT, {**content, "models": as_json(found)})
-        _write_page(found, tested, opened, out, part, synthetic)
+        page = stress_html(
+            found, tested[0].cells, opened, out / "figures", part, synthetic=synthetic
+        )
+        write_text(out / "report.html", page)
     return StressResult(found, rows, path=None if keeper else out, keeper=keeper)
 
 
@@ -159,46 +164,3 @@ def _begin(out: Path, identity: dict[str, Any]) -> None:
             f"{out} holds a stress test of other models or cells ({CONTENT}), which would be lost: "
             "choose another folder with --out, or remove it."
         )
-
-
-def _write_page(
-    found: tuple[ModelRobustness, ...],
-    models: Sequence[TestedModel],
-    store: Store,
-    out: Path,
-    part: str,
-    synthetic: bool,
-) -> None:
-    pictures = draw_stress(found, out / "figures")
-    page = render(
-        "stress.html",
-        title="Stress test",
-        synthetic=synthetic,
-        part=part,
-        models=found,
-        shown=SHOWN,
-        perturbations=PERTURBATIONS,
-        noticed=NOTICED,
-        bounds_of=bounds_of,
-        figure=figure,
-        pictures={name: svg_uri(path) for name, path in pictures.items()},
-        example=_example(models[0], store),
-    )
-    write_text(out / "report.html", page)
-
-
-def _example(model: TestedModel, store: Store) -> dict[str, Any]:
-    """One cell of the user's own, the first that is labelled ALL, at every step."""
-    cells = model.cells.sort(pl.col("label") != ALL, "cell")
-    picture = np.array(store.pixels[[cells["row"][0]]])
-    strips: dict[str, list[tuple[str, str]]] = {one.shown: [] for one in PERTURBATIONS}
-    for step in steps():
-        if step.perturbation is not None and step.value is not None:
-            shown = (step.perturbation.told(step.value), _uri(step, picture))
-            strips[step.perturbation.shown].append(shown)
-    return {"cell": cells["cell"][0], "own": _uri(Step(0), picture), "strips": strips}
-
-
-def _uri(step: Step, picture: Pixels) -> str:
-    changed: Pixels = step(picture)[0]
-    return small_uri(resize(changed, _SHOWN_SIDE) if len(changed) > _SHOWN_SIDE else changed)

@@ -1,4 +1,4 @@
-"""One or several models' errors on one part, analysed as in the paper's Section 3.4.1."""
+"""Analyse the errors of one or several models on one part, as in the paper's Section 3.4.1."""
 
 from __future__ import annotations
 
@@ -12,34 +12,40 @@ from numpy.typing import NDArray
 
 from blastscope.data.store import Store
 from blastscope.data.traits import measure
-from blastscope.error_analysis.agreement import PairAgreement, agreements
 from blastscope.error_analysis.causes import (
     Causes,
     Finding,
     FlagFinding,
+    PaperGuess,
     SubjectFinding,
+    check_guess,
     find_causes,
 )
-from blastscope.error_analysis.counts import Counts, count_errors, misses
-from blastscope.error_analysis.sentences import answer_guess, notable, size_of, tell
+from blastscope.error_analysis.counts import (
+    Counts,
+    PairAgreement,
+    agreements,
+    count_errors,
+    misses,
+)
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.evaluation.overlaps import members_overlap
 from blastscope.evaluation.subjects import Overlap
 
-FORMAT = "blastscope-errors/1"
-MOST_SURE = 24
+FORMAT = "blastscope-errors/2"
+MOST_CONFIDENT = 24
 """How many of each model's most confident errors are listed."""
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A cell worth a look.
+    """A cell to look at.
 
     Attributes:
-        row: its row in the analysis's cells.
-        model: the one model that is right, or whose error it is; None where it is every model's.
-        confidence: probability given to the wrong class, the mean over the models that err.
+        row: its row in the cells of the analysis.
+        model: the only model that is right, or the model that errs; None if every model errs.
+        confidence: probability of the wrong class, the mean over the models that err.
     """
 
     row: int
@@ -49,23 +55,22 @@ class Pick:
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """Everything that is known of the errors on one part.
+    """The error analysis of one part.
 
     Attributes:
-        scores: the part's labelled cells.
+        scores: the labelled cells of the part.
         part: its name.
         counts: cells by the number of models that miss them.
-        pairs: how alike each two models are; empty for one model.
+        pairs: the agreement of each two models; empty for one model.
         traits: what was measured of each cell, in the order of the cells; None without a store.
         causes: what the missed cells have in common.
-        sentences: the same in words.
-        guess: the answer to the paper's guess.
+        guess: the paper's guess, held against each class.
         missed_by_all: cells that every model misses, the most confident error first.
-        rescued: cells that one model alone gets right; empty for one model.
-        most_sure: each model's most confident errors, at most ``MOST_SURE``.
+        rescued: cells that exactly one model gets right; empty for one model.
+        most_confident: the most confident errors of each model, at most ``MOST_CONFIDENT``.
         synthetic: whether the predictions or the store are of synthetic cells.
-        overlap: whether the part's subjects are also in training, or its cells chose weights.
-        unlabelled: cells of the part that are left out for want of a label.
+        overlap: whether the subjects of the part are also in training, or its cells chose weights.
+        unlabelled: cells of the part that are left out because they have no label.
     """
 
     scores: AlignedPredictions
@@ -74,18 +79,17 @@ class ErrorAnalysis:
     pairs: tuple[PairAgreement, ...]
     traits: pl.DataFrame | None
     causes: Causes
-    sentences: tuple[str, ...]
-    guess: str
+    guess: tuple[PaperGuess, ...]
     missed_by_all: tuple[Pick, ...]
     rescued: tuple[Pick, ...]
-    most_sure: dict[str, tuple[Pick, ...]]
+    most_confident: dict[str, tuple[Pick, ...]]
     synthetic: bool
     overlap: Overlap
     unlabelled: int
 
     @property
     def cells(self) -> pl.DataFrame:
-        """A row a cell: what it is, how many models miss it, their probabilities, its traits."""
+        """One row per cell: the cell, how many models miss it, their probabilities, its traits."""
         frame = self.scores.cells.select("cell", "subject", "label").with_columns(
             missed_by=pl.Series(misses(self.scores).sum(axis=1), dtype=pl.Int64)
         )
@@ -115,13 +119,12 @@ class ErrorAnalysis:
             "hard": [asdict(group) for group in self.causes.groups],
             "findings": [_finding_json(finding) for finding in self.causes.findings],
             "subjects": self.causes.subjects.to_dicts(),
-            "sentences": list(self.sentences),
-            "paper_guess": self.guess,
+            "paper_guess": [asdict(one) for one in self.guess],
             "missed_by_all": [self._pick_json(pick) for pick in self.missed_by_all],
             "rescued": [self._pick_json(pick) for pick in self.rescued],
-            "most_sure": {
+            "most_confident": {
                 model: [self._pick_json(pick) for pick in picks]
-                for model, picks in self.most_sure.items()
+                for model, picks in self.most_confident.items()
             },
         }
 
@@ -131,21 +134,21 @@ class ErrorAnalysis:
 
 
 def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> ErrorAnalysis:
-    """Analyse the errors of every model in ``scores`` on one part; nothing is written.
+    """Analyse the errors of every model in ``scores`` on one part, without writing a file.
 
     Args:
-        scores: one model or several, of every part, so that subjects in training are known.
+        scores: one or several models, with every part, so that subjects in training are known.
         part: ``train``, ``validation`` or ``test``.
-        store: the prepared pixels of (at least) these cells, to measure them; None to do without.
+        store: the prepared pixels of (at least) these cells, to measure them; may be None.
 
     Raises:
-        BlastscopeError: where the part cannot be judged, or the store is of other cells.
+        BlastscopeError: if the part has no labelled cells, or the store is of other cells.
     """
     rows = scores.part(part)
     traits = None if store is None else measure(store, rows.cells)
     causes = find_causes(rows, traits)
     missed = misses(rows)
-    sure = np.where(rows.is_all[:, None], 1 - rows.p_all, rows.p_all)
+    confidence = np.where(rows.is_all[:, None], 1 - rows.p_all, rows.p_all)
     return ErrorAnalysis(
         scores=rows,
         part=part,
@@ -153,12 +156,11 @@ def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> Error
         pairs=agreements(rows),
         traits=traits,
         causes=causes,
-        sentences=tell(causes, measured=traits is not None),
-        guess=answer_guess(causes, measured=traits is not None),
-        missed_by_all=_picks(missed, sure),
-        rescued=_rescued(rows.models, missed, sure) if len(rows.models) > 1 else (),
-        most_sure={
-            model: _picks(missed[:, [k]], sure[:, [k]], model)[:MOST_SURE]
+        guess=check_guess(causes),
+        missed_by_all=_picks(missed, confidence),
+        rescued=_rescued(rows.models, missed, confidence) if len(rows.models) > 1 else (),
+        most_confident={
+            model: _picks(missed[:, [k]], confidence[:, [k]], model)[:MOST_CONFIDENT]
             for k, model in enumerate(rows.models)
         },
         synthetic=rows.synthetic or (store is not None and store.synthetic),
@@ -168,19 +170,20 @@ def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> Error
 
 
 def _picks(
-    missed: NDArray[np.bool_], sure: NDArray[np.float64], model: str | None = None
+    missed: NDArray[np.bool_], confidence: NDArray[np.float64], model: str | None = None
 ) -> tuple[Pick, ...]:
-    """Pick the cells that all these models miss, the most confident error first."""
+    """Select the cells that all these models miss, the most confident error first."""
     rows = np.flatnonzero(missed.all(axis=1))
-    return _sorted(Pick(int(row), model, float(sure[row].mean())) for row in rows)
+    return _sorted(Pick(int(row), model, float(confidence[row].mean())) for row in rows)
 
 
 def _rescued(
-    models: tuple[str, ...], missed: NDArray[np.bool_], sure: NDArray[np.float64]
+    models: tuple[str, ...], missed: NDArray[np.bool_], confidence: NDArray[np.float64]
 ) -> tuple[Pick, ...]:
     rows = np.flatnonzero(missed.sum(axis=1) == len(models) - 1)
+    right = (~missed).argmax(axis=1)
     return _sorted(
-        Pick(int(row), models[int((~missed[row]).argmax())], float(sure[row][missed[row]].mean()))
+        Pick(int(row), models[right[row]], float(confidence[row][missed[row]].mean()))
         for row in rows
     )
 
@@ -190,17 +193,17 @@ def _sorted(picks: Iterable[Pick]) -> tuple[Pick, ...]:
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    common: dict[str, Any] = {
         "label": finding.label,
         **asdict(finding.found),
         "p_corrected": finding.corrected,
-        "size": size_of(finding),
-        "notable": notable(finding),
+        "size": finding.size,
+        "notable": finding.notable,
     }
     if isinstance(finding, SubjectFinding):
-        return {"of": "subject", "subjects": finding.subjects, **told}
+        return {"of": "subject", "subjects": finding.subjects, **common}
     if isinstance(finding, FlagFinding):
-        return {"of": finding.flag, "flagged": finding.flagged, "others": finding.others, **told}
+        return {"of": finding.flag, "flagged": finding.flagged, "others": finding.others, **common}
     return {
         "of": finding.trait.column,
         "hard": finding.hard,
@@ -209,5 +212,6 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "median_right": finding.median_right,
         "within_subjects": finding.within,
         "subjects_with_both": finding.both,
-        **told,
+        "seen_within": finding.seen_within,
+        **common,
     }

@@ -1,14 +1,16 @@
-"""What the cells that models miss have in common, tested within each class.
+"""Find causes of errors: what missed cells have in common, tested within each class.
 
-Size goes with class, so ALL and normal cells are never pooled. All tests of an analysis are
-corrected together (Holm). They take cells for independent draws; what is left *within* subjects
-is told beside, because cells of one person resemble each other.
+Size depends on class, so ALL and normal cells are never pooled. All tests of an analysis are
+corrected together (Holm). The tests treat cells as independent, but cells of one subject are
+alike, so each effect is also measured within subjects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -23,17 +25,17 @@ from blastscope.evaluation.pair_tests import holm
 from blastscope.evaluation.subjects import wilson_interval
 
 FEWEST = 5
-"""Fewer hard or right cells than this in a class tell nothing, nor fewer with a flag or without."""
+"""A class with fewer hard or right cells is not tested, nor a flag with fewer cells on a side."""
 PER_SUBJECT = 2
-"""With fewer cells to a subject than this on average, subjects cannot be told from cells."""
+"""Subjects are not compared if they have fewer cells than this on average."""
 SIGNIFICANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Group:
-    """A class: how many of its cells are hard and right, and of how many subjects they are.
+    """A class: its hard cells, its right cells and its subjects.
 
-    Cells that name no subject are counted in ``nameless``.
+    ``nameless`` counts the cells that name no subject.
     """
 
     label: str
@@ -44,23 +46,82 @@ class Group:
 
     @property
     def enough(self) -> bool:
-        """Whether there are cells enough of both kinds to compare."""
+        """Whether there are enough cells of both kinds to compare."""
         return min(self.hard, self.right) >= FEWEST
 
     @property
     def of_one(self) -> bool:
-        """Whether every cell is of the same subject, so that nothing holds beyond a person."""
+        """Whether every cell is of the same subject: nothing can be said of other subjects."""
         return self.subjects == 1 and not self.nameless
 
 
-@dataclass(frozen=True)
-class TraitFinding:
-    """A trait of the hard cells of a class against that of the right ones.
+class EffectSize(StrEnum):
+    """The size of an effect, in the usual four steps."""
 
-    ``within`` is the delta averaged over the ``both`` subjects that have hard and right cells.
+    NEGLIGIBLE = "negligible"
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+class Within(StrEnum):
+    """Whether an effect is also seen within subjects, and not only between them."""
+
+    HOLDS = "holds"
+    WEAK = "weak"
+    """Within subjects the effect is negligible, or points the other way."""
+    FEW_SUBJECTS = "few-subjects"
+    """Fewer than two subjects have both hard and right cells."""
+    ONE_SUBJECT = "one-subject"
+    """The whole class is of one subject: within and overall are the same."""
+    UNKNOWN = "unknown"
+    """No cell of the class names its subject."""
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """What every test has: its class, and p with Holm's correction.
+
+    ``steps`` are the effects from which a size is called small, medium and large.
     """
 
     label: str
+    corrected: float
+    steps: ClassVar[tuple[float, float, float]]
+
+    @property
+    def effect(self) -> float:
+        """The size of the effect, on the scale of ``steps``."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> EffectSize:
+        """The size of the effect: negligible, small, medium or large."""
+        return list(EffectSize)[sum(abs(self.effect) >= step for step in self.steps)]
+
+    @property
+    def notable(self) -> bool:
+        """Whether the finding is unlikely by chance (corrected) and its effect not negligible."""
+        return self.corrected < SIGNIFICANCE and self.size is not EffectSize.NEGLIGIBLE
+
+
+@dataclass(frozen=True)
+class TraitFinding(_Tested):
+    """A trait of the hard cells of a class compared with that of the right ones.
+
+    Attributes:
+        trait: what was measured.
+        hard: hard cells with a value.
+        right: right cells with a value.
+        median_hard: of the hard cells.
+        median_right: of the right cells.
+        found: Cliff's delta; steps of J. Romano and others (Annual meeting of the Florida
+            Association of Institutional Research, 2006).
+        within: the delta averaged over the ``both`` subjects that have hard and right cells.
+        both: how many subjects these are.
+        seen_within: what ``within`` says of the effect.
+    """
+
     trait: Trait
     hard: int
     right: int
@@ -69,29 +130,46 @@ class TraitFinding:
     found: Difference
     within: float | None
     both: int
-    corrected: float
+    seen_within: Within
+    steps = (0.147, 0.33, 0.474)
+
+    @property
+    def effect(self) -> float:
+        """Cliff's delta."""
+        return self.found.delta
 
 
 @dataclass(frozen=True)
-class FlagFinding:
-    """How many cells with a flag, and without, are hard: (hard, cells) each."""
+class FlagFinding(_Tested):
+    """How many cells with a flag, and without it, are hard: (hard, cells) each.
 
-    label: str
+    The steps of Cohen's h and V are J. Cohen's (Statistical Power Analysis, 1988).
+    """
+
     flag: str
     flagged: tuple[int, int]
     others: tuple[int, int]
     found: Association
-    corrected: float
+    steps = (0.2, 0.5, 0.8)
+
+    @property
+    def effect(self) -> float:
+        """Cohen's h."""
+        return self.found.h
 
 
 @dataclass(frozen=True)
-class SubjectFinding:
-    """Whether the hard cells of a class fall evenly on its subjects."""
+class SubjectFinding(_Tested):
+    """Whether the hard cells of a class are spread evenly over its subjects."""
 
-    label: str
     subjects: int
     found: Heterogeneity
-    corrected: float
+    steps = (0.1, 0.3, 0.5)
+
+    @property
+    def effect(self) -> float:
+        """Cramér's V."""
+        return self.found.v
 
 
 Finding = TraitFinding | FlagFinding | SubjectFinding
@@ -99,15 +177,16 @@ Finding = TraitFinding | FlagFinding | SubjectFinding
 
 @dataclass(frozen=True)
 class Causes:
-    """Everything that was tested.
+    """All tests of an analysis.
 
     Attributes:
         hard: cells that at least half of the models miss, shape (cells,).
-        groups: a row a class.
+        groups: one per class.
         findings: every test that could be made.
         subjects: ``subject``, ``label``, ``cells``, ``hard``, ``rate`` with its 95 % Wilson
             interval ``low`` to ``high``; the worst of each class first.
-        models: how many models were asked.
+        models: how many models there are.
+        measured: whether the traits of the cells were measured.
     """
 
     hard: NDArray[np.bool_]
@@ -115,9 +194,10 @@ class Causes:
     findings: tuple[Finding, ...]
     subjects: pl.DataFrame
     models: int
+    measured: bool
 
     def trait(self, label: str, column: str) -> TraitFinding | None:
-        """Return what was found of one trait in one class, if it was tested."""
+        """Return the finding on one trait in one class; None if it was not tested."""
         tested = (found for found in self.findings if isinstance(found, TraitFinding))
         wanted = (f for f in tested if (f.label, f.trait.column) == (label, column))
         return next(wanted, None)
@@ -127,9 +207,9 @@ def find_causes(scores: AlignedPredictions, traits: pl.DataFrame | None) -> Caus
     """Compare the cells that at least half of the models miss with the rest of their class.
 
     Args:
-        scores: one part's labelled cells.
-        traits: what ``traits.measure`` says of the same cells in the same order; None without a
-            store, when only the subject is left to look at.
+        scores: the labelled cells of one part.
+        traits: the table of ``traits.measure``, the same cells in the same order; None without a
+            store: then only subjects are compared.
     """
     missed = misses(scores)
     hard = np.asarray(2 * missed.sum(axis=1) >= missed.shape[1])
@@ -149,16 +229,53 @@ def find_causes(scores: AlignedPredictions, traits: pl.DataFrame | None) -> Caus
         groups.append(group)
         if group.enough:
             if traits is not None:
-                findings += _traits(label, traits, rows, hard, scores.subjects)
+                findings += _traits(group, traits, rows, hard, scores.subjects)
                 findings += _flags(label, traits, rows, hard)
             findings += _subjects(label, subjects)
     corrected = holm([finding.found.p for finding in findings])
     kept = tuple(replace(f, corrected=p) for f, p in zip(findings, corrected, strict=True))
-    return Causes(hard, tuple(groups), kept, subjects, len(scores.models))
+    measured = traits is not None
+    return Causes(hard, tuple(groups), kept, subjects, len(scores.models), measured)
+
+
+Verdict = Literal["supports", "contradicts", "no-difference", "not-tested"]
+
+
+@dataclass(frozen=True)
+class PaperGuess:
+    """The paper's guess held against one class.
+
+    Its authors saw more black background and more irregular shapes in missed cells (Section
+    3.4.1). Irregular is taken as a lower solidity of the outline.
+    """
+
+    label: str
+    background: Verdict
+    outline: Verdict
+
+
+def check_guess(causes: Causes) -> tuple[PaperGuess, ...]:
+    """Hold the paper's guess against the findings of each class."""
+    return tuple(
+        PaperGuess(
+            group.label,
+            _verdict(causes.trait(group.label, "background"), expected=1),
+            _verdict(causes.trait(group.label, "solidity"), expected=-1),
+        )
+        for group in causes.groups
+    )
+
+
+def _verdict(finding: TraitFinding | None, expected: int) -> Verdict:
+    if finding is None:
+        return "not-tested"
+    if not finding.notable:
+        return "no-difference"
+    return "supports" if finding.found.delta * expected > 0 else "contradicts"
 
 
 def _traits(
-    label: str,
+    group: Group,
     traits: pl.DataFrame,
     rows: NDArray[np.bool_],
     hard: NDArray[np.bool_],
@@ -174,21 +291,34 @@ def _traits(
             continue
         owners = [subjects[int(row)] for row in np.flatnonzero(known)]
         within, both = effects.delta_within(values, missed, owners)
+        found = effects.difference(ours, theirs)
         findings.append(
             TraitFinding(
-                label,
-                trait,
-                len(ours),
-                len(theirs),
-                float(np.median(ours)),
-                float(np.median(theirs)),
-                effects.difference(ours, theirs),
-                within,
-                both,
+                label=group.label,
                 corrected=1.0,
+                trait=trait,
+                hard=len(ours),
+                right=len(theirs),
+                median_hard=float(np.median(ours)),
+                median_right=float(np.median(theirs)),
+                found=found,
+                within=within,
+                both=both,
+                seen_within=_seen_within(group, found.delta, within, both),
             )
         )
     return findings
+
+
+def _seen_within(group: Group, delta: float, within: float | None, both: int) -> Within:
+    if group.of_one:
+        return Within.ONE_SUBJECT
+    if not group.subjects:
+        return Within.UNKNOWN
+    if within is None or both < 2:
+        return Within.FEW_SUBJECTS
+    weak = within * delta <= 0 or abs(within) < TraitFinding.steps[0]
+    return Within.WEAK if weak else Within.HOLDS
 
 
 def _flags(
@@ -201,12 +331,12 @@ def _flags(
             continue
         findings.append(
             FlagFinding(
-                label,
-                flag,
-                (int(missed[flagged].sum()), int(flagged.sum())),
-                (int(missed[~flagged].sum()), int((~flagged).sum())),
-                effects.association(flagged, missed),
+                label=label,
                 corrected=1.0,
+                flag=flag,
+                flagged=(int(missed[flagged].sum()), int(flagged.sum())),
+                others=(int(missed[~flagged].sum()), int((~flagged).sum())),
+                found=effects.association(flagged, missed),
             )
         )
     return findings
@@ -219,7 +349,7 @@ def _subjects(label: str, subjects: pl.DataFrame) -> list[Finding]:
         return []
     if cells.mean() < PER_SUBJECT:
         return []
-    return [SubjectFinding(label, len(mine), effects.heterogeneity(hard, cells), corrected=1.0)]
+    return [SubjectFinding(label, 1.0, len(mine), effects.heterogeneity(hard, cells))]
 
 
 def _by_subject(scores: AlignedPredictions, hard: NDArray[np.bool_]) -> pl.DataFrame:

@@ -1,11 +1,13 @@
-"""Errors counted: cells by how many models miss them, and what a single model adds or spoils."""
+"""Count errors: by how many models miss a cell, by model, and by pair of models."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import cohen_kappa_score
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 from blastscope.evaluation.metrics import THRESHOLD
@@ -15,14 +17,15 @@ CLASSES = ("all", "hem")
 
 @dataclass(frozen=True)
 class ModelErrors:
-    """One model's errors in one class, in cells.
+    """The errors of one model in one class, in cells.
 
     Attributes:
         model: the model's name.
         label: ``all`` or ``hem``.
         cells: how many cells the class has.
         errors: how many of them the model misses.
-        only_right: cells that this model gets right and every other misses; None for a lone model.
+        only_right: cells that this model gets right and every other misses; None for one
+            model.
         only_wrong: cells that this model misses and every other gets right; None likewise.
     """
 
@@ -56,8 +59,30 @@ class Counts:
         return tuple(row for row in self.models if row.model == model)
 
 
+@dataclass(frozen=True)
+class PairAgreement:
+    """The agreement of two models: pairwise measures of an ensemble's diversity.
+
+    Attributes:
+        one: the name of the first model.
+        other: the name of the second model.
+        kappa: Cohen's kappa of their calls; None if both call every cell the same class.
+        q: Yule's Q of being right, -1 to 1: 0 if they err independently, 1 if they err on the
+            same cells; None if it is 0/0.
+        disagreement: share of cells that exactly one of them gets right.
+        double_fault: share of cells that both miss.
+    """
+
+    one: str
+    other: str
+    kappa: float | None
+    q: float | None
+    disagreement: float
+    double_fault: float
+
+
 def misses(scores: AlignedPredictions) -> NDArray[np.bool_]:
-    """Say which cells each model calls wrongly, shape (cells, models); .5 is called normal."""
+    """Mark the cells that each model calls wrongly, shape (cells, models); .5 is called normal."""
     return np.asarray((scores.p_all > THRESHOLD) != scores.is_all[:, None])
 
 
@@ -86,3 +111,34 @@ def count_errors(scores: AlignedPredictions) -> Counts:
         for label, rows in truth.items()
     )
     return Counts(missed_by, models)
+
+
+def agreements(scores: AlignedPredictions) -> tuple[PairAgreement, ...]:
+    """Measure the agreement of every pair of models on the labelled cells of one part.
+
+    Kappa is of the calls. Q, disagreement and double fault are of right and wrong, as in
+    L. I. Kuncheva and C. J. Whitaker, Machine Learning 51:181-207 (2003), Table 1 and Section 2.
+    """
+    called, right = scores.p_all > THRESHOLD, ~misses(scores)
+    return tuple(
+        _pair(scores.models[i], scores.models[j], called[:, [i, j]], right[:, [i, j]])
+        for i, j in combinations(range(len(scores.models)), 2)
+    )
+
+
+def _pair(
+    one: str, other: str, called: NDArray[np.bool_], right: NDArray[np.bool_]
+) -> PairAgreement:
+    first, second = right.T
+    both, neither = int((first & second).sum()), int((~first & ~second).sum())
+    only_first, only_second = int((first & ~second).sum()), int((~first & second).sum())
+    like, unlike = both * neither, only_first * only_second
+    constant = bool((called == called[0, 0]).all())
+    return PairAgreement(
+        one,
+        other,
+        None if constant else float(cohen_kappa_score(called[:, 0], called[:, 1])),
+        (like - unlike) / (like + unlike) if like + unlike else None,
+        (only_first + only_second) / len(right),
+        neither / len(right),
+    )

@@ -1,4 +1,4 @@
-"""Tests of two groups of cells, each with the size of what it finds and not its p alone."""
+"""Test two groups of cells: each test gives the size of its effect, not only a p-value."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from scipy import stats
 Z95 = 1.959963984540054
 SIMULATIONS = 9_999
 _AT_ONCE = 2**22
-"""Simulated counts that are held at a time, 32 MiB of them."""
+"""How many simulated counts are in memory at a time: 32 MiB."""
 _SEED = 24
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How the hard cells' values lie to the right ones'.
+    """The difference of a value between hard and right cells.
 
     Attributes:
-        delta: Cliff's delta, -1 to 1, above 0 where the hard cells' values are higher.
-        low: its 95 % interval's lower bound, None where the groups do not overlap at all.
+        delta: Cliff's delta, -1 to 1, above 0 if the values of the hard cells are higher.
+        low: its 95 % interval's lower bound, None if the groups do not overlap at all.
         high: the upper bound, None likewise.
         p: two-sided p of the Mann-Whitney U test.
     """
@@ -35,7 +35,7 @@ class Difference:
 
 
 def difference(hard: NDArray[np.float64], right: NDArray[np.float64]) -> Difference:
-    """Compare two groups of values, shapes (m,) and (n,), at least two in each and not all alike.
+    """Compare two groups of values, shapes (m,) and (n,): at least two in each, not all equal.
 
     Delta is N. Cliff's (Psychological Bulletin 114:494-509, 1993), 2 U / (m n) - 1. Its variance
     is that of the area under the ROC curve by E. R. DeLong and others (Biometrics 44:837-845,
@@ -48,7 +48,7 @@ def difference(hard: NDArray[np.float64], right: NDArray[np.float64]) -> Differe
     below = 1 - (ranks[m:] - stats.rankdata(right)) / m
     variance = 4 * (above.var(ddof=1) / m + below.var(ddof=1) / n)
     delta = float(2 * test.statistic / (m * n) - 1)
-    if variance < 1e-12:  # the groups do not overlap: nothing to estimate a spread from
+    if variance < 1e-12:  # the groups do not overlap, so their spread cannot be estimated
         return Difference(delta, None, None, float(test.pvalue))
     half = Z95 * sqrt(variance)
     return Difference(delta, max(-1.0, delta - half), min(1.0, delta + half), float(test.pvalue))
@@ -65,10 +65,10 @@ def delta_within(
     Args:
         values: shape (cells,).
         hard: shape (cells,).
-        subjects: each cell's; a cell whose subject is not known is left out.
+        subjects: of each cell; a cell without a known subject is left out.
 
     Returns:
-        The mean, None where no subject has both, and the number of subjects that have.
+        The mean, None if no subject has both, and the number of subjects that have both.
     """
     names = np.array(["" if name is None else name for name in subjects])
     deltas, weights = [], []
@@ -85,11 +85,11 @@ def delta_within(
 
 @dataclass(frozen=True)
 class Association:
-    """How often cells with a flag are hard, against those without.
+    """How often cells with a flag are hard, compared with cells without it.
 
     Attributes:
-        risk_difference: share of hard cells among the flagged less that among the others.
-        odds_ratio: None where a count of 0 leaves it undefined or without bound.
+        risk_difference: share of hard cells among the flagged minus that among the others.
+        odds_ratio: None if a count of 0 makes it undefined or unbounded.
         h: Cohen's effect size h of the two shares.
         p: two-sided p of Fisher's exact test.
     """
@@ -101,7 +101,7 @@ class Association:
 
 
 def association(flag: NDArray[np.bool_], hard: NDArray[np.bool_]) -> Association:
-    """Relate a flag to being hard, both of shape (cells,); some cells have the flag, not all.
+    """Relate a flag to being hard, both of shape (cells,); some but not all cells have the flag.
 
     h is J. Cohen's (Statistical Power Analysis, 2nd ed., 1988, chapter 6).
     """
@@ -118,13 +118,13 @@ def association(flag: NDArray[np.bool_], hard: NDArray[np.bool_]) -> Association
 
 @dataclass(frozen=True)
 class Heterogeneity:
-    """How unevenly hard cells fall on subjects.
+    """How unevenly hard cells are spread over subjects.
 
     Attributes:
         chi2: Pearson's statistic of subjects against hard and right.
         p: of the hypothesis that every subject has the same share.
-        simulated: whether p is from simulated tables, for want of large enough counts.
-        v: Cramér's V, 0 to 1, corrected for the V that chance alone makes.
+        simulated: whether p is from simulated tables, because the counts are too small.
+        v: Cramér's V, 0 to 1, corrected for its value under chance alone.
     """
 
     chi2: float
@@ -134,10 +134,10 @@ class Heterogeneity:
 
 
 def heterogeneity(hard: NDArray[np.int_], cells: NDArray[np.int_]) -> Heterogeneity:
-    """Test whether subjects share one rate.
+    """Test whether all subjects have the same rate of hard cells.
 
-    Where more than a fifth of the expected counts lie below 5 (W. G. Cochran, Biometrics
-    10:417-451, 1954) p is from 9,999 random tables with the same margins. The correction of V is
+    If more than a fifth of the expected counts lie below 5 (W. G. Cochran, Biometrics
+    10:417-451, 1954), p is from 9,999 random tables with the same margins. The correction of V is
     W. Bergsma's (Journal of the Korean Statistical Society 42:323-328, 2013).
 
     Args:
@@ -164,7 +164,7 @@ def _simulated_p(
     as_far = 0
     for done in range(0, SIMULATIONS, step):
         drawn = rng.multivariate_hypergeometric(cells, hard, size=min(step, SIMULATIONS - done))
-        # The two columns' deviations are each other's opposites.
+        # The deviations of the two columns are opposite numbers.
         off = (drawn - expected[:, 0]) ** 2
         simulated = (off * (1 / expected[:, 0] + 1 / expected[:, 1])).sum(axis=1)
         as_far += int((simulated >= chi2 * (1 - 1e-9)).sum())

@@ -24,7 +24,6 @@ from blastscope.explanation.target_layer import Opened
 from blastscope.models.dihedral import INVERSE, dihedral_view
 
 Maps = NDArray[np.float32]
-METHODS = {"grad-cam": "Grad-CAM", "grad-cam++": "Grad-CAM++", "occlusion": "Occlusion"}
 WINDOW, STRIDE = 4, 8
 """The occluding window is a quarter of the side, and moves by an eighth: 7 × 7 places. Where the
 side is no multiple of 8 the step is rounded and the window takes up the rest, three pixels at

@@ -121,12 +121,3 @@ def rival(cells: Sequence[str], model: ExplainedModel) -> Maps:
         ]
     )
     return Attribution(drawn, drawn).at_size(model.size).for_all
-
-
-def area(curve: NDArray[np.floating]) -> Floats:
-    """Return the area under curves whose last axis has the steps: their mean, by trapezoids.
-
-    Low is good for deletion, high for insertion.
-    """
-    points = np.asarray(curve, np.float64)
-    return np.asarray((points[..., 1:] + points[..., :-1]).mean(axis=-1) / 2)

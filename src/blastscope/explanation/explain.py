@@ -10,13 +10,12 @@ import numpy as np
 
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.explanation.activations import feature_maps
-from blastscope.explanation.agreement import agreement
-from blastscope.explanation.attribution import METHODS, Attribution
+from blastscope.explanation.attribution import Attribution
 from blastscope.explanation.batched import evidence_of
 from blastscope.explanation.cell_batch import Chunk
 from blastscope.explanation.cells import ExplainedCells
-from blastscope.explanation.ensemble_map import combined_map
 from blastscope.explanation.layer_choice import ChosenLayers, choose_layers
+from blastscope.explanation.map_measures import agreement, combined_map
 from blastscope.explanation.measures import measure, nullable
 from blastscope.explanation.models import ExplainedModel, ExplainedModels
 from blastscope.explanation.result import (
@@ -24,7 +23,10 @@ from blastscope.explanation.result import (
     CropAttribution,
     EnsembleExplained,
     ModelExplained,
+    Note,
+    NoteCode,
 )
+from blastscope.explanation.tables import METHODS
 
 AT_ONCE = 8
 """Cells whose pictures and maps are held together; through a network they go as ``passes`` says."""
@@ -127,18 +129,14 @@ def _model(
 
 def _map_notes(
     model: ExplainedModel, laid: Mapping[str, CropAttribution], called: str
-) -> Iterator[str]:
-    """Say where a method does not apply, or found nothing."""
+) -> Iterator[Note]:
+    """Yield a note on each method that does not apply, or has no attribution for the call."""
     fields = min(model.opened.shape[1:])
     for method, maps in laid.items():
         if method != "occlusion" and fields < 2:
-            yield (
-                f"{model.name} ends in a map of a single field across, so {METHODS[method]} cannot "
-                "say where its evidence lies: look at Occlusion."
-            )
+            yield Note(NoteCode.SINGLE_FIELD, model.name, (method,))
         elif not (maps.for_all if called == "all" else maps.for_normal).any():
-            kind = "ALL" if called == "all" else "normal"
-            yield f"{METHODS[method]} finds no evidence for {kind}, as {model.name} calls it."
+            yield Note(NoteCode.NO_ATTRIBUTION, model.name, (method, called))
 
 
 def _ensemble(
@@ -149,7 +147,7 @@ def _ensemble(
         return None
     p_all = float(rule.apply(np.array([[model.p_all for model in models]]))[0])
     signed = {
-        method: combined_map([model.evidence[method].signed for model in models], rule)
+        method: combined_map([model.attributions[method].signed for model in models], rule)
         for method in methods
     }
     called = "all" if p_all > THRESHOLD else "hem"

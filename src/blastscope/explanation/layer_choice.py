@@ -1,7 +1,7 @@
-"""Which layers of a network are shown: the first ones, or those that are asked for by name.
+"""Choose the layers whose feature maps are shown: the first ones, or those asked for by name.
 
-They are chosen once a model, from what a blank image does in it, so that every architecture that a
-recipe can name is read alike: whole, cut, or of tokens.
+They are chosen once per model, from a pass of a blank image, so that every architecture that a
+recipe can name is read in the same way: whole, cut, or of tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.activations import Layer, as_map, listening, run_through
 from blastscope.explanation.models import ExplainedModel
+from blastscope.explanation.result import Note, NoteCode
 from blastscope.models.layer_names import keras_layers, layer_to_cut_at
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, BlurPool2d)
@@ -23,10 +24,10 @@ POOLS = (nn.MaxPool2d, nn.AvgPool2d, BlurPool2d)
 
 @dataclass(frozen=True)
 class ChosenLayers:
-    """The layers of one model to be shown, and a sentence on each that cannot be."""
+    """The layers of one model to be shown, and a note on each that cannot be."""
 
     layers: tuple[Layer, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 def choose_layers(
@@ -36,12 +37,12 @@ def choose_layers(
 
     Args:
         models: the networks.
-        asked: names of layers, timm's or Keras's, each of which some model has; None for the first
-            convolution, with the normalisation and the activation that follow it, and the first
-            pooling that leaves a map.
+        asked: names of layers, timm's or Keras's, each of which at least one model has; None for
+            the first convolution, with the normalization and the activation that follow it, and
+            the first pooling that leaves a map.
 
     Raises:
-        BlastscopeError: where no model has a layer that is asked for; it lists near names.
+        BlastscopeError: if no model has a layer that is asked for; it lists similar names.
     """
     walks = [_walk(model) for model in models]
     if asked is None:
@@ -58,13 +59,13 @@ def choose_layers(
 
 @dataclass(frozen=True)
 class _Walk:
-    """What a blank image does in a network.
+    """The pass of a blank image through a network.
 
     Attributes:
         model: the network.
-        shapes: the first outcome of each module that is called, as a map where it is one, in the
-            order in which they end; otherwise in words.
-        chain: the first convolution, and what only normalises and activates its outcome.
+        shapes: the shape of each called module's first output, in the order in which they end: of
+            the map if it is one, otherwise as text.
+        chain: the first convolution, and what only normalizes and activates its output.
     """
 
     model: ExplainedModel
@@ -96,7 +97,7 @@ def _walk(model: ExplainedModel) -> _Walk:
 
 
 def _follows(module: nn.Module, given: object, last: Tensor | None, outcome: object) -> bool:
-    """Whether a module takes the last outcome and mixes neither its places nor its channels."""
+    """Whether a module takes the last output and mixes neither its positions nor its channels."""
     if last is None or given is not last or getattr(outcome, "shape", None) != last.shape:
         return False
     pools = any(isinstance(part, POOLS) for part in module.modules())
@@ -118,11 +119,11 @@ def _shape_in_words(outcome: object) -> str:
 def _first_layers(walk: _Walk) -> ChosenLayers:
     model = walk.model.name
     found: list[Layer] = []
-    notes: list[str] = []
+    notes: list[Note] = []
     modules = dict(walk.model.classifier.backbone.net.named_modules())
     shape = walk.shapes[walk.chain[-1]] if walk.chain else ""
     if isinstance(shape, str):
-        notes.append(f"{model} has no first convolution whose outcome is a map, so none is shown.")
+        notes.append(Note(NoteCode.NO_CONVOLUTION, model))
     else:
         first, last = walk.chain[0], walk.chain[-1]
         title = first if first == last else f"{first} to {last}"
@@ -133,16 +134,15 @@ def _first_layers(walk: _Walk) -> ChosenLayers:
         if not isinstance(shape, str):
             found.append(Layer(name, f"first pooling ({name})", shape))
             return ChosenLayers(tuple(found), tuple(notes))
-    why = "pools only to a single field" if pools else "has no pooling inside"
-    notes.append(f"{model} {why}, so there are no pooled maps to show.")
+    notes.append(Note(NoteCode.POOLS_TO_ONE_FIELD if pools else NoteCode.NO_POOLING, model))
     return ChosenLayers(tuple(found), tuple(notes))
 
 
-def _find(walk: _Walk, name: str) -> Layer | str | BlastscopeError:
-    """Return the layer that a name means, a sentence where it has no map, or the refusal."""
+def _find(walk: _Walk, name: str) -> Layer | Note | BlastscopeError:
+    """Return the layer that a name means, a note if it has no map, or the error."""
     backbone = walk.model.classifier.backbone
     span = keras_layers(backbone.name.partition(".")[0]).get(name)
-    # Where timm has a normalisation and its activation in one, the outcome is the activation's.
+    # If timm has a normalization and its activation in one, the output is the activation's.
     asked = span.cut_at if span is not None and span.cut_at is not None else name
     try:
         own = layer_to_cut_at(asked, backbone.name, backbone.order)
@@ -153,14 +153,19 @@ def _find(walk: _Walk, name: str) -> Layer | str | BlastscopeError:
         own = inside[-1]
     shape = walk.shapes.get(own, "nothing")
     if isinstance(shape, str):
-        return f"{name} gives no map (its outcome is {shape}), so none is shown."
+        return Note(NoteCode.LAYER_WITHOUT_MAP, walk.model.name, (name, shape))
     return Layer(own, name if own == name else f"{name} ({own})", shape)
 
 
 def _sorted_out(
-    model: ExplainedModel, outcomes: Sequence[Layer | str | BlastscopeError]
+    model: ExplainedModel, outcomes: Sequence[Layer | Note | BlastscopeError]
 ) -> ChosenLayers:
-    """Part what is shown, each layer once however it was named, from what is said instead."""
+    """Separate the layers, each once however it was named, from the notes."""
     layers = {layer.name: layer for layer in outcomes if isinstance(layer, Layer)}
-    notes = (f"{model.name}: {said}" for said in outcomes if not isinstance(said, Layer))
+    absent = NoteCode.LAYER_ABSENT
+    notes = (
+        one if isinstance(one, Note) else Note(absent, model.name, (str(one),))
+        for one in outcomes
+        if not isinstance(one, Layer)
+    )
     return ChosenLayers(tuple(layers.values()), tuple(notes))

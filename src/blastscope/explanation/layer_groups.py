@@ -1,4 +1,4 @@
-"""The layers of a network in a few groups, from the head down, for scrambling them in turn."""
+"""Divide a network into groups of layers, from the head down, to randomize one after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from blastscope.models.classifier import Classifier
 
 GROUPS = 8
-_FEWEST = 4  # of the backbone's own parts; where there are fewer, they are parted further
+_FEWEST = 4  # of the backbone's own stages; if there are fewer, they are divided further
 _STATISTICS = ("running_mean", "running_var")
 
 
@@ -20,9 +20,9 @@ class LayerGroup:
     """Neighbouring layers.
 
     Attributes:
-        name: by the backbone's own parts: ``layer4``, ``blocks.1 to blocks.2``, or ``head``.
-        tensors: all that they learned, which are the network's own: weights and biases, and the
-            means and variances of normalisations.
+        name: by the backbone's own stages: ``layer4``, ``blocks.1 to blocks.2``, or ``head``.
+        tensors: the network's own tensors that hold what they learned: weights and biases, and the
+            means and variances of normalizations.
     """
 
     name: str
@@ -30,27 +30,27 @@ class LayerGroup:
 
     @property
     def layers(self) -> int:
-        """How many layers with weights it has, normalisations left out."""
+        """How many layers with weights it has, without normalizations."""
         return sum(tensor.ndim > 1 for tensor in self.tensors)
 
 
 def layer_groups(classifier: Classifier) -> list[LayerGroup]:
-    """Part all that a network learned into at most ``GROUPS`` groups, the head's first.
+    """Divide all that a network learned into at most ``GROUPS`` groups, the head first.
 
-    The backbone is parted as it is itself: into its stages, or, where it has but one or two, into
-    what they hold by number. Where those are too many, the smallest neighbours go together.
+    The backbone is divided into its own stages, or, if it has only one or two, into their numbered
+    blocks. If those are too many, the smallest neighbours are joined.
 
     Args:
         classifier: the network.
     """
     backbone = classifier.backbone
-    # What is no layer's, as a transformer's tokens are, comes in at the bottom: place 0.
+    # What belongs to no layer, such as a transformer's tokens, enters at the bottom: place 0.
     place = {name: k for k, name in enumerate(backbone.order, start=1)}
     learned = _learned(backbone.net)
     learned.sort(key=lambda item: place.get(item[0].rpartition(".")[0], 0))
-    groups = _parted(learned, 1)
+    groups = _divided(learned, 1)
     if len(groups) < _FEWEST:
-        groups = _parted(learned, 2)
+        groups = _divided(learned, 2)
     while len(groups) > GROUPS - 1:
         sizes = [one.layers + another.layers for one, another in pairwise(groups)]
         k = sizes.index(min(sizes))
@@ -64,10 +64,10 @@ def _learned(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [*module.named_parameters(), *statistics]
 
 
-def _parted(learned: Sequence[tuple[str, Tensor]], depth: int) -> list[LayerGroup]:
-    """Group tensors by their layers' part; normalisations alone go with what they follow."""
+def _divided(learned: Sequence[tuple[str, Tensor]], depth: int) -> list[LayerGroup]:
+    """Group tensors by stage; a normalization alone joins the group that it follows."""
     groups: list[LayerGroup] = []
-    for name, items in groupby(learned, key=lambda item: _part(item[0], depth)):
+    for name, items in groupby(learned, key=lambda item: _stage(item[0], depth)):
         group = LayerGroup(name, tuple(tensor for _, tensor in items))
         if groups and not group.layers:
             groups[-1] = LayerGroup(groups[-1].name, groups[-1].tensors + group.tensors)
@@ -76,8 +76,8 @@ def _parted(learned: Sequence[tuple[str, Tensor]], depth: int) -> list[LayerGrou
     return groups
 
 
-def _part(name: str, depth: int) -> str:
-    """Return the part that a tensor is of: ``blocks``, or ``blocks.3`` at depth 2."""
+def _stage(name: str, depth: int) -> str:
+    """Return the stage of a tensor: ``blocks``, or ``blocks.3`` at depth 2."""
     first, *rest = name.split(".")
     return f"{first}.{rest[0]}" if depth == 2 and rest and rest[0].isdigit() else first
 

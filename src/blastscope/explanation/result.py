@@ -1,20 +1,53 @@
-"""What is said of one cell: by each model, and by their ensemble."""
+"""Hold the explanation of one cell: by each model, and by their ensemble."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 from blastscope.data.crop import Pixels
 from blastscope.data.layouts import CellFile
-from blastscope.explanation.activations import LayerMaps
 from blastscope.explanation.cell_image import CellImage, Map
+
+if TYPE_CHECKING:
+    from blastscope.explanation.activations import LayerMaps
+
+
+class NoteCode(StrEnum):
+    """Why a part of an explanation is missing or coarse."""
+
+    COARSE_GRID = "coarse-grid"
+    """No layer has a map of as many fields as asked for; details: asked, rows, columns."""
+    SINGLE_FIELD = "single-field"
+    """The map has a single field across; detail: the method."""
+    NO_ATTRIBUTION = "no-attribution"
+    """The map is zero for the called class; details: the method, the class."""
+    NO_CONVOLUTION = "no-convolution"
+    """There is no first convolution with a map."""
+    NO_POOLING = "no-pooling"
+    """There is no pooling inside the network."""
+    POOLS_TO_ONE_FIELD = "pools-to-one-field"
+    """The network pools only to a single field."""
+    LAYER_WITHOUT_MAP = "layer-without-map"
+    """The output of a layer is not a map; details: the layer, the shape of its output."""
+    LAYER_ABSENT = "layer-absent"
+    """The model does not have a layer that others have; detail: why."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A note on a model; what the details are stands with each code."""
+
+    code: NoteCode
+    model: str
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CropAttribution:
-    """Evidence laid over a cell's crop, side × side, float32, not below zero."""
+    """The attribution laid over a cell's crop, side × side, float32, not below zero."""
 
     for_all: Map
     for_normal: Map
@@ -27,38 +60,38 @@ class CropAttribution:
 
 @dataclass(frozen=True)
 class ModelExplained:
-    """What one model makes of one cell.
+    """The explanation of one cell by one model.
 
     Attributes:
-        name: the model's.
-        p_all: the probability of ALL, the mean logit over the model's views.
+        name: of the model.
+        p_all: the probability of ALL, from the mean logit over the model's views.
         called: ``all`` or ``hem``.
-        place: where in the network Grad-CAM is read, in words.
+        target_layer: where Grad-CAM reads the network.
         grid: the fields (rows, columns) of Grad-CAM's map.
         seen: the cell as the network sees it, uint8, S × S × 3, RGB.
-        evidence: on the crop, by method.
+        attributions: on the crop, by method.
         layers: the feature maps, N = 1.
-        notes: a sentence on each thing that does not apply.
-        measured: a row of ``measure.STUDY``, by column.
-        part: of the split of the model's own run that the cell is in; None where in none.
+        notes: what is missing or coarse.
+        measured: a row of ``tables.AUDIT``, by column.
+        part: of the split of the model's own run that has the cell; None if none has.
     """
 
     name: str
     p_all: float
     called: str
-    place: str
+    target_layer: str
     grid: tuple[int, int]
     seen: Pixels
-    evidence: Mapping[str, CropAttribution]
+    attributions: Mapping[str, CropAttribution]
     layers: tuple[LayerMaps, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     measured: Mapping[str, Any]
     part: str | None
 
 
 @dataclass(frozen=True)
 class EnsembleExplained:
-    """What the ensemble makes of the cell: its probability, and its map by method."""
+    """The explanation of one cell by an ensemble: its probability, and its map by method."""
 
     name: str
     p_all: float
@@ -71,10 +104,10 @@ class CellExplained:
     """One cell.
 
     Attributes:
-        file: its file, and what its place and name say of it.
+        file: its file, with the label and subject that path and name give.
         picture: the cell as its file shows it.
-        methods: those that evidence was asked for, the first to be shown first.
-        models: a panel each.
+        methods: the attribution methods, the first to be shown first.
+        models: one per panel.
         ensemble: None unless an ensemble was given.
     """
 
@@ -85,5 +118,5 @@ class CellExplained:
     ensemble: EnsembleExplained | None
 
     def right(self, called: str) -> bool | None:
-        """Return whether a call is right; None where the truth is unknown."""
+        """Return whether a call is right; None if the true class is unknown."""
         return None if self.file.label is None else called == self.file.label

@@ -1,4 +1,4 @@
-"""Whether a map hangs on what the network learned: the randomisation test.
+"""Whether a map hangs on what the network learned: the randomization test.
 
 Adebayo et al. (Sanity checks for saliency maps, NeurIPS 2018): scramble the weights layer by
 layer, from the head down, and look at the map each time. One that stays as it was shows the
@@ -19,29 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blastscope.explanation.agreement import Floats, spearman
 from blastscope.explanation.batched import evidence_of
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.layer_groups import layer_groups
+from blastscope.explanation.map_measures import Floats, spearman
 from blastscope.explanation.models import ExplainedModel
-from blastscope.io.tables import TableFormat
+from blastscope.explanation.tables import RANDOMIZATION
 
 SAMPLE = 32
 SEED = 24
 DRAWS = 3
 TRAINED, ANOTHER = "as trained", "another cell"
-RANDOMISATION = TableFormat(
-    "explanation randomisation",
-    1,
-    {
-        "model": pl.String(),
-        "stage": pl.Int64(),
-        "layer": pl.String(),
-        "cell": pl.String(),
-        "correlation": pl.Float64(),
-        "draw": pl.Int64(),
-    },
-)
 
 
 def randomize(model: ExplainedModel, material: ExplainedCells, rows: Sequence[int]) -> pl.DataFrame:
@@ -53,7 +41,7 @@ def randomize(model: ExplainedModel, material: ExplainedCells, rows: Sequence[in
         rows: those to look at, as :func:`sample` draws them.
 
     Returns:
-        The columns of ``RANDOMISATION``. A row's correlation is Spearman's, of the signed map on
+        The columns of ``RANDOMIZATION``. A row's correlation is Spearman's, of the signed map on
         its own grid with that of the trained network; null where a map is flat. Stage 0 is the
         network as trained, each later one scrambles one more group of layers; stage -1 is the
         trained network's map of another cell instead, drawn at random: maps that are no more
@@ -100,7 +88,7 @@ def _rows(
             "correlation": found,
             "draw": draw,
         },
-        schema=dict(RANDOMISATION.columns),
+        schema=dict(RANDOMIZATION.columns),
     ).with_columns(pl.col("correlation").fill_nan(None))
 
 

@@ -59,7 +59,7 @@ def remove_figures(folder: Path, drawn: Collection[str] = ()) -> None:
         BlastscopeError: where a file cannot be removed.
     """
     with writing(folder):
-        for pattern in ("heat.png", "classes.png", "maps-*.png"):
+        for pattern in ("heatmaps.png", "classes.png", "maps-*.png"):
             for path in folder.glob(pattern):
                 if path.stem not in drawn:
                     path.unlink(missing_ok=True)

@@ -17,8 +17,8 @@ from blastscope.report.comparison_plots import draw_comparison
 from blastscope.report.comparison_sections import comparison_view
 from blastscope.report.comparison_text import verdict
 from blastscope.report.ensemble_plots import search_figure, weights_figure
+from blastscope.report.errors_page import errors_view
 from blastscope.report.errors_plots import draw_errors
-from blastscope.report.errors_sections import errors_view
 from blastscope.report.html import render, svg_uri
 from blastscope.report.plots import save
 from blastscope.report.text import protocol_name

@@ -1,4 +1,4 @@
-"""The figures of an error analysis: who misses what, and how missed cells differ from the rest."""
+"""Plot an error analysis: who misses what, and how missed cells differ from the rest."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from blastscope.report.plots import plain, save
 from blastscope.report.style import COLOURS, GRID, INK, QUIET, styled
 from blastscope.report.text import LABELS
 
-FIGURE_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
+PLOT_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
 MOST_SUBJECTS = 40
 _MOST_DOTS = 250
 _SEED = 24
 
 
 def draw_errors(analysis: ErrorAnalysis, folder: Path) -> dict[str, Path]:
-    """Draw an analysis into ``folder``, and remove figures that an earlier one left there.
+    """Draw an analysis into ``folder``, and remove the plots that an earlier one left there.
 
     Returns:
-        The SVG of each figure that could be drawn, by a name of ``FIGURE_NAMES``.
+        The SVG of each plot that could be drawn, by a name of ``PLOT_NAMES``.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     drawn = {"missed-by": missed_by_figure(analysis.counts)}
     if not analysis.causes.subjects.is_empty():
@@ -39,7 +39,7 @@ def draw_errors(analysis: ErrorAnalysis, folder: Path) -> dict[str, Path]:
     if analysis.traits is not None:
         for trait in TRAITS:
             drawn[f"trait-{trait.column}"] = trait_figure(analysis, trait)
-    for name in set(FIGURE_NAMES) - set(drawn):
+    for name in set(PLOT_NAMES) - set(drawn):
         for kind in ("png", "svg"):
             with writing(folder / f"{name}.{kind}"):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def draw_errors(analysis: ErrorAnalysis, folder: Path) -> dict[str, Path]:
 
 @styled
 def missed_by_figure(counts: Counts) -> Figure:
-    """Cells by the number of models that miss them, the most first (paper, Figure 33)."""
+    """Plot cells by the number of models that miss them, the most first (paper, Figure 33)."""
     models = len(counts.total) - 1
     figure = Figure(figsize=(7.4, 1.2 + 0.36 * models), layout="constrained")
     axes = figure.subplots()
@@ -80,7 +80,7 @@ def _by(k: int, models: int) -> str:
 
 @styled
 def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
-    """Share of each subject's cells that are missed, with its interval, a panel a class."""
+    """Plot the share of each subject's cells that are missed, with its interval, by class."""
     subjects = analysis.causes.subjects
     shown = [label for label in CLASSES if (subjects["label"] == label).any()]
     rows = {
@@ -109,13 +109,13 @@ def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
 
 @styled
 def trait_figure(analysis: ErrorAnalysis, trait: Trait) -> Figure:
-    """One trait of the missed and the right cells of each class: boxes over (some of) the cells.
+    """Plot one trait of the missed and the right cells of each class: boxes over (some) cells.
 
     A box holds the middle half, its line is the median, whiskers reach from 5 to 95 %.
     """
     traits, hard = analysis.traits, analysis.causes.hard
     if traits is None:
-        raise ValueError("nothing was measured")
+        raise ValueError("the traits of the cells were not measured")
     column = traits[trait.column].to_numpy().astype(np.float64)
     figure = Figure(figsize=(3.5, 2.3), layout="constrained")
     axes = figure.subplots()

@@ -1,7 +1,7 @@
-"""The figures of one cell: its heat by model, its evidence by class, the maps of a layer.
+"""Plot the explanation of one cell: heatmaps by model and by class, and feature maps of a layer.
 
-Pictures are made of pixels beforehand and placed by hand: a figure of four models is drawn in a
-fraction of a second, which a general layout is not.
+Images are made of pixels beforehand and placed by position: a plot of four models then takes a
+fraction of a second, and a general layout takes much longer.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from math import ceil
-from typing import Any
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import matplotlib as mpl
@@ -19,36 +19,113 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from blastscope.data.crop import Pixels
-from blastscope.explanation.activations import LayerMaps
-from blastscope.explanation.attribution import METHODS
+from blastscope.data.crop import Pixels, resize
+from blastscope.explanation.cell_image import BACKGROUND, CELL, CellImage, Map
 from blastscope.explanation.result import CellExplained, CropAttribution
-from blastscope.report.explanation_overlay import columns_of, overlay, panels, scale_bar, softened
+from blastscope.explanation.tables import METHODS
 from blastscope.report.style import COLOURS, QUIET, STYLE, styled
 from blastscope.report.text import LABELS
+
+if TYPE_CHECKING:
+    from blastscope.explanation.activations import LayerMaps
 
 DPI = 150
 A_ROW = 16
 """Feature maps in a row, as in the paper's figures 36 to 39."""
 MOST_MAPS = 512
 TILE, GAP = 64, 4
+STRONGEST = 0.85
+"""The opacity of the strongest attribution; the cell stays visible beneath it."""
+_PAPER, _DARK, _LIGHT = 250, 100, 225  # of 255
+_OUTLINE = (70, 70, 70)
 _PANEL, _SMALL, _SPACE = 380, 170, 14
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure's PNG at 150 dpi, the same bytes every time."""
+    """Return a plot as PNG at 150 dpi, the same bytes every time."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # A name in letters that the font lacks is drawn as boxes; the page's text has it right.
+        # A name in letters that the font lacks is drawn as boxes; the page shows it correctly.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(buffer, dpi=DPI, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
+def softened(picture: CellImage) -> Pixels:
+    """Return a cell's crop in light grey on white with its outline, as the base of a heatmap.
+
+    Its contrast is stretched within the cell, because the stain is dark on many slides, so that
+    both chromatin and colours are visible.
+    """
+    grey = np.asarray(cv2.cvtColor(picture.crop, cv2.COLOR_RGB2GRAY), np.float32)
+    regions = picture.crop_regions
+    inside = grey[regions == CELL]
+    dark, light = np.percentile(inside, (1, 99)) if inside.size else (0, 255)
+    share = np.clip((grey - dark) / max(light - dark, 1), 0, 1)
+    shown = np.where(regions == BACKGROUND, _PAPER, _DARK + (_LIGHT - _DARK) * share)
+    base = np.repeat(shown.astype(np.uint8)[:, :, None], 3, axis=2)
+    mask = (regions == CELL).astype(np.uint8)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(base, outlines, -1, _OUTLINE, 1, cv2.LINE_AA)
+    return base
+
+
+def overlay(base: Pixels, signed: Map, most: float | None = None) -> Pixels:
+    """Lay a signed attribution over an image: vermilion for ALL, blue for normal, none if zero.
+
+    Args:
+        base: of :func:`softened`, side × side × 3.
+        signed: side × side, above zero for ALL.
+        most: the attribution that is drawn strongest; None for the largest.
+    """
+    largest = float(np.abs(signed).max(initial=0)) if most is None else most
+    share = np.abs(signed) / (largest if largest > 0 else 1)
+    opacity = np.asarray(STRONGEST * np.minimum(share, 1), np.float32)[:, :, None]
+    colour = np.where((signed > 0)[:, :, None], _rgb("all"), _rgb("hem"))
+    return np.asarray((1 - opacity) * base + opacity * colour + 0.5, np.uint8)
+
+
+def _rgb(label: str) -> NDArray[np.float32]:
+    return np.array([int(COLOURS[label][k : k + 2], 16) for k in (1, 3, 5)], np.float32)
+
+
+def scale_bar(width: int, height: int) -> Pixels:
+    """Return the colour scale, from normal (left) to ALL (right), on white."""
+    base = np.full((height, width, 3), _PAPER, np.uint8)
+    return overlay(base, np.tile(np.linspace(-1, 1, width, dtype=np.float32), (height, 1)))
+
+
+def panels(cell: CellExplained) -> list[Pixels]:
+    """Return the heatmaps of a cell: one per model, then the ensemble's, of its first method."""
+    base, method = softened(cell.picture), cell.methods[0]
+    maps = [model.attributions[method].signed for model in cell.models]
+    if cell.ensemble is not None:
+        maps.append(cell.ensemble.signed[method])
+    return [overlay(base, signed) for signed in maps]
+
+
+def columns_of(count: int) -> int:
+    """Return the number of columns for ``count`` panels: 2 × 2 for four, as in the paper."""
+    return ceil(sqrt(count))
+
+
+def thumbnail(cell: CellExplained, side: int) -> Pixels:
+    """Return the heatmaps without text, in a square of about ``side`` pixels a side."""
+    shown = panels(cell)
+    columns = columns_of(len(shown))
+    tile = max(1, side // columns)
+    rows = ceil(len(shown) / columns)
+    whole = np.full((rows * tile, columns * tile, 3), 255, np.uint8)
+    for k, panel in enumerate(shown):
+        y, x = divmod(k, columns)
+        whole[y * tile : (y + 1) * tile, x * tile : (x + 1) * tile] = resize(panel, tile)
+    return whole
+
+
 @styled
-def heat_panel(cell: CellExplained) -> Figure:
-    """Evidence over the cell, a panel a model, the ensemble's last (paper, figure 40)."""
+def attribution_panel(cell: CellExplained) -> Figure:
+    """Plot heatmaps over the cell, one per model, the ensemble's last (paper, figure 40)."""
     names = [(model.name, model.p_all, model.called) for model in cell.models]
     if cell.ensemble is not None:
         names.append((cell.ensemble.name, cell.ensemble.p_all, cell.ensemble.called))
@@ -72,7 +149,7 @@ def heat_panel(cell: CellExplained) -> Figure:
 
 @styled
 def class_panel(cell: CellExplained) -> Figure:
-    """What each network sees, and its evidence for ALL and for normal, by method."""
+    """Plot what each network sees, and its attribution for ALL and for normal, by method."""
     step, high, top, below = _SMALL + 8, _SMALL + 36, 66, 62
     columns = 1 + 2 * len(cell.methods)
     width = max(_SPACE + columns * step + _SPACE, 640)
@@ -90,7 +167,7 @@ def class_panel(cell: CellExplained) -> Figure:
         sheet.text(_SPACE, y + 20, title, 8)
         sheet.picture(_SPACE, y + 28, _SMALL, _SMALL, model.seen)
         for m, method in enumerate(cell.methods):
-            for k, shown in enumerate(_both(base, model.evidence[method])):
+            for k, shown in enumerate(_both(base, model.attributions[method])):
                 x = _SPACE + (1 + 2 * m + k) * step
                 sheet.picture(x, y + 28, _SMALL, _SMALL, shown)
     _draw_scale(sheet, "model and method")
@@ -98,34 +175,34 @@ def class_panel(cell: CellExplained) -> Figure:
 
 
 def _both(base: Pixels, found: CropAttribution) -> tuple[Pixels, Pixels]:
-    """Draw both classes' evidence on one scale, so that they can be compared."""
+    """Draw the attribution of both classes on one scale, so that they can be compared."""
     most = float(max(found.for_all.max(initial=0), found.for_normal.max(initial=0)))
     return overlay(base, found.for_all, most), overlay(base, -found.for_normal, most)
 
 
 @styled
 def map_grid(found: LayerMaps, model: str) -> Figure:
-    """The feature maps of one cell in a layer, 16 a row, dead ones crossed out.
+    """Plot the feature maps of one cell in a layer, 16 per row, dead maps crossed out.
 
     Args:
-        found: the maps of one image; more than ``MOST_MAPS`` are cut off.
-        model: the network's name.
+        found: the maps of one image; at most ``MOST_MAPS`` are shown.
+        model: the name of the network.
     """
     maps, dead = found.maps[0][:MOST_MAPS], found.dead[0]
     grid = tiled(maps, dead)
     channels, height, width = found.layer.shape
     cut = f", the first {MOST_MAPS} shown" if channels > MOST_MAPS else ""
-    say = f"{channels:,} maps of {height} × {width}{cut}; {dead.sum():,} dead"
+    size = f"{channels:,} maps of {height} × {width}{cut}; {dead.sum():,} dead"
     sheet = _Sheet(max(grid.shape[1] + 2 * GAP, 700), grid.shape[0] + 60 + GAP)
     title = f"{_short(model, 34)}: {_short(found.layer.title, 60)}"
     sheet.text(GAP, 24, title, 9, weight="bold")
-    sheet.text(GAP, 48, f"{say}; each scaled on its own", 8, color=QUIET)
+    sheet.text(GAP, 48, f"{size}; each has its own scale", 8, color=QUIET)
     sheet.picture(GAP, 58, grid.shape[1], grid.shape[0], grid)
     return sheet.figure
 
 
 def tiled(maps: NDArray[np.float32], dead: Sequence[bool] | NDArray[np.bool_]) -> Pixels:
-    """Lay maps (C, h, w) side by side, 16 a row, each from its own least to its own largest."""
+    """Lay maps (C, h, w) side by side, 16 per row, each scaled from its minimum to its maximum."""
     columns = min(A_ROW, len(maps))
     rows = ceil(len(maps) / A_ROW)
     pitch = TILE + GAP
@@ -152,7 +229,7 @@ def _crossed() -> Pixels:
 
 
 class _Sheet:
-    """A figure whose places are pixels from the upper left."""
+    """A figure with positions in pixels from the upper left."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -175,10 +252,10 @@ class _Sheet:
 
 def _draw_scale(sheet: _Sheet, each: str) -> None:
     y = sheet.height - 46
-    sheet.text(_SPACE, y + 15, "evidence for normal", 8, color=COLOURS["hem"])
-    sheet.picture(_SPACE + 180, y, 150, 18, scale_bar(150, 18))
-    sheet.text(_SPACE + 342, y + 15, "for ALL", 8, color=COLOURS["all"])
-    say = f"Each {each} on a scale of its own. Line: the cell's outline."
+    sheet.text(_SPACE, y + 15, "attribution for normal", 8, color=COLOURS["hem"])
+    sheet.picture(_SPACE + 190, y, 150, 18, scale_bar(150, 18))
+    sheet.text(_SPACE + 352, y + 15, "for ALL", 8, color=COLOURS["all"])
+    say = f"Each {each} has its own scale. Line: the outline of the cell."
     sheet.text(_SPACE, y + 38, say, 7.5, color=QUIET)
 
 
@@ -189,7 +266,7 @@ def _verdict(cell: CellExplained, p_all: float, called: str) -> str:
 
 
 def _short(name: str, most: int) -> str:
-    """Cut the middle out of a long name; a control character cannot be drawn."""
+    """Shorten a long name in the middle; a control character cannot be drawn."""
     plain = "".join(letter if letter.isprintable() else "?" for letter in name)
     half = (most - 1) // 2
     return plain if len(plain) <= most else f"{plain[:half]}…{plain[-half:]}"

@@ -1,36 +1,74 @@
-"""The page of ``blastscope reproduce``: the paper's own tables, filled in again."""
+"""Write the page of a reproduction: the paper's own tables, filled in again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from statistics import fmean
+from typing import Any
+from urllib.parse import quote
 
+from PIL import Image
+
+from blastscope.errors import BlastscopeError
 from blastscope.io.files import write_text
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.plots import save
-from blastscope.report.reproduction_data import (
-    DataSection,
-    Experiment,
-    Outcome,
-    read_experiments,
-)
-from blastscope.report.reproduction_overview import (
+from blastscope.report.plots import best_epoch, save
+from blastscope.report.reproduction_plot import experiments_plot
+from blastscope.report.reproduction_summary import (
     PAPER_BALANCED,
     PAPER_PARTS,
+    at_reduced_size,
     cells_line,
     chance,
+    changed_settings,
     differences,
     environment,
     machines,
     not_run_reasons,
+    run_name,
+    size_note,
+    unlike_settings,
     unlike_weights,
 )
-from blastscope.report.reproduction_plot import experiments_figure
-from blastscope.report.reproduction_sections import experiment_section
-from blastscope.report.reproduction_settings import at_reduced_size, changed_settings
-from blastscope.report.reproduction_table import markdown_table, table_rows
+from blastscope.report.text import number, protocol_name, signed, spread
+from blastscope.reproduction.results import (
+    PROTOCOLS,
+    DataSection,
+    Experiment,
+    Outcome,
+    RunResult,
+    RunWeights,
+    read_experiments,
+)
 
-__all__ = ["DataSection", "Outcome", "results_markdown", "write_reproduction"]
+OTHER_SETTINGS = "other settings"
+
+LEARNING = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+}
+TEST = {
+    "precision_hem": "precision, normal",
+    "precision_all": "precision, ALL",
+    "recall_hem": "recall, normal",
+    "recall_all": "recall, ALL",
+    "weighted_f1": "weighted F1",
+    "auc": "AUC",
+}
+PICTURES = {
+    "learning-curves": "Learning curves",
+    "confusion-matrix": "Confusion matrix",
+    "roc": "ROC curve",
+}
+MAX_PICTURE_BYTES = 4 * 2**20
 
 
 def write_reproduction(
@@ -40,18 +78,18 @@ def write_reproduction(
 
     Args:
         outcomes: every experiment under every protocol and seed that was asked for, run or not.
-        data: the cells of the study.
+        data: the cells of the reproduction.
         out: the folder; links to the runs' reports are relative to it.
-        synthetic: whether the cells are synthetic; also taken to be so where any run says so.
-            Published figures, which are of real cells, are then left out.
-        command: what to type to run it again.
+        synthetic: whether the cells, or those of any run, are synthetic. Then published metrics,
+            which are of real cells, are left out.
+        command: the command that runs it again.
 
     Returns:
         ``out``.
 
     Raises:
-        BlastscopeError: where an outcome is there twice, or a run is not evaluated or not what
-            its outcome says, or ``out`` cannot be written.
+        BlastscopeError: if an outcome is listed twice, or a run is not evaluated or not that of its
+            outcome, or ``out`` cannot be written.
     """
     experiments = read_experiments(outcomes)
     synthetic = synthetic or _any_synthetic(experiments)
@@ -59,7 +97,7 @@ def write_reproduction(
     sections = [experiment_section(item, out, synthetic=synthetic) for item in done]
     figure = None
     if done:
-        drawn = experiments_figure(done, synthetic=synthetic)
+        drawn = experiments_plot(done, synthetic=synthetic)
         figure = svg_uri(save(drawn, out / "figures", "experiments"))
     page = render(
         "reproduction.html",
@@ -92,7 +130,7 @@ def write_reproduction(
 
 
 def results_markdown(outcomes: Sequence[Outcome]) -> str:
-    """Write the main table as GitHub Markdown, a table a family, with the page's own figures.
+    """Write the main table as GitHub Markdown, one table per family, as on the page.
 
     Raises:
         BlastscopeError: as :func:`write_reproduction`.
@@ -103,3 +141,306 @@ def results_markdown(outcomes: Sequence[Outcome]) -> str:
 
 def _any_synthetic(experiments: Sequence[Experiment]) -> bool:
     return any(result.synthetic for item in experiments for result in item.all_results)
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """One experiment's row.
+
+    Attributes:
+        short: the recipe's name without its folder.
+        anchor: the id of the experiment's section on the page.
+        section: where the paper has it.
+        published: the paper's weighted F1, the only published metric of the row.
+        metrics: by protocol, weighted F1, its difference and AUC; a protocol without a run is
+            left out.
+        absent: by protocol, what is missing from the metrics and why; empty if nothing is.
+        time: how long a training took.
+    """
+
+    short: str
+    anchor: str
+    title: str
+    section: str
+    published: str
+    metrics: Mapping[str, tuple[str, str, str]]
+    absent: Mapping[str, str]
+    time: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """The rows under one heading.
+
+    Attributes:
+        name: the heading.
+        size: the image size of its runs if it is not the packaged size; else empty.
+        rows: one per experiment.
+    """
+
+    name: str
+    size: str
+    rows: Sequence[ExperimentRow]
+
+
+def table_rows(experiments: Sequence[Experiment], *, synthetic: bool) -> list[Family]:
+    """Return the rows under each family's heading.
+
+    Args:
+        experiments: in the order of the page.
+        synthetic: leaves out the published metrics, which are of real cells.
+    """
+    families = groupby(experiments, key=lambda experiment: experiment.family)
+    return [
+        Family(name, size_note(members), [_row(member, synthetic) for member in members])
+        for name, members in ((name, [*group]) for name, group in families)
+    ]
+
+
+def markdown_table(experiments: Sequence[Experiment], *, synthetic: bool) -> str:
+    """Write the rows as GitHub Markdown, a table under each family's heading."""
+    head = (
+        "| experiment | section | paper's weighted F1 "
+        "| image-level weighted F1 | minus the paper's | AUC "
+        "| subject-disjoint weighted F1 | minus image-level | AUC | time |\n"
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )
+    blocks = []
+    families = table_rows(experiments, synthetic=synthetic)
+    for family in families:
+        size = [f"Images {family.size}.", ""] if family.size else []
+        lines = [_markdown_row(row) for row in family.rows]
+        blocks.append("\n".join([f"### {family.name}", "", *size, head, *lines]))
+    if any("†" in row.section for family in families for row in family.rows):
+        blocks.append(
+            "† The paper names only the stage; its metrics are from the authors' notebooks."
+        )
+    return "\n\n".join(blocks) + "\n"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time for a reader: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds is None:
+        return number(None)
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def not_run(experiment: Experiment, protocol: str) -> str:
+    """State what was not run of an experiment under a protocol, and why; empty if all was run."""
+    reasons = experiment.absent.get(protocol, [])
+    done = len(experiment.results.get(protocol, []))
+    if not reasons:
+        return "" if done else "not run: not part of this reproduction"
+    why = "; ".join(dict.fromkeys(reasons))
+    return (
+        f"{len(reasons)} of {done + len(reasons)} seeds not run: {why}"
+        if done
+        else (f"not run: {why}")
+    )
+
+
+def _left_out(experiment: Experiment, protocol: str) -> str:
+    """State what is missing from the metrics: not run, or run with other settings."""
+    done = len(experiment.results.get(protocol, []))
+    others = done - len(experiment.alike(protocol))
+    text = f"{others} of {done} seeds left out: {OTHER_SETTINGS}" if others else ""
+    return "; ".join(words for words in (not_run(experiment, protocol), text) if words)
+
+
+def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
+    recipe = experiment.recipe
+    above = None if synthetic else experiment.above_published()
+    unlike = experiment.results.get("image") and not experiment.comparable
+    differences = {
+        "image": signed(above),
+        "subject": OTHER_SETTINGS if unlike else signed(experiment.gap()),
+    }
+    metrics = {
+        protocol: (
+            spread(experiment.over_seeds(protocol, "weighted_f1"), count=True),
+            difference,
+            spread(experiment.over_seeds(protocol, "auc"), count=True),
+        )
+        for protocol, difference in differences.items()
+        if experiment.results.get(protocol)
+    }
+    return ExperimentRow(
+        short=experiment.short,
+        anchor=experiment.anchor,
+        title=recipe.title,
+        section=section(experiment),
+        published=number(None if synthetic else experiment.published("weighted_f1")),
+        metrics=metrics,
+        absent={protocol: _left_out(experiment, protocol) for protocol in differences},
+        time=_time(experiment),
+    )
+
+
+def section(experiment: Experiment) -> str:
+    """Name the section of the paper that has an experiment; a dash if none has."""
+    paper = experiment.recipe.paper
+    if paper is None:
+        return number(None)
+    return paper.section if paper.printed else f"{paper.section}\N{NO-BREAK SPACE}†"
+
+
+def _time(experiment: Experiment) -> str:
+    """Write the mean time of runs with the same settings; several if settings differ."""
+    means = []
+    for group in experiment.by_settings():
+        known = [result.seconds for result in group if result.seconds is not None]
+        means.append(fmean(known) if known else None)
+    return " or ".join(dict.fromkeys(duration(mean) for mean in means or [None]))
+
+
+def _markdown_row(row: ExperimentRow) -> str:
+    cells = [f"`{row.short}` {row.title}", row.section, row.published]
+    for protocol, absent in row.absent.items():
+        metrics = row.metrics.get(protocol)
+        f1, *rest = metrics or ("", number(None), number(None))
+        cells += [", ".join(text for text in (f1, absent) if text), *rest]
+    return "| " + " | ".join(_escaped(cell) for cell in [*cells, row.time]) + " |"
+
+
+def _escaped(text: str) -> str:
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One of the paper's tables: columns, and rows of (name, kind, metrics).
+
+    ``kind`` is ``paper``, ``own`` or ``difference``.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class ExperimentSection:
+    """What the page shows of one experiment: the first seed of each protocol."""
+
+    experiment: Experiment
+    tables: Sequence[PaperTable]
+    pictures: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    """For each protocol, its name and (alternative text, data URI) of each plot."""
+    network: Mapping[str, Any] | None
+    settings: Sequence[tuple[str, str]]
+    """(runs, their settings) if not all runs have the same; else empty."""
+    weights: Sequence[tuple[RunWeights, str]]
+    """(file, runs that began with it), the runs left empty if all did."""
+    links: Sequence[tuple[str, str]]
+    """(name, link) of every run's own report, relative to the page."""
+
+
+def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -> ExperimentSection:
+    """Collect what the page shows of an experiment that was run.
+
+    Args:
+        experiment: with at least one result.
+        base: the folder of the page, to which links are relative.
+        synthetic: leaves out the published metrics, which are of real cells.
+
+    Raises:
+        BlastscopeError: if a plot of a run cannot be read.
+    """
+    first = {name: result for name in PROTOCOLS if (result := experiment.first(name))}
+    networks = (result.notes.network for result in first.values())
+    return ExperimentSection(
+        experiment,
+        [_table(names, experiment, first, synthetic) for names in (LEARNING, TEST)],
+        [(protocol_name(name), _pictures(result)) for name, result in first.items()],
+        next((network for network in networks if network), None),
+        unlike_settings(experiment),
+        _initial_weights(experiment),
+        [(run_name(result), _link(result, base)) for result in experiment.all_results],
+    )
+
+
+def _table(
+    names: Mapping[str, str],
+    experiment: Experiment,
+    first: Mapping[str, RunResult],
+    synthetic: bool,
+) -> PaperTable:
+    published = {key: None if synthetic else experiment.published(key) for key in names}
+    found = {protocol: _metrics(result) for protocol, result in first.items()}
+    rows: list[tuple[str, str, Sequence[str]]] = []
+    if any(value is not None for value in published.values()):
+        # The paper gives the AUC on its plots, with two digits.
+        texts = [number(v, 2 if key == "auc" else 4) for key, v in published.items()]
+        rows.append(("the paper", "paper", texts))
+    for protocol, own in found.items():
+        rows.append((run_name(first[protocol]), "own", [number(own.get(key)) for key in names]))
+    if rows and rows[0][1] == "paper" and "image" in found:
+        rows.append(_difference("image-level minus the paper", names, found["image"], published))
+    if experiment.comparable and first["image"].seed == first["subject"].seed:
+        text = "subject-disjoint minus image-level"
+        rows.append(_difference(text, names, found["subject"], found["image"]))
+    return PaperTable([*names.values()], rows)
+
+
+def _metrics(result: RunResult) -> dict[str, float | None]:
+    """Return test metrics, and loss and accuracy at the epoch of the lowest validation loss."""
+    best = best_epoch(result.notes.history) if result.notes.history is not None else None
+    return {**result.test, **(best or {})}
+
+
+def _difference(
+    name: str,
+    keys: Mapping[str, str],
+    first: Mapping[str, float | None],
+    second: Mapping[str, float | None],
+) -> tuple[str, str, Sequence[str]]:
+    texts = []
+    for key in keys:
+        a, b = first.get(key), second.get(key)
+        texts.append(signed(None if a is None or b is None else a - b))
+    return name, "difference", texts
+
+
+def _initial_weights(experiment: Experiment) -> list[tuple[RunWeights, str]]:
+    began: dict[RunWeights, list[str]] = {}
+    for result in experiment.all_results:
+        if result.initial_weights is not None:
+            began.setdefault(result.initial_weights, []).append(run_name(result))
+    everyone = len(experiment.all_results)
+    return [
+        (weights, "" if len(names) == everyone else "; ".join(names))
+        for weights, names in began.items()
+    ]
+
+
+def _pictures(result: RunResult) -> list[tuple[str, str]]:
+    paths = {name: result.run / "figures" / f"{name}.png" for name in PICTURES}
+    return [(PICTURES[name], _small_png(path)) for name, path in paths.items() if path.is_file()]
+
+
+def _small_png(path: Path) -> str:
+    """Inline a plot in few colours: a third of its bytes, a fifth of those of its SVG.
+
+    A page of sixty experiments under two protocols has 360 plots.
+    """
+    try:
+        if path.stat().st_size > MAX_PICTURE_BYTES:
+            raise BlastscopeError(
+                f"{path} is too large for a plot of an evaluation: evaluate its run again."
+            )
+        with Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as picture:
+            method = Image.Quantize.FASTOCTREE
+            small = picture.convert("RGB").quantize(48, method, dither=Image.Dither.NONE)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BlastscopeError(
+            f"{path} is not an image ({error}): evaluate its run again."
+        ) from error
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _link(result: RunResult, base: Path) -> str:
+    return quote(Path(os.path.relpath(result.run / "report.html", base)).as_posix())

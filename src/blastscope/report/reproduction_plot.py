@@ -1,4 +1,4 @@
-"""The figure of a reproduction: every experiment that was run, the paper's figure beside it."""
+"""Plot a reproduction: weighted F1 of every experiment that was run, and the paper's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from blastscope.report.reproduction_data import Experiment
 from blastscope.report.style import INK, QUIET, styled
+from blastscope.reproduction.results import Experiment
 
 _MARKS = {
     "paper": {"marker": "D", "color": QUIET, "markerfacecolor": "none", "markersize": 5.5},
@@ -21,13 +21,13 @@ _NAMES = {"paper": "the paper's", "image": "image-level", "subject": "subject-di
 
 
 @styled
-def experiments_figure(experiments: Sequence[Experiment], *, synthetic: bool) -> Figure:
-    """Draw weighted F1, a row an experiment, under a heading for each family.
+def experiments_plot(experiments: Sequence[Experiment], *, synthetic: bool) -> Figure:
+    """Plot weighted F1, one row per experiment, under a heading for each family.
 
     Args:
         experiments: those with a result, in the order of the page; seeds are averaged, and the
-            two protocols joined by a line where their settings are the same.
-        synthetic: leaves the paper's figures out: they are of real cells.
+            two protocols joined by a line if their settings are the same.
+        synthetic: leaves out the published metrics, which are of real cells.
     """
     names: list[str] = []
     drawn: list[tuple[int, dict[str, float]]] = []

@@ -1,4 +1,4 @@
-"""The figures of a stress test: a panel a perturbation, a line a model."""
+"""Plot a stress test: one panel per perturbation, one line per model."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from blastscope.report.plots import save
+from blastscope.report.robustness_text import METRICS
 from blastscope.report.style import QUIET, styled
 from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation
 from blastscope.robustness.summary import ModelRobustness
 
-SHOWN = {"auc": "AUC", "weighted_f1": "weighted F1"}
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 _LINES = ("-", "--", ":")
 _COLUMNS = 4
 
 
 def draw_stress(models: Sequence[ModelRobustness], folder: Path) -> dict[str, Path]:
-    """Draw both figures into ``folder``, as PNG and SVG.
+    """Draw both plots into ``folder``, as PNG and SVG.
 
     Returns:
-        The SVG of each, by figure (``SHOWN``).
+        The SVG of each, by metric.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     return {
-        name: save(curves_figure(models, name), folder, f"stress-{name.replace('_', '-')}")
-        for name in SHOWN
+        name: save(curves_plot(models, name), folder, f"stress-{name.replace('_', '-')}")
+        for name in METRICS
     }
 
 
 @styled
-def curves_figure(models: Sequence[ModelRobustness], name: str) -> Figure:
-    """A figure against what was changed; the dotted line stands where nothing is."""
+def curves_plot(models: Sequence[ModelRobustness], name: str) -> Figure:
+    """Plot a metric against the strength of each perturbation; the dotted line is unchanged."""
     rows = -(-len(PERTURBATIONS) // _COLUMNS)
     figure = Figure(figsize=(10, 2.3 * rows + 0.3 + 0.2 * len(models)), layout="constrained")
     panels = figure.subplots(rows, _COLUMNS, sharey=True).ravel()
@@ -49,7 +49,7 @@ def curves_figure(models: Sequence[ModelRobustness], name: str) -> Figure:
     for axes in panels[len(PERTURBATIONS) :]:
         axes.set_visible(False)
     for axes in panels[::_COLUMNS]:
-        axes.set_ylabel(SHOWN[name])
+        axes.set_ylabel(METRICS[name])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
     return figure
 

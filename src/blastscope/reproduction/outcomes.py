@@ -12,9 +12,9 @@ from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import read_json
 from blastscope.recipes.library import load_recipe, read_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.report.reproduction_data import Outcome, read_experiments
 from blastscope.reproduction.identity import misfit
 from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, Job, StudyPlan, study_names
+from blastscope.reproduction.results import Outcome, read_experiments
 from blastscope.training.run_folder import RunFolder
 
 Key = tuple[str, str, int]

@@ -86,8 +86,8 @@ def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, s
     Raises:
         BlastscopeError: where a run is not what it is said to be.
     """
-    from blastscope.report.reproduction_data import read_experiments
     from blastscope.report.text import protocol_name, spread
+    from blastscope.reproduction.results import read_experiments
 
     return [
         (

@@ -17,8 +17,8 @@ from blastscope.data.splits import make_split, refuse_overlap
 from blastscope.data.store import INFO, Store, StoreSettings, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.report.preparation_plots import example_cell, preparation_figures
-from blastscope.report.reproduction_data import DataSection
 from blastscope.reproduction.plan import FIRST_SEED, Job
+from blastscope.reproduction.results import DataSection
 from blastscope.reproduction.study_folder import study_folder, whole_stores
 from blastscope.training.class_balance import balanced
 

@@ -1,4 +1,4 @@
-"""The figures of a model at every step, and by how much they fall."""
+"""Compute the metrics of a model at every step of a stress test, and how much they fall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from blastscope.robustness.perturbation_plan import Step
 
 STRESS = TableFormat(
     "stress",
-    1,
+    2,
     {
         "model": pl.String(),
         "perturbation": pl.String(),
@@ -43,17 +43,16 @@ _SEED = 24
 
 
 @dataclass(frozen=True)
-class StepFigures:
+class StepMetrics:
     """A model at one step.
 
     Attributes:
-        step: what was done.
-        values: by figure (``weighted_f1, auc, recall_all, recall_hem``).
-        drops: of weighted F1 and AUC, what they are unchanged less what they are here; the interval
-            is paired.
+        step: the perturbation.
+        values: by metric (``weighted_f1, auc, recall_all, recall_hem``).
+        drops: of weighted F1 and AUC: unchanged minus perturbed; the interval is paired.
         mean_change: mean of the absolute change of p(ALL).
-        calls_changed: share of calls that are not what they were.
-        out_of_distribution: share of cells that look like none; NaN where that is not known.
+        calls_changed: share of calls that change.
+        out_of_distribution: share of cells that are flagged as OOD; NaN if that is not known.
     """
 
     step: Step
@@ -68,7 +67,7 @@ class StepFigures:
 class StepDraws:
     """All steps of a model, and what its intervals were drawn from."""
 
-    steps: tuple[StepFigures, ...]
+    steps: tuple[StepMetrics, ...]
     sentence: str
 
 
@@ -80,14 +79,14 @@ def measure(
     ood: NDArray[np.float64],
     resamples: int = 2000,
 ) -> StepDraws:
-    """Compute the figures of each step, and the drops with their intervals.
+    """Compute the metrics of each step, and the drops with their intervals.
 
     Args:
         is_all: truth, shape (cells,).
         subjects: each cell's subject.
         taken: the steps; the first changes nothing.
         p_all: shape (cells, steps).
-        ood: shape (cells, steps); NaN where it is not known.
+        ood: the OOD score, shape (cells, steps); NaN if it is not known.
         resamples: how many times subjects are drawn, the same ones at every step.
     """
     draws = resampling(is_all, subjects, resamples, _SEED)
@@ -96,7 +95,7 @@ def measure(
     drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
 
     def fall(found: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What is lost against the first step, over the last but one axis."""
+        """Return the first step minus each step, over the last but one axis."""
         return np.asarray(found[..., :1, columns] - found[..., columns])
 
     drops = drawn.of(fall).estimates()  # step by step, within a step name by name
@@ -106,7 +105,7 @@ def measure(
         estimates = dict(zip(names, drops[k * len(names) :], strict=False))
         far = ood[:, k]
         found.append(
-            StepFigures(
+            StepMetrics(
                 step,
                 {name: float(drawn.value[0, k, at]) for at, name in enumerate(FIGURES)},
                 estimates,

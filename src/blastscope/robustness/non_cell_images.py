@@ -1,8 +1,8 @@
-"""Pictures that are no cells, as prepared pixels, to see whether a network knows that they are not.
+"""Draw images that are not cells, as prepared pixels, to test the out-of-distribution flag.
 
-From the easy to the hard: noise, words and photographs fill the picture as no cell does; a piece
-of a photograph, or a single colour, cut to a disc on black has the outline of one; and where the
-photograph's lights and shades are haematoxylin's it has the stain as well.
+From easy to hard: noise, words and photographs fill the whole image, as a cell never does; a piece
+of a photograph, or a single colour, cut to a disc on black has the outline of a cell; and if its
+lights and shades are coloured as haematoxylin, it has the stain as well.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SMALLEST, _LARGEST = 0.22, 0.42
 
 
 def non_cell_images(side: int, each: int = EACH, seed: int = 24) -> dict[str, Pixels]:
-    """Draw pictures that are no cells.
+    """Draw images that are not cells.
 
     Args:
-        side: of each picture, in pixels.
+        side: of each image, in pixels.
         each: how many of each kind; of ``black`` there is one.
-        seed: the same seed draws the same.
+        seed: the same seed draws the same images.
 
     Returns:
         By kind, uint8 of shape (each, side, side, 3), RGB.
@@ -71,7 +71,7 @@ def non_cell_images(side: int, each: int = EACH, seed: int = 24) -> dict[str, Pi
 
 
 def _stained(picture: Pixels) -> Pixels:
-    """Give a picture's lights and shades the colour of haematoxylin, thicker where it is darker."""
+    """Colour an image's lights and shades as haematoxylin, denser where it is darker."""
     shade = 1 - cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None] / 255
     stained: Pixels = np.round(255 * 10 ** -(shade * _HAEMATOXYLIN)).astype(np.uint8)
     return stained
@@ -84,7 +84,7 @@ def _photographs() -> list[Pixels]:
 
 
 def _words(rng: np.random.Generator, side: int) -> Pixels:
-    """Lines of random letters in random colours on a grey."""
+    """Draw lines of random letters in random colours on grey."""
     picture = np.full((side, side, 3), rng.integers(0, 256), np.uint8)
     height = side / 6
     for line in range(6):

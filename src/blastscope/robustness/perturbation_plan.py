@@ -1,4 +1,4 @@
-"""The perturbations that are tried, how strongly, and in which units."""
+"""Define the perturbations of a stress test, their strengths and their units."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ NOTHING = "none"
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One way in which pictures may differ.
+    """One way in which images may differ.
 
     Attributes:
         name: in tables and file names.
-        shown: in sentences.
-        unit: of its values, as it follows a number.
+        shown: on pages.
+        unit: of its values.
         unchanged: the value that changes nothing.
-        values: at each of the five strengths, the weakest first: one value, or two where there
-            are two directions, which are tried both and are of one size.
-        change: does it to uint8 pixels (N, S, S, 3), given a value.
+        values: at each of the five strengths, the weakest first: one value, or two of the same
+            size if there are two directions.
+        change: the function of uint8 pixels (N, S, S, 3) and a value.
     """
 
     name: str
@@ -35,19 +35,8 @@ class Perturbation:
 
     @property
     def log(self) -> bool:
-        """Whether its values are factors, to be drawn on a logarithmic axis."""
+        """Whether its values are factors, which belong on a logarithmic axis."""
         return self.unchanged == 1
-
-    def told(self, value: float) -> str:
-        """Write a value with its unit: ``+10°``, ``×1.2``, ``quality 50``."""
-        if self.unit == "quality":
-            return f"quality {value:g}"
-        if self.log:
-            return f"×{value:.3g}"
-        both = len(self.values[0]) > 1
-        text = f"{value:+g}" if both else f"{value:g}"
-        unit = "stop" if self.unit == "stops" and abs(value) == 1 else self.unit
-        return text.replace("-", "−") + (unit if unit == "°" else f" {unit}")
 
 
 def _both(*values: float) -> tuple[tuple[float, ...], ...]:
@@ -84,7 +73,7 @@ PERTURBATIONS = (
 
 @dataclass(frozen=True)
 class Step:
-    """One perturbation at one value; without one, nothing is changed."""
+    """One perturbation at one value; None changes nothing."""
 
     strength: int
     perturbation: Perturbation | None = None
@@ -101,14 +90,14 @@ class Step:
         return NOTHING if self.value is None else f"{self.name}_{self.value:.4g}"
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """Change uint8 pixels, (N, S, S, 3)."""
+        """Perturb uint8 pixels, (N, S, S, 3)."""
         if self.perturbation is None or self.value is None:
             return pixels
         return self.perturbation.change(pixels, self.value)
 
 
 def steps() -> Iterator[Step]:
-    """Return every step: nothing first, then each perturbation by its values, in their order."""
+    """Yield every step: first unchanged, then each perturbation, ordered by its values."""
     yield Step(0)
     for one in PERTURBATIONS:
         of_value = {value: k for k, values in enumerate(one.values, 1) for value in values}

@@ -1,7 +1,7 @@
-"""What may differ between one lab's pictures and another's, done to prepared pixels.
+"""Perturb prepared pixels as the images of another lab may differ: stain, light, focus, geometry.
 
-Every function takes uint8 pixels, N × S × S × 3, RGB, cells on black, and gives such pixels. Those
-that change colours leave black as it is: it is no glass, but what was cut away.
+Every function takes and returns uint8 pixels, N × S × S × 3, RGB, cells on black. Those that change
+colours leave black unchanged, because it is not glass but what was cut away.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def stain_intensity(pixels: Pixels, times: float) -> Pixels:
 def exposure(pixels: Pixels, stops: float) -> Pixels:
     """Multiply the light by 2 to the power of ``stops``, up to white.
 
-    Values are taken for sRGB's (IEC 61966-2-1), as cameras write them.
+    Values are treated as sRGB (IEC 61966-2-1), which cameras write.
     """
     share = np.arange(_WHITE + 1) / _WHITE
     light = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
@@ -53,20 +53,20 @@ def exposure(pixels: Pixels, stops: float) -> Pixels:
 
 
 def _looked_up(pixels: Pixels, shares: NDArray[np.float64]) -> Pixels:
-    """Replace each value by 255 times the share that stands for it."""
+    """Replace each value by 255 times its share in the table."""
     table = np.rint(shares * _WHITE).astype(np.uint8)
     found: Pixels = table[pixels]
     return found
 
 
 def blur(pixels: Pixels, percent: float) -> Pixels:
-    """Blur with a Gaussian whose sigma is ``percent`` of the picture's side."""
+    """Blur with a Gaussian; its sigma is ``percent`` of the image's side."""
     sigma = percent / 100 * pixels.shape[1]
     return _each(pixels, lambda picture: cv2.GaussianBlur(picture, (0, 0), sigma))
 
 
 def jpeg(pixels: Pixels, quality: float) -> Pixels:
-    """Compress as JPEG of a quality of 1 to 100, and open it again."""
+    """Compress as JPEG with a quality of 1 to 100, and decode it again."""
     how = [cv2.IMWRITE_JPEG_QUALITY, round(quality)]
 
     def there_and_back(picture: Pixels) -> cv2.typing.MatLike:
@@ -78,14 +78,14 @@ def jpeg(pixels: Pixels, quality: float) -> Pixels:
 
 
 def rotation(pixels: Pixels, degrees: float) -> Pixels:
-    """Turn counter-clockwise about the middle; what comes in from outside is black."""
+    """Rotate counter-clockwise about the centre; the corners that come in are black."""
     return _mapped(pixels, degrees, 1)
 
 
 def scale(pixels: Pixels, times: float) -> Pixels:
-    """Enlarge about the middle, and cut to the old side; smaller, with black around it.
+    """Rescale about the centre: enlarged and cut to the old side, or smaller on black.
 
-    What shrinks is softened first, so that chromatin does not alias.
+    Images that shrink are blurred first, so that chromatin does not alias.
     """
     if times < 1:
         sigma = 0.5 * np.sqrt(1 / times**2 - 1)

@@ -1,4 +1,4 @@
-"""A study summed up, against hand calculations and scikit-learn."""
+"""An audit summed up, compared with hand calculations and scikit-learn."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from hypothesis import strategies as st
 from sklearn.metrics import auc, roc_auc_score
 
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.audit.means import Rows, drawn_means, means, plan_draws
-from blastscope.explanation.audit.radius import profile
-from blastscope.explanation.audit.summary import summarise
-from tests.explanation.audit.studies import (
+from blastscope.explanation.audit.curves import RivalVerdict
+from blastscope.explanation.audit.regions import average_by_radius
+from blastscope.explanation.audit.rows import Rows, drawn_means, means, plan_draws
+from blastscope.explanation.audit.summary import Doubt, summarize
+from blastscope.report.audit_text import answer_text, intervals_text, model_text
+from tests.explanation.audit.made import (
     BINS,
     LABELS,
     NO_TEST,
     SCALED,
     cells_of,
     only,
-    randomised_of,
+    randomized_of,
 )
 
 
 def test_heat_against_area_by_hand():
     heat = [0.9, 0.5, None, 0.7]
     area = [0.6, 0.5, 0.2, 0.4]
-    cells = cells_of(["all", "hem"] * 2, heat_cell=heat, area_cell=area)
+    cells = cells_of(["all", "hem"] * 2, grad_cam_cell=heat, area_cell=area)
     found = only(cells).grad_cam
     assert (found.cells, found.without) == (3, 1)
     cell = found.region("cell")
-    assert cell.heat.value == pytest.approx(2.1 / 3)
+    assert cell.share.value == pytest.approx(2.1 / 3)
     assert cell.area == pytest.approx(1.5 / 3)  # of the same three cells
     assert cell.ratio.value == pytest.approx(2.1 / 1.5)
     assert math.isnan(cell.ratio.low)  # too few cells for an interval
@@ -95,13 +97,13 @@ def test_areas_are_those_of_scikit_learn_and_differences_are_paired():
 @pytest.mark.parametrize(
     ("kind", "shift", "verdict"),
     [
-        ("deletion", -0.1, "better than random"),
-        ("deletion", 0.1, "worse than random"),
-        ("insertion", 0.1, "better than random"),
-        ("insertion", -0.1, "worse than random"),
-        ("insertion", 0.0, "not told from random"),
-        ("deletion", -0.005, "hardly better than random"),
-        ("insertion", -0.005, "hardly worse than random"),
+        ("deletion", -0.1, "better"),
+        ("deletion", 0.1, "worse"),
+        ("insertion", 0.1, "better"),
+        ("insertion", -0.1, "worse"),
+        ("insertion", 0.0, "no-difference"),
+        ("deletion", -0.005, "hardly-better"),
+        ("insertion", -0.005, "hardly-worse"),
     ],
 )
 def test_the_verdict_changes_with_the_numbers(kind, shift, verdict):
@@ -112,10 +114,10 @@ def test_the_verdict_changes_with_the_numbers(kind, shift, verdict):
     mine = random + apart
     curves = {f"{kind}_grad_cam": mine, f"{kind}_random": random, f"{kind}_other": random}
     model = only(cells_of(LABELS, **curves))
-    for rival, name in (("random", "random"), ("other", "another cell's map")):
+    for rival in ("random", "other"):
         gain = model.gain(kind, rival)
-        assert gain.verdict == verdict.replace("random", name)
-        assert gain.better == (verdict == "better than random")
+        assert gain.verdict == verdict
+        assert gain.better == (verdict == "better")
         assert gain.difference.low <= shift <= gain.difference.high
 
 
@@ -123,28 +125,28 @@ def test_a_map_must_beat_another_cells_map_too():
     cells = cells_of(LABELS)
     same = cells.with_columns(insertion_other="insertion_grad_cam")
     none = cells.with_columns(insertion_other=pl.lit(None, pl.List(pl.Float64)))
-    assert only(cells).failed("insertion") == ()
-    assert only(same).failed("insertion") == ("not told from another cell's map",)
-    assert only(none).failed("insertion") == ("not held against another cell's map",)
+    assert only(cells).not_beaten("insertion") == {}
+    assert only(same).not_beaten("insertion") == {"other": RivalVerdict.NO_DIFFERENCE}
+    assert only(none).not_beaten("insertion") == {"other": None}
 
 
 def test_a_model_that_decides_nothing_is_in_doubt():
     rng = np.random.default_rng(1)
     undecided = only(cells_of(LABELS, p_all=rng.uniform(0.504, 0.509, 60), called=["all"] * 60))
-    found = undecided.decision
+    found = undecided.calls
     assert (found.cells, found.called_all) == (60, 60)
     labels = np.array(LABELS) == "all"
     p_all = np.random.default_rng(1).uniform(0.504, 0.509, 60)
     assert found.auc.value == pytest.approx(roc_auc_score(labels, p_all))
     assert found.auc.low < 0.5
-    assert found.doubts == ("calls every cell ALL", "does not clearly tell the classes apart")
+    assert found.doubts == (Doubt.ONE_CLASS, Doubt.NOT_ABOVE_CHANCE)
     assert undecided.doubts[:2] == found.doubts
-    sure = only(cells_of(LABELS)).decision
+    sure = only(cells_of(LABELS)).calls
     assert sure.doubts == ()
     assert sure.auc.low > 0.5
-    one_class = only(cells_of(["hem"] * 20, called=["hem"] * 20)).decision
+    one_class = only(cells_of(["hem"] * 20, called=["hem"] * 20)).calls
     assert one_class.auc is None
-    assert one_class.doubts == ("calls every cell normal",)
+    assert one_class.doubts == (Doubt.ONE_CLASS,)
 
 
 def test_grad_cam_alone_has_no_curves_and_is_in_doubt():
@@ -152,12 +154,13 @@ def test_grad_cam_alone_has_no_curves_and_is_in_doubt():
              for m in ("grad_cam", "grad_cam_pp", "occlusion", "random", "other")]  # fmt: skip
     absent = [*kinds, "logits_scaled", "p_same_size", "agreement"]
     absent += [f"occlusion_{region}" for region in ("cell", "debris", "background")]
-    study = summarise(cells_of(LABELS, **dict.fromkeys(absent)), NO_TEST, SCALED)
+    study = summarize(cells_of(LABELS, **dict.fromkeys(absent)), NO_TEST, SCALED)
     (model,) = study.models
-    assert (model.curves, model.gains, model.randomised, model.size) == ((), (), None, None)
-    assert len(model.heat) == 1
+    assert (model.curves, model.gains, model.randomized, model.size) == ((), (), None, None)
+    assert len(model.shares) == 1
     assert study.agreement == ((None,),)
-    assert "deletion not measured" in study.answer
+    assert model.doubts == (Doubt.DELETION, Doubt.INSERTION, Doubt.NOT_RANDOMIZED)
+    assert "deletion: not measured" in answer_text(study)
     assert "NaN" not in json.dumps(study.as_json(), allow_nan=False)
 
 
@@ -169,13 +172,13 @@ def test_agreement_is_the_mean_of_what_is_defined():
             cells_of(["all", "hem", "all"], "B", agreement=[row[::-1] for row in first]),
         ]
     )
-    ((none, ab), (ba, other)) = summarise(cells, NO_TEST, SCALED).agreement
+    ((none, ab), (ba, other)) = summarize(cells, NO_TEST, SCALED).agreement
     assert (none, other) == (None, None)
     assert ab == pytest.approx(0.4)
     assert ba == pytest.approx(0.4)
     turned = pl.concat([cells.filter(pl.col("model") == name) for name in "BA"])
     with pytest.raises(ValueError, match="order of the models"):
-        summarise(turned, NO_TEST, SCALED)
+        summarize(turned, NO_TEST, SCALED)
 
 
 def test_the_radius_profile_of_each_class():
@@ -190,52 +193,41 @@ def test_the_radius_profile_of_each_class():
     assert [e.value for e in of_hem.mean] == pytest.approx(profile[40].tolist())
     assert [e.value for e in of_all.zones] == pytest.approx([0.5, (4 * 0.5 + 3) / 5, 0.5])
     assert [e.value for e in of_hem.zones] == pytest.approx([-(4 * 0.5 + 2) / 5, -0.5, -0.5])
-    said = [
-        "Evidence by radius, above zero for ALL and below for normal,",
-        "In ALL cells: clearly for ALL, +0.50 (0.50 to 0.50), in the inner half; "
-        "clearly for ALL, +1.00 (1.00 to 1.00), in the outer half; "
-        "clearly for ALL, +0.50 (0.50 to 0.50), beyond the outline.",
-        "In normal cells: clearly for normal, −0.80 (−0.80 to −0.80), in the inner half; "
-        "clearly for normal, −0.50 (−0.50 to −0.50), in the outer half; "
-        "clearly for normal, −0.50 (−0.50 to −0.50), beyond the outline.",
-    ]
-    assert all(part in found.sentence for part in said)
+    assert of_all.directions == ("all",) * 3
+    assert of_hem.directions == ("hem",) * 3
+    text = next(t for t in model_text(only(cells_of(LABELS, radius=rows)), "keep") if "radius" in t)
+    assert "In ALL cells: clearly for ALL in the inner half, +0.50 (+0.50 to +0.50);" in text
 
 
-def test_each_zone_of_the_radius_is_told_with_one_sign_for_both_classes():
+def test_each_zone_of_the_radius_has_a_direction_in_both_classes():
     edges = (np.arange(BINS) + 0.5) * 1.5 / BINS
     against = np.where(np.array(LABELS) == "all", -0.4, -0.7)[:, None]  # ALL cells: for normal
     balanced = np.tile([[0.3], [-0.3]], (30, 1))
     values = np.where(edges < 0.5, against, np.where(edges < 1, balanced, np.nan))
     rows = [[None if np.isnan(v) else v for v in row] for row in values]
-    sentence = only(cells_of(LABELS, radius=rows)).by_radius.sentence
-    in_all, in_normal = sentence.split("In ALL cells: ")[1].split(" In normal cells: ")
-    for said, inner in ((in_all, "−0.40 (−0.40 to −0.40)"), (in_normal, "−0.70 (−0.70 to −0.70)")):
-        first, second, third = said.split("; ")
-        assert first == f"clearly for normal, {inner}, in the inner half"
-        assert second.startswith("for neither clearly, 0.00 (")
-        assert third == "nothing measured beyond the outline."
+    profiles = only(cells_of(LABELS, radius=rows)).by_radius.profiles
+    for found, inner in zip(profiles, (-0.4, -0.7), strict=True):
+        assert found.directions == ("hem", "neither", "not-measured")
+        assert found.zones[0].value == pytest.approx(inner)
 
 
 @pytest.mark.parametrize(("times", "doubted"), [(0.8, True), (1.0, False), (1.2, False)])
-def test_less_heat_in_the_cell_than_its_share_is_a_doubt(times, doubted):
+def test_less_attribution_on_the_cell_than_its_share_is_a_doubt(times, doubted):
     area = np.full(60, 0.7)
     heat = times * area + np.tile([0.05, -0.05], 30)
-    cells = cells_of(LABELS, heat_cell=heat, area_cell=area)
-    study = summarise(cells, randomised_of(), SCALED)
+    cells = cells_of(LABELS, grad_cam_cell=heat, area_cell=area)
+    study = summarize(cells, randomized_of(), SCALED)
     (model,) = study.models
     found = model.grad_cam.region("cell").ratio
     assert found.value == pytest.approx(times)
     assert (found.high < 1) == doubted
-    said = "less heat in the cell than its share of the picture"
-    assert model.doubts == ((said,) if doubted else ())
-    assert (f"In doubt are those of m ({said})." in study.answer) == doubted
-    assert study.answer.startswith("No model's" if doubted else "The Grad-CAM maps of m pass all")
-    hair = only(cells_of(LABELS, heat_cell=0.998 * area, area_cell=area))
+    assert model.doubts == ((Doubt.LESS_ON_CELL,) if doubted else ())
+    assert study.passed == (() if doubted else ("m",))
+    hair = only(cells_of(LABELS, grad_cam_cell=0.998 * area, area_cell=area))
     assert hair.grad_cam.region("cell").ratio.high < 1  # but is written 1.00
-    assert hair.grad_cam.doubts == ()
-    few = only(cells_of(["all", "hem"], heat_cell=[0.1, 0.1], area_cell=[0.7, 0.7]))
-    assert "heat in the cell: too few cells to say" in few.doubts
+    assert not hair.grad_cam.less_on_cell
+    few = only(cells_of(["all", "hem"], grad_cam_cell=[0.1, 0.1], area_cell=[0.7, 0.7]))
+    assert Doubt.REGION_TOO_FEW in few.doubts
 
 
 def test_the_calls_that_outlast_the_blur_by_hand():
@@ -250,26 +242,22 @@ def test_the_calls_that_outlast_the_blur_by_hand():
     assert found.kept.low < 0.5 < found.kept.high
     assert found.p_called["all"] == pytest.approx((27 * 0.96 + 1.5) / 30)
     assert found.p_called["hem"] == pytest.approx((1.5 + 2.7) / 30)
-    assert "50 % (" in found.sentence
-    assert "0.91 for those called ALL and 0.14 for those called normal" in found.sentence
-    assert "the curves say nothing of it" in found.sentence
     curves[:, -1] = 0.2
     lost = only(cells_of(LABELS, called=["all"] * 60, deletion_grad_cam=curves)).blurred
     assert lost.kept.value == 0
     assert list(lost.p_called) == ["all"]
-    assert "the curves say nothing" not in lost.sentence
     curves = [None, *curves.tolist()[1:]]  # a cell without a curve is left out
     short = only(cells_of(LABELS, called=called, deletion_grad_cam=curves)).blurred
     assert (short.cells, short.kept.value) == (59, 0)
     assert only(cells_of(LABELS, deletion_grad_cam=None)).blurred is None
 
 
-def test_noise_has_no_evidence_anywhere_more_often_than_it_may():
+def test_noise_has_a_direction_no_more_often_than_it_may():
     claims = 0
     subjects = [f"s{k}" for k in range(60)]
     for seed in range(40):
         noise = np.random.default_rng(seed).normal(0, 1, (60, BINS))
-        found = profile(Rows(cells_of(LABELS, radius=noise, subjects=subjects)))
+        found = average_by_radius(Rows(cells_of(LABELS, radius=noise, subjects=subjects)))
         claims += sum(
             e.above_zero if p.label == "all" else e.negated().above_zero
             for p in found.profiles
@@ -280,41 +268,44 @@ def test_noise_has_no_evidence_anywhere_more_often_than_it_may():
 
 def test_without_labels_there_are_intervals_whatever_the_class():
     cells = cells_of(LABELS).with_columns(label=pl.lit(None, pl.String))
-    study = summarise(cells, randomised_of(), SCALED)
+    study = summarize(cells, randomized_of(), SCALED)
     (model,) = study.models
-    assert "12 subjects" in study.intervals
-    assert "no cell has a label" in study.intervals
-    assert model.grad_cam.region("cell").heat.low > 0
+    assert (study.draws.unit, study.draws.fewest) == ("subject", 12)
+    assert (study.cells, study.unlabelled) == (60, 60)
+    assert model.grad_cam.region("cell").share.low > 0
     assert model.by_radius is None
     assert model.size.judged is None
     assert list(model.size.p_all) == ["any"]
-    assert "simulations" not in study.intervals
-    for subjects, said in (
-        (["a", "b", "c"] * 20, "They are few: in simulations with 3 subjects of each class"),
-        (["a"] * 60, "all of one subject: how persons differ is not in the intervals"),
-        ([None] * 60, "not known either: how persons differ is not in these intervals"),
+    for subjects, unit, fewest, said in (
+        (["a", "b", "c"] * 20, "subject", 3, "There are few subjects (3)"),
+        (["a"] * 60, "subject", 1, "a single subject: differences between subjects"),
+        ([None] * 60, "cell", None, "The subjects are not known: differences"),
     ):
         few = cells.with_columns(subject=pl.Series(subjects, dtype=pl.String))
-        assert said in summarise(few, NO_TEST, SCALED).intervals
+        drawn = summarize(few, NO_TEST, SCALED)
+        assert (drawn.draws.unit, drawn.draws.fewest) == (unit, fewest)
+        assert said in intervals_text(drawn)
+        assert "no cell has a label" in intervals_text(drawn)
     some = cells_of(LABELS, subjects=[None] * 60).with_columns(
         label=pl.when(pl.int_range(pl.len()) > 0).then("label")
     )
-    study = summarise(some, NO_TEST, SCALED)
-    assert "1 of the 60 cells has no label" in study.intervals
+    study = summarize(some, NO_TEST, SCALED)
+    assert study.unlabelled == 1
+    assert "1 of 60 cells has no label" in intervals_text(study)
     assert study.models[0].size.judged.cells == 59
 
 
 def test_models_are_paired_by_cell_and_must_have_the_same():
     first, second = cells_of(LABELS, "A", 2, 0), cells_of(LABELS, "B", 2, 1, seed=7)
-    straight = summarise(pl.concat([first, second]), NO_TEST, SCALED)
-    mixed = summarise(
+    straight = summarize(pl.concat([first, second]), NO_TEST, SCALED)
+    mixed = summarize(
         pl.concat([first, second.sample(fraction=1, shuffle=True, seed=1)]), NO_TEST, SCALED
     )
     assert mixed.as_json() == straight.as_json()
-    with pytest.raises(BlastscopeError, match="not the same cells for B as for A"):
-        summarise(pl.concat([first, second.head(59)]), NO_TEST, SCALED)
+    with pytest.raises(BlastscopeError, match="other cells for B than for A"):
+        summarize(pl.concat([first, second.head(59)]), NO_TEST, SCALED)
     with pytest.raises(BlastscopeError, match="no cells"):
-        summarise(first.head(0), NO_TEST, SCALED)
+        summarize(first.head(0), NO_TEST, SCALED)
 
 
 def test_the_answer_names_who_passes_and_who_does_not():
@@ -327,14 +318,18 @@ def test_the_answer_names_who_passes_and_who_does_not():
     )
     last = {"A": 0.1, "B": 0.9, "C": 0.6, "D": 0.1}
     tests = pl.concat(
-        [randomised_of(m, last=last[m], between=0.6 if m == "C" else 0.1) for m in names]
+        [randomized_of(m, last=last[m], between=0.6 if m == "C" else 0.1) for m in names]
     )
-    answer = summarise(cells, tests, dict.fromkeys(names, "crop")).answer
-    assert answer == (
-        "The Grad-CAM maps of A pass all tests: those of heat (in the cell no less than its share "
-        "of the picture), of deletion and insertion (each against random maps and against other "
-        "cells' maps), and of scrambled weights. In doubt are those of B (does not "
-        "follow the weights) and D (calls every cell ALL; does not clearly tell the classes apart; "
-        "insertion not told from random and not told from another cell's map). Whether those of C "
-        "follow the weights cannot be told."
-    )
+    found = summarize(cells, tests, dict.fromkeys(names, "crop"))
+    assert found.passed == ("A",)
+    assert [m.undecided for m in found.models] == [False, False, True, False]
+    assert [m.doubts for m in found.models] == [
+        (),
+        (Doubt.WEIGHTS,),
+        (),
+        (Doubt.ONE_CLASS, Doubt.NOT_ABOVE_CHANCE, Doubt.INSERTION),
+    ]
+    answer = answer_text(found)
+    assert answer.startswith("The Grad-CAM maps of A pass all tests: ")
+    assert "B does not pass: the map does not follow the weights." in answer
+    assert "It is undecided whether the maps of C follow the weights." in answer

@@ -1,4 +1,4 @@
-"""The study: every measure of several models' maps on a whole part of a split."""
+"""Run an audit: every measure of several models' maps on a whole part of a split."""
 
 from __future__ import annotations
 
@@ -13,35 +13,33 @@ from blastscope import __version__
 from blastscope.data.layouts import Listing
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
-from blastscope.explanation.agreement import SIDE
-from blastscope.explanation.attribution import BLUR, METHODS, STRIDE, WINDOW
+from blastscope.explanation.attribution import BLUR, STRIDE, WINDOW
 from blastscope.explanation.audit.partial_audit import BATCH, PartialAudit
 from blastscope.explanation.cell_sources import list_data
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.deletion_insertion import STEPS
 from blastscope.explanation.layer_groups import GROUPS
-from blastscope.explanation.measures import STUDY
+from blastscope.explanation.map_measures import RADII, SIDE
 from blastscope.explanation.models import ExplainedModels
-from blastscope.explanation.radius import RADII
-from blastscope.explanation.sanity_checks import DRAWS, RANDOMISATION, SAMPLE, SEED
-from blastscope.explanation.size import SCALES
+from blastscope.explanation.sanity_checks import DRAWS, SAMPLE, SEED
+from blastscope.explanation.tables import AUDIT, METHODS, RANDOMIZATION, SCALES
 from blastscope.io.files import only_one, remove_folder
 from blastscope.io.tables import read_table, write_table
 
-CELLS_FILE, RANDOMISATION_FILE, _PARTS = "study.parquet", "randomisation.parquet", ".study"
+CELLS_FILE, RANDOMIZATION_FILE, _PARTS = "audit.parquet", "randomization.parquet", ".audit"
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a study found.
+    """The tables of an audit.
 
     Attributes:
-        cells: the columns of ``STUDY``, a row a cell and model; the first model's cells first.
-        randomisation: the columns of ``RANDOMISATION``.
+        cells: the columns of ``AUDIT``, one row per cell and model; those of the first model first.
+        randomization: the columns of ``RANDOMIZATION``.
     """
 
     cells: pl.DataFrame
-    randomisation: pl.DataFrame
+    randomization: pl.DataFrame
 
 
 def audit_cells(given: Sequence[str | Path], part: str, data: Sequence[Path]) -> Listing:
@@ -84,18 +82,18 @@ def run_audit(
     out: Path,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
-    """Measure every model on every cell, and write ``study.parquet`` and ``randomisation.parquet``.
+    """Measure every model on every cell, and write ``audit.parquet`` and ``randomization.parquet``.
 
     By batches of 32 cells, so that memory hardly grows with their number. What is done lies in
-    ``out/.study`` until all is: a study that was killed goes on there, and one of other models or
-    cells begins anew. A study that is in ``out`` already is read.
+    ``out/.audit`` until all is: an audit that was killed goes on there, and one of other models or
+    cells begins anew. An audit that is in ``out`` already is read.
 
     Args:
         explained: the models.
         material: the cells, prepared for each of the models.
         out: the folder to write to.
         on_progress: called with how many cells are done and their total; each counts once a
-            model, and those of the randomisation test once more.
+            model, and those of the randomization test once more.
 
     Raises:
         BlastscopeError: where a cell's file is gone, a model's probability of a cell is not what
@@ -110,8 +108,8 @@ def run_audit(
             parts.fill(on_progress)
             found = Audit(*parts.join())
             about = {"identity": identity, "synthetic": explained.synthetic or material.synthetic}
-            write_table(found.cells, out / CELLS_FILE, STUDY, about)
-            write_table(found.randomisation, out / RANDOMISATION_FILE, RANDOMISATION, about)
+            write_table(found.cells, out / CELLS_FILE, AUDIT, about)
+            write_table(found.randomization, out / RANDOMIZATION_FILE, RANDOMIZATION, about)
         remove_folder(out / _PARTS)
     return found
 
@@ -130,8 +128,8 @@ def _identity(explained: ExplainedModels, material: ExplainedCells) -> dict[str,
 
 
 def _finished(out: Path, identity: dict[str, Any]) -> Audit | None:
-    """Return the study that is in ``out`` already, if it is this one."""
-    forms = {CELLS_FILE: STUDY, RANDOMISATION_FILE: RANDOMISATION}
+    """Return the audit that is in ``out`` already, if it is this one."""
+    forms = {CELLS_FILE: AUDIT, RANDOMIZATION_FILE: RANDOMIZATION}
     try:
         tables = [read_table(out / name, form) for name, form in forms.items()]
     except BlastscopeError:  # none, or one that is damaged: it is made anew

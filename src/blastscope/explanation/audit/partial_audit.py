@@ -1,4 +1,4 @@
-"""A study in the making: a table for each batch of cells of each model, and how they join."""
+"""Hold an unfinished audit: a table for each batch of cells of each model, and how they join."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.agreement import agreement_of, coarse
-from blastscope.explanation.attribution import METHODS
 from blastscope.explanation.batched import evidence_of
 from blastscope.explanation.cell_batch import Chunk
 from blastscope.explanation.cells import ExplainedCells
-from blastscope.explanation.measures import STUDY, measure, nullable
+from blastscope.explanation.map_measures import agreement_of, coarse
+from blastscope.explanation.measures import measure, nullable
 from blastscope.explanation.models import ExplainedModel, ExplainedModels
-from blastscope.explanation.sanity_checks import RANDOMISATION, randomize, sample
+from blastscope.explanation.sanity_checks import randomize, sample
+from blastscope.explanation.tables import AUDIT, METHODS, RANDOMIZATION
 from blastscope.io.files import read_json, remove_folder, write_json
 from blastscope.io.predictions import read_predictions
 from blastscope.io.tables import TableFormat, read_table, write_table
@@ -33,7 +33,7 @@ _COARSE = "coarse"  # a cell's map on the grid on which the models' maps are com
 
 @dataclass(frozen=True)
 class PartialAudit:
-    """A folder with what is done of a study.
+    """A folder with the finished parts of an audit.
 
     Attributes:
         path: the folder.
@@ -46,8 +46,8 @@ class PartialAudit:
     material: ExplainedCells
 
     def begin(self, identity: dict[str, Any]) -> None:
-        """Go on with what is there, or begin anew where that is of another study."""
-        note = self.path / "study.json"
+        """Go on with what is there, or begin anew if that is of another audit."""
+        note = self.path / "audit.json"
         try:
             same = note.is_file() and read_json(note) == identity
         except BlastscopeError:
@@ -74,17 +74,17 @@ class PartialAudit:
         for number, rows in enumerate(self._batches()):
             chunk = Chunk(models, self.material, rows)
             for k, model in enumerate(models):
-                if not _is_whole(self._batch(k, number), STUDY, _COARSE):
+                if not _is_whole(self._batch(k, number), AUDIT, _COARSE):
                     frame = self._measured(model, chunk)
                     _refuse_other_cells(frame, recorded[k], model)
-                    write_table(frame, self._batch(k, number), STUDY)
+                    write_table(frame, self._batch(k, number), AUDIT)
                 done += len(rows)
                 if on_progress:
                     on_progress(done, total)
         for k, model in enumerate(models):
-            if not _is_whole(self._randomised(k), RANDOMISATION):
+            if not _is_whole(self._randomized(k), RANDOMIZATION):
                 frame = randomize(model, self.material, drawn)
-                write_table(frame, self._randomised(k), RANDOMISATION)
+                write_table(frame, self._randomized(k), RANDOMIZATION)
             done += len(drawn)
             if on_progress:
                 on_progress(done, total)
@@ -96,8 +96,8 @@ class PartialAudit:
     def _batch(self, model: int, number: int) -> Path:
         return self.path / f"{model:03d}-{number:06d}.parquet"
 
-    def _randomised(self, model: int) -> Path:
-        return self.path / f"{model:03d}-randomised.parquet"
+    def _randomized(self, model: int) -> Path:
+        return self.path / f"{model:03d}-randomized.parquet"
 
     def _measured(self, model: ExplainedModel, chunk: Chunk) -> pl.DataFrame:
         settings, rows, pictures = model.settings, chunk.rows, chunk.pictures(model)
@@ -112,19 +112,19 @@ class PartialAudit:
         return frame.with_columns(pl.Series(_COARSE, [one.tolist() for one in maps]))
 
     def join(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the study's two tables once all is done, the first model's cells first."""
+        """Return the two tables of the audit once all is done, the first model's cells first."""
         models = range(len(self.explained.models))
         of_model: list[list[pl.DataFrame]] = [[] for _ in models]
         for number, _ in enumerate(self._batches()):
-            frames = [read_table(self._batch(k, number), STUDY)[0] for k in models]
+            frames = [read_table(self._batch(k, number), AUDIT)[0] for k in models]
             maps = np.stack([np.array(frame[_COARSE].to_list()) for frame in frames], axis=1)
             alike = np.stack([agreement_of(cell) for cell in maps])
             for k, frame in enumerate(frames):
-                said = pl.Series("agreement", nullable(alike[:, k]), STUDY.columns["agreement"])
-                of_model[k].append(frame.with_columns(said).select(*STUDY.columns))
+                said = pl.Series("agreement", nullable(alike[:, k]), AUDIT.columns["agreement"])
+                of_model[k].append(frame.with_columns(said).select(*AUDIT.columns))
         cells = pl.concat([frame for frames in of_model for frame in frames])
-        randomised = [read_table(self._randomised(k), RANDOMISATION)[0] for k in models]
-        return cells, pl.concat(randomised)
+        randomized = [read_table(self._randomized(k), RANDOMIZATION)[0] for k in models]
+        return cells, pl.concat(randomized)
 
 
 def _is_whole(path: Path, form: TableFormat, *more: str) -> bool:
@@ -149,7 +149,7 @@ def _refuse_other_cells(
 ) -> None:
     """Refuse images that are not those the model was predicted on.
 
-    With each batch, so that a study of other data ends with its first.
+    With each batch, so that an audit of other data ends with its first.
     """
     for cell, p_all in measured.select("cell", "p_all").iter_rows():
         said = recorded.get(cell, p_all)

@@ -1,37 +1,51 @@
-"""The size question: how much of the decision goes with size.
+"""Answer the size question: how much of the decision depends on the size of a cell?
 
-ALL cells are larger on average, so a network could go far by size. Here every cell is given the
-same size, and what that does to the decision is set beside what the size alone would tell.
-Rescaling also changes how sharp a cell is. So each cell is also brought to the common size and
-back to its own: what that takes is the sharpness, and only what the same size takes beyond it goes
-with the size. Where pictures are cut to the cell there is no size in them to take.
+ALL cells are larger on average, so size alone tells many cells apart. Here every cell is given the
+same size, and the effect on the decision is compared with what size alone would tell. Rescaling
+also changes how sharp a cell is. So each cell is also rescaled to the common size and back to its
+own: that changes only the sharpness, and only a loss beyond it is due to size. Images that are cut
+to the cell have no size in them; their loss is due to sharpness.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from scipy.special import expit
 
 from blastscope.data.crop import FIELD, Scale
-from blastscope.evaluation.confidence_intervals import Estimate
+from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.explanation.audit.calls import CHANCE
-from blastscope.explanation.audit.means import Floats, Rows, means
-from blastscope.explanation.audit.rescaled import RescaledMetrics, judge_rescaled
-from blastscope.explanation.audit.words import change, figure, told
-from blastscope.explanation.size import SCALES
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.explanation.audit.rows import CHANCE, FEWEST, Floats, Rows, means
+from blastscope.explanation.tables import SCALES
 
 HARDLY, MOST = 0.05, 0.5
-"""A network that loses less than the first share of what its AUC has beyond chance hardly goes by
-size; one that loses the second or more goes by it mostly."""
+"""A network hardly depends on size if it loses less than the first share of its AUC beyond chance,
+and mostly if it loses the second share or more."""
 NARROW = 0.25
-"""A loss that may be none passes for hardly any only where its interval ends below this."""
-
-UNTOLD, NONE, PART, MAINLY = "cannot be told", "hardly any", "part of it", "most of it"
+"""A loss that may be zero counts as hardly any only if its interval ends below this."""
 BY = {"keep": "size", "crop": "sharpness"}
-"""What a loss at the same size goes with, by how the cells were prepared."""
+"""What a loss at the same size is due to, by how the cells were prepared."""
+SHOWN = ("weighted_f1", "auc")
+Metrics = dict[str, Estimate]
+
+
+class SizeVerdict(StrEnum):
+    """How much of the decision depends on size (or on sharpness)."""
+
+    HARDLY = "hardly"
+    PART = "part"
+    MOSTLY = "mostly"
+    ONE_CLASS = "undecided-one-class"
+    """Undecided: too few labelled cells of one of the classes."""
+    NO_DECISION = "undecided-no-decision"
+    """Undecided: the model does not tell the classes apart."""
+    WIDE_INTERVAL = "undecided-wide-interval"
+    """Undecided: the interval of the loss is too wide."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +55,14 @@ class SizeQuestion:
     Attributes:
         cells: how many were rescaled.
         scales: by how much.
-        cut: share of the cells that the field cuts off, at each scale; zero where pictures are cut
-            to the cell.
-        p_all: the mean probability of ALL at each scale, by label; ``any`` is of all the cells.
-        changed: share of the calls that another comes in place of, at the same size.
-        changed_back: the same, there and back; None where that was not measured.
-        judged: of the labelled cells; None where they are of one class.
-        by: what a loss goes with: ``size`` or ``sharpness``.
-        verdict: how much of the decision goes with it, in a few words.
-        sentence: the answer, with its figures.
+        cut: share of the cells that the field cuts off, at each scale; zero if images are cut to
+            the cell.
+        p_all: the mean probability of ALL at each scale, by label; ``any`` is of all cells.
+        changed: share of the calls that change at the same size.
+        changed_back: the same, there and back; None if that was not measured.
+        judged: of the labelled cells; None if they are of one class.
+        by: what a loss is due to: ``size`` or ``sharpness``.
+        verdict: how much of the decision depends on it.
     """
 
     cells: int
@@ -60,22 +73,21 @@ class SizeQuestion:
     changed_back: Estimate | None
     judged: RescaledMetrics | None
     by: str
-    verdict: str
-    sentence: str
+    verdict: SizeVerdict
 
 
 def ask_size(rows: Rows, scale: Scale) -> SizeQuestion | None:
-    """Answer the size question for one model; None where no cell was rescaled.
+    """Answer the size question for one model; None if no cell was rescaled.
 
-    What a cell is called as it is, is taken at scale 1 of the same tables, so that both sides of
-    each comparison were computed in one way.
+    The call of an unchanged cell is taken at scale 1 of the same tables, so that both sides of
+    each comparison were computed in the same way.
 
     Args:
-        rows: the model's cells.
-        scale: how they were prepared. With ``crop``, what is lost at the same size is sharpness.
+        rows: the cells of the model.
+        scale: how they were prepared. With ``crop``, a loss at the same size is due to sharpness.
 
     Raises:
-        ValueError: where the lists are not of ``SCALES``.
+        ValueError: if the lists are not of ``SCALES``.
     """
     p_scaled = expit(rows.lists("logits_scaled"))
     known = ~np.isnan(p_scaled).all(axis=1) if p_scaled.size else np.zeros(len(p_scaled), np.bool_)
@@ -93,7 +105,6 @@ def ask_size(rows: Rows, scale: Scale) -> SizeQuestion | None:
     changed, *back = mine.estimates((calls[:, 1:] != calls[:, :1]).astype(np.float64))
     changed_back = back[0] if back else None
     judged = judge_rescaled(mine, np.column_stack(seen), scale)
-    verdict, sentence = _answer(changed, changed_back, judged, BY[scale])
     sides = mine.column("side")[:, None] * np.array(SCALES)
     return SizeQuestion(
         cells=len(calls),
@@ -104,8 +115,7 @@ def ask_size(rows: Rows, scale: Scale) -> SizeQuestion | None:
         changed_back=changed_back,
         judged=judged,
         by=BY[scale],
-        verdict=verdict,
-        sentence=sentence,
+        verdict=_judge(judged, BY[scale]),
     )
 
 
@@ -118,55 +128,104 @@ def _by_label(rows: Rows, p_scaled: Floats) -> dict[str, tuple[float, ...]]:
     }
 
 
-def _answer(
-    changed: Estimate, changed_back: Estimate | None, judged: RescaledMetrics | None, by: str
-) -> tuple[str, str]:
-    """Return the verdict and the sentence."""
-    start = f"Given the same size, {told(changed, 1, percent=True)} of the calls change"
-    back = ""
-    if changed_back is not None:
-        back = (
-            f"; rescaled there and back, {told(changed_back, 1, percent=True)} of the calls change"
-        )
-    if judged is None:
-        return UNTOLD, (
-            f"{start}{back}. How much of the decision goes with {by} cannot be told without "
-            "labelled cells of both classes."
-        )
-    before, after = judged.as_is["auc"], judged.same_size["auc"]
-    alone = f"The AUC of size alone (box side) is {told(judged.size_alone)}."
-    if not before.low > CHANCE:
-        return UNTOLD, (
-            f"{start}{back}; but these cells are told apart no better than by chance (AUC "
-            f"{told(before)}), so there is no decision to explain. {alone}"
-        )
-    moved = (
-        f"{start} and the AUC goes from {figure(before.value)} to {figure(after.value)} "
-        f"({change(judged.difference['auc'])})"
-    )
-    if judged.there_and_back is not None:
-        back += f" and the AUC is {told(judged.there_and_back['auc'])}"
-    verdict, why = _share(judged, by)
-    return verdict, f"{moved}{back}: {why} {alone}"
+def _judge(judged: RescaledMetrics | None, by: str) -> SizeVerdict:
+    """Judge how much of the decision depends on size.
 
-
-def _share(judged: RescaledMetrics, by: str) -> tuple[str, str]:
-    """Return the verdict and the part of the sentence that has it.
-
-    Only what the same size takes beyond the way there and back is size; of pictures that are cut
-    to the cell all of it is sharpness.
+    Only a loss beyond that of there and back is due to size; of images that are cut to the cell,
+    all of it is due to sharpness.
     """
+    if judged is None:
+        return SizeVerdict.ONE_CLASS
+    if not judged.as_is["auc"].low > CHANCE:
+        return SizeVerdict.NO_DECISION
     loss = judged.difference["auc"]
     if by == "size" and judged.beyond is not None:
         loss = judged.beyond["auc"]
     clear = loss.negated().above_zero
     if not clear and judged.lost.high > NARROW:
-        return UNTOLD, (
-            f"how much of the decision goes with {by} cannot be told from these cells, for of what "
-            f"tells the classes apart up to {figure(judged.lost.high, 0, percent=True)} may."
-        )
+        return SizeVerdict.WIDE_INTERVAL
     if not clear or judged.lost.value < HARDLY:
-        return NONE, f"hardly any of what tells the classes apart here goes with {by}."
-    how = MAINLY if judged.lost.value >= MOST else PART
-    share = figure(judged.lost.value, 0, percent=True)
-    return how, f"{share} of what tells the classes apart beyond chance goes with {by} ({how})."
+        return SizeVerdict.HARDLY
+    return SizeVerdict.MOSTLY if judged.lost.value >= MOST else SizeVerdict.PART
+
+
+@dataclass(frozen=True)
+class RescaledMetrics:
+    """How well a model tells labelled cells apart, unchanged and rescaled.
+
+    Attributes:
+        cells: how many are labelled.
+        as_is: ``weighted_f1`` and ``auc``.
+        same_size: the same metrics, with every cell at the same size.
+        there_and_back: the same metrics, with every cell rescaled to that size and back; None if it
+            was not measured.
+        difference: same size minus as is; the intervals are paired.
+        beyond: same size minus there and back; None if that was not measured.
+        size_alone: AUC of the longer side of the box; below 0.5 if the smaller cells are ALL.
+        lost: the share of the AUC beyond chance that is lost to ``SizeQuestion.by``; NaN if the AUC
+            is not beyond chance.
+    """
+
+    cells: int
+    as_is: Metrics
+    same_size: Metrics
+    there_and_back: Metrics | None
+    difference: Metrics
+    beyond: Metrics | None
+    size_alone: Estimate
+    lost: Estimate
+
+
+def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> RescaledMetrics | None:
+    """Compare the metrics of the labelled cells, all under the same resamples.
+
+    Args:
+        rows: the cells.
+        seen: their probabilities as they are, at the same size and perhaps there and back:
+            (cells, 2 or 3).
+        scale: how they were prepared. The loss of ``crop`` is counted from the unchanged cells,
+            that of ``keep`` from there and back, if that was measured.
+
+    Returns:
+        None without ``FEWEST`` labelled cells of each class.
+    """
+    labelled = rows.labelled
+    is_all = labelled.is_all
+    if min(is_all.sum(), (~is_all).sum()) < FEWEST:
+        return None
+    mine = seen[rows.frame["label"].is_not_null().to_numpy()]
+    scores = np.column_stack([mine, labelled.column("side")])
+    places = [FIGURES.index(name) for name in SHOWN]
+    every = draw(WeightedMetrics(is_all, scores).of, labelled.draws)
+    drawn = every.of(lambda figures: figures[..., places])
+
+    def shown(of: Callable[[Floats], Floats]) -> Metrics:
+        return dict(zip(SHOWN, drawn.of(of).estimates(), strict=True))
+
+    control = seen.shape[1] > 2
+    auc = SHOWN.index("auc")
+    before = 2 if control and scale == "keep" else 0
+    (lost,) = drawn.of(lambda figures: _lost(figures[..., auc], before)).estimates()
+    return RescaledMetrics(
+        cells=len(is_all),
+        as_is=shown(lambda found: found[:, 0]),
+        same_size=shown(lambda found: found[:, 1]),
+        there_and_back=shown(lambda found: found[:, 2]) if control else None,
+        difference=shown(lambda found: found[:, 1] - found[:, 0]),
+        beyond=shown(lambda found: found[:, 1] - found[:, 2]) if control else None,
+        size_alone=shown(lambda found: found[:, -1])["auc"],
+        lost=lost,
+    )
+
+
+def _lost(auc: Floats, before: int) -> Floats:
+    """Return the share of the AUC beyond chance that is lost at the same size, shape (rows, 1).
+
+    Args:
+        auc: shape (rows, scores): as is, same size and perhaps there and back.
+        before: the score from which the loss is counted.
+    """
+    beyond = auc[:, :1] - CHANCE
+    lost = np.full(beyond.shape, np.nan)
+    np.divide(auc[:, before, None] - auc[:, 1:2], beyond, out=lost, where=beyond > 0)
+    return lost

@@ -1,9 +1,10 @@
-"""A study's tables summed up: for each model what its maps are worth, and what it goes by."""
+"""Sum up an audit: for each model, whether its explanations can be believed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -11,204 +12,262 @@ import polars as pl
 
 from blastscope.data.crop import Scale
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.audit.attributions import (
+from blastscope.evaluation.bootstrap import Resampling
+from blastscope.evaluation.confidence_intervals import Estimate, draw
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.explanation.audit.curves import (
     KINDS,
     MUST_BEAT,
-    Heat,
+    Blurred,
     MeanCurve,
     RivalComparison,
-    named,
-    rank_pixels,
-    share_heat,
+    RivalVerdict,
+    blur_away,
+    compare_curves,
 )
-from blastscope.explanation.audit.calls import Blurred, CallSummary, blur_away, decision
-from blastscope.explanation.audit.means import FEWEST, Floats, Rows, means
-from blastscope.explanation.audit.off_cell import Elsewhere, looks
-from blastscope.explanation.audit.radius import ByRadius, profile
+from blastscope.explanation.audit.regions import (
+    ByRadius,
+    OffCell,
+    RegionShares,
+    average_by_radius,
+    find_off_cell,
+    share_by_region,
+)
+from blastscope.explanation.audit.rows import CHANCE, FEWEST, Floats, Rows, means
 from blastscope.explanation.audit.sanity_checks import (
-    FOLLOWS,
-    UNTOLD,
-    Randomised,
-    judge_randomisation,
+    Randomized,
+    WeightsVerdict,
+    judge_randomization,
 )
 from blastscope.explanation.audit.size import SizeQuestion, ask_size
-from blastscope.explanation.audit.words import listed
 from blastscope.io.files import without_nan
 
-TESTS = (
-    "those of heat (in the cell no less than its share of the picture), of deletion and insertion "
-    "(each against random maps and against other cells' maps), and of scrambled weights"
-)
+
+class Doubt(StrEnum):
+    """A test of an explanation that a model does not pass."""
+
+    ONE_CLASS = "calls-one-class"
+    NOT_ABOVE_CHANCE = "not-above-chance"
+    REGION_TOO_FEW = "attribution-too-few-cells"
+    LESS_ON_CELL = "attribution-off-cell"
+    DELETION = "deletion"
+    INSERTION = "insertion"
+    NOT_RANDOMIZED = "weights-not-randomized"
+    WEIGHTS = "does-not-follow-weights"
+
+
+@dataclass(frozen=True)
+class CallSummary:
+    """The calls of a model on the cells of an audit.
+
+    Attributes:
+        cells: how many there are.
+        called_all: how many of them it calls ALL.
+        auc: of its probabilities; None without ``FEWEST`` labelled cells of each class.
+    """
+
+    cells: int
+    called_all: int
+    auc: Estimate | None
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Why there may be no decision to explain; empty if there is one."""
+        found = []
+        if self.called_all in (0, self.cells):
+            found.append(Doubt.ONE_CLASS)
+        if self.auc is not None and not self.auc.low > CHANCE:
+            found.append(Doubt.NOT_ABOVE_CHANCE)
+        return tuple(found)
+
+
+def count_calls(rows: Rows) -> CallSummary:
+    """Count a model's calls, and compute the AUC of its probabilities if labels are known."""
+    called_all = int((rows.frame["called"] == "all").sum())
+    labelled = rows.labelled
+    is_all = labelled.is_all
+    if min(is_all.sum(), (~is_all).sum()) < FEWEST:
+        return CallSummary(rows.frame.height, called_all, None)
+    p_all = labelled.column("p_all")
+    drawn = draw(WeightedMetrics(is_all, p_all[:, None]).of, labelled.draws)
+    (auc,) = drawn.of(lambda figures: figures[..., FIGURES.index("auc")]).estimates()
+    return CallSummary(rows.frame.height, called_all, auc)
 
 
 @dataclass(frozen=True)
 class ModelAudit:
-    """One model's figures.
+    """The audit of one model.
 
     Attributes:
         model: its name.
-        cells: how many cells were studied.
-        decision: what it makes of them: whether there is anything for a map to show.
-        blurred: what is left of its calls with everything blurred away; None without deletion.
-        heat: where the evidence lies: by Grad-CAM, and by occlusion where that was asked for.
-        curves: deletion and insertion of every method; empty where none was asked for.
-        gains: Grad-CAM against its rivals.
-        randomised: whether the map follows the weights; None where that was not tested.
-        by_radius: the evidence from centre to outline; None without labels or evidence.
-        size: the size question; None where no cell was rescaled.
-        elsewhere: the cells where it looks at the background or at debris.
+        cells: how many cells were audited.
+        calls: whether it makes a decision that an explanation can show.
+        blurred: what is left of its calls if everything is blurred; None without deletion.
+        shares: where the attribution lies: of Grad-CAM, and of occlusion if it was used.
+        curves: deletion and insertion of every method; empty if they were not measured.
+        gains: Grad-CAM compared with its rivals.
+        randomized: whether the map follows the weights; None if that was not tested.
+        by_radius: the attribution from centre to outline; None without labels or attribution.
+        size: the size question; None if no cell was rescaled.
+        off_cell: the cells in which the attribution lies on the background or on debris.
     """
 
     model: str
     cells: int
-    decision: CallSummary
+    calls: CallSummary
     blurred: Blurred | None
-    heat: tuple[Heat, ...]
+    shares: tuple[RegionShares, ...]
     curves: tuple[MeanCurve, ...]
     gains: tuple[RivalComparison, ...]
-    randomised: Randomised | None
+    randomized: Randomized | None
     by_radius: ByRadius | None
     size: SizeQuestion | None
-    elsewhere: tuple[Elsewhere, ...]
+    off_cell: tuple[OffCell, ...]
 
     @property
-    def grad_cam(self) -> Heat:
-        """The heat of Grad-CAM."""
-        return self.heat[0]
+    def grad_cam(self) -> RegionShares:
+        """The attribution of Grad-CAM by region."""
+        return self.shares[0]
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """What it does not pass of the tests of its Grad-CAM maps, and how.
+    def doubts(self) -> tuple[Doubt, ...]:
+        """The tests of its Grad-CAM maps that it does not pass.
 
-        Whether a map follows the weights may be untold, too; :attr:`untold` says that.
+        Whether a map follows the weights may also be undecided: see :attr:`undecided`.
         """
-        found = [*self.decision.doubts, *self.grad_cam.doubts]
-        for kind in KINDS:
-            failed = self.failed(kind)
-            if failed:
-                found.append(f"{kind} {listed(failed)}")
-        if self.randomised is None:
-            found.append("scrambled weights not tried")
-        elif self.randomised.verdict not in (FOLLOWS, UNTOLD):
-            found.append(self.randomised.verdict)
+        found = [*self.calls.doubts]
+        if not self.grad_cam.judged:
+            found.append(Doubt.REGION_TOO_FEW)
+        elif self.grad_cam.less_on_cell:
+            found.append(Doubt.LESS_ON_CELL)
+        found += [Doubt(kind) for kind in KINDS if self.not_beaten(kind)]
+        if self.randomized is None:
+            found.append(Doubt.NOT_RANDOMIZED)
+        elif self.randomized.verdict in (WeightsVerdict.IN_PART, WeightsVerdict.STAYS):
+            found.append(Doubt.WEIGHTS)
         return tuple(found)
 
     @property
-    def untold(self) -> bool:
-        """Whether scrambled weights were tried, and tell nothing."""
-        return self.randomised is not None and self.randomised.verdict == UNTOLD
+    def undecided(self) -> bool:
+        """Whether the randomization test was made and has no verdict."""
+        tested = self.randomized
+        return tested is not None and tested.verdict is WeightsVerdict.UNDECIDED
 
-    def failed(self, kind: str) -> tuple[str, ...]:
-        """Return the verdicts against what it must beat and does not; each once."""
+    def not_beaten(self, kind: str) -> dict[str, RivalVerdict | None]:
+        """Return the rivals that it must beat and does not, with the verdict; None: not measured.
+
+        Args:
+            kind: ``deletion`` or ``insertion``.
+        """
         gains = {rival: self.gain(kind, rival) for rival in MUST_BEAT}
-        if not any(gains.values()):
-            return ("not measured",)
-        found = [
-            f"not held against {named(rival)}" if gain is None else gain.verdict
+        return {
+            rival: None if gain is None else gain.verdict
             for rival, gain in gains.items()
             if gain is None or not gain.better
-        ]
-        return tuple(dict.fromkeys(found))
+        }
 
     def curve(self, kind: str, method: str) -> MeanCurve | None:
-        """Return one mean curve, if it was asked for."""
+        """Return one mean curve; None if it was not measured."""
         wanted = (c for c in self.curves if (c.kind, c.method) == (kind, method))
         return next(wanted, None)
 
     def gain(self, kind: str, against: str) -> RivalComparison | None:
-        """Return Grad-CAM's difference from a rival, if there is one."""
+        """Return Grad-CAM's difference from a rival; None if it was not measured."""
         wanted = (g for g in self.gains if (g.kind, g.against) == (kind, against))
         return next(wanted, None)
 
 
 @dataclass(frozen=True)
 class AuditSummary:
-    """A study summed up.
+    """The audit of all models.
 
     Attributes:
         models: in the order of the table.
         cells: how many each of them explained.
-        intervals: what the intervals were drawn from, and what is not in them.
+        unlabelled: how many of these have no label; then resamples are drawn regardless of class.
+        draws: of the cells, for every model the same; there are no intervals with fewer than
+            ``FEWEST`` cells.
         agreement: models × models: the mean correlation of their maps; None on the diagonal, and
-            where no cell has both maps.
+            if no cell has both maps.
     """
 
     models: tuple[ModelAudit, ...]
     cells: int
-    intervals: str
+    unlabelled: int
+    draws: Resampling
     agreement: tuple[tuple[float | None, ...], ...]
 
     @property
-    def answer(self) -> str:
-        """Whether the maps are to be believed, model by model."""
-        sound = [m.model for m in self.models if not m.doubts and not m.untold]
-        told = [f"No model's Grad-CAM maps pass all tests: {TESTS}."]
-        if sound:
-            told = [f"The Grad-CAM maps of {listed(sound)} pass all tests: {TESTS}."]
-        doubted = [f"{m.model} ({'; '.join(m.doubts)})" for m in self.models if m.doubts]
-        if doubted:
-            told.append(f"In doubt are those of {listed(doubted)}.")
-        untold = [m.model for m in self.models if m.untold]
-        if untold:
-            told.append(f"Whether those of {listed(untold)} follow the weights cannot be told.")
-        return " ".join(told)
+    def passed(self) -> tuple[str, ...]:
+        """The models whose Grad-CAM maps pass every test."""
+        return tuple(m.model for m in self.models if not m.doubts and not m.undecided)
 
     def as_json(self) -> dict[str, Any]:
-        """The figures for ``study-summary.json``; None where one is undefined."""
-        content: dict[str, Any] = without_nan(asdict(self))
-        return {"answer": self.answer, **content}
+        """The content of ``audit-summary.json``; None for what is undefined."""
+        content: dict[str, Any] = {
+            "passed": list(self.passed),
+            "cells": self.cells,
+            "unlabelled": self.unlabelled,
+            "resamples": self.draws.resamples,
+            "unit": self.draws.unit,
+            "fewest": self.draws.fewest,
+            "models": [
+                {**asdict(one), "doubts": one.doubts, "undecided": one.undecided}
+                for one in self.models
+            ],
+            "agreement": self.agreement,
+        }
+        clean: dict[str, Any] = without_nan(content)
+        return clean
 
 
-def summarise(
+def summarize(
     cells: pl.DataFrame,
-    randomisation: pl.DataFrame,
+    randomization: pl.DataFrame,
     scales: Mapping[str, Scale],
     seed: int = 24,
 ) -> AuditSummary:
-    """Sum up the two tables of a study.
+    """Sum up the two tables of an audit.
 
-    All intervals are of 95 %, from resamples of the subjects, the same ones for every model. A mean
-    of fewer than ``FEWEST`` cells has none, and no verdict.
+    All intervals are of 95 %, from resamples of the subjects, the same for every model. A mean of
+    fewer than ``FEWEST`` cells has no interval, and no verdict.
 
     Args:
-        cells: ``study.parquet``, the models in the study's order.
-        randomisation: ``randomisation.parquet``.
+        cells: ``audit.parquet``, the models in the order of the audit.
+        randomization: ``randomization.parquet``.
         scales: by model, how its cells were prepared: ``crop`` or ``keep``.
         seed: of the resamples.
 
     Raises:
-        BlastscopeError: where there are no cells, or the models did not explain the same ones.
-        ValueError: where lists of the tables are not of the study's lengths.
+        BlastscopeError: if there are no cells, or the models did not explain the same cells.
+        ValueError: if lists of the tables do not have the audit's lengths.
     """
     models = [str(name) for name in cells["model"].unique(maintain_order=True)]
     if not models:
-        raise BlastscopeError("The study holds no cells: run it again.")
+        raise BlastscopeError("The audit has no cells: run it again.")
     rows = {model: _rows(cells, model, models[0], seed) for model in models}
-    elsewhere = looks(cells)
+    off_cell = find_off_cell(cells)
     found = tuple(
-        _sum_up(model, mine, randomisation, scales[model], elsewhere[model])
+        _sum_up(model, mine, randomization, scales[model], off_cell[model])
         for model, mine in rows.items()
     )
     agreement = tuple(
         _agreement(mine, place, len(models)) for place, mine in enumerate(rows.values())
     )
     first = rows[models[0]]
-    height = first.frame.height
-    said = first.draws.sentence
-    if height < FEWEST:
-        said = f"None: {height} cells are too few."
-    return AuditSummary(found, height, said, agreement)
+    unlabelled = first.frame["label"].null_count()
+    return AuditSummary(found, first.frame.height, unlabelled, first.draws, agreement)
 
 
 def _rows(cells: pl.DataFrame, model: str, first: str, seed: int) -> Rows:
-    """Return a model's rows in the order of the first model's, which pairs their resamples."""
+    """Return a model's rows in the order of the first model, so that their resamples are paired."""
     order = cells.filter(pl.col("model") == first).select("cell")
     mine = cells.filter(pl.col("model") == model)
     laid = order.join(mine, on="cell", how="inner", maintain_order="left")
     if not laid.height == order.height == mine.height or order["cell"].is_duplicated().any():
         raise BlastscopeError(
-            f"The study has not the same cells for {model} as for {first}: run it again into an "
-            "empty folder."
+            f"The audit has other cells for {model} than for {first}: run it again into an empty "
+            "folder."
         )
     return Rows(laid, seed)
 
@@ -216,33 +275,33 @@ def _rows(cells: pl.DataFrame, model: str, first: str, seed: int) -> Rows:
 def _sum_up(
     model: str,
     rows: Rows,
-    randomisation: pl.DataFrame,
+    randomization: pl.DataFrame,
     scale: Scale,
-    elsewhere: tuple[Elsewhere, ...],
+    off_cell: tuple[OffCell, ...],
 ) -> ModelAudit:
-    curves, gains = rank_pixels(rows)
-    mine = randomisation.filter(pl.col("model") == model)
+    curves, gains = compare_curves(rows)
+    mine = randomization.filter(pl.col("model") == model)
     return ModelAudit(
         model=model,
         cells=rows.frame.height,
-        decision=decision(rows),
+        calls=count_calls(rows),
         blurred=blur_away(rows),
-        heat=share_heat(rows),
+        shares=share_by_region(rows),
         curves=curves,
         gains=gains,
-        randomised=judge_randomisation(mine, rows),
-        by_radius=profile(rows),
+        randomized=judge_randomization(mine, rows),
+        by_radius=average_by_radius(rows),
         size=ask_size(rows, scale),
-        elsewhere=elsewhere,
+        off_cell=off_cell,
     )
 
 
 def _agreement(rows: Rows, place: int, models: int) -> tuple[float | None, ...]:
-    """Return a model's row of the matrix.
+    """Return a model's row of the matrix of agreement.
 
     Raises:
-        ValueError: where its lists have no number a model, or one for itself, as they would have
-            if the models were in another order.
+        ValueError: if its lists do not have one number per other model and none for itself: then
+            the models are in another order.
     """
     values: Floats = rows.lists("agreement")
     if not values.shape[1]:

@@ -1,21 +1,19 @@
-"""The two tables of a study, written by hand: what is not given is drawn at random."""
+"""The two tables of an audit, made by hand: what is not given is drawn at random."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
-from blastscope.explanation.audit.summary import summarise
-from blastscope.explanation.measures import STUDY
-from blastscope.explanation.radius import RADII
-from blastscope.explanation.sanity_checks import RANDOMISATION
-from blastscope.explanation.size import SCALES
+from blastscope.explanation.audit.summary import summarize
+from blastscope.explanation.map_measures import RADII
+from blastscope.explanation.tables import AUDIT, RANDOMIZATION, SCALES
 
 BINS = len(RADII) - 1
 LAYERS = ("as trained", "head", "block 2", "block 1")
-RANDOMISED = dict(RANDOMISATION.columns)
+RANDOMIZED = dict(RANDOMIZATION.columns)
 LABELS = ["all"] * 30 + ["hem"] * 30
-NO_TEST = pl.DataFrame(schema=RANDOMISED)
+NO_TEST = pl.DataFrame(schema=RANDOMIZED)
 SCALED = dict.fromkeys(["m", "A", "B"], "keep")
 
 
@@ -43,7 +41,7 @@ def cells_of(labels, model="m", models=1, place=0, seed=0, subjects=None, **colu
         "p_there_and_back": 1 / (1 + np.exp(-logit)),
     }
     for k, region in enumerate(("cell", "debris", "background")):
-        data[f"heat_{region}"] = heat[:, k]
+        data[f"grad_cam_{region}"] = heat[:, k]
         data[f"area_{region}"] = area[:, k]
         data[f"occlusion_{region}"] = occlusion[:, k]
         data[f"other_{region}"] = other[:, k]
@@ -57,10 +55,10 @@ def cells_of(labels, model="m", models=1, place=0, seed=0, subjects=None, **colu
         if isinstance(values, np.ndarray) else list(values)
         for name, values in data.items()
     }  # fmt: skip
-    return pl.DataFrame(lists, schema=dict(STUDY.columns))
+    return pl.DataFrame(lists, schema=dict(AUDIT.columns))
 
 
-def randomised_of(model="m", cells=12, last=0.1, between=0.1, spread=0.05, seed=0, draws=1):
+def randomized_of(model="m", cells=12, last=0.1, between=0.1, spread=0.05, seed=0, draws=1):
     """Rows of one model whose |correlation| falls evenly from 1 to ``last``, in every draw."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -70,9 +68,9 @@ def randomised_of(model="m", cells=12, last=0.1, between=0.1, spread=0.05, seed=
             rows += [(model, stage, layer, f"c{k:04}", float(c), draw) for k, c in enumerate(found)]
     other = between + spread * rng.normal(size=cells)
     rows += [(model, -1, "another cell", f"c{k:04}", float(c), 0) for k, c in enumerate(other)]
-    return pl.DataFrame(rows, schema=RANDOMISED, orient="row")
+    return pl.DataFrame(rows, schema=RANDOMIZED, orient="row")
 
 
-def only(cells, randomisation=NO_TEST, scale="keep"):
-    (model,) = summarise(cells, randomisation, {"m": scale}).models
+def only(cells, randomization=NO_TEST, scale="keep"):
+    (model,) = summarize(cells, randomization, {"m": scale}).models
     return model

@@ -9,17 +9,16 @@ from polars.testing import assert_frame_equal
 from blastscope.data.crop import Box
 from blastscope.data.layouts import Listing
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.agreement import agreement
 from blastscope.explanation.attribution import attribute
-from blastscope.explanation.audit import partial_audit as study_parts
+from blastscope.explanation.audit import partial_audit as parts_of_audit
 from blastscope.explanation.audit.audit import audit_cells, run_audit
 from blastscope.explanation.cell_batch import Chunk
 from blastscope.explanation.cell_image import make_picture
 from blastscope.explanation.cell_sources import list_data
 from blastscope.explanation.cells import prepare_material
-from blastscope.explanation.measures import STUDY
+from blastscope.explanation.map_measures import agreement
 from blastscope.explanation.models import open_models
-from blastscope.explanation.sanity_checks import RANDOMISATION
+from blastscope.explanation.tables import AUDIT, RANDOMIZATION
 from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.io.tables import read_table, write_table
 from tests.conftest import draw_cell, write_cell
@@ -46,26 +45,26 @@ def given(trained, tmp_path_factory):
 @pytest.fixture(scope="module")
 def straight(given, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study_parts, "BATCH", 10)
+        patch.setattr(parts_of_audit, "BATCH", 10)
         out = tmp_path_factory.mktemp("straight")
         steps = []
-        study = run_audit(*given, out, lambda done, total: steps.append((done, total)))
-    return study, out, steps
+        audit = run_audit(*given, out, lambda done, total: steps.append((done, total)))
+    return audit, out, steps
 
 
 def test_what_is_written(given, straight):
     _, material = given
-    study, out, steps = straight
+    audit, out, steps = straight
     assert sorted(path.name for path in out.iterdir()) == [
-        "randomisation.parquet", "study.parquet",
+        "randomization.parquet", "audit.parquet",
     ]  # fmt: skip
-    assert study.cells.height == 48
-    assert study.cells["cell"].to_list() == [item.cell for item in material.files] * 2
-    assert study.cells["model"].unique(maintain_order=True).to_list() == ["tiny", "second"]
-    assert set(study.randomisation["model"]) == {"tiny", "second"}
-    assert_frame_equal(read_table(out / "study.parquet", STUDY)[0], study.cells)
-    written, _ = read_table(out / "randomisation.parquet", RANDOMISATION)
-    assert_frame_equal(written, study.randomisation)
+    assert audit.cells.height == 48
+    assert audit.cells["cell"].to_list() == [item.cell for item in material.files] * 2
+    assert audit.cells["model"].unique(maintain_order=True).to_list() == ["tiny", "second"]
+    assert set(audit.randomization["model"]) == {"tiny", "second"}
+    assert_frame_equal(read_table(out / "audit.parquet", AUDIT)[0], audit.cells)
+    written, _ = read_table(out / "randomization.parquet", RANDOMIZATION)
+    assert_frame_equal(written, audit.randomization)
     assert steps[-1] == (2 * (24 + 24), 2 * (24 + 24))
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
@@ -89,8 +88,8 @@ def test_agreement_and_the_common_size(given, straight):
 
 
 @pytest.mark.parametrize("after", [1, 4, 7])
-def test_a_study_that_was_stopped_goes_on(given, straight, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(study_parts, "BATCH", 10)
+def test_an_audit_that_was_stopped_goes_on(given, straight, tmp_path, monkeypatch, after):
+    monkeypatch.setattr(parts_of_audit, "BATCH", 10)
     steps = []
 
     def stop(*step):
@@ -100,24 +99,24 @@ def test_a_study_that_was_stopped_goes_on(given, straight, tmp_path, monkeypatch
 
     with pytest.raises(StoppedError):
         run_audit(*given, tmp_path, stop)
-    assert (tmp_path / ".study").is_dir()
-    assert not (tmp_path / "study.parquet").exists()
+    assert (tmp_path / ".audit").is_dir()
+    assert not (tmp_path / "audit.parquet").exists()
     measured = []
-    real = study_parts.measure
+    real = parts_of_audit.measure
     monkeypatch.setattr(
-        study_parts,
+        parts_of_audit,
         "measure",
         lambda model, *a, **k: measured.append(model.name) or real(model, *a, **k),
     )
-    study = run_audit(*given, tmp_path)
+    audit = run_audit(*given, tmp_path)
     assert len(measured) == max(0, 6 - after)
-    assert_frame_equal(study.cells, straight[0].cells)
-    assert_frame_equal(study.randomisation, straight[0].randomisation)
-    assert not (tmp_path / ".study").exists()
+    assert_frame_equal(audit.cells, straight[0].cells)
+    assert_frame_equal(audit.randomization, straight[0].randomization)
+    assert not (tmp_path / ".audit").exists()
 
 
 def test_parts_that_cannot_be_read_are_made_again(given, straight, tmp_path, monkeypatch):
-    monkeypatch.setattr(study_parts, "BATCH", 10)
+    monkeypatch.setattr(parts_of_audit, "BATCH", 10)
     steps = []
 
     def stop(*step):
@@ -127,24 +126,24 @@ def test_parts_that_cannot_be_read_are_made_again(given, straight, tmp_path, mon
 
     with pytest.raises(StoppedError):
         run_audit(*given, tmp_path, stop)
-    parts = tmp_path / ".study"
-    for name, size in (("000-000000", 500), ("001-000002", 0), ("000-randomised", 900)):
+    parts = tmp_path / ".audit"
+    for name, size in (("000-000000", 500), ("001-000002", 0), ("000-randomized", 900)):
         part = parts / f"{name}.parquet"
         part.write_bytes(part.read_bytes()[:size])
     lacking = parts / "001-000000.parquet"
-    write_table(read_table(lacking, STUDY)[0].drop("coarse"), lacking, STUDY)
+    write_table(read_table(lacking, AUDIT)[0].drop("coarse"), lacking, AUDIT)
     done = []
     for name in ("measure", "randomize"):
-        real = getattr(study_parts, name)
+        real = getattr(parts_of_audit, name)
         monkeypatch.setattr(
-            study_parts,
+            parts_of_audit,
             name,
             lambda *a, real=real, name=name, **k: done.append(name) or real(*a, **k),
         )
-    study = run_audit(*given, tmp_path)
+    audit = run_audit(*given, tmp_path)
     assert done == ["measure"] * 3 + ["randomize"] * 2
-    assert_frame_equal(study.cells, straight[0].cells)
-    assert_frame_equal(study.randomisation, straight[0].randomisation)
+    assert_frame_equal(audit.cells, straight[0].cells)
+    assert_frame_equal(audit.randomization, straight[0].randomization)
 
 
 @pytest.fixture
@@ -190,11 +189,11 @@ def test_other_data_is_found_with_the_first_batch(given, trained, tmp_path, monk
         shutil.copy(trained.images[other], write_to)
     settings = [model.settings for model in explained.models]
     material = prepare_material(list_data([tmp_path / "data"]), settings, tmp_path / "work")
-    monkeypatch.setattr(study_parts, "BATCH", 4)
+    monkeypatch.setattr(parts_of_audit, "BATCH", 4)
     measured = []
-    real = study_parts.measure
+    real = parts_of_audit.measure
     monkeypatch.setattr(
-        study_parts,
+        parts_of_audit,
         "measure",
         lambda model, *a, **k: measured.append(model.name) or real(model, *a, **k),
     )
@@ -209,25 +208,27 @@ def test_without_its_own_predictions_a_model_is_taken_at_its_word(recorded, tmp_
     assert run_audit(explained, material, tmp_path / "out").cells.height == 2
 
 
-def test_a_study_that_is_done_is_read_and_another_is_not(given, straight, tmp_path, monkeypatch):
+def test_an_audit_that_is_done_is_read_and_another_is_not(given, straight, tmp_path, monkeypatch):
     explained, material = given
     out = tmp_path / "out"
     shutil.copytree(straight[1], out)
-    monkeypatch.setattr(study_parts, "BATCH", 10)
-    monkeypatch.setattr(study_parts, "measure", lambda *_, **__: pytest.fail("it is there already"))
-    study = run_audit(*given, out)
-    assert_frame_equal(study.cells, straight[0].cells)
-    (out / ".study").mkdir()
-    (out / ".study" / "000-000000.parquet").write_text("of another study")
+    monkeypatch.setattr(parts_of_audit, "BATCH", 10)
+    monkeypatch.setattr(
+        parts_of_audit, "measure", lambda *_, **__: pytest.fail("it is there already")
+    )
+    audit = run_audit(*given, out)
+    assert_frame_equal(audit.cells, straight[0].cells)
+    (out / ".audit").mkdir()
+    (out / ".audit" / "000-000000.parquet").write_text("of another study")
 
     def begun(*_, **__):
         raise StoppedError
 
-    monkeypatch.setattr(study_parts, "measure", begun)
+    monkeypatch.setattr(parts_of_audit, "measure", begun)
     turned = type(explained)(explained.models[::-1], None, "2 models", False)
     with pytest.raises(StoppedError):
         run_audit(turned, material, out)
-    assert [path.name for path in (out / ".study").iterdir()] == ["study.json"]
+    assert [path.name for path in (out / ".audit").iterdir()] == ["audit.json"]
 
 
 def test_the_cells_of_a_part(trained):

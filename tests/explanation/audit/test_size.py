@@ -8,10 +8,10 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import f1_score, roc_auc_score
 
-from blastscope.explanation.audit.sanity_checks import UNTOLD
-from blastscope.explanation.audit.size import MAINLY, NONE, PART
-from blastscope.explanation.size import SCALES
-from tests.explanation.audit.studies import LABELS, cells_of, only
+from blastscope.explanation.audit.size import SizeVerdict
+from blastscope.explanation.tables import SCALES
+from blastscope.report.audit_text import model_text
+from tests.explanation.audit.made import LABELS, cells_of, only
 
 
 def sized(n=200, by_size=1.0, seed=0):
@@ -32,7 +32,7 @@ def sized(n=200, by_size=1.0, seed=0):
     return cells, np.array(labels) == "all", expit(logits), same
 
 
-@pytest.mark.parametrize(("by_size", "verdict"), [(1.0, MAINLY), (0.5, PART), (0.0, NONE)])
+@pytest.mark.parametrize(("by_size", "verdict"), [(1.0, "mostly"), (0.5, "part"), (0.0, "hardly")])
 def test_the_size_question(by_size, verdict):
     cells, is_all, p_scaled, same = sized(by_size=by_size)
     found = only(cells).size
@@ -50,15 +50,17 @@ def test_the_size_question(by_size, verdict):
     assert found.changed.value == pytest.approx(((as_is > 0.5) != (same > 0.5)).mean())
     assert found.p_all["all"] == pytest.approx(p_scaled[is_all].mean(axis=0))
     assert found.p_all["hem"] == pytest.approx(p_scaled[~is_all].mean(axis=0))
-    assert f"{found.changed.value:.1%}"[:-1] in found.sentence
+    text = model_text(only(cells), "keep")[-2]
+    assert f"{100 * found.changed.value:.1f} %" in text
+    assert "depends on size" in text
 
 
-def test_what_goes_with_sharpness_is_not_put_down_to_size():
+def test_a_loss_that_is_due_to_sharpness_is_not_attributed_to_size():
     cells, is_all, p_scaled, same = sized(by_size=0.5)
     as_is = p_scaled[:, SCALES.index(1)]
     soft = cells.with_columns(p_there_and_back="p_same_size")
     found = only(soft).size  # there and back takes as much: nothing is left to size
-    assert (found.verdict, found.by) == (NONE, "size")
+    assert (found.verdict, found.by) == ("hardly", "size")
     assert found.judged.lost.value == pytest.approx(0)
     assert found.changed_back == found.changed
     assert found.judged.there_and_back == found.judged.same_size
@@ -68,16 +70,11 @@ def test_what_goes_with_sharpness_is_not_put_down_to_size():
     assert found.judged.lost.value == pytest.approx((back - last) / (first - 0.5))
     assert found.judged.beyond["auc"].value == pytest.approx(last - back)
     assert found.changed_back.value == pytest.approx(((as_is > 0.5) != (half > 0.5)).mean())
-    assert "rescaled there and back" in found.sentence
-    assert "goes with size" in found.sentence
     cut = only(soft, scale="crop").size  # no size in its pictures
-    assert (cut.verdict, cut.by) == (PART, "sharpness")
+    assert (cut.verdict, cut.by) == ("part", "sharpness")
     assert cut.judged.lost.value == pytest.approx((first - last) / (first - 0.5))
-    assert "goes with sharpness" in cut.sentence
-    assert "goes with size" not in cut.sentence
     old = only(cells.with_columns(p_there_and_back=pl.lit(None, pl.Float64))).size
-    assert (old.changed_back, old.judged.there_and_back, old.verdict) == (None, None, PART)
-    assert "there and back" not in old.sentence
+    assert (old.changed_back, old.judged.there_and_back, old.verdict) == (None, None, "part")
 
 
 def test_the_share_of_cells_that_a_field_cuts_off():
@@ -94,8 +91,8 @@ def test_chance_and_few_cells_leave_the_size_question_open():
     rng = np.random.default_rng(0)
     shuffled = cells.with_columns(label=pl.Series(rng.permutation(cells["label"].to_list())))
     found = only(shuffled).size
-    assert found.verdict == UNTOLD
-    assert "no better than by chance" in found.sentence
+    assert found.verdict is SizeVerdict.NO_DECISION
     found = only(sized(n=24, by_size=0.15, seed=4)[0]).size
     assert found.judged.difference["auc"].high >= 0
-    assert found.verdict == UNTOLD
+    assert found.verdict is SizeVerdict.WIDE_INTERVAL
+    assert only(cells_of(["hem"] * 20)).size.verdict is SizeVerdict.ONE_CLASS

@@ -1,4 +1,4 @@
-"""From a missed cell to what each network looked at: a page for each cell of the galleries."""
+"""Explain errors: write a page with heatmaps for each cell that the error galleries show."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from blastscope.explanation.cells import find_cells, prepare_material
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.report.cell_pages import note_pages
-from blastscope.report.errors_galleries import make_galleries
-from blastscope.report.explanation_pages import page_names, write_cell_page
+from blastscope.report.errors_page import make_galleries
+from blastscope.report.explanation_page import page_names, write_cell_page
 
 METHODS = ("grad-cam", "grad-cam++")
-"""Two passes a cell and network. ``blastscope explain`` has what takes a hundred."""
+"""Two passes per cell and network; occlusion, in ``blastscope explain``, takes a hundred."""
 
 
 def write_error_pages(
@@ -35,11 +35,11 @@ def write_error_pages(
     """Write ``cells/<name>.html`` for every cell that a gallery shows.
 
     Args:
-        given: what the analysis was made of: runs, or an ensemble with or without its members.
-            The models have the analysis's names.
+        given: the inputs of the analysis: runs, or an ensemble with or without its members. The
+            pages call the models as the analysis does.
         analysis: the errors.
-        store: of these cells, whose images are looked for where they were.
-        out: the report's folder.
+        store: the store of these cells; their images must be where they were.
+        out: the folder of the report.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         on_progress: called with the number of cells done and their total.
 
@@ -47,8 +47,8 @@ def write_error_pages(
         The address of each page from the report, by the cell's row in the analysis.
 
     Raises:
-        BlastscopeError: where what was given are not runs, or there are others beside an ensemble
-            than its members, or the images are gone, or ``out`` cannot be written.
+        BlastscopeError: if an input is not a run or an ensemble, or is not a member of the
+            ensemble that was given, or images are missing, or ``out`` cannot be written.
     """
     networks = _networks(given)
     galleries = make_galleries(analysis)
@@ -75,18 +75,19 @@ def write_error_pages(
 
 
 def _networks(given: Sequence[str | Path]) -> list[str | Path]:
-    """Return what can be looked into: the runs, or the one ensemble, whose members are runs."""
+    """Return what can be explained: the runs, or the one ensemble, whose members are runs."""
     paths = [part_name(text)[1] for text in given]
     for path in paths:
         if not path.is_dir():
             raise BlastscopeError(
-                f"{path} is a table of predictions, and --explain looks into networks: give run "
-                "folders or an ensemble, or leave --explain out."
+                f"{path} is a table of predictions, and --explain needs networks: give run folders "
+                "or an ensemble, or leave --explain out."
             )
     ensembles = [text for text, path in zip(given, paths, strict=True) if _is_ensemble(path)]
     if len(ensembles) > 1:
         raise BlastscopeError(
-            f"{ensembles[0]} and {ensembles[1]} are both ensembles: with --explain give one."
+            f"--explain takes one ensemble, but {ensembles[0]} and {ensembles[1]} are both "
+            "ensembles: leave one of them out."
         )
     if not ensembles:
         return list(given)
@@ -95,8 +96,8 @@ def _networks(given: Sequence[str | Path]) -> list[str | Path]:
     for path in paths:
         if path != ensemble and path.resolve() not in inside:
             raise BlastscopeError(
-                f"{path} is no member of the ensemble {ensemble}, beside which --explain shows its "
-                "members only: leave one of the two out, or build an ensemble with it."
+                f"{path} is not a member of the ensemble {ensemble}, and --explain takes an "
+                "ensemble with its members only: leave one of the two out."
             )
     return ensembles
 
@@ -104,10 +105,10 @@ def _networks(given: Sequence[str | Path]) -> list[str | Path]:
 def _as_analysed(
     explained: ExplainedModels, networks: Sequence[str | Path], members: Sequence[ModelSource]
 ) -> ExplainedModels:
-    """Give models the names that they have on the page from which one comes."""
+    """Give the models the names that they have in the report of the errors."""
     names = {one.path.resolve(): one.name for one in members if one.path is not None}
     called = [names.get(model.run.path.resolve(), model.name) for model in explained.models]
-    if len(set(called)) < len(called):  # one was given the name that another has in the ensemble
+    if len(set(called)) < len(called):  # a given name is that of another member of the ensemble
         return explained
     models = tuple(
         replace(model, name=name) for model, name in zip(explained.models, called, strict=True)

@@ -1,27 +1,30 @@
-"""What the page of a reproduction shows: experiments, their runs, and figures over the seeds.
+"""Read the results of a reproduction: experiments, their runs, and metrics over the seeds.
 
-A published figure (``recipe.expected``) and a result never meet in one value here: results come
+A published metric (``recipe.expected``) and a result never meet in one value here: results come
 from the ``metrics.json`` and the history of a run, and from nowhere else.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.data.split_table import SplitReport
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.result import read_metrics
+from blastscope.evaluation.sources import RunNotes, open_source
 from blastscope.evaluation.spread import Spread
 from blastscope.recipes.schema import Recipe
-from blastscope.report.reproduction_result import RunResult, read_result
-from blastscope.report.text import PROTOCOLS
 
+PROTOCOLS = ("image", "subject")
 FAMILIES = {
     "cnn4": "CNN from scratch",
     "vgg16": "VGG16",
@@ -37,12 +40,11 @@ class Outcome:
     """One experiment under one protocol and seed, run or not.
 
     Attributes:
-        recipe: as it is packaged now, with the overrides that the run was made with, or would
-            be.
+        recipe: as it is packaged now, with the overrides of the run.
         protocol: ``image`` or ``subject``.
         seed: of split and training.
-        run: the finished and evaluated run folder; None where it was not run.
-        reason: where it was not run, why: "no weights here", "left out by --only"...
+        run: the finished and evaluated run folder; None if it was not run.
+        reason: why it was not run, such as "left out by --only".
     """
 
     recipe: Recipe
@@ -54,10 +56,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class DataSection:
-    """The cells of a study.
+    """The cells of a reproduction.
 
     Attributes:
-        splits: the report of one split a protocol, that of the first seed.
+        splits: the report of one split per protocol, that of the first seed.
         balanced: (protocol, training cells per label before balancing, and after).
         figures: (caption, RGB picture as uint8 of shape (height, width, 3)).
         facts: (name, value) pairs.
@@ -69,14 +71,111 @@ class DataSection:
     facts: Sequence[tuple[str, str]] = ()
 
 
+@dataclass(frozen=True)
+class RunWeights:
+    """The file of pretrained weights that a run began with."""
+
+    file: str
+    sha256: str
+
+    @property
+    def digits(self) -> str:
+        """The first 12 hex digits of the file's SHA-256."""
+        return self.sha256.removeprefix("sha256:")[:12]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The result of one evaluated run: the metrics of its test cells, and its own notes.
+
+    Attributes:
+        run: its folder.
+        recipe: with the settings of the run.
+        protocol: ``image`` or ``subject``.
+        seed: of split and training.
+        synthetic: whether its cells are synthetic.
+        test: the metrics of its test cells.
+        notes: history, network and environment of the run.
+    """
+
+    run: Path
+    recipe: Recipe
+    protocol: str
+    seed: int
+    synthetic: bool
+    test: Mapping[str, Any]
+    notes: RunNotes
+
+    @property
+    def settings(self) -> str:
+        """The settings that decide its result apart from split and seed, as a text to compare."""
+        content = self.recipe.experiment
+        content["training"].pop("seed")
+        return json.dumps(content, sort_keys=True)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What the run was computed on; empty if it did not record that."""
+        return self.notes.environment or {}
+
+    @property
+    def seconds(self) -> float | None:
+        """Time of the training and of the frozen features, if this run computed them; or None."""
+        training, frozen = (self.environment.get(key) for key in ("seconds", "feature_seconds"))
+        if not isinstance(training, int | float):
+            return None
+        return training + (frozen if isinstance(frozen, int | float) else 0)
+
+    @property
+    def initial_weights(self) -> RunWeights | None:
+        """The file of weights that it began with; None for random or another run's weights."""
+        told = self.environment.get("initial_weights")
+        if not isinstance(told, dict):
+            return None
+        file, sha256 = told.get("file"), told.get("sha256")
+        if not (isinstance(file, str) and isinstance(sha256, str)):
+            return None
+        return RunWeights(file, sha256)
+
+
+def read_result(run: Path, recipe: Recipe, protocol: str, seed: int) -> RunResult:
+    """Read an evaluated run.
+
+    Args:
+        run: its folder.
+        recipe: that it must be of, with its settings.
+        protocol: that it must be under.
+        seed: of split and training.
+
+    Raises:
+        BlastscopeError: if it is another run, is not evaluated, or has changed since.
+    """
+    metrics, source = read_metrics(run / "metrics.json"), open_source(run)
+    if "test" not in metrics["parts"]:
+        raise BlastscopeError(f"{run} has no metrics of test cells: evaluate its test part.")
+    identity = (source.notes.environment or {}).get("identity", {})
+    if identity.get("recipe", recipe.name) != recipe.name:
+        raise BlastscopeError(
+            f"{run} is a run of {identity['recipe']}, not of {recipe.name}: move it away."
+        )
+    if metrics["protocol"] != protocol:
+        raise BlastscopeError(
+            f"{run} was run under the protocol {metrics['protocol']}, not {protocol}: move it away."
+        )
+    if metrics["checkpoint"] != source.metadata.get("checkpoint"):
+        raise BlastscopeError(f"{run} was trained after it was evaluated: evaluate it again.")
+    synthetic, test = bool(metrics["synthetic"]), metrics["parts"]["test"]
+    return RunResult(run, recipe, protocol, seed, synthetic, test, source.notes)
+
+
 @dataclass
 class Experiment:
     """A recipe with all its outcomes.
 
     Attributes:
-        recipe: of the first run, or of the first outcome where none was run.
+        recipe: of the first run, or of the first outcome if none was run.
         results: by protocol, the results in the order of their seeds.
-        absent: by protocol, why outcomes are missing, one reason for each.
+        absent: by protocol, why outcomes are missing, one reason each.
     """
 
     recipe: Recipe
@@ -85,12 +184,12 @@ class Experiment:
 
     @property
     def short(self) -> str:
-        """The name without its shelf: ``cnn-exp2``."""
+        """The name without its folder: ``cnn-exp2``."""
         return self.recipe.name.rpartition("/")[2]
 
     @property
     def anchor(self) -> str:
-        """The id of its section on the page."""
+        """The HTML id of its section on the page."""
         return self.recipe.name.replace("/", "-")
 
     @property
@@ -123,25 +222,25 @@ class Experiment:
         return [*groups.values()]
 
     def alike(self, protocol: str) -> list[RunResult]:
-        """The results with the settings of the first seed's, of which alone a mean is made."""
+        """The results with the settings of the first seed: only these are averaged."""
         results = self.results.get(protocol, [])
         return [result for result in results if result.settings == results[0].settings]
 
     @property
     def comparable(self) -> bool:
-        """Whether there are figures under both protocols and they are of the same settings."""
+        """Whether there are results under both protocols, with the same settings."""
         image, subject = self.first("image"), self.first("subject")
         return bool(image and subject and image.settings == subject.settings)
 
     def over_seeds(self, protocol: str, key: str) -> Spread | None:
-        """A test metric over the seeds run alike; None without one, or undefined in any."""
+        """A test metric over the seeds with equal settings; None without one, or if undefined."""
         values = [result.test[key] for result in self.alike(protocol)]
         return None if None in values else Spread.of(values)
 
     def gap(self) -> float | None:
         """Mean weighted F1, subject-disjoint minus image-level, over the seeds run under both.
 
-        None where the two were run with other settings.
+        None if the two were run with different settings.
         """
         if not self.comparable:
             return None
@@ -153,11 +252,11 @@ class Experiment:
         return fmean(subject[seed] - image[seed] for seed in both) if both else None
 
     def published(self, key: str) -> float | None:
-        """The paper's figure, which is no result."""
+        """The metric that the paper published, which is not a result."""
         return getattr(self.recipe.expected, key, None) if self.recipe.expected else None
 
     def above_published(self) -> float | None:
-        """Weighted F1 at image level minus the paper's, whose split was of that kind."""
+        """Weighted F1 at image level minus the paper's, which has an image-level split."""
         own, theirs = self.over_seeds("image", "weighted_f1"), self.published("weighted_f1")
         return None if own is None or theirs is None else own.mean - theirs
 
@@ -166,17 +265,19 @@ def read_experiments(outcomes: Sequence[Outcome]) -> list[Experiment]:
     """Group outcomes by recipe, in the order of the page, and read the runs that there are.
 
     Raises:
-        BlastscopeError: where an outcome is there twice, or a run is not what its outcome says,
-            is not evaluated, or has changed since.
+        BlastscopeError: if an outcome is listed twice, or a run is not that of its outcome, is not
+            evaluated, or has changed since.
     """
     members: dict[str, list[Outcome]] = {}
     seen = set()
     for outcome in sorted(outcomes, key=lambda outcome: outcome.seed):
         name, protocol = outcome.recipe.name, outcome.protocol
         if protocol not in PROTOCOLS:
-            raise BlastscopeError(f"{protocol!r} is no protocol of a reproduction: {[*PROTOCOLS]}.")
+            raise BlastscopeError(
+                f"{protocol!r} is not a protocol of a reproduction: choose of {[*PROTOCOLS]}."
+            )
         if (name, protocol, outcome.seed) in seen:
-            raise BlastscopeError(f"{name} is there twice, {protocol}, seed {outcome.seed}.")
+            raise BlastscopeError(f"{name} is listed twice, {protocol}, seed {outcome.seed}.")
         seen.add((name, protocol, outcome.seed))
         members.setdefault(name, []).append(outcome)
     found = [_experiment(group) for group in members.values()]
@@ -199,9 +300,9 @@ def _experiment(outcomes: Sequence[Outcome]) -> Experiment:
 
 
 def _rank(short: str) -> tuple[bool, bool, list[str | int], bool]:
-    """Sort as the paper tells it: whole bases, cut ones, CLAHE; e2 before e10.
+    """Sort in the order of the paper: whole backbones, cut ones, CLAHE; e2 before e10.
 
-    A first stage, ``...-features``, stands before the experiment that goes on from it.
+    A first stage, ``...-features``, comes before the experiment that continues it.
     """
     words = short.split("-")
     stem = short.removesuffix("-features")
