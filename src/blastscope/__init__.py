@@ -7,10 +7,11 @@ because each function is imported when it is first used.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, needs_training
 
 if TYPE_CHECKING:
     from blastscope.api.compare import compare as compare
@@ -42,9 +43,26 @@ def __getattr__(name: str) -> Any:
     """Import a part of the API when it is first asked for."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(_HOMES[name]), name)
+    try:
+        found = getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        return _refusing(name, error)
     globals()[name] = found
     return found
+
+
+def _refusing(name: str, missing: ModuleNotFoundError) -> Callable[..., Any]:
+    """Stand in for a function of the API that cannot be imported without the extra ``train``."""
+    reason = needs_training(f"blastscope.{name}", missing)
+    if reason is missing:
+        raise missing
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise reason
+
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = str(reason)
+    return refuse
 
 
 def __dir__() -> list[str]:

@@ -25,6 +25,13 @@ def listing(items: Sequence[str], most: int = 10) -> str:
     return f"{shown}; and {rest} more" if rest > 0 else shown
 
 
+TRAINING_PACKAGES = frozenset(
+    ("captum", "huggingface_hub", "lightning", "onnxscript", "timm", "torch", "torchmetrics",
+     "torchvision")
+)  # fmt: skip
+"""What the extra ``train`` installs."""
+
+
 def require_training(what: str) -> None:
     """Refuse work that needs PyTorch if the extra ``train`` is not installed.
 
@@ -39,9 +46,21 @@ def require_training(what: str) -> None:
     except ImportError:
         found = None
     if not found:
-        raise BlastscopeError(
-            f"{what} needs PyTorch: install it with pip install 'blastscope[train]'."
-        )
+        raise needs_training(what)
+
+
+def needs_training(what: str, missing: ModuleNotFoundError | None = None) -> Exception:
+    """Return the error of work that needs the extra ``train``.
+
+    Args:
+        what: as ``require_training`` takes it.
+        missing: the error of an import; it is returned as it is if its package is of no extra.
+    """
+    if missing is not None and (missing.name or "").partition(".")[0] not in TRAINING_PACKAGES:
+        return missing
+    return BlastscopeError(
+        f"{what} needs PyTorch: install it with pip install 'blastscope[train]'."
+    )
 
 
 _REMEDIES = {

@@ -40,7 +40,7 @@ from blastscope.cli import (
     weights,
 )
 from blastscope.cli.output import note
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, needs_training
 from blastscope.process import tune_process
 
 INTERRUPTED = 130
@@ -142,6 +142,13 @@ def main() -> None:
         app()
     except BlastscopeError as error:
         note(f"blastscope: {error}")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        reason = needs_training(f"`blastscope {verb}`", error)
+        if reason is error:
+            raise
+        note(f"blastscope: {reason}")
         sys.exit(2)
     except OSError as error:
         note(f"blastscope: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")

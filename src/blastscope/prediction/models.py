@@ -29,7 +29,7 @@ from blastscope.engines.engine import (
     mean_probability,
     view_probabilities,
 )
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, require_training
 from blastscope.io.predictions import SYNTHETIC_MARK
 from blastscope.models.dihedral import CHANNELS_LAST, VIEWS, dihedral_view
 from blastscope.prediction.decisions import find_decision
@@ -97,6 +97,9 @@ class Predictor:
             raise BlastscopeError(f"{engine} computes on the CPU: leave --device {device} out.")
         self.members, self.spread = members, spread
         self._engine = _choose(engine, device, bundled)
+        if self._engine == "torch":
+            flag = f"`--engine {engine}`" if engine == "torch" else f"`--device {device}`"
+            require_training(flag if bundled else f"{members.name}, which is not a bundle,")
         self._device = device
         self.settings = tuple(dict.fromkeys(run.settings for run in members.runs))
 
@@ -201,8 +204,10 @@ def _has_gpu() -> bool:
     """Ask PyTorch only if there may be a GPU: importing it takes longer than a prediction."""
     if shutil.which("nvidia-smi") is None and sys.platform != "darwin":
         return False
-    from blastscope.engines.torch_engine import has_gpu
-
+    try:
+        from blastscope.engines.torch_engine import has_gpu
+    except ModuleNotFoundError:  # without the extra train
+        return False
     return has_gpu()
 
 
