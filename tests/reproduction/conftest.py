@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+from blastscope.api.evaluate import evaluate
 from blastscope.recipes.library import load_recipe
+from blastscope.reproduction import runner
 from blastscope.reproduction.plan import Job, StudyPlan
 from blastscope.reproduction.runner import StudyLocation
 from blastscope.reproduction.study_cells import prepare_cells
+from blastscope.training.train import Trained
 
 RECIPES = {
     "first": """
@@ -40,6 +43,16 @@ extends: first.yaml
 training: {rate: 0.005}
 """,
 }
+
+
+def evaluated(run: Trained, store: Path) -> str:
+    """Evaluate a run, for the runner."""
+    return str(evaluate(run.path, run.part, out=run.path, store=store).headline)
+
+
+def run_plan(plan: StudyPlan, place: StudyLocation, processes: int = 1, **more: Any) -> Any:
+    """Run a plan as the command does."""
+    return runner.run_plan(plan, place, evaluated, processes, **more)
 
 
 class Tiny(NamedTuple):

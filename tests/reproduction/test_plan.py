@@ -36,7 +36,7 @@ def test_a_pattern_fits_with_and_without_its_shelf():
     short, whole = (make_plan(text).jobs for text in ("cnn-*", "paper/cnn-*"))
     assert [job.key for job in short] == [job.key for job in whole]
     assert len(short) == 2 * 6
-    with pytest.raises(BlastscopeError, match="No recipe of the study is called resnet-\\*"):
+    with pytest.raises(BlastscopeError, match="No recipe of the study matches resnet-\\*"):
         make_plan("resnet-*")
 
 

@@ -13,9 +13,9 @@ from blastscope.recipes.library import load_recipe
 from blastscope.reproduction import runner
 from blastscope.reproduction.outcomes import is_done, is_evaluated
 from blastscope.reproduction.plan import Job, StudyPlan
-from blastscope.reproduction.runner import run_plan
 from blastscope.training.run_folder import save_checkpoint
 from blastscope.training.trainer import TrainingWatch
+from tests.reproduction.conftest import run_plan
 
 
 def predicted(study):
@@ -101,7 +101,7 @@ def test_a_failure_takes_only_what_starts_from_it(tiny, tmp_path):
 
 
 def test_whatever_a_job_dies_of_is_its_own_failure(tiny, monkeypatch):
-    def out_of_memory(job, watch=None, *, place):
+    def out_of_memory(job, watch=None, *, place, evaluate):
         if job.recipe.name == "second":
             raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
         return "figures"
@@ -116,7 +116,7 @@ def test_whatever_a_job_dies_of_is_its_own_failure(tiny, monkeypatch):
 
 
 def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch):
-    def interrupted(job, watch=None, *, place):
+    def interrupted(job, watch=None, *, place, evaluate):
         if job.recipe.name == "first":
             raise ValueError("no good")
         if job.recipe.name == "alone":

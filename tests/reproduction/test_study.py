@@ -84,7 +84,7 @@ def test_runs_are_shown_with_the_settings_that_they_were_made_with(run, command,
         for o in outcomes(out, make_plan("cnn-exp1", ["subject"]))
         if not o.run
     }
-    assert reasons["paper/cnn-exp4", "image"] == "made by another version of the recipe"
+    assert reasons["paper/cnn-exp4", "image"] == "trained with another version of the recipe"
 
 
 def test_a_damaged_run_takes_only_itself(run, command, tmp_path):
@@ -150,7 +150,7 @@ def test_settings_that_fit_only_what_was_asked_for_end_in_a_report(run, dataset,
 
 
 def test_an_interrupted_study_reports_what_failed(run, command, tmp_path, monkeypatch):
-    def job(job, watch=None, *, place):
+    def job(job, watch=None, *, place, evaluate):
         if job.recipe.name == "paper/cnn-exp5":
             raise KeyboardInterrupt
         raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")

@@ -15,10 +15,10 @@ from blastscope.io.files import read_json, write_json
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduction.outcomes import _seeds, is_done, outcomes
 from blastscope.reproduction.plan import Job, StudyPlan
-from blastscope.reproduction.runner import run_plan
 from blastscope.reproduction.study_cells import data_section, prepare_cells
 from blastscope.reproduction.study_folder import study_folder, whole_stores
 from tests.conftest import draw_cell, write_cell
+from tests.reproduction.conftest import run_plan
 
 
 def files(folder):

@@ -15,6 +15,7 @@ from blastscope.cli.output import print_table, say
 if TYPE_CHECKING:
     from blastscope.reproduction.plan import StudyPlan
     from blastscope.reproduction.study import ReproductionRequest
+    from blastscope.training.train import Trained
 
 
 def reproduce(
@@ -130,7 +131,7 @@ def _run(
     todo = [job for job in plan.jobs if job.key in left]
     try:
         with JobsProgress(todo, say, seconds=left) as progress:
-            run_plan(plan, order.place, jobs, progress.watch, progress.tell, done)
+            run_plan(plan, order.place, _evaluate, jobs, progress.watch, progress.tell, done)
     except KeyboardInterrupt:
         say(f"{report(order, plan, done.failures)} (of what is done so far)")
         raise
@@ -140,3 +141,9 @@ def _run(
     say(f"{page}")
     if done.failures:
         raise BlastscopeError(f"{len(done.failures)} experiments failed: the report says why.")
+
+
+def _evaluate(run: Trained, store: Path) -> str:
+    from blastscope.api.evaluate import evaluate
+
+    return str(evaluate(run.path, run.part, out=run.path, store=store).headline)

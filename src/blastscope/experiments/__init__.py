@@ -1,1 +1,1 @@
-"""Cross-validation: every cell predicted once, by a network that saw nothing of its subject."""
+"""Experiments of several trainings: cross-validation and several seeds, by one runner."""

@@ -1,4 +1,4 @@
-"""Running a cross-validation: a network a fold, each tested on the cells that it never saw."""
+"""Run a cross-validation: one network for each fold, tested on the cells it was not trained on."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Fold:
     Attributes:
         repeat: from 1.
         number: from 1.
-        split: the file with its parts.
-        folder: where its runs stand, each under its recipe's name.
+        split: the file of its split.
+        folder: the folder of its runs, each under its recipe's name.
     """
 
     repeat: int
@@ -54,7 +54,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class CrossvalRun:
-    """A cross-validation laid out: what is to be trained."""
+    """A cross-validation whose folds are cut."""
 
     order: CrossvalRequest
     plans: tuple[FoldPlan, ...]
@@ -69,10 +69,10 @@ class CrossvalRun:
 
 
 def with_starts(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
-    """Load a recipe behind those that it starts from.
+    """Load a recipe, after the recipes that it starts from.
 
     Raises:
-        BlastscopeError: where one of them is not known, or a setting is none of a recipe's.
+        BlastscopeError: if one of them or a setting is not known.
     """
     recipes = [load_recipe(name, overrides)]
     while (start := recipes[0].starts_from) is not None:
@@ -81,10 +81,10 @@ def with_starts(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
 
 
 def lay_out(order: CrossvalRequest) -> CrossvalRun:
-    """Cut the folds and write their splits; what is there already stays.
+    """Cut the folds and write their splits; those that are there stay.
 
     Raises:
-        BlastscopeError: where the folder is another's, or the cells cannot be cut so.
+        BlastscopeError: if the folder is another's, or the cells cannot be cut into such folds.
     """
     store = open_store(order.store)
     seeds = [order.seed + repeat for repeat in range(order.repeats)]
@@ -148,12 +148,12 @@ def train_folds(
 
 
 def gather(started: CrossvalRun) -> pl.DataFrame:
-    """Write the out-of-fold table: every cell once a repeat, predicted where it was tested.
+    """Write the out-of-fold table: every cell once per repeat, as its test fold predicted it.
 
-    The model is the recipe; with several repeats each has a name of its own, ``<recipe> #2``.
+    The model is named after the recipe; with several repeats, ``<recipe> #2`` and so on.
 
     Returns:
-        The table, with the columns ``repeat`` and ``fold`` beside the contract's.
+        The table, with the further columns ``repeat`` and ``fold``.
     """
     order, frames = started.order, []
     name = order.name + (SYNTHETIC_MARK if started.store.synthetic else "")

@@ -14,16 +14,16 @@ _KIND = FolderKind("crossval.json", FORMAT)
 
 @dataclass(frozen=True)
 class CrossvalRequest:
-    """What is asked for.
+    """A request for a cross-validation.
 
     Attributes:
-        recipes: the recipe, last, behind those that it starts from.
+        recipes: the recipe, after those that it starts from.
         store: the prepared cells.
-        out: the folder that everything is written to.
-        by: what is kept together: ``subject``, ``image`` or ``fold``.
+        out: the folder to write to.
+        by: what folds keep together: ``subject``, ``image``, ``fold`` or ``matched``.
         folds: how many.
-        repeats: how many times all folds are cut and trained anew, each time with the next seed.
-        seed: of the first cut and training.
+        repeats: how many times the folds are cut and trained, each time with the next seed.
+        seed: of the first repeat.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         weights_dir: a folder of ImageNet weights.
     """
@@ -40,7 +40,7 @@ class CrossvalRequest:
 
     @property
     def name(self) -> str:
-        """The name of the recipe that is tested."""
+        """The name of the tested recipe."""
         return self.recipes[-1].name
 
     @property

@@ -1,7 +1,7 @@
-"""Several trainings of one recipe, alike in all but the seed: what training alone moves.
+"""Train one recipe with several seeds: how far training alone moves the metrics.
 
-The split stays, and so do the cells and the weights that a recipe starts from; what the seed draws
-is new weights, the order of cells, copies, augmentation and dropout.
+Split, cells and the weights that a recipe starts from stay the same. The seed draws new weights,
+the order of cells, copies, augmentation and dropout.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _KIND = FolderKind("seeds.json", FORMAT)
 
 @dataclass(frozen=True)
 class SeedsOrder:
-    """What is asked for.
+    """A request for several seeds.
 
     Attributes:
         recipe: what to train; its seed is the first.
         store: the prepared cells.
-        split: which of them train, validate and test.
+        split: the file of the split.
         out: the folder of the runs.
         count: how many seeds, two or more.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -61,7 +61,7 @@ class SeedsOrder:
 
     @property
     def record(self) -> Path:
-        """The file that says what the folder holds."""
+        """The marker of the folder, with the metrics once all seeds are trained."""
         return self.out / "seeds.json"
 
     @property
@@ -76,12 +76,12 @@ class SeedsOrder:
 
 @dataclass(frozen=True)
 class Seeds:
-    """A folder of seeds, laid down.
+    """A folder of seeds that is begun.
 
     Attributes:
-        order: what was asked for.
+        order: the request.
         folder: its work folder.
-        all: the seeds that were asked for, and those that an earlier call finished, in order.
+        all: the requested seeds and those that an earlier call finished, in order.
         start: the run that every seed starts from.
     """
 
@@ -91,7 +91,7 @@ class Seeds:
     start: Path | None
 
     def train(self, seed: int, watch: TrainingWatch | None = None) -> Trained:
-        """Train one seed; a run that is whole is left as it is.
+        """Train one seed; a finished run is left as it is.
 
         Raises:
             BlastscopeError: as :func:`blastscope.training.train.train`.
@@ -171,16 +171,16 @@ def _train_seed(
 
 @contextmanager
 def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
-    """Lay the folder down, or go on with the one that is there, and keep others out of it.
+    """Begin the folder, or go on with the one that is there, and keep other processes out of it.
 
     Raises:
-        BlastscopeError: where recipe, store and split do not fit each other, the folder is a
-            single run, something else's, or of other seeds, or another process is at it.
+        BlastscopeError: if recipe, store and split do not fit each other, the folder is of another
+            kind or of other seeds, or another process writes it.
     """
     first = order.recipe.training.seed
     if order.count < 2 or first + order.count > 2**32:
         raise BlastscopeError(
-            f"{order.count} seeds from {first} on cannot be had: ask for two or more, below 2^32."
+            f"{order.count} seeds from {first} on are not possible: give two or more, below 2^32."
         )
     inputs = read_inputs(order.recipe, order.store, order.split)
     run = run_identity(order.recipe, inputs)
@@ -203,9 +203,9 @@ def _finished(out: Path, first: int) -> list[int]:
 
 
 def gather_seeds(seeds: Seeds) -> pl.DataFrame:
-    """Write one prediction table of all seeds, each a model of its own: ``<recipe> #24``.
+    """Write one prediction table of all seeds, each a model named ``<recipe> #24`` and so on.
 
-    Every part is in it, as in the runs' own tables.
+    It has all parts of the split, as the tables of the runs have.
 
     Returns:
         The table.
@@ -223,5 +223,5 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
 
 
 def record_seeds(seeds: Seeds, content: dict[str, Any]) -> None:
-    """Write the figures into ``seeds.json``, beside what the folder is."""
+    """Write the metrics into ``seeds.json``."""
     seeds.folder.record(content)

@@ -1,4 +1,4 @@
-"""How long a plan will take: operations counted, speed measured.
+"""Estimate how long a plan takes: operations are counted, speed is measured.
 
 Every network is counted on torch's ``meta`` device, where nothing is computed, and timed once on a
 few images per backbone. A frozen part runs once per cell; the rest three times forward's cost for
@@ -22,25 +22,25 @@ from blastscope.recipes.schema import Input, Recipe
 from blastscope.reproduction.plan import Job
 
 USUAL_EPOCHS = 13
-"""The middle of the paper's: the 8th epoch was the best, and five of patience followed."""
+"""The median of the paper: the 8th epoch was the best, and five epochs of patience followed."""
 _IMAGES = 8
 _A_BATCH, _A_JOB = 0.003, 5.0
-"""Seconds that a batch and a job cost whatever the network: loop, figures, report."""
+"""Seconds that a batch and a job take with any network: loop, plots, report."""
 
 
 @dataclass(frozen=True)
 class CellCost:
-    """What one cell costs, in seconds, by the part of the network."""
+    """The time for one cell, in seconds, by the part of the network."""
 
     frozen: float
     trained: float
-    parted: str
-    """Where the frozen part ends: jobs of the same parting share what it computes."""
+    boundary: str
+    """Where the frozen backbone ends: jobs with the same boundary share its cached features."""
 
 
 @dataclass(frozen=True)
 class DurationEstimate:
-    """Seconds for a job: as a rule, and if it goes to its last epoch."""
+    """Seconds for a job: usually, and if it runs to its last epoch."""
 
     usual: float
     most: float
@@ -52,12 +52,12 @@ def estimate(
     device: torch.device,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str, int], DurationEstimate]:
-    """Estimate each job's seconds.
+    """Estimate the seconds of each job.
 
     Args:
         jobs: the plan, in its order.
         cells: how many cells are in ``train``, ``validation`` and ``test``, roughly.
-        device: what they would be computed on.
+        device: the device to compute on.
         on_progress: called with the jobs done and their number.
     """
     costs: dict[str, CellCost] = {}
@@ -68,7 +68,7 @@ def estimate(
         structure = structure_of(job.recipe)
         if structure not in costs:
             costs[structure] = cost_of(job.recipe, device, speeds)
-        shared = (costs[structure].parted, job.recipe.input)
+        shared = (costs[structure].boundary, job.recipe.input)
         found[job.key] = _of_job(job.recipe, costs[structure], cells, shared in computed)
         computed.add(shared)
         if on_progress:
@@ -77,7 +77,7 @@ def estimate(
 
 
 def structure_of(recipe: Recipe) -> str:
-    """Return what decides a network's cost; the layers of a head hardly do."""
+    """Return what decides the cost of a network; the layers of a head hardly matter."""
     model = recipe.model
     return repr((model.backbone, model.cut, model.trainable, model.head[0], recipe.input.size))
 
@@ -98,12 +98,12 @@ def _of_job(
 
 
 def cost_of(recipe: Recipe, device: torch.device, speeds: dict[tuple[str, int], float]) -> CellCost:
-    """Count a network's operations and time one of its kind.
+    """Count the operations of a network and time one with the same backbone.
 
     Args:
-        recipe: of the network.
-        device: what it would be computed on.
-        speeds: seconds an operation by backbone and size; what is missing is measured and added.
+        recipe: the recipe of the network.
+        device: the device to compute on.
+        speeds: seconds per operation by backbone and size; missing ones are measured and added.
     """
     size = recipe.input.size
     with torch.device("meta"):
@@ -131,7 +131,7 @@ def _seconds_an_image(classifier: Classifier, size: int, device: torch.device) -
     network: Any = classifier.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images: Tensor = torch.zeros(_IMAGES, 3, size, size, dtype=torch.uint8, device=device)
     with torch.inference_mode():
-        network(images)  # the first pass is slower
+        network(images)  # warm-up: the first pass is slower
         began = time.perf_counter()
         float(network(images).sum())  # waits for a GPU
     return (time.perf_counter() - began) / _IMAGES

@@ -1,7 +1,7 @@
-"""Whether the run in a job's folder is the job's: of its settings, cells, split and beginning.
+"""Check whether the run in a job's folder has the job's settings, cells, split and first weights.
 
-Nothing is hashed: what runs, stores and splits recorded of themselves is compared. Training and
-the report hold the files themselves against these records.
+Nothing is hashed: the records of runs, stores and splits are compared. Training and the report
+compare the files themselves with these records.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from blastscope.training.run_folder import RunFolder
 
 
 def misfit(job: Job, out: Path) -> str:
-    """Say why the run in a job's folder is not the job's; empty where it is.
+    """Return why the run in a job's folder is not the job's; empty if it is.
 
-    Store and split are compared where they are there.
+    Store and split are compared if they are there.
 
     Raises:
-        BlastscopeError: where the run's recipe or environment cannot be read.
+        BlastscopeError: if the run's recipe or environment cannot be read.
     """
     folder = RunFolder(job.run(out))
     if read_recipe(folder.recipe).experiment != job.recipe.experiment:
-        return "made by another version of the recipe"
+        return "trained with another version of the recipe"
     identity = _identity(folder)
     if _differ(identity.get("store"), _fingerprint(job.store(out))):
-        return "made of other cells"
+        return "trained on other cells"
     if _differ(identity.get("split"), _split_hash(job.split(out))):
-        return "made on another split"
+        return "trained on another split"
     if started_elsewhere(job, out):
         return f"{job.recipe.starts_from}, which it started from, is not there as it was"
     return ""
@@ -46,7 +46,7 @@ def started_elsewhere(job: Job, out: Path) -> bool:
     """Whether a begun run's first weights are not those of the run that it would start from now.
 
     Raises:
-        BlastscopeError: where its environment cannot be read.
+        BlastscopeError: if its environment cannot be read.
     """
     beginning, folder = job.beginning(out), RunFolder(job.run(out))
     if beginning is None or not (folder.finished or folder.resume.is_file()):
@@ -59,7 +59,7 @@ def started_elsewhere(job: Job, out: Path) -> bool:
 def _identity(folder: RunFolder) -> dict[str, Any]:
     identity = read_json(folder.environment).get("identity")
     if not isinstance(identity, dict):
-        raise BlastscopeError("its environment.json says nothing of what it was made of")
+        raise BlastscopeError("its environment.json has no identity")
     return identity
 
 
@@ -72,7 +72,7 @@ def _fingerprint(store: Path) -> object:
 
 
 def _recorded(path: Path, key: str) -> object:
-    """Return what a JSON file records; None where it does not, or is not there."""
+    """Return a value of a JSON file; None if it or the file is missing."""
     try:
         return read_json(path).get(key)
     except BlastscopeError:

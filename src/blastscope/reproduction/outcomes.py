@@ -1,4 +1,4 @@
-"""What a study has so far, read from its folder alone."""
+"""List the results that a study has so far, read from its folder alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Key = tuple[str, str, int]
 
 
 def is_evaluated(run: Path) -> bool:
-    """Whether a run is whole and its report is of the weights that lie in it."""
+    """Whether a run is finished and its report is of the weights in it."""
     try:
         return _is_evaluated(run)
     except BlastscopeError:
@@ -29,9 +29,9 @@ def is_evaluated(run: Path) -> bool:
 
 
 def is_done(job: Job, out: Path) -> bool:
-    """Whether a job's run is there, evaluated, and made with the job's settings and cells.
+    """Whether a job's run is evaluated, and was trained with the job's settings and cells.
 
-    Nothing but small JSON and YAML files and a split's metadata is read.
+    Only small JSON and YAML files and the metadata of a split are read.
     """
     try:
         return _is_evaluated(job.run(out)) and not misfit(job, out)
@@ -53,18 +53,17 @@ def outcomes(
     overrides: Sequence[str] = (),
     reasons: Mapping[Key, str] | None = None,
 ) -> list[Outcome]:
-    """List every experiment of the study, with its run where there is one.
+    """List every experiment of the study, with its run if there is one.
 
-    Runs of earlier calls, of other recipes or with other settings, are in it as well: each is
-    shown with the settings that it was made with. A run that cannot be read is none, with the
-    reason.
+    Runs of earlier calls, of other recipes or with other settings, are included, each with the
+    settings that it was trained with. A run that cannot be read is left out, with the reason.
 
     Args:
         out: the study's folder.
-        plan: what was asked for this time.
-        overrides: the settings of this time, for what was asked for and not run; what was not
-            asked for is shown as it is packaged.
-        reasons: why jobs failed, or cannot be run here.
+        plan: the plan of this call.
+        overrides: the settings of this call, for planned experiments that have not run; others
+            are shown with the settings of the package.
+        reasons: why jobs failed or cannot be run here.
     """
     reasons = {**plan.left_out, **(reasons or {})}
     planned = {job.key for job in plan.jobs}
@@ -76,7 +75,7 @@ def outcomes(
                 key = (name, protocol, seed)
                 outcome = _finished(out, key)
                 if outcome is None and key not in asked and seed != FIRST_SEED:
-                    continue  # seeds that others were given say nothing of this one
+                    continue  # other experiments have this seed, and this one need not
                 if outcome is None:
                     recipe = _load(name, tuple(overrides) if key in asked else ())
                     why = reasons.get(key) or ("not yet" if key in planned else "not asked for")
@@ -93,7 +92,7 @@ def _seeds(out: Path, asked: set[Key]) -> list[int]:
 
 
 def _finished(out: Path, key: Key) -> Outcome | None:
-    """Return the outcome of a run that is there; without the run where it is no use."""
+    """Return the outcome of a run that is there; without the run if it cannot be used."""
     name, protocol, seed = key
     run = out / "runs" / f"{protocol}-seed{seed}" / name
     if not run.is_dir():
@@ -103,7 +102,7 @@ def _finished(out: Path, key: Key) -> Outcome | None:
         if not _is_evaluated(run):
             return None
         own = _read_recipe(run)
-        # Words and published figures come from the package: it may have been corrected since.
+        # Title, notes and published metrics come from the package, where they may be newer.
         recipe = _seeded(_load(name, own.overrides), seed)
         reason = misfit(Job(recipe, protocol, seed), out)
         if reason:
@@ -112,7 +111,7 @@ def _finished(out: Path, key: Key) -> Outcome | None:
         read_experiments([outcome])
     except BlastscopeError as error:
         return Outcome(recipe, protocol, seed, None, str(error))
-    except Exception as error:  # a damaged file may fail in any way, and takes only its own run
+    except Exception as error:  # a damaged file may fail in any way, and costs only its own run
         reason = f"{run} cannot be read ({type(error).__name__})"
         return Outcome(recipe, protocol, seed, None, reason)
     return outcome
@@ -120,7 +119,7 @@ def _finished(out: Path, key: Key) -> Outcome | None:
 
 @cache
 def _load(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Load a recipe of the package once for all protocols and seeds."""
+    """Load a packaged recipe once for all protocols and seeds."""
     return load_recipe(name, overrides)
 
 

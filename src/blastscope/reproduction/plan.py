@@ -1,4 +1,4 @@
-"""The plan of a study: which recipes, under which protocols and seeds, and in which order."""
+"""Plan a study: which recipes, under which protocols and seeds, and in which order."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from blastscope.recipes.schema import Recipe
 
 PROTOCOLS = ("image", "subject")
 FIRST_SEED = 24
-"""The paper's; further ones follow it."""
+"""The seed of the paper; further ones follow it."""
 SHELVES = ("paper/", "beyond/")
 _OWN = {
-    "training.seed": "it draws its seeds itself, give --seeds",
+    "training.seed": "a study sets it itself, give --seeds",
     **dict.fromkeys(
         ("name", "starts_from", "extends"),
-        "its recipes keep their names and what they start from, choose them with --only",
+        "the recipes of a study keep their names and starts, choose them with --only",
     ),
     **dict.fromkeys(
-        ("title", "paper", "expected"), "what was published is not a setting, leave it out"
+        ("title", "paper", "expected"), "published metrics are not settings, leave it out"
     ),
 }
-"""Settings that a study makes itself, and what to do instead."""
+"""Settings that a study makes itself, and what the user should do instead."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """What a reader calls it."""
         return f"{self.recipe.name}, {self.protocol}, seed {self.seed}"
 
     @property
     def settings(self) -> StoreSettings:
         """How its cells are prepared."""
-        given = self.recipe.input
-        return StoreSettings(size=given.size, scale=given.scale, clahe=given.clahe)
+        wanted = self.recipe.input
+        return StoreSettings(size=wanted.size, scale=wanted.scale, clahe=wanted.clahe)
 
     def store(self, out: Path) -> Path:
         """The folder of its prepared cells."""
@@ -57,11 +57,11 @@ class Job:
         return out / "stores" / f"{s.size}-{s.scale}{'-clahe' if s.clahe else ''}"
 
     def split(self, out: Path) -> Path:
-        """The file that says which cells it trains on."""
+        """The file of its split."""
         return out / "splits" / f"{self.protocol}-seed{self.seed}.parquet"
 
     def run(self, out: Path) -> Path:
-        """The folder of its outcome."""
+        """The folder of its run."""
         return out / "runs" / f"{self.protocol}-seed{self.seed}" / self.recipe.name
 
     def beginning(self, out: Path) -> Path | None:
@@ -88,13 +88,13 @@ class Job:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Jobs in an order in which each stands behind the one that it starts from."""
+    """Jobs in an order in which each comes after the one that it starts from."""
 
     jobs: tuple[Job, ...]
     left_out: dict[tuple[str, str, int], str]
     """Why a job of the study cannot be run here, by its key."""
     added: frozenset[str] = frozenset()
-    """Recipes that were not asked for but that others start from."""
+    """Recipes that were not requested but that others start from."""
 
 
 def study_names() -> list[str]:
@@ -112,15 +112,15 @@ def make_plan(
     """Plan a study.
 
     Args:
-        only: a pattern (``paper/vgg16-*`` or ``vgg16-*``); all recipes without. What they start
-            from is added.
+        only: a pattern (``paper/vgg16-*`` or ``vgg16-*``); all recipes without it. The recipes
+            that they start from are added.
         protocols: how cells are split.
         seeds: how many splits and trainings of each, from ``FIRST_SEED`` on.
         overrides: settings changed in every recipe.
-        weights_at_hand: says why a recipe's pretrained weights cannot be had; empty where they can.
+        weights_at_hand: returns why a recipe's pretrained weights are missing; empty if not.
 
     Raises:
-        BlastscopeError: where the pattern fits nothing, or a setting no recipe or no study.
+        BlastscopeError: if the pattern fits no recipe, or a setting is not one of a study's.
     """
     _refuse_own(overrides)
     asked = _asked(only)
@@ -144,7 +144,7 @@ def _refuse_own(overrides: Iterable[str]) -> None:
         key = setting.partition("=")[0].strip()
         reason = _OWN.get(key) or _OWN.get(key.partition(".")[0])
         if reason:
-            raise BlastscopeError(f"--set {setting} is not for a study: {reason}.")
+            raise BlastscopeError(f"--set {setting} cannot be used with a study: {reason}.")
 
 
 def _asked(only: str | None) -> list[str]:
@@ -154,7 +154,7 @@ def _asked(only: str | None) -> list[str]:
     fits = [name for name in names if any(fnmatchcase(text, only) for text in _texts(name))]
     if not fits:
         raise BlastscopeError(
-            f"No recipe of the study is called {only}: blastscope recipes lists them."
+            f"No recipe of the study matches {only}: list them with `blastscope recipes`."
         )
     return fits
 
@@ -165,7 +165,7 @@ def _texts(name: str) -> Iterator[str]:
 
 
 def _with_starts(names: Iterable[str]) -> list[str]:
-    """Return names and all that they start from, each behind its beginning."""
+    """Return names and all that they start from, each after the one that it starts from."""
     ordered: list[str] = []
     for name in names:
         chain = [name]
@@ -178,7 +178,7 @@ def _with_starts(names: Iterable[str]) -> list[str]:
 def _why_not(
     name: str, recipes: dict[str, Recipe], weights_at_hand: Callable[[Recipe], str]
 ) -> str:
-    """Say why a recipe cannot be run; it takes its first weights from the end of its chain."""
+    """Return why a recipe cannot be run; the end of its chain of starts needs the weights."""
     recipe = recipes[name]
     while recipe.starts_from is not None:
         recipe = recipes[recipe.starts_from]

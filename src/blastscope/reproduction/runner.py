@@ -15,6 +15,7 @@ from blastscope.reproduction.outcomes import is_done
 from blastscope.reproduction.plan import Job, StudyPlan
 
 if TYPE_CHECKING:
+    from blastscope.training.train import Trained
     from blastscope.training.trainer import TrainingWatch
 
 
@@ -27,13 +28,18 @@ class StudyLocation:
     weights_dir: Path | None = None
 
 
-def run_job(job: Job, watch: TrainingWatch | None = None, *, place: StudyLocation) -> str:
+def run_job(
+    job: Job,
+    watch: TrainingWatch | None = None,
+    *,
+    place: StudyLocation,
+    evaluate: Callable[[Trained, Path], str],
+) -> str:
     """Train and evaluate one experiment, or what of it is not done; return its metrics in a line.
 
     Raises:
         BlastscopeError: if it cannot be trained or evaluated.
     """
-    from blastscope.api.evaluate import evaluate
     from blastscope.training.train import train
 
     out = place.out
@@ -52,12 +58,13 @@ def run_job(job: Job, watch: TrainingWatch | None = None, *, place: StudyLocatio
         start=job.beginning(out),
         watch=watch,
     )
-    return evaluate(made.path, made.part, out=made.path, store=job.store(out)).headline
+    return evaluate(made, job.store(out))
 
 
 def run_plan(
     plan: StudyPlan,
     place: StudyLocation,
+    evaluate: Callable[[Trained, Path], str],
     processes: int = 1,
     watch: Callable[[Job], TrainingWatch] | None = None,
     on_done: Callable[[Job, str | Failure, float], None] | None = None,
@@ -68,6 +75,8 @@ def run_plan(
     Args:
         plan: the experiments.
         place: where and on what.
+        evaluate: evaluates a run with its store and returns the metrics in a line; a function of
+            a module.
         processes: how many run at the same time.
         watch: as :func:`blastscope.experiments.runner.run_jobs` takes it.
         on_done: likewise.
@@ -77,5 +86,5 @@ def run_plan(
         The metrics of each in a line, or why it failed.
     """
     todo = [job for job in plan.jobs if not is_done(job, place.out)]
-    work = partial(run_job, place=place)
+    work = partial(run_job, place=place, evaluate=evaluate)
     return run_jobs(todo, work, processes, watch=watch, on_done=on_done, outcomes=outcomes)

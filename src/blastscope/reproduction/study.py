@@ -1,4 +1,4 @@
-"""A study from end to end: plan, cells, runs, report."""
+"""A study as a whole: its request, its plan and its report."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from blastscope.reproduction.runner import StudyLocation
 
 @dataclass(frozen=True)
 class ReproductionRequest:
-    """What a study is asked to be.
+    """A request for a study.
 
     Attributes:
         data: the folder of labelled cells.
-        place: where and on what it runs.
+        place: its folder and device.
         only: a pattern of recipe names.
         protocols: how cells are split.
         seeds: how many splits and trainings of each.
-        overrides: settings changed in every recipe.
-        command: what to type to have it again.
+        overrides: settings that are changed in every recipe.
+        command: the command that repeats it.
     """
 
     data: Path
@@ -41,10 +41,10 @@ class ReproductionRequest:
 
 
 def plan_of(order: ReproductionRequest) -> StudyPlan:
-    """Plan a study: what of it can be run here, in which order.
+    """Plan a study: which experiments can be run here, and in which order.
 
     Raises:
-        BlastscopeError: where the pattern fits no recipe or a setting is none.
+        BlastscopeError: if the pattern fits no recipe or a setting is not known.
     """
     at_hand = _weights_at_hand(order.place.weights_dir)
     return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
@@ -53,10 +53,10 @@ def plan_of(order: ReproductionRequest) -> StudyPlan:
 def report(
     order: ReproductionRequest, plan: StudyPlan, failures: Mapping[Any, Failure] | None = None
 ) -> Path:
-    """Write ``report.html`` and ``results.md`` of what there is so far; return the page.
+    """Write ``report.html`` and ``results.md`` of the results so far; return the page.
 
     Raises:
-        BlastscopeError: where ``out`` is no study's folder, has no store or cannot be written.
+        BlastscopeError: if ``out`` is not a study's folder, has no store or cannot be written.
     """
     from blastscope.report.reproduction_page import results_markdown, write_reproduction
     from blastscope.reproduction.study_cells import data_section
@@ -64,8 +64,8 @@ def report(
 
     out = order.place.out
     refuse_foreign(out, MARKER)
-    # What cannot be run here is said of every experiment, also of those not asked for this time;
-    # those are as they are packaged, because this time's settings may not even fit them.
+    # The page says of every experiment whether it can be run here, also if it was not requested:
+    # then with the settings of the package, because those of this call may not fit it.
     whole = plan_of(replace(order, only=None, protocols=PROTOCOLS, overrides=()))
     planned = {job.key for job in plan.jobs}
     packaged = {key: why for key, why in whole.left_out.items() if key not in planned}
@@ -81,10 +81,10 @@ def report(
 def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, str, str, str]]:
     """Rows of experiment, split, weighted F1 and AUC: mean ± standard deviation over the seeds.
 
-    Of what there is so far, run alike; each seed is a split and a training of its own.
+    Of the results so far; each seed is a split and a training of its own.
 
     Raises:
-        BlastscopeError: where a run is not what it is said to be.
+        BlastscopeError: if a run does not fit its records.
     """
     from blastscope.report.text import protocol_name, spread
     from blastscope.reproduction.results import read_experiments
@@ -103,7 +103,7 @@ def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, s
 
 
 def cells_by_part(count: int) -> dict[str, int]:
-    """Return about how many of ``count`` cells train, validate and test."""
+    """Return about how many of ``count`` cells are in each part of a split."""
     fifth = count // 5
     return {"train": count - 2 * fifth, "validation": fifth, "test": fifth}
 

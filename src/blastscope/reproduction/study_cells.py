@@ -1,4 +1,4 @@
-"""The cells of a study: a store for each preparation, a split for each protocol and seed."""
+"""Prepare the cells of a study: one store per preparation, one split per protocol and seed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def prepare_cells(
     for path, settings in {job.store(out): job.settings for job in jobs}.items():
         _prepare_store(data, path, settings, on_progress)
     for job in jobs:
-        # The parts follow from the cells' names, which every store has alike.
+        # The split follows from the names of the cells, which are the same in every store.
         if not job.split(out).is_file():
             make_split(job.store(out), job.protocol, job.seed, out=job.split(out))
     for split, store in {job.split(out): job.store(out) for job in jobs}.items():
@@ -62,16 +62,16 @@ def _prepare_store(
 def data_section(
     data: Path, out: Path, protocols: Sequence[str], jobs: Sequence[Job] = ()
 ) -> tuple[DataSection, bool]:
-    """Describe the study's cells for its report, and say whether they are synthetic.
+    """Describe the cells of a study for its report, and whether they are synthetic.
 
     Args:
         data: the source images, for the paper's Figures 1 to 3.
         out: the study's folder, with at least one store.
-        protocols: those whose first split is described, where it is there.
-        jobs: the plan: the cells are those of its first store, or of any that is whole.
+        protocols: those whose first split is described, if it is there.
+        jobs: the plan; its first store is described, or any whole one.
 
     Raises:
-        BlastscopeError: where there is no store, or the data or a split cannot be read.
+        BlastscopeError: if there is no store, or the data or a split cannot be read.
     """
     planned = {job.store(out) for job in jobs}
     stores = sorted(whole_stores(out), key=lambda store: store.path not in planned)
@@ -89,7 +89,7 @@ def data_section(
 
 
 def _balance(store: Store, split: Path) -> tuple[dict[str, int], dict[str, int]]:
-    """Count the training part's classes before and after the paper's balancing."""
+    """Count the classes of the training part before and after the paper's class balancing."""
     table = read_split(split).table
     cells = store.cells.with_row_index("row").join(table, on="cell", how="inner").sort("row")
     training = cells.filter(cells["part"] == "train")
