@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
         open_tested([trained.run], opened, "nowhere")
     out = tmp_path / "stress"
     stress_test([trained.run], store, out=out, device="cpu")
-    with pytest.raises(BlastscopeError, match="of other models or cells"):
+    with pytest.raises(BlastscopeError, match="is a stress test that differs in"):
         stress_test([f"A={trained.run}"], store, out=out, device="cpu")
     with pytest.raises(BlastscopeError, match="holds a run"):
         stress_test([trained.run], store, out=trained.run, device="cpu")

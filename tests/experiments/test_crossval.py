@@ -118,7 +118,7 @@ def test_a_fold_that_fails_leaves_the_others(order: CrossvalRequest):
 
 def test_another_cross_validation_is_not_mixed_in(order: CrossvalRequest):
     lay_out(order)
-    with pytest.raises(BlastscopeError, match=r"another seed \(3, not 4\): choose another"):
+    with pytest.raises(BlastscopeError, match=r"differs in seed \(3, not 4\): choose another"):
         lay_out(replace(order, seed=4))
     assert len(lay_out(replace(order, repeats=2)).folds) == 4  # more repeats are welcome
     order.out.with_name("notes").mkdir()

@@ -127,8 +127,10 @@ def test_a_folder_of_something_else_is_refused(command, material, tmp_path):
     assert command(2).exit_code == 0
     assert "holds a series of seeds (seeds.json)" in refusal(command(1))
     told = refusal(command(2, "--set", "training.seed=5"))
-    assert "another experiment.training.seed (24, not 5)" in told
-    assert "another experiment.training.rate" in refusal(command(2, "--set", "training.rate=0.5"))
+    assert "differs in experiment.training.seed (24, not 5)" in told
+    assert "differs in experiment.training.rate" in refusal(
+        command(2, "--set", "training.rate=0.5")
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     assert "is not a series of seeds and holds" in refusal(command(2, out="mine"))

@@ -65,7 +65,7 @@ def test_another_identity_is_refused_by_its_first_difference_and_scratch_begins_
     work(tmp_path / "kept", KEPT)
     before = content(tmp_path / "kept")
     other = {**IDENTITY, "settings": {"size": 32, "steps": [1, 3]}}
-    with pytest.raises(BlastscopeError, match=r"another settings\.steps \(2, not 3\)"):
+    with pytest.raises(BlastscopeError, match=r"differs in settings\.steps \(2, not 3\)"):
         WorkFolder(tmp_path / "kept", KEPT, other).open_or_resume()
     assert content(tmp_path / "kept") == before
     work(tmp_path / "scratch", SCRATCH)

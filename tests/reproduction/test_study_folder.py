@@ -26,7 +26,7 @@ def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def refused(study, jobs=None, why="is a reproduction study with another cells"):
+def refused(study, jobs=None, why="is a reproduction study that differs in cells"):
     """Prepare a study's cells, which is refused in one sentence without a word of --force."""
     with pytest.raises(BlastscopeError, match=why) as caught:
         prepare_cells(study.data, study.place.out, jobs or study.plan.jobs, None)

@@ -106,10 +106,10 @@ def test_again_is_a_no_op_and_another_recipe_is_refused(material, tmp_path):
     before = sha256_of(run / "predictions.parquet")
     assert run_of(material, run).already
     assert sha256_of(run / "predictions.parquet") == before
-    with pytest.raises(BlastscopeError, match=r"with another training\.\S+ \("):
+    with pytest.raises(BlastscopeError, match=r"differs in training\.\S+ \("):
         run_of(material, run, "training.rate=0.02")
     other = material._replace(split=make_split(material.store, "image", 3)[0])
-    with pytest.raises(BlastscopeError, match="is a run with another split"):
+    with pytest.raises(BlastscopeError, match="is a run that differs in split"):
         run_of(other, run)
 
 

@@ -21,9 +21,9 @@ from blastscope.api.tables import as_run_paths
 from blastscope.data.store import Store, open_store
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import only_one, read_json, write_json, write_text
+from blastscope.io.files import read_json, write_text
 from blastscope.io.tables import write_table
-from blastscope.io.workfolder import refuse_foreign
+from blastscope.io.workfolder import FolderKind, WorkFolder, refuse_foreign
 from blastscope.report import robustness_text
 from blastscope.report.robustness_page import stress_html
 from blastscope.report.text import metric, percent
@@ -35,6 +35,7 @@ from blastscope.robustness.summary import ModelRobustness, as_json, summarize
 
 FORMAT = "blastscope-stress/2"
 CONTENT, TABLE = "stress.json", "stress.parquet"
+_KIND = FolderKind(CONTENT, FORMAT, ("report.html", TABLE))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,12 +123,12 @@ def stress_test(
     """
     requested = out
     out, keeper = out_or_temporary(requested)
-    refuse_foreign(out, CONTENT, ["report.html", TABLE])
+    refuse_foreign(out, CONTENT, _KIND.writes)
     opened = open_store(Path(store))
     tested = open_tested(as_run_paths(models), opened, part)
-    identity = _identity(tested, opened, part)
-    with only_one(out.absolute()):
-        _begin(out, identity)
+    folder = WorkFolder(out, _KIND, _identity(tested, opened, part))
+    with folder.locked():
+        folder.open_or_resume()
         parts = PartialStressTest(out / FOLDER, tested, opened, choose_device(device))
         with showing("Stress test", progress) as advance:
             parts.fill(advance)
@@ -135,8 +136,7 @@ def stress_test(
         rows = pl.concat([table(one.model, one.cells, one.found) for one in found])
         synthetic = opened.synthetic or any(model.synthetic for model in tested)
         write_table(rows, out / TABLE, STRESS, {"part": part, "synthetic": synthetic})
-        content = {"format": FORMAT, "identity": identity, "part": part, "synthetic": synthetic}
-        write_json(out / CONTENT, {**content, "models": as_json(found)})
+        folder.record({"part": part, "synthetic": synthetic, "models": as_json(found)})
         page = stress_html(
             found, tested[0].cells, opened, out / "figures", part, synthetic=synthetic
         )

@@ -89,6 +89,17 @@ def check_columns(frame: pl.DataFrame, form: TableFormat, path: Path | str) -> p
         raise BlastscopeError(f"{path} has a column of the wrong type ({reason}).") from error
 
 
+def read_part(path: Path, form: TableFormat) -> pl.DataFrame | None:
+    """Read a part of unfinished work; None if it is missing or damaged, so that it is made again.
+
+    Parts are written whole, but a crash of the machine may still cut one short.
+    """
+    try:
+        return read_table(path, form)[0]
+    except BlastscopeError:
+        return None
+
+
 def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     if not path.is_file():
         raise BlastscopeError(f"{path} does not exist: give the path of a Parquet or CSV table.")

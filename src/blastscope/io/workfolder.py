@@ -161,8 +161,8 @@ class WorkFolder:
         found = content.get("identity")
         if found != wanted:
             raise BlastscopeError(
-                f"{self.path} is {self.kind.name} with another {first_difference(found, wanted)}: "
-                "choose another folder, or remove it."
+                f"{self.path} is {self.kind.name} that differs in "
+                f"{first_difference(found, wanted)}: choose another folder, or remove it."
             )
         return content
 

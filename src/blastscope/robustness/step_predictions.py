@@ -1,4 +1,4 @@
-"""What is done of a stress test: a table for each network and step, and how they join."""
+"""The predictions of a stress test: a table for each network and step, and how they join."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
-from blastscope.io.tables import TableFormat, read_table, write_table
+from blastscope.io.tables import TableFormat, read_part, read_table, write_table
+from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.ood.detector import fit_ood
 from blastscope.prediction.members import mean_of
 from blastscope.prediction.models import Floats, Predictor
@@ -31,7 +32,8 @@ FOLDER = "predictions"
 SAME = 0.01
 """By how much a probability may differ from the run's own: machines differ by far less, images by
 more."""
-_STRANGERS = "strangers"
+_NON_CELLS = "non-cells"
+_KIND = FolderKind("identity.json", scratch=True)
 PART = TableFormat(
     "stress-part", 1, {"cell": pl.String(), "p_all": pl.Float64(), "ood_score": pl.Float64()}
 )
@@ -39,11 +41,11 @@ PART = TableFormat(
 
 @dataclass(frozen=True)
 class PartialStressTest:
-    """A folder with what is done.
+    """The folder of the predictions that are done.
 
     Attributes:
         path: the folder.
-        models: what is tried.
+        models: the tested models.
         store: the prepared cells.
         device: what to compute on.
     """
@@ -54,15 +56,16 @@ class PartialStressTest:
     device: torch.device
 
     def fill(self, on_progress: Progress | None) -> None:
-        """Do all that is not done; a part that cannot be read, or is of something else, is redone.
+        """Predict all that is not done; a part that cannot be read is predicted again.
 
         Args:
-            on_progress: called with the cells that are done, each once a step, and their total.
+            on_progress: called with the cells that are done, each once per step, and their total.
 
         Raises:
-            BlastscopeError: where a network's probability of an unchanged cell is not what its
-                run recorded.
+            BlastscopeError: if a network's probability for an unchanged cell is not the one that
+                its run recorded.
         """
+        WorkFolder(self.path, _KIND, self._identity()).open_or_resume()
         todo = tuple(steps())
         members = [
             (k, n, one) for k, m in enumerate(self.models) for n, one in enumerate(m.members)
@@ -71,25 +74,25 @@ class PartialStressTest:
         for k, n, member in members:
             predictor = _open(member, self.store, self.device)
             for step in todo:
-                if self._read(k, n, step.key, member) is None:
+                if read_part(self._file(k, n, step.key), PART) is None:
                     frame = _on_cells(predictor, member, self.store, step)
                     if step.name == NOTHING:
                         _refuse_other_cells(frame, member, self.store)
-                    self._write(frame, k, n, step.key, member)
+                    write_table(frame, self._file(k, n, step.key), PART)
                 done += member.cells.height
                 if on_progress:
                     on_progress(done, total)
-            if self._read(k, n, _STRANGERS, member) is None:
-                frame = _on_strangers(predictor, self.store.settings.size)
-                self._write(frame, k, n, _STRANGERS, member)
+            if read_part(self._file(k, n, _NON_CELLS), PART) is None:
+                frame = _on_non_cells(predictor, self.store.settings.size)
+                write_table(frame, self._file(k, n, _NON_CELLS), PART)
 
     def of_step(self, model: int, step: Step) -> pl.DataFrame:
         """Return a model's part of a step, its cells in the model's order, once all is done."""
         return self._join(model, step.key)
 
-    def of_strangers(self, model: int) -> pl.DataFrame:
-        """Return a model's ood of pictures that are no cells; ``cell`` is their kind."""
-        return self._join(model, _STRANGERS)
+    def of_non_cells(self, model: int) -> pl.DataFrame:
+        """Return a model's OOD scores of images that are not cells; ``cell`` is their kind."""
+        return self._join(model, _NON_CELLS)
 
     def _join(self, model: int, key: str) -> pl.DataFrame:
         members = self.models[model].members
@@ -100,30 +103,23 @@ class PartialStressTest:
     def _file(self, model: int, member: int, key: str) -> Path:
         return self.path / f"{model:03d}-{member:03d}-{key}.parquet"
 
-    def _identity(self, member: TestedNetwork) -> dict[str, Any]:
-        detector = RunFolder(member.run.path).ood
+    def _identity(self) -> dict[str, Any]:
+        """Return all that the predictions follow from."""
+        networks = [[_network(member) for member in model.members] for model in self.models]
         return {
             "blastscope": __version__,
-            "checkpoint": member.run.checkpoint,
             "store": self.store.fingerprint,
-            "cells": member.cells.height,
-            "ood_score": sha256_of(detector) if detector.is_file() else None,
+            "networks": networks,
         }
 
-    def _read(
-        self, model: int, number: int, key: str, member: TestedNetwork
-    ) -> pl.DataFrame | None:
-        try:
-            frame, about = read_table(self._file(model, number, key), PART)
-        except BlastscopeError:  # none yet, or cut short by a full disk
-            return None
-        return frame if about.get("identity") == self._identity(member) else None
 
-    def _write(
-        self, frame: pl.DataFrame, model: int, number: int, key: str, one: TestedNetwork
-    ) -> None:
-        about = {"identity": self._identity(one)}
-        write_table(frame, self._file(model, number, key), PART, about)
+def _network(member: TestedNetwork) -> dict[str, Any]:
+    detector = RunFolder(member.run.path).ood
+    return {
+        "checkpoint": member.run.checkpoint,
+        "cells": member.cells.height,
+        "ood": sha256_of(detector) if detector.is_file() else None,
+    }
 
 
 def _open(member: TestedNetwork, store: Store, device: torch.device) -> Predictor:
@@ -149,7 +145,7 @@ def _on_cells(
     return _frame(member.cells["cell"].to_list(), *found)
 
 
-def _on_strangers(predictor: Predictor, side: int) -> pl.DataFrame:
+def _on_non_cells(predictor: Predictor, side: int) -> pl.DataFrame:
     """Predict images that are not cells."""
     return pl.concat(
         _frame([kind] * len(images), *predict_store(images, np.arange(len(images)), predictor))

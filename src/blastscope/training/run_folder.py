@@ -103,7 +103,7 @@ class RunFolder:
         found = read_recipe(self.recipe).experiment
         if found != recipe.experiment:
             raise BlastscopeError(
-                f"{self.path} is a run of {recipe.name} with another "
+                f"{self.path} is a run of {recipe.name} that differs in "
                 f"{first_difference(found, recipe.experiment)}: choose another folder, or remove "
                 "it."
             )
