@@ -103,7 +103,7 @@ def test_single_cells_and_a_study_do_not_overwrite_each_other(studied, trained, 
     with pytest.raises(BlastscopeError, match="holds an audit"):
         explain(given, [cell], out=out, methods=["grad-cam"])
     explain(given, [cell], out=tmp_path / "one", methods=["grad-cam"])
-    with pytest.raises(BlastscopeError, match="explanation of single cells"):
+    with pytest.raises(BlastscopeError, match="holds an explanation"):
         audit_explanations(given, out=tmp_path / "one", data=data)
 
 

@@ -115,7 +115,7 @@ def test_the_flag_is_judged_as_scikit_learn_would():
     assert judge(cells.with_columns(ood_score=pl.lit(None, pl.Float64)), strange) is None
 
 
-def test_strangers_are_what_they_are_called():
+def test_non_cell_images_are_what_they_are_called():
     drawn, again = non_cell_images(48, 5), non_cell_images(48, 5)
     assert all(np.array_equal(drawn[kind], again[kind]) for kind in drawn)
     for kind, pixels in drawn.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.api.explain import FILE, TABLE, ExplanationResult, write_explanation
+from blastscope.api.explain import TABLE, ExplanationResult, write_explanation
 from blastscope.api.result import AnyPath, Progress, TextTable, as_paths, out_or_temporary, showing
 from blastscope.api.tables import as_run_paths
 from blastscope.data.layouts import Listing
@@ -124,12 +124,7 @@ def audit_explanations(
     """
     requested, paths, folders = out, as_run_paths(models), as_paths(data)
     out, keeper = out_or_temporary(requested)
-    refuse_foreign(out, FILE, ["report.html", TABLE])
-    if (out / FILE).exists() and not (out / CELLS_FILE).exists():
-        raise BlastscopeError(
-            f"{out} holds an explanation of single cells, and its page would be overwritten: "
-            "choose another folder with --out."
-        )
+    refuse_foreign(out, CELLS_FILE, ["report.html", TABLE])
     if not folders:
         raise BlastscopeError("An audit needs images of the cells: give their folder with --data.")
     explained = open_models(paths, choose_device(device), grid)

@@ -26,7 +26,6 @@ from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
-from blastscope.explanation.audit.audit import CELLS_FILE
 from blastscope.explanation.cells import find_cells, prepare_material
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.layer_choice import choose_layers
@@ -153,11 +152,6 @@ def explain(
     """
     place, keeper = out_or_temporary(out)
     refuse_foreign(place, FILE, ["report.html", TABLE])
-    if (place / CELLS_FILE).exists():
-        raise BlastscopeError(
-            f"{place} holds an audit ({CELLS_FILE}), and its page would be overwritten: choose "
-            "another folder with --out."
-        )
     names = [cells] if isinstance(cells, str | PathLike) else list(cells)
     paths = as_run_paths(models)
     _refuse_cells_among_runs(paths)

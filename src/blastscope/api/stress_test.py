@@ -20,7 +20,6 @@ from blastscope.api.result import (
 from blastscope.api.tables import as_run_paths
 from blastscope.data.store import Store, open_store
 from blastscope.engines.torch_engine import choose_device
-from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, write_text
 from blastscope.io.tables import write_table
 from blastscope.io.workfolder import FolderKind, WorkFolder, refuse_foreign
@@ -147,20 +146,3 @@ def stress_test(
 def _identity(models: Sequence[TestedModel], store: Store, part: str) -> dict[str, Any]:
     networks = [[model.name, *(one.run.checkpoint for one in model.members)] for model in models]
     return {"models": networks, "store": store.fingerprint, "part": part}
-
-
-def _begin(out: Path, identity: dict[str, Any]) -> None:
-    """Lay the folder down, or go on with the one that is there.
-
-    Raises:
-        BlastscopeError: where it is of other models or cells.
-    """
-    path = out / CONTENT
-    if not path.is_file():
-        write_json(path, {"format": FORMAT, "identity": identity})
-        return
-    if read_json(path).get("identity") != identity:
-        raise BlastscopeError(
-            f"{out} holds a stress test of other models or cells ({CONTENT}), which would be lost: "
-            "choose another folder with --out, or remove it."
-        )

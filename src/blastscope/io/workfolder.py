@@ -29,6 +29,7 @@ MARKERS = {
     "study.json": "a reproduction study",
     "stress.json": "a stress test",
     "leakage.json": "a leakage measurement",
+    "audit.parquet": "an audit of explanations",
     "explanation.json": "an explanation",
     "errors.json": "an error analysis",
     "comparison.json": "a comparison",

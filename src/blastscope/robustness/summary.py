@@ -88,7 +88,7 @@ def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobust
     is_all = (cells["label"] == ALL).to_numpy()
     found = measure(is_all, cells["subject"].to_list(), taken, p_all, scores)
     beside = cells.select("subject", "label").with_columns(frames[0]["ood_score"])
-    ood = judge(beside, parts.of_strangers(k))
+    ood = judge(beside, parts.of_non_cells(k))
     return ModelRobustness(model.name, cells.height, model.overlap, found, ood)
 
 

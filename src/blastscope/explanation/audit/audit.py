@@ -96,8 +96,8 @@ def run_audit(
             model, and those of the randomization test once more.
 
     Raises:
-        BlastscopeError: where a cell's file is gone, a model's probability of a cell is not what
-            its run recorded, ``out`` cannot be written, or another process is at it.
+        BlastscopeError: if a cell's file is gone, a model's probability for a cell is not the one
+            its run recorded, ``out`` cannot be written, or another process writes it.
     """
     identity = _identity(explained, material)
     with only_one((out / CELLS_FILE).absolute()):
@@ -115,7 +115,7 @@ def run_audit(
 
 
 def _identity(explained: ExplainedModels, material: ExplainedCells) -> dict[str, Any]:
-    """Return all that the numbers hang on, in the kinds that JSON keeps."""
+    """Return all that the numbers follow from, in types that JSON has."""
     models = explained.models
     constants = [BATCH, STEPS, SIDE, SAMPLE, SEED, DRAWS, GROUPS, WINDOW, STRIDE, BLUR]
     return {

@@ -19,15 +19,16 @@ from blastscope.explanation.measures import measure, nullable
 from blastscope.explanation.models import ExplainedModel, ExplainedModels
 from blastscope.explanation.sanity_checks import randomize, sample
 from blastscope.explanation.tables import AUDIT, METHODS, RANDOMIZATION
-from blastscope.io.files import read_json, remove_folder, write_json
 from blastscope.io.predictions import read_predictions
-from blastscope.io.tables import TableFormat, read_table, write_table
+from blastscope.io.tables import TableFormat, read_part, read_table, write_table
+from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.training.run_folder import RunFolder
 
 BATCH = 32
 SAME = 0.01
 """By how much a probability may differ from the run's own: machines differ by far less, images by
 more."""
+_KIND = FolderKind("audit.json", scratch=True)
 _COARSE = "coarse"  # a cell's map on the grid on which the models' maps are compared
 
 
@@ -47,25 +48,16 @@ class PartialAudit:
 
     def begin(self, identity: dict[str, Any]) -> None:
         """Go on with what is there, or begin anew if that is of another audit."""
-        note = self.path / "audit.json"
-        try:
-            same = note.is_file() and read_json(note) == identity
-        except BlastscopeError:
-            same = False
-        if not same:
-            remove_folder(self.path)
-            write_json(note, identity)
+        WorkFolder(self.path, _KIND, identity).open_or_resume()
 
     def fill(self, on_progress: Callable[[int, int], None] | None) -> None:
-        """Do all that is not done.
-
-        A part that cannot be read is made again.
+        """Measure all that is not done; a part that cannot be read is measured again.
 
         Args:
             on_progress: called with how many cells are done, over all the models, and their total.
 
         Raises:
-            BlastscopeError: where a model's probability of a cell is not what its run recorded.
+            BlastscopeError: if a model's probability for a cell is not the one its run recorded.
         """
         drawn = sample([item.label for item in self.material.files]).tolist()
         models = self.explained.models
@@ -128,12 +120,8 @@ class PartialAudit:
 
 
 def _is_whole(path: Path, form: TableFormat, *more: str) -> bool:
-    """Whether a part is there and can be read: a full disk or a crash may have cut it short."""
-    try:
-        frame, _ = read_table(path, form)
-    except BlastscopeError:
-        return False
-    return set(more) <= set(frame.columns)
+    frame = read_part(path, form)
+    return frame is not None and set(more) <= set(frame.columns)
 
 
 def _recorded(model: ExplainedModel) -> dict[str, float]:
