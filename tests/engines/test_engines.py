@@ -19,9 +19,9 @@ from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
 from blastscope.engines.openvino import OpenVinoEngine
 from blastscope.engines.torch_engine import TorchEngine
 from blastscope.errors import BlastscopeError
+from blastscope.training.batches import PixelViews
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.store_predictions import probabilities
-from blastscope.training.views import PixelViews
 from tests.engines.networks import SIZE, cells
 
 CPU = torch.device("cpu")

@@ -84,7 +84,7 @@ def test_images_are_prepared_as_the_run_wants_them(trained, store, run):
 
 def test_another_network_is_noticed_and_not_written(run, store, monkeypatch, tmp_path):
     monkeypatch.setattr(exporting, "onnx_graph", lambda *_, **__: onnx_graph(built(), "one", 32))
-    with pytest.raises(BlastscopeError, match="gives other probabilities in ONNX Runtime") as told:
+    with pytest.raises(BlastscopeError, match="differ between ONNX Runtime and PyTorch") as told:
         export_run(run, tmp_path / "net.onnx", store)
     assert "\n" not in str(told.value)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blastscope.ood.features import LOOKS, ood_features
+from blastscope.ood.features import FEATURES, ood_features
 
 
 def disc(radius: int, colour: tuple[int, int, int], side: int = 64) -> np.ndarray:
@@ -19,7 +19,7 @@ def disc(radius: int, colour: tuple[int, int, int], side: int = 64) -> np.ndarra
 
 def named(picture: np.ndarray) -> dict[str, float]:
     (found,) = ood_features(picture[None])
-    return dict(zip(LOOKS, found.tolist(), strict=True))
+    return dict(zip(FEATURES, found.tolist(), strict=True))
 
 
 def test_a_disc_of_one_colour_by_hand():
@@ -51,7 +51,7 @@ def test_two_pieces_and_black():
     found = named(two)
     assert found["whole"] == pytest.approx(np.pi * 100 / (np.pi * 100 + 36), rel=0.1)
     assert found["rim"] > 0
-    assert named(np.zeros((64, 64, 3), np.uint8)) == dict.fromkeys(LOOKS, 0.0)
+    assert named(np.zeros((64, 64, 3), np.uint8)) == dict.fromkeys(FEATURES, 0.0)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([16, 64, 100, 224]))
@@ -66,7 +66,7 @@ def test_a_large_picture_looks_as_it_does_when_small():
     small = disc(40, (120, 60, 160), 128)
     large = cv2.resize(small, (512, 512), interpolation=cv2.INTER_NEAREST)
     assert ood_features(large[None])[0] == pytest.approx(ood_features(small[None])[0], abs=0.02)
-    assert ood_features(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, len(LOOKS))
+    assert ood_features(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, len(FEATURES))
 
 
 def test_looks_do_not_hang_on_where_in_memory_a_picture_lies():

@@ -30,7 +30,7 @@ def test_what_is_no_cell_is_told_from_cells(shared, tmp_path):
     train, validation, test = np.split(rows, [len(rows) // 2, 3 * len(rows) // 4])
     known = fit_ood(store.pixels, train, validation)
     cells = store.cells[test.tolist()].select("subject", "label")
-    cells = cells.with_columns(ood_score=pl.Series(known.of_rows(store.pixels, test)))
+    cells = cells.with_columns(ood_score=pl.Series(known.of(store.pixels[test])))
     strange = pl.concat(
         [
             pl.DataFrame({"cell": kind, "ood_score": known.of(pixels)})

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.dihedral import dihedral_views
-from blastscope.training.batches import TrainingBatches
+from blastscope.training.batches import PixelViews, TrainingBatches
 from blastscope.training.class_balance import balanced, from_uses
-from blastscope.training.views import PixelViews
 
 
 def test_the_papers_balance():

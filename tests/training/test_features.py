@@ -19,9 +19,9 @@ from blastscope.models.dihedral import dihedral_views
 from blastscope.models.frozen_split import split_frozen
 from blastscope.recipes.library import load_recipe
 from blastscope.training import features
+from blastscope.training.batches import PixelViews, ViewList
 from blastscope.training.train import train
 from blastscope.training.trainer import TrainingWatch
-from blastscope.training.views import PixelViews, ViewList
 from tests.models.recipes import recipe
 
 FROZEN = """

@@ -8,9 +8,9 @@ import torch
 
 from blastscope.data.store import open_store
 from blastscope.models.classifier import build_model
+from blastscope.training.batches import PixelViews
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.store_predictions import probabilities
-from blastscope.training.views import PixelViews
 from tests.models.recipes import recipe
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Whether engines agree on real cells, and how fast they are."""
+"""Check that engines agree on real cells, and measure how fast they are."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from blastscope.errors import BlastscopeError
 from blastscope.training.finished_run import FinishedRun
 
 AGREES = 1e-4
-"""By how much p(ALL) may differ. Another order of the same sums in single precision makes some
-1e-6 of a difference; a wrong normalisation or view makes 1e-2 and more."""
+"""The largest difference of p(ALL) that is tolerated. Another order of sums in single precision
+makes 1e-6, a wrong normalization or view 1e-2 and more."""
 
 
 @dataclass(frozen=True)
 class EngineMeasurement:
-    """An engine on the cells.
+    """What an engine did on the cells.
 
     Attributes:
         engine: its name.
         cells: how many there were.
-        difference: the largest difference of p(ALL) from PyTorch's; None of PyTorch itself.
-        cells_per_second: how fast, all views of a cell included.
-        load_seconds: from weights or file to an engine that is ready.
+        difference: the largest difference of p(ALL) from PyTorch's; None for PyTorch itself.
+        cells_per_second: its speed, all views of a cell included.
+        load_seconds: from weights or file to a loaded engine.
     """
 
     engine: str
@@ -54,7 +54,7 @@ class Timed:
 
 
 def timed(load: Callable[[], Engine], pixels: Pixels) -> Timed:
-    """Load an engine and ask it for every cell, after one cell that is not counted."""
+    """Load an engine and predict every cell, after one that is not counted."""
     start = time.perf_counter()
     engine = load()
     loaded = time.perf_counter()
@@ -68,7 +68,7 @@ def timed(load: Callable[[], Engine], pixels: Pixels) -> Timed:
 def compare_engines(
     run: FinishedRun, model: bytes, pixels: Pixels
 ) -> tuple[EngineMeasurement, ...]:
-    """Compute the same cells in PyTorch, ONNX Runtime and, where it is installed, OpenVINO.
+    """Predict the same cells in PyTorch, ONNX Runtime and, if it is installed, OpenVINO.
 
     Args:
         run: the network as it was trained.
@@ -97,13 +97,12 @@ def refuse_difference(run: FinishedRun, measured: Sequence[EngineMeasurement]) -
     """Refuse engines that do not agree.
 
     Raises:
-        BlastscopeError: where one differs from PyTorch by ``AGREES`` or more, or in what is
-            no number.
+        BlastscopeError: if one differs from PyTorch by ``AGREES`` or more, or is not finite.
     """
     for one in measured:
         if one.difference is not None and not one.difference < AGREES:
             raise BlastscopeError(
-                f"{run.path} gives other probabilities in {one.engine} than in PyTorch, by up to "
-                f"{one.difference:.2g} on {one.cells} cells, where less than {AGREES:g} is "
-                "wanted: nothing was written; please report this network."
+                f"The probabilities of {run.path} differ between {one.engine} and PyTorch by up to "
+                f"{one.difference:.2g} on {one.cells} cells, and less than {AGREES:g} is allowed: "
+                "report this network; nothing was written."
             )

@@ -1,1 +1,1 @@
-"""Whether a picture looks like the cells that a network was trained on, or like no cell at all."""
+"""Out-of-distribution detection: whether an image looks like the cells of a network's training."""

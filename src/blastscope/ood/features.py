@@ -1,4 +1,4 @@
-"""What a prepared picture looks like, in a few numbers: where it is, its stain, its texture."""
+"""Features of a prepared image for out-of-distribution detection: position, stain, texture."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from blastscope.data.crop import Pixels, resize
 
 Floats = NDArray[np.float64]
 
-LOOKS = (
-    "filled",  # share of the picture that is not black
+FEATURES = (
+    "filled",  # share of the image that is not black
     "rim",  # the same of its outermost pixels
     "lightness", "a_star", "b_star",  # CIELAB means of what is not black
     "lightness_spread", "a_star_spread", "b_star_spread",  # logarithms of the deviations
@@ -22,53 +22,53 @@ LOOKS = (
 )  # fmt: skip
 """The numbers, in the order of the columns of :func:`ood_features`."""
 _SIDE = 128
-"""Larger pictures are shrunk to this. At 64 a photograph in a cell's outline and colours passed for
-a cell nineteen times in twenty: what it has too much of are small things."""
+"""Larger images are shrunk to this. At 64 a photograph in the outline and colours of a cell passed
+for a cell nineteen times in twenty: it differs by its small structures."""
 _BLACK = 12
-"""As bright as this, of 255, is still black: JPEG and shrinking blur a cell's edge."""
+"""The brightest black, of 255: JPEG and shrinking blur a cell's edge."""
 _FEWEST = 10
-"""Pixels that make a picture of something."""
+"""The fewest pixels that are not black in an image of anything."""
 _CORE = np.ones((3, 3), np.uint8)
 _SMALL = 0.1
 
 
 def ood_features(pixels: Pixels) -> Floats:
-    """Measure prepared pictures.
+    """Compute the features of prepared images.
 
     Args:
         pixels: uint8, (N, S, S, 3), RGB.
 
     Returns:
-        Shape (N, ``len(LOOKS)``); a picture that is all black has zeros behind the first two.
+        Shape (N, ``len(FEATURES)``); an image that is all black has zeros after the first two.
     """
-    return np.array([_look(picture) for picture in pixels], np.float64).reshape(-1, len(LOOKS))
+    return np.array([_features(image) for image in pixels], np.float64).reshape(-1, len(FEATURES))
 
 
-def _look(picture: Pixels) -> tuple[float, ...]:
-    if len(picture) > _SIDE:
-        picture = resize(picture, _SIDE)
-    red, green, blue = cv2.split(picture)  # NumPy is slow along an axis of three
+def _features(image: Pixels) -> tuple[float, ...]:
+    if len(image) > _SIDE:
+        image = resize(image, _SIDE)
+    red, green, blue = cv2.split(image)  # NumPy is slow along an axis of three
     here = np.asarray(cv2.max(cv2.max(red, green), blue)) > _BLACK
     rim = np.concatenate([here[0], here[-1], here[1:-1, 0], here[1:-1, -1]])
     place = (float(here.mean()), float(rim.mean()))
     if here.sum() < _FEWEST:
-        return place + (0.0,) * (len(LOOKS) - len(place))
-    return (*place, *_stain_and_texture(picture, here), *_outline(here))
+        return place + (0.0,) * (len(FEATURES) - len(place))
+    return (*place, *_stain_and_texture(image, here), *_outline(here))
 
 
-def _stain_and_texture(picture: Pixels, here: NDArray[np.bool_]) -> tuple[float, ...]:
-    """Measure inside the edge, which is mixed with black."""
+def _stain_and_texture(image: Pixels, here: NDArray[np.bool_]) -> tuple[float, ...]:
+    """Measure inside the edge, whose colours are mixed with black."""
     whole = here.astype(np.uint8)
     core = cv2.erode(whole, _CORE, borderValue=0)
     inside = core if cv2.countNonZero(core) >= _FEWEST else whole
-    colours = cv2.split(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2Lab))
+    colours = cv2.split(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab))
     light = colours[0]
     slopes = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
     measured = (*colours, *slopes, cv2.Laplacian(light, cv2.CV_32F))
     chosen = np.flatnonzero(inside)
     *lab, across, down, bent = (of.ravel()[chosen] for of in measured)
     stain = np.array(lab, np.float64)
-    # Not OpenCV's magnitude and sums: their last digits hang on where in memory the picture lies.
+    # Not OpenCV's magnitude and sums: their last digits depend on where in memory the image lies.
     texture = (np.sqrt(across * across + down * down), np.abs(bent))
     return (
         *map(float, stain.mean(axis=1)),

@@ -1,4 +1,4 @@
-"""The models to be tried: runs, and cross-validations, each network on cells it never saw."""
+"""The models under a stress test: runs and cross-validations, each network on unseen cells."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CROSSVAL = "crossval.json"
 
 @dataclass(frozen=True)
 class TestedNetwork:
-    """A network, and the cells that it is tried on.
+    """A network, and the cells that it is tested on.
 
     Attributes:
         run: the network's run.
@@ -73,12 +73,13 @@ def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[T
     Args:
         given: folders of runs or cross-validations; ``NAME=PATH`` names one anew.
         store: the prepared cells.
-        part: of a run's own split. A cross-validation is tried on what each of its folds was
-            tested on; with several repeats, on the first.
+        part: of a run's own split. Each fold of a cross-validation is tested on its own
+            test cells; of several repeats the first counts.
 
     Raises:
-        BlastscopeError: where a folder is neither, or unfinished or stale; the store's cells are
-            prepared otherwise than the networks', or lack some; or two models share a name.
+        BlastscopeError: if a folder is neither, or unfinished or stale; the store's cells are
+            prepared differently from the networks', or some are missing; or two models share a
+            name.
     """
     models: list[TestedModel] = []
     for text in given:
@@ -104,8 +105,7 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
         return TestedModel(str(table["model"][0]), (_member(run, table, store, part),), overlap)
     if part != "test":
         raise BlastscopeError(
-            f"{path} is a cross-validation, of which every cell is a test cell of some fold: leave "
-            "--part out."
+            f"{path} is a cross-validation, whose cells are all test cells: leave --part out."
         )
     content = read_json(path / _CROSSVAL)
     if content.get("format") != FORMAT or not content.get("folds"):

@@ -1,4 +1,4 @@
-"""What a training reads: store, split and recipe, held against each other before a step is run."""
+"""The data of a training: store, split and recipe, checked against each other before a step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> TrainingD
     """Open store and split and find each part's rows.
 
     Raises:
-        BlastscopeError: where the store is of another size than the recipe wants, the split names
+        BlastscopeError: if the store is not prepared by the recipe's settings, the split names
             cells that the store lacks, or a part or a class is empty.
     """
     store, split = open_store(store_path), read_split(split_path)
@@ -44,7 +44,7 @@ def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> TrainingD
     absent = split.table.height - placed.height
     if absent:
         raise BlastscopeError(
-            f"{split_path} names {absent} cells that {store_path} does not hold: split this store."
+            f"{split_path} names {absent} cells that {store_path} lacks: split this store."
         )
     if placed["label"].null_count():
         raise BlastscopeError(f"{split_path} names cells without a label: split the store again.")
@@ -52,24 +52,27 @@ def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> TrainingD
     rows = {part: of_part[part]["row"].to_numpy().astype(np.int64) for part in PARTS}
     for part in ("train", "validation"):
         if not len(rows[part]):
-            raise BlastscopeError(f"{split_path} has no {part} part: a training needs one.")
+            raise BlastscopeError(
+                f"{split_path} has no {part} part, which training needs: split the store again."
+            )
     is_all = (store.cells["label"].fill_null("") == ALL).to_numpy()
     training = _training_set(recipe, of_part["train"], rows["train"], is_all)
     return TrainingData(store, split, rows, is_all, training)
 
 
 def _refuse_other_preparation(recipe: Recipe, store: Store) -> None:
-    """The recipe says how its cells are prepared; a store of other ones would be another test."""
-    wanted = {name: getattr(recipe.input, name) for name in ("size", "scale", "clahe")}
-    for name, value in wanted.items():
+    """Refuse a store that is not prepared by the recipe's settings."""
+    expected = {name: getattr(recipe.input, name) for name in ("size", "scale", "clahe")}
+    for name, value in expected.items():
         found = getattr(store.settings, name)
         if found == value:
             continue
-        flags = f"--size {wanted['size']} --scale {wanted['scale']}"
+        flags = f"--size {expected['size']} --scale {expected['scale']}"
+        flags += " --clahe" * expected["clahe"]
         raise BlastscopeError(
-            f"{recipe.name} wants cells of {name} {_word(value)} and {store.path} has "
-            f"{_word(found)}: prepare a store with {flags}{' --clahe' * wanted['clahe']}, or give "
-            f"--set input.{name}={_word(found)}."
+            f"{recipe.name} needs cells of {name} {_word(value)}, and {store.path} has "
+            f"{_word(found)}: prepare a store with {flags}, or give --set "
+            f"input.{name}={_word(found)}."
         )
 
 

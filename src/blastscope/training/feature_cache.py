@@ -20,8 +20,8 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing
 from blastscope.models.dihedral import VIEWS
 from blastscope.models.graph_split import Features
+from blastscope.training.batches import ViewList
 from blastscope.training.class_balance import Rows
-from blastscope.training.views import ViewList
 
 
 @dataclass

@@ -28,8 +28,8 @@ from blastscope.io.files import read_json, write_json
 from blastscope.models.frozen_split import FrozenSplit
 from blastscope.models.graph_split import Features
 from blastscope.parallel import memory
+from blastscope.training.batches import PixelViews, ViewList
 from blastscope.training.feature_cache import FeatureCache
-from blastscope.training.views import PixelViews, ViewList
 
 VERSION = 1
 FOLDER, INFO = "features", "info.json"

@@ -1,4 +1,4 @@
-"""What is trained and what it is fed: pixels to all of a network, or features to its upper half."""
+"""What is trained and its input: pixels for all of a network, or cached features for its end."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from blastscope.models.frozen_split import split_frozen
 from blastscope.recipes.schema import Recipe
 from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import Inputs as NetworkInputs
-from blastscope.training.batches import views_of_training
+from blastscope.training.batches import PixelViews, ViewList, Views, views_of_training
 from blastscope.training.dataset import TrainingData
 from blastscope.training.features import features_of
-from blastscope.training.views import PixelViews, ViewList, Views
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A source of views and the network, or half, that takes them."""
+    """A source of views, and the network, or the end of one, that takes them."""
 
     views: Views
     network: Callable[..., Tensor]
     cached: bool = False
     layout: torch.memory_format = torch.channels_last
-    """How pixels lie when the network is given them; the network's weights should lie alike."""
+    """The memory format of pixels; the network's weights should have the same."""
 
     def __call__(self, inputs: NetworkInputs) -> Tensor:
         """Return the logits (N,) of a batch."""
@@ -40,7 +39,7 @@ class NetworkInput:
         return self.network(inputs.contiguous(memory_format=self.layout))
 
     def to(self, device: torch.device) -> None:
-        """Move what the network holds besides the classifier's own weights (traced constants)."""
+        """Move what the network holds beside the classifier's own weights (traced constants)."""
         if isinstance(self.network, torch.nn.Module):
             self.network.to(device)
 
@@ -48,7 +47,7 @@ class NetworkInput:
 def pixel_input(
     classifier: Classifier, inputs: TrainingData, layout: torch.memory_format = torch.channels_last
 ) -> NetworkInput:
-    """Feed pixels to the whole network."""
+    """Return pixels as the input of the whole network."""
     return NetworkInput(PixelViews(inputs.store.pixels), classifier, layout=layout)
 
 
@@ -60,19 +59,18 @@ def make_network_input(
     on_progress: Callable[[int, int], None] | None = None,
     layout: torch.memory_format = torch.channels_last,
 ) -> NetworkInput:
-    """Feed a recipe's network: from cached features where part of it is frozen.
+    """Return the input of a recipe's network: cached features if part of it is frozen.
 
-    Features are kept beside the store (``training.features``). Where the network cannot be parted,
-    its features would not fit, or each cell is another picture in every epoch, pixels are fed to
-    all of it.
+    Features are kept beside the store (``training.features``). If the network cannot be split, its
+    features would not fit, or the pixels of a cell change in every epoch, the input is pixels.
 
     Args:
         classifier: the network, on the CPU, with the weights that training begins with.
-        recipe: says which views will be asked for.
+        recipe: decides which views will be needed.
         inputs: store, split and training set.
         device: what features are computed on.
         on_progress: called with the views computed so far, and their total.
-        layout: how pixels lie, where they are what is fed.
+        layout: the memory format of pixels.
     """
     pixels_change = pixel_augmentation(recipe.training.augmentation) is not None
     halves = None if pixels_change else split_frozen(classifier, recipe.input.size)

@@ -1,8 +1,10 @@
-"""A classifier over rows of a store: the probability of ALL for each cell."""
+"""A training's own predictions: the probability of ALL of rows of its store.
+
+They come from cached features if the backbone is frozen, which is why they do not go through
+``prediction.pipeline``: a finished run's network does, whoever asks it.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 import polars as pl
@@ -24,18 +26,16 @@ def probabilities(
     rows: Rows,
     device: torch.device,
     views: str = "one",
-    on_progress: Callable[[int], None] | None = None,
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the probability of ALL for each of ``rows``, computed in single precision.
 
     Args:
         classifier: the network; it is put on ``device`` and into evaluation mode.
-        feed: where its input, or its upper half's, comes from.
+        feed: the pixels or cached features of the store.
         rows: of the store.
         device: what to compute on.
         views: the recipe's ``prediction.views``: ``one``, or ``dihedral`` for the mean of the
-            logits over the eight ways to lay a cell.
-        on_progress: called after each batch with its number of cells.
+            logits over the eight views (TTA).
     """
     classifier.to(device).eval()
     feed.to(device)
@@ -49,8 +49,6 @@ def probabilities(
                 found = feed(_moved(inputs, device)).double().cpu().numpy()
                 logits[first : first + len(targets)] += found / len(operations)
                 first += len(targets)
-                if on_progress:
-                    on_progress(len(targets))
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
 
 
