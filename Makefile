@@ -14,7 +14,7 @@ keras := $(if $(KERAS),--keras "$(KERAS)")
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
 	@echo "make test                             all tests"
-	@echo "make lint                             ruff and mypy"
+	@echo "make lint                             ruff, mypy and the layers of packages"
 	@echo "make docs                             the API reference, build/docs/blastscope.html"
 	@echo "make bench [DATA=] [WEIGHTS=]         all benchmarks, an hour or two; make bench-NAME for one"
 	@echo "make rivals                           TensorFlow in .venv-keras, for the benchmarks to measure"
@@ -42,6 +42,7 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 docs: setup
 	@$(BIN)/python docs/build_api.py
@@ -70,4 +71,4 @@ rivals: .venv-keras/.installed
 	@touch $@
 
 clean:
-	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -11,10 +11,12 @@ import polars as pl
 from blastscope.data.names import ALL
 from blastscope.io.files import without_nan
 from blastscope.robustness.metrics import StepDraws, StepMetrics, measure
-from blastscope.robustness.models import TestedModel
 from blastscope.robustness.ood_check import OodCheck, judge
 from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation, steps
-from blastscope.robustness.step_predictions import PartialStressTest
+
+if TYPE_CHECKING:
+    from blastscope.robustness.models import TestedModel
+    from blastscope.robustness.step_predictions import PartialStressTest
 
 NOTICED = 0.02
 """The smallest drop in AUC that counts as a cost."""
