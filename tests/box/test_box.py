@@ -100,5 +100,5 @@ def test_on_real_cells_all_engines_agree_and_it_knows_what_it_learnt(shared):
 def test_a_copy_without_its_model_says_so(monkeypatch, tmp_path):
     shutil.copy(box.__file__, tmp_path / "__init__.py")
     monkeypatch.setattr(box, "files", lambda name: tmp_path)
-    with pytest.raises(BlastscopeError, match="has no model in its box"):
+    with pytest.raises(BlastscopeError, match="was installed without a model"):
         box.in_the_box()

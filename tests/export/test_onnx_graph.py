@@ -129,7 +129,7 @@ def test_what_the_file_has_otherwise_stays_in_the_graph():
 
 @pytest.mark.parametrize("weights", [b"", b"\x00" * 20, b"\x02" + b"\x00" * 7 + b"[]", b"junk" * 9])
 def test_what_is_no_safetensors_file_is_refused(weights):
-    with pytest.raises(BlastscopeError, match=f"{WEIGHTS} is no safetensors file"):
+    with pytest.raises(BlastscopeError, match=f"{WEIGHTS} is not a safetensors file"):
         share_weights(ModelProto(), weights)
 
 

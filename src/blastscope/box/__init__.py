@@ -1,4 +1,4 @@
-"""The model in the box: a bundle that comes with the package."""
+"""The model in the box: the bundle that is installed with blastscope."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _PLACE = "model"
 
 
 def in_the_box() -> Path:
-    """Return the folder of the bundle that comes with blastscope.
+    """Return the folder of the bundle that is installed with blastscope.
 
     Raises:
-        BlastscopeError: where this copy of blastscope was packed without it.
+        BlastscopeError: if this copy of blastscope was installed without it.
     """
     place = Path(str(files(__name__))) / _PLACE
     if not place.is_dir():
         raise BlastscopeError(
-            "This copy of blastscope has no model in its box: give one with --model, or install "
-            "blastscope again."
+            "This copy of blastscope was installed without a model: give one with --model, or "
+            "install blastscope again."
         )
     return place

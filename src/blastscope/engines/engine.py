@@ -1,4 +1,4 @@
-"""What every engine does, and what is made of the logits that it gives."""
+"""The interface of an engine, and probabilities from its logits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 Logits = NDArray[np.float32]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AT_ONCE = 8
-"""How many pictures pass through a network together on a processor, each view of a cell being one:
-more are no faster there, and what VGG16 keeps of 64 fills 4 GB."""
+"""How many views of cells pass through a network together on a processor: more are not faster
+there, and the activations of 64 fill 4 GB in VGG16."""
 
 
 class Engine(Protocol):
     """A network that is ready to compute.
 
     Attributes:
-        name: of what computes, in words.
-        views: the number V of ways in which a cell is laid, in the order of ``models.dihedral``.
+        name: of the engine, for messages.
+        views: the number V of views of a cell, in the order of ``models.dihedral``.
     """
 
     name: str

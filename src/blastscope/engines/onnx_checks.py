@@ -1,7 +1,7 @@
-"""What a graph takes and gives, and what it may be: standard operations on its own weights.
+"""Check an ONNX graph before it is run: its inputs, outputs, operations and weights.
 
 A model may come from anywhere. An ONNX file can name other files of the machine, addresses in
-memory and operations of other makers, so one is read through here before it is run.
+memory and operations of other makers, so each file is checked here before an engine runs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PIXELS = "pixels"
 VIEW_LOGITS, P_ALL = "view_logits", "p_all"
 OUTPUTS = (VIEW_LOGITS, P_ALL)
 WEIGHTS = "weights.safetensors"
-"""The one file that a graph's tensors may lie in."""
+"""The only file that a graph's tensors may lie in."""
 _STANDARD = ("", "ai.onnx")
 
 
@@ -29,9 +29,9 @@ class Graph:
 
     Attributes:
         model: the serialised ONNX model, with its weights in it.
-        views: how many logits it gives a cell.
+        views: the number of logits of a cell.
         size: the side of the cells in pixels.
-        source: what it is called in messages.
+        source: its name in messages.
     """
 
     model: bytes
@@ -41,19 +41,17 @@ class Graph:
 
 
 def read_graph(model: bytes, weights: bytes | None = None, source: str = "model.onnx") -> Graph:
-    """Check a serialised ONNX model and put its weights into it.
-
-    No file is read, whatever the model says.
+    """Check a serialized ONNX model and put its weights into it; no file is read.
 
     Args:
         model: the content of the ONNX file.
         weights: the content of the ``weights.safetensors`` that its tensors may point into.
-        source: what to call it in messages.
+        source: its name in messages.
 
     Raises:
-        BlastscopeError: where it is damaged, does not take and give what ``export.onnx_graph``
-            says, has operations that are not ONNX's own or graphs within the graph, or points
-            anywhere but into ``weights``.
+        BlastscopeError: if it is damaged, has other inputs or outputs than ``export.onnx_graph``
+            writes, has operations that are not ONNX's own or graphs within the graph, or names
+            another file than ``weights``.
     """
     from google.protobuf.message import DecodeError
     from onnx import ModelProto
@@ -61,7 +59,7 @@ def read_graph(model: bytes, weights: bytes | None = None, source: str = "model.
     try:
         proto = ModelProto.FromString(model)
     except DecodeError as error:
-        raise BlastscopeError(f"{source} is no ONNX file, or damaged: get it again.") from error
+        raise BlastscopeError(f"{source} is damaged or not an ONNX file: get it again.") from error
     _refuse_foreign(proto, source)
     size, views = _shapes(proto, source)
     if _fill(proto, weights, source):
@@ -81,15 +79,15 @@ def _refuse_foreign(proto: ModelProto, source: str) -> None:
     graph = proto.graph
     if proto.functions or proto.training_info or graph.sparse_initializer:
         raise BlastscopeError(
-            f"{source} has functions or sparse tensors, which no model of blastscope has: do not "
-            "use it."
+            f"{source} has functions or sparse tensors, so blastscope did not write it: do not use "
+            "it."
         )
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
                 raise BlastscopeError(
-                    f"{source} has a graph within the graph ({node.op_type}), which no model of "
-                    "blastscope has: do not use it."
+                    f"{source} has a graph within the graph ({node.op_type}), so blastscope did "
+                    "not write it: do not use it."
                 )
             held = [*attribute.tensors, attribute.t]
             sparse = [*attribute.sparse_tensors, attribute.sparse_tensor]
@@ -113,13 +111,13 @@ def _shapes(proto: ModelProto, source: str) -> tuple[int, int]:
             case [0, size, other, 3], [0, views], [0] if size == other and size and views:
                 return size, views
     raise BlastscopeError(
-        f"{source} does not take {PIXELS}, uint8 (N, S, S, 3), and give {VIEW_LOGITS}, float32 "
-        f"(N, V), and {P_ALL}, float32 (N): it is no model of blastscope."
+        f"{source} is not a model of blastscope, with the input {PIXELS}, uint8 (N, S, S, 3), and "
+        f"the outputs are {VIEW_LOGITS}, float32 (N, V), and {P_ALL}, float32 (N): use another."
     )
 
 
 def _shape(value: ValueInfoProto, kind: int) -> list[int] | None:
-    """Return a tensor's shape, 0 for what is left open; None where it is of another type."""
+    """Return a tensor's shape, 0 for an open dimension; None if it is of another type."""
     tensor = value.type.tensor_type
     if tensor.elem_type != kind or not tensor.HasField("shape"):
         return None
@@ -127,18 +125,18 @@ def _shape(value: ValueInfoProto, kind: int) -> list[int] | None:
 
 
 def _fill(proto: ModelProto, weights: bytes | None, source: str) -> bool:
-    """Put what lies in ``weights`` into the graph; return whether anything did."""
+    """Put the tensors of ``weights`` into the graph; return whether there were any."""
     outside = [tensor for tensor in proto.graph.initializer if _is_external(tensor)]
     for tensor in outside:
-        told = {entry.key: entry.value for entry in tensor.external_data}
-        if told.get("location") != WEIGHTS:
+        external = {entry.key: entry.value for entry in tensor.external_data}
+        if external.get("location") != WEIGHTS:
             raise _elsewhere(tensor.name, source)
         if weights is None:
             raise BlastscopeError(
                 f"{source} needs the {WEIGHTS} that it was made with: put it beside it."
             )
         try:
-            offset, length = int(told.get("offset", "0")), int(told["length"])
+            offset, length = int(external.get("offset", "0")), int(external["length"])
         except (KeyError, ValueError):
             offset, length = -1, -1
         if not 0 <= offset <= offset + length <= len(weights) or length != _bytes_of(tensor):
@@ -164,6 +162,6 @@ def _is_external(tensor: TensorProto) -> bool:
 
 def _elsewhere(name: str, source: str) -> BlastscopeError:
     return BlastscopeError(
-        f"{source} has a tensor, {name!r}, that lies in another file or in memory rather than in "
+        f"{source} has a tensor, {name!r}, that lies in another file or in memory instead of "
         f"{WEIGHTS}: do not use it."
     )

@@ -1,4 +1,4 @@
-"""ONNX Runtime: what runs a model on a machine without a GPU, and starts without PyTorch."""
+"""ONNX Runtime: the engine of bundles on a processor; it needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OnnxRuntimeEngine:
 
     Attributes:
         name: ``ONNX Runtime``.
-        views: the number of logits that it gives a cell.
+        views: the number of logits of a cell.
         size: the side of the cells in pixels.
     """
 
@@ -38,17 +38,19 @@ class OnnxRuntimeEngine:
         Args:
             model: the content of the ONNX file.
             weights: the content of the ``weights.safetensors`` that it points into.
-            threads: how many processors may work on it; None for all.
-            source: what to call it in messages.
+            threads: how many cores may work on it; None for all.
+            source: its name in messages.
 
         Raises:
-            BlastscopeError: where the model may not be run (see ``engines.onnx_checks``) or cannot.
+            BlastscopeError: if the model is refused (``engines.onnx_checks``) or cannot be loaded.
         """
         import onnxruntime
 
         graph = read_graph(model, weights, source)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or cores()  # its own count knows of no container
+        options.intra_op_num_threads = (
+            threads or cores()
+        )  # its own count ignores the limits of a container
         options.log_severity_level = _ERRORS_ONLY
         try:
             self._session = onnxruntime.InferenceSession(
@@ -60,10 +62,10 @@ class OnnxRuntimeEngine:
         self._source = source
 
     def view_logits(self, pixels: Pixels) -> Logits:
-        """Return the logits (N, V) of cells (N, S, S, 3); several threads may ask at once.
+        """Return the logits (N, V) of cells (N, S, S, 3); several threads may call it at once.
 
         Raises:
-            BlastscopeError: where the model fails on them.
+            BlastscopeError: if the model fails on them.
         """
         try:
             found = [

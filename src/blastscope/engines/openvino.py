@@ -1,4 +1,4 @@
-"""OpenVINO: another runtime for processors, above all those of Intel; an optional extra."""
+"""OpenVINO: another engine for processors, mainly those of Intel; an optional extra."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OpenVinoEngine:
 
     Attributes:
         name: ``OpenVINO``.
-        views: the number of logits that it gives a cell.
+        views: the number of logits of a cell.
         size: the side of the cells in pixels.
     """
 
@@ -36,25 +36,25 @@ class OpenVinoEngine:
         Args:
             model: the content of the ONNX file.
             weights: the content of the ``weights.safetensors`` that it points into.
-            threads: how many processors may work on it; None for all.
-            source: what to call it in messages.
+            threads: how many cores may work on it; None for all.
+            source: its name in messages.
 
         Raises:
-            BlastscopeError: where OpenVINO is not installed, or the model may not be run (see
-                ``engines.onnx_checks``) or cannot.
+            BlastscopeError: if OpenVINO is not installed, or the model is refused (see
+                ``engines.onnx_checks``) or cannot be loaded.
         """
         try:
             import openvino
         except ImportError as error:
             raise BlastscopeError(
-                "OpenVINO is not installed: pip install 'blastscope[openvino]'."
+                "OpenVINO is not installed: install it with pip install 'blastscope[openvino]'."
             ) from error
         graph = read_graph(model, weights, source)
-        # By itself it computes in bfloat16 where the processor can.
-        wanted = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or cores()}
+        # Without this it computes in bfloat16 if the processor can.
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or cores()}
         try:
             core = openvino.Core()
-            self._compiled = core.compile_model(core.read_model(graph.model), "CPU", wanted)
+            self._compiled = core.compile_model(core.read_model(graph.model), "CPU", settings)
         except Exception as error:  # its errors have no class in common but this
             raise _refused(error, source, "loaded") from error
         self.views, self.size = graph.views, graph.size
@@ -64,7 +64,7 @@ class OpenVinoEngine:
         """Return the logits (N, V) of cells (N, S, S, 3).
 
         Raises:
-            BlastscopeError: where the model fails on them.
+            BlastscopeError: if the model fails on them.
         """
         try:
             found = [

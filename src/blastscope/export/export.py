@@ -1,4 +1,4 @@
-"""A finished run as one ONNX file, written only where it does what the run does."""
+"""Export a run as one ONNX file, if all engines agree on its probabilities."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Exported:
 
     Attributes:
         path: the ONNX file, which stands alone.
-        engines: what each engine made of the cells.
-        int8: the file in int8; None where it was not asked for.
+        engines: the measurement of each engine on the cells.
+        int8: the file in int8; None if it was not requested.
         costs: fp32 and int8 on labelled cells; empty likewise.
         calibrated_on: how many cells set the ranges of int8.
     """
@@ -64,7 +64,7 @@ def export_run(
         on_progress: called with the images prepared, and their total.
 
     Raises:
-        BlastscopeError: where ``out`` is no ONNX file's name, or there already, the cells cannot
+        BlastscopeError: if ``out`` does not end in .onnx or is there already, the cells cannot
             be used, the network cannot be exported, or engines do not agree; nothing is written.
     """
     if out.suffix.lower() != SUFFIX:
@@ -104,7 +104,7 @@ def _write(files: dict[Path, bytes]) -> None:
 
 
 def metadata_of(run: FinishedRun) -> dict[str, str]:
-    """Return what an ONNX file of a run says of itself."""
+    """Return the metadata of a run's ONNX file."""
     return {
         "blastscope": __version__,
         "recipe": run.recipe.name,

@@ -59,10 +59,10 @@ def onnx_graph(
         weights: the content of the ``weights.safetensors`` that will lie beside the file: the
             graph points into it rather than hold the same numbers again. Without it the graph
             stands alone.
-        metadata: what the file says of itself besides.
+        metadata: further metadata of the file.
 
     Raises:
-        BlastscopeError: where the network cannot be written as ONNX, or ``weights`` are damaged.
+        BlastscopeError: if the network cannot be written as ONNX, or ``weights`` are damaged.
     """
     model = _exported(classifier, count_views(views), size)
     _tidy(model)

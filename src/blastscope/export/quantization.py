@@ -1,4 +1,4 @@
-"""A graph in eight bits, and what that costs: smaller, perhaps faster, and never the same."""
+"""Quantize a graph to eight bits, and measure what that costs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PrecisionCost:
         megabytes: the size of its file, in millions of bytes.
         cells: how many there were.
         weighted_f1: called ALL above one half.
-        auc: None where the cells are of one class.
+        auc: None if the cells are of one class.
         difference: the largest difference of p(ALL) from fp32; None of fp32 itself.
         mean_difference: likewise, the mean.
         cells_per_second: in ONNX Runtime, all views of a cell included.
@@ -55,7 +55,7 @@ class PrecisionCost:
 
 
 def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
-    """Return a graph whose later layers work in eight bits (static quantisation, QDQ).
+    """Return a graph whose later layers work in eight bits (static quantization, QDQ).
 
     The first quarter of the convolutions and dense layers stays in single precision: it holds few
     of the weights and makes most of the error (docs/export.md). Weights are signed and scaled by
@@ -67,7 +67,7 @@ def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
         views: how many views the model makes of a cell.
 
     Raises:
-        BlastscopeError: where the network cannot be quantised.
+        BlastscopeError: if the network cannot be quantized.
     """
     from onnx import ModelProto
     from onnxruntime import quantization as q

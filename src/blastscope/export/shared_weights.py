@@ -41,7 +41,7 @@ def share_weights(model: ModelProto, weights: bytes) -> None:
         weights: the content of ``weights.safetensors``.
 
     Raises:
-        BlastscopeError: where ``weights`` is no safetensors file.
+        BlastscopeError: if ``weights`` is not a safetensors file.
     """
     from onnx import TensorProto, helper
 
@@ -81,7 +81,7 @@ def _point(tensor: TensorProto, place: _Place) -> None:
 
 
 def _places(weights: bytes) -> dict[bytes, _Place]:
-    """Return where each tensor of single or half precision lies, by its digest as single."""
+    """Return the place of each tensor of single or half precision, by its digest in single."""
     try:
         start = 8 + int.from_bytes(weights[:8], "little")
         header = json.loads(weights[8:start])
@@ -98,7 +98,7 @@ def _places(weights: bytes) -> dict[bytes, _Place]:
             places[_digest(held)] = place
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BlastscopeError(
-            f"{WEIGHTS} is no safetensors file ({error}): write it again."
+            f"{WEIGHTS} is not a safetensors file ({error}): write it again."
         ) from error
     return places
 
