@@ -14,11 +14,42 @@ from typing import TYPE_CHECKING, Any
 from blastscope.errors import BlastscopeError, needs_training
 
 if TYPE_CHECKING:
+    from blastscope.api.analyze_errors import analyze_errors as analyze_errors
+    from blastscope.api.audit_explanations import audit_explanations as audit_explanations
+    from blastscope.api.baselines import measure_baselines as measure_baselines
+    from blastscope.api.bundle import make_bundle as make_bundle
     from blastscope.api.compare import compare as compare
+    from blastscope.api.cross_validate import cross_validate as cross_validate
+    from blastscope.api.cross_validate import measure_leakage as measure_leakage
+    from blastscope.api.data import check as check
+    from blastscope.api.data import fetch as fetch
+    from blastscope.api.data import synthesize as synthesize
     from blastscope.api.evaluate import evaluate as evaluate
+    from blastscope.api.explain import explain as explain
+    from blastscope.api.export_onnx import export_onnx as export_onnx
+    from blastscope.api.fit_ensemble import fit_ensemble as fit_ensemble
+    from blastscope.api.inspect_bundle import inspect_bundle as inspect_bundle
     from blastscope.api.predict import load as load
     from blastscope.api.predict import predict as predict
     from blastscope.api.predict import stream_predictions as stream_predictions
+    from blastscope.api.prepare import prepare as prepare
+    from blastscope.api.prepare import split as split
+    from blastscope.api.recipes import Recipe as Recipe
+    from blastscope.api.recipes import fetch_weights as fetch_weights
+    from blastscope.api.recipes import list_recipes as list_recipes
+    from blastscope.api.recipes import list_weights as list_weights
+    from blastscope.api.recipes import load_recipe as load_recipe
+    from blastscope.api.recipes import verify_weights as verify_weights
+    from blastscope.api.reproduce import plan_reproduction as plan_reproduction
+    from blastscope.api.reproduce import reproduce as reproduce
+    from blastscope.api.run_demo import run_demo as run_demo
+    from blastscope.api.stress_test import stress_test as stress_test
+    from blastscope.api.submit import submit as submit
+    from blastscope.api.train import train as train
+    from blastscope.process import tune_process as tune_process
+    from blastscope.registry import register_augmentation as register_augmentation
+    from blastscope.registry import register_loss as register_loss
+    from blastscope.registry import register_network as register_network
 
 __version__ = "0.1.0"
 
@@ -28,15 +59,86 @@ DISCLAIMER = (
 )
 
 _HOMES = {
-    "evaluate": "blastscope.api.evaluate",
+    "analyze_errors": "blastscope.api.analyze_errors",
+    "audit_explanations": "blastscope.api.audit_explanations",
+    "check": "blastscope.api.data",
     "compare": "blastscope.api.compare",
+    "cross_validate": "blastscope.api.cross_validate",
+    "evaluate": "blastscope.api.evaluate",
+    "explain": "blastscope.api.explain",
+    "export_onnx": "blastscope.api.export_onnx",
+    "fetch": "blastscope.api.data",
+    "fetch_weights": "blastscope.api.recipes",
+    "fit_ensemble": "blastscope.api.fit_ensemble",
+    "inspect_bundle": "blastscope.api.inspect_bundle",
+    "list_recipes": "blastscope.api.recipes",
+    "list_weights": "blastscope.api.recipes",
     "load": "blastscope.api.predict",
+    "load_recipe": "blastscope.api.recipes",
+    "make_bundle": "blastscope.api.bundle",
+    "measure_baselines": "blastscope.api.baselines",
+    "measure_leakage": "blastscope.api.cross_validate",
+    "plan_reproduction": "blastscope.api.reproduce",
     "predict": "blastscope.api.predict",
+    "prepare": "blastscope.api.prepare",
+    "Recipe": "blastscope.api.recipes",
+    "register_augmentation": "blastscope.registry",
+    "register_loss": "blastscope.registry",
+    "register_network": "blastscope.registry",
+    "reproduce": "blastscope.api.reproduce",
+    "run_demo": "blastscope.api.run_demo",
+    "split": "blastscope.api.prepare",
     "stream_predictions": "blastscope.api.predict",
+    "stress_test": "blastscope.api.stress_test",
+    "submit": "blastscope.api.submit",
+    "synthesize": "blastscope.api.data",
+    "train": "blastscope.api.train",
+    "tune_process": "blastscope.process",
+    "verify_weights": "blastscope.api.recipes",
 }
 """The module of each function and class of the API."""
 
-__all__ = ["DISCLAIMER", "BlastscopeError", "__version__", *sorted(_HOMES)]
+__all__ = [
+    "DISCLAIMER",
+    "BlastscopeError",
+    "Recipe",
+    "__version__",
+    "analyze_errors",
+    "audit_explanations",
+    "check",
+    "compare",
+    "cross_validate",
+    "evaluate",
+    "explain",
+    "export_onnx",
+    "fetch",
+    "fetch_weights",
+    "fit_ensemble",
+    "inspect_bundle",
+    "list_recipes",
+    "list_weights",
+    "load",
+    "load_recipe",
+    "make_bundle",
+    "measure_baselines",
+    "measure_leakage",
+    "plan_reproduction",
+    "predict",
+    "prepare",
+    "register_augmentation",
+    "register_loss",
+    "register_network",
+    "reproduce",
+    "run_demo",
+    "split",
+    "stream_predictions",
+    "stress_test",
+    "submit",
+    "synthesize",
+    "train",
+    "tune_process",
+    "verify_weights",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from blastscope.api.bundle import bundle
+from blastscope.api.bundle import make_bundle as bundle
 from blastscope.ensemble.combination import Combination
 from blastscope.ensemble.ensemble_folder import EnsembleFolder, ensemble_members, write_ensemble
 from blastscope.evaluation.aligned_predictions import align_predictions

@@ -65,7 +65,7 @@ def test_export_and_submit_take_bundles(bundles, tmp_path):
 
 
 def test_shares_of_blasts_by_subject_in_python(bundles, tmp_path):
-    from blastscope.api.bundle import bundle
+    from blastscope.api.bundle import make_bundle as bundle
     from blastscope.api.evaluate import evaluate
 
     source = shutil.copytree(bundles.trained.run, tmp_path / "run")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import blastscope
-from blastscope.api.bundle import bundle
+from blastscope.api.bundle import make_bundle as bundle
 from blastscope.api.evaluate import evaluate
 from blastscope.bundle.contents import NAMES
 from blastscope.bundle.read import open_bundle

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import blastscope
-from blastscope.api.bundle import bundle
+from blastscope.api.bundle import make_bundle as bundle
 from blastscope.api.evaluate import evaluate
 from blastscope.bundle.read import open_bundle
 from blastscope.cli import app

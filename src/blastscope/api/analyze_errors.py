@@ -12,7 +12,7 @@ from blastscope.api.result import PAGE, AnyPath, Progress, Result, TextTable, sh
 from blastscope.api.tables import Models, as_models
 from blastscope.data.store import Store, open_store
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.sources import InMemoryTable
 from blastscope.io.files import replacing, write_json, write_text
@@ -147,6 +147,7 @@ def analyze_errors(
     sources = as_models(models)
     pages = None
     if explain:
+        require_training("--explain")
         folders = tuple(one for one in sources if not isinstance(one, InMemoryTable))
         if len(folders) < len(sources):
             raise BlastscopeError("--explain needs networks: give runs or an ensemble, not tables.")

@@ -70,7 +70,7 @@ class BundleResult(FolderResult):
         return [SYNTHETIC] * self.synthetic + [undecided] * (not self.decided)
 
 
-def bundle(
+def make_bundle(
     model: AnyPath,
     out: AnyPath,
     *,

@@ -34,7 +34,6 @@ from blastscope.report.leakage_page import leakage_figure
 from blastscope.report.text import LABELS
 
 if TYPE_CHECKING:
-    from blastscope.experiments.crossval_folder import CrossvalRequest
     from blastscope.report.crossval_page import FoldsTable
 
 _SHOWN_SUBJECTS = 5
@@ -197,23 +196,6 @@ def evaluate(
         folds=folds,
         home=opened.default_out,
     ).saved(out)
-
-
-def evaluate_crossval(order: CrossvalRequest, model: str) -> EvaluationResult:
-    """Evaluate one model of a cross-validation into its folder, with its leakage if measured.
-
-    Args:
-        order: the cross-validation, its table and metrics written.
-        model: that of the first repeat, as the table calls it.
-
-    Raises:
-        BlastscopeError: as ``evaluate`` does.
-    """
-    folder: Path | None = order.out.parent
-    content = order.out.parent / LEAKAGE
-    if not content.is_file() or read_leakage(content)[0] != order.name:
-        folder = None
-    return evaluate(order.out, model=model, out=order.out, store=order.store, leakage=folder)
 
 
 def _gauge(folder: Path, model: str) -> Leakage:

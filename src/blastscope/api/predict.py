@@ -13,7 +13,7 @@ import polars as pl
 from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_paths, showing
 from blastscope.box import in_the_box
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, require_training
 from blastscope.prediction.images import subject_pattern
 from blastscope.prediction.inputs import as_inputs, list_inputs
 from blastscope.prediction.models import PredictionModel, open_model
@@ -331,6 +331,7 @@ def predict(
             ``out`` is there already or cannot be written.
     """
     if explain is not None:
+        require_training("--explain")
         from blastscope.io.workfolder import refuse_foreign
 
         refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])

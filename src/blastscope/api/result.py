@@ -6,6 +6,7 @@ import html
 import io
 import json
 import shutil
+import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -257,6 +258,11 @@ def showing(what: str, progress: Progress) -> Iterator[Callable[[int, int], None
 
     with progress_total(what) as advance:
         yield advance
+
+
+def notice(line: str) -> None:
+    """Print a line of progress on standard error."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def json_text(content: Any) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from blastscope.api.bundle import bundle
+from blastscope.api.bundle import make_bundle
 from blastscope.api.evaluate import evaluate
 from blastscope.box import in_the_box
 from blastscope.data.check import CheckReport, check
@@ -90,7 +90,7 @@ def run_demo(
 def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
     """Bundle the last recipe's run by subject, and predict some cells with the model in the box."""
     run = out / "runs" / f"{RECIPES[-1].rpartition('/')[2]}-subject"
-    made = bundle(run, out / "model.zip", force=True)
+    made = make_bundle(run, out / "model.zip", force=True)
     taught = ", of synthetic cells" if made.synthetic else ""
     say(f"bundle: {made.name}{taught}, in {made.path}, {made.bytes / 1e6:.1f} MB")
     some = store.cells.sample(min(BOXED, len(store)), seed=SEED).sort("cell")

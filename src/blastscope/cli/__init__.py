@@ -26,8 +26,6 @@ from blastscope.cli import (
     explain,
     export,
     fetch,
-    inspect,
-    leakage,
     predict,
     prepare,
     recipes,
@@ -86,7 +84,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         recipes.recipes: "recipes paper/cnn-exp2",
         train.train: "train paper/cnn-exp2 --store store/ --split SPLIT.parquet --out run/",
         crossval.crossval: "crossval paper/cnn-exp2 --store store/ --out crossval/",
-        leakage.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
+        crossval.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
     },
     "Judging": {
         evaluate.evaluate: "evaluate predictions.csv --out report/",
@@ -102,7 +100,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
     "Models that travel": {
         predict.predict: "predict cells/ --out predictions.csv",
         bundle.bundle: "bundle run/ --out model.zip",
-        inspect.inspect: "inspect model.zip --card",
+        bundle.inspect: "inspect model.zip --card",
         export.export: "export run/ --out model.onnx --cells store/",
     },
     "The paper": {

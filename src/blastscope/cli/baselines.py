@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Seed
-from blastscope.cli.output import note, print_table, say
+from blastscope.cli.output import show
 
 
 def baselines(
@@ -24,31 +25,8 @@ def baselines(
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Say what always-ALL, the size of a cell and its colours reach, on unseen subjects as well."""
-    import json
+    """Measure what always-ALL, cell size and colour reach.
 
-    from blastscope.evaluation.baselines import FIGURES, read_baselines
-    from blastscope.report.text import number, spread
-
-    found = read_baselines(source, folds, cuts, seed)
-    if as_json:
-        say(json.dumps(found.as_json(), indent=2))
-        return
-    synthetic = " synthetic" if found.synthetic else ""
-    say(f"{found.cells:,}{synthetic} cells of {found.subjects} subjects")
-    rows = []
-    for baseline in found.baselines:
-        name = baseline.name
-        if baseline.threshold is not None:
-            name = f"{name}, ALL from {baseline.threshold:g} px"
-        rows.append(
-            (name, "the same cells", *(number(baseline.in_sample[key], 3) for key in FIGURES))
-        )
-        over = (spread(baseline.folds.get(key), 3) for key in FIGURES)
-        rows.append(("", "unseen subjects", *over))
-    columns = ("baseline", "judged on", "weighted F1", "AUC", "sensitivity", "specificity")
-    print_table(columns, rows)
-    note(
-        f"Unseen subjects: mean ± standard deviation over the folds of {found.cuts} cuts. "
-        + " ".join(found.sentences)
-    )
+    No network is needed. Unseen subjects are tested as well.
+    """
+    show(bs.measure_baselines(source, folds=folds, cuts=cuts, seed=seed), as_json)

@@ -1,4 +1,4 @@
-"""``blastscope bundle``: a run or an ensemble, made ready to travel."""
+"""``blastscope bundle`` and ``inspect``: a model made ready to travel, and what one is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.output import note as tell
-from blastscope.cli.output import say
+import blastscope as bs
+from blastscope.cli.options import AsJson
+from blastscope.cli.output import say, show
 
 
 def bundle(
@@ -32,7 +33,7 @@ def bundle(
         list[Path] | None,
         typer.Option(
             metavar="DIR",
-            help="A further evaluation whose figures the card shall show; once for each.",
+            help="A further evaluation whose metrics the card shall show; once for each.",
         ),
     ] = None,
     half: Annotated[
@@ -42,11 +43,10 @@ def bundle(
         str, typer.Option(help="Your own words for the card: which cells, whom to cite.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Put weights, preparation, decision and card of a model into one file that holds no code."""
-    from blastscope.api.bundle import bundle as make
-
-    made = make(
+    """Bundle a model: weights, decision and card, without code."""
+    made = bs.make_bundle(
         model,
         out,
         decision=decision,
@@ -55,7 +55,23 @@ def bundle(
         note=note,
         force=force,
     )
-    for line in made.answers():
-        say(line)
-    for line in made.notes():
-        tell(line)
+    show(made, as_json)
+
+
+def inspect(
+    bundle: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[BUNDLE]",
+            help="A bundle's folder or zip; without it the model that comes with blastscope.",
+        ),
+    ] = None,
+    card: Annotated[bool, typer.Option("--card", help="Print its model card instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Inspect a bundle: networks, metrics, card; is it whole?"""
+    found = bs.inspect_bundle(bundle)
+    if card and not as_json:
+        say(found.card)
+    else:
+        show(found, as_json)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Part, Predictions, ReportFolder, Seed
 from blastscope.cli.output import show
 
@@ -20,7 +21,5 @@ def compare(
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Compare models on the same cells: metrics, 95 % intervals, tests of pairs."""
-    from blastscope.api.compare import compare
-
-    show(compare(models, part, out=out, resamples=resamples, seed=seed), as_json)
+    """Compare models on the same cells: intervals, tests of pairs."""
+    show(bs.compare(models, part, out=out, resamples=resamples, seed=seed), as_json)

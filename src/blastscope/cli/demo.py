@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.output import note, say
 
 
@@ -19,8 +20,5 @@ def demo(
         typer.Option(help="A folder of labelled cells; synthetic ones without it.", metavar="DIR"),
     ] = None,
 ) -> None:
-    """Draw or read cells, check, prepare and split them, train two recipes, compare them."""
-    from blastscope.api.run_demo import run_demo
-
-    made = run_demo(out, data, note)
-    say(f"{made.report}")
+    """Run the main job from end to end on a few synthetic cells."""
+    say(f"{bs.run_demo(out, data, note).report}")

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Force, Predictions, Seed, SomeStore
 from blastscope.cli.output import show
 
@@ -53,9 +54,7 @@ def ensemble(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Combine models into one, and compare it with its members and other methods."""
-    from blastscope.api.fit_ensemble import fit_ensemble
-
+    """Combine models into one, and compare it with its members."""
     genetic = {
         "population": population,
         "generations": generations,
@@ -66,7 +65,7 @@ def ensemble(
         "runs": runs,
         "as_published": as_published,
     }
-    found = fit_ensemble(
+    found = bs.fit_ensemble(
         models,
         out=out,
         method=method,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Device, Part, Predictions, ReportFolder, SomeStore
 from blastscope.cli.output import show
 
@@ -22,10 +23,8 @@ def errors(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Analyze errors: how many, what missed cells have in common, galleries."""
-    from blastscope.api.analyze_errors import analyze_errors
-
-    found = analyze_errors(
+    """Analyze errors: counts, common causes, galleries."""
+    found = bs.analyze_errors(
         models, part, out=out, store=store, explain=explain, device=device, progress=True
     )
     show(found, as_json)

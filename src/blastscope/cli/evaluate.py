@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Part
 from blastscope.cli.output import show
 
@@ -66,10 +67,8 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model: metrics with intervals, decisions, baselines and a report."""
-    from blastscope.api.evaluate import evaluate
-
-    found = evaluate(
+    """Evaluate a model: metrics, intervals, decisions, a report."""
+    found = bs.evaluate(
         source,
         part,
         model=model,

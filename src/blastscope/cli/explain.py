@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Device, Grid, Layers, Part, ReportFolder, RunFolders
 from blastscope.cli.output import show
 
@@ -40,10 +41,8 @@ def explain(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Show heatmaps of cells, for ALL and for normal, and feature maps."""
-    from blastscope.api.explain import explain
-
-    found = explain(
+    """Show heatmaps of cells, for ALL and for normal."""
+    found = bs.explain(
         models,
         cells,
         out=out,
@@ -67,10 +66,12 @@ def audit(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Audit explanations on a whole split part: can the heatmaps be believed?"""
-    from blastscope.api.audit_explanations import audit_explanations
+    """Audit explanations: can the heatmaps be believed?
 
-    found = audit_explanations(
+    It measures every method on a whole split part. If it is interrupted, the same command goes on
+    where it stopped.
+    """
+    found = bs.audit_explanations(
         models,
         part,
         data=data or (),

@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.output import note, say
+import blastscope as bs
+from blastscope.cli.options import AsJson
+from blastscope.cli.output import note, show
 
 
 def fetch(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the data is to go.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to download to.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Download C-NMC 2019 (CC BY 3.0) from its Kaggle mirror."""
-    from blastscope.data.fetch import CITATION, fetch_cnmc
-
+    """Fetch C-NMC 2019 (CC BY 3.0) from its Kaggle mirror."""
     note("Asking Kaggle for the C-NMC 2019 data.")
-    place = fetch_cnmc(folder)
-    say(f"{place}: now run blastscope check {place}")
-    say(CITATION)
+    show(bs.fetch(folder), as_json)

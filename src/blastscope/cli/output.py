@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +33,6 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """Print a line of notice, as it is."""
     notices().print(escape(text))
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers to the right."""
-    from blastscope.api.result import TextTable, table_text
-
-    say(table_text(TextTable.of(columns, rows), console().width))
 
 
 def show(result: Result, as_json: bool = False) -> None:

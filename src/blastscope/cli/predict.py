@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Device
 from blastscope.cli.output import note, say, show
 from blastscope.errors import BlastscopeError
@@ -71,12 +72,10 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict for each cell the probability that it is a lymphoblast."""
-    from blastscope.api.predict import predict, stream_predictions
-
     if out == PIPE:
         if explain is not None:
             raise BlastscopeError("--explain and --out - do not go together: choose one.")
-        found = stream_predictions(
+        found = bs.stream_predictions(
             images,
             model,
             decision=decision,
@@ -90,7 +89,7 @@ def predict(
         for line in found.json_lines():
             print(line, flush=True)
         return
-    made = predict(
+    made = bs.predict(
         images,
         model,
         out=out,

@@ -6,18 +6,26 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.output import print_table, say
+import blastscope as bs
+from blastscope.cli.options import AsJson, Settings
+from blastscope.cli.output import say, show, show_json
 
 
 def recipes(
     name: Annotated[
         str | None, typer.Argument(help="Print this recipe, resolved, instead of the list.")
     ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List the recipes, or print one."""
-    from blastscope.recipes.library import list_recipes, load_recipe, recipe_yaml
-
+    """List the packaged recipes, or print one."""
     if name is None:
-        print_table(("recipe", "what it is"), [(r.name, r.title) for r in list_recipes()])
+        show(bs.list_recipes(), as_json)
+        return
+    recipe = bs.load_recipe(name, settings or ())
+    if as_json:
+        show_json(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
     else:
-        say(recipe_yaml(load_recipe(name)).rstrip())
+        from blastscope.api.recipes import recipe_yaml
+
+        say(recipe_yaml(recipe).rstrip())

@@ -1,18 +1,15 @@
-"""``blastscope split``: which cells train, which choose, which test."""
+"""``blastscope split``: which cells train, which validate, which test."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from blastscope.cli.options import Seed
-from blastscope.cli.output import note, print_table, say
-from blastscope.errors import listing
-
-if TYPE_CHECKING:
-    from blastscope.data.split_table import SplitReport
+import blastscope as bs
+from blastscope.cli.options import AsJson, Seed
+from blastscope.cli.output import show
 
 
 def split(
@@ -21,7 +18,7 @@ def split(
         typer.Argument(help="A store, a cell table, or a CSV with a column file of C-NMC names."),
     ],
     protocol: Annotated[
-        str,
+        Literal["image", "subject", "official", "paper"],
         typer.Option(
             help="image: at random by image, as the paper; subject: no subject in two parts; "
             "official: train folds against the preliminary set; paper: the published members."
@@ -43,40 +40,11 @@ def split(
         Path | None,
         typer.Option(help="The file to write; STORE/splits/PROTOCOL-seedK.parquet by default."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Split cells, and say whether parts share subjects or pixels."""
-    from blastscope.data.splits import make_split
+    """Split cells into train, validation and test.
 
-    path, report = make_split(store, protocol, seed, fractions, membership, out)
-    _print(report)
-    say(f"{path}: {report.hash}")
-
-
-def _print(report: SplitReport) -> None:
-    rows = []
-    for part, counts in report.cells.items():
-        people = report.subjects[part]
-        rows.append(
-            (
-                part,
-                *(counts.get(label, 0) for label in ("all", "hem")),
-                sum(counts.values()),
-                *(people.get(label, 0) for label in ("all", "hem")),
-            )
-        )
-    columns = ("part", "ALL cells", "normal cells", "cells", "ALL subjects", "normal subjects")
-    print_table(columns, rows)
-    if report.without_subject:
-        note(f"{report.without_subject:,} cells have no subject: what parts share is not known.")
-    for pair, shared in report.shared_subjects.items():
-        names = f" ({listing(shared)})" if shared else ""
-        say(f"{pair}: {len(shared)} subjects in both{names}")
-    for pair, count in report.shared_pixels.items():
-        first, second = pair.split("/")
-        say(f"{pair}: {count} {second} cells with the pixels of a {first} cell")
-    if report.without_pixels:
-        note(f"{report.without_pixels:,} cells have no pixel hash: pixels were not compared.")
-    if report.left_out:
-        note(f"{report.left_out:,} cells are in no part: they have no label or no fold.")
-    for line in report.notes:
-        note(f"{line}.")
+    It also says whether two parts share subjects or pixels.
+    """
+    made = bs.split(store, protocol, seed=seed, fractions=fractions, membership=membership, out=out)
+    show(made, as_json)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import blastscope as bs
 from blastscope.cli.options import AsJson, Device, Part, ReportFolder, StoreFolder
 from blastscope.cli.output import show
 
@@ -24,7 +25,8 @@ def stress(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure robustness: what a change of stain, focus or light costs."""
-    from blastscope.api.stress_test import stress_test
+    """Measure robustness: what other stain, focus or light costs.
 
-    show(stress_test(models, store, part, out=out, device=device, progress=True), as_json)
+    If it is interrupted, the same command goes on where it stopped.
+    """
+    show(bs.stress_test(models, store, part, out=out, device=device, progress=True), as_json)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from blastscope.cli.options import Device, Force
-from blastscope.cli.output import note, say
-from blastscope.errors import BlastscopeError
+import blastscope as bs
+from blastscope.cli.options import AsJson, Device, Force, ReportFolder
+from blastscope.cli.output import show
 
 
 def submit(
@@ -17,31 +17,23 @@ def submit(
         list[Path],
         typer.Argument(
             metavar="RUN... IMAGES | PREDICTIONS",
-            help="A run, or several for the mean of them, then the folder of images 1.bmp, 2.bmp "
-            "and so on; or a prediction table alone.",
+            help="A run, or several for their mean, then the folder of images 1.bmp, 2.bmp and so "
+            "on; or a prediction table alone.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")],
+    out: ReportFolder,
     device: Device = "auto",
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write submission.zip for the C-NMC 2019 challenge: a 0 or 1 an image, in numeric order.
+    """Write the submission.zip of the C-NMC 2019 challenge.
 
-    From runs and images it writes predictions.parquet as well, which blastscope evaluate --labels
-    scores where the labels are known.
+    It holds a 0 or 1 for each image, in numeric order. From runs and images it writes
+    predictions.parquet as well: blastscope evaluate --labels judges it if the labels are known.
     """
-    from blastscope.parallel import progress_total
-    from blastscope.prediction.submission import submit_images, submit_table
-
-    if len(inputs) == 1 and inputs[0].is_dir():
-        raise BlastscopeError(f"{inputs[0]} stands alone: give the folder of images behind it.")
     if len(inputs) == 1:
-        made = submit_table(inputs[0], out, force=force)
+        made = bs.submit(inputs[0], out=out, force=force)
     else:
         *runs, images = inputs
-        with progress_total("Preparing and predicting") as advance:
-            made = submit_images(runs, images, out, device=device, force=force, on_progress=advance)
-    if made.already:
-        note("The very same was there already.")
-    say(f"{made.model}: {made.called_all:,} of {made.lines:,} cells called ALL")
-    say(f"{made.path}")
+        made = bs.submit(runs, images, out=out, device=device, force=force, progress=True)
+    show(made, as_json)

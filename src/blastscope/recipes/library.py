@@ -61,13 +61,25 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         BlastscopeError: one sentence, if a name, a key or a value is unknown or not allowed.
     """
-    content = _resolve(name_or_path, Path(), ())
-    label = name_or_path
+    return _overridden(_resolve(name_or_path, Path(), ()), overrides, name_or_path)
+
+
+def changed_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Change settings of a recipe as :func:`load_recipe` does.
+
+    Raises:
+        BlastscopeError: if a key or a value is unknown or not allowed.
+    """
+    content = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return _overridden(content, overrides, recipe.name)
+
+
+def _overridden(content: dict[str, Any], overrides: Sequence[str], label: str) -> Recipe:
     if overrides:
         for override in overrides:
             _override(content, override)
         content["overrides"] = [*content.get("overrides", []), *overrides]
-        label = f"{name_or_path} with {', '.join(overrides)}"
+        label = f"{label} with {', '.join(overrides)}"
     recipe = _validate(content, label)
     training = recipe.training
     for kind, name in (("loss", training.loss), ("augmentation", training.augmentation)):

@@ -1,0 +1,85 @@
+"""Measure baselines: what always-ALL, the size of a cell and its colours reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.api.result import AnyPath, Result, TextTable
+from blastscope.evaluation.baselines import FIGURES, Baselines, read_baselines
+from blastscope.report.text import number, spread
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BaselinesResult(Result, Baselines):
+    """The baselines of a data set, on the cells that they were fitted on and on unseen subjects."""
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each baseline and metric."""
+        rows = [
+            {
+                "baseline": one.name,
+                "metric": key,
+                "in_sample": one.in_sample[key],
+                "unseen_mean": found.mean if (found := one.folds.get(key)) else None,
+                "unseen_deviation": found.deviation if found else None,
+            }
+            for one in self.baselines
+            for key in FIGURES
+        ]
+        return pl.DataFrame(rows)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metrics of every baseline."""
+        content = Baselines.as_json(self)
+        return {key: value for key, value in content.items() if key != "path"}
+
+    def tables(self) -> list[TextTable]:
+        """Return the metrics of every baseline."""
+        rows = []
+        for one in self.baselines:
+            name = one.name
+            if one.threshold is not None:
+                name = f"{name}, ALL from {one.threshold:g} px"
+            rows.append(
+                (name, "the same cells", *(number(one.in_sample[key], 3) for key in FIGURES))
+            )
+            over = (spread(one.folds.get(key), 3) for key in FIGURES)
+            rows.append(("", "unseen subjects", *over))
+        columns = ("baseline", "judged on", "weighted F1", "AUC", "sensitivity", "specificity")
+        return [TextTable.of(columns, rows)]
+
+    def answers(self) -> list[str]:
+        """Say how many cells and subjects they are of."""
+        synthetic = " synthetic" if self.synthetic else ""
+        return [f"{self.cells:,}{synthetic} cells of {self.subjects} subjects"]
+
+    def notes(self) -> list[str]:
+        """Say how unseen subjects were tested."""
+        return [
+            f"Unseen subjects: mean ± standard deviation over the folds of {self.cuts} cuts. "
+            + " ".join(self.sentences)
+        ]
+
+
+def measure_baselines(
+    source: AnyPath, *, folds: int = 5, cuts: int = 5, seed: int = 24
+) -> BaselinesResult:
+    """Measure what always-ALL, the size of a cell and its colours reach, without a network.
+
+    Args:
+        source: a store, a cell table, or a CSV ``file,width,height`` of C-NMC names and boxes.
+        folds: how many folds by subject.
+        cuts: how many times to cut them.
+        seed: of the first cut.
+
+    Returns:
+        The metrics of each baseline, on the same cells and on unseen subjects.
+
+    Raises:
+        BlastscopeError: if the cells cannot be read, or cut by subject.
+    """
+    return BaselinesResult.of(read_baselines(Path(source), folds, cuts, seed))

@@ -1,0 +1,253 @@
+"""Cross-validate a recipe, and measure what an image-level split hides (leakage)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.api.evaluate import EvaluationResult, evaluate
+from blastscope.api.recipes import AnyRecipe, Settings, with_starts
+from blastscope.api.result import AnyPath, FolderResult, TextTable, notice
+from blastscope.evaluation.leakage import Leakage
+from blastscope.experiments.crossval import gather, lay_out, train_folds
+from blastscope.experiments.crossval_folder import CrossvalRequest
+from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
+from blastscope.experiments.progress import JobsProgress
+from blastscope.report.crossval_page import folds_table
+from blastscope.report.leakage_page import measure_leakage as compare_out_of_fold
+from blastscope.report.text import HEADLINE, metric, spread
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossvalResult(FolderResult):
+    """A cross-validation: every cell predicted by a network that was not trained on it.
+
+    Attributes:
+        recipe: the recipe's name.
+        metrics: of every fold and repeat.
+        evaluation: of all cells of the first repeat.
+    """
+
+    recipe: str
+    metrics: CrossvalMetrics
+    evaluation: EvaluationResult
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells are synthetic."""
+        return self.evaluation.synthetic
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each repeat, fold and metric."""
+        rows = [
+            (fold.repeat, fold.fold, name, value)
+            for fold in self.metrics.folds
+            for name, value in fold.metrics.items()
+        ]
+        schema = {"repeat": pl.Int64, "fold": pl.Int64, "metric": pl.String, "value": pl.Float64}
+        return pl.DataFrame(rows, schema=schema, orient="row", strict=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metrics of every fold, and those of all cells."""
+        return {"recipe": self.recipe, **self.metrics.as_json()}
+
+    def tables(self) -> list[TextTable]:
+        """Return the metrics of every fold."""
+        shown = folds_table(self.metrics)
+        return [TextTable.of(shown.head, shown.folds)]
+
+    def answers(self) -> list[str]:
+        """Say what the folds reach on average."""
+        return [f"{self.recipe}: {folds_table(self.metrics).headline}"]
+
+    def notes(self) -> list[str]:
+        """Say how the folds were cut."""
+        return list(self.metrics.sentences)
+
+
+def cross_validate(
+    recipe: AnyRecipe,
+    store: AnyPath,
+    *,
+    out: AnyPath,
+    folds: int = 5,
+    by: str = "subject",
+    repeats: int = 1,
+    seed: int = 24,
+    jobs: int = 1,
+    settings: Settings = (),
+    device: str = "auto",
+    weights_dir: AnyPath | None = None,
+    progress: bool = False,
+) -> CrossvalResult:
+    """Cross-validate a recipe: test it on subjects that it was not trained on, each once.
+
+    If it is interrupted, the same call goes on where it stopped.
+
+    Args:
+        recipe: a packaged recipe's name, the path of a ``.yaml``, or a recipe.
+        store: the prepared cells.
+        out: the folder to write to.
+        folds: how many folds.
+        by: what is kept together: ``subject``; ``image``, by cell, as the paper; ``fold``, the
+            data set's own folds; ``matched``, by cell but with the sizes of ``subject``.
+        repeats: how many times to cut and train anew, each with its seed.
+        seed: of the first cut and training.
+        jobs: how many folds to train at a time, each with its share of the cores.
+        settings: settings of the recipe to change, ``{"training.epochs": 3}``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
+        progress: show folds and epochs on standard error.
+
+    Returns:
+        The metrics of every fold, and the evaluation of all cells.
+
+    Raises:
+        BlastscopeError: if the cells cannot be cut so, a fold fails, or the folder is another's.
+    """
+    order = CrossvalRequest(
+        with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
+        None if weights_dir is None else Path(weights_dir),
+    )  # fmt: skip
+    return _cross_validate(order, jobs, progress)
+
+
+def _cross_validate(order: CrossvalRequest, jobs: int, progress: bool) -> CrossvalResult:
+    started = lay_out(order)
+    already = len(started.folds) - len(started.left)
+    if progress:
+        with JobsProgress(started.left, notice, already=already) as shown:
+            train_folds(started, jobs, shown.watch, shown.tell)
+    else:
+        train_folds(started, jobs)
+    table = gather(started)
+    found = crossval_metrics(started, table)
+    record(order, started.store.fingerprint, found)
+    model = str(table["model"][0])
+    evaluation = evaluate(order.out, model=model, out=order.out, store=order.store)
+    return CrossvalResult(order.name, found, evaluation, path=order.out)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LeakageResult(FolderResult):
+    """What an image-level split hides: the same recipe with the subjects known and unseen.
+
+    Attributes:
+        recipe: the recipe's name.
+        found: the metrics on both sides, and their difference.
+        repeats: how many times both were trained.
+    """
+
+    recipe: str
+    found: Leakage
+    repeats: int
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells are synthetic."""
+        return self.found.synthetic
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each metric: with the subjects known, unseen, and the difference."""
+        rows = [
+            {
+                "metric": name,
+                "known": gain.known.value,
+                "unseen": gain.unseen.value,
+                "difference": gain.difference.value,
+                "low": gain.difference.low,
+                "high": gain.difference.high,
+            }
+            for name, gain in self.found.gains.items()
+        ]
+        return pl.DataFrame(rows).fill_nan(None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``leakage.json``."""
+        return {"recipe": self.recipe, **self.found.as_json()}
+
+    def tables(self) -> list[TextTable]:
+        """Return the headline metrics with their intervals."""
+        rows = [
+            (
+                name,
+                metric(gain.known, 4),
+                metric(gain.unseen, 4),
+                metric(gain.difference, 4, sign=True),
+            )
+            for key, name in HEADLINE.items()
+            for gain in [self.found.gains[key]]
+        ]
+        columns = ("metric", "subjects also in training", "unseen subjects", "difference")
+        return [TextTable.of(columns, rows)]
+
+    def answers(self) -> list[str]:
+        """Say what knowing the subjects is worth."""
+        said = [self.found.sentence]
+        if self.repeats > 1:
+            moved = (
+                f"{name} {spread(self.found.gains[key].spread, sign=True)}"
+                for key, name in HEADLINE.items()
+            )
+            said.append(
+                f"Difference over {self.repeats} repeats ± standard deviation: {', '.join(moved)}"
+            )
+        return said
+
+    def notes(self) -> list[str]:
+        """Say what the intervals are of."""
+        return [f"Intervals: {self.found.resampling}"]
+
+
+def measure_leakage(
+    recipe: AnyRecipe,
+    store: AnyPath,
+    *,
+    out: AnyPath,
+    folds: int = 5,
+    repeats: int = 1,
+    seed: int = 24,
+    jobs: int = 1,
+    settings: Settings = (),
+    device: str = "auto",
+    weights_dir: AnyPath | None = None,
+    progress: bool = False,
+) -> LeakageResult:
+    """Measure what an image-level split hides: cross-validate by subject and by cell alike.
+
+    If it is interrupted, the same call goes on where it stopped.
+
+    Args:
+        recipe: a packaged recipe's name, the path of a ``.yaml``, or a recipe.
+        store: the prepared cells.
+        out: the folder to write to.
+        folds: how many folds.
+        repeats: how many times to cut and train anew, each with its seed.
+        seed: of the first cut and training.
+        jobs: how many folds to train at a time, each with its share of the cores.
+        settings: settings of the recipe to change, ``{"training.epochs": 3}``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
+        progress: show folds and epochs on standard error.
+
+    Returns:
+        The metrics with the subjects known and unseen, and their difference.
+
+    Raises:
+        BlastscopeError: as :func:`cross_validate`.
+    """
+    recipes, place = with_starts(recipe, settings), Path(out)
+    unseen = CrossvalRequest(
+        recipes, Path(store), place / "subject", "subject", folds, repeats, seed, device,
+        None if weights_dir is None else Path(weights_dir),
+    )  # fmt: skip
+    known = replace(unseen, by="matched", out=place / "matched")
+    done = [(order, _cross_validate(order, jobs, progress)) for order in (unseen, known)]
+    name = recipes[-1].name
+    found = compare_out_of_fold(name, known.predictions, unseen.predictions, place)
+    for order, one in done:  # both reports show it from now on
+        evaluate(order.out, model=one.evaluation.model, out=order.out, store=store, leakage=place)
+    return LeakageResult(name, found, repeats, path=place)

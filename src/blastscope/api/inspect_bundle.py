@@ -1,0 +1,112 @@
+"""Inspect a bundle: what it is, what it is worth, and whether it is whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope import DISCLAIMER
+from blastscope.api.result import AnyPath, Result, TextTable
+from blastscope.box import in_the_box
+from blastscope.bundle.read import Bundle, open_bundle
+from blastscope.report.bundle_card import SYNTHETIC, figure_rows, which
+from blastscope.report.prediction_text import how_decided
+
+_NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InspectResult(Result):
+    """What a bundle is and is worth.
+
+    Attributes:
+        found: the bundle; every file fits its digest.
+        bytes: of all files.
+    """
+
+    found: Bundle
+    bytes: int
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether synthetic cells have taught the model."""
+        return self.found.manifest.synthetic
+
+    @property
+    def card(self) -> str:
+        """The model card, in Markdown."""
+        return self.found.card
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each network."""
+        table = self._networks()
+        return pl.DataFrame([dict(zip(table.columns, row, strict=True)) for row in table.rows])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the manifest."""
+        return self.found.manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def _networks(self) -> TextTable:
+        return TextTable.of(
+            ("network", "images", "kept scale", "views", "weights", "training cells", "subjects"),
+            [
+                (
+                    network.recipe.model.backbone,
+                    network.settings.size,
+                    "yes" if network.settings.scale == "keep" else "no",
+                    network.recipe.prediction.views,
+                    own.precision,
+                    sum(own.data.cells.get("train", {}).values()),
+                    sum(own.data.subjects.values()),
+                )
+                for network in self.found.networks
+                if (own := network.manifest.network) is not None
+            ],
+        )
+
+    def tables(self) -> list[TextTable]:
+        """Return the networks, and the metrics of each evaluation."""
+        evaluations = [
+            TextTable.of(("metric", "value", "from", "to"), figure_rows(one), which(one))
+            for one in self.found.manifest.evaluations
+        ]
+        return [self._networks(), *evaluations]
+
+    def answers(self) -> list[str]:
+        """Say what the bundle is, and that it is whole."""
+        found, manifest = self.found, self.found.manifest
+        return [
+            f"{found.path}: {manifest.name}, {self.bytes / 1e6:.1f} MB, whole "
+            f"({found.digest[:19]})",
+            f"{manifest.title}. Made by {manifest.made_by}.",
+        ]
+
+    def notes(self) -> list[str]:
+        """Say how it decides, and what bounds its metrics."""
+        manifest = self.found.manifest
+        said = [SYNTHETIC] if manifest.synthetic else []
+        intervals = dict.fromkeys(one.intervals for one in manifest.evaluations)
+        said += [f"Intervals: {sentence}" for sentence in intervals]
+        if manifest.note:
+            said.append(manifest.note)
+        by = self.found.decision
+        return [*said, _NO_DECISION if by is None else how_decided(by), DISCLAIMER]
+
+
+def inspect_bundle(path: AnyPath | None = None) -> InspectResult:
+    """Inspect a bundle, after comparing every file in it with its digest.
+
+    Args:
+        path: its folder or zip; without it the model that comes with blastscope.
+
+    Returns:
+        The networks, metrics and card.
+
+    Raises:
+        BlastscopeError: if it is not a bundle, or a file does not fit its digest.
+    """
+    found = open_bundle(in_the_box() if path is None else Path(path))
+    return InspectResult(found, found.verify())

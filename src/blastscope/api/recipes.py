@@ -1,0 +1,248 @@
+"""List and load recipes, and the ImageNet weights that they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from blastscope.api.result import AnyPath, Progress, Result, TextTable
+from blastscope.recipes.library import RecipeEntry, changed_recipe, recipe_yaml
+from blastscope.recipes.library import list_recipes as packaged_recipes
+from blastscope.recipes.library import load_recipe as load_by_name
+from blastscope.recipes.schema import Recipe
+
+if TYPE_CHECKING:
+    from blastscope.models.weights_folder import Fetched, Verified
+
+__all__ = [
+    "AnyRecipe", "Recipe", "Settings", "fetch_weights", "list_recipes", "list_weights",
+    "load_recipe", "recipe_yaml", "verify_weights",
+]  # fmt: skip
+
+AnyRecipe = str | AnyPath | Recipe
+"""A packaged recipe's name, the path of a ``.yaml``, or a recipe."""
+Settings = Mapping[str, Any] | Sequence[str]
+"""Settings to change: ``{"training.epochs": 3}`` or ``["training.epochs=3"]``."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RecipesResult(Result):
+    """The packaged recipes."""
+
+    recipes: tuple[RecipeEntry, ...]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return names and titles."""
+        return pl.DataFrame(self.as_json())
+
+    def as_json(self) -> list[dict[str, str]]:
+        """Return names and titles."""
+        return [{"name": one.name, "title": one.title} for one in self.recipes]
+
+    def tables(self) -> list[TextTable]:
+        """Return names and titles."""
+        return [TextTable.of(("recipe", "title"), [(r.name, r.title) for r in self.recipes])]
+
+
+def list_recipes() -> RecipesResult:
+    """List the packaged recipes, the paper's first.
+
+    Returns:
+        Their names and titles.
+    """
+    return RecipesResult(tuple(packaged_recipes()))
+
+
+def load_recipe(recipe: AnyRecipe, settings: Settings = ()) -> Recipe:
+    """Load a packaged recipe by its name, or your own by its path, and change settings of it.
+
+    Args:
+        recipe: such as ``paper/cnn-exp2`` or ``mine.yaml``; or a recipe.
+        settings: ``{"training.epochs": 3}``, or texts such as ``training.epochs=3``.
+
+    Returns:
+        The recipe, checked.
+
+    Raises:
+        BlastscopeError: if a name, a key or a value is not known or not allowed.
+    """
+    changes = setting_texts(settings)
+    if isinstance(recipe, Recipe):
+        return changed_recipe(recipe, changes) if changes else recipe
+    return load_by_name(str(recipe), changes)
+
+
+def setting_texts(settings: Settings) -> list[str]:
+    """Return settings as the command line writes them: ``training.epochs=3``."""
+    import json
+
+    if isinstance(settings, Mapping):
+        return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    return list(settings)
+
+
+def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...]:
+    """Load a recipe, after those that it starts from."""
+    recipes = [load_recipe(recipe, settings)]
+    while (start := recipes[0].starts_from) is not None:
+        recipes.insert(0, load_recipe(start, settings))
+    return tuple(recipes)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WeightsResult(Result):
+    """ImageNet weights: which recipes need them, and where they are.
+
+    Attributes:
+        rows: one for each file.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+
+    @property
+    def wrong(self) -> list[str]:
+        """The names of files that do not fit their network or their hash."""
+        return [row["name"] for row in self.rows if row.get("problem")]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each file."""
+        return pl.DataFrame(self.rows)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return a row for each file."""
+        return list(self.rows)
+
+    def tables(self) -> list[TextTable]:
+        """Return a row for each file, in short."""
+        if not self.rows:
+            return []
+        columns = [name for name in self.rows[0] if name not in ("file", "repository")]
+        return [
+            TextTable.of(
+                columns,
+                [
+                    [len(v) if isinstance(v := row[name], list) else v for name in columns]
+                    for row in self.rows
+                ],
+            )
+        ]
+
+
+def list_weights(weights_dir: AnyPath | None = None) -> WeightsResult:
+    """List the ImageNet weights that the packaged recipes need, and whether they are here.
+
+    Args:
+        weights_dir: a folder of weights to look into.
+
+    Returns:
+        Name, licence and recipes of each, and whether the folder and the hub's cache have it.
+    """
+    from blastscope.models.pretrained import needed_weights
+
+    folder = None if weights_dir is None else Path(weights_dir)
+    rows = [
+        {
+            "name": known.name,
+            "file": known.file,
+            "licence": known.licence,
+            "repository": known.repository,
+            "recipes": recipes,
+            "in_folder": None if folder is None else known.is_in(folder),
+            "in_cache": known.in_cache,
+        }
+        for known, recipes in needed_weights().items()
+    ]
+    return WeightsResult(tuple(rows))
+
+
+def fetch_weights(
+    weights_dir: AnyPath,
+    names: Iterable[str] | None = None,
+    *,
+    force: bool = False,
+    progress: Progress = False,
+) -> WeightsResult:
+    """Fetch ImageNet weights from timm's hub into a folder; check and record their hashes.
+
+    Args:
+        weights_dir: the folder.
+        names: timm's names; by default all that the packaged recipes need.
+        force: replace files that are not as recorded.
+        progress: say on standard error which file is there; or a function to call with how many
+            are and of how many.
+
+    Returns:
+        Name, hash and licence of each.
+
+    Raises:
+        BlastscopeError: if a name is not known, or the hub or the folder cannot be used.
+    """
+    from blastscope.models.pretrained import known_weights, needed_weights
+    from blastscope.models.weights_folder import fetch_weights as fetch
+
+    wanted = list(
+        dict.fromkeys([known_weights(name) for name in names] if names else needed_weights())
+    )
+    rows: list[dict[str, Any]] = []
+
+    def told(fetched: Fetched) -> None:
+        known = fetched.weights
+        rows.append(
+            {
+                "name": known.name,
+                "file": known.file,
+                "sha256": fetched.sha256,
+                "licence": known.licence,
+                "from": known.page,
+                "already": fetched.already,
+            }
+        )
+        _tell(progress, len(rows), len(wanted), known.file)
+
+    fetch(wanted, Path(weights_dir), force=force, on_fetched=told)
+    return WeightsResult(tuple(rows), path=Path(weights_dir))
+
+
+def verify_weights(weights_dir: AnyPath, *, progress: Progress = False) -> WeightsResult:
+    """Verify a folder of ImageNet weights: each file against its network and its recorded hash.
+
+    Args:
+        weights_dir: the folder.
+        progress: say on standard error which file was read.
+
+    Returns:
+        Name, hash and problem of each file; ``wrong`` names those that have a problem.
+
+    Raises:
+        BlastscopeError: if the folder cannot be read.
+    """
+    from blastscope.models.weights_folder import verify_weights as verify
+
+    rows: list[dict[str, Any]] = []
+
+    def told(verified: Verified) -> None:
+        rows.append(
+            {
+                "name": verified.name,
+                "sha256": verified.sha256,
+                "recorded": verified.recorded,
+                "problem": verified.problem,
+            }
+        )
+        _tell(progress, len(rows), None, verified.name)
+
+    verify(Path(weights_dir), told)
+    return WeightsResult(tuple(rows), path=Path(weights_dir))
+
+
+def _tell(progress: Progress, done: int, total: int | None, what: str) -> None:
+    from blastscope.api.result import notice
+
+    if not isinstance(progress, bool):
+        progress(done, total or done)
+    elif progress:
+        notice(what)

@@ -1,0 +1,198 @@
+"""Train a recipe, with one seed or several, and evaluate it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.api.evaluate import EvaluationResult, evaluate
+from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
+from blastscope.api.result import AnyPath, FolderResult, TextTable, notice
+from blastscope.experiments.progress import JobsProgress
+from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
+from blastscope.report.seeds_page import SeedsReport, report_seeds
+from blastscope.training.display import TrainingDisplay
+from blastscope.training.train import Trained
+from blastscope.training.train import train as train_recipe
+from blastscope.training.trainer import TrainingWatch
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingResult(FolderResult):
+    """A run: a trained network, its predictions and its evaluation.
+
+    Attributes:
+        recipe: the recipe's name.
+        evaluation: of the best epoch.
+        already: whether the run was finished before.
+    """
+
+    recipe: str
+    evaluation: EvaluationResult
+    already: bool
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells are synthetic."""
+        return self.evaluation.synthetic
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each split part and metric."""
+        return self.evaluation.to_frame()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the recipe, the run and its metrics."""
+        return {
+            "recipe": self.recipe,
+            "run": str(self.path),
+            "already": self.already,
+            "metrics": self.evaluation.as_json(),
+        }
+
+    def tables(self) -> list[TextTable]:
+        """Return no tables: the report has them."""
+        return []
+
+    def answers(self) -> list[str]:
+        """Say how the best epoch does."""
+        return [f"{self.recipe}: {self.evaluation.headline}"]
+
+    def notes(self) -> list[str]:
+        """Say whether the run was finished before."""
+        return [f"{self.path} was finished before; nothing was trained."] if self.already else []
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SeedsResult(FolderResult):
+    """Several trainings on the same split that differ in the seed alone.
+
+    Attributes:
+        found: the metrics of each seed, and their spread.
+    """
+
+    found: SeedsReport
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the cells are synthetic."""
+        return next(iter(self.found.results.values())).synthetic
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each seed and metric."""
+        rows = [
+            (seed, name, value)
+            for seed, result in self.found.results.items()
+            for name, value in result.metrics.items()
+        ]
+        schema = {"seed": pl.Int64, "metric": pl.String, "value": pl.Float64}
+        return pl.DataFrame(rows, schema=schema, orient="row", strict=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metrics of each seed."""
+        return {
+            "recipe": self.found.recipe,
+            "part": self.found.part,
+            "seeds": {seed: dict(one.metrics) for seed, one in self.found.results.items()},
+        }
+
+    def tables(self) -> list[TextTable]:
+        """Return no tables: the report has them."""
+        return []
+
+    def answers(self) -> list[str]:
+        """Say what the seeds reach on average."""
+        return [f"{self.found.recipe}: {self.found.headline}"]
+
+    def notes(self) -> list[str]:
+        """Say what the spread is of."""
+        return [self.found.sentence]
+
+
+def train(
+    recipe: AnyRecipe,
+    store: AnyPath,
+    split: AnyPath,
+    *,
+    out: AnyPath,
+    settings: Settings = (),
+    device: str = "auto",
+    weights_dir: AnyPath | None = None,
+    start: AnyPath | None = None,
+    keep_features: bool = True,
+    tensorboard: bool = False,
+    seeds: int = 1,
+    progress: bool = False,
+) -> TrainingResult | SeedsResult:
+    """Train a recipe, then evaluate its best epoch.
+
+    If it is interrupted, the same call goes on where it stopped.
+
+    Args:
+        recipe: a packaged recipe's name, the path of a ``.yaml``, or a recipe.
+        store: the prepared cells.
+        split: the split of that store.
+        out: the run's folder; with several seeds a folder of runs.
+        settings: settings of the recipe to change, ``{"training.epochs": 3}``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
+        start: the run whose weights the recipe starts from; by default the one beside ``out``.
+        keep_features: keep what a frozen backbone computes on the disk.
+        tensorboard: write TensorBoard events into the run as well.
+        seeds: how many trainings on the same split, from the recipe's seed on.
+        progress: show the epochs on standard error.
+
+    Returns:
+        The run, or the runs of several seeds; it can be given to every verb that takes a run.
+
+    Raises:
+        BlastscopeError: if recipe, store and split do not fit each other, weights are missing, or
+            the folder is another's or cannot be written.
+    """
+    loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
+    weights = None if weights_dir is None else Path(weights_dir)
+    begin = None if start is None else Path(start)
+    if seeds > 1:
+        order = SeedsOrder(
+            loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
+        )
+        return _train_seeds(order, tensorboard, progress)
+    with TrainingDisplay(loaded.name) as display:
+        done = train_recipe(
+            loaded,
+            cells,
+            Path(split),
+            run,
+            device=device,
+            weights_dir=weights,
+            start=begin,
+            keep_features=keep_features,
+            watch=display.watch(tensorboard) if progress else TrainingWatch(tensorboard),
+        )
+    return TrainingResult(loaded.name, evaluate_run(done, cells), done.already, path=run)
+
+
+def evaluate_run(run: Trained, store: Path) -> EvaluationResult:
+    """Evaluate a run into its own folder, with the baselines of its store."""
+    return evaluate(run.path, run.part, out=run.path, store=store)
+
+
+def _train_seeds(order: SeedsOrder, tensorboard: bool, progress: bool) -> SeedsResult:
+    """Train and evaluate the seeds, then write their spread."""
+    with begin_seeds(order) as seeds:
+        jobs = [SeedJob(seed) for seed in seeds.all]
+        shown = JobsProgress(
+            jobs, notice, headline=lambda found: str(found.headline), tensorboard=tensorboard
+        )
+        with shown:
+            results = train_seeds(
+                seeds,
+                partial(evaluate_run, store=order.store),
+                watch=shown.watch if progress else lambda job: TrainingWatch(tensorboard),
+                on_done=shown.tell if progress else None,
+            )
+        found = report_seeds(seeds, results)
+    return SeedsResult(found, path=order.out)
