@@ -42,6 +42,12 @@ def register_network(name: str) -> Callable[[Function], Function]:
     The decorated function takes the side of the images in pixels and returns a module that maps
     normalized images (N, 3, S, S) to a feature map (N, C, H, W). The recipe's head comes after it.
 
+    Args:
+        name: what ``model.backbone`` calls it.
+
+    Returns:
+        The decorator.
+
     Raises:
         BlastscopeError: if the name is built in or stands for another function.
     """
@@ -53,6 +59,12 @@ def register_loss(name: str) -> Callable[[Function], Function]:
 
     The decorated function takes logits (N,) and targets (N,), 1 for ALL and 0 for normal, and
     returns the loss of each cell, (N,). Class weights are applied to its result.
+
+    Args:
+        name: what ``training.loss`` calls it.
+
+    Returns:
+        The decorator.
 
     Raises:
         BlastscopeError: if the name is built in or stands for another function.
@@ -66,6 +78,12 @@ def register_augmentation(name: str) -> Callable[[Function], Function]:
     The decorated function takes a batch of training cells (N, 3, S, S), uint8 RGB on black, and a
     NumPy generator, and returns a tensor of the same shape and type. All random numbers must come
     from the generator, or a resumed training differs from an uninterrupted one.
+
+    Args:
+        name: what ``training.augmentation`` calls it.
+
+    Returns:
+        The decorator.
 
     Raises:
         BlastscopeError: if the name is built in or stands for another function.

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from blastscope.api.bundle import make_bundle
 from blastscope.api.evaluate import evaluate
+from blastscope.api.result import AnyPath, FolderResult, TextTable
 from blastscope.box import in_the_box
 from blastscope.data.check import CheckReport, check
 from blastscope.data.crop import Pixels
@@ -38,28 +40,54 @@ EXAMPLES = 8
 BOXED = 48
 
 
-@dataclass(frozen=True)
-class Demo:
-    """What the demo made."""
+@dataclass(frozen=True, eq=False, repr=False)
+class DemoResult(FolderResult):
+    """What the demo made: its report shows the trained recipes side by side.
 
-    report: Path
+    Attributes:
+        entries: the runs, a recipe and a protocol each.
+    """
+
     entries: tuple[Entry, ...]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each run."""
+        return pl.DataFrame(self.as_json()["runs"])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the runs."""
+        runs = [
+            {"recipe": one.recipe, "protocol": one.protocol, "run": str(one.run)}
+            for one in self.entries
+        ]
+        return {"path": str(self.path), "runs": runs}
+
+    def tables(self) -> list[TextTable]:
+        """Return no tables: the report has them."""
+        return []
 
 
 def run_demo(
-    out: Path, data: Path | None = None, say: Callable[[str], None] = lambda line: None
-) -> Demo:
-    """Run the main job into the folder ``out``; what is there of an earlier run is used again.
+    out: AnyPath,
+    data: AnyPath | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+) -> DemoResult:
+    """Run the main job from end to end on a few cells; what an earlier run made is used again.
 
     Args:
-        out: the folder.
+        out: the folder to write to.
         data: a folder of labelled cells; synthetic ones are drawn without it.
         say: called with a line for each stage.
 
+    Returns:
+        The runs and the report.
+
     Raises:
-        BlastscopeError: where the data cannot be used, or ``out`` holds the demo of other data.
+        BlastscopeError: if the data cannot be used, or ``out`` holds the demo of other data.
     """
-    cells = data or _draw(out / "cells", say)
+    out = Path(out)
+    cells = Path(data) if data is not None else _draw(out / "cells", say)
     found = check([cells])
     if not found.usable:
         raise BlastscopeError(f"{cells} cannot be used: {' '.join(found.reasons)}")
@@ -84,7 +112,7 @@ def run_demo(
         pictures=_examples(store),
     )
     _ship(out, store, say)
-    return Demo(page, tuple(entries))
+    return DemoResult(tuple(entries), path=page.parent)
 
 
 def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:

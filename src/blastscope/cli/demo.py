@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 import blastscope as bs
-from blastscope.cli.output import note, say
+from blastscope.cli.options import AsJson
+from blastscope.cli.output import note, show
 
 
 def demo(
@@ -19,6 +20,7 @@ def demo(
         Path | None,
         typer.Option(help="A folder of labelled cells; synthetic ones without it.", metavar="DIR"),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run the main job from end to end on a few synthetic cells."""
-    say(f"{bs.run_demo(out, data, note).report}")
+    show(bs.run_demo(out, data, say=note), as_json)
