@@ -27,7 +27,7 @@ from rich.table import Table
 
 from blastscope.data.store import StoreSettings
 from blastscope.data.synthetic import write_synthetic
-from blastscope.explanation.cells import ExplainedCells, find_cells, prepare_material
+from blastscope.explanation.cells import ExplainedCells, find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import ExplainedModel, ExplainedModels, open_models
 from blastscope.explanation.result import CellExplained
@@ -46,10 +46,10 @@ def main() -> None:
     tune_process()
     explained = open_models(asked.models, CPU) if asked.models else _random()
     with tempfile.TemporaryDirectory() as folder:
-        material = _material(asked.cell, explained, Path(folder))
-        loaded = [(model, model.opened, _images(model, material)) for model in explained.models]
-        panel = _best(lambda: png(heat_panel(_maps(explained, material))))
-        maps = _best(lambda: _maps(explained, material))
+        dataset = _dataset(asked.cell, explained, Path(folder))
+        loaded = [(model, model.opened, _images(model, dataset)) for model in explained.models]
+        panel = _best(lambda: png(heat_panel(_maps(explained, dataset))))
+        maps = _best(lambda: _maps(explained, dataset))
         rival = _best(lambda: [_usual(model, images) for model, _, images in loaded])
         limit = _best(lambda: [model.logits(images) for model, _, images in loaded])
     table = Table("", "seconds", "of the limit")
@@ -90,20 +90,20 @@ def _random() -> ExplainedModels:
     return ExplainedModels(tuple(models), None, "4 models", synthetic=True)
 
 
-def _material(cell: str | None, explained: ExplainedModels, folder: Path) -> ExplainedCells:
+def _dataset(cell: str | None, explained: ExplainedModels, folder: Path) -> ExplainedCells:
     if cell is None:
         write_synthetic(folder / "cells", 8, 2, 24)
         cell = str(next((folder / "cells").rglob("*.bmp")))
     settings = [model.settings for model in explained.models]
-    return prepare_material(find_cells([cell], []), settings, folder / "work")
+    return prepare_cells(find_cells([cell], []), settings, folder / "work")
 
 
-def _images(model: ExplainedModel, material: ExplainedCells) -> torch.Tensor:
-    return material.images(model.settings, [0])
+def _images(model: ExplainedModel, dataset: ExplainedCells) -> torch.Tensor:
+    return dataset.images(model.settings, [0])
 
 
-def _maps(explained: ExplainedModels, material: ExplainedCells) -> CellExplained:
-    return next(explain_cells(explained, material, ("grad-cam",)))
+def _maps(explained: ExplainedModels, dataset: ExplainedCells) -> CellExplained:
+    return next(explain_cells(explained, dataset, ("grad-cam",)))
 
 
 def _usual(model: ExplainedModel, images: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,7 @@ from blastscope.cli import app
 from blastscope.cli import explain as verbs
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.activations import Layer, LayerMaps
-from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import open_models
 from blastscope.explanation.tables import METHODS
@@ -89,8 +89,8 @@ def cell(trained, tmp_path_factory):
     explained = open_models([f"A={trained.run}", f"B={trained.other}"], CPU)
     found = find_cells([str(min(trained.images.values()))], [])
     wanted = [model.settings for model in explained.models]
-    material = prepare_material(found, wanted, tmp_path_factory.mktemp("work"))
-    return next(explain_cells(explained, material, ("grad-cam",)))
+    dataset = prepare_cells(found, wanted, tmp_path_factory.mktemp("work"))
+    return next(explain_cells(explained, dataset, ("grad-cam",)))
 
 
 def test_everything_is_written(outcome):
@@ -274,8 +274,8 @@ def test_turning_the_head_over_swaps_the_colours(trained, cell, tmp_path):
         network.head[-1].weight.neg_()
         network.head[-1].bias.neg_()
     found = find_cells([str(cell.file.path)], [])
-    material = prepare_material(found, [turned.models[0].settings], tmp_path)
-    other = next(explain_cells(turned, material, ("grad-cam",)))
+    dataset = prepare_cells(found, [turned.models[0].settings], tmp_path)
+    other = next(explain_cells(turned, dataset, ("grad-cam",)))
     assert {other.models[0].called, cell.models[0].called} == {"all", "hem"}
     before, after = vermilion(panels(cell)[0]), vermilion(panels(other)[0])
     told = np.abs(before) > 20

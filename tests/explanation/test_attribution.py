@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blastscope.explanation.attribution import (
-    METHODS,
     Attribution,
     attribute,
     blurred,
     map_and_gradient,
 )
+from blastscope.explanation.tables import METHODS
 from blastscope.models.dihedral import dihedral_views
 from tests.explanation.handmade import linear_model, model_of
 

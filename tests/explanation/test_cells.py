@@ -12,7 +12,7 @@ from blastscope.data.store import StoreSettings, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.explanation import cells as explain_material
 from blastscope.explanation.cell_sources import list_data
-from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.cells import find_cells, prepare_cells
 from tests.conftest import draw_cell, write_cell
 
 
@@ -106,13 +106,13 @@ def test_another_image_under_a_cells_name_is_refused(dataset, tmp_path):
     write_cell(changed.path, draw_cell(99, 120, 30))
     found = find_cells(names, [store])
     with pytest.raises(BlastscopeError) as error:
-        prepare_material(found, [settings], tmp_path / "a")
+        prepare_cells(found, [settings], tmp_path / "a")
     assert str(error.value).startswith(f"{changed.path} is not the image that {store} was made of")
-    assert len(prepare_material(find_cells(names[:1], [store]), [settings], tmp_path / "b")) == 1
+    assert len(prepare_cells(find_cells(names[:1], [store]), [settings], tmp_path / "b")) == 1
     # A folder makes no promise, and the same pixels in another file's bytes are the same image.
-    assert len(prepare_material(find_cells(names, [root]), [settings], tmp_path / "c")) == 2
+    assert len(prepare_cells(find_cells(names, [root]), [settings], tmp_path / "c")) == 2
     changed.path.write_bytes(kept + b"more")
-    again = prepare_material(find_cells(names, [store]), [settings], tmp_path / "a")
+    again = prepare_cells(find_cells(names, [store]), [settings], tmp_path / "a")
     assert [item.label for item in again.files] == ["all", "all"]
 
 
@@ -120,13 +120,13 @@ def test_material_is_what_a_store_would_hold(dataset, tmp_path):
     root = dataset()
     both = (StoreSettings(size=32), StoreSettings(size=40, scale="keep", clahe=True))
     names = ["UID_3_2_1_all", "UID_H1_2_1_hem", "UID_1_1_1_all"]
-    material = prepare_material(find_cells(names, [root]), both, tmp_path / "work")
+    dataset = prepare_cells(find_cells(names, [root]), both, tmp_path / "work")
     for settings in both:
         store = open_store(prepare([root], tmp_path / f"{settings.size}", settings).path)
         rows = [store.cells["cell"].to_list().index(name) for name in names]
-        images = material.images(settings, [2, 0]).permute(0, 2, 3, 1).numpy()
+        images = dataset.images(settings, [2, 0]).permute(0, 2, 3, 1).numpy()
         np.testing.assert_array_equal(images, store.pixels[[rows[2], rows[0]]])
-    picture = material.picture(1, both[0])
+    picture = dataset.cell_image(1, both[0])
     assert picture.side == max(store.cells.row(rows[1], named=True)[k] for k in ("box_w", "box_h"))
 
 
@@ -134,8 +134,8 @@ def test_a_file_that_is_no_cell_is_one_sentence(tmp_path):
     black = write_cell(tmp_path / "black.png", np.zeros((40, 40, 3), np.uint8))
     for _ in range(2):
         with pytest.raises(BlastscopeError, match="all black") as error:
-            prepare_material(find_cells([str(black)], []), [StoreSettings(size=32)], tmp_path / "w")
-        assert "sound images in their place" in str(error.value)
+            prepare_cells(find_cells([str(black)], []), [StoreSettings(size=32)], tmp_path / "w")
+        assert "replace them" in str(error.value)
         assert "--skip-bad" not in str(error.value)  # explain has no such option
 
 
@@ -162,10 +162,10 @@ def test_near_names_are_told(dataset, tmp_path):
 
 def test_a_folder_or_another_file_is_said_to_be_no_cell(dataset, tmp_path):
     root = dataset()
-    with pytest.raises(BlastscopeError, match="fold_0 is a folder and not a cell"):
+    with pytest.raises(BlastscopeError, match="fold_0 is a folder instead of a cell"):
         find_cells([str(root / "fold_0")], [root])
     (tmp_path / "cells.txt").touch()
-    with pytest.raises(BlastscopeError, match=r"cells.txt is no image \(.bmp, "):
+    with pytest.raises(BlastscopeError, match=r"cells.txt is not an image \(.bmp, "):
         find_cells([str(tmp_path / "cells.txt")], [])
 
 
@@ -214,5 +214,5 @@ def test_progress_counts_every_way_of_preparing_once(dataset, tmp_path, monkeypa
     found, ticks = list_data([dataset()]), []
     both = (StoreSettings(size=32), StoreSettings(size=40), StoreSettings(size=32))
     for _ in range(2):  # what is there already takes no time to tell of
-        prepare_material(found, both, tmp_path / "work", lambda *tick: ticks.append(tick))
+        prepare_cells(found, both, tmp_path / "work", lambda *tick: ticks.append(tick))
     assert ticks == [(done, 80) for done in (16, 32, 40, 56, 72, 80)]

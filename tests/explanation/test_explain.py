@@ -7,11 +7,10 @@ import torch
 from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
-from blastscope.explanation import batched, explain, measures
+from blastscope.explanation import explain, measures, models
 from blastscope.explanation.attribution import attribute
-from blastscope.explanation.batched import at_once, evidence_of
 from blastscope.explanation.cell_image import make_picture, moved
-from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.map_measures import agreement, combined_map
 from blastscope.explanation.models import open_models
@@ -31,21 +30,21 @@ def opened(trained, tmp_path_factory):
     files = [str(path) for path in sorted(trained.images.values())]
     found = find_cells(files[:3] + files[-2:], [])
     settings = [model.settings for model in explained.models]
-    return explained, prepare_material(found, settings, folder / "work")
+    return explained, prepare_cells(found, settings, folder / "work")
 
 
 def test_a_cell_is_what_each_part_says(opened, trained):
-    explained, material = opened
+    explained, dataset = opened
     methods = ("grad-cam", "occlusion")
-    cells = list(explain_cells(explained, material, methods))
-    assert [cell.file for cell in cells] == list(material.files)
+    cells = list(explain_cells(explained, dataset, methods))
+    assert [cell.file for cell in cells] == list(dataset.files)
     recorded = [trained.p_all(run) for run in (trained.run, trained.other)]
     for row, cell in enumerate(cells):
         for model, one, said in zip(explained.models, cell.models, recorded, strict=True):
             assert one.p_all == pytest.approx(said[cell.file.cell], abs=1e-6)
             assert one.called == ("all" if one.p_all > 0.5 else "hem")
             assert cell.right(one.called) == (cell.file.cell.endswith(one.called))
-            images = material.images(model.settings, [row])
+            images = dataset.images(model.settings, [row])
             np.testing.assert_array_equal(one.seen, images[0].permute(1, 2, 0))
             for method in methods:
                 alone = attribute(model, images, method)
@@ -77,17 +76,17 @@ def test_a_cell_is_what_each_part_says(opened, trained):
 
 
 def test_a_few_at_a_time_is_the_same_as_all(opened, monkeypatch):
-    explained, material = opened
-    together = list(explain_cells(explained, material, ("grad-cam",), ["pool2"]))
+    explained, dataset = opened
+    together = list(explain_cells(explained, dataset, ("grad-cam",), ["pool2"]))
     taken = []
 
     def counted(model, images, method):
         taken.append(len(images))
-        return evidence_of(model, images, method)
+        return attribute(model, images, method)
 
     monkeypatch.setattr(explain, "AT_ONCE", 2)
-    monkeypatch.setattr(explain, "evidence_of", counted)
-    cells = explain_cells(explained, material, ("grad-cam",), ["pool2"])
+    monkeypatch.setattr(explain, "attribute", counted)
+    cells = explain_cells(explained, dataset, ("grad-cam",), ["pool2"])
     first = next(cells)
     assert taken == [2, 2]  # no more than has to be known of the first cell
     apart = [first, *cells]
@@ -103,9 +102,9 @@ def test_a_few_at_a_time_is_the_same_as_all(opened, monkeypatch):
 
 
 def test_no_more_pictures_than_passes_allow(opened, monkeypatch):
-    explained, material = opened
-    monkeypatch.setattr(batched, "_PIXELS", 2 * 40**2)
-    assert [at_once(model) for model in explained.models] == [3, 2]
+    explained, dataset = opened
+    monkeypatch.setattr(models, "_PIXELS", 2 * 40**2)
+    assert [model.at_once for model in explained.models] == [3, 2]
     taken = {}
     hooks = []
     for model in explained.models:
@@ -115,7 +114,7 @@ def test_no_more_pictures_than_passes_allow(opened, monkeypatch):
                 taken.setdefault(name, []).append(len(given[0]))
 
             hooks.append(network.register_forward_pre_hook(count))
-    cells = list(explain_cells(explained, material, ("grad-cam",), ["pool2"]))
+    cells = list(explain_cells(explained, dataset, ("grad-cam",), ["pool2"]))
     for hook in hooks:
         hook.remove()
     assert len(cells) == SOME
@@ -123,7 +122,7 @@ def test_no_more_pictures_than_passes_allow(opened, monkeypatch):
 
 
 def test_grad_cam_alone_measures_no_curves(opened, monkeypatch):
-    explained, material = opened
+    explained, dataset = opened
     batched = []
     for model in explained.models:
         forward = model.classifier.forward
@@ -134,17 +133,17 @@ def test_grad_cam_alone_measures_no_curves(opened, monkeypatch):
 
         monkeypatch.setattr(model.classifier, "forward", counted)
     monkeypatch.setattr(measures, "curves", None)
-    cells = list(explain_cells(explained, material, ("grad-cam",)))
+    cells = list(explain_cells(explained, dataset, ("grad-cam",)))
     assert batched == [SOME, SOME]
     assert cells[0].models[0].measured["deletion_grad_cam"] is None
     assert cells[0].models[0].measured["grad_cam_cell"] is not None
 
 
 def test_what_does_not_apply_is_said(opened):
-    explained, material = opened
+    explained, dataset = opened
     coarse = open_models([explained.models[0].run.path], CPU, grid=1)
     assert coarse.models[0].opened.shape[1:] == (2, 2)
-    assert next(explain_cells(coarse, material, ("grad-cam",))).models[0].notes == ()
+    assert next(explain_cells(coarse, dataset, ("grad-cam",))).models[0].notes == ()
     last = coarse.models[0].classifier.head[-1]
     name = explained.models[0].run.recipe.name
     for weight, bias, notes in (
@@ -155,11 +154,11 @@ def test_what_does_not_apply_is_said(opened):
         with torch.no_grad():
             last.weight.fill_(weight)
             last.bias.fill_(bias)
-        cell = next(explain_cells(coarse, material, ("grad-cam",)))
+        cell = next(explain_cells(coarse, dataset, ("grad-cam",)))
         assert cell.models[0].notes == notes
     assert cell.ensemble is None
     with pytest.raises(BlastscopeError, match="No model has a layer pool9"):
-        next(explain_cells(explained, material, ("grad-cam",), ["pool9"]))
+        next(explain_cells(explained, dataset, ("grad-cam",), ["pool9"]))
 
 
 def test_a_map_on_another_contours_crop_stays_where_it_is():

@@ -6,7 +6,7 @@ import torch
 
 from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.models import open_models
 
 CPU = torch.device("cpu")
@@ -17,12 +17,12 @@ def test_a_model_says_what_its_run_said(trained, tmp_path):
     assert [model.name for model in explained.models] == ["A", "B"]
     assert (explained.combination, explained.name) == (None, "2 models")
     found = find_cells([str(path) for path in trained.images.values()], [])
-    material = prepare_material(found, [m.settings for m in explained.models], tmp_path / "work")
+    dataset = prepare_cells(found, [m.settings for m in explained.models], tmp_path / "work")
     for model, run in zip(explained.models, (trained.run, trained.other), strict=True):
-        images = material.images(model.settings, range(len(material)))
+        images = dataset.images(model.settings, range(len(dataset)))
         said = 1 / (1 + np.exp(-model.logits(images)))
         recorded = trained.p_all(run)
-        assert said == pytest.approx([recorded[c.cell] for c in material.files], abs=1e-6)
+        assert said == pytest.approx([recorded[c.cell] for c in dataset.files], abs=1e-6)
 
 
 def test_an_ensemble_is_its_members_under_their_names(trained, tmp_path):

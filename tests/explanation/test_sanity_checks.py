@@ -10,7 +10,7 @@ from torch import nn
 
 from blastscope.data.layouts import list_cells
 from blastscope.explanation.attribution import attribute
-from blastscope.explanation.cells import prepare_material
+from blastscope.explanation.cells import prepare_cells
 from blastscope.explanation.layer_groups import GROUPS, layer_groups
 from blastscope.explanation.models import open_models
 from blastscope.explanation.sanity_checks import DRAWS, SAMPLE, randomize, sample
@@ -74,7 +74,7 @@ def by_hand(network, size=32):
 
 @pytest.fixture
 def cells(dataset, tmp_path):
-    return lambda *models: prepare_material(
+    return lambda *models: prepare_cells(
         list_cells([dataset(2, 2)]), [model.settings for model in models], tmp_path / "work"
     )
 
@@ -123,11 +123,11 @@ def test_draws_differ_and_each_begins_as_trained(cells):
 
 def test_another_cell_is_the_one_before(cells):
     model = by_hand(Blind(32))
-    material = cells(model)
+    dataset = cells(model)
     rows = [5, 0, 3]
-    maps = attribute(model, material.images(model.settings, rows)).signed
-    found = randomize(model, material, rows).filter(stage=-1)
-    assert found["cell"].to_list() == [material.files[row].cell for row in rows]
+    maps = attribute(model, dataset.images(model.settings, rows)).signed
+    found = randomize(model, dataset, rows).filter(stage=-1)
+    assert found["cell"].to_list() == [dataset.files[row].cell for row in rows]
     pairs = [(0, 2), (1, 0), (2, 1)]
     wanted = [spearmanr(maps[a].ravel(), maps[b].ravel()).statistic for a, b in pairs]
     assert found["correlation"].to_list() == pytest.approx(wanted)
@@ -145,16 +145,16 @@ def test_a_flat_map_and_a_lone_cell_have_no_correlation(cells):
 def test_a_trained_networks_maps_change_and_its_weights_do_not(trained, tmp_path):
     (model,) = open_models([trained.run], torch.device("cpu")).models
     listing = list_cells([next(iter(trained.images.values())).parents[1]])
-    material = prepare_material(listing, [model.settings], tmp_path)
+    dataset = prepare_cells(listing, [model.settings], tmp_path)
     before = {name: value.clone() for name, value in model.classifier.state_dict().items()}
-    rows = sample([item.label for item in material.files], 12).tolist()
-    found = randomize(model, material, rows)
+    rows = sample([item.label for item in dataset.files], 12).tolist()
+    found = randomize(model, dataset, rows)
     for name, value in model.classifier.state_dict().items():
         assert torch.equal(value, before[name]), name
     layers = found.unique("stage", maintain_order=True)["layer"].to_list()
     assert layers == ["another cell", "as trained", "head", "conv4", "conv3", "conv2", "conv1"]
     assert found.filter(stage=5)["correlation"].abs().mean() < 0.9
-    assert found.equals(randomize(model, material, rows))  # seeded
+    assert found.equals(randomize(model, dataset, rows))  # seeded
 
 
 def test_the_sample_is_even_over_the_classes():

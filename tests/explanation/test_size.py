@@ -9,7 +9,7 @@ from blastscope.data.crop import Box
 from blastscope.data.layouts import list_cells
 from blastscope.data.store import StoreSettings
 from blastscope.explanation.cell_image import CELL, make_picture
-from blastscope.explanation.cells import prepare_material
+from blastscope.explanation.cells import prepare_cells
 from blastscope.explanation.size import (
     logits_scaled,
     p_same_size,
@@ -41,11 +41,11 @@ class Area(nn.Module):
 @pytest.mark.parametrize("clahe", [False, True])
 def test_at_scale_1_a_cell_is_what_the_store_has(dataset, tmp_path, scale, clahe):
     settings = StoreSettings(size=48, scale=scale, clahe=clahe)
-    material = prepare_material(list_cells([dataset(1, 2)]), [settings], tmp_path)
-    for row in range(len(material)):
-        seen = seen_at(material.picture(row, settings), settings, 1.0)
-        assert torch.equal(seen, material.images(settings, [row])[0])
-        returned = seen_there_and_back(material.picture(row, settings), settings, 1.0)
+    dataset = prepare_cells(list_cells([dataset(1, 2)]), [settings], tmp_path)
+    for row in range(len(dataset)):
+        seen = seen_at(dataset.cell_image(row, settings), settings, 1.0)
+        assert torch.equal(seen, dataset.images(settings, [row])[0])
+        returned = seen_there_and_back(dataset.cell_image(row, settings), settings, 1.0)
         assert torch.equal(returned, seen)
     assert 1.0 in SCALES
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from blastscope.explanation.target_layer import open_classifier
+from blastscope.explanation.target_layer import open_at_target_layer
 from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe
 from tests.models.recipes import recipe
@@ -30,7 +30,7 @@ def test_an_opened_network_says_what_the_whole_one_says(name, grid):
     images = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
     with torch.no_grad():
         expected = classifier(images)
-        opened = open_classifier(classifier, size, grid)
+        opened = open_at_target_layer(classifier, size, grid)
         handed_on = opened.lower(images)
         torch.testing.assert_close(opened(images), expected)
         torch.testing.assert_close(opened.upper(handed_on), expected)
@@ -38,7 +38,7 @@ def test_an_opened_network_says_what_the_whole_one_says(name, grid):
     if classifier.backbone.gives_maps or min(classifier.backbone.shape[1:]) >= grid:
         assert min(opened.shape[1:]) >= grid
     else:
-        assert opened.place == "the end of the base"  # of few fields, but the only map there is
+        assert opened.layer == "the end of the base"  # of few fields, but the only map there is
 
 
 def test_the_papers_networks_are_opened_at_their_ends():
@@ -50,20 +50,20 @@ def test_the_papers_networks_are_opened_at_their_ends():
     ):
         chosen = load_recipe(name)
         classifier = build_model(chosen, pretrained=False)
-        opened = open_classifier(classifier, chosen.input.size)
-        assert (opened.place, opened.shape[1:]) == ("the end of the base", (side, side))
+        opened = open_at_target_layer(classifier, chosen.input.size)
+        assert (opened.layer, opened.shape[1:]) == ("the end of the base", (side, side))
 
 
 def test_a_residual_block_is_not_opened_beside_its_shortcut():
     classifier = build_model(recipe("resnet18", size=64))
-    opened = open_classifier(classifier, 64, 8)
+    opened = open_at_target_layer(classifier, 64, 8)
     # After layer2's last addition and ReLU; what follows it has 4 × 4 fields.
-    assert (opened.place, opened.shape) == ("layer2.1.act2", (128, 8, 8))
+    assert (opened.layer, opened.shape) == ("layer2.1.act2", (128, 8, 8))
 
 
 def test_an_opened_network_shares_the_weights_and_asks_for_no_gradients():
     classifier = build_model(recipe("mobilenetv2_035", size=64))
-    opened = open_classifier(classifier, 64)
+    opened = open_at_target_layer(classifier, 64)
     theirs = {id(weight) for weight in classifier.parameters()}
     assert {id(weight) for weight in opened.parameters()} <= theirs
     assert not any(weight.requires_grad for weight in opened.parameters())

@@ -17,7 +17,7 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.audit.audit import CELLS_FILE, audit_cells, run_audit
 from blastscope.explanation.audit.regions import find_off_cell
-from blastscope.explanation.cells import prepare_material
+from blastscope.explanation.cells import prepare_cells
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.explanation.tables import AUDIT
@@ -135,8 +135,8 @@ def audit_explanations(
     work = out / ".work"  # in the same folder, so that an audit that goes on finds it
     wanted = [model.settings for model in explained.models]
     with showing("Explaining", progress) as advance:
-        material = prepare_material(found, wanted, work, advance)
-        audit = run_audit(explained, material, out, advance)
+        dataset = prepare_cells(found, wanted, work, advance)
+        audit = run_audit(explained, dataset, out, advance)
     named = {
         image.cell
         for places in find_off_cell(audit.cells).values()
@@ -147,7 +147,7 @@ def audit_explanations(
     sections: list[AuditView] = []
 
     def section(pages: dict[str, str]) -> AuditView:
-        synthetic = explained.synthetic or material.synthetic
+        synthetic = explained.synthetic or dataset.synthetic
         sections.append(
             report_audit(
                 explained.name, explained.models, audit, out, part=part, synthetic=synthetic,

@@ -26,7 +26,7 @@ from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
-from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
@@ -206,9 +206,9 @@ def write_explanation(
     settings = [model.settings for model in explained.models]
     synthetic = explained.synthetic or found.synthetic
     with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
-        material = prepare_material(found, settings, Path(work))
+        dataset = prepare_cells(found, settings, Path(work))
         note_pages(out / "cells", names.values())
-        for cell in explain_cells(explained, material, methods, layers):
+        for cell in explain_cells(explained, dataset, methods, layers):
             name = names[cell.file.cell]
             shown = write_cell_page(
                 cell, out / "cells", "../report.html", name=name, synthetic=synthetic,
@@ -217,7 +217,7 @@ def write_explanation(
             summaries.append(summarize_cell(cell, shown))
             rows.extend(table_rows(cell))
             if on_progress is not None:
-                on_progress(len(summaries), len(material))
+                on_progress(len(summaries), len(dataset))
     notes = tuple(_coarse_maps(explained))
     page = out / "report.html"
     made = Explanation(page, explained.name, synthetic, tuple(summaries), tuple(rows), notes)
@@ -261,7 +261,7 @@ def _as_json(
                 "checkpoint": model.run.checkpoint,
                 "size": model.size,
                 "views": len(model.views),
-                "target_layer": model.opened.place,
+                "target_layer": model.opened.layer,
                 "grid": list(model.opened.shape[1:]),
             }
             for model in explained.models

@@ -13,7 +13,7 @@ from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import ModelSource, part_name
 from blastscope.evaluation.sources import ENSEMBLE
-from blastscope.explanation.cells import find_cells, prepare_material
+from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.report.cell_pages import note_pages
@@ -61,10 +61,10 @@ def write_error_pages(
     names = page_names(cells)
     settings = [model.settings for model in explained.models]
     with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
-        material = prepare_material(find_cells(cells, [store]), settings, Path(work))
+        dataset = prepare_cells(find_cells(cells, [store]), settings, Path(work))
         note_pages(out / "cells", names.values())
-        synthetic = explained.synthetic or material.synthetic
-        found = explain_cells(explained, material, METHODS)
+        synthetic = explained.synthetic or dataset.synthetic
+        found = explain_cells(explained, dataset, METHODS)
         for done, (row, cell) in enumerate(zip(rows, found, strict=True), 1):
             back = f"../report.html#cell-{row}"
             name = names[cell.file.cell]

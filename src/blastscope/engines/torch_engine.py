@@ -53,7 +53,7 @@ class TorchEngine:
     def _of(self, cells: torch.Tensor) -> Logits:
         upright = cells.to(self._device).permute(0, 3, 1, 2)
         found = view_logits(self._classifier, upright, self.views, torch.channels_last)
-        return found.cpu().numpy()
+        return found.float().cpu().numpy()
 
 
 @torch.inference_mode()
@@ -73,7 +73,7 @@ def view_logits(
     """
     turned = (dihedral_view(images, k) for k in range(views))
     found = [classifier(view.contiguous(memory_format=layout)) for view in turned]
-    return torch.stack(found, 1).float()
+    return torch.stack(found, 1)
 
 
 def load_classifier(recipe: Recipe, weights: bytes) -> Classifier:

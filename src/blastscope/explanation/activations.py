@@ -1,4 +1,4 @@
-"""What a network's layers make of a cell: a map a channel (paper, figures 36 and 37)."""
+"""Activations of a network's layers: a map a channel (paper, figures 36 and 37)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose outcome is a map.
+    """A layer whose output is a map.
 
     Attributes:
         name: of the module within the backbone's network.
         title: for a reader: ``first convolution (conv1 to relu1)``.
-        shape: (C, h, w) of its outcome.
+        shape: (C, h, w) of its output.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """What a layer makes of images: float32, (N, C, h, w)."""
+    """The activations of a layer: float32, (N, C, h, w)."""
 
     layer: Layer
     maps: NDArray[np.float32]
@@ -51,9 +51,9 @@ class LayerMaps:
 def feature_maps(
     model: ExplainedModel, images: Tensor, layers: Sequence[Layer]
 ) -> tuple[LayerMaps, ...]:
-    """Return what layers make of images as they lie, whatever views the model predicts with.
+    """Return the activations of layers for images in one view, whatever the model predicts with.
 
-    The network is left as soon as the last of the layers has spoken.
+    The network is left as soon as the last of the layers has its output.
 
     Args:
         model: the network.
@@ -64,8 +64,8 @@ def feature_maps(
     modules = dict(backbone.net.named_modules())
     found: dict[str, Tensor] = {}
 
-    def keep(name: str, _: object, outcome: object) -> None:
-        laid = as_map(outcome, backbone, modules[name], len(images))
+    def keep(name: str, _: object, output: object) -> None:
+        laid = as_map(output, backbone, modules[name], len(images))
         if name not in found and laid is not None:  # a layer that is used again: its first use
             # A copy at once, for a later layer may write in the same place.
             found[name] = laid.detach().to("cpu", torch.float32, copy=True)
@@ -79,18 +79,18 @@ def feature_maps(
     return tuple(LayerMaps(layer, found[layer.name].numpy()) for layer in layers)
 
 
-class _Enough(Exception):  # noqa: N818 - no error: it leaves a network early
-    """All that was wanted is there."""
+class _Enough(Exception):  # noqa: N818 - not an error: it leaves a network early
+    """Every layer has its output."""
 
 
 @contextmanager
 def listening(
     modules: dict[str, nn.Module], keep: Callable[[str, object, object], None]
 ) -> Iterator[None]:
-    """Call ``keep`` with a module's name, what it is given and its outcome, whenever it ends."""
+    """Call ``keep`` with a module's name, its input and its output, whenever it ends."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
-        return lambda _, given, outcome: keep(name, given[0] if given else None, outcome)
+        return lambda _, inputs, output: keep(name, inputs[0] if inputs else None, output)
 
     hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
     try:
@@ -103,24 +103,24 @@ def listening(
 
 
 def run_through(model: ExplainedModel, images: Tensor) -> None:
-    """Let images pass the model's backbone, for those who listen."""
+    """Pass images through the model's backbone, for the hooks."""
     with torch.no_grad():
         model.classifier.backbone.features(model.classifier.normalise(images))
 
 
-def as_map(outcome: object, backbone: Backbone, module: nn.Module, images: int) -> Tensor | None:
-    """Lay an outcome out as (N, C, h, w); None where it has no places side by side."""
-    if not isinstance(outcome, Tensor) or outcome.ndim not in (3, 4) or len(outcome) != images:
+def as_map(output: object, backbone: Backbone, module: nn.Module, images: int) -> Tensor | None:
+    """Return an output as (N, C, h, w); None if it is not a map."""
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != images:
         return None
-    if outcome.ndim == 3:
-        laid = backbone.as_map(outcome)
-        tokens = outcome.shape[1]
+    if output.ndim == 3:
+        laid = backbone.as_map(output)
+        tokens = output.shape[1]
         if laid.shape[3] == 1 and isqrt(tokens) ** 2 == tokens:  # before a class token has joined
-            laid = outcome.transpose(1, 2).unflatten(2, (isqrt(tokens), -1))  # type: ignore[no-untyped-call]
+            laid = output.transpose(1, 2).unflatten(2, (isqrt(tokens), -1))  # type: ignore[no-untyped-call]
     else:
-        first, last = outcome.shape[2] == outcome.shape[3], outcome.shape[1] == outcome.shape[2]
+        first, last = output.shape[2] == output.shape[3], output.shape[1] == output.shape[2]
         if first and last:  # as many channels as fields a side: a convolution has them first
             last = not backbone.gives_maps and not isinstance(module, nn.Conv2d)
-        laid = outcome.permute(0, 3, 1, 2) if last else outcome
+        laid = output.permute(0, 3, 1, 2) if last else output
     square = laid.shape[2] == laid.shape[3] and laid.shape[2] > 1
     return laid if square else None

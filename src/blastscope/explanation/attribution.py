@@ -1,9 +1,9 @@
-"""Where in an image a network's evidence lies: Grad-CAM, Grad-CAM++ and occlusion.
+"""Attribution of a network's logit to parts of an image: Grad-CAM, Grad-CAM++ and occlusion.
 
-These networks have one logit, above zero for ALL. What raises it is evidence for ALL, what lowers
-it evidence for normal; both are kept, because a normal cell's map is the second. Grad-CAM
+These networks have one logit, above zero for ALL. What raises it speaks for ALL, what lowers it for
+normal; both are kept, because the heatmap of a normal cell is the second. Grad-CAM
 (Selvaraju et al., ICCV 2017) and occlusion (Zeiler and Fergus, ECCV 2014) are captum's;
-Grad-CAM++ (Chattopadhay et al., WACV 2018, equations 10 and 19), which it has not, is here.
+Grad-CAM++ (Chattopadhay et al., WACV 2018, equations 10 and 19), which captum lacks, is here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blastscope.explanation.models import ExplainedModel
-from blastscope.explanation.target_layer import Opened
+from blastscope.explanation.target_layer import TargetLayerNetwork
 from blastscope.models.dihedral import INVERSE, dihedral_view
 
 Maps = NDArray[np.float32]
@@ -36,7 +36,7 @@ _AT_ONCE = 16  # occluded images through the network at a time
 
 @dataclass(frozen=True)
 class Attribution:
-    """What speaks for each class, place by place; neither is below zero.
+    """What speaks for each class, field by field; neither is below zero.
 
     Attributes:
         for_all: shape (N, h, w), float32; logit per field for Grad-CAM and occlusion.
@@ -52,7 +52,7 @@ class Attribution:
         return self.for_all - self.for_normal
 
     def for_call(self, calls_all: NDArray[np.bool_]) -> Maps:
-        """Return, image by image, the evidence for what it was called.
+        """Return, image by image, the attribution of its call.
 
         Args:
             calls_all: shape (N,), whether the model called it ALL.
@@ -72,17 +72,25 @@ def _resized(maps: Maps, size: int) -> Maps:
 
 
 def attribute(model: ExplainedModel, images: Tensor, method: str = "grad-cam") -> Attribution:
-    """Return a model's evidence in a batch of images, the mean over the views it predicts with.
+    """Return a model's attribution of images, the mean over the views that it predicts with.
 
     Args:
         model: the network.
-        images: (N, 3, S, S), RGB, 0..255; batches of some 64 keep memory small.
+        images: any number, (N, 3, S, S), RGB, 0..255.
         method: one of ``METHODS``.
 
     Returns:
-        Evidence on the method's own grid: that of the opened network for Grad-CAM and Grad-CAM++,
+        Attribution on the method's own grid: that of the target layer for Grad-CAM and Grad-CAM++,
         S × S for occlusion.
     """
+    parts = [_attribute(model, some, method) for some in torch.split(images, model.at_once)]
+    return Attribution(
+        np.concatenate([part.for_all for part in parts]),
+        np.concatenate([part.for_normal for part in parts]),
+    )
+
+
+def _attribute(model: ExplainedModel, images: Tensor, method: str) -> Attribution:
     compute = _COMPUTE[method]
     images = images.to(model.device)
     total: Tensor | None = None
@@ -111,13 +119,13 @@ def _grad_cam_plus_plus(model: ExplainedModel, images: Tensor) -> Tensor:
     return torch.cat([_plus_plus(channels, slope), _plus_plus(channels, -slope)], dim=1)
 
 
-def map_and_gradient(opened: Opened, images: Tensor) -> tuple[Tensor, Tensor]:
+def map_and_gradient(network: TargetLayerNetwork, images: Tensor) -> tuple[Tensor, Tensor]:
     """Return the map (N, C, h, w) that the upper part takes, and the logit's gradient there."""
     with torch.no_grad():
-        channels = opened.lower(images)
+        channels = network.lower(images)
     channels = channels.detach().requires_grad_(True)
     with torch.enable_grad():
-        logits = opened.upper(channels)
+        logits = network.upper(channels)
         (slope,) = torch.autograd.grad(logits.sum(), channels)
     return channels.detach(), slope
 

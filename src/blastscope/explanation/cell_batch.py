@@ -1,4 +1,4 @@
-"""A few cells on their way through the networks together."""
+"""A few cells that pass through the networks together."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.models import ExplainedModel
 
 
-class Chunk:
-    """A few cells, and their pictures by contour: each file is read once for each.
+class CellBatch:
+    """A few cells and their source images by contour: each file is read once for each contour.
 
     Attributes:
         models: the networks.
-        material: where the cells are.
+        dataset: the cells.
         rows: which of them.
     """
 
     def __init__(
-        self, models: Sequence[ExplainedModel], material: ExplainedCells, rows: Sequence[int]
+        self, models: Sequence[ExplainedModel], dataset: ExplainedCells, rows: Sequence[int]
     ) -> None:
         self.models = models
-        self.material = material
+        self.dataset = dataset
         self.rows = rows
-        self._pictures: dict[str, list[CellImage]] = {}
+        self._cell_images: dict[str, list[CellImage]] = {}
 
-    def pictures(self, model: ExplainedModel) -> list[CellImage]:
-        """Return the cells as a model's contour cuts them."""
+    def cell_images(self, model: ExplainedModel) -> list[CellImage]:
+        """Return the cells as a model's contour finds them."""
         contour = model.settings.contour
-        if contour not in self._pictures:
-            self._pictures[contour] = [
-                self.material.picture(row, model.settings) for row in self.rows
+        if contour not in self._cell_images:
+            self._cell_images[contour] = [
+                self.dataset.cell_image(row, model.settings) for row in self.rows
             ]
-        return self._pictures[contour]
+        return self._cell_images[contour]
 
     @cached_property
     def shown(self) -> list[CellImage]:
-        """The pictures that all maps are laid over: the first model's."""
-        return self.pictures(self.models[0])
+        """The images that all heatmaps are shown over: the first model's."""
+        return self.cell_images(self.models[0])
 
-    def lay(self, seen: Map, model: ExplainedModel, k: int) -> Map:
-        """Lay a model's map of the chunk's ``k``-th cell over the shown crop."""
-        own = self.pictures(model)[k]
+    def aligned(self, seen: Map, model: ExplainedModel, k: int) -> Map:
+        """Align a model's map of the batch's ``k``-th cell with the shown crop."""
+        own = self.cell_images(model)[k]
         return moved(own.on_crop(seen, model.settings), own, self.shown[k])

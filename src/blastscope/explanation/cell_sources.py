@@ -1,4 +1,4 @@
-"""Where cells to be explained come from: folders of images, and stores that were made of some."""
+"""Sources of cells to be explained: folders of images, and stores made of such folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blastscope.errors import BlastscopeError, listing
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCell(CellFile):
-    """A cell of a store, and what its image was when the store was made.
+    """A cell of a store, with the hash of its image when the store was made.
 
     Attributes:
         store: the store's folder.
@@ -28,12 +28,12 @@ class StoredCell(CellFile):
 def list_data(data: Sequence[Path]) -> Listing:
     """List the cells of folders of images, and those of stores.
 
-    A store's cells are those that it holds, as it has them: with the labels, subjects and folds
-    that it was made with. Their images are looked for where they were. Of a cell that is in
-    several of ``data`` a store's row counts, or else the first.
+    A store's cells have the labels, subjects and folds that it was made with; their images are
+    looked for in the folders that it was made of. If a cell is in several of ``data``, a store's
+    row counts, or else the first.
 
     Raises:
-        BlastscopeError: where one is no folder, or a store's images are no longer where they were.
+        BlastscopeError: if one is not a folder, or a store's images have been moved.
     """
     stores = [path for path in dict.fromkeys(data) if (path / INFO).is_file()]
     folders = [path for path in dict.fromkeys(data) if path not in stores]
@@ -57,8 +57,8 @@ def _list_store(path: Path) -> Listing:
     gone = [str(source) for source in sources if not source.is_dir()]
     if gone or not sources:
         raise BlastscopeError(
-            f"{path} was made of the images in {listing(gone) or 'no folder'}, which are not "
-            "there now: put them back, or prepare the store again from where they are."
+            f"{path} was made of the images in {listing(gone) or 'no folder'}, which do not "
+            "exist: put them back, or prepare the store again."
         )
     # As ``list_cells`` names files: from the folder, or, of several, from the one that holds it.
     roots = sources if len(sources) == 1 else [source.parent for source in sources]

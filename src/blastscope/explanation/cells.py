@@ -1,4 +1,4 @@
-"""The cells to be explained: found by name or by file, prepared for each model, seen at size."""
+"""The cells to be explained: found by name or by file, prepared for each model."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from blastscope.explanation.cell_sources import StoredCell, list_data
 
 Rows = NDArray[np.int64]
 Progress = Callable[[int, int], None]
-_REMEDY = "Mend them, or put sound images in their place"
+_REMEDY = "Repair them, or replace them"
 
 
 @dataclass(frozen=True)
 class ExplainedCells:
-    """Cells, each prepared as every model wants it.
+    """Cells, each prepared for every model.
 
     Attributes:
         files: a cell each, in the order of the rows.
-        stores: the prepared cells by how they were prepared, rows in the same order.
-        synthetic: whether they were drawn by a computer.
+        stores: the prepared cells by settings, rows in the same order.
+        synthetic: whether they are synthetic.
     """
 
     files: tuple[CellFile, ...]
@@ -51,15 +51,15 @@ class ExplainedCells:
         pixels: Any = self.stores[settings].pixels[np.asarray(rows)]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
-    def picture(self, row: int, settings: StoreSettings) -> CellImage:
+    def cell_image(self, row: int, settings: StoreSettings) -> CellImage:
         """Read a cell's own file again, to be shown and measured at its native size.
 
         Args:
             row: the cell's row.
-            settings: whose contour says where the cell is.
+            settings: whose contour finds the cell.
 
         Raises:
-            BlastscopeError: where the file is gone or cannot be read any more.
+            BlastscopeError: if the file is gone or cannot be read any more.
         """
         item = self.files[row]
         try:
@@ -72,7 +72,7 @@ class ExplainedCells:
 def find_cells(names: Sequence[str], data: Sequence[Path]) -> Listing:
     """Find cells by their names in ``data``, or as image files of their own, in the order given.
 
-    A file whose folder does not say, or contradicts, what it is has no label.
+    A file has no label if its folder does not name one, or contradicts its name.
 
     Args:
         names: the name of a cell, or the path of an image, each. The name of a file in ``data``
@@ -80,7 +80,7 @@ def find_cells(names: Sequence[str], data: Sequence[Path]) -> Listing:
         data: folders of cell images, or stores, whose images are looked for where they were.
 
     Raises:
-        BlastscopeError: where a name is not in ``data``, or a file is no image.
+        BlastscopeError: if a name is not in ``data``, or a file is not an image.
     """
     known = list_data(data) if data else Listing()
     by_name = {item.cell: item for item in known.cells}
@@ -114,12 +114,14 @@ def _cell_called(name: str, known: Collection[str]) -> str:
 
 
 def _unknown(lost: Sequence[str], known: Collection[str], data: Sequence[Path]) -> str:
-    """Say why names lead to no cell."""
+    """Return why names lead to no cell."""
     for name in lost:
         if Path(name).is_dir():
-            return f"{name} is a folder and not a cell: give the names or the images of its cells."
+            return (
+                f"{name} is a folder instead of a cell: give the names or the images of its cells."
+            )
         if Path(name).is_file():
-            return f"{name} is no image ({', '.join(sorted(SUFFIXES))}): give one of these."
+            return f"{name} is not an image ({', '.join(sorted(SUFFIXES))}): give one of these."
     where = listing([str(path) for path in data]) if data else "no --data was given"
     named = listing([f"{name}{_near(name, known)}" for name in lost], most=5)
     return (
@@ -135,17 +137,17 @@ def _near(name: str, known: Collection[str]) -> str:
 
 
 def _beside(folder: Path) -> Listing:
-    """List the folder of a file, for what it tells of the file."""
+    """List the folder of a file, for the label and subject of the file."""
     try:
         return list_cells([folder])
-    except BlastscopeError:  # a labels table that is wrong is no fault of the image's
+    except BlastscopeError:  # a wrong labels table is not the image's fault
         whole = folder.resolve()
         drawn = any((up / MARKER).is_file() for up in (whole, *whole.parents[:2]))
         return Listing(synthetic=drawn)
 
 
 def _file(path: Path, beside: Listing) -> CellFile:
-    """Return a file as a cell, with what its folder tells of it, if it does."""
+    """Return a file as a cell, with the label and subject that its folder gives, if any."""
     try:
         path.name.encode()
     except UnicodeEncodeError:
@@ -157,7 +159,7 @@ def _file(path: Path, beside: Listing) -> CellFile:
     return next((item for item in beside.cells if item.path == path), bare)
 
 
-def prepare_material(
+def prepare_cells(
     found: Listing,
     settings: Sequence[StoreSettings],
     work: Path,
@@ -165,17 +167,17 @@ def prepare_material(
 ) -> ExplainedCells:
     """Prepare cells once for each of ``settings``, in stores under ``work``.
 
-    What an earlier call has prepared of the same files is used again.
+    Stores of an earlier call with the same files are used again.
 
     Args:
         found: the cells.
-        settings: how each model's are prepared.
+        settings: by which each model's cells are prepared.
         work: the folder for the stores.
         on_progress: called with how many cells are prepared and their total; each counts once for
             each way to prepare it.
 
     Raises:
-        BlastscopeError: where cells cannot be used, all of which are named, or an image is not the
+        BlastscopeError: if cells cannot be used, all of which are named, or an image is not the
             one that its store was made of.
     """
     stores: dict[StoreSettings, Store] = {}

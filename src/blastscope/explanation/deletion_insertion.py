@@ -21,7 +21,6 @@ from scipy.special import expit
 from torch import Tensor
 
 from blastscope.explanation.attribution import Attribution, Maps, blurred
-from blastscope.explanation.batched import logits_of
 from blastscope.explanation.models import ExplainedModel
 
 Floats = NDArray[np.float64]
@@ -62,7 +61,7 @@ def curves(
     orders = [np.stack([_ranks(*pair) for pair in zip(of, rivals, strict=True)])
               for of in (*maps.values(), rivals)]  # fmt: skip
     sharp = images.to(model.device).float()
-    logits = logits_of(model, _altered(sharp, orders), every_view=False)
+    logits = model.logits(_altered(sharp, orders), tta=False)
     sign = np.where(calls_all, 1.0, -1.0)[:, None]
     p = expit(sign * logits.reshape(len(images), -1))
     whole, soft, between = p[:, :1], p[:, 1:2], p[:, 2:]

@@ -10,9 +10,8 @@ import numpy as np
 
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.explanation.activations import feature_maps
-from blastscope.explanation.attribution import Attribution
-from blastscope.explanation.batched import evidence_of
-from blastscope.explanation.cell_batch import Chunk
+from blastscope.explanation.attribution import Attribution, attribute
+from blastscope.explanation.cell_batch import CellBatch
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.layer_choice import ChosenLayers, choose_layers
 from blastscope.explanation.map_measures import agreement, combined_map
@@ -34,11 +33,11 @@ AT_ONCE = 8
 
 def explain_cells(
     explained: ExplainedModels,
-    material: ExplainedCells,
+    dataset: ExplainedCells,
     methods: Sequence[str] = tuple(METHODS),
     layers: Sequence[str] | None = None,
 ) -> Iterator[CellExplained]:
-    """Explain all cells of ``material``, in their order.
+    """Explain all cells of ``dataset``, in their order.
 
     A few cells go through the networks at a time, and feature maps are made cell by cell, so that
     memory does not grow with the number of cells. Without occlusion there is one pass through
@@ -46,7 +45,7 @@ def explain_cells(
 
     Args:
         explained: the models.
-        material: the cells, prepared for each of them.
+        dataset: the cells, prepared for each of them.
         methods: of ``METHODS``.
         layers: names of layers for the feature maps; None for the first ones.
 
@@ -54,32 +53,33 @@ def explain_cells(
         BlastscopeError: where no model has a layer that is asked for, or a cell's file is gone.
     """
     chosen = choose_layers(explained.models, layers)
-    for start in range(0, len(material), AT_ONCE):
-        chunk = Chunk(explained.models, material, range(start, min(start + AT_ONCE, len(material))))
-        found = [_through(model, chunk, methods) for model in explained.models]
-        for k in range(len(chunk.rows)):
-            yield _cell(explained, chunk, k, tuple(methods), found, chosen)
+    for start in range(0, len(dataset), AT_ONCE):
+        rows = range(start, min(start + AT_ONCE, len(dataset)))
+        batch = CellBatch(explained.models, dataset, rows)
+        found = [_through(model, batch, methods) for model in explained.models]
+        for k in range(len(batch.rows)):
+            yield _cell(explained, batch, k, tuple(methods), found, chosen)
 
 
 @dataclass(frozen=True)
 class _Through:
-    """What a chunk's passage through one network gives."""
+    """What a batch's passage through one network gives."""
 
     found: dict[str, Attribution]
     measured: list[dict[str, Any]]
 
 
-def _through(model: ExplainedModel, chunk: Chunk, methods: Sequence[str]) -> _Through:
-    images = chunk.material.images(model.settings, chunk.rows)
-    found = {method: evidence_of(model, images, method) for method in methods}
-    pictures = chunk.pictures(model)
-    table = measure(model, chunk.material, chunk.rows, methods, found, pictures=pictures)
+def _through(model: ExplainedModel, batch: CellBatch, methods: Sequence[str]) -> _Through:
+    images = batch.dataset.images(model.settings, batch.rows)
+    found = {method: attribute(model, images, method) for method in methods}
+    pictures = batch.cell_images(model)
+    table = measure(model, batch.dataset, batch.rows, methods, found, pictures=pictures)
     return _Through(found, table.to_dicts())
 
 
 def _cell(
     explained: ExplainedModels,
-    chunk: Chunk,
+    batch: CellBatch,
     k: int,
     methods: tuple[str, ...],
     found: Sequence[_Through],
@@ -87,36 +87,36 @@ def _cell(
 ) -> CellExplained:
     models = explained.models
     laid = [
-        {name: _laid(one, chunk, k, model) for name, one in through.found.items()}
+        {name: _laid(one, batch, k, model) for name, one in through.found.items()}
         for model, through in zip(models, found, strict=True)
     ]
     alike = nullable(agreement(np.stack([maps[methods[0]].signed for maps in laid])))
     cells = tuple(
-        _model(model, chunk, k, maps, through.measured[k] | {"agreement": row}, layers)
+        _model(model, batch, k, maps, through.measured[k] | {"agreement": row}, layers)
         for model, maps, through, row, layers in zip(
             models, laid, found, alike, chosen, strict=True
         )
     )
-    row, shown = chunk.rows[k], chunk.shown[k]
+    row, shown = batch.rows[k], batch.shown[k]
     ensemble = _ensemble(explained, cells, methods)
-    return CellExplained(chunk.material.files[row], shown, methods, cells, ensemble)
+    return CellExplained(batch.dataset.files[row], shown, methods, cells, ensemble)
 
 
 def _model(
     model: ExplainedModel,
-    chunk: Chunk,
+    batch: CellBatch,
     k: int,
     laid: Mapping[str, CropAttribution],
     measured: Mapping[str, Any],
     chosen: ChosenLayers,
 ) -> ModelExplained:
-    images = chunk.material.images(model.settings, [chunk.rows[k]])
+    images = batch.dataset.images(model.settings, [batch.rows[k]])
     _, height, width = model.opened.shape
     return ModelExplained(
         model.name,
         measured["p_all"],
         measured["called"],
-        model.opened.place,
+        model.opened.layer,
         (height, width),
         images[0].permute(1, 2, 0).numpy(),
         laid,
@@ -154,8 +154,8 @@ def _ensemble(
     return EnsembleExplained(explained.name, p_all, called, signed)
 
 
-def _laid(found: Attribution, chunk: Chunk, k: int, model: ExplainedModel) -> CropAttribution:
+def _laid(found: Attribution, batch: CellBatch, k: int, model: ExplainedModel) -> CropAttribution:
     for_all, for_normal = (
-        chunk.lay(maps[k], model, k) for maps in (found.for_all, found.for_normal)
+        batch.aligned(maps[k], model, k) for maps in (found.for_all, found.for_normal)
     )
     return CropAttribution(for_all, for_normal)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.explanation.attribution import Attribution
-from blastscope.explanation.batched import evidence_of, logits_of
+from blastscope.explanation.attribution import Attribution, attribute
 from blastscope.explanation.cell_image import REGIONS, CellImage
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.deletion_insertion import curves, rival
@@ -26,7 +25,7 @@ _Columns = dict[str, Sequence[Any]]
 
 def measure(
     model: ExplainedModel,
-    material: ExplainedCells,
+    dataset: ExplainedCells,
     rows: Sequence[int],
     methods: Sequence[str] = tuple(METHODS),
     found: Mapping[str, Attribution] | None = None,
@@ -41,7 +40,7 @@ def measure(
 
     Args:
         model: the network.
-        material: the cells.
+        dataset: the cells.
         rows: which of them; all their images are held in memory, so some 32 at a time.
         methods: of ``METHODS``.
         found: attributions of these cells that are known already, by method.
@@ -59,18 +58,17 @@ def measure(
     Raises:
         BlastscopeError: if the file of a cell is missing.
     """
-    images = material.images(model.settings, rows)
-    p_all = np.asarray(expit(logits_of(model, images, every_view=True)), np.float64)
+    images = dataset.images(model.settings, rows)
+    p_all = np.asarray(expit(model.logits(images, tta=True)), np.float64)
     calls_all = p_all > THRESHOLD
-    seen = pictures or [material.picture(row, model.settings) for row in rows]
+    seen = pictures or [dataset.cell_image(row, model.settings) for row in rows]
     known = {
-        method: (found or {}).get(method) or evidence_of(model, images, method)
-        for method in methods
+        method: (found or {}).get(method) or attribute(model, images, method) for method in methods
     }
     maps = {method: one.at_size(model.size) for method, one in known.items() if method in methods}
     called = {method: one.for_call(calls_all) for method, one in maps.items()}
     regions = [one.regions_at(model.settings) for one in seen]
-    files = [material.files[row] for row in rows]
+    files = [dataset.files[row] for row in rows]
     columns: _Columns = {
         "cell": [item.cell for item in files],
         "subject": [item.subject for item in files],

@@ -1,10 +1,11 @@
-"""The models to be explained: finished runs, or an ensemble's members, opened and ready."""
+"""The models to be explained: finished runs or the members of an ensemble."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from blastscope.engines.torch_engine import view_logits
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
-from blastscope.explanation.target_layer import GRID, Opened, open_classifier
+from blastscope.explanation.target_layer import GRID, TargetLayerNetwork, open_at_target_layer
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import count_views
@@ -25,16 +26,20 @@ from blastscope.prediction.members import open_members
 from blastscope.training.finished_run import FinishedRun
 from blastscope.training.run_folder import RunFolder
 
+_MOST = 64
+_PIXELS = 2**19
+"""Together: 32 images of 128 × 128, 5 of 300 × 300."""
+
 
 @dataclass(frozen=True)
 class ExplainedModel:
-    """A network, opened where Grad-CAM reads it, in evaluation mode and without gradients.
+    """A network, opened at Grad-CAM's target layer, in evaluation mode and without gradients.
 
     Attributes:
         name: what it is called in tables and pictures.
         run: where it comes from.
         device: where it computes.
-        grid: the fewest fields a side of the map that Grad-CAM reads.
+        grid: the fewest fields a side of the target layer's output.
     """
 
     name: str
@@ -44,17 +49,17 @@ class ExplainedModel:
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The network, its weights read when they are first asked for."""
+        """The network; its weights are read when they are first needed."""
         return self.run.classifier().to(self.device).eval().requires_grad_(False)
 
     @cached_property
-    def opened(self) -> Opened:
-        """The same network, opened; it shares the classifier's weights."""
-        return open_classifier(self.classifier, self.size, self.grid).to(self.device)
+    def opened(self) -> TargetLayerNetwork:
+        """The same network, opened at the target layer; it shares the classifier's weights."""
+        return open_at_target_layer(self.classifier, self.size, self.grid).to(self.device)
 
     @cached_property
     def parts(self) -> Mapping[str, str]:
-        """The part of the run's split that each cell is in, by name; other cells are in none."""
+        """The split part of each cell in the run's table, by the cell's name."""
         path = RunFolder(self.run.path).predictions
         if not path.is_file():
             return {}
@@ -75,17 +80,28 @@ class ExplainedModel:
         """The operations of ``models.dihedral`` whose mean logit the run predicts with."""
         return range(count_views(self.run.recipe.prediction.views))
 
-    def logits(self, images: Tensor, every_view: bool = True) -> NDArray[np.float64]:
-        """Return logits (N,) of images (N, 3, S, S); above zero for ALL.
+    @property
+    def at_once(self) -> int:
+        """How many images pass through the network together, so that memory stays small."""
+        return max(1, min(_MOST, _PIXELS // self.size**2))
+
+    def logits(self, images: Iterable[Tensor], tta: bool = True) -> NDArray[np.float64]:
+        """Return logits (N,) of images that may be made while the network takes them.
 
         Args:
-            images: RGB, 0..255, on any device.
-            every_view: average over the run's views, as its predictions do; otherwise each image
-                is seen once, as it lies.
+            images: N images, (3, S, S) each, RGB, 0..255, on any device.
+            tta: whether to average over the run's views, as its predictions do (test-time
+                augmentation); otherwise each image is seen once.
+
+        Returns:
+            Above zero for ALL.
         """
-        views = len(self.views) if every_view else 1
-        logits = view_logits(self.classifier, images.to(self.device), views)
-        return np.asarray(logits.double().mean(1).cpu().numpy())
+        views, left = len(self.views) if tta else 1, iter(images)
+        found = [np.zeros(0)]
+        while batch := list(islice(left, self.at_once)):
+            logits = view_logits(self.classifier, torch.stack(batch).to(self.device), views)
+            found.append(logits.double().mean(1).cpu().numpy())
+        return np.concatenate(found)
 
 
 @dataclass(frozen=True)
@@ -115,18 +131,18 @@ def open_models(
             have the same name.
     """
     named = [part_name(text) for text in given]
-    voters = open_members([path for _, path in named])
-    alone = voters.ensemble is not None
+    members = open_members([path for _, path in named])
+    alone = members.ensemble is not None
     names: list[str | None] = [name for name, _ in named]
     if alone:
-        names = list(voters.names)
+        names = list(members.names)
     models = tuple(
         ExplainedModel(_shown(name, run), run, device, grid)
-        for name, run in zip(names, voters.runs, strict=True)
+        for name, run in zip(names, members.runs, strict=True)
     )
     _refuse_same_names(models)
-    title = voters.name if alone or len(models) == 1 else f"{len(models)} models"
-    return ExplainedModels(models, voters.combination if alone else None, title, voters.synthetic)
+    title = members.name if alone or len(models) == 1 else f"{len(models)} models"
+    return ExplainedModels(models, members.combination if alone else None, title, members.synthetic)
 
 
 def _shown(name: str | None, run: FinishedRun) -> str:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blastscope.explanation.batched import evidence_of
+from blastscope.explanation.attribution import attribute
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.layer_groups import layer_groups
 from blastscope.explanation.map_measures import Floats, spearman
@@ -32,12 +32,12 @@ DRAWS = 3
 TRAINED, ANOTHER = "as trained", "another cell"
 
 
-def randomize(model: ExplainedModel, material: ExplainedCells, rows: Sequence[int]) -> pl.DataFrame:
+def randomize(model: ExplainedModel, dataset: ExplainedCells, rows: Sequence[int]) -> pl.DataFrame:
     """Scramble copies of a network from the head down, and follow their Grad-CAM maps.
 
     Args:
         model: the network, which is left as it is: a copy's weights are read from the run.
-        material: the cells.
+        dataset: the cells.
         rows: those to look at, as :func:`sample` draws them.
 
     Returns:
@@ -49,10 +49,10 @@ def randomize(model: ExplainedModel, material: ExplainedCells, rows: Sequence[in
         the three scrambled copies apart, each from the trained weights; stages -1 and 0, which
         hang on none, have draw 0 alone.
     """
-    images = material.images(model.settings, rows)
-    trained = evidence_of(model, images, "grad-cam").signed
+    images = dataset.images(model.settings, rows)
+    trained = attribute(model, images, "grad-cam").signed
     others = np.roll(trained, 1, axis=0) if len(rows) > 1 else np.zeros_like(trained)
-    cells = [material.files[row].cell for row in rows]
+    cells = [dataset.files[row].cell for row in rows]
     found = [
         _rows(model.name, 0, -1, ANOTHER, cells, spearman(trained, others)),
         _rows(model.name, 0, 0, TRAINED, cells, spearman(trained, trained)),
@@ -63,7 +63,7 @@ def randomize(model: ExplainedModel, material: ExplainedCells, rows: Sequence[in
         for stage, group in enumerate(layer_groups(scrambled.classifier), start=1):
             for tensor in group.tensors:
                 _permute(tensor, generator)
-            signed = evidence_of(scrambled, images, "grad-cam").signed
+            signed = attribute(scrambled, images, "grad-cam").signed
             found.append(
                 _rows(model.name, draw, stage, group.name, cells, spearman(trained, signed))
             )

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from blastscope.data.crop import Box, Pixels, prepared
 from blastscope.data.store import StoreSettings
-from blastscope.explanation.batched import logits_of
 from blastscope.explanation.cell_image import CellImage
 from blastscope.explanation.models import ExplainedModel
 from blastscope.explanation.tables import SCALES
@@ -94,7 +93,7 @@ def logits_scaled(model: ExplainedModel, pictures: Sequence[CellImage]) -> Float
             for scale in SCALES:
                 yield seen_at(picture, model.settings, scale)
 
-    return logits_of(model, made(), every_view=True).reshape(len(pictures), len(SCALES))
+    return model.logits(made(), tta=True).reshape(len(pictures), len(SCALES))
 
 
 def p_same_size(model: ExplainedModel, pictures: Sequence[CellImage], side: float) -> Floats:
@@ -106,7 +105,7 @@ def p_same_size(model: ExplainedModel, pictures: Sequence[CellImage], side: floa
         side: what the longer side of each cell's box becomes, in source pixels.
     """
     alike = (seen_at(one, model.settings, side / one.side) for one in pictures)
-    return np.asarray(expit(logits_of(model, alike, every_view=True)), np.float64)
+    return np.asarray(expit(model.logits(alike, tta=True)), np.float64)
 
 
 def p_there_and_back(model: ExplainedModel, pictures: Sequence[CellImage], side: float) -> Floats:
@@ -119,4 +118,4 @@ def p_there_and_back(model: ExplainedModel, pictures: Sequence[CellImage], side:
         Shape (N,).
     """
     alike = (seen_there_and_back(one, model.settings, side / one.side) for one in pictures)
-    return np.asarray(expit(logits_of(model, alike, every_view=True)), np.float64)
+    return np.asarray(expit(model.logits(alike, tta=True)), np.float64)

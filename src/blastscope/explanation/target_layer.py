@@ -1,8 +1,8 @@
-"""Opening a classifier at the place where its map of the image is read.
+"""Opening a classifier at Grad-CAM's target layer.
 
-Grad-CAM is read where the backbone ends, on the map that the head takes. On small pictures that
-map may have no more than two fields by two; then it is read further down, at the last place
-through which everything passes and whose map is fine enough.
+The target layer is the end of the backbone, whose map the head takes. On small images that map may
+have no more than two fields by two; then the target layer is the last one further down through
+which everything passes and whose map is fine enough.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ GRID = 5
 14 where they end, so for them nothing but the end is ever chosen."""
 
 
-class Opened(nn.Module):
-    """A classifier in two parts, with the map that one hands the other.
+class TargetLayerNetwork(nn.Module):
+    """A classifier in two parts, split at the target layer.
 
     Attributes:
         lower: from images (N, 3, S, S) of 0..255 to a map (N, C, H, W).
         tap: does nothing; what it gives is the map, for those who hook layers.
         upper: from the map to logits (N,), above zero for ALL.
-        place: where it is opened, in words.
+        layer: the name of the target layer.
         shape: the map's (C, H, W).
     """
 
     def __init__(
-        self, lower: nn.Module, upper: nn.Module, place: str, shape: tuple[int, int, int]
+        self, lower: nn.Module, upper: nn.Module, layer: str, shape: tuple[int, int, int]
     ) -> None:
         super().__init__()
         self.lower = lower
         self.tap = nn.Identity()
         self.upper = upper
-        self.place = place
+        self.layer = layer
         self.shape = shape
 
     def forward(self, images: Tensor) -> Tensor:
@@ -82,15 +82,15 @@ class _First(nn.Module):
         return features[0]
 
 
-def open_classifier(classifier: Classifier, size: int, grid: int = GRID) -> Opened:
-    """Open a classifier where its map has at least ``grid`` fields a side.
+def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) -> TargetLayerNetwork:
+    """Open a classifier at the last layer whose map has at least ``grid`` fields a side.
 
-    Where the backbone ends, if that is fine enough, or if torch.fx cannot follow it, or if its
-    inner maps are laid out otherwise (transformers, whose tokens make the map): its end.
+    It is the end of the backbone if that is fine enough, if torch.fx cannot trace the network, or
+    if its inner maps are laid out differently (transformers, whose tokens make the map).
 
     Args:
         classifier: the network, whose weights the result shares. It is put into evaluation mode,
-            and its weights ask for no gradients any more.
+            and its weights no longer require gradients.
         size: the side of its images in pixels.
         grid: the fewest fields a side.
     """
@@ -100,10 +100,12 @@ def open_classifier(classifier: Classifier, size: int, grid: int = GRID) -> Open
         inner = _opened_inside(classifier, size, grid)
         if inner is not None:
             return inner.eval()
-    return Opened(_End(classifier), _Head(classifier), "the end of the base", shape).eval()
+    return TargetLayerNetwork(
+        _End(classifier), _Head(classifier), "the end of the base", shape
+    ).eval()
 
 
-def _opened_inside(classifier: Classifier, size: int, grid: int) -> Opened | None:
+def _opened_inside(classifier: Classifier, size: int, grid: int) -> TargetLayerNetwork | None:
     try:
         root, graph = trace(classifier)
         shapes = _Shapes(fx.GraphModule(root, graph))
@@ -113,7 +115,7 @@ def _opened_inside(classifier: Classifier, size: int, grid: int) -> Opened | Non
     except Exception:  # torch.fx raises whatever the traced code raises on a placeholder
         return None
     nodes = list(graph.nodes)
-    fine = [k for k in _narrow_places(nodes) if _is_fine(shapes.of.get(nodes[k].name), grid)]
+    fine = [k for k in _bottlenecks(nodes) if _is_fine(shapes.of.get(nodes[k].name), grid)]
     if not fine:
         return None
     k = fine[-1]
@@ -121,9 +123,9 @@ def _opened_inside(classifier: Classifier, size: int, grid: int) -> Opened | Non
     below = subgraph(root, nodes[: k + 1], (), [nodes[k]])
     above = subgraph(root, [*constants, *nodes[k + 1 :]], [nodes[k]], None)
     shape = shapes.of[nodes[k].name]
-    place = _name_of(nodes[k])
+    layer = _name_of(nodes[k])
     lower, upper = _First(Lower(classifier, below)), Upper(classifier, above)
-    return Opened(lower, upper, place, (shape[1], shape[2], shape[3]))
+    return TargetLayerNetwork(lower, upper, layer, (shape[1], shape[2], shape[3]))
 
 
 class _Shapes(fx.Interpreter):
@@ -140,8 +142,8 @@ class _Shapes(fx.Interpreter):
         return outcome
 
 
-def _narrow_places(nodes: list[fx.Node]) -> Iterator[int]:
-    """Yield where one step's outcome is all that later steps take of the earlier ones."""
+def _bottlenecks(nodes: list[fx.Node]) -> Iterator[int]:
+    """Yield the steps whose output is all that later steps take of the earlier ones."""
     last_use = {node: k for k, user in enumerate(nodes) for node in user.all_input_nodes}
     open_until: set[fx.Node] = set()
     for k, node in enumerate(nodes):

@@ -345,7 +345,7 @@ def index_html(
         notes=notes_text(notes),
         methods=[METHODS[method] for method in methods],
         models=[
-            (model.name, model.opened.place, *model.opened.shape[1:], model.size, len(model.views))
+            (model.name, model.opened.layer, *model.opened.shape[1:], model.size, len(model.views))
             for model in models
         ],
         verdict=_verdict(cells) if audit is None else "",

@@ -12,10 +12,10 @@ from blastscope.errors import BlastscopeError
 from blastscope.explanation.attribution import attribute
 from blastscope.explanation.audit import partial_audit as parts_of_audit
 from blastscope.explanation.audit.audit import audit_cells, run_audit
-from blastscope.explanation.cell_batch import Chunk
+from blastscope.explanation.cell_batch import CellBatch
 from blastscope.explanation.cell_image import make_picture
 from blastscope.explanation.cell_sources import list_data
-from blastscope.explanation.cells import prepare_material
+from blastscope.explanation.cells import prepare_cells
 from blastscope.explanation.map_measures import agreement
 from blastscope.explanation.models import open_models
 from blastscope.explanation.tables import AUDIT, RANDOMIZATION
@@ -39,7 +39,7 @@ def given(trained, tmp_path_factory):
     data = data_of(trained)
     settings = [model.settings for model in explained.models]
     work = tmp_path_factory.mktemp("work")
-    return explained, prepare_material(list_data([data]), settings, work)
+    return explained, prepare_cells(list_data([data]), settings, work)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def straight(given, tmp_path_factory):
 
 
 def test_what_is_written(given, straight):
-    _, material = given
+    _, dataset = given
     audit, out, steps = straight
     assert sorted(path.name for path in out.iterdir()) == [
         "randomization.parquet", "audit.parquet",
     ]  # fmt: skip
     assert audit.cells.height == 48
-    assert audit.cells["cell"].to_list() == [item.cell for item in material.files] * 2
+    assert audit.cells["cell"].to_list() == [item.cell for item in dataset.files] * 2
     assert audit.cells["model"].unique(maintain_order=True).to_list() == ["tiny", "second"]
     assert set(audit.randomization["model"]) == {"tiny", "second"}
     assert_frame_equal(read_table(out / "audit.parquet", AUDIT)[0], audit.cells)
@@ -70,14 +70,14 @@ def test_what_is_written(given, straight):
 
 
 def test_agreement_and_the_common_size(given, straight):
-    explained, material = given
+    explained, dataset = given
     row = 13
     laid = []
     for model in explained.models:
-        signed = attribute(model, material.images(model.settings, [row])).signed[0]
-        laid.append(material.picture(row, model.settings).on_crop(signed, model.settings))
+        signed = attribute(model, dataset.images(model.settings, [row])).signed[0]
+        laid.append(dataset.cell_image(row, model.settings).on_crop(signed, model.settings))
     wanted = agreement(np.stack(laid))
-    first, second = straight[0].cells.filter(cell=material.files[row].cell)["agreement"].to_list()
+    first, second = straight[0].cells.filter(cell=dataset.files[row].cell)["agreement"].to_list()
     assert first[0] is None
     assert second[1] is None
     assert first[1] == second[0] == pytest.approx(wanted[0, 1], abs=1e-4)
@@ -158,9 +158,7 @@ def recorded(trained, tmp_path):
         moved = frame.with_columns(pl.col("p_all") + moved)
         write_predictions(moved, run / "predictions.parquet", about)
         explained = open_models([f"it={run}"], torch.device("cpu"))
-        return explained, prepare_material(
-            listing, [explained.models[0].settings], tmp_path / "work"
-        )
+        return explained, prepare_cells(listing, [explained.models[0].settings], tmp_path / "work")
 
     names = sorted(trained.images)[:2]
     listing = Listing([cell for cell in list_data([data_of(trained)]).cells if cell.cell in names])
@@ -168,11 +166,11 @@ def recorded(trained, tmp_path):
 
 
 def test_images_other_than_those_predicted_on_are_refused(recorded, trained, tmp_path):
-    explained, material = recorded(0.02)
-    cell = material.files[1].cell
+    explained, dataset = recorded(0.02)
+    cell = dataset.files[1].cell
     real = trained.p_all(trained.run)[cell]
     with pytest.raises(BlastscopeError) as error:
-        run_audit(explained, material, tmp_path / "a")
+        run_audit(explained, dataset, tmp_path / "a")
     said = str(error.value)
     assert f"'{cell}' has p(ALL) {real:.3f}" in said
     assert f"have {real + 0.02:.3f}: give the data that the models were trained on" in said
@@ -188,7 +186,7 @@ def test_other_data_is_found_with_the_first_batch(given, trained, tmp_path, monk
         write_to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(trained.images[other], write_to)
     settings = [model.settings for model in explained.models]
-    material = prepare_material(list_data([tmp_path / "data"]), settings, tmp_path / "work")
+    dataset = prepare_cells(list_data([tmp_path / "data"]), settings, tmp_path / "work")
     monkeypatch.setattr(parts_of_audit, "BATCH", 4)
     measured = []
     real = parts_of_audit.measure
@@ -198,18 +196,18 @@ def test_other_data_is_found_with_the_first_batch(given, trained, tmp_path, monk
         lambda model, *a, **k: measured.append(model.name) or real(model, *a, **k),
     )
     with pytest.raises(BlastscopeError, match="give the data that the models were trained on"):
-        run_audit(explained, material, tmp_path / "out")
+        run_audit(explained, dataset, tmp_path / "out")
     assert len(measured) <= 2
 
 
 def test_without_its_own_predictions_a_model_is_taken_at_its_word(recorded, tmp_path):
-    explained, material = recorded(0.02)
+    explained, dataset = recorded(0.02)
     (explained.models[0].run.path / "predictions.parquet").unlink()
-    assert run_audit(explained, material, tmp_path / "out").cells.height == 2
+    assert run_audit(explained, dataset, tmp_path / "out").cells.height == 2
 
 
 def test_an_audit_that_is_done_is_read_and_another_is_not(given, straight, tmp_path, monkeypatch):
-    explained, material = given
+    explained, dataset = given
     out = tmp_path / "out"
     shutil.copytree(straight[1], out)
     monkeypatch.setattr(parts_of_audit, "BATCH", 10)
@@ -227,7 +225,7 @@ def test_an_audit_that_is_done_is_read_and_another_is_not(given, straight, tmp_p
     monkeypatch.setattr(parts_of_audit, "measure", begun)
     turned = type(explained)(explained.models[::-1], None, "2 models", False)
     with pytest.raises(StoppedError):
-        run_audit(turned, material, out)
+        run_audit(turned, dataset, out)
     assert [path.name for path in (out / ".audit").iterdir()] == ["audit.json"]
 
 
@@ -282,11 +280,11 @@ def test_maps_are_compared_where_they_lie_in_the_file(tmp_path):
     ]
     for model, contour in zip(models, boxes, strict=True):
         object.__setattr__(model.run.settings, "contour", contour)
-    chunk = Chunk(models, Cells(), [0])
+    batch = CellBatch(models, Cells(), [0])
     laid = []
     for model, contour in zip(models, boxes, strict=True):
         picture = make_picture(whole, boxes[contour])
-        laid.append(chunk.lay(picture.crop[:, :, 0].astype(np.float32), model, 0))
+        laid.append(batch.aligned(picture.crop[:, :, 0].astype(np.float32), model, 0))
     assert laid[0].shape == laid[1].shape == (75, 75)
     reach = laid[1] > 0
     np.testing.assert_array_equal(laid[0][reach], laid[1][reach])

@@ -78,7 +78,7 @@ def audit_cells(given: Sequence[str | Path], part: str, data: Sequence[Path]) ->
 
 def run_audit(
     explained: ExplainedModels,
-    material: ExplainedCells,
+    dataset: ExplainedCells,
     out: Path,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -90,7 +90,7 @@ def run_audit(
 
     Args:
         explained: the models.
-        material: the cells, prepared for each of the models.
+        dataset: the cells, prepared for each of the models.
         out: the folder to write to.
         on_progress: called with how many cells are done and their total; each counts once a
             model, and those of the randomization test once more.
@@ -99,29 +99,29 @@ def run_audit(
         BlastscopeError: if a cell's file is gone, a model's probability for a cell is not the one
             its run recorded, ``out`` cannot be written, or another process writes it.
     """
-    identity = _identity(explained, material)
+    identity = _identity(explained, dataset)
     with only_one((out / CELLS_FILE).absolute()):
         found = _finished(out, identity)
         if found is None:
-            parts = PartialAudit(out / _PARTS, explained, material)
+            parts = PartialAudit(out / _PARTS, explained, dataset)
             parts.begin(identity)
             parts.fill(on_progress)
             found = Audit(*parts.join())
-            about = {"identity": identity, "synthetic": explained.synthetic or material.synthetic}
+            about = {"identity": identity, "synthetic": explained.synthetic or dataset.synthetic}
             write_table(found.cells, out / CELLS_FILE, AUDIT, about)
             write_table(found.randomization, out / RANDOMIZATION_FILE, RANDOMIZATION, about)
         remove_folder(out / _PARTS)
     return found
 
 
-def _identity(explained: ExplainedModels, material: ExplainedCells) -> dict[str, Any]:
+def _identity(explained: ExplainedModels, dataset: ExplainedCells) -> dict[str, Any]:
     """Return all that the numbers follow from, in types that JSON has."""
     models = explained.models
     constants = [BATCH, STEPS, SIDE, SAMPLE, SEED, DRAWS, GROUPS, WINDOW, STRIDE, BLUR]
     return {
         "blastscope": __version__,
         "models": [[one.name, one.run.checkpoint, one.grid, len(one.views)] for one in models],
-        "cells": [material.stores[one.settings].fingerprint for one in models],
+        "cells": [dataset.stores[one.settings].fingerprint for one in models],
         "methods": list(METHODS),
         "constants": [*constants, list(SCALES), list(RADII)],
     }

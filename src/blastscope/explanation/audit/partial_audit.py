@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from blastscope.errors import BlastscopeError
-from blastscope.explanation.batched import evidence_of
-from blastscope.explanation.cell_batch import Chunk
+from blastscope.explanation.attribution import attribute
+from blastscope.explanation.cell_batch import CellBatch
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.map_measures import agreement_of, coarse
 from blastscope.explanation.measures import measure, nullable
@@ -39,12 +39,12 @@ class PartialAudit:
     Attributes:
         path: the folder.
         explained: the models.
-        material: the cells, prepared for each of them.
+        dataset: the cells, prepared for each of them.
     """
 
     path: Path
     explained: ExplainedModels
-    material: ExplainedCells
+    dataset: ExplainedCells
 
     def begin(self, identity: dict[str, Any]) -> None:
         """Go on with what is there, or begin anew if that is of another audit."""
@@ -59,15 +59,15 @@ class PartialAudit:
         Raises:
             BlastscopeError: if a model's probability for a cell is not the one its run recorded.
         """
-        drawn = sample([item.label for item in self.material.files]).tolist()
+        drawn = sample([item.label for item in self.dataset.files]).tolist()
         models = self.explained.models
         recorded = [_recorded(model) for model in models]
-        done, total = 0, len(models) * (len(self.material) + len(drawn))
+        done, total = 0, len(models) * (len(self.dataset) + len(drawn))
         for number, rows in enumerate(self._batches()):
-            chunk = Chunk(models, self.material, rows)
+            batch = CellBatch(models, self.dataset, rows)
             for k, model in enumerate(models):
                 if not _is_whole(self._batch(k, number), AUDIT, _COARSE):
-                    frame = self._measured(model, chunk)
+                    frame = self._measured(model, batch)
                     _refuse_other_cells(frame, recorded[k], model)
                     write_table(frame, self._batch(k, number), AUDIT)
                 done += len(rows)
@@ -75,14 +75,14 @@ class PartialAudit:
                     on_progress(done, total)
         for k, model in enumerate(models):
             if not _is_whole(self._randomized(k), RANDOMIZATION):
-                frame = randomize(model, self.material, drawn)
+                frame = randomize(model, self.dataset, drawn)
                 write_table(frame, self._randomized(k), RANDOMIZATION)
             done += len(drawn)
             if on_progress:
                 on_progress(done, total)
 
     def _batches(self) -> list[range]:
-        rows = range(len(self.material))
+        rows = range(len(self.dataset))
         return [rows[first : first + BATCH] for first in rows[::BATCH]]
 
     def _batch(self, model: int, number: int) -> Path:
@@ -91,16 +91,18 @@ class PartialAudit:
     def _randomized(self, model: int) -> Path:
         return self.path / f"{model:03d}-randomized.parquet"
 
-    def _measured(self, model: ExplainedModel, chunk: Chunk) -> pl.DataFrame:
-        settings, rows, pictures = model.settings, chunk.rows, chunk.pictures(model)
-        boxes = self.material.stores[settings].cells.select(pl.max_horizontal("box_w", "box_h"))
+    def _measured(self, model: ExplainedModel, batch: CellBatch) -> pl.DataFrame:
+        settings, rows, pictures = model.settings, batch.rows, batch.cell_images(model)
+        boxes = self.dataset.stores[settings].cells.select(pl.max_horizontal("box_w", "box_h"))
         median = float(np.median(boxes.to_series().to_numpy()))
-        images = self.material.images(settings, rows)
-        found = {"grad-cam": evidence_of(model, images, "grad-cam")}
+        images = self.dataset.images(settings, rows)
+        found = {"grad-cam": attribute(model, images, "grad-cam")}
         frame = measure(
-            model, self.material, rows, tuple(METHODS), found, median, pictures, others=True
+            model, self.dataset, rows, tuple(METHODS), found, median, pictures, others=True
         )
-        maps = [coarse(chunk.lay(one, model, k)) for k, one in enumerate(found["grad-cam"].signed)]
+        maps = [
+            coarse(batch.aligned(one, model, k)) for k, one in enumerate(found["grad-cam"].signed)
+        ]
         return frame.with_columns(pl.Series(_COARSE, [one.tolist() for one in maps]))
 
     def join(self) -> tuple[pl.DataFrame, pl.DataFrame]:
