@@ -112,7 +112,7 @@ def _shapes(proto: ModelProto, source: str) -> tuple[int, int]:
                 return size, views
     raise BlastscopeError(
         f"{source} is not a model of blastscope, with the input {PIXELS}, uint8 (N, S, S, 3), and "
-        f"the outputs are {VIEW_LOGITS}, float32 (N, V), and {P_ALL}, float32 (N): use another."
+        f"the outputs {VIEW_LOGITS}, float32 (N, V), and {P_ALL}, float32 (N): use another."
     )
 
 
