@@ -1,1 +1,1 @@
-"""What models get wrong: how often together, and what those cells have in common."""
+"""Analyse errors: how often models err together, and what missed cells have in common."""

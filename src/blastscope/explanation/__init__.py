@@ -1,1 +1,1 @@
-"""What the networks see: their feature maps, where their evidence lies, and what that is worth."""
+"""Explain what networks see: feature maps, attributions, and how far these can be believed."""

@@ -1,4 +1,4 @@
-"""One cell at its native size: its crop, what on it is cell, and how maps are laid over it."""
+"""Hold one cell at its native size: its crop, its regions, and maps laid over it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class CellImage:
     """A cell as its file shows it.
 
     Attributes:
-        crop: the square around the cell's box, uint8, side × side × 3, RGB, black where it
-            reaches beyond the box.
+        crop: the square around the cell's box, uint8, side × side × 3, RGB, black outside the
+            box.
         box: of the cell in its file.
         whole: the whole image, uint8, RGB.
-        regions: what each pixel of the whole image is: ``CELL``, the largest piece with all that
-            it encloses; ``DEBRIS``, any other piece; or ``BACKGROUND``. uint8.
+        regions: the region of each pixel of the whole image: ``CELL``, the largest piece with all
+            that it encloses; ``DEBRIS``, any other piece; or ``BACKGROUND``. uint8.
     """
 
     crop: Pixels
@@ -49,14 +49,14 @@ class CellImage:
     def regions_at(self, settings: StoreSettings) -> Pixels:
         """Return the regions as a network sees the cell: size × size, uint8.
 
-        Where a pixel holds several regions, it is what most of it is.
+        A pixel that holds several regions counts as the largest of them.
         """
         cell, debris = (self._share(region, settings) for region in (CELL, DEBRIS))
         shares = {BACKGROUND: 255 - cell - debris, DEBRIS: debris, CELL: cell}
         return np.asarray(np.argmax([shares[k] for k in sorted(shares)], axis=0), np.uint8)
 
     def _share(self, region: int, settings: StoreSettings) -> NDArray[np.int16]:
-        """Return how much of each pixel is of a region, of 255."""
+        """Return the share of each pixel that belongs to a region, times 255."""
         mask = _as_rgb(np.where(self.regions == region, np.uint8(255), np.uint8(0)))
         laid = prepared(mask, self.box, settings.size, settings.scale, False)
         return laid[:, :, 0].astype(np.int16)
@@ -69,7 +69,7 @@ class CellImage:
             settings: how the cell was prepared for the network.
 
         Returns:
-            float32, side × side; zero where the network's field does not reach.
+            float32, side × side; zero outside the network's field.
         """
         if settings.scale == "crop":
             return _resize(seen, self.side)
@@ -86,15 +86,15 @@ class CellImage:
 
 
 def moved(laid: Map, own: CellImage, shown: CellImage) -> Map:
-    """Move a map from its own crop to another of the same image, which another contour has cut.
+    """Move a map from one crop to another crop of the same image, cut by another contour.
 
     Args:
-        laid: over ``own``'s crop, side × side.
-        own: the crop that it lies on.
-        shown: the crop that it is to lie on.
+        laid: the map over the crop of ``own``, side × side.
+        own: the cell with the crop of the map.
+        shown: the cell with the crop to move it to.
 
     Returns:
-        float32, the shown crop's side × side; zero where the own one does not reach.
+        float32, the shown crop's side × side; zero outside the own crop.
     """
     if own.box == shown.box:
         return laid
@@ -111,17 +111,17 @@ def moved(laid: Map, own: CellImage, shown: CellImage) -> Map:
 
 
 def _corner(picture: CellImage) -> tuple[int, int]:
-    """Where the crop's first pixel lies in the image."""
+    """Return the position (row, column) of the crop's first pixel in the image."""
     box, side = picture.box, picture.side
     return box.y - (side - box.h) // 2, box.x - (side - box.w) // 2
 
 
 def make_picture(whole: Pixels, box: Box) -> CellImage:
-    """Cut a cell's crop out of its image and say what on the image is cell.
+    """Cut a cell's crop out of its image, and find the regions of the image.
 
     Args:
         whole: uint8, height × width × 3, RGB, the cell on black.
-        box: where the cell is.
+        box: of the cell.
     """
     return CellImage(square_crop(whole, box), box, whole, _regions(whole))
 

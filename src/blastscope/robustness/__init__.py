@@ -1,1 +1,1 @@
-"""How far a network's figures fall as pictures change, and whether it knows what is no cell."""
+"""Measure robustness: how far metrics fall under perturbations, and the out-of-distribution flag."""

@@ -1,1 +1,1 @@
-"""Whether maps are to be believed, measured on a whole part of a split and summed up."""
+"""Audit on a whole split part whether explanations can be believed."""
