@@ -1,1 +1,1 @@
-"""Measure robustness: how far metrics fall under perturbations, and the out-of-distribution flag."""
+"""Measure robustness: how far metrics fall under perturbations, and the OOD flag."""
