@@ -110,7 +110,7 @@ def test_everything_is_written(outcome):
         assert drawn < found
         assert len(found) == 6  # the other model's name is no name for a file
     content = json.loads((out / "explanation.json").read_text())
-    assert content["format"] == "blastscope-explanation/1"
+    assert content["format"] == "blastscope-explanation/2"
     assert [model["name"] for model in content["models"]] == ["A<i>", "B"]
     assert content["combination"]["weights"] == [0.5, 0.5]
     assert [entry["cell"] for entry in content["cells"]] == [*names[:2], 'a & "b" <c>']
@@ -150,11 +150,11 @@ def test_pages_hold_what_they_show(outcome):
         assert "A&lt;i&gt;" in text
         assert not re.search("<i>|<c>", text)
     one = (out / made.found.cells[0].page).read_text()
-    for heading in ("Where the evidence lies", "Is the map to be believed", "Feature maps"):
+    for heading in ("Heatmaps", "Can this heatmap be believed?", "Feature maps"):
         assert heading in one
     assert "deletion: lower is better" in one
     assert one.count("<img") == 1 + 2 + 2 * 2
-    assert "The truth is unknown" in (out / made.found.cells[2].page).read_text()
+    assert "The true class is unknown" in (out / made.found.cells[2].page).read_text()
 
 
 def test_a_second_explanation_replaces_the_first_and_nothing_else(trained, tmp_path):
@@ -185,7 +185,7 @@ def test_a_second_explanation_replaces_the_first_and_nothing_else(trained, tmp_p
 def test_what_cannot_be_is_refused_before_anything_is_written(trained, tmp_path):
     file = [str(next(iter(trained.images.values())))]
     out = tmp_path / "out"
-    with pytest.raises(BlastscopeError, match=r"'lime' is no method: choose of grad-cam, "):
+    with pytest.raises(BlastscopeError, match=r"'lime' is not a method: choose of grad-cam, "):
         explain([trained.run], file, out=out, methods=["lime"])
     with pytest.raises(BlastscopeError, match=r"has no layer pol1; near it are pool1"):
         explain([trained.run], file, out=out, layers=["pol1"], device="cpu")
@@ -413,6 +413,6 @@ def test_a_page_says_where_a_model_was_trained_on_the_cell(trained, tmp_path):
     unseen = next(cell for cell, part in parts.items() if part == "test")
     files = [str(trained.images[cell]) for cell in (seen, unseen)]
     explain([trained.run], files, out=tmp_path / "out", methods=["grad-cam"])
-    words = "it was trained on this cell"
+    words = "trained on this cell"
     assert words in (tmp_path / "out" / "cells" / f"{seen}.html").read_text()
     assert words not in (tmp_path / "out" / "cells" / f"{unseen}.html").read_text()

@@ -56,7 +56,7 @@ def test_what_is_written(given, straight):
     _, dataset = given
     audit, out, steps = straight
     assert sorted(path.name for path in out.iterdir()) == [
-        "randomization.parquet", "audit.parquet",
+        "audit.parquet", "randomization.parquet",
     ]  # fmt: skip
     assert audit.cells.height == 48
     assert audit.cells["cell"].to_list() == [item.cell for item in dataset.files] * 2
