@@ -22,7 +22,7 @@ def read_cells(source: Path) -> pl.DataFrame:
     and label are read.
 
     Raises:
-        BlastscopeError: where the source is none of these.
+        BlastscopeError: if the source is none of these.
     """
     if source.is_dir() or not source.exists():
         if (source / TABLE).is_file() and not (source / INFO).is_file():
@@ -57,7 +57,7 @@ def read_names(path: Path, *columns: str) -> pl.DataFrame:
     """Read a CSV of text columns.
 
     Raises:
-        BlastscopeError: where it is missing, no CSV, or lacks one of ``columns``.
+        BlastscopeError: if it is missing, no CSV, or lacks one of ``columns``.
     """
     try:
         frame = pl.read_csv(path, infer_schema=False)

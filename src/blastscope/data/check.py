@@ -52,7 +52,7 @@ class CheckReport:
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
     reasons: list[str] = field(default_factory=list)
-    """Why the data set is not usable; empty where it is."""
+    """Why the data set is not usable; empty if it is."""
 
     @property
     def usable(self) -> bool:
@@ -77,7 +77,7 @@ def check(
         on_progress: called with the number of images read and their total.
 
     Raises:
-        BlastscopeError: where there is nothing to check.
+        BlastscopeError: if there is nothing to check.
     """
     found = list_cells(folders, labels)
     report = CheckReport([str(folder) for folder in folders], synthetic=found.synthetic)

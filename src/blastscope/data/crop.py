@@ -47,7 +47,7 @@ def locate(pixels: np.ndarray[Any, np.dtype[np.uint8]], contour: Contour = "unio
     """Find the cell in an RGB image (uint8, height × width × 3).
 
     Raises:
-        UnusableImageError: where the image is all black.
+        UnusableImageError: if the image is all black.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     _, mask = cv2.threshold(grey, THRESHOLD, 255, cv2.THRESH_BINARY)
@@ -107,7 +107,7 @@ def fixed_field(pixels: Pixels, box: Box, field: int = FIELD) -> Pixels:
 
 
 def is_beyond_field(box: Box, scale: Scale) -> bool:
-    """Say whether ``keep`` cuts something off the cell."""
+    """Return whether ``keep`` cuts something off the cell."""
     return scale == "keep" and max(box.w, box.h) > FIELD
 
 

@@ -21,7 +21,7 @@ def fetch_cnmc(folder: Path) -> Path:
         The folder inside it that holds the training folds; ``folder`` where there is none.
 
     Raises:
-        BlastscopeError: where kagglehub is not installed, Kaggle cannot be reached or refuses,
+        BlastscopeError: if kagglehub is not installed, Kaggle cannot be reached or refuses,
             or the folder is there or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

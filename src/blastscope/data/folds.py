@@ -57,7 +57,7 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
         seed: the same seed and cells give the same folds, whatever the order of the rows.
 
     Raises:
-        BlastscopeError: where the cells cannot be cut so.
+        BlastscopeError: if the cells cannot be cut so.
     """
     if by not in WAYS:
         raise BlastscopeError(f"{by!r} is no way to cut folds: choose {', '.join(WAYS)}.")

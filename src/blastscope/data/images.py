@@ -56,7 +56,7 @@ def read_image(path: Path) -> Decoded:
     """Decode one image file to RGB.
 
     Raises:
-        UnusableImageError: where the file is unreadable, no image, truncated, too large or of a
+        UnusableImageError: if the file is unreadable, no image, truncated, too large or of a
             mode that has no one right conversion to 8 bits.
     """
     try:

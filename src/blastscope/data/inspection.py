@@ -46,7 +46,7 @@ def inspect_image(
         flags: what is odd about its name or place.
 
     Raises:
-        UnusableImageError: where there is no cell on it.
+        UnusableImageError: if there is no cell on it.
     """
     located = locate(decoded.pixels, contour)
     found = [*flags, *decoded.flags]

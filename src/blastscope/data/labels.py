@@ -52,7 +52,7 @@ def read_label_table(path: Path) -> LabelTable:
     """Read a labels table.
 
     Raises:
-        BlastscopeError: where it is missing or too large, lacks the columns, has a label that is
+        BlastscopeError: if it is missing or too large, lacks the columns, has a label that is
             none, or gives one file two labels.
     """
     table = _read(path)
@@ -72,7 +72,7 @@ def find_label_table(place: Path, names: Sequence[str]) -> LabelTable | None:
     something else may lie there as well. A table of predictions is none, wherever it lies.
 
     Raises:
-        BlastscopeError: where more than one table fits, or one in the folder itself is wrong.
+        BlastscopeError: if more than one table fits, or one in the folder itself is wrong.
     """
     stems = {Path(name).stem.lower() for name in names}
     own = [table for path in sorted(place.glob("*.csv")) if (table := _read(path, found=True))]

@@ -114,7 +114,7 @@ def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
     not called after a class.
 
     Raises:
-        BlastscopeError: where a folder is missing or holds no image.
+        BlastscopeError: if a folder is missing or holds no image.
     """
     listing = list_files(folders, labels)
     _part_namesakes(listing)
@@ -178,7 +178,7 @@ def read_place(
         strict: as in :func:`list_files`.
 
     Raises:
-        BlastscopeError: where its labels table is wrong, or one of several, and ``strict``.
+        BlastscopeError: if its labels table is wrong, or one of several, and ``strict``.
     """
     label, fold = read_parts((root.resolve().name, *path.relative_to(root).parts))
     if label:

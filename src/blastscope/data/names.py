@@ -33,7 +33,7 @@ class CellName:
     number: int | None = None
     label: str | None = None
     lower_case: bool = False
-    """True where the subject was written in lower case."""
+    """True if the subject was written in lower case."""
 
 
 def parse_name(stem: str) -> CellName:

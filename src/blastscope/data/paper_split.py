@@ -37,7 +37,7 @@ def paper_split(cells: pl.DataFrame, membership: Path, seed: int = 24) -> Split:
         On a part of the data the drawn numbers keep their published proportions.
 
     Raises:
-        BlastscopeError: where the list cannot be read or names none of the cells.
+        BlastscopeError: if the list cannot be read or names none of the cells.
     """
     originals, copied = _read_membership(membership)
     known = cells.filter(pl.col("label").is_not_null()).sort("cell")

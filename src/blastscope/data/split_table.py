@@ -41,7 +41,7 @@ class Split:
         """Write the split as Parquet.
 
         Raises:
-            BlastscopeError: where another split is there, or the folder cannot be written.
+            BlastscopeError: if another split is there, or the folder cannot be written.
         """
         if path.exists() and _hash_at(path) != self.hash:
             raise BlastscopeError(
@@ -63,7 +63,7 @@ def read_split(path: Path) -> Split:
     """Read a split and check that it is the one that was written.
 
     Raises:
-        BlastscopeError: where it is missing, has a part of another name, a cell twice, or rows
+        BlastscopeError: if it is missing, has a part of another name, a cell twice, or rows
             that its hash does not fit.
     """
     table, note = read_table(path, SPLIT)

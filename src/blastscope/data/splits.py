@@ -37,7 +37,7 @@ def image_split(
     Test may have a share of 0, for a model that is to learn from all and was judged before.
 
     Raises:
-        BlastscopeError: where the fractions are none or a class is missing.
+        BlastscopeError: if the fractions are none or a class is missing.
     """
     shares = check_fractions(fractions, without_test=True)
     labelled = _both_classes(cells)
@@ -65,7 +65,7 @@ def subject_split(
     chosen so that each holds both classes.
 
     Raises:
-        BlastscopeError: where a cell has no subject, or a class too few subjects for three parts.
+        BlastscopeError: if a cell has no subject, or a class too few subjects for three parts.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -100,7 +100,7 @@ def official_split(cells: pl.DataFrame, seed: int = SEED, validation: float = 0.
     Validation is cut out of the training folds by subject.
 
     Raises:
-        BlastscopeError: where either part of the challenge is missing.
+        BlastscopeError: if either part of the challenge is missing.
     """
     labelled = cells.filter(pl.col("label").is_not_null())
     test = labelled.filter(pl.col("fold") == "preliminary")
@@ -213,7 +213,7 @@ def make_split(
         The file and what is in it.
 
     Raises:
-        BlastscopeError: where the cells cannot be split so, a subject split has a subject in two
+        BlastscopeError: if the cells cannot be split so, a subject split has a subject in two
             parts, or the file is another split already.
     """
     _refuse_unused(protocol, fractions, membership)
@@ -263,7 +263,7 @@ def refuse_overlap(report: SplitReport) -> None:
     """Refuse a split that calls itself subject-disjoint and is not.
 
     Raises:
-        BlastscopeError: where a ``subject`` or ``official`` split has a subject in two parts.
+        BlastscopeError: if a ``subject`` or ``official`` split has a subject in two parts.
     """
     if report.protocol not in ("subject", "official") or report.disjoint:
         return

@@ -39,7 +39,7 @@ class StoreSettings:
         """Refuse what cannot be a store.
 
         Raises:
-            BlastscopeError: where the size or a name is out of its range.
+            BlastscopeError: if the size or a name is out of its range.
         """
         if not 16 <= self.size <= 1024:
             raise BlastscopeError(f"size {self.size} is not within 16 to 1024 pixels.")
@@ -49,7 +49,7 @@ class StoreSettings:
             raise BlastscopeError(f"contour {self.contour!r} is neither union nor first.")
 
     def differences(self, other: StoreSettings) -> str:
-        """Say in what ``other`` differs: ``size 224, not 300``; empty where it does not."""
+        """Say in what ``other`` differs: ``size 224, not 300``; empty if it does not."""
         pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return ", ".join(
             f"{name} {here}, not {there}" for name, here, there in pairs if here != there
@@ -78,7 +78,7 @@ def open_store(path: Path) -> Store:
     """Open a store and check that its parts belong together.
 
     Raises:
-        BlastscopeError: where it is missing, incomplete or of another version.
+        BlastscopeError: if it is missing, incomplete or of another version.
     """
     if not (path / INFO).is_file():
         raise BlastscopeError(
@@ -114,7 +114,7 @@ def settings_from(info: dict[str, Any], path: Path) -> StoreSettings:
     """Read the settings out of a store's JSON.
 
     Raises:
-        BlastscopeError: where they are not ones of this version.
+        BlastscopeError: if they are not ones of this version.
     """
     try:
         return StoreSettings(**info["settings"])

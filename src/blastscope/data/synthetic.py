@@ -26,7 +26,7 @@ MARKER = "SYNTHETIC.txt"
 
 
 def is_marked(folder: Path) -> bool:
-    """Say whether a folder is one of synthetic cells, or is at most two folders below one."""
+    """Return whether a folder is one of synthetic cells, or is at most two folders below one."""
     whole = folder.resolve()  # "." has neither a name nor parents
     return any((up / MARKER).is_file() for up in (whole, *whole.parents[:2]))
 
@@ -72,7 +72,7 @@ def write_synthetic(
         on_progress: told how many cells are written so far, after each of them.
 
     Raises:
-        BlastscopeError: where an argument is out of its range, the folder is in use or it cannot
+        BlastscopeError: if an argument is out of its range, the folder is in use or it cannot
             be written.
     """
     _check(folder, cells, subjects, seed)

@@ -70,10 +70,10 @@ def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         ``cell``, the columns of ``TRAITS`` and ``FLAGS``, in the order of ``cells``. Shape is
-        null where a ``keep`` store's field cuts the cell.
+        null if a ``keep`` store's field cuts the cell.
 
     Raises:
-        BlastscopeError: where the store lacks cells, has other labels, or was made with CLAHE.
+        BlastscopeError: if the store lacks cells, has other labels, or was made with CLAHE.
     """
     if store.settings.clahe:
         raise BlastscopeError(
@@ -144,7 +144,7 @@ def _shape_and_stain(pixels: Pixels, threshold: int, side: int) -> tuple[float, 
 
 
 def _outline_shape(outline: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Return an outline's solidity and eccentricity; NaN where it encloses nothing."""
+    """Return an outline's solidity and eccentricity; NaN if it encloses nothing."""
     area, hull = cv2.contourArea(outline), cv2.contourArea(cv2.convexHull(outline))
     moments = cv2.moments(outline)
     if not area or not hull:

@@ -54,7 +54,7 @@ class Combination:
             Probabilities of ALL, shape (cells,), in [0, 1].
 
         Raises:
-            ValueError: where ``p`` has not one column a weight.
+            ValueError: if ``p`` has not one column a weight.
         """
         p = np.asarray(p, dtype=np.float64)
         if p.ndim != 2 or p.shape[1] != len(self.weights):
@@ -76,7 +76,7 @@ class Combination:
         """Read a combination back.
 
         Raises:
-            ValueError: where something is missing or no combination could have it.
+            ValueError: if something is missing or no combination could have it.
         """
         try:
             method, kind = content["method"], content["kind"]

@@ -68,7 +68,7 @@ def build_model(
         pretrained: False builds the network alone, for weights that a checkpoint will fill in.
 
     Raises:
-        BlastscopeError: where the recipe names a backbone, a layer or weights that are not there,
+        BlastscopeError: if the recipe names a backbone, a layer or weights that are not there,
             or its images are too small for the backbone.
     """
     model = recipe.model

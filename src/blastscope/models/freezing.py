@@ -31,7 +31,7 @@ def freeze(backbone: Backbone, trainable: Trainable, batchnorm: str) -> tuple[nn
         these rules, and dropout in the frozen part.
 
     Raises:
-        BlastscopeError: where ``trainable`` names a layer that is not there.
+        BlastscopeError: if ``trainable`` names a layer that is not there.
     """
     trained = _trained(backbone, trainable)
     for name, parameter in backbone.net.named_parameters():

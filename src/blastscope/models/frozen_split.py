@@ -62,7 +62,7 @@ def split_frozen(classifier: Classifier, size: int) -> FrozenSplit | None:
         size: the side of its images in pixels.
 
     Returns:
-        The halves; None where nothing is frozen, or where the network cannot be parted (torch.fx
+        The halves; None if nothing is frozen, or where the network cannot be parted (torch.fx
         cannot follow it, or the halves do not give what the whole gives).
     """
     halves = part(classifier)

@@ -85,7 +85,7 @@ def subgraph(
         root: what :func:`trace` gave, which holds the layers.
         nodes: the steps, in the graph's order.
         inputs: steps before them whose outcomes they take.
-        outputs: steps whose outcomes are handed on; None where ``nodes`` has the graph's own end.
+        outputs: steps whose outcomes are handed on; None if ``nodes`` has the graph's own end.
     """
     part = fx.Graph()
     copies = {node: part.placeholder(f"features_{k}") for k, node in enumerate(inputs)}

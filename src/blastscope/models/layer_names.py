@@ -163,7 +163,7 @@ def layer_named(name: str, backbone: str, order: Sequence[str]) -> str:
         order: the names of the layers that an image passes through.
 
     Raises:
-        BlastscopeError: where there is no such layer; it lists near names. Where what timm calls
+        BlastscopeError: if there is no such layer; it lists near names. Where what timm calls
             after the layer is not what Keras lists after it; it says what to name instead.
     """
     span = _span(name, backbone, order)
@@ -184,7 +184,7 @@ def layer_to_cut_at(name: str, backbone: str, order: Sequence[str]) -> str:
         order: the names of the layers that an image passes through.
 
     Raises:
-        BlastscopeError: where there is no such layer, or where the network goes on inside it.
+        BlastscopeError: if there is no such layer, or where the network goes on inside it.
     """
     span = _span(name, backbone, order)
     if span.cut_at is not None:

@@ -50,7 +50,7 @@ def make_trunk(name: str, size: int) -> Trunk:
     """Build ``cnn4`` or ``cnn4-small`` for images of ``size`` pixels.
 
     Raises:
-        BlastscopeError: where the poolings leave nothing of so small an image.
+        BlastscopeError: if the poolings leave nothing of so small an image.
     """
     side = size
     least = 1

@@ -44,7 +44,7 @@ def balanced(
         seed: decides which cells are left out, copied, and how.
 
     Raises:
-        BlastscopeError: where a class is missing.
+        BlastscopeError: if a class is missing.
     """
     classes = [rows[~is_all], rows[is_all]]
     if min(map(len, classes)) == 0:

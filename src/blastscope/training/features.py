@@ -62,11 +62,11 @@ def features_of(
         on_progress: called with the views that are done, and their total.
 
     Returns:
-        The cache; None where it is not worth its room (``_is_worth_it``), or where the store is
+        The cache; None if it is not worth its room (``_is_worth_it``), or where the store is
         read-only and does not have it.
 
     Raises:
-        BlastscopeError: where the cache is damaged.
+        BlastscopeError: if the cache is damaged.
     """
     compute = _Compute(halves.frozen.to(device).eval(), PixelViews(store.pixels), device)
     shapes, operations = _look(compute)
@@ -147,7 +147,7 @@ def _check(cache: FeatureCache, compute: _Compute, wanted: ViewList) -> None:
     """Compute a few views again and hold them against the disk's.
 
     Raises:
-        BlastscopeError: where they are not the same within rounding.
+        BlastscopeError: if they are not the same within rounding.
     """
     known = cache._piece_of[wanted.rows, wanted.operations] >= 0
     some = np.flatnonzero(known)[:: max(1, int(known.sum()) // _CHECKED)][:_CHECKED]

@@ -15,7 +15,7 @@ def started_from(folder: RunFolder, given: Path | None) -> None:
     """Hold the run that is asked for against the one that a begun run started from.
 
     Raises:
-        BlastscopeError: where ``given`` is another one.
+        BlastscopeError: if ``given`` is another one.
     """
     if given is None:
         return
@@ -46,13 +46,13 @@ def initial_note(weights: Path | None) -> dict[str, Any]:
 def find_start(
     recipe: Recipe, run: Path, given: Path | None, identity: dict[str, Any]
 ) -> Path | None:
-    """Return the folder of the run whose weights a recipe starts from; None where it needs none.
+    """Return the folder of the run whose weights a recipe starts from; None if it needs none.
 
     Without ``given``, the finished run of that recipe, on the same store and split, is looked for
     among the folders beside ``run``.
 
     Raises:
-        BlastscopeError: where there is none, or it learnt from another store or split (its
+        BlastscopeError: if there is none, or it learnt from another store or split (its
             training part may hold cells that are now for testing).
     """
     if recipe.starts_from is None:

@@ -34,7 +34,7 @@ def make_optimizer(recipe: Recipe, classifier: Classifier) -> Optimizer:
     """Build the optimiser of a recipe for the weights of ``classifier`` that are trained.
 
     Raises:
-        BlastscopeError: where the recipe wants rates by layer of a network that has no such order.
+        BlastscopeError: if the recipe wants rates by layer of a network that has no such order.
     """
     settings = recipe.training
     rate = settings.rate
@@ -54,7 +54,7 @@ def make_optimizer(recipe: Recipe, classifier: Classifier) -> Optimizer:
 
 
 def make_schedule(kind: str, optimizer: Optimizer, steps: int) -> LambdaLR | None:
-    """Build what changes the rates step by step; None where they are constant.
+    """Build what changes the rates step by step; None if they are constant.
 
     ``cosine``: Loshchilov and Hutter, SGDR, ICLR 2017, once and without restarts.
 
@@ -86,7 +86,7 @@ def rate_groups(
         weight_decay: of weights; scales, shifts and biases have none.
 
     Raises:
-        BlastscopeError: where the network does not say its layers: ours, or one that is cut.
+        BlastscopeError: if the network does not say its layers: ours, or one that is cut.
     """
     net = classifier.backbone.net
     if not hasattr(net, "group_matcher"):

@@ -33,7 +33,7 @@ class Trained:
 
     path: Path
     already: bool
-    """True where the run was there and whole."""
+    """True if the run was there and whole."""
     part: str = "test"
     """The part to evaluate it by: validation where the split has no test part."""
 
@@ -68,7 +68,7 @@ def train(
         watch: whom to tell of batches and epochs.
 
     Raises:
-        BlastscopeError: where recipe, store, split, weights or folder do not fit each other.
+        BlastscopeError: if recipe, store, split, weights or folder do not fit each other.
     """
     chosen = choose_device(device)
     inputs = read_inputs(recipe, store, split)

@@ -144,7 +144,7 @@ def load_state(classifier: Classifier, path: Path) -> None:
     """Fill a network with the weights that an interrupted run had after its last whole epoch.
 
     Raises:
-        BlastscopeError: where the file is damaged.
+        BlastscopeError: if the file is damaged.
     """
     state = _read_state(path)["state_dict"]
     own = "classifier."
