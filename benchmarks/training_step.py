@@ -32,14 +32,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits as loss_of
 from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split
 from blastscope.data.store import StoreSettings, open_store
-from blastscope.models.classifier import Classifier, build_model
+from blastscope.models.classifier import Classifier, build_model, choose_layout
 from blastscope.parallel import cores
 from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.training.class_balance import TrainingSet
 from blastscope.training.dataset import TrainingData, read_inputs
-from blastscope.training.memory_format import choose_layout
 from blastscope.training.network_input import pixel_input
 from blastscope.training.optimizers import make_optimizer
 from blastscope.training.run_folder import RunFolder

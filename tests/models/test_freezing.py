@@ -10,9 +10,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from blastscope.errors import BlastscopeError
-from blastscope.models.classifier import Classifier, build_model
-from blastscope.models.freezing import freeze
-from blastscope.models.heads import make_head
+from blastscope.models.classifier import Classifier, build_model, freeze, make_head
 from blastscope.models.normalization import make_normalization
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import From, Input

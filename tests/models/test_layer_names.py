@@ -11,7 +11,7 @@ from torch import nn
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.backbones import Backbone
-from blastscope.models.freezing import freeze
+from blastscope.models.classifier import freeze
 from blastscope.models.layer_names import keras_layers, layer_named, layer_to_cut_at
 from blastscope.recipes.schema import From
 from tests.models.networks import (

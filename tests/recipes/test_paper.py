@@ -16,8 +16,7 @@ import torch
 
 import blastscope.recipes
 from blastscope.models.backbones import Backbone, make_backbone
-from blastscope.models.freezing import freeze
-from blastscope.models.heads import make_head
+from blastscope.models.classifier import freeze, make_head
 from blastscope.recipes.library import load_recipe, recipe_names, recipe_yaml
 from blastscope.recipes.reading import read_yaml
 from blastscope.recipes.schema import Expected, Recipe

@@ -288,7 +288,7 @@ def test_what_is_cheap_to_compute_is_not_kept(frozen, tmp_path, monkeypatch):
     for name, worth in (("paper/mobilenetv2-e3", True), ("paper/vgg16-e12", False)):
         halves = split_frozen(build_model(load_recipe(name), pretrained=False), 224)
         compute = features._Compute(halves.frozen.eval(), _Black(224), torch.device("cpu"))
-        shapes, operations = features._look(compute)
+        shapes, operations = features._measure(compute)
         cache = features.FeatureCache(tmp_path, shapes)
         found = features._is_worth_it(cache, operations, 10, tmp_path, torch.device("cpu"))
         assert found == worth

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from blastscope.models.classifier import build_model
+from blastscope.models.classifier import build_model, choose_layout
 from blastscope.recipes.library import load_recipe
-from blastscope.training.memory_format import choose_layout
 
 CPU = torch.device("cpu")
 

@@ -19,9 +19,8 @@ from blastscope.io.files import only_one, read_json, sha256_of
 from blastscope.io.tables import METADATA_KEY
 from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe
-from blastscope.training.callbacks import Record
 from blastscope.training.train import train
-from blastscope.training.trainer import TrainingWatch
+from blastscope.training.trainer import Record, TrainingWatch
 
 
 def run_of(material, run, *overrides, **more):

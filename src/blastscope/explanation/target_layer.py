@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from blastscope.models.classifier import Classifier
-from blastscope.models.graph_split import Features, Lower, Upper, subgraph, trace
+from blastscope.models.frozen_split import Features, Lower, Upper, subgraph, trace
 
 GRID = 5
 """The fewest fields a side. The paper's networks, at the paper's sizes, have 5 (its own CNN), 7 or

@@ -1,16 +1,20 @@
-"""The classifier: pixels in, one logit out."""
+"""The classifier: pixels in, one logit out; its head, and what of it is frozen."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from blastscope.models.backbones import Backbone, make_backbone
-from blastscope.models.freezing import freeze
-from blastscope.models.heads import make_head
+from blastscope.models.layer_names import layer_named
 from blastscope.models.normalization import Normalization, make_normalization
-from blastscope.recipes.schema import Recipe
+from blastscope.models.scratch import initialise_like_keras
+from blastscope.recipes.schema import Dense, Dropout, From, Recipe, Step, Trainable
 
 
 class Classifier(nn.Module):
@@ -77,3 +81,94 @@ def build_model(
     normalise = make_normalization(recipe.input, backbone.config)
     classifier = Classifier(normalise, backbone, make_head(model.head, backbone.shape), kept)
     return classifier.train()
+
+
+def freeze(backbone: Backbone, trainable: Trainable, batchnorm: str) -> tuple[nn.Module, ...]:
+    """Freeze the part of a backbone that is not trained.
+
+    A layer is named by when an image enters it: ``{from: block_10}`` trains that block and all
+    that come after it. A parameter that belongs to the network as a whole, such as a
+    transformer's position embedding, counts as before every layer.
+
+    Args:
+        backbone: its parameters' ``requires_grad`` is set.
+        trainable: the recipe's ``model.trainable``.
+        batchnorm: the recipe's ``model.batchnorm``: ``follow`` is Keras's rule, where a frozen
+            layer uses and keeps its statistics and a trained one updates them; ``frozen`` keeps
+            them everywhere and ``thawed`` nowhere. Scale and shift always go with ``trainable``.
+
+    Returns:
+        The layers that must stay in evaluation mode while the rest is trained: normalisation by
+        these rules, and dropout in the frozen part.
+
+    Raises:
+        BlastscopeError: if ``trainable`` names a layer that is not there.
+    """
+    trained = _trained(backbone, trainable)
+    for name, parameter in backbone.net.named_parameters():
+        parameter.requires_grad_(name.rpartition(".")[0] in trained)
+    return tuple(_kept_in_evaluation(backbone.net, trained, batchnorm))
+
+
+def _trained(backbone: Backbone, trainable: Trainable) -> set[str]:
+    if isinstance(trainable, From):
+        first = layer_named(trainable.start, backbone.name, backbone.order)
+        return set(backbone.order[backbone.order.index(first) :])
+    if trainable == "head":
+        return set()
+    return {name for name, _ in backbone.net.named_modules()}
+
+
+def _kept_in_evaluation(net: nn.Module, trained: set[str], batchnorm: str) -> Iterator[nn.Module]:
+    for name, module in net.named_modules():
+        frozen = name not in trained
+        if isinstance(module, _BatchNorm):
+            frozen = {"follow": frozen, "frozen": True, "thawed": False}[batchnorm]
+        elif next(module.children(), None) is not None:
+            continue
+        if frozen:
+            yield module
+
+
+def make_head(steps: tuple[Step, ...], shape: tuple[int, int, int]) -> nn.Sequential:
+    """Build the head of a recipe, with the last dense layer that it implies.
+
+    Args:
+        steps: the recipe's ``model.head``.
+        shape: the shape (C, H, W) of the features.
+
+    Returns:
+        A module that takes (N, C, H, W) and gives logits (N, 1).
+    """
+    head = nn.Sequential()
+    width = 0
+    for number, step in enumerate(steps, start=1):
+        if isinstance(step, Dropout):
+            head.add_module(f"dropout{number}", nn.Dropout(step.dropout))
+        elif isinstance(step, Dense):
+            head.add_module(f"dense{number}", nn.Linear(width, step.dense))
+            width = step.dense
+            if step.activation == "relu":
+                head.add_module(f"relu{number}", nn.ReLU())
+        else:
+            if step == "gap":
+                head.add_module("gap", nn.AdaptiveAvgPool2d(1))
+            head.add_module("flatten", nn.Flatten())
+            width = shape[0] if step == "gap" else prod(shape)
+    head.add_module("logit", nn.Linear(width, 1))
+    initialise_like_keras(head)
+    return head
+
+
+def choose_layout(classifier: Classifier, device: torch.device) -> torch.memory_format:
+    """Return the layout to train in; it follows from the network and the device alone."""
+    layers = list(classifier.backbone.modules())
+    learns = any(isinstance(x, nn.Conv2d) and x.weight.requires_grad for x in layers)
+    plain = not any(isinstance(x, _NormBase | nn.LayerNorm) or _is_grouped(x) for x in layers)
+    if device.type == "cpu" and learns and plain:
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def _is_grouped(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.groups > 1

@@ -1,38 +1,44 @@
-"""A network in two halves: the frozen one, always the same for the same cell, and the rest.
+"""Split a network into its frozen part, which gives the same for the same cell, and the rest.
 
-Where the whole backbone is frozen, it is the first half, with the pooling that follows it. Where
-training begins at a layer inside, the network is traced (torch.fx) and parted just before the
-first thing that can change; a residual block may then hand on more than one tensor.
+If the whole backbone is frozen, it is the first part, with the pooling that follows it. If training
+begins at a layer inside, the network is traced (torch.fx) and split just before the first step that
+can change; a residual block may then pass on more than one tensor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from timm.layers import DropPath  # type: ignore[attr-defined]
+from timm.layers import (  # type: ignore[attr-defined]
+    DropPath,
+    get_notrace_functions,
+    is_notrace_module,
+)
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from blastscope.models.classifier import Classifier
-from blastscope.models.graph_split import Features, Lower, Upper, subgraph, trace
+
+Features = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class FrozenSplit:
-    """Both halves of a classifier; they share its weights."""
+    """The frozen part of a classifier and the rest; both share its weights."""
 
     frozen: nn.Module
     """Maps images (N, 3, S, S) of 0..255 to tensors, each (N, ...)."""
     upper: nn.Module
     """Maps those to logits (N,)."""
     description: str
-    """Where the network is parted, as text that is the same for the same parting."""
+    """Where the network is split, as text: equal for equal splits."""
 
 
 class _WholeBackbone(nn.Module):
-    """Normalisation, backbone, and the head's pooling where it begins with one."""
+    """Normalization, backbone, and the pooling with which the head begins."""
 
     def __init__(self, classifier: Classifier, pooling: nn.Module) -> None:
         super().__init__()
@@ -55,35 +61,35 @@ class _Head(nn.Module):
 
 
 def split_frozen(classifier: Classifier, size: int) -> FrozenSplit | None:
-    """Part a classifier where its frozen part ends.
+    """Split a classifier where its frozen part ends.
 
     Args:
         classifier: the network, on the CPU.
         size: the side of its images in pixels.
 
     Returns:
-        The halves; None if nothing is frozen, or where the network cannot be parted (torch.fx
-        cannot follow it, or the halves do not give what the whole gives).
+        Both parts; None if nothing is frozen or the network cannot be split (torch.fx cannot trace
+        it, or both parts together do not give the logits of the whole).
     """
-    halves = part(classifier)
-    if halves is None or any(weight.requires_grad for weight in halves.frozen.parameters()):
+    found = split_unchecked(classifier)
+    if found is None or any(weight.requires_grad for weight in found.frozen.parameters()):
         return None
-    return halves if _agree(classifier, halves, size) else None
+    return found if _agree(classifier, found, size) else None
 
 
-def part(classifier: Classifier) -> FrozenSplit | None:
-    """Split a classifier as :func:`split_frozen` does, without proof that both parts make it."""
+def split_unchecked(classifier: Classifier) -> FrozenSplit | None:
+    """Split a classifier as :func:`split_frozen` does, without the check of the logits."""
     changing = _changing(classifier)
     if not any(changing(module) for module in classifier.backbone.modules()):
         return _whole(classifier)
     try:
-        return _parted(classifier, changing)
-    except Exception:  # torch.fx raises whatever the traced code raises on a placeholder
+        return _split_inside(classifier, changing)
+    except Exception:  # torch.fx raises what the traced code raises on a placeholder
         return None
 
 
 class _changing:  # noqa: N801 - a predicate with a set behind it
-    """Whether a module has, itself, anything that training changes or draws at random."""
+    """Whether a module itself has anything that training changes or that is random."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.kept = {id(module) for module in classifier.kept_in_evaluation}
@@ -97,7 +103,7 @@ class _changing:  # noqa: N801 - a predicate with a set behind it
 
 def _whole(classifier: Classifier) -> FrozenSplit:
     steps = list(classifier.head.named_children())
-    # Flattening and pooling have no weights: what they give is as fixed as what they are given.
+    # Flattening and pooling have no weights: their output is as fixed as their input.
     count = 2 if steps[0][0] == "gap" else 1
     pooling = nn.Sequential(*(module for _, module in steps[:count]))
     rest = nn.Sequential(*(module for _, module in steps[count:]))
@@ -107,14 +113,14 @@ def _whole(classifier: Classifier) -> FrozenSplit:
 
 
 def _kind(classifier: Classifier) -> str:
-    """Say what no weight shows: where the backbone is cut, and what is done to colours."""
+    """Describe what the weights do not show: the cut and the colour channels."""
     backbone = classifier.backbone
     colours = "BGR" if classifier.normalise.reverse else "RGB"
     colours += ", normalized per cell" if classifier.normalise.per_cell else ""
     return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 
-def _parted(classifier: Classifier, changing: _changing) -> FrozenSplit | None:
+def _split_inside(classifier: Classifier, changing: _changing) -> FrozenSplit | None:
     root, graph = trace(classifier)
     fixed = _fixed_nodes(root, graph, changing)
     last = graph.output_node()
@@ -133,14 +139,14 @@ def _parted(classifier: Classifier, changing: _changing) -> FrozenSplit | None:
 
 
 def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: _changing) -> set[fx.Node]:
-    """Return the steps whose outcome depends on nothing that changes."""
+    """Return the steps whose output does not depend on anything that changes."""
     fixed: set[fx.Node] = set()
     for node in graph.nodes:
         if any(source not in fixed for source in node.all_input_nodes):
             continue
         if node.op == "call_module":
             step = root.get_submodule(str(node.target))
-            if any(changing(module) for module in step.modules()):  # some steps hold layers
+            if any(changing(module) for module in step.modules()):
                 continue
         if node.op == "get_attr" and _attribute(root, str(node.target)).requires_grad:
             continue
@@ -155,17 +161,100 @@ def _attribute(root: nn.Module, path: str) -> Tensor:
     return attribute
 
 
-def _agree(classifier: Classifier, halves: FrozenSplit, size: int) -> bool:
-    """Whether the halves, one after the other, give what the whole gives, tensor by tensor."""
+def _agree(classifier: Classifier, split: FrozenSplit, size: int) -> bool:
+    """Return whether both parts, one after the other, give the logits of the whole."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=generator)
     classifier.eval()
     try:
         with torch.no_grad():
-            features = halves.frozen(images)
+            features = split.frozen(images)
             sound = all(isinstance(f, Tensor) and f.ndim > 1 and len(f) == 2 for f in features)
             return sound and torch.allclose(
-                classifier(images), halves.upper(*features), rtol=1e-3, atol=1e-4
+                classifier(images), split.upper(*features), rtol=1e-3, atol=1e-4
             )
     finally:
         classifier.train()
+
+
+class Lower(nn.Module):
+    """From images (N, 3, S, S) of 0..255 to the tensors at the split."""
+
+    def __init__(self, classifier: Classifier, graph: fx.GraphModule) -> None:
+        super().__init__()
+        self.normalise = classifier.normalise
+        self.graph = graph
+
+    def forward(self, images: Tensor) -> Features:
+        """Return the tensors at the split."""
+        return tuple(self.graph(self.normalise(images)))
+
+
+class Upper(nn.Module):
+    """From the tensors at the split to logits (N,)."""
+
+    def __init__(self, classifier: Classifier, graph: fx.GraphModule) -> None:
+        super().__init__()
+        self.graph = graph
+        self.as_map = classifier.backbone.as_map
+        self.head = classifier.head
+
+    def forward(self, *features: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.head(self.as_map(self.graph(*features)))
+        return logits.squeeze(1)
+
+
+class _Tracer(fx.Tracer):
+    """Traces leaf layers, and those that timm keeps whole, as single steps."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if isinstance(m, _NormBase) or is_notrace_module(type(m)):
+            return True
+        return next(m.children(), None) is None
+
+
+class _Features(nn.Module):
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.backbone = classifier.backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone.features(images)
+
+
+def trace(classifier: Classifier) -> tuple[nn.Module, fx.Graph]:
+    """Return a module of the backbone alone and the graph of its steps.
+
+    Raises:
+        Exception: whatever the traced code raises if torch.fx cannot trace it.
+    """
+    root = _Features(classifier)
+    graph = _Tracer(autowrap_functions=tuple(get_notrace_functions())).trace(root)  # type: ignore[no-untyped-call]
+    return root, graph
+
+
+def subgraph(
+    root: nn.Module,
+    nodes: Sequence[fx.Node],
+    inputs: Sequence[fx.Node],
+    outputs: Sequence[fx.Node] | None,
+) -> fx.GraphModule:
+    """Build a module of ``nodes`` alone, with new placeholders for ``inputs``.
+
+    Args:
+        root: the module of :func:`trace`, which has the layers.
+        nodes: the steps, in the graph's order.
+        inputs: steps before them that they use.
+        outputs: steps that are returned; None if ``nodes`` includes the graph's end.
+    """
+    part = fx.Graph()
+    copies = {node: part.placeholder(f"features_{k}") for k, node in enumerate(inputs)}
+    for node in nodes:
+        copies[node] = part.node_copy(node, lambda old: copies[old])
+    if outputs is not None:
+        part.output(tuple(copies[node] for node in outputs))
+    module = fx.GraphModule(root, part)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module

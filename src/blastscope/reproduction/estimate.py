@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from blastscope.models.classifier import Classifier, build_model
-from blastscope.models.frozen_split import part
+from blastscope.models.frozen_split import split_unchecked
 from blastscope.recipes.schema import Input, Recipe
 from blastscope.reproduction.plan import Job
 
@@ -108,15 +108,15 @@ def cost_of(recipe: Recipe, device: torch.device, speeds: dict[tuple[str, int], 
     size = recipe.input.size
     with torch.device("meta"):
         classifier = build_model(recipe, pretrained=False).eval()
-    halves = part(classifier)
+    split = split_unchecked(classifier)
     whole = _operations(classifier, size)
     key = (recipe.model.backbone, size)
     if key not in speeds:
         plain = recipe.model.model_copy(update={"cut": None, "trainable": "all"})
         real = build_model(recipe.model_copy(update={"model": plain}), pretrained=False).eval()
         speeds[key] = _seconds_an_image(real, size, device) / _operations(real, size)
-    frozen = _operations(halves.frozen, size) if halves else 0
-    description = halves.description if halves else ""
+    frozen = _operations(split.frozen, size) if split else 0
+    description = split.description if split else ""
     return CellCost(frozen * speeds[key], (whole - frozen) * speeds[key], description)
 
 

@@ -1,18 +1,21 @@
-"""The features of a frozen part: computed once per cell and view, kept beside the store.
+"""Cached features: what a frozen backbone computes of each cell and view, once, beside the store.
 
-They lie in ``STORE/features/<key>/`` (``training.feature_cache``), with an ``info.json``. The key
-is a
-digest of the frozen weights, of where the network is parted, of the store's fingerprint and of the
-precision, so that nothing stale can be read.
+They lie in ``STORE/features/<key>/`` with an ``info.json``. The key is a digest of the frozen
+weights, of where the network is split, of the store's fingerprint and of the precision, so that
+nothing stale can be read. They are written in pieces: ``00000.views.npy`` (int64, n × 2: row of the
+store, operation of ``models.dihedral``) and ``00000.0.npy`` (float32, n × …) for each tensor at the
+split. Pieces are read through memory maps.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import math
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +27,80 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, write_json
-from blastscope.models.frozen_split import FrozenSplit
-from blastscope.models.graph_split import Features
+from blastscope.io.files import read_json, replacing, write_json
+from blastscope.models.dihedral import VIEWS
+from blastscope.models.frozen_split import Features, FrozenSplit
 from blastscope.parallel import memory
 from blastscope.training.batches import PixelViews, ViewList
-from blastscope.training.feature_cache import FeatureCache
+from blastscope.training.class_balance import Rows
 
 VERSION = 1
 FOLDER, INFO = "features", "info.json"
 BATCH = 64
 _PIECE_VIEWS, _PIECE_BYTES, _MOST_PIECES = 1024, 64 * 2**20, 64
-"""What a kill may cost; and how many files a filling may leave, for each is held open."""
+"""The most work that a kill may lose; and the most files, because each is held open."""
 _LEAST_ON_A_CPU, _LEAST_ON_A_GPU = 2_000, 20_000
-"""Operations for each byte kept, below which computing is as fast as reading."""
+"""Operations per cached byte below which computing is as fast as reading."""
 _CHECKED = 8
 
 
+@dataclass
+class FeatureCache:
+    """An open cache of features, a source of views for training and prediction."""
+
+    path: Path
+    shapes: list[tuple[int, ...]]
+    """Of each tensor, without the batch."""
+    _pieces: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
+    _piece_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
+    _place_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
+
+    @property
+    def bytes_a_view(self) -> int:
+        """The size of one view on disk."""
+        return 4 * sum(math.prod(shape) for shape in self.shapes)
+
+    def take(self, rows: Rows, operations: np.ndarray[Any, Any]) -> Features:
+        """Return the features of views: float32 tensors, each (n, ...)."""
+        pieces, places = self._piece_of[rows, operations], self._place_of[rows, operations]
+        if (pieces < 0).any():
+            raise IndexError("The features of a view were never computed.")
+        found = [np.empty((len(rows), *shape), np.float32) for shape in self.shapes]
+        for piece in np.unique(pieces):
+            here = np.flatnonzero(pieces == piece)
+            for target, source in zip(found, self._pieces[piece], strict=True):
+                target[here] = source[places[here]]
+        return tuple(torch.from_numpy(values) for values in found)
+
+    def missing(self, wanted: ViewList) -> ViewList:
+        """Return those of ``wanted`` that are not on disk yet, each once."""
+        views = wanted.unique()
+        return views[self._piece_of[views.rows, views.operations] < 0]
+
+    def load(self, cells: int) -> None:
+        """Open the pieces that are on disk; ``cells`` is the number of the store's rows."""
+        self._pieces = []
+        self._piece_of = np.full((cells, VIEWS), -1, np.int32)
+        self._place_of = np.zeros((cells, VIEWS), np.int32)
+        for number, path in enumerate(sorted(self.path.glob("*.views.npy"))):
+            views = _map(path)
+            stem = path.name.partition(".")[0]
+            files = (self.path / f"{stem}.{k}.npy" for k in range(len(self.shapes)))
+            self._pieces.append([_map(file) for file in files])
+            self._piece_of[views[:, 0], views[:, 1]] = number
+            self._place_of[views[:, 0], views[:, 1]] = np.arange(len(views))
+
+    def add(self, views: ViewList, features: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Write one more piece; its list of views comes last and marks it as complete."""
+        there = (int(path.name.partition(".")[0]) for path in self.path.glob("*.views.npy"))
+        stem = f"{max(there, default=-1) + 1:05d}"
+        for k, values in enumerate(features):
+            _save(self.path / f"{stem}.{k}.npy", values)
+        _save(self.path / f"{stem}.views.npy", views.pairs())
+
+
 def features_of(
-    halves: FrozenSplit,
+    split: FrozenSplit,
     store: Store,
     wanted: ViewList,
     device: torch.device,
@@ -50,28 +108,28 @@ def features_of(
 ) -> FeatureCache | None:
     """Return the features of every view in ``wanted``, computing those that are not on disk.
 
-    They are computed in single precision, as predictions are, whatever training computes in.
-    Interrupted, it goes on behind its last whole piece; a second process that wants the same
-    waits for the first.
+    They are computed in single precision, as predictions are, whatever precision training uses.
+    An interrupted computation continues after its last whole piece; a second process that needs
+    the same features waits for the first.
 
     Args:
-        halves: the parted network.
+        split: the frozen part and the rest.
         store: the prepared cells.
         wanted: which rows in which views.
         device: what to compute on.
-        on_progress: called with the views that are done, and their total.
+        on_progress: called with the number of views computed, and their total.
 
     Returns:
-        The cache; None if it is not worth its room (``_is_worth_it``), or where the store is
-        read-only and does not have it.
+        The cache; None if it would not pay (``_is_worth_it``), or if the store is read-only and
+        does not have it.
 
     Raises:
         BlastscopeError: if the cache is damaged.
     """
-    compute = _Compute(halves.frozen.to(device).eval(), PixelViews(store.pixels), device)
-    shapes, operations = _look(compute)
+    compute = _Compute(split.frozen.to(device).eval(), PixelViews(store.pixels), device)
+    shapes, operations = _measure(compute)
     note = {"version": VERSION, "store": store.fingerprint, "precision": "float32"}
-    note |= {"parted": halves.description, "weights": _digest(halves.frozen)}
+    note |= {"split": split.description, "weights": _digest(split.frozen)}
     path = store.path / FOLDER / _key(note)
     cache = FeatureCache(path, shapes)
     wanted = wanted.unique()
@@ -102,8 +160,8 @@ class _Compute:
             return tuple(values.float().cpu() for values in self.frozen(images))
 
 
-def _look(compute: _Compute) -> tuple[list[tuple[int, ...]], int]:
-    """Run one cell: the shapes that it is handed on in, and the operations that it takes."""
+def _measure(compute: _Compute) -> tuple[list[tuple[int, ...]], int]:
+    """Run one cell: return the shapes at the split and the operations that it needs."""
     with FlopCounterMode(display=False) as counter:
         features = compute(ViewList.of(np.zeros(1, np.int64)))
     return [tuple(values.shape[1:]) for values in features], int(counter.get_total_flops())
@@ -112,9 +170,9 @@ def _look(compute: _Compute) -> tuple[list[tuple[int, ...]], int]:
 def _is_worth_it(
     cache: FeatureCache, operations: int, views: int, place: Path, device: torch.device
 ) -> bool:
-    """Whether features are faster to read than to compute, and there is room for them.
+    """Return whether features are faster to read than to compute and fit into memory and disk.
 
-    Every epoch reads all of them: what does not stay in memory comes from a disk.
+    Every epoch reads all of them: what does not stay in memory comes from the disk.
     """
     least = _LEAST_ON_A_CPU if device.type == "cpu" else _LEAST_ON_A_GPU
     if operations < least * cache.bytes_a_view:
@@ -144,10 +202,10 @@ def _fill(
 
 
 def _check(cache: FeatureCache, compute: _Compute, wanted: ViewList) -> None:
-    """Compute a few views again and hold them against the disk's.
+    """Compute a few views again and compare them with those on disk.
 
     Raises:
-        BlastscopeError: if they are not the same within rounding.
+        BlastscopeError: if they differ by more than rounding.
     """
     known = cache._piece_of[wanted.rows, wanted.operations] >= 0
     some = np.flatnonzero(known)[:: max(1, int(known.sum()) // _CHECKED)][:_CHECKED]
@@ -157,7 +215,7 @@ def _check(cache: FeatureCache, compute: _Compute, wanted: ViewList) -> None:
     found = cache.take(views.rows, views.operations)
     for now, then in zip(compute(views), found, strict=True):
         if not (now - then).abs().max() <= 1e-3 * now.abs().max() + 1e-6:
-            raise BlastscopeError(f"{cache.path} holds damaged features: remove the folder.")
+            raise BlastscopeError(f"{cache.path} has damaged features: remove the folder.")
 
 
 def _begin(path: Path, note: dict[str, Any]) -> None:
@@ -166,7 +224,9 @@ def _begin(path: Path, note: dict[str, Any]) -> None:
         return
     content = read_json(path / INFO)
     if any(content.get(key) != value for key, value in note.items()):
-        raise BlastscopeError(f"{path} holds the features of something else: remove the folder.")
+        raise BlastscopeError(
+            f"{path} has features of another network or store: remove the folder."
+        )
 
 
 def _key(note: dict[str, Any]) -> str:
@@ -180,3 +240,21 @@ def _digest(module: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+def _map(path: Path) -> np.ndarray[Any, Any]:
+    try:
+        values: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise BlastscopeError(
+                f"{path.parent} has more files than this system lets a process open: raise the "
+                "limit (ulimit -n 4096), or give --no-cache."
+            ) from error
+        raise BlastscopeError(f"{path} cannot be read ({error}): remove {path.parent}.") from error
+    return values
+
+
+def _save(path: Path, values: np.ndarray[Any, Any]) -> None:
+    with replacing(path) as beside:
+        np.save(beside, values, allow_pickle=False)

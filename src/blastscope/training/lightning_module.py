@@ -29,7 +29,7 @@ class LightningClassifier(lightning.LightningModule):
     def __init__(
         self,
         classifier: Classifier,
-        feed: NetworkInput,
+        network_input: NetworkInput,
         recipe: Recipe,
         class_weights: tuple[float, float],
         batches: Callable[[int], TrainingBatches],
@@ -39,7 +39,7 @@ class LightningClassifier(lightning.LightningModule):
         self.classifier = classifier
         self.recipe = recipe
         # Not a part of this module, or the weights that both share would be saved twice.
-        self._feed = (feed,)
+        self._network_input = (network_input,)
         self.class_weights = class_weights
         self._batches = batches
         self._validation = validation
@@ -74,7 +74,7 @@ class LightningClassifier(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Move what is not the classifier's to where the trainer has moved the classifier."""
-        self._feed[0].to(self.device)
+        self._network_input[0].to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run draws what a whole one draws."""
@@ -83,7 +83,7 @@ class LightningClassifier(lightning.LightningModule):
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the weighted loss of a batch."""
         inputs, target = batch
-        logit = self._feed[0](inputs)
+        logit = self._network_input[0](inputs)
         normal, blast = self.class_weights
         weight = torch.where(target > 0.5, blast, normal)
         loss: torch.Tensor = (self._loss(logit, target) * weight).mean()
@@ -93,7 +93,7 @@ class LightningClassifier(lightning.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Note the unweighted loss of a batch."""
         inputs, target = batch
-        logit = self._feed[0](inputs)
+        logit = self._network_input[0](inputs)
         self._note("val", self._loss(logit, target).mean(), logit, target)
 
     def on_validation_epoch_end(self) -> None:

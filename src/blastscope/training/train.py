@@ -14,13 +14,12 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, write_json
 from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, write_predictions
-from blastscope.models.classifier import Classifier, build_model
+from blastscope.models.classifier import Classifier, build_model, choose_layout
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
 from blastscope.training.dataset import TrainingData, read_inputs
 from blastscope.training.initial_run import find_start, initial_note, start_note, started_from
-from blastscope.training.memory_format import choose_layout
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input
 from blastscope.training.run_folder import RunFolder, load_checkpoint, save_checkpoint
 from blastscope.training.store_predictions import prediction_frame, probabilities
@@ -105,14 +104,14 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
     folder.begin(job.recipe, job.identity, note)
     write_json(folder.network, summarise(classifier, job.recipe.input.size))
     began = time.perf_counter()
-    feed = _feed(classifier, job, keep_features)
-    fingerprint = _fit(classifier, feed, job, time.perf_counter() - began)
-    _predict(classifier, feed, job, fingerprint)
+    network_input = _network_input(classifier, job, keep_features)
+    fingerprint = _fit(classifier, network_input, job, time.perf_counter() - began)
+    _predict(classifier, network_input, job, fingerprint)
     folder.resume.unlink(missing_ok=True)
     return Trained(folder.path, False, part)
 
 
-def _feed(classifier: Classifier, job: _Job, keep_features: bool) -> NetworkInput:
+def _network_input(classifier: Classifier, job: _Job, keep_features: bool) -> NetworkInput:
     layout = choose_layout(classifier, job.device)
     classifier.to(memory_format=layout)  # type: ignore[call-overload]
     if not keep_features:
@@ -121,11 +120,15 @@ def _feed(classifier: Classifier, job: _Job, keep_features: bool) -> NetworkInpu
     return make_network_input(classifier, job.recipe, job.inputs, job.device, told, layout)
 
 
-def _fit(classifier: Classifier, feed: NetworkInput, job: _Job, feature_seconds: float) -> str:
+def _fit(
+    classifier: Classifier, network_input: NetworkInput, job: _Job, feature_seconds: float
+) -> str:
     """Train, restore the best epoch's weights from the file they are kept in; return its print."""
     folder = job.folder
     began = time.perf_counter()
-    record = train_network(classifier, feed, job.recipe, job.inputs, folder, job.device, job.watch)
+    record = train_network(
+        classifier, network_input, job.recipe, job.inputs, folder, job.device, job.watch
+    )
     if not record.best_weights:
         raise BlastscopeError(
             f"{job.recipe.name} diverged: its validation loss was never a number; lower "
@@ -134,7 +137,7 @@ def _fit(classifier: Classifier, feed: NetworkInput, job: _Job, feature_seconds:
     fingerprint = save_checkpoint(record.best_weights, folder.checkpoint)
     classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    features = {"feature_seconds": round(feature_seconds, 3)} if feed.cached else {}
+    features = {"feature_seconds": round(feature_seconds, 3)} if network_input.cached else {}
     folder.end(max(took, time.perf_counter() - began), job.device, features)
     return fingerprint
 
@@ -171,7 +174,9 @@ def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: b
     return classifier
 
 
-def _predict(classifier: Classifier, feed: NetworkInput, job: _Job, fingerprint: str) -> None:
+def _predict(
+    classifier: Classifier, network_input: NetworkInput, job: _Job, fingerprint: str
+) -> None:
     """Write the prediction table of all parts, with the fingerprint of the weights behind it.
 
     Before it, what tells pictures that are no cells.
@@ -182,7 +187,7 @@ def _predict(classifier: Classifier, feed: NetworkInput, job: _Job, fingerprint:
         write_ood(ood, job.folder.ood)
     parts = [part for part in PARTS for _ in inputs.rows[part]]
     rows = np.concatenate([inputs.rows[part] for part in PARTS])
-    p_all = probabilities(classifier, feed, rows, job.device, job.recipe.prediction.views)
+    p_all = probabilities(classifier, network_input, rows, job.device, job.recipe.prediction.views)
     name += SYNTHETIC_MARK if inputs.store.synthetic else ""
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
     write_predictions(frame, job.folder.predictions, {**job.identity, "checkpoint": fingerprint})
