@@ -125,7 +125,7 @@ def test_bad_input_is_one_sentence(run, dataset, tmp_path):
     for arguments in (("check", root), ("prepare", root, "--out", tmp_path / "store")):
         told = one_sentence(*run(*arguments))
         assert "UID_60_1_1_all.bmp is empty" in told
-        assert "UID_H60_1_1_hem.bmp is no BMP" in told
+        assert "UID_H60_1_1_hem.bmp is not a BMP" in told
         assert "--skip-bad" in told
     assert not (tmp_path / "store").exists()
     (tmp_path / "empty").mkdir()

@@ -116,7 +116,7 @@ def test_a_table_with_missing_rows_names_every_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file,label\na.png,blast\n", "line 2: 'blast' is no label"),
+        ("file,label\na.png,blast\n", "line 2: 'blast' is not a label"),
         ("file,label\na.png,1\na.png,0\n", "says two things of a.png"),
         ("name,class\na.png,1\n", "is no labels table"),
         ("file,label\na.png\n", "line 2, lacks its file or label"),
@@ -256,11 +256,11 @@ def test_who_wants_no_labels_is_not_stopped_by_a_table(tmp_path):
     found = list_files([tmp_path], strict=False)
     assert ([cell.label for cell in found.cells], found.problems) == (["all", None], [])
     table.write_text("file,label\n0.png,blast\n")
-    with pytest.raises(BlastscopeError, match="is no label"):
+    with pytest.raises(BlastscopeError, match="is not a label"):
         list_files([tmp_path])
     found = list_files([tmp_path], strict=False)
     assert [cell.label for cell in found.cells] == [None, None]
-    assert "is no label" in found.notes[0]
+    assert "is not a label" in found.notes[0]
 
 
 def test_a_table_of_predictions_gives_no_labels_unless_it_is_given(tmp_path):

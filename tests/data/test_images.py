@@ -119,7 +119,7 @@ def test_zero_bytes_and_text_are_refused(tmp_path):
     (tmp_path / "text.bmp").write_text("this is no image")
     with pytest.raises(UnusableImageError, match="is empty"):
         read_image(tmp_path / "empty.bmp")
-    with pytest.raises(UnusableImageError, match="is no BMP, PNG"):
+    with pytest.raises(UnusableImageError, match="is not a BMP, PNG"):
         read_image(tmp_path / "text.bmp")
 
 

@@ -37,7 +37,7 @@ def test_labels(text, label):
 
 
 def test_no_label():
-    with pytest.raises(BlastscopeError, match="'blast' is no label"):
+    with pytest.raises(BlastscopeError, match="'blast' is not a label"):
         parse_label("blast")
 
 

@@ -183,7 +183,7 @@ def test_labels_tables_are_read_for_folders_files_and_patterns(tmp_path, monkeyp
         found = list_inputs([given])
         assert [p.label for p in found] == [None, None, None]
         assert len(found.notes) == 1
-        assert "'blast' is no label" in found.notes[0]
+        assert "'blast' is not a label" in found.notes[0]
 
 
 def test_a_table_of_predictions_beside_the_images_gives_no_labels(tmp_path):

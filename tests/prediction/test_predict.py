@@ -86,7 +86,7 @@ def test_an_image_that_cannot_be_used_is_a_row_with_its_reason(trained, images, 
     made = predict([images], [trained.run], out, device="cpu")
     (bad,) = made.problems.to_dicts()
     assert (bad["file"], bad["subject"]) == ("hem/UID_H9_1_1_hem.bmp", "H9")
-    assert bad["problem"] == "is no BMP, PNG, TIFF, JPEG or WebP image"
+    assert bad["problem"] == "is not a BMP, PNG, TIFF, JPEG or WebP image"
     assert bad["p_all"] is None
     assert made.frame["file"].to_list() == [
         path.relative_to(images).as_posix()
@@ -201,7 +201,9 @@ def test_as_it_is_typed(trained, images, tmp_path):
 def test_where_no_image_can_be_used_the_first_reason_is_told(trained, tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "text.bmp").write_text("no picture")
-    with pytest.raises(BlastscopeError, match=r"None of 1 images can be used: text\.bmp is no BMP"):
+    with pytest.raises(
+        BlastscopeError, match=r"None of 1 images can be used: text\.bmp is not a BMP"
+    ):
         predict([tmp_path / "new"], [trained.run], tmp_path / "n.csv", device="cpu")
     assert not (tmp_path / "n.csv").exists()
 

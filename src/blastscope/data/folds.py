@@ -125,17 +125,17 @@ def _by_image(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:
 def _by_subject(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    people = dict(known.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
-    scarce = min(sorted(people), key=lambda label: people[label])
-    if people[scarce] < 2:
+    subjects = dict(known.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
+    scarce = min(sorted(subjects), key=lambda label: subjects[label])
+    if subjects[scarce] < 2:
         raise BlastscopeError(
-            f"Only one subject has {_word(scarce)} cells: left out, nobody is there to learn from. "
+            f"Only one subject has {_word(scarce)} cells: no other is left to train on. "
             "Cut by image, or add subjects."
         )
-    if people[scarce] < folds:
+    if subjects[scarce] < folds:
         return _leave_one_out(known, scarce, seed), (
-            f"Only {people[scarce]} subjects have {_word(scarce)} cells, fewer than the {folds} "
-            f"folds asked for: in {people[scarce]} folds one of them is left out at a time, each "
+            f"Only {subjects[scarce]} subjects have {_word(scarce)} cells, fewer than the {folds} "
+            f"folds asked for: in {subjects[scarce]} folds one of them is left out at a time, each "
             "with a share of the other class's subjects."
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -182,8 +182,8 @@ def _choose(
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     rest = known.filter(~tested)
-    people = rest.group_by("label").agg(pl.col("subject").n_unique())["subject"].to_list()
-    if len(people) < 2:
+    subjects = rest.group_by("label").agg(pl.col("subject").n_unique())["subject"].to_list()
+    if len(subjects) < 2:
         raise BlastscopeError(
             "A fold would leave cells of one class only to learn from: give another --seed, or "
             "more --folds."
@@ -194,8 +194,8 @@ def _choose(
         raise BlastscopeError(
             "A fold would leave 1 cell of a class to learn and choose from: give more cells."
         )
-    if by_subject and min(people) >= _FEWEST:
-        cut = min(CHOOSING, fewest, *people)
+    if by_subject and min(subjects) >= _FEWEST:
+        cut = min(CHOOSING, fewest, *subjects)
         whole = StratifiedGroupKFold(cut, shuffle=True, random_state=seed)
         for learning, choosing in whole.split(is_all, is_all, rest["subject"]):
             if len(set(is_all[learning])) == len(set(is_all[choosing])) == 2:

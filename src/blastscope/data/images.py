@@ -1,8 +1,9 @@
-"""Reading one image safely: looked at before it is decoded, refused in one sentence.
+"""Read one image safely: check its header, decode it, or refuse it in one sentence.
 
-Pillow reads a file's header, and so refuses what is no image or too large before a pixel is
-decoded, and decodes it. Plain 24-bit BMPs, the format of the C-NMC data, are read here: OpenCV
-decodes them four times as fast, and their length alone tells whether they are whole.
+Pillow reads a file's header, so that a file that is not an image, or too large, is refused before a
+pixel is decoded. Plain 24-bit BMPs, the format of the C-NMC data, are decoded here: with Pillow's
+header and ``cv2.imdecode`` instead, ``prepare`` takes 12 % more processor time (808 images of 450 ×
+450, best of nine), and OpenCV writes to standard error if a file is truncated.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def decode_image(content: bytes) -> Decoded:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        raise UnusableImageError("unreadable", "is no BMP, PNG, TIFF, JPEG or WebP image") from None
+        raise UnusableImageError(
+            "unreadable", "is not a BMP, PNG, TIFF, JPEG or WebP image"
+        ) from None
     except Image.DecompressionBombError:
         raise UnusableImageError("too-large", f"has more than {_LIMIT}") from None
     except Exception as error:  # a decoder may raise anything on a damaged header

@@ -1,6 +1,6 @@
 """Cell names, subjects and labels, as the C-NMC 2019 data writes them.
 
-A file is called ``UID_<subject>_<image>_<cell>_<all|hem>``; the subject of a healthy person
+A file is called ``UID_<subject>_<image>_<cell>_<all|hem>``; a healthy subject
 begins with ``H``. One subject of the published data is written ``h3``, so case never counts.
 """
 
@@ -71,5 +71,5 @@ def parse_label(text: str) -> str:
         return _LABELS[text.strip().lower()]
     except KeyError:
         raise BlastscopeError(
-            f"{text!r} is no label: write all or 1 for a blast, hem or 0 for a normal cell."
+            f"{text!r} is not a label: write all or 1 for a blast, hem or 0 for a normal cell."
         ) from None

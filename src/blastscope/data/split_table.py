@@ -126,8 +126,8 @@ def describe(split: Split, cells: pl.DataFrame) -> SplitReport:
         counts = rows.group_by("label").len().sort("label")
         report.cells[part] = {str(label): int(n) for label, n in counts.iter_rows()}
         known = rows.filter(pl.col("subject").is_not_null())
-        people = known.group_by("label").agg(pl.col("subject").n_unique()).sort("label")
-        report.subjects[part] = {str(label): int(n) for label, n in people.iter_rows()}
+        subjects = known.group_by("label").agg(pl.col("subject").n_unique()).sort("label")
+        report.subjects[part] = {str(label): int(n) for label, n in subjects.iter_rows()}
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         a, b = (joined.filter(pl.col("part") == part) for part in (first, second))
         shared = set(a["subject"].drop_nulls()) & set(b["subject"].drop_nulls())
