@@ -26,7 +26,7 @@ from blastscope.models.dihedral import INVERSE, dihedral_view
 Maps = NDArray[np.float32]
 WINDOW, STRIDE = 4, 8
 """The occluding window is a quarter of the side, and moves by an eighth: 7 × 7 places. Where the
-side is no multiple of 8 the step is rounded and the window takes up the rest, three pixels at
+side is not a multiple of 8 the step is rounded and the window takes up the rest, three pixels at
 most, so that the places stay 7 × 7 and no window is cut off at the edge."""
 BLUR = 8
 """What takes the place of the occluded is the image blurred by an eighth of its side (sigma):

@@ -127,7 +127,7 @@ def open_models(
     """Open run folders, each perhaps as ``NAME=PATH``, or one ensemble's folder.
 
     Raises:
-        BlastscopeError: where one is no finished run, is stale or unfinished, or two models would
+        BlastscopeError: if one is not a finished run, is stale or unfinished, or two models would
             have the same name.
     """
     named = [part_name(text) for text in given]
