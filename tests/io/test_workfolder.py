@@ -8,7 +8,7 @@ import multiprocessing
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, write_json
+from blastscope.io.files import read_json, replacing_folder, write_json
 from blastscope.io.workfolder import FolderKind, WorkFolder, first_difference, refuse_foreign
 
 KEPT = FolderKind("seeds.json", "blastscope-seeds/1")
@@ -172,3 +172,27 @@ def test_differences_in_words():
     assert first_difference(None, {"a": 1}).startswith("identity (none, not")
     assert first_difference({"a": [1]}, {"a": [1, 2]}) == "a ([1], not [1, 2])"
     assert first_difference({"a": "x" * 99}, {"a": "y"}) == f"a ({'x' * 57}..., not y)"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path, there):
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+        (out / "old.txt").write_text("old")
+    with pytest.raises(Killed), replacing_folder(out) as beside:  # noqa: PT012
+        (beside / "new.txt").write_text("half")
+        raise Killed
+    assert (content(out) == {"old.txt": "old"}) if there else not out.exists()
+    with replacing_folder(out) as beside:
+        (beside / "new.txt").write_text("new")
+    assert content(out) == {"new.txt": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_whose_replacing_was_killed_comes_back(tmp_path):
+    (tmp_path / ".out.before").mkdir()
+    (tmp_path / ".out.before" / "old.txt").write_text("old")
+    with pytest.raises(Killed), replacing_folder(tmp_path / "out"):
+        raise Killed
+    assert content(tmp_path / "out") == {"old.txt": "old"}

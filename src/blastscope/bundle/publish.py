@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from blastscope.errors import writing
-from blastscope.io.files import only_one, remove_folder, replacing
+from blastscope.io.files import replacing, replacing_folder
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every entry, so that the same model gives the same zip."""
@@ -41,25 +39,8 @@ def _write_zip(files: Mapping[str, bytes], out: Path) -> None:
 
 
 def _write_folder(files: Mapping[str, bytes], out: Path) -> None:
-    """Write beside and rename; an older bundle goes only when the new one is whole."""
-    beside, before = (
-        out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("part", "before")
-    )
-    with only_one(out.absolute()), writing(out):
-        remove_folder(beside)
-        try:
-            for name, content in files.items():
-                path = beside / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            if out.exists():
-                out.rename(before)
-            try:
-                beside.rename(out)
-            except OSError:
-                if before.exists():
-                    before.rename(out)
-                raise
-            remove_folder(before)
-        finally:
-            remove_folder(beside)
+    with replacing_folder(out) as folder:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

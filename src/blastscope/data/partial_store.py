@@ -125,7 +125,7 @@ class PartialStore:
         return pl.concat([empty, *(pl.read_parquet(file) for file in files)]).sort(_ROW)
 
     def missing(self, items: Sequence[Item]) -> list[Item]:
-        """Return those of ``items`` (one a cell, in order) that could not be used."""
+        """Return those of ``items`` (one for each cell, in order) that could not be used."""
         have = set(self._done[_ROW].to_list())
         return [item for index, item in enumerate(items) if index not in have]
 

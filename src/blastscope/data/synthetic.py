@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from blastscope.data.synthetic_drawing import SIDE, Subject, draw_cell, draw_subject
-from blastscope.errors import BlastscopeError, writing
-from blastscope.io.files import remove_folder
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import replacing_folder
 
 MARKER = "SYNTHETIC.txt"
 """The file at the top of a folder of synthetic cells: its presence says that they are synthetic."""
@@ -76,17 +76,9 @@ def write_synthetic(
             be written.
     """
     _check(folder, cells, subjects, seed)
-    beside = folder.with_name(f".{folder.name}.part")
-    remove_folder(beside)
-    with writing(folder):
-        try:
-            _write_cells(beside, _plan(cells, subjects, seed), seed, on_progress)
-            (beside / MARKER).write_text(_notice(cells, subjects, seed), encoding="utf-8")
-            if folder.is_dir():
-                folder.rmdir()  # it is empty, and not every system renames onto a folder
-            beside.replace(folder)
-        finally:
-            remove_folder(beside)
+    with replacing_folder(folder) as beside:
+        _write_cells(beside, _plan(cells, subjects, seed), seed, on_progress)
+        (beside / MARKER).write_text(_notice(cells, subjects, seed), encoding="utf-8")
 
 
 def _check(folder: Path, cells: int, subjects: int, seed: int) -> None:

@@ -61,6 +61,37 @@ def only_one(path: Path) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a new folder beside ``path`` to fill; it becomes ``path`` if the block raised nothing.
+
+    An older folder of that name goes only when the new one is whole.
+
+    Raises:
+        BlastscopeError: if another process writes ``path``, or it cannot be written.
+    """
+    beside, before = (path.with_name(f".{path.name}.{word}") for word in ("part", "before"))
+    with only_one(path.absolute()), writing(path):
+        if before.exists() and not path.exists():  # a process was killed between two renames
+            before.rename(path)
+        remove_folder(beside)
+        beside.mkdir(parents=True)
+        try:
+            yield beside
+            remove_folder(before)
+            if path.exists():
+                path.rename(before)
+            try:
+                beside.rename(path)
+            except OSError:
+                if before.exists():
+                    before.rename(path)
+                raise
+            remove_folder(before)
+        finally:
+            remove_folder(beside)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with replacing(path) as beside:

@@ -1,4 +1,4 @@
-"""Which pages of cells in a folder are ours, so that those of an earlier report can go."""
+"""Keep a list of the pages of cells in a folder, so that those of an earlier report can go."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from blastscope.errors import BlastscopeError, writing
 from blastscope.io.files import read_json, write_json
 
 LIST = ".pages.json"
-"""Lies beside the pages, and names them before the first is written: what a report that was
-stopped has left behind goes with the next one."""
+"""It names the pages before the first is written, so that the next report removes what a stopped
+one left."""
 
 
 def note_pages(folder: Path, names: Collection[str]) -> None:
@@ -22,7 +22,7 @@ def note_pages(folder: Path, names: Collection[str]) -> None:
         names: of ``explain_pages.page_names``.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     if names:
         write_json(folder / LIST, {"pages": sorted(_noted(folder).union(names))})
@@ -34,10 +34,10 @@ def remove_other_pages(folder: Path, names: Collection[str], figures: Path | Non
     Args:
         folder: of the pages.
         names: of the pages that stay.
-        figures: the folder that has a folder of figures for each page; None where there are none.
+        figures: the folder that has a folder of figures for each page; None if there is none.
 
     Raises:
-        BlastscopeError: where a file cannot be removed.
+        BlastscopeError: if a file cannot be removed.
     """
     noted = _noted(folder)
     with writing(folder):
@@ -56,7 +56,7 @@ def remove_figures(folder: Path, drawn: Collection[str] = ()) -> None:
     """Remove a page's figures but for those in ``drawn``, and the folder if nothing is left.
 
     Raises:
-        BlastscopeError: where a file cannot be removed.
+        BlastscopeError: if a file cannot be removed.
     """
     with writing(folder):
         for pattern in ("heatmaps.png", "classes.png", "maps-*.png"):

@@ -51,8 +51,8 @@ def audit_cells(given: Sequence[str | Path], part: str, data: Sequence[Path]) ->
         data: where the images are, as for ``list_data``.
 
     Raises:
-        BlastscopeError: where the models were not predicted on the same cells, or a cell is not
-            in ``data`` or is of another class there.
+        BlastscopeError: if the models were not predicted on the same cells, or a cell is not in
+            ``data`` or has another label there.
     """
     cells = align_predictions(given).every(part).cells
     known = list_data(data)

@@ -127,7 +127,7 @@ def _is_whole(path: Path, form: TableFormat, *more: str) -> bool:
 
 
 def _recorded(model: ExplainedModel) -> dict[str, float]:
-    """Return the probability of ALL that a model's run recorded of each cell, where it did."""
+    """Return the probabilities of ALL that a model's run recorded, by cell."""
     path = RunFolder(model.run.path).predictions
     if not path.is_file():
         return {}
