@@ -142,7 +142,8 @@ def test_the_command_prints_folds_and_writes_a_page(order: CrossvalRequest, tmp_
     assert f'<td class="n now">{spread}</td>' in page
     assert f"weighted F1 {spread}" in told.output
     assert "over 1 repeats" not in told.output + page
-    again = CliRunner().invoke(app, ["evaluate", str(order.out), "--rule", "specificity>=0.9"])
+    wanted = ["--rule", "specificity>=0.9", "--store", str(order.store)]
+    again = CliRunner().invoke(app, ["evaluate", str(order.out), *wanted])
     assert again.exit_code == 0, again.output
     page = (order.out / "report.html").read_text()
     assert f'<td class="n now">{spread}</td>' in page  # the folds stay
