@@ -101,7 +101,7 @@ def test_a_bad_picture_is_a_reason_in_its_place(tmp_path, monkeypatch):
     ]
     assert kinds == wanted
     assert all(cell.file == p.file for p, cell in found if isinstance(cell, Problem))
-    assert found[-1][1].message == "is no BMP, PNG, TIFF, JPEG or WebP image"
+    assert found[-1][1].message == "is not a BMP, PNG, TIFF, JPEG or WebP image"
 
 
 def counting(count: int, log: list[int]) -> InputImages:
