@@ -9,13 +9,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from blastscope.api.reproduction_report import data_section
 from blastscope.data.split_table import read_split
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, write_json
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduction.outcomes import _seeds, is_done, outcomes
 from blastscope.reproduction.plan import Job, StudyPlan
-from blastscope.reproduction.study_cells import data_section, prepare_cells
+from blastscope.reproduction.study_cells import prepare_cells
 from blastscope.reproduction.study_folder import study_folder, whole_stores
 from tests.conftest import draw_cell, write_cell
 from tests.reproduction.conftest import run_plan

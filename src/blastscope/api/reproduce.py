@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.recipes import Settings, setting_texts
+from blastscope.api.reproduction_report import over_seeds, report
 from blastscope.api.result import (
     AnyPath,
     FolderResult,
@@ -28,13 +29,7 @@ from blastscope.reproduction.estimate import DurationEstimate, estimate
 from blastscope.reproduction.outcomes import is_done
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan
 from blastscope.reproduction.runner import StudyLocation, run_plan
-from blastscope.reproduction.study import (
-    ReproductionRequest,
-    cells_by_part,
-    over_seeds,
-    plan_of,
-    report,
-)
+from blastscope.reproduction.study import ReproductionRequest, cells_by_part, plan_of
 from blastscope.reproduction.study_cells import prepare_cells
 from blastscope.reproduction.study_folder import study_folder
 from blastscope.training.train import Trained
