@@ -64,11 +64,11 @@ def looking(studied, tmp_path_factory):
 def test_the_page_counts_the_cells_of_the_study(studied, looking):
     *_, out, made, _ = studied
     count = pl.read_parquet(out / "audit.parquet")["cell"].n_unique()
-    head = f'<p class="meta">{count} test cells · A, B · ALL where p &gt; 0.5</p>'
+    head = f'<p class="meta">{count} test cells · A, B · called ALL if p &gt; 0.5</p>'
     pages = [(path / "report.html").read_text() for path in (out, looking[0])]
     assert [head in page for page in pages] == [True, True]
-    named = [bool(report.explanation.cells) for report in (made, looking[1])]
-    assert ["Those named above" in page for page in pages] == named
+    named = [bool(report.found.cells) for report in (made, looking[1])]
+    assert ["These are the cells named above" in page for page in pages] == named
     assert named[1]
 
 
@@ -127,32 +127,25 @@ def test_a_wrong_layer_is_said_before_the_study(trained, tmp_path):
 
 def test_the_command_tells_every_measure(studied):
     given, data, out, *_ = studied
-    asked = ["explain", *given, "--study", "--data", str(data[0]), "--out", str(out)]
+    asked = ["audit", *given, "--data", str(data[0]), "--out", str(out)]
     ran = CliRunner().invoke(app, asked)
     assert ran.exit_code == 0, ran.output
-    assert len(re.findall(r"(?m)^ *measure +outcome +in figures *$", ran.output)) == 2
+    assert len(re.findall(r"(?m)^ *test +result +in numbers *$", ran.output)) == 2
     assert re.search(r"(?m)^Intervals: \S", ran.output)
 
 
 def test_the_command_says_what_is_missing(trained, tmp_path):
-    def fails(*words: str) -> str:
-        outcome = CliRunner().invoke(app, ["explain", *words, "--out", str(tmp_path / "x")])
+    def fails(verb: str, *words: str) -> str:
+        outcome = CliRunner().invoke(app, [verb, *words, "--out", str(tmp_path / "x")])
         assert isinstance(outcome.exception, BlastscopeError)
         return str(outcome.exception)
 
-    assert "either --cells, or --study" in fails(str(trained.run))
-    assert "either --cells, or --study" in fails(str(trained.run), "--study", "--cells", "a")
-    assert "--data" in fails(str(trained.run), "--study")
-    assert "--methods" in fails(str(trained.run), "--study", "--methods", "grad-cam")
-    assert "--part" in fails(str(trained.run), "--cells", "a", "--part", "test")
-    assert "b is no run and no bundle: if it is a cell, write --cells before it" in fails(
-        str(trained.run), "--cells", "a", "b"
+    assert "b is neither a run nor a bundle: if it is a cell, write --cells before it" in fails(
+        "explain", str(trained.run), "--cells", "a", "b"
     )
-    file = str(trained.images["UID_1_1_1_all"])
-    assert "before every cell" in fails(str(trained.run), "--cells", "a", file)
     elsewhere = tmp_path / "none"
     (elsewhere / "all").mkdir(parents=True)
     image = trained.images["UID_1_1_1_all"]
     (elsewhere / "all" / image.name).write_bytes(image.read_bytes())
-    assert "of the predictions" in fails(str(trained.run), "--study", "--data", str(elsewhere))
+    assert "of the predictions" in fails("audit", str(trained.run), "--data", str(elsewhere))
     assert not (tmp_path / "x" / "report.html").exists()
