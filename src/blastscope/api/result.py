@@ -153,9 +153,9 @@ class Result(ABC):
         return render("result.html", title=self._title(), synthetic=synthetic, body=body)
 
     def to_text(self, width: int = WIDTH) -> str:
-        """Return tables and answers as plain text of at most ``width`` columns."""
+        """Return answers and tables as plain text of at most ``width`` columns."""
         told = [table_text(table, width) for table in self.tables()]
-        return "\n".join([*told, *self.answers()])
+        return "\n".join([*self.answers(), *told])
 
     def __str__(self) -> str:
         return "\n".join([self.to_text(), *self.notes()])

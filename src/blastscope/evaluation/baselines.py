@@ -134,9 +134,9 @@ def _baseline(
         for test in cut
     ]
     over = {}
-    for name in FIGURES:
-        found = Spread.of([float(value) for one in unseen if (value := one[name]) is not None])
+    for key in FIGURES:
+        found = Spread.of([float(value) for one in unseen if (value := one[key]) is not None])
         if found is not None and found.deviation is not None:
-            over[name] = found
+            over[key] = found
     threshold = fitted.threshold if isinstance(fitted, SizeRule) else None
     return Baseline(name, in_sample, threshold, over)
