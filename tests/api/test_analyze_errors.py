@@ -23,7 +23,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.report.errors_page import SIDE
 from blastscope.report.errors_plots import PLOT_NAMES, trait_figure
 from blastscope.report.errors_text import causes_text
-from blastscope.report.plots import save
+from blastscope.report.style import save
 from tests.conftest import draw_cell
 from tests.error_analysis.made import scores_of, scores_with, store_of, write_scores
 

@@ -16,6 +16,7 @@ from blastscope.cli.output import console
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import compute_metrics
 from blastscope.io.predictions import write_predictions
+from blastscope.report.evaluation_text import sampling_text
 from tests.report.test_html import HOSTILE, Page
 
 FILES = {
@@ -78,12 +79,12 @@ def test_the_page_opens_with_what_was_compared(made):
     comparison, out, _ = made
     html = (out / "report.html").read_text()
     page = Page(html)
-    before_tables = page.text.split("Figures with their intervals")[0]
+    before_tables = page.text.split("Metrics with 95 % intervals")[0]
     assert (
         "60 test cells (36 ALL, 24 normal) · 10 subjects · subject-disjoint split" in before_tables
     )
     assert "No test subject is in training." in before_tables
-    assert comparison.resampling in before_tables
+    assert sampling_text(comparison.sampling) in page.text
     assert "Of 3 models" in before_tables
     assert '<p class="callout disjoint">' in html
     assert "take cells for independent draws" in page.text
@@ -172,7 +173,7 @@ def test_the_verb_prints_the_papers_form(tmp_path, columns):
     told = invoke(*given, "--out", out, "--resamples", 120, columns=columns)
     assert told.exit_code == 0, told.output
     content = json.loads((out / "comparison.json").read_text())
-    assert (content["models"], content["resamples"]) == (["first", "second"], 120)
+    assert (content["models"], content["sampling"]["resamples"]) == (["first", "second"], 120)
     for name in ("precision_hem", "recall_all", "weighted_f1", "auc"):
         found = content["estimates"]["second"][name]
         value, low, high = f"{found['value']:.4f}", f"{found['low']:.3f}", f"{found['high']:.3f}"
@@ -180,6 +181,6 @@ def test_the_verb_prints_the_papers_form(tmp_path, columns):
         assert shown in told.output
     for column in ("precision normal", "recall ALL", "weighted F1"):
         assert column in told.output
-    assert content["resampling"] in told.output
+    assert "120 resamples of" in told.output
     assert "weighted F1 (" in told.output  # the headline
     assert told.output.rstrip().endswith(str(out / "report.html"))

@@ -17,7 +17,7 @@ def test_a_run_folder(make_run):
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     found = evaluate(run, out=run)
     content = json.loads((run / "metrics.json").read_text())
-    assert content["format"] == "blastscope-metrics/1"
+    assert content["format"] == "blastscope-metrics/2"
     assert content["model"] == "tiny (synthetic)"
     assert content["synthetic"] is True
     assert (content["part"], content["protocol"]) == ("test", "subject")
@@ -96,7 +96,7 @@ def test_a_csv_alone(tmp_path):
     assert found.metrics["n"] == 2
     assert found.overlap.kind == "unknown"
     page = found.report.read_text()
-    assert "Left out for want of a label: 1 of 3 test cells." in page
+    assert "left out: 1 cell without a label" in page
     assert not (found.path / "figures" / "learning-curves.svg").exists()
     with pytest.raises(BlastscopeError, match=r"no labels for its 1 validation cells"):
         evaluate(path, part="validation")

@@ -106,7 +106,7 @@ def test_other_verbs_read_the_folder_and_warn_of_the_fitted_part(made_once):
     report = (tmp_path / "e" / "report.html").read_bytes()
     judged = evaluate(tmp_path / "e")
     assert judged.overlap.kind == "shared"  # the same subjects in all parts of this table
-    assert evaluate(tmp_path / "e", "validation").overlap.sentence.startswith("The ensemble's weig")
+    assert evaluate(tmp_path / "e", "validation").overlap.fitted
     assert (tmp_path / "e" / "report.html").read_bytes() == report
     again = align_predictions([tmp_path / "e", *tables(tmp_path)])
     assert again.models == ("ensemble of 3: genetic search", "m0", "m1", "m2")
@@ -262,7 +262,7 @@ def test_the_parts_that_chose_weights_follow_an_ensemble(tmp_path):
     assert read_predictions(tmp_path / "outer" / "predictions.parquet")[1]["fitted_on"] == ["test"]
     compared = hold_against(align_predictions([tmp_path / "outer", *given]), "test", 100)
     assert compared.overlap.kind == "training"
-    assert "ensemble of 2: mean were fitted on these very test cells" in compared.overlap.sentence
+    assert compared.overlap.fitted == ("ensemble of 2: mean",)
 
 
 def test_as_it_is_typed(tmp_path):

@@ -57,7 +57,7 @@ def test_its_card_says_what_it_is_worth_under_both_splits_and_whom_to_cite(bundl
 
 def test_it_decides_by_persons_whom_the_networks_had_not_seen(bundle):
     assert bundle.decision is not None
-    assert "out-of-fold" in bundle.decision.sentence
+    assert bundle.decision.fitted_on.folds == 3
     assert bundle.decision.decision.subjects == 14
 
 

@@ -10,6 +10,7 @@ from polars.testing import assert_frame_equal
 from blastscope.decision.assessment import DecisionAssessment, assess_decisions
 from blastscope.decision.blast_share import blast_share
 from blastscope.decision.decision import Decision, DecisionRequest, fit_decision
+from blastscope.decision.fitting import FittedOn, NoDecision
 from blastscope.decision.reliability import reliability
 from blastscope.evaluation.bootstrap import resampling
 from tests.decision.made import persons_cells, table
@@ -93,18 +94,16 @@ def test_the_decision_is_that_of_the_validation_cells(on_validation):
         WISHES,
     )
     assert on_validation.decision == expected
-    assert on_validation.sentence == (
-        "Fitted on 320 cells of 16 subjects of validation, applied to the test cells."
-    )
+    assert on_validation.fitted_on == FittedOn("validation", "test", 1, 320, 16, 0, 12, 0)
     reported = split().filter(pl.col("part") == "test")["p_all"].to_numpy()
-    assert np.array_equal(on_validation.of.called, expected.apply(reported).called)
+    assert np.array_equal(on_validation.calls.called, expected.apply(reported).called)
 
 
 def test_the_figures_are_of_the_reported_cells(on_validation):
     cells = split().filter(pl.col("part") == "test")
     is_all, raw = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
     draws = resampling(is_all, cells["subject"].to_list())
-    of, found = on_validation.of, on_validation.estimates
+    of, found = on_validation.calls, on_validation.estimates
     assert on_validation.before.ece == reliability(is_all, raw, draws).ece
     assert on_validation.after.ece == reliability(is_all, of.p_all, draws).ece
     assert found["sensitivity"].value == of.called[is_all].mean()
@@ -128,11 +127,11 @@ def decided_of(found: DecisionAssessment, frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "cell": frame["cell"],
-            "p": found.of.p_all,
-            "called": found.of.called,
-            "refer": found.of.refer,
-            "hem": found.of.sets[:, 0],
-            "all": found.of.sets[:, 1],
+            "p": found.calls.p_all,
+            "called": found.calls.called,
+            "refer": found.calls.refer,
+            "hem": found.calls.sets[:, 0],
+            "all": found.calls.sets[:, 1],
         }
     )
 
@@ -161,48 +160,47 @@ def test_each_fold_is_decided_of_by_the_others(in_folds):
         )
         own = (frame["fold"] == number).to_numpy()
         expected = fitted.apply(here["p_all"].to_numpy())
-        assert np.array_equal(in_folds.of.take(own).sure, expected.sure)
-        assert np.array_equal(in_folds.of.take(own).sets, expected.sets)
+        assert np.array_equal(in_folds.calls.take(own).sure, expected.sure)
+        assert np.array_equal(in_folds.calls.take(own).sets, expected.sets)
         person = here["subject"][0]
         cells = (here["subject"] == person).to_numpy()
         called = int(expected.called[cells].sum())
         share = blast_share(called, int(cells.sum()), fitted.reference)
-        row = in_folds.persons.row(by_predicate=pl.col("subject") == person, named=True)
+        row = in_folds.subject_shares.row(by_predicate=pl.col("subject") == person, named=True)
         assert (row["share"], row["low"], row["high"]) == (share.share, share.low, share.high)
 
 
 def test_folds_are_told_of(in_folds):
-    assert in_folds.folds == 3
-    assert in_folds.sentence.startswith("Decided in 3 folds: each fold's cells by what was fitted")
-    assert "for other persons" not in in_folds.sentence
+    assert in_folds.fitted_on == FittedOn("test", "test", 3, 360, 18, 0, 18, 0)
     assert in_folds.decision.cells == 360
-    assert in_folds.persons.height == 18
+    assert in_folds.subject_shares.height == 18
 
 
 def test_folds_by_image_say_that_persons_are_known():
     found = judged(folds(by="image"), metadata={"out_of_fold": "image"})
-    assert "18 subjects have cells in more than one fold" in found.sentence
-    assert found.persons.height == 18  # once each
+    assert found.fitted_on.shared_reported == 18
+    assert found.subject_shares.height == 18  # once each
 
 
 def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
-    persons = judged(folds(by="image"), metadata={"out_of_fold": "image"}).persons
+    persons = judged(folds(by="image"), metadata={"out_of_fold": "image"}).subject_shares
     assert persons["share"].is_null().all()
     assert persons["called"].null_count() == 0
-    assert judged(folds(), metadata=OUT_OF_FOLD).persons["share"].null_count() == 0
+    assert judged(folds(), metadata=OUT_OF_FOLD).subject_shares["share"].null_count() == 0
 
 
 def test_a_table_with_folds_in_part_alone_falls_back_on_validation():
     frame = folds().with_columns(fold=pl.when(pl.col("fold") > 1).then("fold"))
-    assert "no validation cells" in str(assess_decisions(frame, "test", OUT_OF_FOLD, WISHES))
+    found = assess_decisions(frame, "test", OUT_OF_FOLD, WISHES)
+    assert found == NoDecision("no-validation", "test")
 
 
 def test_the_table_of_persons_by_hand(on_validation):
     cells = split().filter(pl.col("part") == "test")
-    of, known = on_validation.of, on_validation.decision.reference
-    assert on_validation.persons.height == 12
-    assert on_validation.persons["wrong"].is_sorted(descending=True)
-    for row in on_validation.persons.to_dicts():
+    of, known = on_validation.calls, on_validation.decision.reference
+    assert on_validation.subject_shares.height == 12
+    assert on_validation.subject_shares["wrong"].is_sorted(descending=True)
+    for row in on_validation.subject_shares.to_dicts():
         here = (cells["subject"] == row["subject"]).to_numpy()
         blast = row["label"] == "all"
         assert set(cells.filter(here)["label"]) == {row["label"]}
@@ -221,19 +219,24 @@ def renamed(frame: pl.DataFrame, part: str, old: str, new: str) -> pl.DataFrame:
 
 def test_persons_who_are_known_are_told_of():
     apart = split(train=3)
-    assert "training" not in judged(apart).sentence
+    assert judged(apart).fitted_on.shared_training == 0
     one = renamed(apart, "validation", "VA1", "TA1")  # test and training have a person TA1 each
-    both = judged(one).sentence
-    assert "Of its 16 subjects 1 are also among the 12 reported" in both
-    assert "Of its 16 subjects 1 are in training too" in both
+    both = judged(one).fitted_on
+    assert (both.subjects, both.subjects_reported) == (16, 12)
+    assert (both.shared_reported, both.shared_training) == (1, 1)
     shared = apart.with_columns(
         subject=pl.when(pl.col("part") != "train")
         .then(pl.lit("X") + pl.col("label"))
         .otherwise("subject")
     )
     found = judged(shared)
-    assert "Of its 2 subjects 2 are also among the 2 reported" in found.sentence
-    assert "training" not in found.sentence
+    on = found.fitted_on
+    assert (on.subjects, on.subjects_reported, on.shared_reported, on.shared_training) == (
+        2,
+        2,
+        2,
+        0,
+    )
 
 
 def test_on_known_persons_coverage_is_what_was_promised(on_validation):
@@ -246,43 +249,48 @@ def test_on_known_persons_coverage_is_what_was_promised(on_validation):
 def test_without_subjects_there_are_no_persons():
     frame = split().with_columns(subject=pl.lit(None, pl.String))
     found = judged(frame)
-    assert found.persons.is_empty()
+    assert found.subject_shares.is_empty()
     assert found.decision.reference is None
-    assert found.sentence.startswith("Fitted on 320 cells of validation")
+    assert (found.fitted_on.cells, found.fitted_on.subjects, found.fitted_on.unnamed) == (
+        320,
+        0,
+        320,
+    )
+    assert found.sampling.unit == "cell"
     assert found.estimates["accuracy"].low < found.estimates["accuracy"].value
 
 
 def test_one_person_of_a_class_is_enough():
     found = judged(split(validation=1, test=1))
     assert found.decision.calibration.method == "none"
-    assert found.persons["line"].to_list() == ["open", "open"]  # of one person little is known
+    assert found.subject_shares["line"].to_list() == [
+        "open",
+        "open",
+    ]  # of one person little is known
 
 
 @pytest.mark.parametrize(
-    ("frame", "part", "said"),
+    ("frame", "part", "reason"),
     [
-        (split(), "validation", "not judged on it"),
-        (split().filter(pl.col("part") == "test"), "test", "no validation cells of both classes"),
+        (split(), "validation", "fitted-here"),
+        (split().filter(pl.col("part") == "test"), "test", "no-validation"),
         (
             split().filter((pl.col("part") == "test") | (pl.col("label") == "all")),
             "test",
-            "no validation cells of both classes",
+            "no-validation",
         ),
-        (split().filter(pl.col("label") == "all"), "test", "test cells are of one class"),
-        (split().with_columns(label=pl.lit(None, pl.String)), "test", "of one class"),
+        (split().filter(pl.col("label") == "all"), "test", "one-class"),
+        (split().with_columns(label=pl.lit(None, pl.String)), "test", "one-class"),
     ],
 )
-def test_why_there_is_none(frame, part, said):
-    found = assess_decisions(frame, part, {}, WISHES)
-    assert isinstance(found, str)
-    assert said in found
-    assert found.endswith(".")
+def test_why_there_is_none(frame, part, reason):
+    assert assess_decisions(frame, part, {}, WISHES) == NoDecision(reason, part)
 
 
 def test_of_a_cross_validation_that_leaves_a_class_out_there_is_none():
     frame = folds().with_columns(fold=pl.when(pl.col("label") == "all").then(1).otherwise(2))
     found = assess_decisions(frame, "test", OUT_OF_FOLD, WISHES)
-    assert isinstance(found, str)
+    assert isinstance(found, NoDecision)
 
 
 def test_what_is_kept_can_be_written_and_read(in_folds):
@@ -295,10 +303,10 @@ def test_the_order_of_the_rows_does_not_matter():
         other = judged(frame.sample(fraction=1, shuffle=True, seed=9), metadata=metadata)
         assert other.decision == first.decision
         assert other.known_coverage == first.known_coverage
-        assert_frame_equal(other.persons, first.persons)
+        assert_frame_equal(other.subject_shares, first.subject_shares)
 
 
 def test_where_an_ensembles_weights_know_the_cells_it_is_told():
     fitted = judged(split(), metadata={"fitted_on": ["validation"]})
-    assert "weights were fitted on these too" in fitted.sentence
-    assert "weights" not in judged(split(), metadata={"fitted_on": ["train"]}).sentence
+    assert fitted.fitted_on.ensemble
+    assert not judged(split(), metadata={"fitted_on": ["train"]}).fitted_on.ensemble

@@ -16,7 +16,7 @@ from blastscope.decision.blast_share import (
     blast_share,
     corrected_share,
     reference,
-    told,
+    simulated_coverage,
 )
 
 
@@ -183,15 +183,11 @@ def test_where_one_in_ten_is_unlike_the_others_they_hold_nearly_as_often():
 
 
 @pytest.mark.parametrize(
-    ("persons", "said"),
-    [
-        ((1, 8), "1 known person of each class more than 99 %"),
-        ((4, 11), "3 known persons of each class 99 to 100 %"),
-        ((30, 25), "20 known persons of each class 96 to 99 %"),
-    ],
+    ("subjects", "simulated", "alike"),
+    [((1, 8), 1, (99, 100)), ((4, 11), 3, (99, 100)), ((30, 25), 20, (96, 99))],
 )
-def test_what_was_measured_is_told(persons, said):
-    n_all, n_hem = persons
-    sentence = told(Reference((9,) * n_all, (10,) * n_all, (9,) * n_hem, (10,) * n_hem))
-    assert said in sentence
-    assert "one person in ten was unlike the others" in sentence
+def test_what_was_simulated_is_found_by_the_class_with_fewer_subjects(subjects, simulated, alike):
+    n_all, n_hem = subjects
+    known = Reference((9,) * n_all, (10,) * n_all, (9,) * n_hem, (10,) * n_hem)
+    found = simulated_coverage(known)
+    assert (found.subjects, found.alike) == (simulated, alike)

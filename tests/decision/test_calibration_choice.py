@@ -13,27 +13,27 @@ from tests.decision.made import drawn, persons_cells
 
 def test_temperature_is_chosen_where_it_is_the_truth():
     is_all, p_all = drawn(6000, 1, sharper=2.5)
-    found = choose_calibration(is_all, p_all, [None] * 6000)
-    assert found.calibration.method == "temperature"
-    assert found.calibration.values[0] == pytest.approx(2.5, rel=0.1)
-    assert found.log_loss["temperature"] < found.log_loss["none"]
-    assert "on cells" in found.how
+    calibration, choice = choose_calibration(is_all, p_all, [None] * 6000)
+    assert calibration.method == "temperature"
+    assert calibration.values[0] == pytest.approx(2.5, rel=0.1)
+    assert choice.log_loss["temperature"] < choice.log_loss["none"]
+    assert (choice.reason, choice.by, choice.folds) == ("log-loss", "cell", 5)
 
 
 def test_platt_is_chosen_where_the_share_of_blasts_is_another():
     is_all, p_all = drawn(6000, 2)
-    found = choose_calibration(is_all, expit(log_odds(p_all) + 2), [None] * 6000)
-    assert found.calibration.method == "platt"
-    assert found.calibration.values == pytest.approx((1, -2), abs=0.1)
+    calibration, _ = choose_calibration(is_all, expit(log_odds(p_all) + 2), [None] * 6000)
+    assert calibration.method == "platt"
+    assert calibration.values == pytest.approx((1, -2), abs=0.1)
 
 
 def test_isotonic_is_chosen_where_no_curve_fits():
     rng = np.random.default_rng(3)
     p_all = rng.random(6000)
     is_all = rng.random(6000) < np.where(p_all < 0.5, 0.3, 0.7)
-    found = choose_calibration(is_all, p_all, [None] * 6000)
-    assert found.calibration.method == "isotonic"
-    assert found.calibration.apply(np.array([0.1, 0.4, 0.6, 0.9])) == pytest.approx(
+    calibration, _ = choose_calibration(is_all, p_all, [None] * 6000)
+    assert calibration.method == "isotonic"
+    assert calibration.apply(np.array([0.1, 0.4, 0.6, 0.9])) == pytest.approx(
         [0.3, 0.3, 0.7, 0.7], abs=0.06
     )
 
@@ -42,27 +42,27 @@ def test_what_is_calibrated_stays_nearly_as_it_is():
     methods = []
     for seed in range(20):
         is_all, p_all = drawn(1500, seed)
-        found = choose_calibration(is_all, p_all, [None] * 1500)
-        methods.append(found.calibration.method)
-        assert np.abs(found.calibration.apply(p_all) - p_all).mean() < 0.03
+        calibration, _ = choose_calibration(is_all, p_all, [None] * 1500)
+        methods.append(calibration.method)
+        assert np.abs(calibration.apply(p_all) - p_all).mean() < 0.03
     assert methods.count("none") >= 10
     assert "isotonic" not in methods
 
 
 def test_of_equals_the_plainest_is_taken():
     is_all = np.arange(400) % 2 == 0
-    found = choose_calibration(is_all, np.full(400, 0.5), [None] * 400)
-    assert found.log_loss["none"] == pytest.approx(np.log(2))
-    assert found.calibration.method == "none"
+    calibration, choice = choose_calibration(is_all, np.full(400, 0.5), [None] * 400)
+    assert choice.log_loss["none"] == pytest.approx(np.log(2))
+    assert calibration.method == "none"
 
 
 @pytest.mark.parametrize("n_all", [0, 19])
 def test_too_few_cells_stay_as_they_are(n_all):
     is_all, p_all = np.arange(300) < n_all, np.linspace(0.01, 0.99, 300)
-    found = choose_calibration(is_all, p_all, [None] * 300)
-    assert found.calibration.method == "none"
-    assert found.log_loss == {}
-    assert f"{n_all} ALL and {300 - n_all} normal cells" in found.how
+    calibration, choice = choose_calibration(is_all, p_all, [None] * 300)
+    assert calibration.method == "none"
+    assert choice.log_loss == {}
+    assert choice.reason == "few-cells"
 
 
 def test_subjects_are_kept_whole(monkeypatch):
@@ -75,8 +75,8 @@ def test_subjects_are_kept_whole(monkeypatch):
     )
     is_all, _, subjects = persons_cells(3, seed=5)
     _, p_all = np.unique(subjects, return_inverse=True)  # a person's cells are told by p
-    found = choose_calibration(is_all, p_all / 10, subjects)
-    assert "on subjects that each was not fitted on (3 folds)" in found.how
+    _, choice = choose_calibration(is_all, p_all / 10, subjects)
+    assert (choice.by, choice.folds) == ("subject", 3)
     left_out = [set(p_all / 10) - fitted for fitted in seen[:3]]
     assert [len(people) for people in left_out] == [2, 2, 2]
     assert len(set.union(*left_out)) == 6
@@ -85,6 +85,6 @@ def test_subjects_are_kept_whole(monkeypatch):
 @pytest.mark.parametrize("persons", [1, 2])
 def test_from_one_or_two_persons_nothing_is_learnt_of_others(persons):
     is_all, p_all, subjects = persons_cells(persons, seed=6, cells=100)
-    found = choose_calibration(is_all, p_all**3, subjects)
-    assert found.calibration.method == "none"
-    assert "fewer than 3 subjects of a class" in found.how
+    calibration, choice = choose_calibration(is_all, p_all**3, subjects)
+    assert calibration.method == "none"
+    assert choice.reason == "few-subjects"

@@ -93,8 +93,10 @@ def test_persons_are_counted(decision):
     ("place", "value"),
     [
         ("calibration", {"method": "temperature", "values": [-1]}),
-        ("log_loss", [0.1]),
-        ("log_loss", {"none": "low"}),
+        ("choice.log_loss", [0.1]),
+        ("choice.log_loss", {"none": "low"}),
+        ("choice.reason", "luck"),
+        ("choice.by", 3),
         ("point", None),
         ("point", []),
         ("point.rule", "best"),
@@ -126,7 +128,7 @@ def test_what_was_tampered_with_is_one_sentence(decision, place, value):
     for name in path:
         inner = inner[name]
     inner[last] = value
-    with pytest.raises(BlastscopeError, match=r"^d\.json (has|holds) "):
+    with pytest.raises(BlastscopeError, match=r"^d\.json has "):
         Decision.from_json(content, "d.json")
 
 
@@ -134,8 +136,7 @@ def test_what_was_tampered_with_is_one_sentence(decision, place, value):
     "name",
     [
         "calibration",
-        "log_loss",
-        "how",
+        "choice",
         "point",
         "referral",
         "conformal",
@@ -147,13 +148,13 @@ def test_what_was_tampered_with_is_one_sentence(decision, place, value):
 def test_what_is_missing_is_one_sentence(decision, name):
     content = written(decision)
     del content[name]
-    with pytest.raises(BlastscopeError, match=rf"^d\.json holds no decision.*{name}"):
+    with pytest.raises(BlastscopeError, match=rf"^d\.json has .*{name}"):
         Decision.from_json(content, "d.json")
 
 
 @pytest.mark.parametrize("content", [None, [], "text", 3])
 def test_what_is_no_object_is_one_sentence(content):
-    with pytest.raises(BlastscopeError, match=r"^d\.json holds no decision"):
+    with pytest.raises(BlastscopeError, match=r"^d\.json has no decision"):
         Decision.from_json(content, "d.json")
 
 
@@ -173,9 +174,9 @@ def test_wishes():
         OperatingRule("sensitivity", 0.95), 0.1, 0.9
     )
     for share in (0.0, 1.0, -0.1, float("nan")):
-        with pytest.raises(BlastscopeError, match=r"--error .* cannot be asked for"):
+        with pytest.raises(BlastscopeError, match=r"--error .* is out of range"):
             DecisionRequest().changed(error=share)
-        with pytest.raises(BlastscopeError, match=r"--coverage .* cannot be asked for"):
+        with pytest.raises(BlastscopeError, match=r"--coverage .* is out of range"):
             DecisionRequest().changed(coverage=share)
 
 

@@ -82,7 +82,7 @@ def test_on_its_own_cells_a_search_is_ahead_of_the_mean():
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in UNFITTED])
 def test_weights_are_never_reported_on_the_cells_that_chose_them(method):
-    with pytest.raises(BlastscopeError, match=r"fitted on the test cells cannot be reported on"):
+    with pytest.raises(BlastscopeError, match=r"fitted and reported on the same test cells"):
         EnsembleSettings(method, fit="test")
 
 
@@ -95,8 +95,8 @@ def test_what_fits_nothing_may_be_reported_anywhere():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"method": "median"}, "'median' is no method of an ensemble: choose mean, vote"),
-        ({"fit": "validation", "nested": True}, "--nested fits and reports on one part"),
+        ({"method": "median"}, "'median' is not a method of an ensemble: choose mean, vote"),
+        ({"fit": "validation", "nested": True}, "--nested needs one part"),
         ({"method": "vote", "fit": "test", "nested": True}, "vote has no weights to fit"),
     ],
 )
@@ -125,7 +125,7 @@ def test_nested_figures_come_from_weights_that_have_not_seen_the_cell():
 
 
 def test_one_model_is_no_ensemble_and_a_missing_part_is_named():
-    with pytest.raises(BlastscopeError, match="two members or more"):
+    with pytest.raises(BlastscopeError, match="needs two members"):
         build(scores(models=1), EnsembleSettings("mean"))
     with pytest.raises(BlastscopeError, match="No table has validation cells, only test"):
         build(scores(parts=("test",)), EnsembleSettings("genetic"))
@@ -172,7 +172,9 @@ def test_an_ensemble_is_no_member_where_its_own_weights_were_fitted():
     given = scores()
     inner = ModelSource("inner", Path("inner"), {"fitted_on": ["test"]})
     members = (inner, *given.members[1:])
-    with pytest.raises(BlastscopeError, match=r"'inner' were fitted on the test cells"):
+    with pytest.raises(
+        BlastscopeError, match=r"'inner' is an ensemble with weights fitted on the test"
+    ):
         build(replace(given, members=members), EnsembleSettings("mean"))
     assert build(
         replace(given, members=members), EnsembleSettings("auc", fit="test", apply="validation")
@@ -182,7 +184,7 @@ def test_an_ensemble_is_no_member_where_its_own_weights_were_fitted():
 def test_a_member_that_is_called_like_a_method_is_refused():
     given = scores()
     members = (*given.members[:2], ModelSource("ensemble: mean", Path("rivals.parquet"), {}))
-    with pytest.raises(BlastscopeError, match=r"name it anew, A=rivals\.parquet"):
+    with pytest.raises(BlastscopeError, match=r"rename it, A=rivals\.parquet"):
         build(replace(given, members=members), EnsembleSettings("mean"))
 
 

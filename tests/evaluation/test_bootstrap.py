@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import draw
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.report.evaluation_text import sampling_text
 
 # Three ALL subjects of 4, 2 and 1 cells, two normal ones of 3 and 2, interleaved.
 SUBJECTS = ["A", "H", "A", "B", "H", "A", "G", "B", "A", "H", "C", "G"]
@@ -70,37 +73,41 @@ def test_without_subjects_cells_are_drawn_within_their_class():
     np.testing.assert_array_equal(weights[:, :20].sum(axis=1), 20)
     np.testing.assert_array_equal(weights[:, 20:].sum(axis=1), 10)
     assert weights.mean(axis=0) == pytest.approx(np.ones(30), abs=0.1)
-    assert (draws.unit, draws.fewest) == ("cell", None)
-    assert "no cell names its subject" in draws.sentence
-    assert "20 ALL, 10 normal" in draws.sentence
+    assert draws.sampling == SamplingUnits("cell", 3000, {"all": 20, "hem": 10}, 30, 30)
+    assert draws.sampling.fewest is None
 
 
 def test_one_nameless_cell_is_enough_to_draw_cells():
     draws = resampling(IS_ALL, [None, *SUBJECTS[1:]], 100)
-    assert draws.unit == "cell"
-    assert "1 of the 12 cells names no subject" in draws.sentence
+    assert (draws.sampling.unit, draws.sampling.unnamed) == ("cell", 1)
+    assert "because 1 cell of 12 name no subject" in sampling_text(draws.sampling)
 
 
-def test_the_sentence_says_what_is_hardly_in_the_intervals():
+def test_the_text_says_what_is_hardly_in_the_intervals():
     draws = resampling(IS_ALL, SUBJECTS, 2000)
-    assert draws.sentence.startswith("2,000 resamples of the subjects of each class (3 ALL, 2 norm")
-    assert "each with all its cells. Subjects are few (3 ALL, 2 normal): in sim" in draws.sentence
-    assert (draws.unit, draws.fewest) == ("subject", 2)
-    one = resampling(np.arange(8) > 5, [*"ABCDEF", "S", "S"], 100)
-    assert "Only one subject is ALL, so its cells were drawn: how such persons" in one.sentence
+    text = sampling_text(draws.sampling)
+    assert text.startswith("2,000 resamples of the subjects of each class (3 ALL, 2 normal), each")
+    assert "few subjects (3 ALL, 2 normal): in simulations with 2 subjects" in text
+    assert (draws.sampling.unit, draws.sampling.fewest) == ("subject", 2)
+    one = resampling(np.arange(8) > 5, [*"ABCDEF", "S", "S"], 100).sampling
+    assert "Only one subject is ALL" in sampling_text(one)
     assert one.fewest == 1
-    assert "simulations" not in one.sentence
-    some = resampling(np.arange(16) > 4, [*"ABCDEFGHIJKLMNOP"], 100)
-    assert "Subjects are few (5 normal): in simulations with 5 subjects of each" in some.sentence
-    many = resampling(np.arange(20) > 9, [*"ABCDEFGHIJKLMNOPQRST"], 100)
-    assert many.sentence.endswith("each with all its cells.")
+    some = resampling(np.arange(16) > 4, [*"ABCDEFGHIJKLMNOP"], 100).sampling
+    assert "few subjects (5 normal)" in sampling_text(some)
+    many = resampling(np.arange(20) > 9, [*"ABCDEFGHIJKLMNOPQRST"], 100).sampling
+    assert sampling_text(many).endswith("each with all its cells.")
     assert many.fewest == 10
+
+
+def test_what_was_drawn_can_be_written_and_read():
+    sampling = resampling(IS_ALL, SUBJECTS, 2000).sampling
+    assert SamplingUnits.from_json(asdict(sampling)) == sampling
 
 
 def test_a_subject_of_both_classes_is_a_class_of_its_own():
     is_all = np.array([True, False, True, True, False, False])
     draws = resampling(is_all, ["M", "M", "A", "B", "H", "G"], 300)
-    assert "(2 ALL, 2 normal, 1 mixed)" in draws.sentence
+    assert draws.sampling.counts == {"all": 2, "hem": 2, "mixed": 1}
     np.testing.assert_array_equal(drawn(draws)[:, :2].sum(axis=1), 2)  # M's cells, M being alone
 
 
@@ -123,9 +130,9 @@ def test_many_cells_come_in_several_chunks():
 def test_units_are_those_of_the_stratum_with_the_fewest_that_varies():
     assert resampling(IS_ALL, SUBJECTS, 100).units == 2
     lone = resampling(np.arange(11) > 9, [*"ABCDEFGHIJ", "S"], 100)
-    assert (lone.units, lone.fewest) == (10, 1)  # S has one cell: there is nothing to draw
+    assert (lone.units, lone.sampling.fewest) == (10, 1)  # S has one cell: there is nothing to draw
     cells = resampling(np.arange(12) > 8, [*"ABCDEFGHI", *"SSS"], 100)
-    assert (cells.units, cells.fewest) == (3, 1)
+    assert (cells.units, cells.sampling.fewest) == (3, 1)
 
 
 def test_too_few_or_too_many_resamples_are_refused():

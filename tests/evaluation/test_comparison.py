@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from blastscope.evaluation.comparison import compare
-from blastscope.evaluation.comparison_result import ModelPair
+from blastscope.evaluation.comparison import ModelPair, compare
 from blastscope.evaluation.confidence_intervals import Estimate, intervals
 from blastscope.evaluation.metrics import compute_metrics
-from blastscope.report.comparison_text import headline, verdict
+from blastscope.report.comparison_page import headline, verdict
 from tests.evaluation.tables import published, scores_of
 
 
@@ -65,10 +64,10 @@ def test_the_papers_gain_is_ten_cells_at_the_edge_of_noise(paper):
     assert words.startswith(
         "weighted is ahead of mean by 0.0050 weighted F1 (10 more cells right of 2,133), 95 % "
     )
-    assert "more than the draw" not in words
+    assert "beyond noise" not in words
     assert "0.064" in words
     assert headline(paper) == words
-    assert paper.unit == "cell"
+    assert paper.sampling.unit == "cell"
 
 
 def test_estimates_are_compute_metrics_and_lie_in_their_intervals(several):
@@ -80,7 +79,7 @@ def test_estimates_are_compute_metrics_and_lie_in_their_intervals(several):
             assert estimate.low <= estimate.value <= estimate.high
             assert estimate.low < estimate.high
     assert (comparison.cells, comparison.cells_all, comparison.subjects) == (280, 160, 14)
-    assert (comparison.unit, comparison.protocol) == ("subject", "subject")
+    assert (comparison.sampling.unit, comparison.protocol) == ("subject", "subject")
 
 
 def test_every_two_models_or_the_pairs_asked_for(several):
@@ -109,7 +108,7 @@ def test_a_figure_has_the_interval_that_evaluate_gives_it(several):
         alone = intervals(several.is_all, several.p_all[:, column], several.subjects)
         found = {name: (e.low, e.high) for name, e in comparison.estimates[model].items()}
         assert found == alone.bounds
-        assert comparison.resampling == alone.sentence
+        assert comparison.sampling == alone.sampling
 
 
 def test_a_difference_that_no_draw_shows_has_no_width():
@@ -129,8 +128,7 @@ def test_the_cells_of_a_lone_subject_make_intervals():
     subjects = [f"A{k // 20}" for k in range(80)] + ["H"] * 40
     models = {name: rng.normal(0.5 + 0.2 * is_all, 0.2).clip(0, 1) for name in "ab"}
     found = compare(scores_of(is_all, models, subjects), "test", resamples=500)
-    assert found.fewest == 1
-    assert "Only one subject is normal, so its cells were drawn" in found.resampling
+    assert found.sampling.counts == {"all": 4, "hem": 1}
     for estimate in (*found.estimates["a"].values(), found.pairs[0].weighted_f1):
         assert estimate.low < estimate.value < estimate.high
 
@@ -157,7 +155,7 @@ def test_the_headline_counts_who_is_behind(several):
     behind = sum(p.weighted_f1.low > 0 and p.mcnemar_p_holm <= 0.05 for p in with_best)
     assert behind in (1, 2)
     assert told.endswith(
-        f"against {behind} of the 3 others, on the cells that chose it as the best."
+        f"against {behind} of the 3 others, on the same cells that it was chosen on."
     )
 
 
@@ -170,17 +168,17 @@ def pair(low, value, high, p=0.2, only=(9, 0)):
     ("given", "words"),
     [
         (pair(-0.004, 0.012, 0.031), "0.0120 weighted F1 (9 more cells right of 2,133), "
-         "95 % interval −0.0040 to 0.0310: no more than noise may give."),
-        (pair(0.001, 0.012, 0.031, p=0.01), "draw of cells is likely to give; how persons differ"),
-        (pair(0.001, 0.012, 0.031, p=0.06), "at the edge of noise"),
-        (pair(0.001, 0.012, 0.031, p=0.0504), "(p 0.05040) does not tell the two apart"),
-        (pair(0.00003, 0.012, 0.031, p=0.01), "95 % interval 0.0000 to 0.0310: no more than"),
-        (pair(-0.004, 0.012, 0.031, p=0.0001), "no more than noise may give, though McNemar's "
+         "95 % interval −0.0040 to 0.0310: within noise."),
+        (pair(0.001, 0.012, 0.031, p=0.01), "beyond noise for these cells"),
+        (pair(0.001, 0.012, 0.031, p=0.06), "not certain, because the interval"),
+        (pair(0.001, 0.012, 0.031, p=0.0504), "(p = 0.05040) does not show a difference"),
+        (pair(0.00003, 0.012, 0.031, p=0.01), "95 % interval 0.0000 to 0.0310: within noise"),
+        (pair(-0.004, 0.012, 0.031, p=0.0001), "within noise by the interval, although McNemar's "
          "exact test of the calls (p < 0.001)"),
         (pair(-0.031, -0.012, 0.004, only=(0, 1)), "old is ahead of new by 0.0120 weighted F1 (1 "
          "more cell right of 2,133), 95 % interval −0.0040 to 0.0310"),
         (pair(-0.02, 0.01, 0.03, only=(3, 5)), "(2 fewer cells right of 2,133)"),
-        (pair(-0.02, 0.01, 0.03, only=(4, 4)), "(as many cells right of 2,133)"),
+        (pair(-0.02, 0.01, 0.03, only=(4, 4)), "(the same number of cells right, of 2,133)"),
         (pair(-0.02, 0.0, 0.03, only=(4, 4)), "new and old have the same weighted F1"),
         (pair(0.0, 0.0, 0.0, p=1, only=(0, 0)), "new and old call every cell alike."),
     ],
@@ -189,24 +187,27 @@ def test_the_verdict_goes_by_the_interval(paper, given, words):
     assert words in verdict(given, paper)
 
 
+def of_subjects(comparison, fewest):
+    sampling = replace(comparison.sampling, unit="subject", counts={"all": 20, "hem": fewest})
+    return replace(comparison, sampling=sampling)
+
+
 def test_a_lead_over_subjects_is_plain(paper):
-    sure = replace(paper, unit="subject", fewest=10)
-    assert verdict(pair(0.001, 0.012, 0.031, p=0.01), sure).endswith(
-        "more than the draw of subjects is likely to give."
+    assert verdict(pair(0.001, 0.012, 0.031, p=0.01), of_subjects(paper, 10)).endswith(
+        ": beyond noise."
     )
 
 
 @pytest.mark.parametrize(
     ("fewest", "words"),
     [
-        (1, "whether it holds for other persons cannot be told, with one subject of a class"),
-        (3, "but with 3 of a class such intervals hold the truth less often than they say"),
+        (1, "one class has one subject"),
+        (3, "but with 3 of a class such intervals contain"),
         (9, "but with 9 of a class"),
     ],
 )
 def test_a_lead_over_few_subjects_says_how_few(paper, fewest, words):
-    few = replace(paper, unit="subject", fewest=fewest)
-    assert words in verdict(pair(0.001, 0.012, 0.031, p=0.01), few)
+    assert words in verdict(pair(0.001, 0.012, 0.031, p=0.01), of_subjects(paper, fewest))
 
 
 def test_one_class_only_leaves_what_needs_both_undefined():
@@ -223,10 +224,9 @@ def test_one_class_only_leaves_what_needs_both_undefined():
 
 def test_the_json_says_what_was_done(several):
     told = compare(several, "test", resamples=100, seed=3).as_json()
-    assert told["format"] == "blastscope-comparison/1"
-    assert (told["resamples"], told["seed"], told["unit"], told["threshold"]) == (
-        100, 3, "subject", 0.5,
-    )  # fmt: skip
+    assert told["format"] == "blastscope-comparison/2"
+    assert (told["seed"], told["threshold"]) == (3, 0.5)
+    assert (told["sampling"]["resamples"], told["sampling"]["unit"]) == (100, "subject")
     assert told["checkpoints"] == dict.fromkeys("abcd", "sha256:1")
     assert told["pairs"][0].keys() >= {"weighted_f1_difference", "auc_difference", "mcnemar_p_holm"}
 
@@ -246,12 +246,12 @@ def test_overlap_and_cells_without_a_label_are_told():
     comparison = compare(wider, "test", resamples=100)
     assert (comparison.cells, comparison.unlabelled) == (40, 2)
     assert comparison.overlap.kind == "shared"
-    assert comparison.overlap.sentence.startswith("1 of the 2 test subjects is also in training")
+    assert (comparison.overlap.shared, comparison.overlap.subjects) == (1, 2)
     assert comparison.pairs == ()
 
 
 def test_better_models_are_listed_by_their_lead(several):
-    from blastscope.evaluation.comparison_result import by_lead
+    from blastscope.evaluation.comparison import by_lead
 
     leads = [p.weighted_f1.value for p in by_lead(compare(several, "test", 100).pairs)]
     assert all(a >= b >= 0 for a, b in pairwise(leads))

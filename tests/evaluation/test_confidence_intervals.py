@@ -15,8 +15,10 @@ from blastscope.api.evaluate import evaluate
 from blastscope.evaluation.bca import corrected_interval, leave_out
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import draw, intervals
+from blastscope.evaluation.few_subjects import simulated_coverage
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 from blastscope.io.predictions import write_predictions
+from blastscope.report.evaluation_text import sampling_text
 
 
 def simulated(rng, persons, cells=10, spread=1.0):
@@ -169,17 +171,18 @@ def test_each_subject_is_left_out_once_and_cells_of_a_lone_one():
 
 
 @pytest.mark.parametrize(
-    ("persons", "said"),
-    [
-        (2, "2 subjects of each class 47 to 62 %"),
-        (3, "3 subjects of each class 70 to 85 %"),
-        (6, "5 subjects of each class 87 to 94 %"),
-        (10, None),
-    ],
+    ("subjects", "simulated_as"), [(2, (2, 47, 62)), (3, (3, 70, 85)), (6, (5, 87, 94))]
 )
-def test_few_subjects_print_how_often_their_intervals_hold(persons, said):
-    sentence = intervals(*simulated(np.random.default_rng(3), persons)).sentence
-    assert (said in sentence) if said else ("simulations" not in sentence)
+def test_few_subjects_have_the_coverage_of_a_simulation(subjects, simulated_as):
+    found = simulated_coverage(subjects)
+    assert (found.subjects, found.low, found.high) == simulated_as
+
+
+@pytest.mark.parametrize("subjects", [2, 9, 10])
+def test_few_subjects_are_told_of(subjects):
+    sampling = intervals(*simulated(np.random.default_rng(3), subjects)).sampling
+    assert sampling.counts == {"all": subjects, "hem": subjects}
+    assert ("in simulations" in sampling_text(sampling)) == (subjects < 10)
 
 
 def test_of_three_subjects_fewer_than_said_hold_the_truth():
@@ -220,5 +223,5 @@ def test_a_report_and_its_json_carry_them(tmp_path):
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     low, high = content["intervals"]["auc"]
     assert low < content["parts"]["test"]["auc"] < high
-    assert "12 ALL, 12 normal" in content["intervals_drawn"]
+    assert content["sampling"]["counts"] == {"all": 12, "hem": 12}
     assert f"{low:.3f} to {high:.3f}" in (tmp_path / "out" / "report.html").read_text()

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
-from blastscope.evaluation.overlaps import members_overlap
+from blastscope.evaluation.overlap import members_overlap
+from blastscope.report.evaluation_text import overlap_text
 
 
 def scores(*columns: tuple[str, list[float], dict]) -> AlignedPredictions:
@@ -39,17 +40,16 @@ def test_what_holds_of_every_model_is_said_once():
     assert members_overlap(both, "test").kind == "disjoint"
     shared = members_overlap(scores(("a", ALL_CELLS, {}), ("b", ALL_CELLS, {})), "test")
     assert shared.kind == "shared"
-    assert shared.sentence.startswith("1 of the 3 test subjects is also in training")
-    assert "So of" not in shared.sentence
+    assert (shared.shared, shared.subjects, shared.models) == (1, 3, ())
 
 
 def test_a_table_without_training_cells_leaves_it_open():
     found = members_overlap(disjoint(("ours", ALL_CELLS, {}), ("theirs", NO_TRAINING, {})), "test")
     assert found.kind == "unknown"
-    assert "of theirs is unknown" in found.sentence
+    assert (found.reason, found.models) == ("no-training-cells", ("theirs",))
     found = members_overlap(scores(("ours", ALL_CELLS, {}), ("theirs", NO_TRAINING, {})), "test")
     assert found.kind == "shared"
-    assert found.sentence.endswith("(So of ours.)")
+    assert found.models == ("ours",)
 
 
 def test_what_is_made_of_its_neighbours_knows_what_they_know():
@@ -61,5 +61,5 @@ def test_weights_that_know_the_cells_are_said_first_and_the_rest_too():
     fitted = ("e", ALL_CELLS, {"fitted_on": ["test"]})
     found = members_overlap(scores(("a", ALL_CELLS, {}), fitted), "test")
     assert found.kind == "training"
-    assert found.sentence.startswith("The weights of e were fitted on these very test cells")
-    assert "also in training" in found.sentence
+    assert (found.fitted, found.shared) == (("e",), 1)
+    assert overlap_text(found).startswith("The weights of e were fitted on these test cells")

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
-from blastscope.evaluation.subjects import subject_overlap, subject_table, wilson_interval
+from blastscope.evaluation.overlap import Overlap, subject_overlap
+from blastscope.evaluation.subjects import subject_table, wilson_interval
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (5, 19), (2038, 2133), (7, 7), (0, 300)])
@@ -45,46 +46,35 @@ def test_no_subjects_make_an_empty_table():
     assert subject_table(rows((None, "all", "test", 0.2))).is_empty()
 
 
-def overlap(*subjects: tuple[str | None, str], part: str = "test") -> tuple[str, str]:
-    found = subject_overlap(rows(*((s, "all", p, 0.5) for s, p in subjects)), part)
-    return found.kind, found.sentence
+def overlap(*subjects: tuple[str | None, str], part: str = "test") -> Overlap:
+    return subject_overlap(rows(*((s, "all", p, 0.5) for s, p in subjects)), part)
 
 
-def test_overlap_says_what_the_figures_can_say():
-    kind, sentence = overlap(("A", "train"), ("B", "train"), ("A", "test"), ("B", "test"))
-    assert kind == "shared"
-    assert sentence == (
-        "All 2 test subjects are also in training: this figure says nothing about unseen patients."
-    )
-    kind, sentence = overlap(("A", "train"), ("A", "test"), ("B", "test"), ("C", "test"))
-    assert (kind, sentence[:44]) == ("shared", "1 of the 3 test subjects is also in training")
-    assert overlap(("A", "train"), ("B", "test")) == (
-        "disjoint",
-        "No test subject is in training.",
-    )
-    assert overlap(("A", "train"), ("A", "validation"), part="validation")[0] == "shared"
-    assert overlap(("A", "train"), part="train")[0] == "training"
+def test_overlap_counts_the_shared_subjects():
+    every = overlap(("A", "train"), ("B", "train"), ("A", "test"), ("B", "test"))
+    assert (every.kind, every.shared, every.subjects) == ("shared", 2, 2)
+    some = overlap(("A", "train"), ("A", "test"), ("B", "test"), ("C", "test"))
+    assert (some.kind, some.shared, some.subjects) == ("shared", 1, 3)
+    assert overlap(("A", "train"), ("B", "test")) == Overlap("disjoint", "subjects", "test", 1)
+    assert overlap(("A", "train"), ("A", "validation"), part="validation").kind == "shared"
+    assert overlap(("A", "train"), part="train").kind == "training"
 
 
-def test_a_test_subject_in_validation_is_mentioned():
-    kind, sentence = overlap(("A", "train"), ("B", "validation"), ("B", "test"), ("C", "test"))
-    assert kind == "disjoint"
-    assert sentence.endswith("But 1 of 2 are in validation, which chooses.")
+def test_a_test_subject_in_validation_is_counted():
+    found = overlap(("A", "train"), ("B", "validation"), ("B", "test"), ("C", "test"))
+    assert (found.kind, found.in_validation, found.subjects) == ("disjoint", 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("cells", "why"),
+    ("cells", "reason"),
     [
-        ([("A", "test")], "no training cells"),
-        ([(None, "train"), (None, "test")], "no subjects"),
-        ([(None, "train"), ("A", "test")], "no subjects"),
-        (
-            [("A", "train"), (None, "train"), ("B", "test")],
-            "not every cell names its subject (1 do not)",
-        ),
+        ([("A", "test")], "no-training-cells"),
+        ([(None, "train"), (None, "test")], "no-subjects"),
+        ([(None, "train"), ("A", "test")], "no-subjects"),
+        ([("A", "train"), (None, "train"), ("B", "test")], "unnamed-cells"),
     ],
 )
-def test_overlap_is_never_guessed(cells, why):
-    kind, sentence = overlap(*cells)
-    assert kind == "unknown"
-    assert why in sentence
+def test_overlap_is_never_guessed(cells, reason):
+    found = overlap(*cells)
+    assert (found.kind, found.reason) == ("unknown", reason)
+    assert found.unnamed == (reason == "unnamed-cells")

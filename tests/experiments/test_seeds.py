@@ -22,7 +22,7 @@ from blastscope.evaluation.spread import Spread
 from blastscope.experiments.seeds import SeedsOrder, begin_seeds
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.report.seeds_page import report_seeds
+from blastscope.report.seeds_page import report_seeds, seeds_meaning
 from blastscope.training.train import train
 
 EPOCH = "training.epochs=1"
@@ -166,7 +166,7 @@ def test_every_seed_starts_from_the_same_run(command, material, tmp_path):
         json.loads((out / f"seed{k}/environment.json").read_text())["starts_from"] for k in (24, 25)
     ]
     assert started[0] == started[1]
-    assert "Each started from the same run of tiny" in found.sentence
+    assert "Each started from the same run of tiny" in seeds_meaning(found)
     assert command(1, "--set", "training.seed=7", out="other").exit_code == 0
     elsewhere = order_of(second, out, count=3, start=tmp_path / "other")
     with (

@@ -68,7 +68,7 @@ def finished_run(
     environment = {"identity": {"recipe": of.name}, "seconds": 720, "device": "a GPU"}
     (folder / "environment.json").write_text(json.dumps({**environment, **(told or {})}))
     content = {
-        "format": "blastscope-metrics/1",
+        "format": "blastscope-metrics/2",
         "synthetic": False,
         "checkpoint": checkpoint,
         "protocol": protocol,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from blastscope.evaluation.comparison import compare
+from blastscope.report.comparison_page import comparison_view
 from blastscope.report.comparison_plots import (
     MOST_PAIRS,
     differences_figure,
@@ -15,7 +16,7 @@ from blastscope.report.comparison_plots import (
     models_figure,
     shortened,
 )
-from blastscope.report.comparison_sections import comparison_view
+from blastscope.report.text import metric
 from tests.evaluation.tables import scores_of
 
 LONG = "A network with a name that goes on and on " * 3
@@ -90,8 +91,8 @@ def test_what_is_undefined_is_left_out():
     figure = models_figure(comparison)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["weighted F1", "sensitivity"]
     assert len(differences_figure(comparison.pairs).axes) == 1
-    row = comparison_view(comparison, {}).rows[0]
-    assert (row.figures[-1].value, row.figures[-1].interval) == ("–", "")  # AUC
+    view = comparison_view(comparison, {})
+    assert metric(view.found.estimates["a"]["auc"]) == "–"
 
 
 def test_no_pairs_no_figure_of_differences(dozen, tmp_path):
@@ -101,4 +102,4 @@ def test_no_pairs_no_figure_of_differences(dozen, tmp_path):
 def test_an_interval_without_width_is_not_left_as_certainty():
     is_all = np.arange(40) < 20
     scores = scores_of(is_all, {"a": is_all * 0.8, "b": np.linspace(1, 0, 40) ** 2})
-    assert comparison_view(compare(scores, "test", 100), {}).certain
+    assert comparison_view(compare(scores, "test", 100), {}).caution

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from blastscope.report.decision_plots import shares_figure
-from blastscope.report.plots import MOST_SUBJECTS
+from blastscope.report.evaluation_plots import MOST_SUBJECTS, shares_figure
 
 
 def persons(count: int) -> pl.DataFrame:

@@ -82,7 +82,7 @@ def test_synthetic_cells_are_announced_and_not_cited(tmp_path):
 
 def test_one_class_shows_a_dash_for_what_it_cannot_say(tmp_path):
     page = Page(report(tmp_path, rows="a,S1,all,test,M,0.9\nb,S2,all,test,M,0.4\n"))
-    assert "of one class" in page.text
+    assert "All cells have one label" in page.text
     assert re.search(r"AUC\s*–", page.text)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from blastscope.api.evaluate import evaluate
 from blastscope.recipes.library import load_recipe
+from blastscope.report.evaluation_text import headline
 from blastscope.reproduction import runner
 from blastscope.reproduction.plan import Job, StudyPlan
 from blastscope.reproduction.runner import StudyLocation
@@ -47,7 +48,8 @@ training: {rate: 0.005}
 
 def evaluated(run: Trained, store: Path) -> str:
     """Evaluate a run, for the runner."""
-    return str(evaluate(run.path, run.part, out=run.path, store=store).headline)
+    found = evaluate(run.path, run.part, out=run.path, store=store)
+    return headline(found.part, found.metrics)
 
 
 def run_plan(plan: StudyPlan, place: StudyLocation, processes: int = 1, **more: Any) -> Any:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
+from blastscope.evaluation.overlap import Overlap
 from blastscope.report.robustness_text import model_text, value_text, verdict_text
 from blastscope.robustness.metrics import STRESS, measure, table
 from blastscope.robustness.non_cell_images import non_cell_images
@@ -53,7 +54,7 @@ def test_every_metric_is_scikit_learns():
 def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero():
     is_all, subjects, p_all = made(400, worse=1.5)
     found = measure(is_all, subjects, TAKEN, p_all, np.full(p_all.shape, np.nan), 500)
-    summary = ModelRobustness("m", 400, "Who they are.", found, None)
+    summary = ModelRobustness("m", 400, Overlap("disjoint", "subjects", "test", 9), found, None)
     blur = next(one for one in PERTURBATIONS if one.name == "blur")
     worst = summary.worst(blur)
     assert worst.drops["auc"].above_zero
@@ -78,9 +79,11 @@ def test_of_one_class_weighted_f1_says_what_costs_most():
     only = is_all.nonzero()[0]
     names = [subjects[k] for k in only]
     found = measure(is_all[only], names, TAKEN, p_all[only], p_all[only], 100)
-    summary = ModelRobustness("m", len(only), "Who they are.", found, None)
+    summary = ModelRobustness(
+        "m", len(only), Overlap("disjoint", "subjects", "test", 9), found, None
+    )
     assert summary.judged == "weighted_f1"
-    assert model_text(summary) == (f"{len(only)} cells. Who they are.",)
+    assert model_text(summary) == (f"{len(only)} cells. No test subject is in training.",)
     assert "weighted F1 falls by" in verdict_text(summary)
 
 

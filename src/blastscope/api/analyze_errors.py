@@ -21,6 +21,7 @@ from blastscope.report import errors_text
 from blastscope.report.cell_pages import remove_other_pages
 from blastscope.report.errors_page import errors_html
 from blastscope.report.errors_plots import draw_errors
+from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.text import LABELS
 
 CONTENT, TABLE = "errors.json", "cells.csv"
@@ -87,7 +88,7 @@ class ErrorsResult(Result, ErrorAnalysis):
 
     def notes(self) -> list[str]:
         """Say whether the subjects were in training."""
-        return [self.overlap.sentence]
+        return [overlap_text(self.overlap)]
 
     def _write(self, out: Path) -> None:
         refuse_foreign(out, CONTENT, ["report.html", TABLE])

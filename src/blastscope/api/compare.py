@@ -12,15 +12,19 @@ from blastscope.api.result import PAGE, AnyPath, Result, TextTable
 from blastscope.api.tables import Models, as_models
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
+from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
-from blastscope.evaluation.comparison_result import Comparison
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.io.files import replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
+from blastscope.report.comparison_page import (
+    WITHOUT_WIDTH,
+    comparison_page,
+    headline,
+    without_width,
+)
 from blastscope.report.comparison_plots import draw_comparison
-from blastscope.report.comparison_sections import WITHOUT_WIDTH, comparison_view, without_width
-from blastscope.report.comparison_text import headline
-from blastscope.report.html import render
+from blastscope.report.evaluation_text import overlap_text, sampling_text
 
 CONTENT = "comparison.json"
 _COLUMNS = {
@@ -90,7 +94,7 @@ class ComparisonResult(Result, Comparison):
 
     def notes(self) -> list[str]:
         """Say what was left out, and what the intervals are of."""
-        said = [self.overlap.sentence, f"Intervals: {self.resampling}"]
+        said = [overlap_text(self.overlap), f"Intervals: {sampling_text(self.sampling)}"]
         if self.unlabelled:
             said.insert(0, f"{self.unlabelled:,} cells without a label are left out.")
         return [*said, WITHOUT_WIDTH] if without_width(self) else said
@@ -100,9 +104,8 @@ class ComparisonResult(Result, Comparison):
         write_json(out / CONTENT, self.as_json())
         _write_csv(self.to_frame(), out / "models.csv")
         _write_csv(self.pairs_frame(), out / "pairs.csv")
-        view = comparison_view(self, draw_comparison(self, out / "figures"))
-        page = render("models.html", title=view.title, synthetic=view.synthetic, comparison=view)
-        write_text(out / PAGE, page)
+        pictures = draw_comparison(self, out / "figures")
+        write_text(out / PAGE, comparison_page(self, pictures))
 
 
 def compare(

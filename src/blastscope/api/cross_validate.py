@@ -17,6 +17,7 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
 from blastscope.report.crossval_page import folds_table
+from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.leakage_page import measure_leakage as compare_out_of_fold
 from blastscope.report.text import HEADLINE, metric, spread
 
@@ -186,7 +187,7 @@ class LeakageResult(FolderResult):
 
     def answers(self) -> list[str]:
         """Say what knowing the subjects is worth."""
-        said = [self.found.sentence]
+        said = [leakage_text(self.found)]
         if self.repeats > 1:
             moved = (
                 f"{name} {spread(self.found.gains[key].spread, sign=True)}"
@@ -199,7 +200,7 @@ class LeakageResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say what the intervals are of."""
-        return [f"Intervals: {self.found.resampling}"]
+        return [f"Intervals: {sampling_text(self.found.sampling)}"]
 
 
 def measure_leakage(

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from blastscope.api.result import PAGE, AnyPath, Result, TextTable
+from blastscope.api.result import PAGE, WIDTH, AnyPath, Result, TextTable, table_text
 from blastscope.api.tables import Source, as_source
 from blastscope.decision.assessment import assess_decisions
 from blastscope.decision.decision import DecisionRequest
 from blastscope.decision.decision_file import write_decision
+from blastscope.decision.fitting import NoDecision
+from blastscope.decision.reported_evaluation import ReportedEvaluation, reported
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.curves import precision_recall_curve, roc_curve
 from blastscope.evaluation.evaluate import judge
@@ -24,14 +26,19 @@ from blastscope.evaluation.sources import CROSSVAL, RunNotes
 from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report import plots
-from blastscope.report.card import model_card
-from blastscope.report.decision_plots import decision_figures
-from blastscope.report.evaluation_page import evaluation_page
-from blastscope.report.first_page import WORST_SUBJECTS, ReportedEvaluation, first_page, reported
+from blastscope.report import evaluation_plots as plots
+from blastscope.report.evaluation_page import evaluation_page, model_card
+from blastscope.report.evaluation_text import (
+    WORST_SUBJECTS,
+    detail_lines,
+    headline,
+    metric_rows,
+    verdict_lines,
+    verdict_title,
+)
 from blastscope.report.leakage_page import CONTENT as LEAKAGE
 from blastscope.report.leakage_page import leakage_figure
-from blastscope.report.text import LABELS
+from blastscope.report.text import LABELS, interval, metric, number
 
 if TYPE_CHECKING:
     from blastscope.report.crossval_page import FoldsTable
@@ -83,25 +90,43 @@ class EvaluationResult(Result, ReportedEvaluation):
         return pl.DataFrame(rows, schema=schema, orient="row", strict=False)
 
     def tables(self) -> list[TextTable]:
-        """Return the metrics of every part, and the subjects of the lowest accuracy."""
+        """Return the first metrics, the baselines, every metric, and the worst subjects."""
+        first = TextTable.of((self.model, self.part, "95 % interval"), metric_rows(self))
+        baselines = TextTable.of(
+            ("baseline", "weighted F1", "AUC", "model ahead by (weighted F1)"),
+            [
+                (one.name, number(one.metrics["weighted_f1"], 3), number(one.metrics["auc"], 3),
+                 metric(one.lead["weighted_f1"], sign=True))
+                for one in self.baselines
+            ],
+        )  # fmt: skip
         names = list(next(iter(self.parts.values())))
         metrics = TextTable.of(
-            (self.model, *self.parts),
+            ("every metric", *self.parts),
             [(name, *(metrics[name] for metrics in self.parts.values())) for name in names],
         )
         worst = TextTable.of(
             ("subject, worst first", "label", "cells", "accuracy", "95 % interval"),
             [
                 (one["subject"], LABELS[one["label"]], one["cells"], one["accuracy"],
-                 f"{one['low']:.3f} to {one['high']:.3f}")
+                 interval((one["low"], one["high"])))
                 for one in self.subjects.head(_SHOWN_SUBJECTS).iter_rows(named=True)
             ],
         )  # fmt: skip
-        return [metrics, worst] if worst.rows else [metrics]
+        tables = [first, baselines, metrics]
+        return [*tables, worst] if worst.rows else tables
 
     def answers(self) -> list[str]:
-        """Return what the report says first."""
-        return [f"{word}: {text}" for word, text in first_page(self) if word != WORST_SUBJECTS]
+        """Return the verdict, and the finding behind each part of it."""
+        findings = (f"{line.label}: {line.text}" for line in verdict_lines(self))
+        return [verdict_title(self), *findings]
+
+    def to_text(self, width: int = WIDTH) -> str:
+        """Return the verdict, then the tables, then the details."""
+        details = (f"{word}: {text}" for word, text in detail_lines(self) if word != WORST_SUBJECTS)
+        return "\n".join(
+            [*self.answers(), *(table_text(table, width) for table in self.tables()), *details]
+        )
 
     def notes(self) -> list[str]:
         """Say whether the probabilities are calls."""
@@ -110,7 +135,7 @@ class EvaluationResult(Result, ReportedEvaluation):
         return ["These are calls (0 or 1): AUC and average precision are of one operating point."]
 
     def _title(self) -> str:
-        return f"{self.model}, {self.headline}"
+        return f"{self.model}, {headline(self.part, self.metrics)}"
 
     def _write(self, out: Path) -> None:
         if self.home is None or out.resolve() != self.home.resolve():
@@ -185,9 +210,9 @@ def evaluate(
     baselines = model_baselines(
         None if store is None else Path(store), table, part, opened.metadata
     )
-    gauge = None if leakage is None else _gauge(Path(leakage), name)
+    known = None if leakage is None else _leakage(Path(leakage), name)
     decisions = assess_decisions(table, part, opened.metadata, request)
-    found = reported(evaluation, decisions, baselines, gauge)
+    found = reported(evaluation, decisions, baselines, known)
     return EvaluationResult.of(
         found,
         request=request,
@@ -198,7 +223,7 @@ def evaluate(
     ).saved(out)
 
 
-def _gauge(folder: Path, model: str) -> Leakage:
+def _leakage(folder: Path, model: str) -> Leakage:
     recipe, found = read_leakage(folder / LEAKAGE)
     if recipe != model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]:
         raise BlastscopeError(
@@ -226,8 +251,8 @@ def _draw(evaluation: ReportedEvaluation, notes: RunNotes, folder: Path) -> dict
         drawn["subjects"] = plots.subjects_figure(evaluation.subjects)
     if notes.history is not None:
         drawn["learning-curves"] = plots.learning_figure(notes.history)
-    if not isinstance(evaluation.decisions, str):
-        drawn |= decision_figures(evaluation.decisions)
-    if evaluation.gauge is not None:
-        drawn["leakage"] = leakage_figure(evaluation.gauge)
+    if not isinstance(evaluation.decisions, NoDecision):
+        drawn |= plots.decision_figures(evaluation.decisions)
+    if evaluation.leakage is not None:
+        drawn["leakage"] = leakage_figure(evaluation.leakage)
     return plots.save_all(drawn, folder)

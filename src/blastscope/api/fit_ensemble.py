@@ -27,12 +27,13 @@ from blastscope.ensemble.methods import UNFITTED
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
 from blastscope.errors import BlastscopeError, writing
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, align_predictions
+from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
-from blastscope.evaluation.comparison_result import Comparison
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
 from blastscope.io.predictions import write_predictions
 from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
+from blastscope.report.evaluation_text import overlap_text, sampling_text
 
 WRITTEN = (
     "predictions.parquet",
@@ -115,8 +116,10 @@ class EnsembleResult(Result):
         if self.comparison.unlabelled:
             said.append(f"{self.comparison.unlabelled:,} cells without a label are left out.")
         return [
-            *said, self.comparison.overlap.sentence, f"Intervals: {self.comparison.resampling}"
-        ]  # fmt: skip
+            *said,
+            overlap_text(self.comparison.overlap),
+            f"Intervals: {sampling_text(self.comparison.sampling)}",
+        ]
 
     def _title(self) -> str:
         return self.built.name

@@ -25,6 +25,7 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.progress import JobsProgress, duration
 from blastscope.experiments.runner import Outcomes
+from blastscope.report.evaluation_text import headline
 from blastscope.reproduction.estimate import DurationEstimate, estimate
 from blastscope.reproduction.outcomes import is_done
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan
@@ -195,7 +196,8 @@ class ReproductionResult(FolderResult):
 
 
 def _evaluate(run: Trained, store: Path) -> str:
-    return evaluate_run(run, store).headline
+    found = evaluate_run(run, store)
+    return headline(found.part, found.metrics)
 
 
 def plan_reproduction(

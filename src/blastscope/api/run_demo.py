@@ -29,7 +29,8 @@ from blastscope.errors import BlastscopeError, listing
 from blastscope.prediction.predict import predict
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.report.side_by_side import Entry, write_comparison
+from blastscope.report.demo_page import Entry, write_demo
+from blastscope.report.evaluation_text import headline
 from blastscope.training.display import TrainingDisplay
 from blastscope.training.train import train
 
@@ -103,7 +104,7 @@ def run_demo(
         shared = len(report.shared_subjects["train/test"])
         say(f"split by {protocol}: {shared} subjects in both train and test")
         entries += [_train(recipe, protocol, out, split, say) for recipe in recipes]
-    page = write_comparison(
+    page = write_demo(
         entries,
         out / "report.html",
         heading="The same recipes on known and on unknown subjects",
@@ -146,7 +147,7 @@ def _train(
     with TrainingDisplay(f"{recipe.name}, {protocol}") as display:
         train(recipe, out / "store", split, run, watch=display.watch())
     result = evaluate(run, out=run, store=out / "store")
-    say(f"train {recipe.name} by {protocol}: {result.headline}")
+    say(f"train {recipe.name} by {protocol}: {headline(result.part, result.metrics)}")
     return Entry(recipe.name, protocol, run)
 
 

@@ -24,6 +24,7 @@ from blastscope.io.files import read_json, write_text
 from blastscope.io.tables import write_table
 from blastscope.io.workfolder import FolderKind, WorkFolder, refuse_foreign
 from blastscope.report import robustness_text
+from blastscope.report.evaluation_text import sampling_text
 from blastscope.report.robustness_page import stress_html
 from blastscope.report.text import metric, percent
 from blastscope.robustness.metrics import STRESS, table
@@ -86,7 +87,7 @@ class StressResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say what the intervals are of."""
-        said = dict.fromkeys(model.found.sentence for model in self.models)
+        said = dict.fromkeys(sampling_text(model.found.sampling) for model in self.models)
         return [f"Intervals: {sentence}" for sentence in said]
 
 

@@ -14,7 +14,8 @@ from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, TextTable, notice
 from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
-from blastscope.report.seeds_page import SeedsReport, report_seeds
+from blastscope.report.evaluation_text import headline
+from blastscope.report.seeds_page import SeedsReport, report_seeds, seeds_headline, seeds_meaning
 from blastscope.training.display import TrainingDisplay
 from blastscope.training.train import Trained
 from blastscope.training.train import train as train_recipe
@@ -59,7 +60,7 @@ class TrainingResult(FolderResult):
 
     def answers(self) -> list[str]:
         """Say how the best epoch does."""
-        return [f"{self.recipe}: {self.evaluation.headline}"]
+        return [f"{self.recipe}: {headline(self.evaluation.part, self.evaluation.metrics)}"]
 
     def notes(self) -> list[str]:
         """Say whether the run was finished before."""
@@ -105,11 +106,11 @@ class SeedsResult(FolderResult):
 
     def answers(self) -> list[str]:
         """Say what the seeds reach on average."""
-        return [f"{self.found.recipe}: {self.found.headline}"]
+        return [f"{self.found.recipe}: {seeds_headline(self.found)}"]
 
     def notes(self) -> list[str]:
         """Say what the spread is of."""
-        return [self.found.sentence]
+        return [seeds_meaning(self.found)]
 
 
 def train(
@@ -185,7 +186,10 @@ def _train_seeds(order: SeedsOrder, tensorboard: bool, progress: bool) -> SeedsR
     with begin_seeds(order) as seeds:
         jobs = [SeedJob(seed) for seed in seeds.all]
         shown = JobsProgress(
-            jobs, notice, headline=lambda found: str(found.headline), tensorboard=tensorboard
+            jobs,
+            notice,
+            headline=lambda found: headline(found.part, found.metrics),
+            tensorboard=tensorboard,
         )
         with shown:
             results = train_seeds(

@@ -16,6 +16,7 @@ from blastscope.bundle.manifest import (
 )
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
@@ -90,6 +91,8 @@ def judged_from(folder: Path, names: set[str], checkpoint: str) -> EvaluationEnt
     Raises:
         BlastscopeError: where it is missing or of another model.
     """
+    from blastscope.report.evaluation_text import sampling_text
+
     content = read_metrics(folder / "metrics.json")
     model = str(content.get("model")).removesuffix(SYNTHETIC_MARK).partition(" #")[0]
     own = content.get("checkpoint") == checkpoint
@@ -112,7 +115,7 @@ def judged_from(folder: Path, names: set[str], checkpoint: str) -> EvaluationEnt
         protocol=content.get("protocol") or "unknown",
         cells=int(metrics["n"]),
         figures=figures,
-        intervals=content["intervals_drawn"],
+        intervals=sampling_text(SamplingUnits.from_json(content["sampling"])),
     )
 
 

@@ -1,4 +1,4 @@
-"""From a probability to a decision: calibrated, cut, doubted, and counted up for a person.
+"""From a probability to a decision: calibration, operating point, referral, share of blasts.
 
-Everything is fitted on some cells of a prediction table and judged on others.
+Everything is fitted on some cells of a prediction table and assessed on others.
 """

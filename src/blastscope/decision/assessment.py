@@ -1,4 +1,4 @@
-"""Decisions judged: fitted on cells that are not reported, applied to those that are."""
+"""Assess decisions on the cells of a split part that they were not fitted on."""
 
 from __future__ import annotations
 
@@ -12,81 +12,80 @@ import polars as pl
 from blastscope.decision.conformal import fit_conformal
 from blastscope.decision.decision import Decided, Decision, DecisionRequest
 from blastscope.decision.decision_metrics import DecisionMetrics
-from blastscope.decision.fitting import both_classes, fit_for, labelled, truth
+from blastscope.decision.fitting import FittedOn, NoDecision, both_classes, fit_for, labelled, truth
 from blastscope.decision.referral import RiskCoverage, risk_coverage
 from blastscope.decision.reliability import Reliability, reliability
-from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 
 
 @dataclass(frozen=True)
 class DecisionAssessment:
-    """What decisions are worth on the cells of one part.
+    """How decisions do on the cells of one split part.
 
     Attributes:
-        decision: what to decide by from now on. Where cells were decided of in folds, it is fitted
-            on all of them, and no figure here is its own.
-        sentence: which cells it was fitted on, and what that means.
-        folds: in how many folds the part's cells were decided of; 1 where in one go.
-        of: what was decided of the part's cells, in their order.
-        before: the network's own probabilities against the truth.
-        after: the calibrated ones.
-        curve: the error of what is kept.
-        estimates: by name (``figures.DecidedFigures``), with 95 % intervals by subject.
-        known_coverage: how often conformal sets hold the truth of other cells of the persons that
-            they were fitted on: the same promise without a change of person. None where there are
-            too few cells to try.
-        persons: a row a person (see ``persons.person_table``), the worst first.
+        decision: the decision to keep. If cells were called in folds, it is fitted on all of
+            them, and the metrics here belong to the decisions of the folds.
+        fitted_on: which cells it was fitted on, and which subjects they share with others.
+        calls: of the part's cells, in their order.
+        before: reliability of the network's own probabilities.
+        after: reliability of the calibrated ones.
+        curve: the error of the calls that are not referred.
+        estimates: by name (``DecisionMetrics``), with 95 % intervals by subject.
+        sampling: what was drawn for the intervals.
+        known_coverage: how often conformal sets contain the true label of other cells of the
+            subjects that they were fitted on; None if there are too few cells to try.
+        subject_shares: a row a subject (see :func:`subject_shares`), the worst first.
     """
 
     decision: Decision
-    sentence: str
-    folds: int
-    of: Decided
+    fitted_on: FittedOn
+    calls: Decided
     before: Reliability
     after: Reliability
     curve: RiskCoverage
     estimates: dict[str, Estimate]
+    sampling: SamplingUnits
     known_coverage: float | None
-    persons: pl.DataFrame
+    subject_shares: pl.DataFrame
 
 
 def assess_decisions(
     table: pl.DataFrame, part: str, metadata: Mapping[str, Any], request: DecisionRequest
-) -> DecisionAssessment | str:
-    """Fit on validation, or fold by fold on the other folds, and judge on ``part``.
+) -> DecisionAssessment | NoDecision:
+    """Fit decisions on validation, or on the other folds, and assess them on ``part``.
 
     Args:
         table: one model's prediction table, every part of it.
-        part: the part to judge on; its labelled cells count.
+        part: the split part to assess them on; its labelled cells count.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
-        request: what is asked for.
+        request: the options.
 
     Returns:
-        The judgement; or a sentence that says why there is none.
+        The assessment, or why there is none.
     """
     cells = labelled(table, part)
     is_all, raw = truth(cells), cells["p_all"].to_numpy()
     if not both_classes(is_all):
-        return f"The {part} cells are of one class: decisions are judged on both."
+        return NoDecision("one-class", part)
     fitted = fit_for(table, part, metadata, request)
-    if isinstance(fitted, str):
+    if isinstance(fitted, NoDecision):
         return fitted
-    of = fitted.laid(cells)
-    figures = DecisionMetrics(is_all, raw, of)
+    calls = fitted.call(cells)
+    metrics = DecisionMetrics(is_all, raw, calls)
     draws = resampling(is_all, cells["subject"].to_list())
-    intervals = draw(figures.of, draws).estimates()
+    intervals = draw(metrics.of, draws).estimates()
     return DecisionAssessment(
         decision=fitted.decision,
-        sentence=fitted.sentence,
-        folds=len(fitted.pieces),
-        of=of,
+        fitted_on=fitted.fitted_on,
+        calls=calls,
         before=reliability(is_all, raw, draws),
-        after=reliability(is_all, of.p_all, draws),
-        curve=risk_coverage(of.called != is_all, of.sure),
-        estimates=dict(zip(figures.names, intervals, strict=True)),
+        after=reliability(is_all, calls.p_all, draws),
+        curve=risk_coverage(calls.called != is_all, calls.sure),
+        estimates=dict(zip(metrics.names, intervals, strict=True)),
+        sampling=draws.sampling,
         known_coverage=_known_coverage(fitted.on, fitted.decision, request.coverage),
-        persons=fitted.persons(cells, of),
+        subject_shares=fitted.subject_shares(cells, calls),
     )
 
 

@@ -1,9 +1,9 @@
-"""From cells to the person: the share of blasts, corrected for the classifier's own errors.
+"""Estimate a subject's share of blasts, corrected for the classifier's own errors.
 
 Rogan and Gladen, American Journal of Epidemiology 107:71-76, 1978: of the share ``q`` that is
 called ALL, (q + specificity - 1) / (sensitivity + specificity - 1) are blasts.
 
-How the next person differs: the beta-binomial model of several persons of Gelman et al., Bayesian
+How the next subject differs: the beta-binomial model of several subjects of Gelman et al., Bayesian
 Data Analysis, 3rd ed. 2013, section 5.3.
 """
 
@@ -22,37 +22,47 @@ from blastscope.decision.calibration import Bools, Floats
 LINE = (0.20, 0.25)
 """Below the first share of blasts acute leukaemia is not usually diagnosed; many ALL protocols ask
 for the second (WHO Classification of Tumours of Haematopoietic and Lymphoid Tissues, 4th ed.)."""
-NEEDS = (
-    "that the cells are all the nucleated cells of an unselected field, or a random sample of them",
-    "that each of them is a lymphoblast or a normal cell of the kind the model has learnt",
-    "that sensitivity and specificity for this person lie within what they were for the others",
-)
-"""What has to be true for a corrected share to mean anything."""
 DRAWS = 4000
-_HELD = (
-    (1, "more than 99", "96 to 100"),
-    (2, "more than 99", "96 to 100"),
-    (3, "99 to 100", "95 to 99"),
-    (5, "98 to 100", "93 to 98"),
-    (10, "96 to 99", "92 to 97"),
-    (20, "96 to 99", "92 to 96"),
+
+
+@dataclass(frozen=True)
+class ShareCoverage:
+    """How often 95 % intervals of a subject's share of blasts contained it in simulations.
+
+    Attributes:
+        subjects: known subjects of each class.
+        alike: the lowest and highest percent of 1,000 simulated subjects.
+        unlike: the same if one subject in ten was unlike the others.
+    """
+
+    subjects: int
+    alike: tuple[int, int]
+    unlike: tuple[int, int]
+
+
+_SIMULATED = (
+    ShareCoverage(1, (99, 100), (96, 100)),
+    ShareCoverage(2, (99, 100), (96, 100)),
+    ShareCoverage(3, (99, 100), (95, 99)),
+    ShareCoverage(5, (98, 100), (93, 98)),
+    ShareCoverage(10, (96, 99), (92, 97)),
+    ShareCoverage(20, (96, 99), (92, 96)),
 )
-"""With so many persons in each class, percent of 1,000 simulated persons whose 95 % interval held
-their share of blasts; and where one person in ten was unlike the others. Shares of right calls of
-30 to 300 cells: a beta distribution, mean .92 of blasts and .88 of others, standard deviation .05
-or .1; of those unlike the others .1 to .8, evenly. Shares of blasts 0, 5, 20, 25, 50, 90, 100 %."""
+"""Simulated with 30 to 300 cells a subject. The shares of right calls follow a beta distribution
+with mean .92 for blasts and .88 for others and standard deviation .05 or .1; for subjects unlike
+the others they are uniform, .1 to .8. Shares of blasts: 0, 5, 20, 25, 50, 90 and 100 %."""
 _LEAST_INFORMATIVE = 0.05
-"""Of sensitivity + specificity - 1: below it the calls say nothing of the person."""
+"""Of sensitivity + specificity - 1: below it the calls carry no information on the subject."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """How the classifier did on persons whose cells are known.
+    """How the classifier did on subjects whose cells are labelled.
 
     Attributes:
-        all_called: for each person with ALL cells, how many of them are called ALL.
+        all_called: for each subject with ALL cells, how many of them are called ALL.
         all_cells: how many of them there are.
-        hem_called: for each person with normal cells, how many of them are called normal.
+        hem_called: for each subject with normal cells, how many of them are called normal.
         hem_cells: how many of them there are.
     """
 
@@ -63,17 +73,17 @@ class Reference:
 
     @property
     def sensitivity(self) -> float:
-        """The mean over persons; one counts as much as another."""
+        """The mean over subjects, each with the same weight."""
         return _mean_share(self.all_called, self.all_cells)
 
     @property
     def specificity(self) -> float:
-        """Likewise."""
+        """The mean over subjects, each with the same weight."""
         return _mean_share(self.hem_called, self.hem_cells)
 
     @property
     def fewest(self) -> int:
-        """Persons of the class that has the fewest of them."""
+        """Subjects of the class that has the fewest of them."""
         return min(len(self.all_cells), len(self.hem_cells))
 
 
@@ -82,7 +92,7 @@ def _mean_share(called: Sequence[int], cells: Sequence[int]) -> float:
 
 
 def reference(is_all: Bools, called: Bools, subjects: Sequence[str | None]) -> Reference | None:
-    """Count the right calls of each person; None where a class has no known person.
+    """Count the right calls of each subject; None if a class has no known subject.
 
     Args:
         is_all: truth, shape (n,).
@@ -93,8 +103,8 @@ def reference(is_all: Bools, called: Bools, subjects: Sequence[str | None]) -> R
     names = np.array(["" if subject is None else subject for subject in subjects])
     for truth in (True, False):
         here = (is_all == truth) & (names != "")
-        people, place = np.unique(names[here], return_inverse=True)
-        if not len(people):
+        found, place = np.unique(names[here], return_inverse=True)
+        if not len(found):
             return None
         right = called[here] == truth
         counts += [
@@ -106,7 +116,7 @@ def reference(is_all: Bools, called: Bools, subjects: Sequence[str | None]) -> R
 
 @dataclass(frozen=True)
 class Share:
-    """The share of blasts among a person's cells.
+    """The share of blasts among a subject's cells.
 
     Attributes:
         called: the share that is called ALL.
@@ -127,60 +137,55 @@ class Share:
 
 
 def blast_share(called: int, cells: int, known: Reference, seed: int = 24) -> Share:
-    """Estimate a person's share of blasts, with an interval for the next person.
+    """Estimate a subject's share of blasts, with an interval for the next subject.
 
-    Each draw takes a sensitivity and a specificity that the next person may have, by how the
-    known ones differ (``_next_person``), and a share called ALL within what this person's cells
-    leave open (Jeffreys' prior). So the interval holds how persons differ, and not only how well
-    their mean is known: of few persons it is wide. A draw in which the calls would say nothing
-    leaves the share open between 0 and 1.
+    Each draw takes a sensitivity and a specificity that the next subject may have, by how the
+    known ones differ (``_next_subject``), and a share called ALL within what this subject's cells
+    leave open (Jeffreys' prior). So the interval contains how subjects differ, and not only how
+    well their mean is known: with few subjects it is wide. A draw in which the calls would carry no
+    information leaves the share open between 0 and 1.
 
     Args:
-        called: how many of the person's cells are called ALL.
+        called: how many of the subject's cells are called ALL.
         cells: how many there are, one or more.
-        known: what is known of other persons.
+        known: the right calls of other subjects.
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    sensitivity = _next_person(known.all_called, known.all_cells, seed + 1)
-    specificity = _next_person(known.hem_called, known.hem_cells, seed + 2)
+    sensitivity = _next_subject(known.all_called, known.all_cells, seed + 1)
+    specificity = _next_subject(known.hem_called, known.hem_cells, seed + 2)
     share = rng.beta(called + 0.5, cells - called + 0.5, DRAWS)
-    told = sensitivity + specificity - 1
-    useful = told > _LEAST_INFORMATIVE
+    information = sensitivity + specificity - 1
+    useful = information > _LEAST_INFORMATIVE
     drawn = np.where(
-        useful, (share + specificity - 1) / np.where(useful, told, 1.0), rng.random(DRAWS)
+        useful, (share + specificity - 1) / np.where(useful, information, 1.0), rng.random(DRAWS)
     )
     low, high = np.quantile(np.clip(drawn, 0, 1), [0.025, 0.975])
     observed = called / cells
     point = corrected_share(observed, known.sensitivity, known.specificity)
-    # The mean of persons may lie outside the interval of their spread by a hair.
+    # The mean of subjects may lie outside the interval of their spread by a hair.
     return Share(observed, float(np.clip(point, low, high)), float(low), float(high))
 
 
-def told(known: Reference) -> str:
-    """Say how often intervals from so many known persons held the truth in simulations."""
-    persons, alike, unlike = [row for row in _HELD if row[0] <= known.fewest][-1]
-    return (
-        f"In simulations with {persons} known {'person' if persons == 1 else 'persons'} of each "
-        f"class {alike} % of such 95 % intervals held the share of blasts; where one person in ten "
-        f"was unlike the others, {unlike} %."
-    )
+def simulated_coverage(known: Reference) -> ShareCoverage:
+    """Return the simulation with as many known subjects in each class, or the next fewer."""
+    return [one for one in _SIMULATED if one.subjects <= known.fewest][-1]
 
 
 def corrected_share(called: float, sensitivity: float, specificity: float) -> float:
-    """Rogan and Gladen's estimate, within [0, 1]; one half where the calls say nothing."""
-    told = sensitivity + specificity - 1
-    if told <= _LEAST_INFORMATIVE:
+    """Rogan and Gladen's estimate, within [0, 1]; one half if the calls carry no information."""
+    information = sensitivity + specificity - 1
+    if information <= _LEAST_INFORMATIVE:
         return 0.5
-    return float(np.clip((called + specificity - 1) / told, 0, 1))
+    return float(np.clip((called + specificity - 1) / information, 0, 1))
 
 
-@lru_cache(maxsize=64)  # the same known persons serve for many
-def _next_person(called: tuple[int, ...], cells: tuple[int, ...], seed: int) -> Floats:
-    """Draw the share of right calls that the next person may have, shape (DRAWS,).
+@lru_cache(maxsize=64)  # the same known subjects serve for many
+def _next_subject(called: tuple[int, ...], cells: tuple[int, ...], seed: int) -> Floats:
+    """Draw the share of right calls that the next subject may have, shape (DRAWS,).
 
-    Persons' shares follow a beta distribution. Its mean and ``(a + b) ** -.5``, which says how
-    much persons differ, are taken as equally likely between 0 and 1 beforehand, and weighed by the
+    Subjects' shares follow a beta distribution. Its mean and ``(a + b) ** -.5``, which says how
+    much subjects differ, are taken as equally likely between 0 and 1 beforehand, and weighed by the
     calls that were seen.
     """
     rng = np.random.default_rng(seed)

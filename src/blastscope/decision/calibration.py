@@ -1,4 +1,4 @@
-"""Maps from a network's probability to one that can be taken at its word.
+"""Calibration: map a network's probabilities to ones that agree with observed shares.
 
 Temperature: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Platt: Probabilistic
 Outputs for Support Vector Machines, 1999. Isotonic: Zadrozny and Elkan, KDD 2002. All of them
@@ -71,9 +71,13 @@ class Calibration:
         try:
             method, values = str(content["method"]), tuple(float(v) for v in content["values"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise BlastscopeError(f"{where} has no calibration that can be read.") from error
+            raise BlastscopeError(
+                f"{where} has a damaged calibration: run `blastscope evaluate` again."
+            ) from error
         if method not in SHAPES or not SHAPES[method](np.array(values)):
-            raise BlastscopeError(f"{where} has a calibration '{method}' that is none of ours.")
+            raise BlastscopeError(
+                f"{where} has an unknown calibration '{method}': run `blastscope evaluate` again."
+            )
         return cls(method, values)
 
 

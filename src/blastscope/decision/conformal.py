@@ -1,8 +1,8 @@
-"""Conformal sets: what a cell may be, so that the truth is in the set as often as promised.
+"""Conformal prediction sets: contain the true label as often as promised.
 
 Split conformal prediction within each class (Vovk et al., Algorithmic Learning in a Random World,
 2005, section 4.5; Sadinle, Lei and Wasserman, JASA 114:223-234, 2019). The promise holds for cells
-that are exchangeable with those it was fitted on. Cells of another person are not.
+that are exchangeable with those it was fitted on. Cells of another subject are not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Conformal:
     """Which labels are put into a cell's set.
 
     Attributes:
-        promised: how often, at least, the truth is in the set of a cell of either class.
+        promised: the lowest share of cells of either class with the true label in their set.
         least_all: ALL is in the set where the probability of ALL is at least this.
         least_hem: normal is in the set where the probability of normal is at least this.
     """

@@ -1,4 +1,4 @@
-"""What makes a decision of a probability: fitted in one go, applied to any cells, kept as JSON."""
+"""The decision: everything that turns probabilities into calls, fitted once and kept as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blastscope.decision.blast_share import Reference, reference
 from blastscope.decision.calibration import Bools, Calibration, Floats
-from blastscope.decision.calibration_choice import choose_calibration
+from blastscope.decision.calibration_choice import CalibrationChoice, choose_calibration
 from blastscope.decision.conformal import Conformal, fit_conformal
 from blastscope.decision.operating_point import (
     DEFAULT,
@@ -26,7 +26,7 @@ from blastscope.errors import BlastscopeError
 
 @dataclass(frozen=True)
 class DecisionRequest:
-    """What the user asks of decisions.
+    """The options of decisions.
 
     Attributes:
         rule: for the operating point.
@@ -44,12 +44,12 @@ class DecisionRequest:
         """Change what is given, as a user writes it.
 
         Raises:
-            BlastscopeError: where it cannot be asked for.
+            BlastscopeError: if a value is out of range.
         """
         for name, value in (("error", error), ("coverage", coverage)):
             if value is not None and not 0 < value < 1:
                 raise BlastscopeError(
-                    f"--{name} {value:g} cannot be asked for: give a share above 0 and below 1."
+                    f"--{name} {value:g} is out of range: give a share above 0 and below 1."
                 )
         return DecisionRequest(
             self.rule if rule is None else read_rule(rule),
@@ -60,7 +60,7 @@ class DecisionRequest:
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided of cells, shape (n,) each.
+    """Calls of cells, shape (n,) each.
 
     Attributes:
         p_all: the calibrated probability of ALL.
@@ -87,20 +87,18 @@ class Decision:
 
     Attributes:
         calibration: of the probabilities.
-        log_loss: by method, what it was chosen by.
-        how: a sentence about that choice.
+        choice: how it was chosen.
         point: from which probability on a cell is called ALL.
         referral: how sure a call has to be to be kept.
         conformal: which labels a cell's set has.
-        reference: how persons fared at the operating point; None where they are not known.
+        reference: right calls by subject at the operating point; None if subjects are unknown.
         cells: how many it was fitted on.
-        share_all: which share of these is ALL: a probability is right for such a mix only.
-        subjects: of how many persons; 0 where unknown.
+        share_all: the share of ALL among them: probabilities are right for such a mix only.
+        subjects: how many subjects they are of; 0 if unknown.
     """
 
     calibration: Calibration
-    log_loss: dict[str, float]
-    how: str
+    choice: CalibrationChoice
     point: OperatingPoint
     referral: Referral
     conformal: Conformal
@@ -110,7 +108,7 @@ class Decision:
     subjects: int
 
     def apply(self, p_all: Floats) -> Decided:
-        """Decide of cells by a network's probabilities of ALL, shape (n,)."""
+        """Call cells by a network's probabilities of ALL, shape (n,)."""
         p = self.calibration.apply(p_all)
         called = p > self.point.threshold
         sure = sureness(p, called)
@@ -134,8 +132,7 @@ class Decision:
             known, point = content["reference"], content["point"]
             decision = cls(
                 calibration,
-                {str(name): float(loss) for name, loss in content["log_loss"].items()},
-                str(content["how"]),
+                CalibrationChoice.from_json(content["choice"]),
                 OperatingPoint(read_rule(point["rule"]), **_numbers(point, least=-1.0, but="rule")),
                 Referral(**_numbers(content["referral"], most=2.0)),  # 2 refers all
                 Conformal(**_numbers(content["conformal"])),
@@ -148,7 +145,7 @@ class Decision:
             KeyError, TypeError, ValueError, AttributeError, OverflowError, BlastscopeError
         ) as error:  # fmt: skip
             raise BlastscopeError(
-                f"{where} holds no decision that can be read ({error}): evaluate the model again."
+                f"{where} has a damaged decision ({error}): run `blastscope evaluate` again."
             ) from error
         return decision
 
@@ -164,7 +161,7 @@ def _numbers(
 
 
 def _reference(known: dict[str, Any]) -> Reference:
-    counts = {name: tuple(map(int, persons)) for name, persons in known.items()}
+    counts = {name: tuple(map(int, subjects)) for name, subjects in known.items()}
     found = Reference(**counts)
     for called, cells in (
         (found.all_called, found.all_cells),
@@ -172,13 +169,15 @@ def _reference(known: dict[str, Any]) -> Reference:
     ):
         pairs = list(zip(called, cells, strict=True))
         if not pairs or not all(0 <= right <= total and total for right, total in pairs):
-            raise ValueError("counts of persons that cannot be")
+            raise ValueError("impossible counts by subject")
     return found
 
 
 def _inside(content: Any, name: str, where: str) -> Any:
     if not isinstance(content, dict) or name not in content:
-        raise BlastscopeError(f"{where} holds no decision: it lacks {name}.")
+        raise BlastscopeError(
+            f"{where} has no decision ({name} is missing): run `blastscope evaluate` again."
+        )
     return content[name]
 
 
@@ -198,14 +197,13 @@ def fit_decision(
         request: what is asked for.
         seed: of the folds that the calibration is chosen in.
     """
-    chosen = choose_calibration(is_all, p_all, subjects, seed)
-    p = chosen.calibration.apply(p_all)
+    calibration, choice = choose_calibration(is_all, p_all, subjects, seed)
+    p = calibration.apply(p_all)
     point = choose_point(request.rule, is_all, p)
     called = p > point.threshold
     return Decision(
-        calibration=chosen.calibration,
-        log_loss=chosen.log_loss,
-        how=chosen.how,
+        calibration=calibration,
+        choice=choice,
         point=point,
         referral=choose_referral(called != is_all, sureness(p, called), request.error),
         conformal=fit_conformal(is_all, p, request.coverage),

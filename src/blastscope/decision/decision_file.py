@@ -1,4 +1,4 @@
-"""``decision.json``: what to decide by from now on, what it was asked for and what it is worth."""
+"""Read and write ``decision.json``: a decision, its options and its assessment."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blastscope.decision.decision import Decision, DecisionRequest
+from blastscope.decision.fitting import FittedOn, NoDecision
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, without_nan, write_json
+from blastscope.io.files import read_json, refuse_other_version, without_nan, write_json
 from blastscope.io.predictions import SYNTHETIC_MARK
 
 if TYPE_CHECKING:
     from blastscope.decision.assessment import DecisionAssessment
 
-FORMAT = "blastscope-decision/1"
+KIND = "blastscope-decision"
+FORMAT = f"{KIND}/2"
 NAME = "decision.json"
 
 
 @dataclass(frozen=True)
 class DecisionFile:
-    """What ``predict`` and bundles take from the file.
+    """What ``predict`` and bundles read from the file.
 
     Attributes:
         path: the file.
-        decision: what to decide by.
-        model: whose probabilities it is for.
-        checkpoint: ``sha256:`` of the weights that made them; None where unknown.
+        decision: the decision.
+        model: the model that it was fitted for.
+        checkpoint: ``sha256:`` of that model's weights; None if unknown.
         synthetic: whether it was fitted on synthetic cells.
-        sentence: which cells it was fitted on, and what that means.
+        fitted_on: which cells it was fitted on.
         digest: ``sha256:`` of the content, its keys sorted.
     """
 
@@ -39,29 +41,32 @@ class DecisionFile:
     model: str
     checkpoint: str | None
     synthetic: bool
-    sentence: str
+    fitted_on: FittedOn
     digest: str
 
     @property
     def recipe(self) -> str:
-        """The model's name without what a repeat or synthetic cells add to it."""
+        """The model's name without the marks of a repeat or of synthetic cells."""
         return self.model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]
 
 
 def write_decision(
-    out: Path, found: DecisionAssessment | str, request: DecisionRequest, about: dict[str, Any]
+    out: Path,
+    found: DecisionAssessment | NoDecision,
+    request: DecisionRequest,
+    about: dict[str, Any],
 ) -> None:
-    """Write ``decision.json`` into a folder; where there is no decision an older one goes.
+    """Write ``decision.json`` into a folder; without a decision an older one is removed.
 
     Args:
         out: the folder.
-        found: the judgement, or why there is none.
-        request: what was asked for, kept for the next time.
+        found: the assessment, or why there is none.
+        request: the options, kept for the next evaluation.
         about: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
     """
     path = out / NAME
-    if isinstance(found, str):
-        if path.is_file() and read_json(path).get("format") == FORMAT:
+    if isinstance(found, NoDecision):
+        if path.is_file() and str(read_json(path).get("format")).startswith(KIND):
             path.unlink()
         return
     after, before = asdict(found.after), asdict(found.before)
@@ -69,7 +74,7 @@ def write_decision(
     content = {
         "format": FORMAT,
         **about,
-        "sentence": found.sentence,
+        "fitted_on": asdict(found.fitted_on),
         "request": {**asdict(request), "rule": str(request.rule)},
         "decision": found.decision.as_json(),
         "estimates": {name: asdict(value) for name, value in found.estimates.items()},
@@ -79,7 +84,8 @@ def write_decision(
         },
         "risk_coverage": {"area": found.curve.area, "best": found.curve.best},
         "known_coverage": found.known_coverage,
-        "persons": found.persons.to_dicts(),
+        "sampling": asdict(found.sampling),
+        "subject_shares": found.subject_shares.to_dicts(),
     }
     write_json(path, without_nan(content))
 
@@ -88,7 +94,7 @@ def read_decision(path: Path) -> DecisionFile:
     """Read a decision that an evaluation wrote.
 
     Raises:
-        BlastscopeError: where the file is missing, too large, or none.
+        BlastscopeError: if the file is missing, too large, damaged or of another kind or version.
     """
     return decision_from(_read(path), path)
 
@@ -97,10 +103,9 @@ def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
     """Read a decision from the content of its file.
 
     Raises:
-        BlastscopeError: naming ``path``, where it is none.
+        BlastscopeError: if it is damaged or of another kind or version.
     """
-    if content.get("format") != FORMAT:
-        raise _unreadable(path)
+    refuse_other_version(content, FORMAT, path, "blastscope evaluate")
     checkpoint = content.get("checkpoint")
     whole = json.dumps(content, sort_keys=True).encode()
     return DecisionFile(
@@ -109,17 +114,23 @@ def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
         str(content.get("model")),
         None if checkpoint is None else str(checkpoint),
         content.get("synthetic") is True,
-        str(content.get("sentence", "")),
+        _fitted_on(content, path),
         "sha256:" + hashlib.sha256(whole).hexdigest(),
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
     content = read_json(path)
-    if content.get("format") != FORMAT:
-        raise _unreadable(path)
+    refuse_other_version(content, FORMAT, path, "blastscope evaluate")
     return content
 
 
-def _unreadable(path: Path) -> BlastscopeError:
-    return BlastscopeError(f"{path} is no {FORMAT} file: remove it and evaluate again.")
+def _fitted_on(content: dict[str, Any], path: Path) -> FittedOn:
+    try:
+        return FittedOn.from_json(content["fitted_on"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> BlastscopeError:
+    return BlastscopeError(f"{path} is damaged ({error}): run `blastscope evaluate` again.")

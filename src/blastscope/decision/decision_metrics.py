@@ -1,4 +1,4 @@
-"""The figures of decisions, for thousands of resamples at once."""
+"""Metrics of decisions, for thousands of resamples at once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class DecisionMetrics:
         self._at = {name: place for place, name in enumerate(ratios)}
 
     def of(self, weights: Counts) -> Floats:
-        """Compute the figures under weights of shape (resamples, cells).
+        """Compute the metrics under weights of shape (resamples, cells).
 
         Returns:
             Shape (resamples, ``len(names)``); NaN where there is nothing to divide by.

@@ -1,11 +1,11 @@
-"""Decisions for a part's cells, fitted on other cells: on validation, or on the other folds."""
+"""Fit decisions for a split part on other cells: on validation, or on the other folds."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -21,33 +21,91 @@ VALIDATION = "validation"
 
 
 @dataclass(frozen=True)
+class NoDecision:
+    """Why there is no decision for the cells of a split part.
+
+    Attributes:
+        reason: ``one-class``: the part's cells have only one class. ``fitted-here``: decisions
+            are fitted on this part (validation). ``no-validation``: the table has no validation
+            cells of both classes to fit them on.
+        part: the split part that is reported.
+    """
+
+    reason: Literal["one-class", "fitted-here", "no-validation"]
+    part: str
+
+
+@dataclass(frozen=True)
+class FittedOn:
+    """Which cells a decision was fitted on, and which subjects they share with others.
+
+    Attributes:
+        part: the split part: ``validation``, or in folds the reported part itself.
+        reported: the split part whose cells are called.
+        folds: how many folds the cells were called in; 1 if there are no folds.
+        cells: how many cells the kept decision was fitted on.
+        subjects: how many subjects name them.
+        unnamed: cells that name no subject.
+        subjects_reported: subjects of the reported cells.
+        shared_reported: subjects it was fitted on that are also reported; in folds, subjects with
+            cells in more than one fold.
+        shared_training: subjects it was fitted on that are also in training.
+        ensemble: whether the ensemble's weights were fitted on these cells too.
+    """
+
+    part: str
+    reported: str
+    folds: int
+    cells: int
+    subjects: int
+    unnamed: int
+    subjects_reported: int
+    shared_reported: int
+    shared_training: int = 0
+    ensemble: bool = False
+
+    @classmethod
+    def from_json(cls, content: Any) -> FittedOn:
+        """Read what :func:`dataclasses.asdict` made.
+
+        Raises:
+            KeyError, TypeError or ValueError: if it is something else.
+        """
+        known: dict[str, Any] = {
+            field.name: int(content[field.name]) for field in fields(cls) if field.type == "int"
+        }
+        known |= {name: str(content[name]) for name in ("part", "reported")}
+        return cls(**known, ensemble=content["ensemble"] is True)
+
+
+@dataclass(frozen=True)
 class CrossFitted:
     """What was fitted, and on what.
 
     Attributes:
         decision: the one to keep.
         pieces: which of the reported cells each decision is for.
-        sentence: says so.
-        on: the cells that ``decision`` was fitted on.
+        fitted_on: which cells ``decision`` was fitted on, in numbers.
+        on: these cells.
     """
 
     decision: Decision
     pieces: Sequence[tuple[Bools, Decision]]
-    sentence: str
+    fitted_on: FittedOn
     on: pl.DataFrame
 
-    def laid(self, cells: pl.DataFrame) -> Decided:
-        """Decide of all cells, in their order."""
+    def call(self, cells: pl.DataFrame) -> Decided:
+        """Call all cells, in their order."""
         raw = cells["p_all"].to_numpy()
         found = [(here, decision.apply(raw[here])) for here, decision in self.pieces]
-        return Decided(*(_laid(found, field.name, len(raw)) for field in fields(Decided)))
+        return Decided(*(_in_order(found, field.name, len(raw)) for field in fields(Decided)))
 
-    def persons(self, cells: pl.DataFrame, of: Decided) -> pl.DataFrame:
-        """Sum up each person by what was known of the others."""
+    def subject_shares(self, cells: pl.DataFrame, calls: Decided) -> pl.DataFrame:
+        """Sum up each subject by what was known of the others."""
         if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):
-            return subject_shares(cells, of, None)  # every decision knows the persons it is for
+            return subject_shares(cells, calls, None)  # every decision knows the subjects it is for
         tables = [
-            subject_shares(cells.filter(pl.Series(here)), of.take(here), decision.reference)
+            subject_shares(cells.filter(pl.Series(here)), calls.take(here), decision.reference)
             for here, decision in self.pieces
         ]
         return worst_first(pl.concat(tables))
@@ -55,20 +113,20 @@ class CrossFitted:
 
 def fit_for(
     table: pl.DataFrame, part: str, metadata: Mapping[str, Any], request: DecisionRequest
-) -> CrossFitted | str:
+) -> CrossFitted | NoDecision:
     """Fit on validation, or fold by fold on the other folds of a cross-validation.
 
     Args:
         table: one model's prediction table, every part of it.
-        part: the part whose cells are to be decided of.
+        part: the split part whose cells are to be called.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
-        request: what is asked for.
+        request: the options.
 
     Returns:
-        What was fitted; or a sentence that says why nothing was.
+        What was fitted, or why nothing was.
     """
     cells = labelled(table, part)
-    in_folds = _in_folds(cells, request) if has_folds(cells, metadata) else None
+    in_folds = _in_folds(cells, part, request) if has_folds(cells, metadata) else None
     return in_folds or _on_validation(table, cells, part, metadata, request)
 
 
@@ -78,43 +136,32 @@ def _on_validation(
     part: str,
     metadata: Mapping[str, Any],
     request: DecisionRequest,
-) -> CrossFitted | str:
+) -> CrossFitted | NoDecision:
     if part == VALIDATION:
-        return "Decisions are fitted on validation, so they are not judged on it: report test."
+        return NoDecision("fitted-here", part)
     on = labelled(table, VALIDATION)
     if not both_classes(truth(on)):
-        return (
-            "The table has no validation cells of both classes to fit calibration and operating "
-            "point on, and they are never fitted on the cells that are reported."
-        )
-    decision = _fit(on, request)
-    sentence = f"Fitted on {_counted(on)} of validation, applied to the {part} cells."
-    if VALIDATION in metadata.get("fitted_on", ()):
-        sentence += " The ensemble's weights were fitted on these too, so it does better there."
-    everything = np.ones(cells.height, np.bool_)
-    return CrossFitted(decision, [(everything, decision)], sentence + _whose(table, on, cells), on)
-
-
-def _whose(table: pl.DataFrame, on: pl.DataFrame, cells: pl.DataFrame) -> str:
-    """Say where the persons that decisions were fitted on are known already."""
+        return NoDecision("no-validation", part)
     fitted, reported = (set(rows["subject"].drop_nulls()) for rows in (on, cells))
     trained = set(table.filter(pl.col("part") == "train")["subject"].drop_nulls())
-    told = ""
-    if fitted & reported:
-        told = (
-            f" Of its {len(fitted)} subjects {len(fitted & reported)} are also among the "
-            f"{len(reported)} reported: how decisions hold for other persons is not told by them."
-        )
-    if fitted & trained:
-        told += (
-            f" Of its {len(fitted)} subjects {len(fitted & trained)} are in training too: the "
-            "network is surer of them than it will be of others."
-        )
-    return told
+    fitted_on = FittedOn(
+        part=VALIDATION,
+        reported=part,
+        folds=1,
+        cells=on.height,
+        subjects=len(fitted),
+        unnamed=on["subject"].null_count(),
+        subjects_reported=len(reported),
+        shared_reported=len(fitted & reported),
+        shared_training=len(fitted & trained),
+        ensemble=VALIDATION in metadata.get("fitted_on", ()),
+    )
+    decision = _fit(on, request)
+    return CrossFitted(decision, [(np.ones(cells.height, np.bool_), decision)], fitted_on, on)
 
 
-def _in_folds(cells: pl.DataFrame, request: DecisionRequest) -> CrossFitted | None:
-    """Decide of each fold as the others suggest; None where one of them leaves a class out."""
+def _in_folds(cells: pl.DataFrame, part: str, request: DecisionRequest) -> CrossFitted | None:
+    """Call each fold's cells by what the others suggest; None if one of them leaves a class out."""
     fold = cells["fold"].to_numpy()
     is_all, numbers = truth(cells), np.unique(fold)
     if len(numbers) < 2 or not all(both_classes(is_all[fold != number]) for number in numbers):
@@ -123,27 +170,28 @@ def _in_folds(cells: pl.DataFrame, request: DecisionRequest) -> CrossFitted | No
         (fold == number, _fit(cells.filter(pl.Series(fold != number)), request))
         for number in numbers
     ]
-    sentence = (
-        f"Decided in {len(numbers)} folds: each fold's cells by what was fitted on the out-of-fold "
-        "predictions of the others. What is kept for new cells is fitted on all of them."
+    subjects = cells["subject"].drop_nulls().n_unique()
+    fitted_on = FittedOn(
+        part=part,
+        reported=part,
+        folds=len(numbers),
+        cells=cells.height,
+        subjects=subjects,
+        unnamed=cells["subject"].null_count(),
+        subjects_reported=subjects,
+        shared_reported=_shared([cells.filter(pl.Series(here)) for here, _ in pieces]),
     )
-    shared = _shared([cells.filter(pl.Series(here)) for here, _ in pieces])
-    if shared:
-        sentence += (
-            f" {shared} subjects have cells in more than one fold: how decisions hold for other "
-            "persons is not told by them."
-        )
-    return CrossFitted(_fit(cells, request), pieces, sentence, cells)
+    return CrossFitted(_fit(cells, request), pieces, fitted_on, cells)
 
 
 def _shared(folds: Sequence[pl.DataFrame]) -> int:
     """Count the subjects that are in more than one fold."""
-    people = Counter(name for fold in folds for name in fold["subject"].drop_nulls().unique())
-    return sum(times > 1 for times in people.values())
+    times = Counter(name for fold in folds for name in fold["subject"].drop_nulls().unique())
+    return sum(count > 1 for count in times.values())
 
 
-def _laid(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDArray[Any]:
-    """Lay one array of the folds' decisions into the order of the cells."""
+def _in_order(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDArray[Any]:
+    """Put one array of the folds' calls into the order of the cells."""
     first = getattr(found[0][1], name)
     whole = np.empty((cells, *first.shape[1:]), first.dtype)
     for here, decided in found:
@@ -152,31 +200,22 @@ def _laid(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDAr
 
 
 def _fit(cells: pl.DataFrame, request: DecisionRequest) -> Decision:
-    """Fit on cells; in which order they stand does not matter."""
+    """Fit on cells; their order does not matter."""
     cells = cells.sort("cell")
     raw: Floats = cells["p_all"].to_numpy()
     return fit_decision(truth(cells), raw, cells["subject"].to_list(), request)
 
 
 def labelled(table: pl.DataFrame, part: str) -> pl.DataFrame:
-    """Return the cells of a part that have a label."""
+    """Return the labelled cells of a split part."""
     return table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
 
 
 def truth(cells: pl.DataFrame) -> Bools:
-    """Say which cells are ALL."""
+    """Return which cells are ALL, shape (n,)."""
     return (cells["label"] == ALL).to_numpy()
 
 
 def both_classes(is_all: Bools) -> bool:
-    """Say whether cells of both classes are there."""
+    """Return whether cells of both classes are there."""
     return bool(is_all.any() and not is_all.all())
-
-
-def _counted(cells: pl.DataFrame) -> str:
-    people = cells["subject"].drop_nulls().n_unique()
-    if not people:
-        return f"{cells.height:,} cells"
-    nameless = cells["subject"].null_count()
-    rest = f" ({nameless:,} cells name none)" if nameless else ""
-    return f"{cells.height:,} cells of {people} subjects{rest}"

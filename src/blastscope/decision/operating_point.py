@@ -1,4 +1,4 @@
-"""The operating point: from which probability on a cell is called ALL, by a rule with a name."""
+"""The operating point: the threshold above which a cell is called ALL, chosen by a named rule."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _WRITTEN = re.compile(r"(sensitivity|specificity)\s*>=\s*([0-9.]+)|(cost)\s*=\s*
 
 @dataclass(frozen=True)
 class OperatingRule:
-    """What an operating point is chosen by.
+    """The rule that an operating point is chosen by.
 
-    ``sensitivity`` and ``specificity``: the best of the other that keeps this one at ``value`` or
-    above. ``youden``: the largest sum of both (Youden, Cancer 3:32-35, 1950). ``cost``: the lowest
-    cost where a missed blast costs ``value`` false alarms. ``half``: one half, nothing is chosen.
+    ``sensitivity`` and ``specificity``: the best of the other metric that keeps this one at
+    ``value`` or above. ``youden``: the largest sum of both (Youden, Cancer 3:32-35, 1950).
+    ``cost``: the lowest cost if a missed blast costs ``value`` false alarms. ``half``: one half,
+    nothing is chosen.
     """
 
     kind: Kind
@@ -36,20 +37,9 @@ class OperatingRule:
         number = np.format_float_positional(self.value, trim="-")  # every digit, no exponent
         return f"{self.kind}{'=' if self.kind == 'cost' else '>='}{number}"
 
-    @property
-    def sentence(self) -> str:
-        """The rule in words."""
-        return {
-            "sensitivity": f"sensitivity of {self.value:g} or more",
-            "specificity": f"specificity of {self.value:g} or more",
-            "youden": "the largest sum of sensitivity and specificity (Youden)",
-            "cost": f"the lowest cost, a missed blast costing {self.value:g} false alarms",
-            "half": "one half, nothing chosen",
-        }[self.kind]
-
 
 DEFAULT = OperatingRule("sensitivity", 0.95)
-"""A missed blast is worse than a cell that somebody looks at in vain."""
+"""A missed blast is worse than a false alarm."""
 
 
 def read_rule(text: str) -> OperatingRule:
@@ -63,19 +53,22 @@ def read_rule(text: str) -> OperatingRule:
         return OperatingRule("youden" if plain == "youden" else "half")
     found = _WRITTEN.fullmatch(plain)
     if found is None:
-        raise BlastscopeError(f"'{text}' is no rule for an operating point: write {_HELP}.")
+        raise BlastscopeError(f"'{text}' is not a rule for an operating point: write {_HELP}.")
     name, number = (found[1], found[2]) if found[1] else (found[3], found[4])
     try:
         value = float(number)
     except ValueError:
-        raise BlastscopeError(f"'{number}' in the rule '{text}' is no number: {_HELP}.") from None
+        raise BlastscopeError(
+            f"'{number}' in the rule '{text}' is not a number: write {_HELP}."
+        ) from None
     if name == "cost" and not 0 < value <= 1000:
         raise BlastscopeError(
-            f"A missed blast cannot cost {number} false alarms: above 0, to 1000."
+            f"cost={number} is out of range: give the false alarms that one missed blast costs, "
+            "above 0 and up to 1000."
         )
     if name != "cost" and not 0 < value < 1:
         raise BlastscopeError(
-            f"A {name} of {number} cannot be asked for: give a share between 0 and 1, {name}>=0.95."
+            f"{name}>={number} is out of range: give a share between 0 and 1, as in {name}>=0.95."
         )
     kinds: dict[str, Kind] = {
         "sensitivity": "sensitivity", "specificity": "specificity", "cost": "cost"

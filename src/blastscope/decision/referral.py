@@ -1,4 +1,4 @@
-"""Which cells go to the expert: those of which the model is least sure.
+"""Referral: send the least certain calls to an expert.
 
 Risk and coverage, and the area under their curve (AURC): Geifman and El-Yaniv, Selective
 Classification for Deep Neural Networks, NeurIPS 2017.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from blastscope.decision.calibration import Bools, Floats
 
 FEWEST_KEPT = 20
-"""Cells: an error rate of fewer than these is luck."""
+"""An error rate among fewer cells than these is chance."""
 
 
 def sureness(p_all: Floats, called: Bools) -> Floats:
@@ -81,7 +81,7 @@ class Referral:
     """From which sureness on a call is kept, and what that reached where it was chosen.
 
     Attributes:
-        wanted: the error rate asked for among the calls that are kept.
+        wanted: the highest error rate among the calls that are kept.
         threshold: calls that are less sure than this are referred; above 1 where all are, because
             no number of the surest calls has so few errors.
         kept: the share of cells that were kept.
@@ -94,7 +94,7 @@ class Referral:
     error: float
 
     def refers(self, sure: Floats) -> NDArray[np.bool_]:
-        """Say which calls go to the expert, shape (n,)."""
+        """Return which calls go to the expert, shape (n,)."""
         return sure < self.threshold
 
 
@@ -112,6 +112,6 @@ def choose_referral(wrong: Bools, sure: Floats, wanted: float) -> Referral:
     if not len(good):
         return Referral(wanted, 2.0, 0.0, 0.0)
     at = good[-1]
-    nobody = at == len(curve.coverage) - 1
-    threshold = 0.0 if nobody else float((curve.least[at] + curve.least[at + 1]) / 2)
+    none_referred = at == len(curve.coverage) - 1
+    threshold = 0.0 if none_referred else float((curve.least[at] + curve.least[at + 1]) / 2)
     return Referral(wanted, threshold, float(curve.coverage[at]), float(curve.risk[at]))

@@ -1,4 +1,4 @@
-"""How far probabilities are from what happens: calibration error, Brier score, the diagram."""
+"""Measure calibration: expected calibration error, Brier score, log loss, reliability diagram."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _CELLS_DRAWN = 2 * 10**7
 
 @dataclass(frozen=True)
 class Reliability:
-    """The diagram of one set of probabilities, and its figures.
+    """The reliability diagram of one set of probabilities, and its metrics.
 
     Attributes:
         predicted: mean probability of ALL in each bin, shape (bins,).
         observed: share of ALL cells in each bin, shape (bins,).
         cells: cells in each bin, shape (bins,).
         ece: expected calibration error: the mean gap of the two, weighed by the cells.
-        by_chance: the error that probabilities which are right of persons at large show on
-            average, because so many persons (so many cells, where they are not known) were drawn:
-            a smaller one cannot be told from none. From few persons it is itself too small.
+        by_chance: the mean error of calibrated probabilities on so many subjects (cells, if
+            subjects are unknown): a smaller error cannot be told from zero. With few subjects it
+            is too small.
         brier: the mean squared distance from 0 and 1.
         log_loss: the mean log loss.
     """
@@ -72,18 +72,18 @@ def calibration_error(
 
 
 def reliability(is_all: Bools, p_all: Floats, draws: Resampling) -> Reliability:
-    """Compute the diagram and its figures.
+    """Compute the diagram and its metrics.
 
     Args:
         is_all: truth, shape (n,).
         p_all: probability of ALL, shape (n,).
-        draws: of the persons, or cells, for ``by_chance``.
+        draws: of the subjects, or cells, for ``by_chance``.
     """
     place = equal_mass_bins(p_all)
     cells = np.bincount(place)
-    by_person = draws.unit == "subject"
+    by_subject = draws.sampling.unit == "subject"
     by_chance = (
-        _of_persons(is_all, p_all, place, draws) if by_person else _of_cells(p_all, place, draws)
+        _of_subjects(is_all, p_all, place, draws) if by_subject else _of_cells(p_all, place, draws)
     )
     return Reliability(
         predicted=np.bincount(place, p_all) / cells,
@@ -105,8 +105,8 @@ def _of_cells(p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> floa
     )
 
 
-def _of_persons(is_all: Bools, p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> float:
-    """How far the bins' gaps stray from what they are, as persons are drawn."""
+def _of_subjects(is_all: Bools, p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> float:
+    """How far the bins' gaps stray from what they are, as subjects are drawn."""
     gaps = np.zeros((len(p_all), place.max() + 1))
     gaps[np.arange(len(p_all)), place] = is_all - p_all
     found = []

@@ -1,4 +1,4 @@
-"""What was decided of each person's cells, and the share of blasts among them."""
+"""Calls by subject, and each subject's share of blasts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from blastscope.decision.decision import Decided
 
 
 def subject_shares(cells: pl.DataFrame, decided: Decided, known: Reference | None) -> pl.DataFrame:
-    """Sum up each known person, the one with the most wrong calls first.
+    """Sum up each known subject, the one with the most wrong calls first.
 
     Args:
         cells: ``subject, label`` and others, a row a cell.
-        decided: what was decided of them, in their order.
-        known: how other persons fared; without it no share is corrected.
+        decided: the calls of these cells, in their order.
+        known: right calls of other subjects; without it no share is corrected.
 
     Returns:
-        ``subject, label`` ("mixed" where a person has both, null where unknown), ``cells``,
+        ``subject, label`` ("mixed" if a subject has both, null if unknown), ``cells``,
         ``called`` (share called ALL), ``wrong`` and ``referred`` (shares), ``covered`` (share of
-        cells whose conformal set holds the truth; null without labels) and, corrected, ``share``
-        with its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above`` or ``open``).
+        cells with the true label in their conformal set; null without labels) and, corrected,
+        ``share`` with its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above`` or
+        ``open``).
     """
     is_all = pl.col("label") == "all"
     held = pl.when(is_all).then("set_all").when(~is_all).then("set_hem")  # null without a label
@@ -52,7 +53,7 @@ def subject_shares(cells: pl.DataFrame, decided: Decided, known: Reference | Non
 
 
 def worst_first(table: pl.DataFrame) -> pl.DataFrame:
-    """Order persons by the share of wrong calls, those without labels last."""
+    """Order subjects by the share of wrong calls, those without labels last."""
     order = ("wrong", "cells", "subject")
     return table.sort(*order, descending=[True, True, False], nulls_last=True)
 

@@ -1,4 +1,4 @@
-"""Fit an ensemble on one part of the cells and apply it to another, its rivals beside it."""
+"""Fit an ensemble on one split part and apply it to another, with every other method beside it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METHOD_NAMES = {
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    """What is asked for.
+    """The options of an ensemble.
 
     Attributes:
         method: one of ``METHODS``.
@@ -49,28 +49,26 @@ class EnsembleSettings:
     seed: int = 24
 
     def __post_init__(self) -> None:
-        """Refuse what would report weights on the cells that chose them.
+        """Refuse to report weights on the cells that chose them.
 
         Raises:
-            BlastscopeError: where the parts or the method do not go.
+            BlastscopeError: if the method is unknown or the parts do not fit it.
         """
         if self.method not in METHODS:
             raise BlastscopeError(
-                f"{self.method!r} is no method of an ensemble: choose {', '.join(METHODS)}."
+                f"{self.method!r} is not a method of an ensemble: choose {', '.join(METHODS)}."
             )
         if self.nested and self.method in UNFITTED:
-            raise BlastscopeError(
-                f"{self.method} has no weights to fit, so --nested has nothing to do: leave it out."
-            )
+            raise BlastscopeError(f"{self.method} has no weights to fit: leave --nested out.")
         if self.nested and self.fit != self.apply:
             raise BlastscopeError(
-                f"--nested fits and reports on one part, here {self.fit} and {self.apply}: give "
-                f"--fit {self.apply}."
+                f"--nested needs one part to fit and report on, not {self.fit} and {self.apply}: "
+                f"give --fit {self.apply}."
             )
         if self.fit == self.apply and not self.nested and self.method not in UNFITTED:
             raise BlastscopeError(
-                f"Weights that were fitted on the {self.fit} cells cannot be reported on them: "
-                "choose another part to --fit, or give --nested, which fits in folds."
+                f"The weights would be fitted and reported on the same {self.fit} cells: choose "
+                "another part to --fit, or give --nested, which fits in folds."
             )
 
     @property
@@ -81,13 +79,13 @@ class EnsembleSettings:
 
 @dataclass(frozen=True)
 class Built:
-    """An ensemble, and what else could have been built of the same members.
+    """An ensemble, with the outcome of every other method on the same members.
 
     Attributes:
-        plan: what was asked for.
+        plan: the options.
         name: the ensemble's, in its prediction table.
         fitted: every method's outcome on the whole fit part, the chosen one's among them.
-        nested: every fitted method's outcome in folds, where asked for.
+        nested: every fitted method's outcome in folds, if nested.
         fit_cells: labelled cells that weights were fitted on; none where nothing was fitted.
         scores: the members, then every method, on all cells; NaN where a member does not know a
             cell. Where nested, labelled cells of the reported part are cross-fitted, and other
@@ -134,7 +132,7 @@ def build(scores: AlignedPredictions, plan: EnsembleSettings) -> Built:
 
     Args:
         scores: the members' probabilities on all cells.
-        plan: what is asked for.
+        plan: the options.
 
     Raises:
         BlastscopeError: where a part is missing or what is fitted on has no labels, there is but
@@ -164,21 +162,21 @@ def build(scores: AlignedPredictions, plan: EnsembleSettings) -> Built:
 def _refuse_members(scores: AlignedPredictions, plan: EnsembleSettings) -> None:
     if len(scores.members) < 2:
         raise BlastscopeError(
-            f"An ensemble has two members or more, and {scores.members[0].where} holds one model: "
-            "give further runs or prediction tables."
+            f"An ensemble needs two members, and {scores.members[0].where} has one model: give "
+            "further runs or prediction tables."
         )
     ours = {_member(name, scores).name for name in METHODS}
     for member in scores.members:
         if member.name in ours:
             raise BlastscopeError(
-                f"{member.where} has a model called '{member.name}', as a method's result will be: "
-                f"name it anew, A={member.where}."
+                f"{member.where} has a model called '{member.name}', the name of a method's "
+                f"result: rename it, A={member.where}."
             )
     known = scores.fitted_on(plan.apply)
     if known:
         raise BlastscopeError(
-            f"The weights of the member '{known[0]}' were fitted on the {plan.apply} cells, so no "
-            "ensemble with it can be reported on them: give its members, or another part."
+            f"The member '{known[0]}' is an ensemble with weights fitted on the {plan.apply} "
+            "cells: give its members instead, or report another part."
         )
 
 
@@ -215,7 +213,7 @@ def _column(
 
 
 def _nested(reported: AlignedPredictions, plan: EnsembleSettings) -> dict[str, Nested]:
-    """Cross-fit what has weights to fit, what was asked for first."""
+    """Cross-fit every method that has weights, the chosen one first."""
     methods = [name for name in METHODS if name not in UNFITTED]
     return {
         name: cross_fitted(

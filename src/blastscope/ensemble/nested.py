@@ -1,4 +1,4 @@
-"""What an ensemble is worth on the cells it is fitted on: weights from other subjects' cells."""
+"""Cross-fit an ensemble: combine each subject's cells by weights fitted on other subjects."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from blastscope.errors import BlastscopeError
 Truth = NDArray[np.bool_]
 
 
+Reason = Literal["no-weights", "unnamed-cells", "few-subjects", "one-class-folds"]
+
+
 @dataclass(frozen=True)
 class Nested:
     """Cross-fitted probabilities: no cell is combined by weights that have seen it.
@@ -27,15 +30,17 @@ class Nested:
         p_all: probability of ALL, shape (cells,).
         fold: the number of the fold, from 0, that each cell is in, shape (cells,).
         combinations: of each fold, fitted on all the others.
-        by: what was kept together, whole subjects or only single cells.
-        note: a sentence that says which and why.
+        by: what the folds keep whole, ``subject`` or ``cell``.
+        reason: why subjects are not kept whole: ``no-weights``: the method fits nothing;
+            ``unnamed-cells``: some cells name no subject; ``few-subjects``: a class has fewer than
+            two; ``one-class-folds``: no folds of subjects leave both classes. None if they are.
     """
 
     p_all: Floats
     fold: NDArray[np.int_]
     combinations: list[Combination]
     by: Literal["subject", "cell"]
-    note: str
+    reason: Reason | None
 
 
 def cross_fitted(
@@ -47,7 +52,7 @@ def cross_fitted(
     seed: int = 24,
     genetic: GeneticSettings | None = None,
 ) -> Nested:
-    """Combine each fold's cells as the others suggest; by subject wherever that can be done.
+    """Combine each fold's cells by weights fitted on the other folds; by subject if possible.
 
     Args:
         method: one of ``fit.METHODS``.
@@ -63,11 +68,9 @@ def cross_fitted(
     """
     if method in UNFITTED:
         combination = fit(method, p, is_all).combination
-        note = f"The {method} has nothing to fit, so every cell is as if left out."
-        return Nested(
-            combination.apply(p), np.zeros(len(p), dtype=np.int_), [combination], "cell", note
-        )
-    fold, by, note = _folds(is_all, subjects, folds, seed)
+        one_fold = np.zeros(len(p), dtype=np.int_)
+        return Nested(combination.apply(p), one_fold, [combination], "cell", "no-weights")
+    fold, reason = _folds(is_all, subjects, folds, seed)
     p_all = np.empty(len(p))
     combinations = []
     for number in range(fold.max() + 1):
@@ -75,13 +78,14 @@ def cross_fitted(
         combination = fit(method, p[~here], is_all[~here], genetic).combination
         p_all[here] = combination.apply(p[here])
         combinations.append(combination)
-    return Nested(p_all, fold, combinations, by, note)
+    by: Literal["subject", "cell"] = "subject" if reason is None else "cell"
+    return Nested(p_all, fold, combinations, by, reason)
 
 
 def _folds(
     is_all: Truth, subjects: Sequence[str | None], most: int, seed: int
-) -> tuple[NDArray[np.int_], Literal["subject", "cell"], str]:
-    """Return each cell's fold, what is kept together and the sentence that says so."""
+) -> tuple[NDArray[np.int_], Reason | None]:
+    """Return each cell's fold, and why subjects are not kept whole."""
     reason = _against_subjects(is_all, subjects)
     if reason is None:
         fewest = min(len(_subjects_of(is_all, subjects, ill)) for ill in (True, False))
@@ -89,37 +93,24 @@ def _folds(
         splitter = StratifiedGroupKFold(min(most, fewest), shuffle=True, random_state=seed)
         fold = _numbered([test for _, test in splitter.split(names, is_all, names)], len(is_all))
         if _both_classes_remain(is_all, fold):
-            note = (
-                f"Cross-fitted by subject in {fold.max() + 1} folds: the weights for a subject's "
-                "cells were fitted on other subjects only."
-            )
-            return fold, "subject", note
-        reason = "no folds of whole subjects leave both classes to fit on"
+            return fold, None
+        reason = "one-class-folds"
     fewest = min(int(is_all.sum()), int((~is_all).sum()))
     if fewest < 2:
         raise BlastscopeError(
-            "Cross-fitting leaves cells out and needs two of each class, but one class has "
+            "Cross-fitting needs two cells of each class, and one class has "
             f"{fewest}: fit on a part with more cells."
         )
     cells = StratifiedKFold(min(most, fewest), shuffle=True, random_state=seed)
-    fold = _numbered([test for _, test in cells.split(is_all, is_all)], len(is_all))
-    note = (
-        f"Cross-fitted by cell in {fold.max() + 1} folds, because {reason}: cells of one subject "
-        "may be on both sides, which flatters."
-    )
-    return fold, "cell", note
+    return _numbered([test for _, test in cells.split(is_all, is_all)], len(is_all)), reason
 
 
-def _against_subjects(is_all: Truth, subjects: Sequence[str | None]) -> str | None:
-    """Say why whole subjects cannot be left out, if they cannot."""
-    nameless = sum(subject is None for subject in subjects)
-    if nameless:
-        return f"{nameless} of {len(subjects)} cells have no known subject"
-    for ill, name in ((True, "ALL"), (False, "normal")):
-        found = len(_subjects_of(is_all, subjects, ill))
-        if found < 2:
-            return f"{'only one subject' if found else 'no subject'} has {name} cells"
-    return None
+def _against_subjects(is_all: Truth, subjects: Sequence[str | None]) -> Reason | None:
+    """Return why whole subjects cannot be left out, if they cannot."""
+    if None in subjects:
+        return "unnamed-cells"
+    few = any(len(_subjects_of(is_all, subjects, ill)) < 2 for ill in (True, False))
+    return "few-subjects" if few else None
 
 
 def _subjects_of(is_all: Truth, subjects: Sequence[str | None], ill: bool) -> set[str | None]:

@@ -30,8 +30,7 @@ from blastscope.error_analysis.counts import (
 )
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.evaluation.overlaps import members_overlap
-from blastscope.evaluation.subjects import Overlap
+from blastscope.evaluation.overlap import Overlap, members_overlap
 
 FORMAT = "blastscope-errors/2"
 MOST_CONFIDENT = 24

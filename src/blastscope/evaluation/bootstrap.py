@@ -8,23 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.few_subjects import few_sentence
 
 FEWEST_RESAMPLES = 100
 """Below this a 95 % interval hangs on two or three of the draws."""
 MOST_RESAMPLES = 100_000
 """Above this the figures of all resamples would fill the memory, and the bounds hardly move."""
 _CHUNK = 2**20  # weights at a time: small enough that the passes over them stay near the cache
-_STRATA = ("ALL", "normal", "mixed")
+STRATA = ("all", "hem", "mixed")
+"""The classes of subjects: those of ALL cells, of normal cells and of both."""
 
 Groups = tuple[NDArray[np.intp], ...]
 """The cells (their rows) of each subject of a class."""
+
+
+@dataclass(frozen=True)
+class SamplingUnits:
+    """What is drawn for intervals.
+
+    Attributes:
+        unit: ``subject`` if every cell names its subject, otherwise ``cell``.
+        resamples: how many times it is drawn.
+        counts: units of each of the ``STRATA`` that is there.
+        unnamed: cells that name no subject.
+        cells: all cells.
+    """
+
+    unit: Literal["subject", "cell"]
+    resamples: int
+    counts: dict[str, int]
+    unnamed: int
+    cells: int
+
+    @property
+    def fewest(self) -> int | None:
+        """Subjects of the class that has the fewest of them; None if cells are drawn."""
+        return min(self.counts.values()) if self.unit == "subject" else None
+
+    @classmethod
+    def from_json(cls, content: Any) -> SamplingUnits:
+        """Read what :func:`dataclasses.asdict` made.
+
+        Raises:
+            KeyError, TypeError or ValueError: if it is something else.
+        """
+        counts = {name: int(content["counts"][name]) for name in content["counts"]}
+        unit: Literal["subject", "cell"] = "subject" if content["unit"] == "subject" else "cell"
+        resamples, unnamed, cells = (int(content[k]) for k in ("resamples", "unnamed", "cells"))
+        return cls(unit, resamples, counts, unnamed, cells)
 
 
 @dataclass(frozen=True)
@@ -41,18 +77,14 @@ class Resampling:
         resamples: how many times to draw.
         seed: the same seed draws the same; so figures of several models, and those of several
             calls, are paired.
-        unit: what is drawn first.
-        fewest: subjects of the class that has the fewest of them; None where cells are drawn.
-        sentence: what was drawn, how many of each class, and what is not in the intervals.
+        sampling: what is drawn, and how many of each class.
     """
 
     cells: int
     strata: tuple[Groups, ...]
     resamples: int
     seed: int
-    unit: Literal["subject", "cell"]
-    fewest: int | None
-    sentence: str
+    sampling: SamplingUnits
 
     @property
     def units(self) -> int:
@@ -120,19 +152,23 @@ def resampling(
     nameless = sum(subject is None for subject in subjects)
     if nameless:
         strata: list[Groups] = [(np.flatnonzero(is_all),), (np.flatnonzero(~is_all),)]
-        sentence = _sentence_of_cells(resamples, is_all, nameless)
+        counts = [len(groups[0]) for groups in strata]
     else:
         strata = _by_class(is_all, subjects)
-        sentence = _sentence_of_subjects(resamples, [len(groups) for groups in strata])
+        counts = [len(groups) for groups in strata]
     drawn = tuple(groups for groups in strata if groups and groups[0].size)
     return Resampling(
         cells=len(is_all),
         strata=drawn,
         resamples=resamples,
         seed=seed,
-        unit="cell" if nameless else "subject",
-        fewest=None if nameless else min(len(groups) for groups in drawn),
-        sentence=sentence,
+        sampling=SamplingUnits(
+            unit="cell" if nameless else "subject",
+            resamples=resamples,
+            counts={name: n for name, n in zip(STRATA, counts, strict=False) if n},
+            unnamed=nameless,
+            cells=len(is_all),
+        ),
     )
 
 
@@ -145,24 +181,3 @@ def _by_class(is_all: NDArray[np.bool_], subjects: Sequence[str | None]) -> list
         truth = is_all[group]
         strata[0 if truth.all() else 2 if truth.any() else 1].append(group)
     return [tuple(groups) for groups in strata]
-
-
-def _sentence_of_cells(resamples: int, is_all: NDArray[np.bool_], nameless: int) -> str:
-    n, n_all = len(is_all), int(is_all.sum())
-    why = "no cell names its subject"
-    if nameless < n:
-        why = f"{nameless:,} of the {n:,} cells {'names' if nameless == 1 else 'name'} no subject"
-    return (
-        f"{resamples:,} resamples of the cells of each class ({n_all:,} ALL, {n - n_all:,} "
-        f"normal), because {why}: how persons differ is not in these intervals, which are too "
-        "narrow for it."
-    )
-
-
-def _sentence_of_subjects(resamples: int, counts: Sequence[int]) -> str:
-    present = [(n, name) for n, name in zip(counts, _STRATA, strict=True) if n]
-    told = ", ".join(f"{n} {name}" for n, name in present)
-    return (
-        f"{resamples:,} resamples of the subjects of each class ({told}), each with all its cells."
-        f"{few_sentence(present)}"
-    )

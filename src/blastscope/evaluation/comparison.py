@@ -1,21 +1,125 @@
-"""Hold several models against each other on the labelled cells of one part."""
+"""Compare several models on the labelled cells of one split part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import Any
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
-from blastscope.evaluation.bootstrap import resampling
-from blastscope.evaluation.comparison_result import Comparison, ModelPair
+from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import BootstrapDraws, Estimate, draw
 from blastscope.evaluation.metrics import THRESHOLD, Metrics, compute_metrics
-from blastscope.evaluation.overlaps import members_overlap
+from blastscope.evaluation.overlap import Overlap, members_overlap
 from blastscope.evaluation.pair_tests import delong, holm, mcnemar
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.io.files import without_nan
 
-__all__ = ["Comparison", "compare"]
+COMPARISON_FORMAT = "blastscope-comparison/2"
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """Two models, compared on the same cells.
+
+    Attributes:
+        first: the one model.
+        second: the other.
+        weighted_f1: that of the first minus that of the second; the interval is paired.
+        auc: likewise.
+        only_first: cells that only the first calls right.
+        only_second: cells that only the second calls right.
+        mcnemar_p: of McNemar's exact test of the calls.
+        mcnemar_p_holm: the same, corrected for the number of pairs.
+        delong_p: of DeLong's test of the AUCs; NaN if it is undefined.
+        delong_p_holm: the same, corrected for the number of pairs.
+    """
+
+    first: str
+    second: str
+    weighted_f1: Estimate
+    auc: Estimate
+    only_first: int
+    only_second: int
+    mcnemar_p: float
+    mcnemar_p_holm: float
+    delong_p: float
+    delong_p_holm: float
+
+    @property
+    def alike(self) -> bool:
+        """Whether both call every cell alike."""
+        return self.only_first == self.only_second == 0
+
+    def led(self) -> ModelPair:
+        """Return the same pair, the model of the higher weighted F1 first."""
+        if not self.weighted_f1.value < 0:
+            return self
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            weighted_f1=self.weighted_f1.negated(),
+            auc=self.auc.negated(),
+            only_first=self.only_second,
+            only_second=self.only_first,
+        )
+
+
+def by_lead(pairs: Sequence[ModelPair]) -> list[ModelPair]:
+    """Put the better model first in every pair, and the largest lead in weighted F1 on top."""
+    return sorted((pair.led() for pair in pairs), key=lambda pair: -pair.weighted_f1.value)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models on the same cells of one part.
+
+    Attributes:
+        part: the part whose cells were judged.
+        models: their names, in the order given.
+        checkpoints: ``sha256:...`` of what made each model's predictions, where known.
+        cells: labelled cells.
+        cells_all: those of them that are ALL.
+        subjects: how many subjects are known; None for none.
+        unlabelled: cells of the part that carry no label and are left out.
+        protocol: how the cells were split, where all the models agree on it.
+        synthetic: whether the cells are synthetic.
+        overlap: whether the part's subjects are also in training.
+        sampling: what was drawn for the intervals.
+        seed: of the draws.
+        estimates: by model, then by figure (``weighted_metrics.FIGURES``).
+        counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
+        pairs: the models that were held against each other.
+    """
+
+    part: str
+    models: tuple[str, ...]
+    checkpoints: Mapping[str, str | None]
+    cells: int
+    cells_all: int
+    subjects: int | None
+    unlabelled: int
+    protocol: str | None
+    synthetic: bool
+    overlap: Overlap
+    sampling: SamplingUnits
+    seed: int
+    estimates: Mapping[str, Mapping[str, Estimate]]
+    counts: Mapping[str, Mapping[str, int]]
+    pairs: tuple[ModelPair, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``comparison.json``; null for what is undefined."""
+        content: dict[str, Any] = asdict(self)
+        content |= {"pairs": list(content["pairs"]), "overlap": self.overlap.as_json()}
+        for pair in content["pairs"]:
+            for name in ("weighted_f1", "auc"):
+                pair[f"{name}_difference"] = pair.pop(name)
+        head = {"format": COMPARISON_FORMAT, "threshold": THRESHOLD}
+        told: dict[str, Any] = without_nan({**head, **content})
+        return told
 
 
 def compare(
@@ -57,10 +161,7 @@ def compare(
         protocol=scores.protocol,
         synthetic=scores.synthetic,
         overlap=members_overlap(scores, part),
-        resampling=draws.sentence,
-        unit=draws.unit,
-        fewest=draws.fewest,
-        resamples=resamples,
+        sampling=draws.sampling,
         seed=seed,
         estimates=_estimates(here.models, drawn),
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},

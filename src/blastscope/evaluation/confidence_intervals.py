@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.evaluation.bca import corrected_interval, leave_out
-from blastscope.evaluation.bootstrap import Resampling, resampling
+from blastscope.evaluation.bootstrap import Resampling, SamplingUnits, resampling
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 
 Floats = NDArray[np.float64]
@@ -101,11 +101,11 @@ class Intervals:
 
     Attributes:
         bounds: by figure (``resampled.FIGURES``); a figure that is undefined has none.
-        sentence: what was drawn, how many of each class, and what is not in the intervals.
+        sampling: what was drawn, and how many of each class.
     """
 
     bounds: dict[str, tuple[float, float]]
-    sentence: str
+    sampling: SamplingUnits
 
 
 def intervals(
@@ -117,7 +117,7 @@ def intervals(
 ) -> Intervals:
     """Draw subjects, with all their cells, and compute every figure of each draw.
 
-    Where subjects are not known cells are drawn instead, and the sentence says what is missing.
+    If a cell names no subject, cells are drawn instead.
 
     Args:
         is_all: truth, shape (n,).
@@ -133,4 +133,4 @@ def intervals(
         for name, estimate in zip(FIGURES, found, strict=True)
         if not math.isnan(estimate.low)
     }
-    return Intervals(bounds, draws.sentence)
+    return Intervals(bounds, draws.sampling)

@@ -7,9 +7,10 @@ import polars as pl
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.confidence_intervals import intervals
 from blastscope.evaluation.metrics import Metrics, compute_metrics
+from blastscope.evaluation.overlap import part_overlap
 from blastscope.evaluation.result import Evaluation
 from blastscope.evaluation.sources import Source
-from blastscope.evaluation.subjects import Overlap, part_overlap, subject_table
+from blastscope.evaluation.subjects import subject_table
 from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, select_model
 
 
@@ -43,16 +44,7 @@ def judge(source: Source, part: str, model: str | None) -> Evaluation:
         cells=cells,
         unlabelled=table.filter(pl.col("part") == part).height - cells.height,
         subjects=subject_table(cells),
-        overlap=_fitted_here(source, part) or part_overlap(table, part, source.metadata),
-    )
-
-
-def _fitted_here(source: Source, part: str) -> Overlap | None:
-    """An ensemble's weights know the cells that they were fitted on."""
-    if part not in source.metadata.get("fitted_on", ()):
-        return None
-    return Overlap(
-        "training", "The ensemble's weights were fitted on these very cells: no test of them."
+        overlap=part_overlap(table, part, source.metadata),
     )
 
 

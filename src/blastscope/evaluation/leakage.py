@@ -1,4 +1,4 @@
-"""The leakage gauge: what it is worth to a network that it knows the person whose cell it sees."""
+"""Measure leakage: how much better a network does on cells of subjects that it was trained on."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.spread import Spread
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
-from blastscope.io.files import read_json, without_nan
+from blastscope.io.files import read_json, refuse_other_version, without_nan
 from blastscope.io.predictions import read_predictions
 
-FORMAT = "blastscope-leakage/1"
+FORMAT = "blastscope-leakage/2"
 MEASURED = ("weighted_f1", "auc", "recall_all", "recall_hem")
 
 
 @dataclass(frozen=True)
 class LeakageGain:
-    """One figure of the same cells, with their persons known and not.
+    """One metric on the same cells, with their subjects known to the network and unseen by it.
 
     Attributes:
-        known: where cells of the same person were in training.
-        unseen: where none were.
-        difference: the first less the second; the interval is paired.
-        repeats: the difference in each repeat: what the draw of folds and training moves it.
+        known: if other cells of the same subject were in training.
+        unseen: if none were.
+        difference: the first minus the second; the interval is paired.
+        repeats: the difference in each repeat, each with folds and trainings of its own.
     """
 
     known: Estimate
@@ -42,49 +42,31 @@ class LeakageGain:
 
     @property
     def spread(self) -> Spread | None:
-        """Of the difference over the repeats; None where it is undefined in one."""
+        """The spread of the difference over the repeats; None if it is undefined in one."""
         return None if any(map(math.isnan, self.repeats)) else Spread.of(self.repeats)
 
 
 @dataclass(frozen=True)
 class Leakage:
-    """What the leak is worth, figure by figure.
+    """The outcome of a measurement of leakage.
 
     Attributes:
-        gains: by figure (``MEASURED``).
+        gains: by metric (``MEASURED``).
         cells: how many were predicted both ways.
-        subjects: of how many persons.
-        resampling: what was drawn for the intervals, and what is not in them.
+        subjects: how many subjects they are of.
+        sampling: what was drawn for the intervals.
         synthetic: whether the cells are synthetic.
     """
 
     gains: dict[str, LeakageGain]
     cells: int
     subjects: int
-    resampling: str
+    sampling: SamplingUnits
     synthetic: bool
-
-    @property
-    def sentence(self) -> str:
-        """What the gauge says, in a line."""
-        found = self.gains["weighted_f1"]
-        difference = found.difference
-        told = (
-            f"On the same {self.cells:,} cells weighted F1 is {found.known.value:.4f} where their "
-            f"subjects are also in training and {found.unseen.value:.4f} where they are not: a "
-            f"difference of {difference.value:+.4f} ({difference.low:+.3f} to "
-            f"{difference.high:+.3f})"
-        )
-        if difference.above_zero:
-            return f"{told}, which an image-level split hides."
-        if difference.negated().above_zero:
-            return f"{told}: here known subjects do not help."
-        return f"{told}, which may be chance."
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``leakage.json``; null for what is undefined."""
-        content = {"format": FORMAT, "sentence": self.sentence, **asdict(self)}
-        clean: dict[str, Any] = without_nan(content)
+        clean: dict[str, Any] = without_nan({"format": FORMAT, **asdict(self)})
         return clean
 
 
@@ -104,20 +86,19 @@ def leakage_from(content: Any, where: Path) -> Leakage:
     Raises:
         BlastscopeError: where it is none.
     """
+    refuse_other_version(content, FORMAT, where, "blastscope leakage")
     try:
-        if content["format"] != FORMAT:
-            raise ValueError("another format")
         gains = {name: _read_gain(content["gains"][name]) for name in MEASURED}
         return Leakage(
             gains,
             int(content["cells"]),
             int(content["subjects"]),
-            str(content["resampling"]),
+            SamplingUnits.from_json(content["sampling"]),
             content["synthetic"] is True,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BlastscopeError(
-            f"{where} is no {FORMAT} file ({error}): give the folder of blastscope leakage."
+            f"{where} is damaged ({error}): run `blastscope leakage` again."
         ) from error
 
 
@@ -167,7 +148,7 @@ def compare_out_of_fold(
 
     gains = {name: _gain(drawn.value[0], FIGURES.index(name), estimate) for name in MEASURED}
     synthetic = any("synthetic" in str(name) for name in first["model"].unique())
-    return Leakage(gains, len(is_all), len(set(subjects)), draws.sentence, synthetic)
+    return Leakage(gains, len(is_all), len(set(subjects)), draws.sampling, synthetic)
 
 
 def _gain(
@@ -188,8 +169,8 @@ def _read(path: Path, ways: tuple[str, ...]) -> pl.DataFrame:
     table, metadata = read_predictions(path)
     if metadata.get("out_of_fold") not in ways or "repeat" not in table.columns:
         raise BlastscopeError(
-            f"{path} is no out-of-fold table by {' or '.join(ways)}: make it with blastscope "
-            f"crossval --by {ways[0]}."
+            f"{path} is not an out-of-fold table by {' or '.join(ways)}: make it with `blastscope "
+            f"crossval --by {ways[0]}`."
         )
     return table
 
@@ -205,8 +186,8 @@ def _paired(
         rows = mine.rename({"p_all": "known"}).join(beside, on="cell", how="inner").sort("cell")
         if rows.is_empty() or not rows.height == mine.height == other.height:
             raise BlastscopeError(
-                f"{first} and {second} do not hold the same cells in repeat {repeat}: make both "
-                "from one store, with as many repeats."
+                f"{first} and {second} have other cells in repeat {repeat}: make both from one "
+                "store, with the same number of repeats."
             )
         pairs.append(rows)
     return pairs

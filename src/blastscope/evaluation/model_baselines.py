@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,42 @@ from blastscope.data.store import open_store
 from blastscope.data.traits import measure
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.baseline_rules import BaselineRule, Logistic, SizeRule
+from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.cell_measurements import COLOURS, SIZE
+from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import Metrics, compute_metrics
+from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.io.files import without_nan
 from blastscope.io.predictions import has_folds
 
 Bools = NDArray[np.bool_]
 
+ALWAYS_ALL, BY_SIZE, BY_COLOUR = "always ALL", "size", "size and colour"
+COMPARED = ("weighted_f1", "auc")
+"""The metrics that a model is compared with its baselines by."""
+
 
 @dataclass(frozen=True)
 class ModelBaseline:
-    """A rule without a network, judged as the model beside it.
+    """A rule without a network, and how far the model is ahead of it on the same cells.
 
     Attributes:
         name: what it is called in tables.
-        metrics: on the cells that are reported.
+        metrics: of the rule on the cells that are reported.
+        estimates: the rule's metrics (``COMPARED``) with 95 % intervals, drawn by subject.
+        lead: the model's metrics minus the rule's, with paired intervals from the same draws.
     """
 
     name: str
     metrics: Metrics
+    estimates: Mapping[str, Estimate]
+    lead: Mapping[str, Estimate]
+
+    def as_json(self) -> dict[str, Any]:
+        """The baseline as JSON, with null for what is undefined."""
+        found: dict[str, Any] = without_nan(asdict(self))
+        del found["name"]
+        return found
 
 
 def model_baselines(
@@ -56,19 +74,47 @@ def model_baselines(
     """
     cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
     is_all = (cells["label"] == ALL).to_numpy()
-    found = [ModelBaseline("always ALL", _judged(cells, is_all, np.ones(len(is_all))))]
-    if store is None:
-        return tuple(found)
+    scores = {ALWAYS_ALL: np.ones(len(is_all))}
+    if store is not None:
+        scores |= _fitted(store, table, cells, part, metadata)
+    return _compared(scores, cells, is_all)
+
+
+def _fitted(
+    store: Path, table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any]
+) -> dict[str, NDArray[np.float64]]:
+    """Score the reported cells by the rules that need a store; without those that cannot be fit."""
     measured = _measured(store.resolve(), (store / "store.json").stat().st_mtime_ns)
     pieces = _pieces(table, cells, part, metadata)
-    rules: list[tuple[str, Callable[[], BaselineRule], Sequence[str]]] = [("size", SizeRule, SIZE)]
+    rules: list[tuple[str, Callable[[], BaselineRule], Sequence[str]]] = [(BY_SIZE, SizeRule, SIZE)]
     if set(COLOURS) <= set(measured.columns):
-        rules.append(("size and colour", Logistic, COLOURS))
-    for name, rule, columns in rules if pieces else ():
-        score = _score(rule, columns, measured, cells, pieces, store)
-        if score is not None:
-            found.append(ModelBaseline(name, _judged(cells, is_all, score)))
-    return tuple(found)
+        rules.append((BY_COLOUR, Logistic, COLOURS))
+    found = {
+        name: _score(rule, columns, measured, cells, pieces, store)
+        for name, rule, columns in (rules if pieces else ())
+    }
+    return {name: score for name, score in found.items() if score is not None}
+
+
+def _compared(
+    scores: Mapping[str, NDArray[np.float64]], cells: pl.DataFrame, is_all: Bools
+) -> tuple[ModelBaseline, ...]:
+    subjects = cells["subject"].to_list()
+    columns = [cells["p_all"].to_numpy(), *scores.values()]
+    shown = [FIGURES.index(name) for name in COMPARED]
+    metrics = WeightedMetrics(is_all, np.column_stack(columns))
+    drawn = draw(lambda weights: metrics.of(weights)[..., shown], resampling(is_all, subjects))
+    own = iter(drawn.of(lambda found: found[:, 1:]).estimates())
+    leads = iter(drawn.of(lambda found: found[:, :1] - found[:, 1:]).estimates())
+    return tuple(
+        ModelBaseline(
+            name,
+            compute_metrics(is_all, score, subjects),
+            {metric: next(own) for metric in COMPARED},
+            {metric: next(leads) for metric in COMPARED},
+        )
+        for name, score in scores.items()
+    )
 
 
 @lru_cache(maxsize=4)
@@ -148,7 +194,3 @@ def _features(
     if any(joined[name].null_count() for name in columns):
         return None
     return joined.select(columns).to_numpy().astype(np.float64)
-
-
-def _judged(cells: pl.DataFrame, is_all: Bools, score: NDArray[np.float64]) -> Metrics:
-    return compute_metrics(is_all, score, cells["subject"].to_list())

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from blastscope.errors import BlastscopeError
 from blastscope.evaluation.confidence_intervals import Intervals
 from blastscope.evaluation.metrics import THRESHOLD, Metrics
-from blastscope.evaluation.subjects import Overlap
-from blastscope.io.files import read_json
+from blastscope.evaluation.overlap import Overlap
+from blastscope.io.files import read_json, refuse_other_version
 
-METRICS_FORMAT = "blastscope-metrics/1"
+METRICS_FORMAT = "blastscope-metrics/2"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model's figures: every labelled part of them, one part in detail.
+    """One model's metrics: on every labelled split part, and on one of them in detail.
 
     Attributes:
         model: the model's name.
         part: the part that the report is about.
         parts: metrics of every part that has labelled cells.
-        intervals: of the figures of ``part``, 95 %, drawn by subject.
+        intervals: 95 % intervals of the metrics of ``part``, drawn by subject.
         synthetic: whether the cells are synthetic.
         checkpoint: ``sha256:...`` of what made the predictions, where known.
         protocol: how the cells were split (``image``, ``subject``...), where known.
         cells: the labelled rows of ``part``.
         unlabelled: how many cells of ``part`` carry no label and are left out.
-        subjects: figures by subject, worst first (see ``subject_table``).
+        subjects: accuracy by subject, worst first (see ``subject_table``).
         overlap: whether the part's subjects are also in training.
     """
 
@@ -58,15 +57,6 @@ class Evaluation:
         """Whether every probability is 0 or 1, so that AUC has one operating point to go by."""
         return bool(self.cells["p_all"].is_in([0.0, 1.0]).all())
 
-    @property
-    def headline(self) -> str:
-        """The figures that a reader asks for first, in a line."""
-        shown = {"weighted F1": "weighted_f1", "AUC": "auc", "sensitivity": "recall_all"}
-        shown["specificity"] = "recall_hem"
-        figures = ((name, self.metrics[key]) for name, key in shown.items())
-        told = (f"{name} {value:.4f}" for name, value in figures if value is not None)
-        return f"{self.part} " + ", ".join(told)
-
     def as_json(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
         return {
@@ -79,7 +69,8 @@ class Evaluation:
             "protocol": self.protocol,
             "parts": dict(self.parts),
             "intervals": {name: list(bounds) for name, bounds in self.intervals.bounds.items()},
-            "intervals_drawn": self.intervals.sentence,
+            "sampling": asdict(self.intervals.sampling),
+            "overlap": self.overlap.as_json(),
         }
 
 
@@ -87,9 +78,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
     """Read a ``metrics.json`` that an evaluation wrote.
 
     Raises:
-        BlastscopeError: where it is missing or of another format.
+        BlastscopeError: if it is missing or of another format.
     """
     content = read_json(path)
-    if content.get("format") != METRICS_FORMAT:
-        raise BlastscopeError(f"{path} is not a {METRICS_FORMAT} file: evaluate the run again.")
+    refuse_other_version(content, METRICS_FORMAT, path, "blastscope evaluate")
     return content

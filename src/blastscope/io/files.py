@@ -133,6 +133,30 @@ def read_json(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
     return content
 
 
+def refuse_other_version(content: Any, known: str, path: Path | str, again: str) -> None:
+    """Refuse JSON of another kind or version than ``known``, ``<kind>/<version>``.
+
+    Args:
+        content: what was read.
+        known: the format that this version of blastscope writes.
+        path: the file, for the message.
+        again: the command that writes the file.
+
+    Raises:
+        BlastscopeError: if ``content`` has another format.
+    """
+    found = content.get("format") if isinstance(content, dict) else None
+    if found == known:
+        return
+    kind, _, version = known.rpartition("/")
+    theirs, _, number = str(found).rpartition("/")
+    if theirs != kind or not number.isdigit():
+        raise BlastscopeError(f"{path} is not a {kind} file: give one that `{again}` wrote.")
+    if int(number) < int(version):
+        raise BlastscopeError(f"{path} was written by an older blastscope: run `{again}` again.")
+    raise BlastscopeError(f"{path} was written by a newer blastscope: update this one.")
+
+
 def sha256_of(path: Path) -> str:
     """Return ``sha256:<hex digest>`` of a file's bytes."""
     with path.open("rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blastscope.data.crop import FIELD
-from blastscope.evaluation.few_subjects import FEW_SUBJECTS, held
+from blastscope.evaluation.few_subjects import FEW_SUBJECTS
 from blastscope.explanation.audit.curves import MUST_BEAT, OTHER, Blurred, RivalVerdict
 from blastscope.explanation.audit.regions import BEYOND, ZONES, OffCell, Profile
 from blastscope.explanation.audit.rows import FEWEST
@@ -11,6 +11,7 @@ from blastscope.explanation.audit.sanity_checks import Randomized, Undecided, We
 from blastscope.explanation.audit.size import RescaledMetrics, SizeQuestion, SizeVerdict
 from blastscope.explanation.audit.summary import AuditSummary, CallSummary, Doubt, ModelAudit
 from blastscope.explanation.tables import CURVES, METHODS
+from blastscope.report.evaluation_text import coverage_text
 from blastscope.report.text import (
     LABELS,
     counted,
@@ -128,6 +129,7 @@ def not_beaten_text(model: ModelAudit, kind: str) -> str:
 def intervals_text(summary: AuditSummary) -> str:
     """Say what the 95 % intervals were drawn from, and what they leave out."""
     draws, unlabelled = summary.draws, summary.unlabelled
+    fewest = draws.sampling.fewest
     if summary.cells < FEWEST:
         return f"None: {counted(summary.cells)} are too few."
     start = f"{number(draws.resamples)} resamples of the"
@@ -139,14 +141,14 @@ def intervals_text(summary: AuditSummary) -> str:
             how_many = f"{number(unlabelled)} of {number(summary.cells)} cells {have} no label"
         end = f"regardless of class, because {how_many}."
     narrow = "differences between subjects are not in the intervals, which are too narrow"
-    if draws.unit == "cell":
+    if draws.sampling.unit == "cell":
         return f"{start} cells, {end} The subjects are not known: {narrow}."
-    if draws.fewest == 1:
+    if fewest == 1:
         where = "A class has" if not unlabelled else "The cells have"
         return f"{start} cells, {end} {where} a single subject: {narrow}."
     said = f"{start} subjects, each with all its cells, {end}"
-    if draws.fewest is not None and draws.fewest <= FEW_SUBJECTS:
-        said += f" There are few subjects ({draws.fewest}): {held(draws.fewest)}."
+    if fewest is not None and fewest <= FEW_SUBJECTS:
+        said += f" There are few subjects ({fewest}): {coverage_text(fewest)}."
     return said
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from blastscope import DISCLAIMER
 from blastscope.bundle.manifest import Ensemble, EvaluationEntry, Manifest, Network
 from blastscope.decision.decision_file import DecisionFile
-from blastscope.report.card import CITATION, plain
-from blastscope.report.decision_text import METHODS
+from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
+from blastscope.report.evaluation_page import plain
+from blastscope.report.evaluation_text import CITATION
 from blastscope.report.text import protocol_name
 
 SYNTHETIC = (
@@ -139,10 +140,11 @@ def _decision(decides: DecisionFile | None) -> list[str]:
     return [
         "## Decisions",
         "",
-        f"Probabilities {METHODS[fitted.calibration.method]}; a cell is called ALL above "
-        f"{max(point.threshold, 0):.3f}, by the rule {point.rule.sentence} (on the cells that it "
+        f"Probabilities {CALIBRATIONS[fitted.calibration.method]}; a cell is called ALL above "
+        f"{max(point.threshold, 0):.3f}, chosen for {rule_text(point.rule)} (on the cells that it "
         f"was chosen on: sensitivity {point.sensitivity:.3f}, specificity "
-        f"{point.specificity:.3f}). {_referred(referral.threshold)} {plain(decides.sentence)}",
+        f"{point.specificity:.3f}). {_referred(referral.threshold)} "
+        + plain(fitted_on_text(decides.fitted_on)),
         "",
         f"A share of {fitted.share_all:.0%} of those cells was ALL: where blasts are rarer or "
         "commoner, probabilities come out too high or too low.",

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from blastscope.evaluation.comparison_result import Comparison, ModelPair, by_lead
+from blastscope.evaluation.comparison import Comparison, ModelPair, by_lead
 from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.report.plots import save
-from blastscope.report.style import INK, QUIET, styled
+from blastscope.report.style import INK, QUIET, save, styled
 from blastscope.report.text import HEADLINE
 
 MOST_PAIRS = 30

@@ -1,4 +1,4 @@
-"""The page of a cross-validation: an evaluation of its table, with the folds and their spread."""
+"""The folds of a cross-validation on the page of its evaluation."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class FoldsTable:
 
 
 def folds_table(found: CrossvalMetrics) -> FoldsTable:
-    """Lay the folds out as rows, with their mean and standard deviation."""
+    """Return the folds as rows, with their mean and standard deviation."""
     repeats = len(found.pooled)
     folds = [
         (
             f"{f.repeat}.{f.fold}" if repeats > 1 else str(f.fold),
             str(len(f.tested["all"])),
-            _people(f.tested["hem"]),
+            _subjects(f.tested["hem"]),
             number(f.metrics["n"]),
             *(number(f.metrics[name]) for name in HEADLINE),
         )
         for f in found.folds
     ]
     for repeat, pooled in enumerate(found.pooled, 1):
-        name = f"all {repeat}" if repeats > 1 else "all"
+        name = f"all folds, {repeat}" if repeats > 1 else "all folds"
         figures = (number(pooled[key]) for key in HEADLINE)
         folds.append((name, "", "", number(pooled["n"]), *figures))
     over_folds = (spread(found.over_folds(key)) for key in HEADLINE)
@@ -55,7 +55,7 @@ def folds_table(found: CrossvalMetrics) -> FoldsTable:
     return FoldsTable(head, tuple(folds), tuple(spreads), _headline(found))
 
 
-def _people(names: list[str]) -> str:
+def _subjects(names: list[str]) -> str:
     """Name a few, count many."""
     return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
 

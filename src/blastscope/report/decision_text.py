@@ -1,29 +1,123 @@
-"""What decisions are worth, in sentences: the same on the screen, the page and a model's card."""
+"""The text of decisions: calibration, operating point, referral, conformal sets, blast share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blastscope.report.text import metric
+from blastscope.decision.blast_share import simulated_coverage
+from blastscope.decision.calibration_choice import FEWEST_CELLS, FEWEST_SUBJECTS
+from blastscope.report.text import counted, listed, metric, number, percent
 
 if TYPE_CHECKING:
     from blastscope.decision.assessment import DecisionAssessment
+    from blastscope.decision.blast_share import Reference
+    from blastscope.decision.decision import Decision
+    from blastscope.decision.fitting import FittedOn, NoDecision
+    from blastscope.decision.operating_point import OperatingRule
 
-METHODS = {
-    "none": "left as they are",
-    "temperature": "divided by a temperature",
-    "platt": "put on Platt's curve",
-    "isotonic": "put on isotonic steps",
+CALIBRATIONS = {
+    "none": "not changed",
+    "temperature": "calibrated by a temperature",
+    "platt": "calibrated by Platt's logistic curve",
+    "isotonic": "calibrated by isotonic regression",
 }
+SHARE_ASSUMPTIONS = (
+    "the cells are all the nucleated cells of an unselected field, or a random sample of them",
+    "each of them is a lymphoblast or a normal cell of the kind that the model was trained on",
+    "sensitivity and specificity for this subject lie within the range of the other subjects",
+)
+"""What a corrected share of blasts assumes."""
 
 
-def sentences(found: DecisionAssessment) -> dict[str, str]:
-    """Say what calibration, operating point, referral and conformal sets come to.
+def rule_text(rule: OperatingRule) -> str:
+    """Write the rule of an operating point."""
+    return {
+        "sensitivity": f"sensitivity of at least {rule.value:g}",
+        "specificity": f"specificity of at least {rule.value:g}",
+        "youden": "the largest sum of sensitivity and specificity (Youden)",
+        "cost": f"the lowest cost, if a missed blast costs {rule.value:g} false alarms",
+        "half": "a fixed threshold of 0.5",
+    }[rule.kind]
 
-    Returns:
-        Sentences by what they are about: ``Calibration``, ``Operating point``, ``Referral``,
-        ``Conformal sets``.
-    """
+
+def operating_point_text(decision: Decision) -> str:
+    """Write threshold, rule and calibration of a decision, for what it is applied to."""
+    point = decision.point
+    return (
+        f"ALL above p = {number(max(point.threshold, 0), 3)}, chosen for {rule_text(point.rule)} "
+        f"(there: sensitivity {number(point.sensitivity, 2)}, specificity "
+        f"{number(point.specificity, 2)}); probabilities "
+        f"{CALIBRATIONS[decision.calibration.method]}."
+    )
+
+
+def no_decision(found: NoDecision) -> str:
+    """Write why there is no decision."""
+    return {
+        "one-class": f"the {found.part} cells have one class only, and decisions need both.",
+        "fitted-here": "decisions are fitted on validation cells: report the test part.",
+        "no-validation": (
+            "the table has no validation cells of both classes to fit decisions on; they are "
+            "never fitted on the cells that are reported."
+        ),
+    }[found.reason]
+
+
+def fitted_on_text(found: FittedOn) -> str:
+    """Write which cells a decision was fitted on, and what that means for other subjects."""
+    other = "the metrics do not show how decisions do on other subjects."
+    if found.folds > 1:
+        text = (
+            f"Called in {found.folds} folds: each fold's cells by a decision that was fitted on "
+            "the out-of-fold predictions of the other folds. The kept decision is fitted on all "
+            f"{counted(found.cells)}."
+        )
+        if found.shared_reported:
+            subjects = counted(found.shared_reported, "subject has", "subjects have")
+            text += f" {subjects} cells in more than one fold: {other}"
+        return text
+    cells = counted(found.cells)
+    if found.subjects:
+        cells += f" of {counted(found.subjects, 'subject')}"
+        if found.unnamed:
+            cells += f" ({counted(found.unnamed)} without a subject)"
+    text = f"Fitted on {cells} of {found.part}, applied to the {found.reported} cells."
+    if found.ensemble:
+        text += " The ensemble's weights were fitted on these cells too: it does better on them."
+    if found.shared_reported:
+        text += (
+            f" {found.shared_reported} of the {counted(found.subjects, 'subject')} are also among "
+            f"the {found.subjects_reported} reported: {other}"
+        )
+    if found.shared_training:
+        text += (
+            f" {found.shared_training} of the {counted(found.subjects, 'subject')} are also in "
+            "training: the network is more certain of them than of unseen subjects."
+        )
+    return text
+
+
+def choice_text(decision: Decision) -> str:
+    """Write how a decision's calibration was chosen."""
+    choice = decision.choice
+    if choice.reason == "few-cells":
+        return (
+            f"The probabilities are not calibrated: that needs {FEWEST_CELLS} cells of each class."
+        )
+    if choice.reason == "few-subjects":
+        return (
+            "The probabilities are not calibrated: that needs "
+            f"{FEWEST_SUBJECTS} subjects of each class."
+        )
+    losses = listed([f"{name} {number(loss)}" for name, loss in choice.log_loss.items()])
+    return (
+        f"The method with the lowest log loss on {choice.by}s it was not fitted on "
+        f"({choice.folds} folds): {losses}."
+    )
+
+
+def decision_lines(found: DecisionAssessment) -> dict[str, str]:
+    """Return a sentence or two on each of calibration, operating point, referral and sets."""
     return {
         "Calibration": calibration(found),
         "Operating point": operating_point(found),
@@ -33,93 +127,109 @@ def sentences(found: DecisionAssessment) -> dict[str, str]:
 
 
 def calibration(found: DecisionAssessment) -> str:
-    """How far the probabilities are from what happens, before and after."""
+    """Write calibration error and Brier score, before and after."""
     before, after = found.before, found.after
-    made = METHODS[found.decision.calibration.method]
-    if found.folds > 1:
-        made = f"calibrated fold by fold as the others suggest (what is kept: {made})"
+    made = CALIBRATIONS[found.decision.calibration.method]
+    if found.fitted_on.folds > 1:
+        made = f"calibrated fold by fold (the kept decision: {made})"
     errors = (
-        f"calibration error (ECE) {before.ece:.3f} before and {after.ece:.3f} after, Brier score "
-        f"{before.brier:.3f} and {after.brier:.3f}"
+        f"calibration error (ECE) {number(before.ece, 3)} before and {number(after.ece, 3)} after, "
+        f"Brier score {number(before.brier, 3)} and {number(after.brier, 3)}"
     )
     if (after.ece, after.brier) == (before.ece, before.brier):
-        made = METHODS["none"]
-        errors = f"calibration error (ECE) {before.ece:.3f}, Brier score {before.brier:.3f}"
-    all_named = found.persons["cells"].sum() == len(found.of.called)
-    drawn = "subjects" if all_named else "cells"  # as the intervals are
+        made = CALIBRATIONS["none"]
+        errors = (
+            f"calibration error (ECE) {number(before.ece, 3)}, Brier score "
+            f"{number(before.brier, 3)}"
+        )
     worse = ""
     if after.brier > before.brier + 0.0005:
-        worse = " On these cells calibration makes it worse: those it was fitted on were others."
+        worse = " Calibration makes these cells worse: they differ from those it was fitted on."
     return (
-        f"Probabilities {made}: {errors}; probabilities that are right on the whole would show an "
-        f"ECE of about {after.by_chance:.3f} on so many {drawn}.{worse}"
+        f"Probabilities {made}: {errors}. Calibrated probabilities would show an ECE of about "
+        f"{number(after.by_chance, 3)} on so many {found.sampling.unit}s.{worse}"
     )
 
 
 def operating_point(found: DecisionAssessment) -> str:
-    """From which probability on a cell is called ALL, and what that reaches."""
+    """Write the threshold above which a cell is called ALL, and what it reaches."""
     point, rule = found.decision.point, found.decision.point.rule
     sensitivity, specificity = found.estimates["sensitivity"], found.estimates["specificity"]
-    whose = "" if found.folds == 1 else ", by what the other folds chose"
+    whose = " (each fold called by the decision of the others)" * (found.fitted_on.folds > 1)
     sentence = (
-        f"ALL above p = {max(point.threshold, 0):.3f}, by the rule {rule.sentence}. Where it was "
-        f"chosen it has sensitivity {point.sensitivity:.3f} and specificity "
-        f"{point.specificity:.3f}; on the cells reported{whose}, {metric(sensitivity)} and "
+        f"ALL above p = {number(max(point.threshold, 0), 3)}, chosen for {rule_text(rule)}. There "
+        f"it has sensitivity {number(point.sensitivity, 3)} and specificity "
+        f"{number(point.specificity, 3)}; on the reported cells{whose} {metric(sensitivity)} and "
         f"{metric(specificity)}."
     )
     asked = {"sensitivity": sensitivity, "specificity": specificity}.get(rule.kind)
     if asked is None or not asked.known or asked.value >= rule.value:
         return sentence
     if asked.high < rule.value:
-        return f"{sentence} That is less than was asked for."
-    return f"{sentence} That falls short of what was asked for, perhaps by chance."
+        return f"{sentence} The {rule.kind} is below the requested one."
+    return f"{sentence} The {rule.kind} is below the requested one, perhaps by chance."
 
 
 def referral(found: DecisionAssessment) -> str:
-    """Which share goes to the expert, and what is left wrong."""
+    """Write which share of the cells is referred, and how many of the other calls are wrong."""
     chosen, e = found.decision.referral, found.estimates
-    asked = f"For at most {chosen.wanted:.1%} of wrong calls among those kept"
-    if not found.of.refer.any():
-        return f"{asked} none has to be referred; a share of {metric(e['kept_error'])} is wrong."
-    if found.of.refer.all():
+    wrong = metric(e["kept_error"], 1, percent=True)
+    asked = f"For at most {percent(chosen.wanted)} wrong calls"
+    if not found.calls.refer.any():
+        return f"{asked} no cell has to be referred; {wrong} of the calls are wrong."
+    if found.calls.refer.all():
         return (
-            f"{asked} every cell would have to be referred: where it was fitted, no number of the "
-            "surest has so few errors."
+            f"{asked} every cell has to be referred: no share of the most certain calls has so few "
+            "errors on the cells it was fitted on."
         )
     kept = ""
-    if found.folds > 1:
-        kept = f" (by what is kept for new cells {1 - chosen.kept:.1%} of all would be)"
+    if found.fitted_on.folds > 1:
+        kept = f" (by the kept decision {percent(1 - chosen.kept)})"
     missed = ""
     if e["kept_error"].low > chosen.wanted:
-        missed = " That is more than was asked for."
+        missed = " That is more than requested."
     elif e["kept_error"].value > chosen.wanted:
-        missed = " That is more than was asked for, perhaps by chance."
+        missed = " That is more than requested, perhaps by chance."
     return (
-        f"{asked} the least sure {1 - e['kept'].value:.1%} are referred to the expert{kept}, "
-        f"{1 - e['kept_all'].value:.1%} of ALL and {1 - e['kept_hem'].value:.1%} of normal cells; "
-        f"of the others a share of {metric(e['kept_error'])} is wrong.{missed} Area under risk and "
-        f"coverage {found.curve.area:.4f}, where the best order of as many errors has "
-        f"{found.curve.best:.4f}."
+        f"{asked} the least certain {percent(1 - e['kept'].value)} of the cells are referred to an "
+        f"expert{kept}, {percent(1 - e['kept_all'].value)} of ALL and "
+        f"{percent(1 - e['kept_hem'].value)} of normal cells; {wrong} of the other calls are "
+        f"wrong.{missed} Area under the risk-coverage curve {number(found.curve.area)}; with the "
+        f"same errors in the best order {number(found.curve.best)}."
     )
 
 
 def conformal(found: DecisionAssessment) -> str:
-    """How often the promise of the conformal sets is kept, and what other persons do to it."""
+    """Write how often conformal sets contain the true label."""
     promised, e = found.decision.conformal.promised, found.estimates
-    worst = found.persons.filter(found.persons["covered"].is_not_null()).sort("covered", "subject")
-    person = ""
+    shares = found.subject_shares
+    worst = shares.filter(shares["covered"].is_not_null()).sort("covered", "subject")
+    subject = ""
     if worst.height > 1:
-        name, share = worst.row(0, named=True)["subject"], worst["covered"][0]
-        person = f", of the worst subject {name} {share:.3f}"
+        name = worst["subject"][0]
+        subject = f", for the worst subject {name} {percent(worst['covered'][0])}"
     known = ""
     if found.known_coverage is not None:
         known = (
-            f" On other cells of the persons they were fitted on it is {found.known_coverage:.3f}:"
-            " the rest is what other cells do, and other persons where they are others."
+            f" For other cells of the subjects it was fitted on: {percent(found.known_coverage)}."
         )
+    every, of_all, of_hem = (
+        metric(e[name], 1, percent=True) for name in ("covered", "covered_all", "covered_hem")
+    )
     return (
-        f"Sets that should hold the truth in {promised:.0%} of cells hold it in "
-        f"{metric(e['covered'])} (ALL {metric(e['covered_all'])}, normal {metric(e['covered_hem'])}"
-        f"{person}); {e['single'].value:.1%} name one label, {e['both'].value:.1%} both, "
-        f"{e['neither'].value:.1%} none.{known}"
+        f"{percent(promised, 0)} prediction sets contain the true label for {every} of the "
+        f"{found.fitted_on.reported} cells (ALL {of_all}, normal {of_hem}{subject}); "
+        f"{percent(e['single'].value)} have one label, {percent(e['both'].value)} both, "
+        f"{percent(e['neither'].value)} none.{known}"
+    )
+
+
+def share_coverage_text(known: Reference) -> str:
+    """Write how often intervals of a share of blasts contained it in simulations."""
+    simulated = simulated_coverage(known)
+    alike, unlike = ("{} to {} %".format(*bounds) for bounds in (simulated.alike, simulated.unlike))
+    subjects = counted(simulated.subjects, "known subject")
+    return (
+        f"In simulations with {subjects} of each class {alike} of such 95 % intervals contained "
+        f"the share of blasts; if one subject in ten was unlike the others, {unlike}."
     )

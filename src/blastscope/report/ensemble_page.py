@@ -1,36 +1,38 @@
-"""The page of an ensemble: how it does, where its weights come from, where its members err."""
+"""The page of an ensemble: its metrics, its weights, and the errors of its members."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from blastscope.data.store import Store
 from blastscope.ensemble.build import METHOD_NAMES, Built
 from blastscope.ensemble.methods import UNFITTED, FittedWeights
+from blastscope.ensemble.nested import Nested
 from blastscope.error_analysis.analysis import ErrorAnalysis
-from blastscope.evaluation.comparison_result import Comparison
+from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.metrics import compute_metrics
+from blastscope.report.comparison_page import comparison_view, verdict
 from blastscope.report.comparison_plots import draw_comparison
-from blastscope.report.comparison_sections import comparison_view
-from blastscope.report.comparison_text import verdict
-from blastscope.report.ensemble_plots import search_figure, weights_figure
 from blastscope.report.errors_page import errors_view
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.html import render, svg_uri
-from blastscope.report.plots import save
-from blastscope.report.text import protocol_name
+from blastscope.report.style import INK, QUIET, save, styled
+from blastscope.report.text import counted, number, protocol_name
 
 
 @dataclass(frozen=True)
 class WeightsRow:
-    """A method's weights, written out, and what they reach on the cells that they know."""
+    """A method's weights (None of a vote), and their weighted F1 on the fitting cells."""
 
     name: str
     chosen: bool
-    weights: tuple[str, ...]
+    weights: tuple[float | None, ...]
     score: float
     remark: str
 
@@ -56,22 +58,23 @@ def ensemble_page(
     Returns:
         HTML that needs no other file and no network.
     """
-    plan = built.plan
     rows = _weights(built)
     pictures = {name: svg_uri(path) for name, path in _draw(built, rows, figures).items()}
+    nested = built.nested.get(built.plan.method)
     return render(
         "ensemble.html",
-        title=f"{built.name}: {plan.apply} cells, {protocol_name(comparison.protocol)}",
+        title=f"{built.name}: {built.plan.apply} cells, {protocol_name(comparison.protocol)}",
         synthetic=comparison.synthetic or errors.synthetic,
         built=built,
         members=built.members,
         cautions=cautions(built),
         verdicts=verdicts(built, comparison),
         comparison=comparison_view(comparison, draw_comparison(comparison, figures)),
-        fitted_sentence=_fitted_sentence(built),
+        fitted_text=_fitted_text(built),
         weights=rows,
-        folds=_folds(built),
-        search_sentence=_search_sentence(built, rows),
+        nested=nested,
+        fold_cells=[] if nested is None else np.bincount(nested.fold).tolist(),
+        search_text=_search_text(built, rows),
         pictures=pictures,
         errors=errors_view(errors, draw_errors(errors, figures), store),
         settings=settings,
@@ -79,39 +82,57 @@ def ensemble_page(
 
 
 def verdicts(built: Built, comparison: Comparison) -> list[str]:
-    """Say how the ensemble stands to the plain mean and to the member that is best here."""
+    """Write how the ensemble compares with the plain mean and with its best member."""
     best = max(built.members, key=lambda name: comparison.estimates[name]["weighted_f1"].value)
     pairs = {(pair.first, pair.second): pair for pair in comparison.pairs}
-    told = []
+    found = []
     if built.plan.method != "mean":
-        told.append(verdict(pairs[built.model, built.name_of("mean")], comparison))
-    told.append(
-        "Against the member that does best on these very cells: "
-        + verdict(pairs[built.model, best], comparison)
-    )
-    return told
+        found.append(verdict(pairs[built.model, built.name_of("mean")], comparison))
+    against = verdict(pairs[built.model, best], comparison)
+    return [*found, f"Against the member that is best on these cells: {against}"]
 
 
 def cautions(built: Built) -> list[str]:
-    """Say what stands between the figures and what a reader may take them for."""
-    plan, told = built.plan, []
+    """Write what makes the metrics better than they would be on new cells."""
+    plan, found = built.plan, []
     if plan.nested:
-        told.append(built.nested[plan.method].note)
+        found.append(nested_text(built.nested[plan.method]))
     if plan.method not in UNFITTED and plan.fit == "train":
-        told.append(
-            "The weights are fitted on training cells, where a member that has learnt them by "
-            "heart looks best: fit them on validation cells instead."
+        found.append(
+            "The weights are fitted on training cells, on which an overfitted member looks best: "
+            "fit them on validation cells."
         )
     if plan.method not in UNFITTED and not plan.nested:
-        shared, of = _shared_subjects(built)
+        shared, total = _shared_subjects(built)
         if shared:
-            told.append(
-                f"{shared} of the {of} {plan.apply} subjects also had cells among those that chose "
-                "the weights."
+            found.append(
+                f"{shared} of the {total} {plan.apply} subjects also have cells among those that "
+                "the weights were fitted on."
             )
     if plan.apply == "validation":
-        told.append("Validation cells may have chosen the members' epochs: no strict test of them.")
-    return told
+        found.append("Validation cells may have chosen the members' epochs: not a strict test.")
+    return found
+
+
+def nested_text(found: Nested) -> str:
+    """Write how an ensemble was cross-fitted."""
+    folds = len(found.combinations)
+    if found.reason is None:
+        return (
+            f"Cross-fitted by subject in {folds} folds: the weights for a subject's cells were "
+            "fitted on other subjects only."
+        )
+    if found.reason == "no-weights":
+        return "The method has no weights to fit, so nothing was cross-fitted."
+    reason = {
+        "unnamed-cells": "some cells name no subject",
+        "few-subjects": "a class has fewer than two subjects",
+        "one-class-folds": "no folds of whole subjects leave both classes to fit on",
+    }[found.reason]
+    return (
+        f"Cross-fitted by cell in {folds} folds, because {reason}: cells of one subject may be on "
+        "both sides, so the metrics are too high."
+    )
 
 
 def _shared_subjects(built: Built) -> tuple[int, int]:
@@ -133,7 +154,7 @@ def _weights(built: Built) -> list[WeightsRow]:
     for name, fitted in built.fitted.items():
         how = fitted.combination
         score = compute_metrics(is_all, how.apply(p_all))["weighted_f1"]
-        written = tuple("–" if how.kind == "votes" else f"{w:.4f}" for w in how.weights)
+        written = tuple(None if how.kind == "votes" else w for w in how.weights)
         found.append(
             WeightsRow(
                 METHOD_NAMES[name], name == plan.method, written, float(score or 0), _remark(fitted)
@@ -143,73 +164,136 @@ def _weights(built: Built) -> list[WeightsRow]:
 
 
 def _remark(fitted: FittedWeights) -> str:
-    """Say what a search knows of its own outcome."""
-    notes, how = fitted.notes, fitted.combination
+    """Write what is special about a method's weights."""
+    how = fitted.combination
     if how.kind == "logistic":
-        return f"intercept {how.intercept:+.4f}"
-    if "steps" in notes:
-        return f"steps of 1/{notes['steps']}"
+        return f"intercept {number(how.intercept, sign=True)}"
+    if "steps" in fitted.notes:
+        return f"steps of 1/{fitted.notes['steps']}"
     total = sum(how.weights)
     if abs(total - 1) > 1e-6:
-        return f"the weights sum to {total:.5f}, as the authors' program leaves them"
+        return f"the weights sum to {number(total, 5)}, as in the authors' program"
     return ""
 
 
-def _fitted_sentence(built: Built) -> str:
+def _fitted_text(built: Built) -> str:
     plan = built.plan
     if not built.fit_cells:
         return "Nothing was fitted: a mean and a vote need no weights."
+    cells = f"{built.fit_cells:,} labelled {plan.fit} cells"
     if plan.nested:
         return (
-            f"These weights are fitted on all {built.fit_cells:,} labelled {plan.fit} cells, for "
-            "use on further ones; the figures above are not theirs but those of weights fitted in "
-            "folds, so that no cell is judged by weights that have seen it."
+            f"These weights are fitted on all {cells}, for use on other cells. The metrics above "
+            "belong to weights fitted in folds, so that no cell is tested by weights that were "
+            "fitted on it."
         )
     return (
-        f"Weights are fitted on {built.fit_cells:,} labelled {plan.fit} cells and reported on the "
-        f"{plan.apply} cells. What they reach where they were fitted is no figure to report: it "
-        "shows how hard each method has tried."
+        f"The weights are fitted on {cells} and reported on the {plan.apply} cells. Their weighted "
+        "F1 on the fitting cells is not a result: it shows how closely each method fits."
     )
 
 
-def _folds(built: Built) -> dict[str, Any] | None:
-    nested = built.nested.get(built.plan.method)
-    if nested is None:
-        return None
-    rows = [
-        {
-            "weights": [f"{w:.4f}" for w in combination.weights],
-            "cells": int((nested.fold == k).sum()),
-        }
-        for k, combination in enumerate(nested.combinations)
-    ]
-    return {"note": nested.note, "rows": rows}
-
-
-def _search_sentence(built: Built, rows: list[WeightsRow]) -> str:
+def _search_text(built: Built, rows: list[WeightsRow]) -> str:
     if "genetic" not in built.fitted:
         return ""
     scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
-    best, found, runs = scores["grid"], scores["genetic"], built.plan.genetic.runs
-    told = (
-        f"The best of {runs} run{'s' * (runs > 1)} reaches {found:.4f}; the grid search {best:.4f}"
+    runs = counted(built.plan.genetic.runs, "run")
+    return (
+        f"The best of {runs} reaches weighted F1 {number(scores['genetic'])} on the fitting cells, "
+        f"the grid search {number(scores['grid'])} and equal weights {number(scores['mean'])}."
     )
-    if built.plan.genetic.as_published and found > best:
-        told += " with weights that sum to 1: other sums move the threshold"
-    return f"{told}. The plain mean has {scores['mean']:.4f} on these cells."
 
 
 def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, Path]:
-    members = built.members
     averages = {
         METHOD_NAMES[name]: fitted.combination.weights
         for name, fitted in built.fitted.items()
         if fitted.combination.kind == "weights"
     }
-    drawn = {"weights": save(weights_figure(averages, members), figures, "weights")}
+    drawn = {"weights": save(weights_figure(averages, built.members), figures, "weights")}
     if "genetic" in built.fitted:
         scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
         history = built.fitted["genetic"].notes["history"]
         figure = search_figure(history, scores["grid"], scores["mean"], built.fit_cells)
         drawn["search"] = save(figure, figures, "search")
     return drawn
+
+
+# Okabe and Ito's colours, told apart under every form of colour blindness.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+
+
+_DARK = _COLOURS[0], _COLOURS[2], _COLOURS[5]
+
+
+@styled
+def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells: int) -> Figure:
+    """Best weighted F1 so far of every run of the genetic search, generation by generation.
+
+    Args:
+        history: shape (runs, generations).
+        grid: of the grid search.
+        mean: of equal weights.
+        cells: the number of fitting cells.
+    """
+    figure = Figure(figsize=(7.4, 3.0), layout="constrained")
+    axes = figure.subplots()
+    generations = np.arange(1, history.shape[1] + 1)
+    winner = int(history[:, -1].argmax())
+    others = np.delete(history, winner, axis=0).T
+    if others.size:
+        lines = axes.plot(generations, others, color=QUIET, linewidth=0.8, drawstyle="steps-post")
+        lines[0].set_label("other runs")
+    axes.plot(generations, history[winner], color=INK, label="best run", drawstyle="steps-post")
+    axes.axhline(mean, color=_COLOURS[0], linestyle=":", linewidth=1.2, label="equal weights")
+    axes.axhline(grid, color=_COLOURS[2], linestyle="--", linewidth=1.2, label="grid search")
+    axes.set(
+        xlabel="generation",
+        ylabel="weighted F1",
+        title=f"Genetic search on {cells:,} cells",
+        xlim=(1, max(2, len(generations))),
+    )
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+@styled
+def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str]) -> Figure:
+    """Each method's weights as one bar that is parted among the members.
+
+    Args:
+        weights: by method, each of shape (members,), none below 0.
+        members: their names.
+    """
+    figure = Figure(figsize=(7.4, 1.1 + 0.3 * len(weights)), layout="constrained")
+    axes = figure.subplots()
+    left = np.zeros(len(weights))
+    for k, member in enumerate(members):
+        widths = np.array([values[k] for values in weights.values()])
+        colour = _COLOURS[k % len(_COLOURS)]
+        bars = axes.barh(
+            range(len(weights)),
+            widths,
+            left=left,
+            color=colour,
+            height=0.62,
+            hatch="///" * (k // len(_COLOURS)),  # the ninth member is not the first
+            edgecolor="white",
+            linewidth=0,
+        )
+        for bar, width in zip(bars, widths, strict=True):
+            if width >= 0.06:
+                middle = bar.get_x() + width / 2
+                at = bar.get_y() + bar.get_height() / 2
+                ink = "white" if colour in _DARK else INK
+                axes.text(
+                    middle, at, f"{width:.2f}", ha="center", va="center", fontsize=8, color=ink
+                )
+        bars.set_label(f" {member[:40]}")  # Matplotlib hides labels that begin with "_"
+        left += widths
+    axes.set_yticks(range(len(weights)), list(weights))
+    axes.set(xlim=(0, max(1.0, float(left.max()))), xlabel="weight", title="Weights")
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure

@@ -14,6 +14,7 @@ from blastscope.error_analysis.causes import FEWEST, Finding, TraitFinding
 from blastscope.error_analysis.counts import CLASSES, PairAgreement
 from blastscope.report import errors_text
 from blastscope.report.errors_plots import MOST_SUBJECTS
+from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.html import picture_uri, render, svg_uri
 from blastscope.report.text import LABELS, counted, number, p_number
 
@@ -115,7 +116,7 @@ def errors_html(
     """Render the self-contained page of an error analysis; arguments as :func:`errors_view`."""
     models = analysis.scores.models
     unlabelled = errors_text.unlabelled_text(analysis)
-    cautions = [(analysis.overlap.kind, analysis.overlap.sentence)]
+    cautions = [(analysis.overlap.kind, overlap_text(analysis.overlap))]
     return render(
         "errors.html",
         title=f"Errors of {models[0] if len(models) == 1 else f'{len(models)} models'} on "

@@ -14,8 +14,7 @@ from blastscope.data.traits import TRAITS, Trait
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.error_analysis.counts import CLASSES, Counts
 from blastscope.errors import writing
-from blastscope.report.plots import plain, save
-from blastscope.report.style import COLOURS, GRID, INK, QUIET, styled
+from blastscope.report.style import COLOURS, GRID, INK, QUIET, plain, save, styled
 from blastscope.report.text import LABELS
 
 PLOT_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))

@@ -1,26 +1,40 @@
-"""The page of one evaluation: what it shows, in which order it is the template's business."""
+"""The page and the model card of an evaluation."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blastscope.decision import blast_share
-from blastscope.report.decision_text import METHODS
-from blastscope.report.first_page import ReportedEvaluation, first_page
+from blastscope import DISCLAIMER, __version__
+from blastscope.decision.fitting import NoDecision
+from blastscope.decision.reported_evaluation import ReportedEvaluation
+from blastscope.report.decision_text import (
+    SHARE_ASSUMPTIONS,
+    choice_text,
+    fitted_on_text,
+    share_coverage_text,
+)
+from blastscope.report.evaluation_plots import best_epoch
+from blastscope.report.evaluation_text import (
+    CITATION,
+    detail_lines,
+    leakage_text,
+    metric_rows,
+    sampling_text,
+    verdict_lines,
+    verdict_title,
+)
 from blastscope.report.html import render, svg_uri
-from blastscope.report.plots import best_epoch
-from blastscope.report.text import LABELS, METRIC_NAMES, interval, number, protocol_name
+from blastscope.report.text import DASH, METRIC_NAMES, metric, number, protocol_name
 
 if TYPE_CHECKING:
     from blastscope.evaluation.result import Evaluation
     from blastscope.evaluation.sources import RunNotes
     from blastscope.report.crossval_page import FoldsTable
 
-DECIDED_NAMES = {
+DECISION_NAMES = {
     "weighted_f1": "weighted F1",
     "accuracy": "accuracy",
     "sensitivity": "sensitivity",
@@ -30,20 +44,20 @@ DECIDED_NAMES = {
     "brier_before": "Brier score before calibration",
     "brier": "Brier score",
     "kept": "cells not referred",
-    "kept_all": "of ALL cells",
-    "kept_hem": "of normal cells",
+    "kept_all": "ALL cells not referred",
+    "kept_hem": "normal cells not referred",
     "kept_error": "wrong calls among cells not referred",
-    "kept_missed": "blasts missed among those not referred",
-    "covered": "conformal sets that hold the truth",
-    "covered_all": "of ALL cells",
-    "covered_hem": "of normal cells",
+    "kept_missed": "missed blasts among ALL cells not referred",
+    "covered": "true label in the conformal set",
+    "covered_all": "the same, ALL cells",
+    "covered_hem": "the same, normal cells",
     "single": "sets of one label",
-    "both": "sets of both",
+    "both": "sets of both labels",
     "neither": "empty sets",
 }
-"""Figures of decisions, as the page lists them."""
+"""The metrics of decisions, in the order of the page."""
 
-# Published figures of training belong to the epoch of the lowest validation loss (paper, 3.1).
+# Published metrics of training are those of the epoch of the lowest validation loss (paper, 3.1).
 _LEARNING_NAMES = {
     "train_loss": "training loss",
     "train_accuracy": "training accuracy",
@@ -52,99 +66,52 @@ _LEARNING_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Card:
-    """A headline number, the counts behind it, and its 95 % interval where it has one."""
-
-    name: str
-    value: str
-    detail: str
-    interval: str = ""
-
-
 def evaluation_page(
     evaluation: ReportedEvaluation,
     notes: RunNotes,
     pictures: Mapping[str, Path],
     folds: FoldsTable | None = None,
+    back: str | None = None,
 ) -> str:
-    """Write the page of an evaluation.
+    """Write the page of an evaluation, as HTML that needs no other file and no network.
 
     Args:
-        evaluation: the figures.
-        notes: what the run says of itself; empty for a bare table.
-        pictures: SVG files by figure name (see ``figures.FIGURE_NAMES``).
-        folds: of a cross-validation, where the table is of one.
-
-    Returns:
-        HTML that needs no other file and no network.
+        evaluation: what was measured.
+        notes: the run's own record; empty for a prediction table.
+        pictures: SVG files by plot (see ``evaluation_plots.PLOTS``).
+        folds: of a cross-validation, if the table is of one.
+        back: a relative link to the page that this one belongs to.
     """
+    decided = None if isinstance(evaluation.decisions, NoDecision) else evaluation.decisions
+    reference = None if decided is None else decided.decision.reference
     return render(
         "evaluation.html",
         title=f"{evaluation.model}: {evaluation.part} cells, {protocol_name(evaluation.protocol)}",
+        back=back,
         synthetic=evaluation.synthetic,
         evaluation=evaluation,
         notes=notes,
         folds=folds,
-        cards=_cards(evaluation),
-        first=first_page(evaluation),
-        decided=None if isinstance(evaluation.decisions, str) else evaluation.decisions,
-        figure_names=DECIDED_NAMES,
-        methods=METHODS,
-        needs=blast_share.NEEDS,
-        person_doubt=_person_doubt(evaluation),
-        metric_names=METRIC_NAMES,
-        label_names=LABELS,
+        verdict=evaluation.verdict,
+        verdict_title=verdict_title(evaluation),
+        verdict_lines=verdict_lines(evaluation),
+        metric_rows=metric_rows(evaluation),
+        detail_lines=detail_lines(evaluation),
+        sampling=sampling_text(evaluation.intervals.sampling),
+        leakage="" if evaluation.leakage is None else leakage_text(evaluation.leakage),
+        decided=decided,
+        fitted_on="" if decided is None else fitted_on_text(decided.fitted_on),
+        choice="" if decided is None else choice_text(decided.decision),
+        decision_names=DECISION_NAMES,
+        share_assumptions=SHARE_ASSUMPTIONS,
+        share_coverage="" if reference is None else share_coverage_text(reference),
         subjects=evaluation.subjects.to_dicts(),
         pictures={name: svg_uri(path) for name, path in pictures.items()},
         published=_published(evaluation, notes),
-        where=_where(notes),
+        source=_source(notes),
         note=_expected(notes).get("note"),
         environment=json.dumps(notes.environment, indent=2) if notes.environment else "",
     )
-
-
-def _person_doubt(evaluation: ReportedEvaluation) -> str:
-    """How often intervals of a person's share of blasts held it, from so few known persons."""
-    found = evaluation.decisions
-    if isinstance(found, str) or found.decision.reference is None:
-        return ""
-    return blast_share.told(found.decision.reference)
-
-
-def _cards(evaluation: Evaluation) -> list[Card]:
-    m, bounds = evaluation.metrics, evaluation.intervals.bounds
-    n_all, n_hem = (m["tp"] or 0) + (m["fn"] or 0), (m["tn"] or 0) + (m["fp"] or 0)
-    one_class = "one class only" if m["auc"] is None else "area under the ROC curve"
-    known = evaluation.subjects
-    counts = ", ".join(
-        f"{known.filter(known['label'] == label).height} {name}"
-        for label, name in LABELS.items()
-        if label in set(known["label"])
-    )
-    return [
-        Card(
-            "weighted F1",
-            number(m["weighted_f1"], 3),
-            f"accuracy {number(m['accuracy'], 3)}",
-            interval(bounds.get("weighted_f1")),
-        ),
-        Card("AUC", number(m["auc"], 3), one_class, interval(bounds.get("auc"))),
-        Card(
-            "sensitivity",
-            number(m["recall_all"], 3),
-            f"{m['tp']:,} of {n_all:,} ALL cells",
-            interval(bounds.get("recall_all")),
-        ),
-        Card(
-            "specificity",
-            number(m["recall_hem"], 3),
-            f"{m['tn']:,} of {n_hem:,} normal cells",
-            interval(bounds.get("recall_hem")),
-        ),
-        Card("cells", number(m["n"]), f"{n_all:,} ALL, {n_hem:,} normal"),
-        Card("subjects", number(m["n_subjects"]), counts or "not given"),
-    ]
 
 
 def _expected(notes: RunNotes) -> dict[str, object]:
@@ -152,8 +119,8 @@ def _expected(notes: RunNotes) -> dict[str, object]:
     return expected if isinstance(expected, dict) else {}
 
 
-def _where(notes: RunNotes) -> str:
-    """Say where the recipe's published figures were read."""
+def _source(notes: RunNotes) -> str:
+    """Name the section of the paper that the recipe's published metrics are from."""
     paper = notes.recipe.get("paper")
     if not isinstance(paper, dict):
         return "the recipe's source"
@@ -162,7 +129,7 @@ def _where(notes: RunNotes) -> str:
 
 
 def _published(evaluation: Evaluation, notes: RunNotes) -> list[tuple[str, str, str]]:
-    """Rows of (name, published figure, this run's) for what the recipe's source reports."""
+    """Return rows of (name, published metric, this run's) for what the recipe's source reports."""
     best = best_epoch(notes.history) if notes.history is not None else None
     test = evaluation.parts.get("test", {})
     rows = []
@@ -175,3 +142,51 @@ def _published(evaluation: Evaluation, notes: RunNotes) -> list[tuple[str, str, 
         elif key in METRIC_NAMES:
             rows.append((f"test {METRIC_NAMES[key]}", number(value), number(test.get(key))))
     return rows
+
+
+def model_card(found: ReportedEvaluation) -> str:
+    """Write a model's card as Markdown (Mitchell et al., Model Cards, FAT* 2019).
+
+    It has the verdict first, then metrics, baselines and details, in the order of the page.
+    """
+    lines = [f"# {plain(found.model)}", "", f"**{DISCLAIMER}**", ""]
+    if found.synthetic:
+        lines += ["**Synthetic cells: nothing here applies to real cells or patients.**", ""]
+    lines += [
+        "Tells B-cell lymphoblasts (acute lymphoblastic leukaemia, ALL) from normal white blood "
+        "cells, one segmented cell an image. For research on such images; not for decisions about "
+        "patients.",
+        "",
+        f"## {verdict_title(found)}",
+        "",
+        *(f"- **{line.label}.** {plain(line.text)}" for line in verdict_lines(found)),
+        "",
+        f"Evaluated on {found.part} cells, {protocol_name(found.protocol)}, called ALL if p > 0.5."
+        + (f" Weights: `{found.checkpoint}`." if found.checkpoint else ""),
+        "",
+        "| metric | value | 95 % interval |",
+        "|---|--:|--:|",
+        *(f"| {name} | {value} | {bounds or DASH} |" for name, value, bounds in metric_rows(found)),
+        "",
+        "| baseline | weighted F1 | AUC | model ahead by (weighted F1) |",
+        "|---|--:|--:|--:|",
+        *(
+            f"| {one.name} | {number(one.metrics['weighted_f1'], 3)} | "
+            f"{number(one.metrics['auc'], 3)} | {metric(one.lead['weighted_f1'], sign=True)} |"
+            for one in found.baselines
+        ),
+        "",
+    ]
+    for word, sentence in detail_lines(found):
+        lines += [f"**{word}.** {plain(sentence)}", ""]
+    lines += [f"**Intervals.** {plain(sampling_text(found.intervals.sampling))}", ""]
+    if not found.synthetic:
+        lines += [CITATION, ""]
+    return "\n".join([*lines, f"Made by blastscope {__version__}.", ""])
+
+
+def plain(text: str) -> str:
+    """Escape Markdown and HTML in names that a user chose."""
+    for mark in "\\`*_[]<>|#":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,24 @@ def render(template: str, **context: Any) -> str:
 
     Args:
         template: a file of ``report/templates``.
-        context: what the template shows; each page wants ``title`` and ``synthetic``.
+        context: what the template shows; each page needs ``title`` and ``synthetic``, and may
+            have ``back``, a relative link to the page above it.
     """
-    return _environment().get_template(template).render(**context)
+    page = _environment().get_template(template).render(**{"back": None, **context})
+    return _mark_all(page)
+
+
+_UNMARKED = re.compile(r"(<(title|style|pre|code|option)\b.*?</\2>|<[^>]*>)", re.DOTALL)
+_ALL = re.compile(r"\bALL\b")
+
+
+def _mark_all(page: str) -> str:
+    """Mark ALL, the leukaemia, in the text of a page, so that nobody reads it as the word *all*."""
+    pieces = _UNMARKED.split(page)  # text, markup, the markup's name if it has text of its own...
+    marked = '<abbr class="leukaemia" title="acute lymphoblastic leukaemia">ALL</abbr>'
+    pieces[::3] = [_ALL.sub(marked, text) for text in pieces[::3]]
+    del pieces[2::3]
+    return "".join(pieces)
 
 
 @cache
@@ -37,7 +53,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(disclaimer=DISCLAIMER, version=__version__)
-    environment.globals.update(labels=text.LABELS, metric_names=text.METRIC_NAMES)
+    environment.globals.update(
+        labels=text.LABELS, metric_names=text.METRIC_NAMES, headline=text.HEADLINE
+    )
     formats = (text.number, text.signed, text.percent, text.interval, text.metric, text.spread)
     counts = (text.p_number, text.p_value, text.counted, text.listed)
     environment.filters.update({write.__name__: write for write in (*formats, *counts)})
@@ -60,7 +78,7 @@ def picture_uri(rgb: NDArray[np.uint8]) -> str:
 def small_uri(picture: bytes | NDArray[np.uint8]) -> str:
     """Turn a picture with many colours into a WebP data URI of a fifth of its PNG's size, or less.
 
-    What is lost the eye does not see; whoever wants the exact pixels has the figure's own file.
+    The loss is not visible; the plot's own file has the exact pixels.
 
     Args:
         picture: a PNG, or RGB of shape (height, width, 3), uint8.

@@ -1,4 +1,4 @@
-"""The leakage gauge's figure and page."""
+"""The plot and the page of a measurement of leakage."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from matplotlib.figure import Figure
 from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
 from blastscope.io.files import write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
+from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.plots import save
-from blastscope.report.style import COLOURS, INK, QUIET, styled
+from blastscope.report.style import COLOURS, INK, QUIET, save, styled
 from blastscope.report.text import HEADLINE, signed
 
 CONTENT = "leakage.json"
 
 
 def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakage:
-    """Compare the two out-of-fold tables of a recipe, and write what comes out.
+    """Compare the two out-of-fold tables of a recipe, and write the outcome.
 
     Writes ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
 
     Args:
         recipe: its name, for the page.
         known: the table of folds by cell.
-        unseen: that of folds by subject.
+        unseen: the table of folds by subject.
         out: the folder to write to.
 
     Raises:
-        BlastscopeError: where the tables do not fit each other, or the folder is another's.
+        BlastscopeError: if the tables do not fit each other, or the folder is another report's.
     """
     refuse_foreign(out, CONTENT, ["report.html"])
     found = compare_out_of_fold(known, unseen)
     write_json(out / CONTENT, {"recipe": recipe, **found.as_json()})
-    picture = save(leakage_figure(found), out / "figures", "leakage")
+    plot = save(leakage_figure(found), out / "figures", "leakage")
     page = render(
         "leakage.html",
-        title=f"{recipe}: what it is worth to know the person",
+        title=f"{recipe}: leakage of an image-level split",
         synthetic=found.synthetic,
-        gauge=found,
-        names=HEADLINE,
-        picture=svg_uri(picture),
+        found=found,
+        answer=leakage_text(found),
+        sampling=sampling_text(found.sampling),
+        plot=svg_uri(plot),
     )
     write_text(out / "report.html", page)
     return found
@@ -49,7 +50,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
 
 @styled
 def leakage_figure(found: Leakage) -> Figure:
-    """Each figure with the cells' subjects known and not, joined, with 95 % intervals."""
+    """Each metric with the cells' subjects in training and unseen, with 95 % intervals."""
     shown = [name for name in HEADLINE if found.gains[name].difference.known]
     figure = Figure(figsize=(7.4, 0.9 + 0.62 * len(shown)), layout="constrained")
     axes = figure.subplots()
@@ -71,7 +72,7 @@ def leakage_figure(found: Leakage) -> Figure:
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     figure.supxlabel(
-        "grey: subjects also in training; black: unseen subjects; bars: 95 % intervals; "
+        "grey: subjects in training; black: unseen subjects; bars: 95 % intervals; "
         "right: the difference",
         fontsize=8,
         color=QUIET,

@@ -17,8 +17,8 @@ from PIL import Image
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import write_text
+from blastscope.report.evaluation_plots import best_epoch
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.plots import best_epoch, save
 from blastscope.report.reproduction_plot import experiments_plot
 from blastscope.report.reproduction_summary import (
     PAPER_BALANCED,
@@ -36,6 +36,7 @@ from blastscope.report.reproduction_summary import (
     unlike_settings,
     unlike_weights,
 )
+from blastscope.report.style import save
 from blastscope.report.text import number, protocol_name, signed, spread
 from blastscope.reproduction.results import (
     PROTOCOLS,

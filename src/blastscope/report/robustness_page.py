@@ -12,6 +12,7 @@ from blastscope.data.crop import Pixels, resize
 from blastscope.data.names import ALL
 from blastscope.data.store import Store
 from blastscope.report import robustness_text
+from blastscope.report.evaluation_text import sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
 from blastscope.report.robustness_plots import draw_stress
 from blastscope.report.text import interval, number, percent
@@ -54,6 +55,7 @@ def stress_html(
         models=found,
         verdicts=[robustness_text.verdict_text(model) for model in found],
         sentences=[robustness_text.model_text(model) for model in found],
+        samplings=[sampling_text(model.found.sampling) for model in found],
         costly=[model.dearest(model.judged).drops[model.judged].above_zero for model in found],
         metrics=robustness_text.METRICS,
         perturbations=PERTURBATIONS,

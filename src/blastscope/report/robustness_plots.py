@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from blastscope.report.plots import save
 from blastscope.report.robustness_text import METRICS
-from blastscope.report.style import QUIET, styled
+from blastscope.report.style import QUIET, save, styled
 from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation
 from blastscope.robustness.summary import ModelRobustness
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.text import LABELS, counted, listed, metric, number, percent
 from blastscope.robustness.metrics import StepMetrics
 from blastscope.robustness.ood_check import OodCheck
@@ -45,7 +46,7 @@ def model_text(model: ModelRobustness) -> tuple[str, ...]:
         sentences.append(_noticed(model))
     if model.ood is not None:
         sentences.append(_flags(model.ood))
-    return (*sentences, f"{counted(model.cells)}. {model.overlap}")
+    return (*sentences, f"{counted(model.cells)}. {overlap_text(model.overlap)}")
 
 
 def _fall(model: ModelRobustness, step: StepMetrics, name: str) -> str:

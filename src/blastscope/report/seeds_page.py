@@ -1,4 +1,4 @@
-"""The page of several seeds: what training alone moves, beside each run's own report."""
+"""The page of several seeds: how far training alone moves the metrics."""
 
 from __future__ import annotations
 
@@ -12,72 +12,89 @@ from blastscope.evaluation.spread import Spread
 from blastscope.evaluation.weighted_metrics import FIGURES
 from blastscope.experiments.seeds import Seeds, gather_seeds, record_seeds
 from blastscope.io.files import write_text
+from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.plots import save
-from blastscope.report.style import COLOURS, INK, QUIET, styled
-from blastscope.report.text import HEADLINE, METRIC_NAMES, protocol_name, spread
+from blastscope.report.style import COLOURS, INK, QUIET, save, styled
+from blastscope.report.text import HEADLINE, protocol_name, spread
 
 
 @dataclass(frozen=True)
 class SeedsReport:
-    """The figures of several seeds.
+    """The metrics of several seeds.
 
     Attributes:
         recipe: its name.
-        part: the part that they are of.
+        starts_from: the recipe of the run that every seed started from; None if there is none.
+        part: the split part that they are of.
         results: by seed.
-        spread: by figure (``resampled.FIGURES``), over the seeds; None where one lacks it.
-        sentence: what the spread is of, and what it is not.
+        spread: by metric (``weighted_metrics.FIGURES``), over the seeds; None if one lacks it.
     """
 
     recipe: str
+    starts_from: str | None
     part: str
     results: Mapping[int, Evaluation]
     spread: Mapping[str, Spread | None]
-    sentence: str
 
-    @property
-    def headline(self) -> str:
-        """The figures that a reader asks for first, in a line."""
-        found = ((name, self.spread[key]) for key, name in HEADLINE.items())
-        told = (f"{name} {spread(values)}" for name, values in found if values is not None)
-        return f"mean over {len(self.results)} seeds ± standard deviation: {', '.join(told)}"
+
+def seeds_headline(found: SeedsReport) -> str:
+    """Write the mean and standard deviation of the first metrics in a line."""
+    spreads = ((name, found.spread[key]) for key, name in HEADLINE.items())
+    text = ", ".join(f"{name} {spread(values)}" for name, values in spreads if values is not None)
+    return f"mean over {len(found.results)} seeds ± standard deviation: {text}"
+
+
+def seeds_meaning(found: SeedsReport) -> str:
+    """Write what the spread over the seeds contains, and what it does not."""
+    text = (
+        f"These {len(found.results)} trainings have the same split and differ only in the seed: "
+        "the spread is that of training, not of the choice of cells or subjects. Each run's own "
+        f"95 % interval shows how the metrics may differ with other {found.part} subjects."
+    )
+    if found.starts_from is not None:
+        text += (
+            f" Each started from the same run of {found.starts_from}: the spread of that training "
+            "is not in it either."
+        )
+    return text
 
 
 def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport:
-    """Put the evaluations of all seeds together.
+    """Join the evaluations of all seeds.
 
     Writes ``predictions.parquet`` with a model a seed, ``seeds.json``, ``figures/seeds.*`` and a
     self-contained ``report.html`` that links to each run's own.
 
     Args:
-        seeds: the folder, every run of which is trained.
+        seeds: the folder, with every run trained.
         results: by seed, the evaluation of its run.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     gather_seeds(seeds)
     first = next(iter(results.values()))
     found = SeedsReport(
         recipe=seeds.order.recipe.name,
+        starts_from=seeds.order.recipe.starts_from,
         part=first.part,
         results=results,
         spread={name: _spread(results, name) for name in FIGURES},
-        sentence=_sentence(seeds, first.part),
     )
     record_seeds(seeds, _content(found))
-    picture = save(seeds_figure(found), seeds.order.out / "figures", "seeds")
+    plot = save(seeds_figure(found), seeds.order.out / "figures", "seeds")
     page = render(
         "seeds.html",
         title=f"{found.recipe}: {len(results)} seeds, {protocol_name(first.protocol)}",
         synthetic=first.synthetic,
         found=found,
         first=first,
+        headline_text=seeds_headline(found),
+        meaning=seeds_meaning(found),
+        overlap_text=overlap_text(first.overlap),
+        sampling=sampling_text(first.intervals.sampling),
         links={seed: f"{seeds.order.run(seed).name}/report.html" for seed in results},
-        panels=HEADLINE,
-        names=METRIC_NAMES,
-        picture=svg_uri(picture),
+        plot=svg_uri(plot),
     )
     write_text(seeds.order.out / "report.html", page)
     return found
@@ -89,30 +106,15 @@ def _spread(results: Mapping[int, Evaluation], name: str) -> Spread | None:
     return Spread.of(known) if len(known) == len(values) else None
 
 
-def _sentence(seeds: Seeds, part: str) -> str:
-    said = (
-        f"These {len(seeds.all)} trainings have the same split and differ in the seed alone: the "
-        "spread is that of training, not of the draw of cells or persons. How the figures might "
-        f"move with other subjects than these {part} subjects is another question, which the "
-        "interval in each run's report answers."
-    )
-    if seeds.order.recipe.starts_from is not None:
-        said += (
-            f" Each started from the same run of {seeds.order.recipe.starts_from}, so that what "
-            "that training moves is not in the spread either."
-        )
-    return said
-
-
 def _content(found: SeedsReport) -> dict[str, object]:
-    """The figures for ``seeds.json``."""
+    """Return the metrics for ``seeds.json``."""
     first = next(iter(found.results.values()))
     return {
         "recipe": found.recipe,
         "synthetic": first.synthetic,
         "protocol": first.protocol,
         "part": found.part,
-        "sentence": found.sentence,
+        "starts_from": found.starts_from,
         "seeds": list(found.results),
         "runs": [
             {
@@ -132,7 +134,7 @@ def _content(found: SeedsReport) -> dict[str, object]:
 
 @styled
 def seeds_figure(found: SeedsReport) -> Figure:
-    """A panel a figure: a dot a seed, the mean and a standard deviation to both sides."""
+    """A panel a metric: a dot a seed, the mean and a standard deviation to both sides."""
     shown = {name: spread for name in HEADLINE if (spread := found.spread[name]) is not None}
     figure = Figure(figsize=(9.2, 1.75), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]

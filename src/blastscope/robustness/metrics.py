@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
@@ -68,7 +68,7 @@ class StepDraws:
     """All steps of a model, and what its intervals were drawn from."""
 
     steps: tuple[StepMetrics, ...]
-    sentence: str
+    sampling: SamplingUnits
 
 
 def measure(
@@ -114,7 +114,7 @@ def measure(
                 math.nan if np.isnan(far).any() else float((far > 1).mean()),
             )
         )
-    return StepDraws(tuple(found), draws.sentence)
+    return StepDraws(tuple(found), draws.sampling)
 
 
 def table(model: str, cells: int, found: StepDraws) -> pl.DataFrame:

@@ -12,7 +12,7 @@ import polars as pl
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.aligned_predictions import part_name
-from blastscope.evaluation.subjects import part_overlap
+from blastscope.evaluation.overlap import Overlap, part_overlap
 from blastscope.experiments.crossval_folder import FORMAT
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
@@ -49,12 +49,12 @@ class TestedModel:
     Attributes:
         name: what it is called.
         members: the networks, one for a run, one a fold for a cross-validation.
-        overlap: a sentence that says whether the cells' subjects are known to them.
+        overlap: whether the cells' subjects are in their training.
     """
 
     name: str
     members: tuple[TestedNetwork, ...]
-    overlap: str
+    overlap: Overlap
 
     @property
     def cells(self) -> pl.DataFrame:
@@ -101,7 +101,7 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
     if not (path / _CROSSVAL).is_file():
         run = open_run(path)
         table, about = read_predictions(RunFolder(path).predictions)
-        overlap = part_overlap(table, part, about).sentence
+        overlap = part_overlap(table, part, about)
         return TestedModel(str(table["model"][0]), (_member(run, table, store, part),), overlap)
     if part != "test":
         raise BlastscopeError(
@@ -121,7 +121,7 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
         table, _ = read_predictions(RunFolder(folder).predictions)
         members.append(_member(open_run(folder), table, store, part))
     by = {"out_of_fold": content["identity"]["by"]}
-    overlap = part_overlap(pl.DataFrame(), part, by).sentence
+    overlap = part_overlap(pl.DataFrame(), part, by)
     return TestedModel(name + SYNTHETIC_MARK * store.synthetic, tuple(members), overlap)
 
 

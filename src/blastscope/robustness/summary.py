@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from blastscope.data.names import ALL
+from blastscope.evaluation.overlap import Overlap
 from blastscope.io.files import without_nan
 from blastscope.robustness.metrics import StepDraws, StepMetrics, measure
 from blastscope.robustness.ood_check import OodCheck, judge
@@ -36,7 +37,7 @@ class ModelRobustness:
 
     model: str
     cells: int
-    overlap: str
+    overlap: Overlap
     found: StepDraws
     ood: OodCheck | None
 

@@ -114,7 +114,7 @@ def judge_randomization(randomization: pl.DataFrame, cells: Rows) -> Randomized 
     kept = excess.value / room if room > 0 else math.nan
     drawn = _of_draws(randomization.filter(pl.col("stage") == steps[-1]))
     verdict, undecided = _judge(stages[-1], between, excess)
-    unit = sample.draws.unit
+    unit = sample.draws.sampling.unit
     return Randomized(stages, between, excess, kept, drawn, unit, verdict, undecided)
 
 

@@ -209,8 +209,8 @@ class AuditSummary:
             "cells": self.cells,
             "unlabelled": self.unlabelled,
             "resamples": self.draws.resamples,
-            "unit": self.draws.unit,
-            "fewest": self.draws.fewest,
+            "unit": self.draws.sampling.unit,
+            "fewest": self.draws.sampling.fewest,
             "models": [
                 {**asdict(one), "doubts": one.doubts, "undecided": one.undecided}
                 for one in self.models

@@ -17,8 +17,8 @@ from blastscope.data.store import StoreSettings
 from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.leakage import read_leakage
-from blastscope.report.card import plain
-from blastscope.report.first_page import first_page
+from blastscope.report.evaluation_page import plain
+from blastscope.report.evaluation_text import detail_lines, leakage_text, verdict_lines
 from blastscope.report.leakage_page import measure_leakage
 from tests.evaluation.test_leakage import out_of_fold
 from tests.report.decided_tables import decided_table, written
@@ -49,16 +49,18 @@ def test_decisions_are_fitted_on_validation_and_judged_on_test(tmp_path):
 
 def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
     found = evaluate(written(tmp_path / "p.parquet"), out=tmp_path / "out")
-    words = dict(first_page(found))
+    words = dict(detail_lines(found))
     assert list(words) == [
         "Tested on", "Leakage", "Calibration", "Operating point", "Referral", "Conformal sets",
-        "Worst subjects", "Baselines",
+        "Worst subjects",
     ]  # fmt: skip
-    assert words["Tested on"].startswith("240 cells (120 ALL, 120 normal) of 12 subjects (6 ALL,")
-    assert "sensitivity of 0.95 or more" in words["Operating point"]
-    assert "always ALL weighted F1 0.333" in words["Baselines"]
+    assert words["Tested on"].startswith(
+        "240 test cells (120 ALL, 120 normal) of 12 subjects (6 ALL,"
+    )
+    assert "sensitivity of at least 0.95" in words["Operating point"]
     page = found.report.read_text()
-    at = [page.index(f"<dt>{word}</dt>") for word in words]
+    first = [f"<b>{line.label}</b>" for line in verdict_lines(found)]
+    at = [page.index(word) for word in (*first, *(f"<dt>{word}</dt>" for word in words))]
     assert at == sorted(at)
     assert at[-1] < page.index("Confusion matrix")
     assert "Rogan and Gladen" in page
@@ -85,10 +87,10 @@ def test_an_earlier_evaluation_of_the_folder_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--rule", "accuracy>=1", "no rule for an operating point"),
+        ("--rule", "accuracy>=1", "not a rule for an operating point"),
         ("--rule", "sensitivity>=1.2", "give a share between 0 and 1"),
-        ("--error", "1.5", "--error 1.5 cannot be asked for"),
-        ("--coverage", "0", "--coverage 0 cannot be asked for"),
+        ("--error", "1.5", "--error 1.5 is out of range"),
+        ("--coverage", "0", "--coverage 0 is out of range"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_sentence(tmp_path, option, value, said):
@@ -104,7 +106,7 @@ def test_without_validation_the_page_says_why_and_an_old_decision_goes(tmp_path)
     evaluate(written(tmp_path / "p.parquet"), out=out)
     test = decided_table().filter(pl.col("part") == "test")
     found = evaluate(written(tmp_path / "q.parquet", test), out=out)
-    assert "no validation cells of both classes" in dict(first_page(found))["Decisions"]
+    assert "no validation cells of both classes" in dict(detail_lines(found))["Decisions"]
     assert not (out / "decision.json").exists()
     assert not (out / "figures" / "reliability.svg").exists()
 
@@ -128,7 +130,7 @@ def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(datase
     assert baselines["always ALL"]["weighted_f1"] == pytest.approx(1 / 3)
     assert baselines["size"]["weighted_f1"] == 1  # discs of radius 30 and 22
     assert baselines["size"]["n"] == 30
-    assert "The model is not above them." in dict(first_page(found))["Baselines"]
+    assert (found.verdict.baselines, found.verdict.level) == ("behind", "bad")
     assert len(evaluate(path, out=tmp_path / "out").baselines) == 1
     other = written(tmp_path / "q.parquet", table.with_columns(pl.col("cell") + "x"))
     with pytest.raises(BlastscopeError, match="lacks 30 of 30 cells"):
@@ -158,17 +160,17 @@ def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     made = measure_leakage("net", known, unseen, tmp_path / "leakage")
     recipe, again = read_leakage(tmp_path / "leakage" / "leakage.json")
     assert recipe == "net"
-    assert again.sentence == made.sentence
+    assert leakage_text(again) == leakage_text(made)
     np.testing.assert_equal(again.as_json(), made.as_json())
     found = evaluate(unseen, out=tmp_path / "out", leakage=tmp_path / "leakage")
-    assert dict(first_page(found))["Leakage"] == made.sentence
+    assert dict(detail_lines(found))["Leakage"] == leakage_text(made)
     assert "What an image-level split hides" in found.report.read_text()
-    assert evaluate(unseen, out=tmp_path / "out").gauge is None
+    assert evaluate(unseen, out=tmp_path / "out").leakage is None
     other = written(tmp_path / "p.parquet", decided_table().with_columns(model=pl.lit("other")))
     with pytest.raises(BlastscopeError, match="leakage of net, not of other"):
         evaluate(other, leakage=tmp_path / "leakage")
     (tmp_path / "leakage" / "leakage.json").write_text("{}")
-    with pytest.raises(BlastscopeError, match=r"no blastscope-leakage/1 file"):
+    with pytest.raises(BlastscopeError, match=r"not a blastscope-leakage file"):
         evaluate(unseen, leakage=tmp_path / "leakage")
 
 
@@ -179,8 +181,8 @@ def test_the_card_carries_the_first_page_and_no_markup_of_a_models_name(tmp_path
     assert card.startswith("# my \\<b\\>net\\</b\\> \\| \\*v2\\*\n")
     assert "not for decisions about patients" in card
     low, high = found.intervals.bounds["auc"]
-    assert f"| AUC | {found.metrics['auc']:.4f} | {low:.3f} to {high:.3f} |" in card
-    for word, sentence in first_page(found):
+    assert f"| AUC | {found.metrics['auc']:.3f} | {low:.3f} to {high:.3f} |" in card
+    for word, sentence in detail_lines(found):
         assert f"**{word}.** {plain(sentence)}" in card
     evaluate(written(tmp_path / "s.parquet", synthetic=True), out=tmp_path / "s")
     assert "Synthetic cells" in (tmp_path / "s" / "card.md").read_text()
@@ -191,10 +193,12 @@ def test_where_some_cells_name_no_subject_the_page_says_that_cells_were_drawn(tm
     table = decided_table().with_columns(
         subject=pl.when(pl.col("label") == "all").then("subject").otherwise(None)
     )
-    words = dict(first_page(evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "out")))
-    assert "of 6 subjects (6 ALL; 120 cells name none)" in words["Tested on"]
+    words = dict(
+        detail_lines(evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "out"))
+    )
+    assert "of 6 subjects (6 ALL); 120 cells without a subject" in words["Tested on"]
     assert words["Calibration"].partition("on so many ")[2].startswith("cells")
-    whole = dict(first_page(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
+    whole = dict(detail_lines(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
     assert whole["Calibration"].partition("on so many ")[2].startswith("subjects")
 
 
@@ -208,13 +212,13 @@ def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(d
     path = written(tmp_path / "p.parquet", table, out_of_fold="image")
     found = evaluate(path, store=store.path, out=tmp_path / "out")
     assert [baseline.name for baseline in found.baselines] == ["always ALL"]
-    assert "training cells to be fitted on" in dict(first_page(found))["Baselines"]
+    assert not found.verdict.all_compared
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("seeds.json", "runs of several seeds"), ("card.md", "another card.md"),
-     ("report.html", "another report.html")],
+    [("seeds.json", "a series of seeds"), ("card.md", "holds card.md"),
+     ("report.html", "holds report.html")],
 )  # fmt: skip
 def test_another_reports_folder_is_left_alone(tmp_path, name, said):
     out = tmp_path / "out"

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from blastscope.evaluation.curves import Curve
-from blastscope.report import plots
+from blastscope.report import evaluation_plots as plots
+from blastscope.report.demo_page import gap_figure
+from blastscope.report.style import save
 
 HISTORY = pl.DataFrame(
     {
@@ -33,8 +35,8 @@ def texts(figure) -> list[str]:
 
 def test_the_bytes_are_the_same_each_time(tmp_path):
     curve = Curve(np.array([0, 0.2, 1.0]), np.array([0, 0.9, 1.0]), 0.9, (0.2, 0.9))
-    first = plots.save(plots.roc_figure(curve), tmp_path / "a", "roc")
-    second = plots.save(plots.roc_figure(curve), tmp_path / "b", "roc")
+    first = save(plots.roc_figure(curve), tmp_path / "a", "roc")
+    second = save(plots.roc_figure(curve), tmp_path / "b", "roc")
     assert first.read_bytes() == second.read_bytes()
     png = tmp_path / "a" / "roc.png"
     assert png.read_bytes() == (tmp_path / "b" / "roc.png").read_bytes()
@@ -60,13 +62,13 @@ def test_the_confusion_matrix_shows_truth_in_rows():
 
 
 def test_a_part_of_one_class_can_be_drawn(tmp_path):
-    plots.save(plots.confusion_figure(tn=0, fp=0, fn=1, tp=3), tmp_path, "one")
+    save(plots.confusion_figure(tn=0, fp=0, fn=1, tp=3), tmp_path, "one")
     assert (tmp_path / "one.png").stat().st_size > 1000
 
 
 def test_odd_subject_names_leave_the_svg_valid(tmp_path):
     figure = plots.subjects_figure(subjects("A$1$", "--><script>", "tab\tbell\x07", r"$\frac{"))
-    root = ET.fromstring(plots.save(figure, tmp_path, "odd").read_text())
+    root = ET.fromstring(save(figure, tmp_path, "odd").read_text())
     assert root.tag.endswith("svg")
     assert "A$1$  (4)" in texts(figure)
 
@@ -85,4 +87,4 @@ def test_the_best_epoch_is_the_first_of_the_lowest_validation_loss():
 
 def test_the_gap_is_written_between_its_ends():
     rows = [("CNN", {"weighted F1": (0.95, 0.85), "AUC": (0.98, None)})]
-    assert "-0.100" in texts(plots.gap_figure(rows))
+    assert "−0.100" in texts(gap_figure(rows))

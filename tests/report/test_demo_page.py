@@ -9,13 +9,13 @@ import pytest
 
 from blastscope import DISCLAIMER
 from blastscope.errors import BlastscopeError
-from blastscope.report.side_by_side import Entry, write_comparison
+from blastscope.report.demo_page import Entry, write_demo
 
 
 def run(folder: Path, f1: float, auc: float | None, *, synthetic: bool = False) -> Path:
     folder.mkdir()
     test = {"weighted_f1": f1, "auc": auc, "tn": 30, "fp": 2, "fn": 1, "tp": 40, "n_subjects": 5}
-    content = {"format": "blastscope-metrics/1", "synthetic": synthetic, "parts": {"test": test}}
+    content = {"format": "blastscope-metrics/2", "synthetic": synthetic, "parts": {"test": test}}
     (folder / "metrics.json").write_text(json.dumps(content))
     return folder
 
@@ -33,7 +33,7 @@ def test_the_gap_is_the_message(tmp_path):
         Entry("Turned", "subject", run(tmp_path / "d", 0.90, None)),
     ]
     cell = np.zeros((4, 4, 3), dtype=np.uint8)
-    out = write_comparison(
+    out = write_demo(
         entries,
         tmp_path / "demo" / "index.html",
         heading="Two recipes",
@@ -42,9 +42,9 @@ def test_the_gap_is_the_message(tmp_path):
         pictures=[("ALL, S1", cell)],
     )
     html, text = out.read_text(), text_of(out)
-    assert "0.950 0.850 −0.100 0.980 0.880 −0.100" in text
-    assert "0.930 0.900 −0.030 0.970 – –" in text
-    assert "higher by 0.030 to 0.100 weighted F1" in text
+    assert "weighted F1 0.950 0.850 −0.100" in text
+    assert "AUC 0.970 – –" in text
+    assert "Weighted F1 is 0.030 to 0.100 higher" in text
     assert 'href="../a%20run/report.html"' in html
     assert "&lt;b&gt;1,600" in html
     assert html.count("data:image/png;base64,") == 1
@@ -60,8 +60,8 @@ def test_a_gap_the_other_way_is_not_called_flattery(tmp_path):
         Entry("A", "image", run(tmp_path / "a", 0.90, 0.9)),
         Entry("A", "subject", run(tmp_path / "b", 0.92, 0.9)),
     ]
-    text = text_of(write_comparison(entries, tmp_path / "i.html", heading="A", synthetic=False))
-    assert "runs from -0.020 to -0.020" in text
+    text = text_of(write_demo(entries, tmp_path / "i.html", heading="A", synthetic=False))
+    assert "is −0.020 to −0.020" in text
     assert "+0.020" in text
     assert "Synthetic" not in text
     assert "10.7937/tcia.2019.dc64i46r" in text
@@ -69,21 +69,21 @@ def test_a_gap_the_other_way_is_not_called_flattery(tmp_path):
 
 def test_one_synthetic_run_marks_the_page(tmp_path):
     entries = [Entry("A", "image", run(tmp_path / "a", 0.9, 0.9, synthetic=True))]
-    text = text_of(write_comparison(entries, tmp_path / "i.html", heading="A", synthetic=False))
+    text = text_of(write_demo(entries, tmp_path / "i.html", heading="A", synthetic=False))
     assert "Synthetic cells" in text
-    assert "no gap to read" in text
+    assert "so there is no gap" in text
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path):
     a = run(tmp_path / "a", 0.9, 0.9)
     out = tmp_path / "i.html"
     twice = [Entry("A", "image", a), Entry("A", "image", a)]
-    with pytest.raises(BlastscopeError, match="'A' is there twice"):
-        write_comparison(twice, out, heading="A", synthetic=False)
+    with pytest.raises(BlastscopeError, match="'A' is given twice"):
+        write_demo(twice, out, heading="A", synthetic=False)
     (a / "metrics.json").write_text('{"format": "other"}')
-    with pytest.raises(BlastscopeError, match="evaluate the run again"):
-        write_comparison([Entry("A", "image", a)], out, heading="A", synthetic=False)
+    with pytest.raises(BlastscopeError, match="not a blastscope-metrics file"):
+        write_demo([Entry("A", "image", a)], out, heading="A", synthetic=False)
     (a / "metrics.json").unlink()
     with pytest.raises(BlastscopeError, match="cannot be read"):
-        write_comparison([Entry("A", "image", a)], out, heading="A", synthetic=False)
+        write_demo([Entry("A", "image", a)], out, heading="A", synthetic=False)
     assert not out.exists()

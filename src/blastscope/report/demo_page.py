@@ -1,4 +1,4 @@
-"""The page that sets recipes and protocols side by side: the gap is its message."""
+"""The page of the demonstration: each recipe under both splits, and the gap between them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import write_text
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.plots import gap_figure, save
+from blastscope.report.style import INK, QUIET, plain, save, styled
+from blastscope.report.text import number, signed
 
-METRICS = {"weighted_f1": "weighted F1", "auc": "AUC"}
+SHOWN = {"weighted_f1": "weighted F1", "auc": "AUC"}
 
 
 @dataclass(frozen=True)
@@ -39,19 +43,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class RecipeRow:
-    """A recipe's test figures under each protocol, by metric, and their gap (subject - image)."""
+    """A recipe's test metrics under each protocol, and their gap (subject - image)."""
 
     recipe: str
     scores: Mapping[str, Mapping[str, float | None]]
     links: Mapping[str, str]
 
     def gap(self, metric: str) -> float | None:
-        """How far the subject-disjoint figure lies above the image-level one, mostly below 0."""
+        """Return the subject-disjoint minus the image-level metric, mostly below 0."""
         image, subject = (self.scores.get(p, {}).get(metric) for p in ("image", "subject"))
         return None if image is None or subject is None else subject - image
 
 
-def write_comparison(
+def write_demo(
     entries: Sequence[Entry],
     out: Path,
     *,
@@ -80,11 +84,11 @@ def write_comparison(
     metrics = [_test_metrics(entry) for entry in entries]
     rows = _rows(entries, metrics, out.parent)
     page = render(
-        "comparison.html",
+        "demo.html",
         title=heading,
         synthetic=synthetic or any(content["synthetic"] for content in metrics),
         protocols=list(dict.fromkeys(entry.protocol for entry in entries)),
-        metric_names=METRICS,
+        headline=SHOWN,
         rows=rows,
         meaning=_meaning(rows),
         figure=_figure_uri(rows),
@@ -99,7 +103,7 @@ def write_comparison(
 def _test_metrics(entry: Entry) -> dict[str, Any]:
     content = read_metrics(entry.run / "metrics.json")
     if "test" not in content["parts"]:
-        raise BlastscopeError(f"{entry.run} has no figures for test cells: evaluate its test part.")
+        raise BlastscopeError(f"{entry.run} has no metrics of test cells: evaluate its test part.")
     return content
 
 
@@ -111,10 +115,10 @@ def _rows(
         row = rows.setdefault(entry.recipe, RecipeRow(entry.recipe, {}, {}))
         if entry.protocol in row.scores:
             raise BlastscopeError(
-                f"'{entry.recipe}' is there twice under the protocol '{entry.protocol}': give each "
+                f"'{entry.recipe}' is given twice under the protocol '{entry.protocol}': give each "
                 "recipe and protocol once."
             )
-        scores = {name: content["parts"]["test"][name] for name in METRICS}
+        scores = {name: content["parts"]["test"][name] for name in SHOWN}
         path = os.path.relpath(entry.run / "report.html", base)
         rows[entry.recipe] = RecipeRow(
             entry.recipe,
@@ -125,22 +129,22 @@ def _rows(
 
 
 def _meaning(rows: Iterable[RecipeRow]) -> str:
-    """Say what the gap in weighted F1 means, in the words that its sign allows."""
+    """Write what the gap in weighted F1 means, as far as its sign allows."""
     gaps = [round(-gap, 3) for row in rows if (gap := row.gap("weighted_f1")) is not None]
     if not gaps:
-        return "No recipe was run under both protocols, so there is no gap to read."
-    low, high = f"{min(gaps):.3f}", f"{max(gaps):.3f}"
+        return "No recipe was run under both splits, so there is no gap."
+    low, high = number(min(gaps), 3), number(max(gaps), 3)
     if min(gaps) > 0:
         span = low if low == high else f"{low} to {high}"
         return (
-            f"The image-level figure is higher by {span} weighted F1: it tests on "
-            "cells of subjects that the network has seen, so it promises more than an unseen "
-            "patient gets."
+            f"Weighted F1 is {span} higher on the image-level split, which tests on cells of "
+            "subjects that the network was trained on. For unseen subjects use the "
+            "subject-disjoint split."
         )
     return (
-        f"The gap in weighted F1 (image-level minus subject-disjoint) runs from {low} to {high}: "
-        "on these subjects the image-level figure does not flatter every recipe, yet only the "
-        "subject-disjoint figure speaks of unseen patients."
+        f"The gap in weighted F1 (image-level minus subject-disjoint) is {low} to {high}: the "
+        "image-level split is not higher for every recipe here. Only the subject-disjoint split "
+        "applies to unseen subjects."
     )
 
 
@@ -155,7 +159,7 @@ def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
                     row.scores.get("image", {}).get(metric),
                     row.scores.get("subject", {}).get(metric),
                 )
-                for metric, title in METRICS.items()
+                for metric, title in SHOWN.items()
             },
         )
         for row in rows
@@ -174,3 +178,43 @@ def _counts(
             row = (entry.protocol, part, m["tp"] + m["fn"], m["tn"] + m["fp"], m["n_subjects"])
             found.setdefault((entry.protocol, part), row)
     return list(found.values())
+
+
+@styled
+def gap_figure(
+    rows: Sequence[tuple[str, Mapping[str, tuple[float | None, float | None]]]],
+) -> Figure:
+    """Each recipe's image-level metric joined to its subject-disjoint one, a panel a metric.
+
+    Args:
+        rows: a recipe's name, and for each metric its (image-level, subject-disjoint) values.
+    """
+    figure = Figure(figsize=(7.8, 1.15 + 0.42 * len(rows)), layout="constrained")
+    panels = list(rows[0][1])
+    for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for at, (_, scores) in enumerate(rows):
+            _plot_gap(axes, at, *scores[metric])
+        names = [plain(name) for name, _ in rows] if metric == panels[0] else [""] * len(rows)
+        axes.set_yticks(range(len(rows)), names)
+        axes.set(ylim=(len(rows) - 0.4, -0.6), title=metric)
+        axes.margins(x=0.12)
+        axes.grid(visible=False, axis="y")
+    marks = [
+        Line2D([], [], marker="o", color=INK, linestyle="", label="subject-disjoint"),
+        Line2D([], [], marker="o", color=INK, linestyle="", label="image-level", mfc="white"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _plot_gap(axes: Axes, row: int, image: float | None, subject: float | None) -> None:
+    if image is not None and subject is not None:
+        axes.plot([image, subject], [row, row], color=QUIET, linewidth=1.4)
+        axes.annotate(
+            signed(subject - image, 3), ((image + subject) / 2, row), (0, 4), ha="center",
+            textcoords="offset points", fontsize=8, color=QUIET,
+        )  # fmt: skip
+    if image is not None:
+        axes.plot(image, row, "o", color=INK, markerfacecolor="white", markersize=7)
+    if subject is not None:
+        axes.plot(subject, row, "o", color=INK, markersize=7)

@@ -1,30 +1,28 @@
-"""The figures of a report, in one restrained style and the same bytes at every run.
+"""The plots of an evaluation: curves, subjects, learning, calibration, referral, share of blasts.
 
-Only matplotlib's object interface is used, so that nothing here depends on or changes the state
-of a caller's pyplot.
+Only matplotlib's object interface is used, so that a caller's pyplot is not changed.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from blastscope.decision.assessment import DecisionAssessment
+from blastscope.decision.blast_share import LINE
+from blastscope.decision.reliability import Reliability
 from blastscope.errors import writing
 from blastscope.evaluation.curves import Curve
-from blastscope.io.files import replacing
-from blastscope.report.style import COLOURS, INK, QUIET, STYLE, styled
+from blastscope.report.style import COLOURS, INK, QUIET, plain, save, styled
 from blastscope.report.text import LABELS
 
-FIGURE_NAMES = (
+PLOTS = (
     "confusion-matrix",
     "roc",
     "precision-recall",
@@ -35,39 +33,18 @@ FIGURE_NAMES = (
     "shares",
     "leakage",
 )
-"""Those of an evaluation."""
+"""The plots of an evaluation."""
 MOST_SUBJECTS = 60
 
 
-def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write ``name.png`` (150 dpi) and ``name.svg`` into ``folder``; the same bytes every time.
-
-    Returns:
-        The path of the SVG.
-
-    Raises:
-        BlastscopeError: where the folder cannot be written.
-    """
-    FigureCanvasAgg(figure)
-    undated = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # A name in letters that the font lacks is drawn as boxes; the page's tables have it right.
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        for kind, metadata in undated.items():
-            with replacing(folder / f"{name}.{kind}") as beside:
-                figure.savefig(beside, dpi=150, metadata=metadata)
-            figure.set_layout_engine("none")  # laid out once, which takes longer than to draw
-    return folder / f"{name}.svg"
-
-
 def save_all(drawn: Mapping[str, Figure], folder: Path) -> dict[str, Path]:
-    """Save figures, and remove those of ``FIGURE_NAMES`` that an earlier evaluation left.
+    """Save plots, and remove those of ``PLOTS`` that an earlier evaluation left.
 
     Returns:
-        The SVG of each figure.
+        The SVG of each plot.
     """
     saved = {name: save(figure, folder, name) for name, figure in drawn.items()}
-    for name in set(FIGURE_NAMES) - set(drawn):
+    for name in set(PLOTS) - set(drawn):
         for kind in ("png", "svg"):
             with writing(folder / f"{name}.{kind}"):
                 (folder / f"{name}.{kind}").unlink(missing_ok=True)
@@ -76,7 +53,7 @@ def save_all(drawn: Mapping[str, Figure], folder: Path) -> dict[str, Path]:
 
 @styled
 def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
-    """Counts, and what share of each true class they are; rows are the truth."""
+    """Counts, and what share of each true class they are; rows are the labels."""
     figure, axes = _figure(3.2, 3.1)
     counts = np.array([[tn, fp], [fn, tp]])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -93,7 +70,7 @@ def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
     axes.set_xticks([0, 1], ["normal", "ALL"])
     axes.set_yticks([0, 1], ["normal", "ALL"], rotation=90, va="center")
     axes.tick_params(length=0)
-    axes.set(xlabel="called by the model", ylabel="truth", title="Confusion matrix (cells)")
+    axes.set(xlabel="called", ylabel="label", title="Confusion matrix (cells)")
     return figure
 
 
@@ -145,7 +122,7 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
     worst = (
         f"the worst {shown.height} of {subjects.height}" if subjects.height > MOST_SUBJECTS else ""
     )
-    axes.set(xlabel="cells called right, 95 % interval", title="Subjects (cells) " + worst)
+    axes.set(xlabel="cells called correctly, 95 % interval", title="Subjects (cells) " + worst)
     _legend(axes, [name for name in COLOURS if name in set(shown["label"])])
     return figure
 
@@ -177,46 +154,6 @@ def best_epoch(history: pl.DataFrame) -> dict[str, float] | None:
     return rows.sort("val_loss", maintain_order=True).row(0, named=True) if rows.height else None
 
 
-@styled
-def gap_figure(
-    rows: Sequence[tuple[str, Mapping[str, tuple[float | None, float | None]]]],
-) -> Figure:
-    """Each recipe's image-level figure joined to its subject-disjoint one, a panel per metric.
-
-    Args:
-        rows: a recipe's name, and for each metric its (image-level, subject-disjoint) figures.
-    """
-    figure = Figure(figsize=(7.8, 1.15 + 0.42 * len(rows)), layout="constrained")
-    panels = list(rows[0][1])
-    for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        for at, (_, scores) in enumerate(rows):
-            _plot_gap(axes, at, *scores[metric])
-        names = [plain(name) for name, _ in rows] if metric == panels[0] else [""] * len(rows)
-        axes.set_yticks(range(len(rows)), names)
-        axes.set(ylim=(len(rows) - 0.4, -0.6), title=metric)
-        axes.margins(x=0.12)
-        axes.grid(visible=False, axis="y")
-    marks = [
-        Line2D([], [], marker="o", color=INK, linestyle="", label="subject-disjoint"),
-        Line2D([], [], marker="o", color=INK, linestyle="", label="image-level", mfc="white"),
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=2)
-    return figure
-
-
-def _plot_gap(axes: Axes, row: int, image: float | None, subject: float | None) -> None:
-    if image is not None and subject is not None:
-        axes.plot([image, subject], [row, row], color=QUIET, linewidth=1.4)
-        axes.annotate(
-            f"{subject - image:+.3f}", ((image + subject) / 2, row), (0, 4), ha="center",
-            textcoords="offset points", fontsize=8, color=QUIET,
-        )  # fmt: skip
-    if image is not None:
-        axes.plot(image, row, "o", color=INK, markerfacecolor="white", markersize=7)
-    if subject is not None:
-        axes.plot(subject, row, "o", color=INK, markersize=7)
-
-
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     """Make a figure of ``width`` x ``height`` inches with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -231,6 +168,74 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=len(marks))
 
 
-def plain(name: str) -> str:
-    """Make a name safe to draw: a control character is not allowed in an SVG."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:40]
+def decision_figures(found: DecisionAssessment) -> dict[str, Figure]:
+    """Draw the plots of decisions, by name."""
+    drawn = {"reliability": reliability_figure(found), "risk-coverage": risk_figure(found)}
+    if found.subject_shares["share"].is_not_null().any():
+        drawn["shares"] = shares_figure(found.subject_shares)
+    return drawn
+
+
+@styled
+def reliability_figure(found: DecisionAssessment) -> Figure:
+    """The share of ALL cells against the probability of ALL, in bins of as many cells."""
+    figure = Figure(figsize=(3.4, 3.3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
+    after = "calibrated" if found.decision.calibration.method != "none" else "as used"
+    for name, of, colour in (("the network's", found.before, QUIET), (after, found.after, INK)):
+        _plot_reliability(axes, of, f"{name}, ECE {of.ece:.3f}", colour)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title="Reliability")
+    axes.set(xlabel="probability of ALL", ylabel="share of ALL cells")
+    axes.legend(loc="upper left", fontsize=7)
+    return figure
+
+
+def _plot_reliability(axes: Axes, of: Reliability, label: str, colour: str) -> None:
+    axes.plot(
+        of.predicted, of.observed, "o-", color=colour, markersize=4, linewidth=1.2, label=label
+    )
+
+
+@styled
+def risk_figure(found: DecisionAssessment) -> Figure:
+    """The share of wrong calls among those kept, and where the referral was set."""
+    figure = Figure(figsize=(3.4, 3.3), layout="constrained")
+    axes = figure.subplots()
+    curve, wanted = found.curve, found.decision.referral.wanted
+    axes.plot(curve.coverage, curve.risk, color=INK, label=f"AURC {curve.area:.4f}")
+    axes.axhline(wanted, color=QUIET, linewidth=1, linestyle=":", label=f"requested: {wanted:g}")
+    kept, error = found.estimates["kept"], found.estimates["kept_error"]
+    if error.known:
+        axes.plot([kept.value] * 2, [error.low, error.high], color=COLOURS["all"], linewidth=1.2)
+        axes.plot(kept.value, error.value, "o", color=COLOURS["all"], label="after referral")
+    axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="share of cells kept")
+    axes.set(ylabel="wrong calls among them", title="Risk and coverage")
+    axes.legend(loc="upper left", fontsize=7)
+    return figure
+
+
+@styled
+def shares_figure(shares: pl.DataFrame) -> Figure:
+    """Each subject's corrected share of blasts with its interval, and the 20 to 25 % line.
+
+    Of more than ``MOST_SUBJECTS`` those with the most wrong calls are drawn.
+    """
+    shown = shares.head(MOST_SUBJECTS).sort("share", "subject")
+    figure = Figure(figsize=(7.4, 0.95 + 0.21 * shown.height), layout="constrained")
+    axes = figure.subplots()
+    axes.axvspan(*LINE, color=QUIET, alpha=0.25, linewidth=0)
+    for row, subject in enumerate(shown.iter_rows(named=True)):
+        colour = COLOURS[subject["label"] or "mixed"]
+        axes.plot([subject["low"], subject["high"]], [row, row], color=colour, alpha=0.5)
+        axes.plot(subject["share"], row, "o", color=colour, markersize=4.5)
+        axes.plot(subject["called"], row, "|", color=INK, markersize=7)
+    names = [f"{plain(name)}  ({n:,})" for name, n in shown.select("subject", "cells").iter_rows()]
+    axes.set_yticks(range(shown.height), names)
+    axes.set(xlim=(-0.01, 1.01), ylim=(shown.height - 0.4, -0.6))
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    axes.set(xlabel="share of blasts; | as called, • corrected with its 95 % interval")
+    of = f", the worst {shown.height} of {shares.height}" if shares.height > MOST_SUBJECTS else ""
+    axes.set(title=f"Share of blasts by subject (cells){of}; grey: 20 to 25 %")
+    return figure

@@ -1,0 +1,58 @@
+"""Everything that is reported of one model: metrics, baselines, decisions, leakage, verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from blastscope.decision.assessment import DecisionAssessment
+from blastscope.decision.fitting import NoDecision
+from blastscope.evaluation.leakage import Leakage
+from blastscope.evaluation.model_baselines import ModelBaseline
+from blastscope.evaluation.result import Evaluation
+from blastscope.evaluation.verdict import Verdict, verdict
+
+
+@dataclass(frozen=True)
+class ReportedEvaluation(Evaluation):
+    """An evaluation, and what a reader has to know beside it.
+
+    Attributes:
+        decisions: the assessment of calibration, operating point, referral and conformal sets, or
+            why there is none.
+        baselines: rules without a network on the same cells, always-ALL first.
+        leakage: what an image-level split hides of this recipe, if it was measured.
+    """
+
+    decisions: DecisionAssessment | NoDecision
+    baselines: tuple[ModelBaseline, ...]
+    leakage: Leakage | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What a reader must know before any number."""
+        error = None
+        if not isinstance(self.decisions, NoDecision):
+            error = self.decisions.after.ece, self.decisions.after.by_chance
+        sampling = self.intervals.sampling
+        return verdict(self.metrics, sampling, self.overlap, self.baselines, error)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``metrics.json``, with verdict, baselines and leakage."""
+        return {
+            **super().as_json(),
+            "verdict": self.verdict.as_json(),
+            "baselines": {baseline.name: baseline.as_json() for baseline in self.baselines},
+            "leakage": None if self.leakage is None else self.leakage.as_json(),
+        }
+
+
+def reported(
+    evaluation: Evaluation,
+    decisions: DecisionAssessment | NoDecision,
+    baselines: tuple[ModelBaseline, ...],
+    leakage: Leakage | None,
+) -> ReportedEvaluation:
+    """Join an evaluation with its decisions, baselines and leakage."""
+    own = {field.name: getattr(evaluation, field.name) for field in fields(evaluation)}
+    return ReportedEvaluation(**own, decisions=decisions, baselines=baselines, leakage=leakage)

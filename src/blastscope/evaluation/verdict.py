@@ -1,0 +1,153 @@
+"""The verdict on an evaluated model: what a reader must know before any number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from blastscope.evaluation.bootstrap import SamplingUnits
+from blastscope.evaluation.few_subjects import FEW_SUBJECTS
+from blastscope.evaluation.metrics import Metrics
+from blastscope.evaluation.model_baselines import ALWAYS_ALL, COMPARED, ModelBaseline
+from blastscope.evaluation.overlap import Kind, Overlap
+
+CALIBRATED = 2.0
+"""A calibration error above this many times what chance alone shows is called miscalibrated."""
+
+Baselines = Literal["ahead", "level", "behind"]
+Calls = Literal["both", "all-only", "hem-only", "one-class-cells"]
+Subjects = Literal["enough", "few", "too-few", "unknown"]
+Calibration = Literal["calibrated", "miscalibrated", "not-judged"]
+Level = Literal["good", "caution", "bad"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an evaluation shows, in codes.
+
+    Attributes:
+        baselines: ``ahead`` if the paired 95 % interval of the lead in weighted F1 is above zero
+            for every baseline; ``behind`` if the interval of weighted F1 or AUC is below zero for
+            one of them; otherwise ``level``.
+        compared: the names of the baselines.
+        closest: the baseline with the smallest lead in weighted F1.
+        tested_on: the kind of overlap of the tested subjects with training.
+        calls: whether the model calls both classes; ``one-class-cells`` if the cells have only one.
+        subjects: whether each class has enough subjects to take 95 % intervals literally;
+            ``too-few`` with one or none, ``unknown`` if not every cell names its subject.
+        subjects_all: subjects with ALL cells.
+        subjects_hem: subjects with normal cells.
+        calibration: whether the calibrated probabilities agree with the labels.
+    """
+
+    baselines: Baselines
+    compared: tuple[str, ...]
+    closest: str
+    tested_on: Kind
+    calls: Calls
+    subjects: Subjects
+    subjects_all: int
+    subjects_hem: int
+    calibration: Calibration
+
+    @property
+    def all_compared(self) -> bool:
+        """Whether the model was compared with more than always-ALL."""
+        return len(self.compared) > 1
+
+    @property
+    def levels(self) -> dict[str, Level]:
+        """How good each finding is, by the name of its attribute."""
+        ahead: Level = "good" if self.baselines == "ahead" and self.all_compared else "caution"
+        one_call: Level = "bad" if self.calls in ("all-only", "hem-only") else "caution"
+        unseen: Level = "bad" if self.tested_on == "training" else "caution"
+        return {
+            "baselines": "bad" if self.baselines == "behind" else ahead,
+            "tested_on": "good" if self.tested_on == "disjoint" else unseen,
+            "calls": "good" if self.calls == "both" else one_call,
+            "subjects": "good" if self.subjects == "enough" else "caution",
+            "calibration": "good" if self.calibration == "calibrated" else "caution",
+        }
+
+    @property
+    def level(self) -> Level:
+        """``good`` only if the model is ahead of its baselines on unseen subjects."""
+        levels = self.levels
+        if "bad" in levels.values():
+            return "bad"
+        needed = [levels[name] for name in ("baselines", "tested_on", "calls")]
+        return "good" if set(needed) == {"good"} else "caution"
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as JSON."""
+        return {"level": self.level, **asdict(self), "compared": list(self.compared)}
+
+
+def verdict(
+    metrics: Metrics,
+    sampling: SamplingUnits,
+    overlap: Overlap,
+    baselines: Sequence[ModelBaseline],
+    calibration_error: tuple[float, float] | None,
+) -> Verdict:
+    """Judge an evaluation.
+
+    Args:
+        metrics: of the reported part.
+        sampling: the subjects of the same cells, as drawn for intervals.
+        overlap: whether the part's subjects are in training.
+        baselines: at least always-ALL.
+        calibration_error: the expected calibration error of the calibrated probabilities, and the
+            one that chance alone shows; None if nothing was calibrated.
+    """
+    closest = min(baselines, key=lambda one: one.lead["weighted_f1"].value)
+    counts = sampling.counts if sampling.unit == "subject" else {}
+    n_all, n_hem = (counts.get(name, 0) + counts.get("mixed", 0) for name in ("all", "hem"))
+    return Verdict(
+        baselines=_against(baselines),
+        compared=tuple(one.name for one in baselines),
+        closest=closest.name,
+        tested_on=overlap.kind,
+        calls=_calls(metrics),
+        subjects=_enough(min(n_all, n_hem)) if counts else "unknown",
+        subjects_all=n_all,
+        subjects_hem=n_hem,
+        calibration=_calibration(calibration_error),
+    )
+
+
+def _against(baselines: Sequence[ModelBaseline]) -> Baselines:
+    """Compare by intervals; AUC says nothing of always-ALL, which ranks no cells."""
+    leads = [
+        one.lead[name]
+        for one in baselines
+        for name in COMPARED
+        if name != "auc" or one.name != ALWAYS_ALL
+    ]
+    if any(lead.known and lead.negated().above_zero for lead in leads):
+        return "behind"
+    ahead = all(one.lead["weighted_f1"].above_zero for one in baselines)
+    return "ahead" if ahead else "level"
+
+
+def _calls(metrics: Metrics) -> Calls:
+    tn, fp, fn, tp = (int(metrics[name] or 0) for name in ("tn", "fp", "fn", "tp"))
+    if not (tp + fn and tn + fp):
+        return "one-class-cells"
+    if not tn + fn:
+        return "all-only"
+    return "both" if tp + fp else "hem-only"
+
+
+def _enough(fewest: int) -> Subjects:
+    if fewest < 2:
+        return "too-few"
+    return "few" if fewest <= FEW_SUBJECTS else "enough"
+
+
+def _calibration(error: tuple[float, float] | None) -> Calibration:
+    if error is None:
+        return "not-judged"
+    found, by_chance = error
+    return "calibrated" if found <= CALIBRATED * by_chance else "miscalibrated"

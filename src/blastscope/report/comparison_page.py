@@ -1,0 +1,235 @@
+"""The page of a comparison of models: metrics with intervals, and the verdict on each pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from blastscope.evaluation.comparison import Comparison, ModelPair, by_lead
+from blastscope.evaluation.few_subjects import FEW_SUBJECTS
+from blastscope.report.evaluation_text import overlap_text, sampling_text
+from blastscope.report.html import render, svg_uri
+from blastscope.report.text import (
+    LEVEL,
+    counted,
+    interval,
+    number,
+    p_value,
+    protocol_name,
+)
+
+SHOWN = ("weighted_f1", "auc", "recall_all", "recall_hem", "precision_all", "precision_hem")
+"""The metrics of the main table: those of the paper's tables of ensembles (3.4.2), and AUC."""
+_OTHERS = ("accuracy", "balanced_accuracy", "average_precision", "mcc")
+WITHOUT_WIDTH = (
+    "An interval without width is not certainty: a model that makes no errors of a kind, or only "
+    "such errors, makes none, or only such, in every resample."
+)
+MOST_OPEN = 10
+"""More pairs than this are folded away."""
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """What ``_comparison.html`` shows; the page gives it as ``comparison``.
+
+    Attributes:
+        found: the comparison.
+        best: the highest weighted F1.
+        columns: the metrics of the main table.
+        others: further metrics.
+        pairs: the better model first, the largest lead on top.
+        verdicts: of each pair.
+        headline: which model is best, and how certain that is.
+        facts: cells, subjects and split in a line.
+        overlap: whether subjects are in training.
+        sampling: what was drawn for the intervals.
+        unlabelled: how many cells are left out; empty if none.
+        caution: what intervals without width mean; empty if there are none.
+        folded: whether pairs are folded away.
+        pictures: SVG data URIs by plot.
+    """
+
+    found: Comparison
+    best: float
+    columns: tuple[str, ...]
+    others: tuple[str, ...]
+    pairs: tuple[ModelPair, ...]
+    verdicts: tuple[str, ...]
+    headline: str
+    facts: str
+    overlap: str
+    sampling: str
+    unlabelled: str
+    caution: str
+    folded: bool
+    pictures: Mapping[str, str]
+
+
+def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str:
+    """Write the page of a comparison, as HTML that needs no other file.
+
+    Args:
+        comparison: the comparison.
+        pictures: SVG files by plot (see :func:`comparison_plots.draw_comparison`).
+    """
+    title = f"{len(comparison.models)} models on the same {comparison.part} cells"
+    view = comparison_view(comparison, pictures)
+    return render("comparison.html", title=title, synthetic=comparison.synthetic, comparison=view)
+
+
+def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> ComparisonView:
+    """Collect what the page shows.
+
+    Args:
+        comparison: the comparison.
+        pictures: SVG files by plot (see :func:`comparison_plots.draw_comparison`).
+    """
+    pairs = tuple(by_lead(comparison.pairs))
+    return ComparisonView(
+        found=comparison,
+        best=max(metrics["weighted_f1"].value for metrics in comparison.estimates.values()),
+        columns=SHOWN,
+        others=_OTHERS,
+        pairs=pairs,
+        verdicts=tuple(verdict(pair, comparison) for pair in pairs),
+        headline=headline(comparison),
+        facts=_facts(comparison),
+        overlap=overlap_text(comparison.overlap),
+        sampling=sampling_text(comparison.sampling),
+        unlabelled=_unlabelled(comparison),
+        caution=WITHOUT_WIDTH if without_width(comparison) else "",
+        folded=len(pairs) > MOST_OPEN,
+        pictures={name: svg_uri(path) for name, path in pictures.items()},
+    )
+
+
+def _facts(comparison: Comparison) -> str:
+    normal = comparison.cells - comparison.cells_all
+    subjects = "subjects not given"
+    if comparison.subjects is not None:
+        subjects = counted(comparison.subjects, "subject")
+    cells = counted(comparison.cells, f"{comparison.part} cell")
+    facts = (
+        f"{cells} ({comparison.cells_all:,} ALL, {normal:,} normal)",
+        subjects,
+        protocol_name(comparison.protocol),
+        "called ALL if p > 0.5",
+    )
+    return " · ".join(facts)
+
+
+def _unlabelled(comparison: Comparison) -> str:
+    if not comparison.unlabelled:
+        return ""
+    total = comparison.unlabelled + comparison.cells
+    return (
+        f"Left out: {comparison.unlabelled:,} of {total:,} {comparison.part} cells without a label."
+    )
+
+
+def without_width(comparison: Comparison) -> bool:
+    """Return whether some interval has no width, which a reader may take for certainty."""
+    return any(
+        metrics[name].known and metrics[name].low == metrics[name].high
+        for metrics in comparison.estimates.values()
+        for name in SHOWN
+    )
+
+
+def verdict(pair: ModelPair, comparison: Comparison) -> str:
+    """Write which of two models is ahead, by how much, and whether that may be noise.
+
+    The paired interval of weighted F1 decides; McNemar's test, corrected for the number of pairs,
+    can only make a lead less sure, because it takes cells of one subject for independent.
+    """
+    led = pair.led()
+    if led.alike:
+        return f"{led.first} and {led.second} call every cell alike."
+    lead = led.weighted_f1
+    start = f"{led.first} is ahead of {led.second} by {_lead(lead.value)} weighted F1"
+    if lead.value == 0:
+        start = f"{led.first} and {led.second} have the same weighted F1"
+    net = _net(led.only_first - led.only_second, comparison.cells)
+    return f"{start} ({net}), 95 % interval {interval(lead, 4)}: {_judgement(led, comparison)}."
+
+
+def _judgement(led: ModelPair, comparison: Comparison) -> str:
+    unlikely = led.mcnemar_p_holm <= LEVEL
+    tests = len(comparison.pairs)
+    corrected = f", corrected for {tests} pairs" if tests > 1 else ""
+    test = f"McNemar's exact test of the calls ({p_value(led.mcnemar_p_holm)}{corrected})"
+    if led.weighted_f1.above_zero:
+        if not unlikely:
+            return (
+                f"not certain, because the interval excludes zero but {test} does not show a "
+                "difference"
+            )
+        return _certain(comparison)
+    if unlikely:
+        return (
+            f"within noise by the interval, although {test}, which takes all cells for "
+            "independent, shows a difference"
+        )
+    return "within noise"
+
+
+def _certain(comparison: Comparison) -> str:
+    """Write what a lead beyond noise rests on: many subjects, a few, or cells only."""
+    fewest = comparison.sampling.fewest
+    if fewest is None:
+        return "beyond noise for these cells; the interval does not contain how subjects differ"
+    if fewest == 1:
+        return "beyond noise for these subjects; one class has one subject, so others may differ"
+    if fewest <= FEW_SUBJECTS:
+        return (
+            f"beyond noise for these subjects, but with {fewest} of a class such intervals contain "
+            "the true value less often than 95 %"
+        )
+    return "beyond noise"
+
+
+def headline(comparison: Comparison) -> str:
+    """Write which model is best, whether it is ahead of the next, and of how many others."""
+    if len(comparison.models) == 2 and comparison.pairs:
+        return verdict(comparison.pairs[0], comparison)
+    ranked = sorted(
+        comparison.models, key=lambda name: -comparison.estimates[name]["weighted_f1"].value
+    )
+    best = ranked[0]
+    score = comparison.estimates[best]["weighted_f1"]
+    text = (
+        f"Of {len(ranked)} models {best} has the highest weighted F1 on the {comparison.part} "
+        f"cells, {number(score.value)} (95 % interval {interval(score, 4)})."
+    )
+    with_best = {
+        pair.led().second if pair.led().first == best else pair.led().first: pair.led()
+        for pair in comparison.pairs
+        if best in (pair.first, pair.second)
+    }
+    if len(ranked) > 1 and ranked[1] in with_best:
+        text += f" {verdict(with_best[ranked[1]], comparison)}"
+    if len(with_best) > 1:
+        behind = sum(_ahead(pair) for pair in with_best.values())
+        text += (
+            f" Its lead is beyond noise against {behind or 'none'} of the {len(with_best)} others, "
+            "on the same cells that it was chosen on."
+        )
+    return text
+
+
+def _ahead(pair: ModelPair) -> bool:
+    """Whether both the interval and the test show a lead."""
+    return pair.weighted_f1.above_zero and pair.mcnemar_p_holm <= LEVEL
+
+
+def _net(net: int, cells: int) -> str:
+    if net == 0:
+        return f"the same number of cells right, of {cells:,}"
+    more = "more" if net > 0 else "fewer"
+    return f"{counted(abs(net), f'{more} cell')} right of {cells:,}"
+
+
+def _lead(value: float) -> str:
+    return "less than 0.0001" if value < 0.00005 else number(value)
