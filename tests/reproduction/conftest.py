@@ -13,7 +13,7 @@ from blastscope.api.evaluate import evaluate
 from blastscope.recipes.library import load_recipe
 from blastscope.report.evaluation_text import headline
 from blastscope.reproduction import runner
-from blastscope.reproduction.plan import Job, StudyPlan
+from blastscope.reproduction.plan import StudyJob, StudyPlan
 from blastscope.reproduction.runner import StudyLocation
 from blastscope.reproduction.study_cells import prepare_cells
 from blastscope.training.train import Trained
@@ -83,7 +83,7 @@ def tiny(dataset: Callable[..., Path], tmp_path: Path) -> Tiny:
     for name, text in RECIPES.items():
         (tmp_path / f"{name}.yaml").write_text(text)
     recipes = [load_recipe(str(tmp_path / f"{name}.yaml")) for name in RECIPES]
-    plan = StudyPlan(tuple(Job(recipe, "image", 24) for recipe in recipes), {})
+    plan = StudyPlan(tuple(StudyJob(recipe, "image", 24) for recipe in recipes), {})
     study = Tiny(plan, StudyLocation(tmp_path / "study", "cpu"), dataset())
     prepare_cells(study.data, study.place.out, plan.jobs, None)
     return study

@@ -12,7 +12,7 @@ from blastscope.io.files import read_json, remove_folder, sha256_of, write_json
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduction import runner
 from blastscope.reproduction.outcomes import is_done, is_evaluated
-from blastscope.reproduction.plan import Job, StudyPlan
+from blastscope.reproduction.plan import StudyJob, StudyPlan
 from blastscope.training.run_folder import save_checkpoint
 from blastscope.training.trainer import TrainingWatch
 from tests.reproduction.conftest import run_plan
@@ -93,7 +93,7 @@ def test_a_kill_between_training_and_report_trains_nothing_again(tiny):
 def test_a_failure_takes_only_what_starts_from_it(tiny, tmp_path):
     wrong = load_recipe(str(tmp_path / "second.yaml"), ["training.layer_decay=0.5"])
     first, _, third, alone = tiny.plan.jobs
-    plan = StudyPlan((first, Job(wrong, "image", 24), third, alone), {})
+    plan = StudyPlan((first, StudyJob(wrong, "image", 24), third, alone), {})
     done = run_plan(plan, tiny.place)
     assert {name for name, _, _ in done.results} == {"first", "alone"}
     assert "layer_decay needs a whole network" in done.failures["second", "image", 24].reason

@@ -15,7 +15,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, write_json
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduction.outcomes import _seeds, is_done, outcomes
-from blastscope.reproduction.plan import Job, StudyPlan
+from blastscope.reproduction.plan import StudyJob, StudyPlan
 from blastscope.reproduction.study_cells import prepare_cells
 from blastscope.reproduction.study_folder import study_folder, whole_stores
 from tests.conftest import draw_cell, write_cell
@@ -41,7 +41,7 @@ def test_a_study_of_fewer_cells_is_refused_and_left_as_it_was(tiny, dataset, tmp
     assert "choose another folder" in refused(tiny)
     # Another size would be a new store, and the old split.
     larger = load_recipe(str(tmp_path / "first.yaml"), ["input.size=48"])
-    refused(tiny, [Job(larger, "image", 24)])
+    refused(tiny, [StudyJob(larger, "image", 24)])
     shutil.rmtree(tiny.place.out / "stores")
     refused(tiny)
     assert not (tiny.place.out / "stores").exists()
@@ -79,7 +79,7 @@ def test_a_run_counts_only_with_the_cells_and_the_split_that_are_there(tiny):
 
 
 def test_a_split_with_a_subject_in_two_parts_is_refused(tiny):
-    job = Job(tiny.plan.jobs[0].recipe, "subject", 24)
+    job = StudyJob(tiny.plan.jobs[0].recipe, "subject", 24)
     prepare_cells(tiny.data, tiny.place.out, [job], None)
     # As if the subjects had been put right since, and the stores made anew.
     split = read_split(job.split(tiny.place.out))

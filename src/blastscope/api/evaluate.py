@@ -194,6 +194,21 @@ def evaluate(
             are not of the same cells, the run's checkpoint is stale, a request cannot be met, the
             store or the leakage is of something else, or ``out`` is another report's or cannot be
             written.
+
+    Example:
+        >>> import blastscope as bs
+        >>> import polars as pl
+        >>> table = pl.DataFrame(
+        ...     {
+        ...         "cell": ["a", "b", "c", "d"],
+        ...         "label": ["all", "all", "hem", "hem"],
+        ...         "part": "test",
+        ...         "model": "mine",
+        ...         "p_all": [0.9, 0.4, 0.6, 0.1],
+        ...     }
+        ... )
+        >>> bs.evaluate(table).metrics["auc"]
+        0.75
     """
     place = as_source(source)
     opened = open_labelled(place, None if labels is None else Path(labels), part, model)

@@ -69,6 +69,11 @@ def load_recipe(recipe: AnyRecipe, settings: Settings = ()) -> Recipe:
 
     Raises:
         BlastscopeError: if a name, a key or a value is not known or not allowed.
+
+    Example:
+        >>> import blastscope as bs
+        >>> bs.load_recipe("demo/cnn-small", {"training.epochs": 3}).training.epochs
+        3
     """
     changes = setting_texts(settings)
     if isinstance(recipe, Recipe):

@@ -22,7 +22,7 @@ from blastscope.report.preparation_plots import example_cell, preparation_figure
 from blastscope.report.reproduction_page import results_markdown, write_reproduction
 from blastscope.report.text import protocol_name, spread
 from blastscope.reproduction.outcomes import outcomes
-from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, Job, StudyPlan
+from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, StudyJob, StudyPlan
 from blastscope.reproduction.results import DataSection, read_experiments
 from blastscope.reproduction.study import ReproductionRequest, plan_of
 from blastscope.reproduction.study_folder import MARKER, whole_stores
@@ -75,7 +75,7 @@ def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, s
 
 
 def data_section(
-    data: Path, out: Path, protocols: Sequence[str], jobs: Sequence[Job] = ()
+    data: Path, out: Path, protocols: Sequence[str], jobs: Sequence[StudyJob] = ()
 ) -> tuple[DataSection, bool]:
     """Describe the cells of a study for its report, and whether they are synthetic.
 

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from blastscope.models.classifier import Classifier, build_model
 from blastscope.models.frozen_split import split_unchecked
 from blastscope.recipes.schema import Input, Recipe
-from blastscope.reproduction.plan import Job
+from blastscope.reproduction.plan import StudyJob
 
 USUAL_EPOCHS = 13
 """The median of the paper: the 8th epoch was the best, and five epochs of patience followed."""
@@ -47,7 +47,7 @@ class DurationEstimate:
 
 
 def estimate(
-    jobs: Sequence[Job],
+    jobs: Sequence[StudyJob],
     cells: Mapping[str, int],
     device: torch.device,
     on_progress: Callable[[int, int], None] | None = None,

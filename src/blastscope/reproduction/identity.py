@@ -17,11 +17,11 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
 from blastscope.io.tables import METADATA_KEY
 from blastscope.recipes.library import read_recipe
-from blastscope.reproduction.plan import Job
+from blastscope.reproduction.plan import StudyJob
 from blastscope.training.run_folder import RunFolder
 
 
-def misfit(job: Job, out: Path) -> str:
+def misfit(job: StudyJob, out: Path) -> str:
     """Return why the run in a job's folder is not the job's; empty if it is.
 
     Store and split are compared if they are there.
@@ -42,7 +42,7 @@ def misfit(job: Job, out: Path) -> str:
     return ""
 
 
-def started_elsewhere(job: Job, out: Path) -> bool:
+def started_elsewhere(job: StudyJob, out: Path) -> bool:
     """Whether a begun run's first weights are not those of the run that it would start from now.
 
     Raises:

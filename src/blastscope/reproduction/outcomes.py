@@ -13,7 +13,7 @@ from blastscope.io.files import read_json
 from blastscope.recipes.library import load_recipe, read_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.reproduction.identity import misfit
-from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, Job, StudyPlan, study_names
+from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, StudyJob, StudyPlan, study_names
 from blastscope.reproduction.results import Outcome, read_experiments
 from blastscope.training.run_folder import RunFolder
 
@@ -28,7 +28,7 @@ def is_evaluated(run: Path) -> bool:
         return False
 
 
-def is_done(job: Job, out: Path) -> bool:
+def is_done(job: StudyJob, out: Path) -> bool:
     """Whether a job's run is evaluated, and was trained with the job's settings and cells.
 
     Only small JSON and YAML files and the metadata of a split are read.
@@ -104,7 +104,7 @@ def _finished(out: Path, key: Key) -> Outcome | None:
         own = _read_recipe(run)
         # Title, notes and published metrics come from the package, where they may be newer.
         recipe = _seeded(_load(name, own.overrides), seed)
-        reason = misfit(Job(recipe, protocol, seed), out)
+        reason = misfit(StudyJob(recipe, protocol, seed), out)
         if reason:
             return Outcome(recipe, protocol, seed, None, reason)
         outcome = Outcome(recipe, protocol, seed, run)

@@ -30,7 +30,7 @@ _OWN = {
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """One recipe under one protocol and seed.
 
     The seed draws both the split and the training.
@@ -90,7 +90,7 @@ class Job:
 class StudyPlan:
     """Jobs in an order in which each comes after the one that it starts from."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[StudyJob, ...]
     left_out: dict[tuple[str, str, int], str]
     """Why a job of the study cannot be run here, by its key."""
     added: frozenset[str] = frozenset()
@@ -131,7 +131,7 @@ def make_plan(
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             for recipe in recipes.values():
                 seeded = recipe.training.model_copy(update={"seed": seed})
-                job = Job(recipe.model_copy(update={"training": seeded}), protocol, seed)
+                job = StudyJob(recipe.model_copy(update={"training": seeded}), protocol, seed)
                 if missing[recipe.name]:
                     left_out[job.key] = missing[recipe.name]
                 else:

@@ -12,7 +12,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure, Outcomes, run_jobs
 from blastscope.reproduction.identity import started_elsewhere
 from blastscope.reproduction.outcomes import is_done
-from blastscope.reproduction.plan import Job, StudyPlan
+from blastscope.reproduction.plan import StudyJob, StudyPlan
 
 if TYPE_CHECKING:
     from blastscope.training.train import Trained
@@ -29,7 +29,7 @@ class StudyLocation:
 
 
 def run_job(
-    job: Job,
+    job: StudyJob,
     watch: TrainingWatch | None = None,
     *,
     place: StudyLocation,
@@ -66,8 +66,8 @@ def run_plan(
     place: StudyLocation,
     evaluate: Callable[[Trained, Path], str],
     processes: int = 1,
-    watch: Callable[[Job], TrainingWatch] | None = None,
-    on_done: Callable[[Job, str | Failure, float], None] | None = None,
+    watch: Callable[[StudyJob], TrainingWatch] | None = None,
+    on_done: Callable[[StudyJob, str | Failure, float], None] | None = None,
     outcomes: Outcomes[str] | None = None,
 ) -> Outcomes[str]:
     """Run every experiment of a plan that is not done, each after the one that it starts from.

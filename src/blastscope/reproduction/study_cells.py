@@ -10,12 +10,12 @@ from blastscope.data.split_table import describe, read_split
 from blastscope.data.splits import make_split, refuse_overlap
 from blastscope.data.store import INFO, StoreSettings, open_store
 from blastscope.errors import BlastscopeError
-from blastscope.reproduction.plan import Job
+from blastscope.reproduction.plan import StudyJob
 from blastscope.reproduction.study_folder import study_folder
 
 
 def prepare_cells(
-    data: Path, out: Path, jobs: Sequence[Job], on_progress: Callable[[int, int], None] | None
+    data: Path, out: Path, jobs: Sequence[StudyJob], on_progress: Callable[[int, int], None] | None
 ) -> None:
     """Make the stores and splits that ``jobs`` need, if they are not there.
 
