@@ -49,13 +49,13 @@ def test_its_card_says_what_it_is_worth_under_both_splits_and_whom_to_cite(bundl
     assert {"image", "subject"} <= set(protocols)
     for judged in protocols.values():
         for figure in ("weighted_f1", "auc"):
-            assert judged.figures[figure].low is not None
-            assert f"{judged.figures[figure].value:.4f}" in card
+            assert judged.metrics[figure].low is not None
+            assert f"{judged.metrics[figure].value:.4f}" in card
     assert protocols["subject"].cells == 3581  # every cell by a network without its subject
     assert protocols["subject"].own is False
 
 
-def test_it_decides_by_persons_whom_the_networks_had_not_seen(bundle):
+def test_its_decision_was_fitted_on_subjects_that_the_networks_had_not_seen(bundle):
     assert bundle.decision is not None
     assert bundle.decision.fitted_on.folds == 3
     assert bundle.decision.decision.subjects == 14

@@ -28,7 +28,7 @@ def test_bundle_and_inspect(bundles, tmp_path):
     told = run("inspect", out)
     assert "cnn4-small" in told
     assert "not a medical device" in told
-    manifest = json.loads(run("inspect", out, "--json"))
+    manifest = json.loads(CliRunner().invoke(app, ["inspect", str(out), "--json"]).stdout)
     assert manifest["network"]["preparation"]["size"] == 32
     assert run("inspect", out, "--card").startswith("# tiny")
     told = run("inspect", bundles.ensemble)

@@ -119,7 +119,7 @@ def test_what_a_bundle_may_not_be_made_of_or_into(bundles, tmp_path):
         bundle(bundles.trained.run, bundles.folder)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
-    with pytest.raises(BlastscopeError, match="is there already and no bundle"):
+    with pytest.raises(BlastscopeError, match="is there already and is not a bundle"):
         bundle(bundles.trained.run, tmp_path / "mine", force=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
 
@@ -135,8 +135,8 @@ def test_figures_and_decision_of_a_run_travel_and_those_of_another_are_refused(b
     judged = made.manifest.evaluations[0]
     assert judged.own
     assert judged.protocol == "subject"
-    assert judged.figures["auc"].value == found.metrics["auc"]
-    assert (judged.figures["auc"].low, judged.figures["auc"].high) == found.intervals.bounds["auc"]
+    assert judged.metrics["auc"].value == found.metrics["auc"]
+    assert (judged.metrics["auc"].low, judged.metrics["auc"].high) == found.intervals.bounds["auc"]
     assert (
         made.decision.decision.as_json() == read_decision(run / "decision.json").decision.as_json()
     )
@@ -145,7 +145,7 @@ def test_figures_and_decision_of_a_run_travel_and_those_of_another_are_refused(b
     theirs = predict([*bundles.trained.images.values()], [tmp_path / "b"]).frame
     assert theirs["called"].to_list() == own["called"].to_list()
     assert theirs["confidence"].to_list() == pytest.approx(own["confidence"].to_list(), abs=1e-5)
-    with pytest.raises(BlastscopeError, match="fitted to the probabilities of other weights"):
+    with pytest.raises(BlastscopeError, match="was fitted to other weights"):
         bundle(run, tmp_path / "c", decision=other)
     content = json.loads((other / "metrics.json").read_text())
     (other / "metrics.json").write_text(json.dumps({**content, "model": "foreign"}))
@@ -193,5 +193,5 @@ def test_a_run_that_started_from_another_began_with_that_ones_weights(bundles, t
     assert made.manifest.network.initial_weights.file == "cnn4-small.safetensors"
     assert "began with ImageNet weights, `cnn4-small.safetensors`" in made.card
     shutil.rmtree(head)
-    with pytest.raises(BlastscopeError, match="started from the run elsewhere/head, which is not"):
+    with pytest.raises(BlastscopeError, match="run elsewhere/head, which is missing"):
         bundle(run, tmp_path / "c")

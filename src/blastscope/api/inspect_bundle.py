@@ -12,7 +12,7 @@ from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Result, TextTable
 from blastscope.box import in_the_box
 from blastscope.bundle.read import Bundle, open_bundle
-from blastscope.report.bundle_card import SYNTHETIC, figure_rows, which
+from blastscope.report.bundle_card import SYNTHETIC, evaluated_on, interval_notes, metric_rows
 from blastscope.report.prediction_text import how_decided
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
@@ -70,7 +70,7 @@ class InspectResult(Result):
     def tables(self) -> list[TextTable]:
         """Return the networks, and the metrics of each evaluation."""
         evaluations = [
-            TextTable.of(("metric", "value", "from", "to"), figure_rows(one), which(one))
+            TextTable.of(("metric", "value", "from", "to"), metric_rows(one), evaluated_on(one))
             for one in self.found.manifest.evaluations
         ]
         return [self._networks(), *evaluations]
@@ -88,8 +88,7 @@ class InspectResult(Result):
         """Say how it decides, and what bounds its metrics."""
         manifest = self.found.manifest
         said = [SYNTHETIC] if manifest.synthetic else []
-        intervals = dict.fromkeys(one.intervals for one in manifest.evaluations)
-        said += [f"Intervals: {sentence}" for sentence in intervals]
+        said += interval_notes(manifest)
         if manifest.note:
             said.append(manifest.note)
         by = self.found.decision

@@ -1,1 +1,1 @@
-"""Models that travel: everything that a prediction needs, in one folder or zip, without code."""
+"""Bundles: a model in one folder or zip that holds all that a prediction needs, and no code."""

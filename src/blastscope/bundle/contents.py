@@ -1,7 +1,7 @@
 """The files of a bundle, read from a folder or a zip into memory and never unpacked.
 
-Only names that a bundle can have are ever looked for, so that no entry's name decides where
-anything is read or written. What is read is held against the digest that the manifest has of it.
+Only names that a bundle can have are looked for, so that no entry's name decides where anything is
+read or written. What is read is compared with its digest in the manifest.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ MEMBERS = "members"
 
 _SMALL = 8 * 2**20
 _LIMITS = {WEIGHTS: 4 * 2**30, ONNX: 512 * 2**20}
-"""The most bytes that a file may have; what is not named here is JSON or Markdown."""
+"""The most bytes of a file; files that are not named here are JSON or Markdown."""
 _NAME = re.compile(rf"(?:{MEMBERS}/[1-9][0-9]?/)?(?:{'|'.join(map(re.escape, NAMES))})")
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of others no one can bound the length
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the length of others has no bound
 _MOST_PACKED = 20
 """How many times larger than in the zip a file of more than ``_SMALL`` bytes may be."""
 _MOST_ENTRIES = 100 * (len(NAMES) + 1) + 1
@@ -43,7 +43,7 @@ def is_bundle(path: Path) -> bool:
 
 
 def is_all_bundle(path: Path) -> bool:
-    """Whether a path holds a bundle and nothing else, so that replacing it loses nothing else."""
+    """Whether a path holds a bundle and nothing else, which may be replaced."""
     if path.is_dir():
         files = (each for each in path.rglob("*") if each.is_symlink() or not each.is_dir())
         names = [each.relative_to(path).as_posix() for each in files]
@@ -60,8 +60,8 @@ class Contents:
     """The files of a bundle, or of one of its members.
 
     Attributes:
-        path: of the folder or zip.
-        inside: what stands before the names of its files, ``members/2/`` for a member.
+        path: the folder or zip.
+        inside: the prefix of the names of its files, ``members/2/`` for a member.
     """
 
     path: Path
@@ -81,12 +81,11 @@ class Contents:
             name: one of ``NAMES``.
 
         Raises:
-            BlastscopeError: where it is missing, larger than its kind may be, a link, or the zip
-                is damaged.
+            BlastscopeError: if it is missing, too large or a link, or the zip is damaged.
         """
         full, limit = self.inside + name, _LIMITS.get(name, _SMALL)
         if not _NAME.fullmatch(full):
-            raise BlastscopeError(f"{self} has no file {full!r}: no bundle has one of that name.")
+            raise BlastscopeError(f"A bundle has no file {full!r}, so {self} is not read for it.")
         if self.path.is_dir():
             return self._from_folder(full, limit)
         with _opened(self.path) as archive:
@@ -101,7 +100,7 @@ class Contents:
         steps = [path, *path.parents][: name.count("/") + 1]
         if any(step.is_symlink() for step in steps):
             raise BlastscopeError(
-                f"{path} is a link, which a bundle never has: put the file itself there."
+                f"{path} is a link, which a bundle must not hold: put the file itself there."
             )
         try:
             size = path.stat().st_size
@@ -131,13 +130,14 @@ class Contents:
 
     def _lacks(self, name: str) -> BlastscopeError:
         return BlastscopeError(
-            f"{self.path} has no {name}, so it is no whole bundle: make it again with blastscope "
-            "bundle, or copy it whole."
+            f"{self.path} has no {name}, so the bundle is not complete: copy it whole, or make it "
+            "again with `blastscope bundle`."
         )
 
     def _too_large(self, name: str, limit: int) -> BlastscopeError:
         return BlastscopeError(
-            f"{self.path} has a {name} of more than {limit} bytes: it is no bundle of ours."
+            f"{self.path} has a {name} of more than {limit} bytes, so blastscope did not make it: "
+            "do not use it."
         )
 
 
@@ -145,48 +145,57 @@ class Contents:
 def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip and look at all its entries before one is read."""
     if path.is_file() and path.suffix.lower() != ".zip":
-        raise BlastscopeError(f"{path} is no bundle: give a bundle's folder or zip.")
+        raise BlastscopeError(f"{path} is not a bundle: give the folder or zip of one.")
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
-        raise BlastscopeError(f"{path} is not there: give a bundle's folder or zip.") from None
+        raise BlastscopeError(
+            f"{path} does not exist: give the folder or zip of a bundle."
+        ) from None
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise _damaged(path, error) from error
     with archive:
         entries = archive.infolist()
         if len(entries) > _MOST_ENTRIES:
-            raise BlastscopeError(f"{path} has {len(entries)} entries: it is no bundle.")
+            raise BlastscopeError(
+                f"{path} has {len(entries)} entries, so it is not a bundle: give another zip."
+            )
         names = [entry.filename for entry in entries if not entry.is_dir()]
         for entry in entries:
             _refuse_entry(path, entry)
         if len(set(names)) < len(names):
-            raise BlastscopeError(f"{path} has two entries of one name: it is no bundle of ours.")
+            raise BlastscopeError(
+                f"{path} has two entries of one name, so blastscope did not make it."
+            )
         yield archive
 
 
 def _refuse_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BlastscopeError(f"{path} has the link {entry.filename[:80]!r}: no bundle has one.")
+        raise BlastscopeError(
+            f"{path} has the link {entry.filename[:80]!r}, which a bundle must not hold."
+        )
     if entry.flag_bits & 1:
-        raise BlastscopeError(f"{path} is encrypted: unpack it, and give the folder.")
+        raise BlastscopeError(f"{path} is encrypted: unpack it and give the folder.")
     if entry.compress_type not in _METHODS:
         raise BlastscopeError(
-            f"{path} is packed in a way that is not read here: unpack it, and give the folder."
+            f"{path} is compressed in a way that blastscope does not read: unpack it and give the "
+            "folder."
         )
     folder = re.fullmatch(rf"{MEMBERS}/(?:[1-9][0-9]?/)?", entry.filename)
     if entry.filename.endswith(f"/{MANIFEST}") and entry.filename.count("/") == 1:
         raise BlastscopeError(
-            f"{path} holds the folder of a bundle and not its files: zip what is in the folder, or "
+            f"{path} holds a bundle's folder instead of its files: zip the files in the folder, or "
             "give the folder itself."
         )
     if not folder and not _NAME.fullmatch(entry.filename):
         raise BlastscopeError(
-            f"{path} has an entry {entry.filename[:80]!r}, which no bundle has: it is none of "
-            "ours, or files were added to it."
+            f"{path} has an entry {entry.filename[:80]!r}, which is not part of a bundle: get the "
+            "bundle again, or remove the entry."
         )
 
 
 def _damaged(path: Path, error: Exception) -> BlastscopeError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return BlastscopeError(f"{path} is no zip that can be read ({reason}): copy it once more.")
+    return BlastscopeError(f"{path} cannot be read as a zip ({reason}): copy it again.")

@@ -11,16 +11,28 @@ from pydantic import AfterValidator, Field, Strict, ValidationError, model_valid
 from blastscope.bundle.contents import MANIFEST, Contents, digest_of
 from blastscope.data.names import printable
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.recipes.schema import Recipe, Section, Text
 
-FORMAT, VERSION = "blastscope-bundle", 1
+FORMAT, VERSION = "blastscope-bundle", 2
 _MOST_MEMBERS = 99
 
 Sentence = Annotated[str, Field(max_length=4000), AfterValidator(printable)]
 Print = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|xxh3_128:[0-9a-f]{32})$")]
 Count = Annotated[int, Field(ge=0)]
 Numbers = Annotated[tuple[float, ...], Strict(False)]
-Sentences = Annotated[tuple[Sentence, ...], Strict(False)]
+
+
+def _sampling(content: dict[str, Any]) -> dict[str, Any]:
+    try:
+        SamplingUnits.from_json(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it does not say what was drawn ({error})") from error
+    return content
+
+
+Sampling = Annotated[dict[str, Any], AfterValidator(_sampling)]
+"""What was drawn for confidence intervals; ``evaluation.bootstrap.SamplingUnits`` reads it."""
 
 
 class File(Section):
@@ -31,7 +43,7 @@ class File(Section):
 
 
 class Preparation(Section):
-    """From an image to the pixels that the network sees: settings, and the same in words."""
+    """How an image becomes the pixels that the network sees."""
 
     size: int = Field(ge=16, le=1024)
     scale: Literal["crop", "keep"]
@@ -39,11 +51,10 @@ class Preparation(Section):
     contour: Literal["union", "first"]
     field: int = Field(ge=1, le=8192)
     threshold: int = Field(ge=0, le=255)
-    steps: Sentences
 
 
-class Normalisation(Section):
-    """What the network does first: per channel of 0..255, minus the mean, divided by the deviation.
+class PixelNormalization(Section):
+    """What the network does first: each channel, 0..255, minus the mean, divided by the deviation.
 
     If ``colour_normalization`` is ``per-cell``, it comes before (``models.normalization``).
     """
@@ -55,9 +66,9 @@ class Normalisation(Section):
 
 
 class TrainingCells(Section):
-    """The cells that it learnt from; names of persons do not travel.
+    """The cells of its training; names of subjects do not travel.
 
-    ``cells`` counts by part and class, ``subjects`` those of the training part by class.
+    ``cells`` are counted by split part and class, ``subjects`` of the training part by class.
     """
 
     store: Print
@@ -68,7 +79,7 @@ class TrainingCells(Section):
 
 
 class InitialWeights(Section):
-    """What the training began from."""
+    """The pretrained weights that training began with."""
 
     file: Text
     sha256: Print
@@ -76,7 +87,7 @@ class InitialWeights(Section):
 
 
 class MetricEntry(Section):
-    """A figure and, where it has one, its 95 % interval by subject."""
+    """A metric and its 95 % confidence interval, if it has one."""
 
     value: float
     low: float | None = None
@@ -86,7 +97,7 @@ class MetricEntry(Section):
 class EvaluationEntry(Section):
     """One evaluation.
 
-    ``own`` says whether these very weights were judged, or others of the same recipe, as in a
+    ``own``: whether these very weights were evaluated, or others of the same recipe, as in a
     cross-validation.
     """
 
@@ -94,8 +105,8 @@ class EvaluationEntry(Section):
     part: Text
     protocol: Text
     cells: Count
-    figures: dict[str, MetricEntry]
-    intervals: Sentence
+    metrics: dict[str, MetricEntry]
+    sampling: Sampling
 
 
 class Network(Section):
@@ -105,7 +116,7 @@ class Network(Section):
     checkpoint: Print
     precision: Literal["full", "half"]
     preparation: Preparation
-    normalisation: Normalisation
+    normalization: PixelNormalization
     classes: Annotated[tuple[Literal["hem"], Literal["all"]], Strict(False)] = ("hem", "all")
     data: TrainingCells
     initial_weights: InitialWeights | None = None
@@ -113,14 +124,14 @@ class Network(Section):
 
 
 class MemberEntry(Section):
-    """A network of an ensemble: what it is called there, and the digest of its manifest."""
+    """A member of an ensemble: its name there, and the digest of its manifest."""
 
     name: Text
     manifest: Print
 
 
 class Ensemble(Section):
-    """Several networks; ``combination`` is read by ``ensemble.combination``."""
+    """Several networks; ``ensemble.combination`` reads ``combination``."""
 
     checkpoint: Print
     members: Annotated[tuple[MemberEntry, ...], Strict(False)] = Field(
@@ -133,7 +144,7 @@ class Manifest(Section):
     """The whole of ``bundle.json``."""
 
     format: Literal["blastscope-bundle"] = "blastscope-bundle"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     made_by: Text
     name: Annotated[Text, AfterValidator(printable)]
     title: Annotated[Text, AfterValidator(printable)]
@@ -165,8 +176,8 @@ def read_manifest(contents: Contents) -> tuple[Manifest, str]:
         The manifest and the digest of its file.
 
     Raises:
-        BlastscopeError: where it is missing, damaged, changed by hand, of a newer version or not
-            ours.
+        BlastscopeError: if it is missing, damaged, changed by hand, of another version or not
+            blastscope's.
     """
     raw = contents.read(MANIFEST)
     where = f"{contents}/{MANIFEST}"
@@ -175,16 +186,22 @@ def read_manifest(contents: Contents) -> tuple[Manifest, str]:
     except (ValueError, RecursionError) as error:
         raise BlastscopeError(f"{where} is not valid JSON ({error}): copy it again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise BlastscopeError(f"{where} is no {FORMAT} file: give a bundle of blastscope's.")
+        raise BlastscopeError(
+            f"{where} is not a {FORMAT} file: give a bundle that blastscope made."
+        )
     version = content.get("version")
     if isinstance(version, int) and version > VERSION:
         raise BlastscopeError(
             f"{contents} is a bundle of version {version}, and this blastscope reads version "
             f"{VERSION}: install a newer blastscope."
         )
+    if isinstance(version, int) and version < VERSION:
+        raise BlastscopeError(
+            f"{contents} was made by an older blastscope: make it again with `blastscope bundle`."
+        )
     if content.pop("digest", None) != _own_digest(content):
         raise BlastscopeError(
-            f"{where} was changed after it was made: get the bundle again from where it came."
+            f"{where} was changed after it was made: get the bundle again from its source."
         )
     try:
         return Manifest.model_validate(content), digest_of(raw)
@@ -198,9 +215,9 @@ def read_manifest(contents: Contents) -> tuple[Manifest, str]:
 
 
 def _own_digest(content: dict[str, Any]) -> str:
-    """Digest a manifest's content, however it is laid out.
+    """Return the digest of a manifest's content, whatever its layout.
 
-    It guards against damage and edits by hand; whoever forges a bundle can forge this as well.
+    It protects against damage and edits by hand, not against forgery.
     """
     whole = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     return "sha256:" + hashlib.sha256(whole).hexdigest()

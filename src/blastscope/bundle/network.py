@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blastscope.bundle.contents import ONNX, OOD, WEIGHTS, Contents, digest_of
+from blastscope.bundle.contents import MANIFEST, ONNX, OOD, WEIGHTS, Contents, digest_of
 from blastscope.bundle.manifest import Manifest, Network
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BundledNetwork(FinishedRun):
-    """A network that travels; its files are read when they are asked for, and checked then."""
+    """A network of a bundle; each file is read and checked when it is needed."""
 
     contents: Contents
     manifest: Manifest
@@ -29,7 +29,7 @@ class BundledNetwork(FinishedRun):
         """Return ``weights.safetensors``.
 
         Raises:
-            BlastscopeError: where it is not as it was made, or holds what is no number.
+            BlastscopeError: if it was changed or holds values that are not finite.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -39,12 +39,14 @@ class BundledNetwork(FinishedRun):
         try:
             tensors = load(content)
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise BlastscopeError(f"{where} holds no weights ({error}): make it again.") from error
+            raise BlastscopeError(
+                f"{where} cannot be read ({error}): make the bundle again."
+            ) from error
         for name, tensor in tensors.items():
             if not np.isfinite(tensor).all():
                 raise BlastscopeError(
-                    f"{where} has the weights {name} with values that are no numbers: make the "
-                    "bundle of another run."
+                    f"{where} could not be loaded because {name} contains NaN or infinity: bundle "
+                    "another run."
                 )
         return content
 
@@ -52,7 +54,7 @@ class BundledNetwork(FinishedRun):
         """Return ``model.onnx``.
 
         Raises:
-            BlastscopeError: where it is not as it was made.
+            BlastscopeError: if it was changed.
         """
         return checked(self.contents, self.manifest, ONNX)
 
@@ -63,10 +65,10 @@ class BundledNetwork(FinishedRun):
         )
 
     def ood(self) -> OodDetector | None:
-        """Return what tells pictures that are no cells; None where the bundle has none.
+        """Return the out-of-distribution detector; None if the bundle has none.
 
         Raises:
-            BlastscopeError: where its file is damaged.
+            BlastscopeError: if its file is damaged.
         """
         from blastscope.ood.detector import ood_from
 
@@ -80,15 +82,15 @@ def network_of(contents: Contents, manifest: Manifest, network: Network) -> Bund
     """Open the network of a manifest.
 
     Raises:
-        BlastscopeError: where cells would have to be prepared in a way that is not known here.
+        BlastscopeError: if it needs a preparation of cells that is not known here.
     """
     p, wanted = network.preparation, network.recipe.input
     settings = StoreSettings(p.size, p.scale, p.clahe, p.contour, p.field, p.threshold)
     known = StoreSettings(wanted.size, wanted.scale, wanted.clahe, p.contour)
     if settings != known:
         raise BlastscopeError(
-            f"{contents} wants cells prepared in a way that this blastscope does not know "
-            f"({settings.differences(known)}): use the version that it was made by."
+            f"{contents} needs cells prepared in a way that this blastscope does not know "
+            f"({settings.differences(known)}): use the version of blastscope that made it."
         )
     return BundledNetwork(
         path=contents.path,
@@ -102,33 +104,37 @@ def network_of(contents: Contents, manifest: Manifest, network: Network) -> Bund
 
 
 def checked(contents: Contents, manifest: Manifest, name: str) -> bytes:
-    """Read a file and hold it against the manifest.
+    """Read a file and compare it with the manifest.
 
     Raises:
-        BlastscopeError: where it is missing, not of the manifest or not as it was made.
+        BlastscopeError: if it is missing, not in the manifest or changed.
     """
     expected = manifest.files.get(name)
     if expected is None:
-        raise BlastscopeError(f"{contents} has no {name} by its own list: make it again.")
+        raise BlastscopeError(
+            f"{contents} lists no {name} in its {MANIFEST}: make the bundle again."
+        )
     content = contents.read(name)
     if len(content) != expected.bytes or digest_of(content) != expected.sha256:
         raise BlastscopeError(
-            f"{contents}/{name} is not the file that the bundle was made with (cut short, or "
-            "changed): get the bundle again from where it came."
+            f"{contents}/{name} was cut short or changed after the bundle was made: get the bundle "
+            "again from its source."
         )
     return content
 
 
 def checked_json(contents: Contents, manifest: Manifest, name: str) -> dict[str, object]:
-    """Read a JSON object likewise.
+    """Read a JSON object and compare its file with the manifest.
 
     Raises:
-        BlastscopeError: as ``checked`` does, or where it is no JSON object.
+        BlastscopeError: as ``checked`` does, or if it is not a JSON object.
     """
     try:
         content = json.loads(checked(contents, manifest, name))
     except (ValueError, RecursionError) as error:
-        raise BlastscopeError(f"{contents}/{name} is not valid JSON ({error}).") from error
+        raise BlastscopeError(
+            f"{contents}/{name} is not valid JSON ({error}): make the bundle again."
+        ) from error
     if not isinstance(content, dict):
-        raise BlastscopeError(f"{contents}/{name} holds no JSON object: make the bundle again.")
+        raise BlastscopeError(f"{contents}/{name} is not a JSON object: make the bundle again.")
     return content

@@ -1,4 +1,4 @@
-"""What a manifest says of a run: its preparation in words, its data in numbers, its figures."""
+"""Read from a run what its manifest records: preparation, training cells and evaluations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from blastscope.bundle.manifest import (
 )
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
@@ -31,26 +30,7 @@ _SHOWN = (
 
 
 def preparation_of(settings: StoreSettings) -> Preparation:
-    """Describe a preparation so that others can do it again."""
-    outline = "all its pieces" if settings.contour == "union" else "the first of its outlines"
-    steps = [
-        "Decode to 8-bit RGB; transparency is laid on black.",
-        f"The cell is what is brighter than {settings.threshold} of 255 in grey; its box holds "
-        f"{outline}.",
-    ]
-    if settings.scale == "crop":
-        steps.append("Cut the box out and pad it with black, centred, to a square.")
-    else:
-        steps.append(
-            f"Cut a square of {settings.field} pixels of the image about the box's centre; what "
-            "is outside box or image is black."
-        )
-    if settings.clahe:
-        steps.append("Equalise Y of YUV: CLAHE, clip limit 2, 8 × 8 tiles.")
-    steps.append(
-        f"Resize to {settings.size} × {settings.size} pixels: by area where it shrinks, "
-        "bilinear where it grows."
-    )
+    """Return the preparation of a store's cells."""
     return Preparation(
         size=settings.size,
         scale=settings.scale,
@@ -58,64 +38,61 @@ def preparation_of(settings: StoreSettings) -> Preparation:
         contour=settings.contour,
         field=settings.field,
         threshold=settings.threshold,
-        steps=tuple(steps),
     )
 
 
 def data_of(run: FinishedRun) -> TrainingCells:
-    """Count a run's cells by part and class, and the persons of its training part."""
+    """Count a run's cells by split part and class, and the subjects of its training part."""
     table, about = read_predictions(run.path / "predictions.parquet")
     counts = table.group_by("part", "label").len()
     cells: dict[str, dict[str, int]] = {}
     for part, label, count in counts.sort("part", "label").iter_rows():
         cells.setdefault(part, {})[label or "unlabelled"] = count
     trained = table.filter(pl.col("part") == "train", pl.col("subject").is_not_null())
-    persons = trained.group_by("label").agg(pl.col("subject").n_unique()).sort("label")
+    subjects = trained.group_by("label").agg(pl.col("subject").n_unique()).sort("label")
     return TrainingCells(
         store=str(about["store"]),
         split=str(about["split"]),
         protocol=str(about.get("protocol")),
         cells=cells,
-        subjects={label or "unlabelled": count for label, count in persons.iter_rows()},
+        subjects={label or "unlabelled": count for label, count in subjects.iter_rows()},
     )
 
 
-def judged_from(folder: Path, names: set[str], checkpoint: str) -> EvaluationEntry:
+def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntry:
     """Read an evaluation that belongs to a model.
 
     Args:
         folder: with its ``metrics.json``.
-        names: of the model, or of the recipe whose cross-validation it may be.
+        name: of the model, or of the recipe whose cross-validation it may be.
         checkpoint: of the model's weights.
 
     Raises:
-        BlastscopeError: where it is missing or of another model.
+        BlastscopeError: if it is missing or of another model.
     """
-    from blastscope.report.evaluation_text import sampling_text
-
     content = read_metrics(folder / "metrics.json")
     model = str(content.get("model")).removesuffix(SYNTHETIC_MARK).partition(" #")[0]
     own = content.get("checkpoint") == checkpoint
-    if not own and model not in names:
+    if not own and model != name:
         raise BlastscopeError(
-            f"{folder} evaluates {model}, not {' or '.join(sorted(names))}: give an evaluation of "
-            "this model, or of its recipe."
+            f"{folder} evaluates {model}, not {name}: give an evaluation of this model or "
+            "of its recipe."
         )
     part = str(content["part"])
     metrics, bounds = content["parts"][part], content["intervals"]
-    figures = {}
-    for name in _SHOWN:
-        value = metrics.get(name)
+    shown = {}
+    for metric in _SHOWN:
+        value = metrics.get(metric)
         if value is not None:
-            low, high = bounds.get(name) or (None, None)
-            figures[name] = MetricEntry(value=float(value), low=low, high=high)
+            low, high = bounds.get(metric) or (None, None)
+            shown[metric] = MetricEntry(value=float(value), low=low, high=high)
     return EvaluationEntry(
         own=own,
         part=part,
         protocol=content.get("protocol") or "unknown",
         cells=int(metrics["n"]),
-        figures=figures,
-        intervals=sampling_text(SamplingUnits.from_json(content["sampling"])),
+        metrics=shown,
+        sampling=content["sampling"],
     )
 
 
@@ -131,11 +108,11 @@ def evaluations_of(
         BlastscopeError: if one of ``others`` is missing or of another model.
     """
     folders = [own] if (own / "metrics.json").is_file() else []
-    found = (judged_from(folder, {name}, checkpoint) for folder in (*folders, *others))
+    found = (evaluation_entry(folder, name, checkpoint) for folder in (*folders, *others))
     return tuple(sorted(found, key=lambda judged: judged.protocol != "subject"))
 
 
 def environment_of(path: Path) -> dict[str, Any]:
-    """Read what a run says of its making; empty where it says nothing."""
+    """Read a run's ``environment.json``; empty if it has none."""
     place = path / "environment.json"
     return read_json(place) if place.is_file() else {}

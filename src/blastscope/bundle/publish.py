@@ -1,4 +1,4 @@
-"""Where a bundle is written: a folder or a zip, whole or not at all."""
+"""Write a bundle, a folder or a zip, completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from blastscope.io.files import replacing, replacing_folder
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The time of every entry, so that the same model gives the same zip."""
+"""The time of every entry, so that a model always gives the same zip."""
 
 
 def write_bundle(files: Mapping[str, bytes], out: Path) -> None:
-    """Write a bundle's files to ``out``, in place of an older one.
+    """Write a bundle's files to ``out`` and replace an older one.
 
     Args:
         files: by their names, with forward slashes.
-        out: a zip where it ends in ``.zip``, else a folder.
+        out: a zip if it ends in ``.zip``, otherwise a folder.
 
     Raises:
-        BlastscopeError: where it cannot be written.
+        BlastscopeError: if it cannot be written.
     """
     if out.suffix.lower() == ".zip":
         _write_zip(files, out)

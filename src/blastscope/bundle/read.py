@@ -1,4 +1,4 @@
-"""Opening a bundle: its manifest, its networks and how their votes are added."""
+"""Open a bundle: its manifest, its networks and how their probabilities are combined."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SINGLE = Combination("mean", "weights", (1.0,))
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle; weights are read when a network is asked for them.
+    """An open bundle; weights are read when a network is loaded.
 
     Attributes:
-        path: of the folder or zip.
-        manifest: what it says of itself.
-        digest: ``sha256:`` of its manifest, which names all other files by theirs.
+        path: the folder or zip.
+        manifest: its ``bundle.json``.
+        digest: ``sha256:`` of its manifest, which holds the digests of all other files.
         networks: one, or the members of an ensemble.
-        combination: what makes one probability of theirs.
+        combination: how their probabilities become one.
     """
 
     path: Path
@@ -37,10 +37,10 @@ class Bundle:
 
     @cached_property
     def decision(self) -> DecisionFile | None:
-        """What to decide by; None where the bundle was made without.
+        """The decision of the bundle; None if it has none.
 
         Raises:
-            BlastscopeError: where its file is damaged.
+            BlastscopeError: if its file is damaged.
         """
         if DECISION not in self.manifest.files:
             return None
@@ -52,13 +52,13 @@ class Bundle:
         """The model card, Markdown."""
         content = checked(Contents(self.path), self.manifest, CARD)
         lines = content.decode("utf-8", errors="replace").splitlines()
-        return "\n".join(printable(line) for line in lines)  # a terminal obeys other signs
+        return "\n".join(printable(line) for line in lines)  # a terminal obeys control characters
 
     def verify(self) -> int:
-        """Read every file and hold it against the manifest; return their bytes.
+        """Read every file, compare it with the manifest, and return their bytes.
 
         Raises:
-            BlastscopeError: where one is not as it was made.
+            BlastscopeError: if one was changed.
         """
         own = self.manifest
         total = sum(len(checked(Contents(self.path), own, name)) for name in own.files)
@@ -71,18 +71,18 @@ class Bundle:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Open a bundle, a folder or a zip; nothing in it is run.
+    """Open a bundle, a folder or a zip; no code in it is run.
 
     Raises:
-        BlastscopeError: where it is missing, damaged, changed, of a newer version or not ours.
+        BlastscopeError: if it is missing, damaged, changed, of another version or not a bundle.
     """
     if not path.exists():
-        raise BlastscopeError(f"{path} is not there: give a bundle's folder or zip.")
+        raise BlastscopeError(f"{path} does not exist: give the folder or zip of a bundle.")
     contents = Contents(path)
     if path.is_dir() and not (path / MANIFEST).is_file():
         raise BlastscopeError(
-            f"{path} has no {MANIFEST}, so it is no bundle: blastscope bundle makes one of a run "
-            "or an ensemble."
+            f"{path} has no {MANIFEST}, so it is not a bundle: make one of a run or an ensemble "
+            "with `blastscope bundle`."
         )
     manifest, digest = read_manifest(contents)
     _check_small(contents, manifest)
@@ -93,15 +93,20 @@ def open_bundle(path: Path) -> Bundle:
     try:
         combination = Combination.from_json(manifest.ensemble.combination)
     except ValueError as error:
-        raise BlastscopeError(f"{path}/{MANIFEST} cannot be read ({error}).") from error
+        raise BlastscopeError(
+            f"{path}/{MANIFEST} cannot be read ({error}): make the bundle again."
+        ) from error
     networks = tuple(_member(contents, manifest, k) for k in range(len(manifest.ensemble.members)))
     if len(networks) != len(combination.weights):
-        raise BlastscopeError(f"{path} has {len(networks)} members, and weights for others.")
+        raise BlastscopeError(
+            f"{path} has {len(networks)} members and {len(combination.weights)} weights: make the "
+            "bundle again."
+        )
     return Bundle(path, manifest, digest, networks, combination)
 
 
 def _check_small(contents: Contents, manifest: Manifest) -> None:
-    """Hold the files that are quickly read against the manifest; others are when they are read."""
+    """Compare the small files with the manifest; the others are compared when they are read."""
     for name in manifest.files:
         if name not in (WEIGHTS, ONNX):
             checked(contents, manifest, name)
@@ -114,9 +119,11 @@ def _member(contents: Contents, whole: Manifest, k: int) -> BundledNetwork:
     if digest != member.manifest:
         raise BlastscopeError(
             f"{place} is not the member that the bundle was made with: get the bundle again from "
-            "where it came."
+            "its source."
         )
     if manifest.network is None:
-        raise BlastscopeError(f"{place} is an ensemble in an ensemble, which no bundle has.")
+        raise BlastscopeError(
+            f"{place} is an ensemble within an ensemble, which a bundle must not hold."
+        )
     _check_small(place, manifest)
     return network_of(place, manifest, manifest.network)

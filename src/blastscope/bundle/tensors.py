@@ -12,22 +12,22 @@ def stored_weights(content: bytes, half: bool) -> bytes:
 
     Args:
         content: safetensors of a checkpoint.
-        half: store what has two dimensions and more in half precision. Biases and the figures of
-            batch normalisation stay as they are: they are few, and variances may be below what
-            half precision can tell from nothing.
+        half: store tensors of two dimensions and more in half precision. Biases and the statistics
+            of batch normalization stay as they are: they are few, and half precision may round
+            a variance to zero.
 
     Returns:
         The same bytes unless ``half``.
 
     Raises:
-        BlastscopeError: where a weight is no number, or too large for half precision.
+        BlastscopeError: if a weight is not finite or too large for half precision.
     """
     from safetensors.numpy import load, save
 
     tensors = load(content)
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise BlastscopeError(f"The weights {name} hold what is no number: train again.")
+            raise BlastscopeError(f"The weights {name} contain NaN or infinity: train again.")
     if not half:
         return content
     stored = {
@@ -36,7 +36,9 @@ def stored_weights(content: bytes, half: bool) -> bytes:
     }
     for name, tensor in stored.items():
         if not np.isfinite(tensor).all():
-            raise BlastscopeError(f"The weights {name} are too large for half precision.")
+            raise BlastscopeError(
+                f"The weights {name} are too large for half precision: leave --half out."
+            )
     return bytes(save(stored))
 
 

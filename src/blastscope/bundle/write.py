@@ -27,7 +27,7 @@ from blastscope.bundle.manifest import (
     Manifest,
     MemberEntry,
     Network,
-    Normalisation,
+    PixelNormalization,
 )
 from blastscope.bundle.provenance import data_of, environment_of, evaluations_of, preparation_of
 from blastscope.decision.decision_file import DecisionFile
@@ -53,13 +53,13 @@ class NetworkFiles:
     Attributes:
         weights: the content of ``weights.safetensors``.
         onnx: the content of ``model.onnx``, whose tensors lie in ``weights``.
-        normalisation: how the network normalizes pixels.
+        normalization: how the network normalizes pixels.
         initial_weights: the pretrained weights that training began with; None if they were random.
     """
 
     weights: bytes
     onnx: bytes
-    normalisation: Normalisation
+    normalization: PixelNormalization
     initial_weights: InitialWeights | None
 
 
@@ -137,7 +137,7 @@ def network_draft(
         checkpoint=run.checkpoint,
         precision="half" if half else "full",
         preparation=preparation_of(run.settings),
-        normalisation=made.normalisation,
+        normalization=made.normalization,
         data=data_of(run),
         initial_weights=made.initial_weights,
         versions={name: str(version) for name, version in environment.get("packages", {}).items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from blastscope.bundle.manifest import InitialWeights, Normalisation
+from blastscope.bundle.manifest import InitialWeights, PixelNormalization
 from blastscope.bundle.provenance import environment_of
 from blastscope.bundle.tensors import stored_weights
 from blastscope.bundle.write import NetworkFiles
@@ -36,13 +36,13 @@ def network_files(run: FinishedRun, *, half: bool = False) -> NetworkFiles:
         classifier, run.recipe.prediction.views, run.settings.size, weights, metadata_of(run)
     )
     return NetworkFiles(
-        weights, graph, normalisation_of(classifier.normalise), initial_weights_of(run)
+        weights, graph, normalization_of(classifier.normalise), initial_weights_of(run)
     )
 
 
-def normalisation_of(normalise: Normalization) -> Normalisation:
+def normalization_of(normalise: Normalization) -> PixelNormalization:
     """Return the numbers of a normalization."""
-    return Normalisation(
+    return PixelNormalization(
         mean=tuple(normalise.mean.flatten().tolist()),
         deviation=tuple(normalise.deviation.flatten().tolist()),
         channels="BGR" if normalise.reverse else "RGB",

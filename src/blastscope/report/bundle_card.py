@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from blastscope import DISCLAIMER
-from blastscope.bundle.manifest import Ensemble, EvaluationEntry, Manifest, Network
+from blastscope.bundle.manifest import Ensemble, EvaluationEntry, Manifest, Network, Preparation
 from blastscope.decision.decision_file import DecisionFile
+from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
 from blastscope.report.evaluation_page import plain
-from blastscope.report.evaluation_text import CITATION
-from blastscope.report.text import protocol_name
+from blastscope.report.evaluation_text import CITATION, sampling_text
+from blastscope.report.text import DASH, interval, number, percent, protocol_name
 
 SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
@@ -22,39 +23,86 @@ _NAMES = {
 }
 
 
-def bundle_card(manifest: Manifest, decides: DecisionFile | None) -> str:
-    """Write the card of a bundle, Markdown, from what its manifest says."""
+def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
+    """Write the card of a bundle, Markdown, from its manifest and decision."""
     lines = [f"# {plain(manifest.name)}", "", plain(manifest.title) + ".", "", f"**{DISCLAIMER}**"]
     if manifest.synthetic:
         lines += ["", f"**{SYNTHETIC}**"]
     lines += ["", "## Use", "", plain(manifest.intended_use), ""]
+    lines += _metrics(manifest)
+    lines += _decision(decision)
     if manifest.network is not None:
         lines += _network(manifest.network)
     if manifest.ensemble is not None:
         lines += _members(manifest.ensemble)
     if manifest.note:
         lines += [plain(manifest.note), ""]
-    lines += _figures(manifest)
-    lines += _decision(decides)
     lines += _limits(manifest)
     return "\n".join([*lines, f"Made by {manifest.made_by}.", ""])
 
 
+def evaluated_on(found: EvaluationEntry) -> str:
+    """Write which weights an evaluation is of, and which cells it was made on."""
+    weights = (
+        "These weights" if found.own else "Other weights of the same recipe, not these very ones"
+    )
+    return (
+        f"{weights}, on {found.cells:,} {plain(found.part)} cells, "
+        f"{protocol_name(found.protocol)}; a cell is called ALL if p > 0.5."
+    )
+
+
+def metric_rows(found: EvaluationEntry) -> list[tuple[str, float, float | None, float | None]]:
+    """Return the main metrics of an evaluation, each with the bounds of its interval."""
+    return [
+        (name, metric.value, metric.low, metric.high)
+        for key, name in _NAMES.items()
+        if (metric := found.metrics.get(key)) is not None
+    ]
+
+
+def interval_notes(manifest: Manifest) -> list[str]:
+    """Write how the intervals of a bundle's evaluations were drawn, each way once."""
+    found = (SamplingUnits.from_json(each.sampling) for each in manifest.evaluations)
+    return list(dict.fromkeys(f"Intervals: {sampling_text(one)}" for one in found))
+
+
+def preparation_steps(preparation: Preparation) -> list[str]:
+    """Write how an image becomes what the network sees, so that others can do it again."""
+    outline = "all its pieces" if preparation.contour == "union" else "the first of its outlines"
+    steps = [
+        "Decode to 8-bit RGB; lay transparency on black.",
+        f"The cell is brighter than {preparation.threshold} of 255 in grey; its box holds "
+        f"{outline}.",
+    ]
+    if preparation.scale == "crop":
+        steps.append("Cut the box out and pad it with black, centred, to a square.")
+    else:
+        steps.append(
+            f"Cut a square of {preparation.field} pixels of the image, centred on the box; what is "
+            "outside box or image is black."
+        )
+    if preparation.clahe:
+        steps.append("Equalize Y of YUV: CLAHE, clip limit 2, 8 × 8 tiles.")
+    size = preparation.size
+    steps.append(
+        f"Resize to {size} × {size} pixels: by area to shrink it, bilinearly to enlarge it."
+    )
+    return steps
+
+
 def _network(network: Network) -> list[str]:
     data = network.data
-    trained = data.cells.get("train", {})
-    people = data.subjects
-    who = (
-        f" of {people.get('all', 0)} ALL and {people.get('hem', 0)} normal subjects"
-        if people
-        else ""
-    )
-    began = network.initial_weights
+    trained, subjects = data.cells.get("train", {}), data.subjects
+    of = f" of {subjects.get('all', 0)} ALL and {subjects.get('hem', 0)} normal subjects"
+    initial = network.initial_weights
     start = (
-        "It began with random weights."
-        if began is None
-        else f"It began with ImageNet weights, `{began.file}` (licence: {plain(began.licence)})."
+        "Training began with random weights."
+        if initial is None
+        else f"Training began with ImageNet weights, `{initial.file}` (licence: "
+        f"{plain(initial.licence)})."
     )
+    steps = enumerate(preparation_steps(network.preparation), start=1)
     return [
         "## What it is",
         "",
@@ -62,109 +110,90 @@ def _network(network: Network) -> list[str]:
         f"weights in {network.precision} precision. {start}",
         "",
         f"Trained on {sum(trained.values()):,} cells ({trained.get('all', 0):,} ALL, "
-        f"{trained.get('hem', 0):,} normal){who}, split by {plain(data.protocol)}; the best epoch "
-        f"chosen on {sum(data.cells.get('validation', {}).values()):,} others.",
+        f"{trained.get('hem', 0):,} normal){of if subjects else ''}, split by "
+        f"{plain(data.protocol)}; the best epoch was chosen on "
+        f"{sum(data.cells.get('validation', {}).values()):,} validation cells.",
         "",
-        "A cell is prepared so:",
+        "A cell is prepared in these steps:",
         "",
-        *(f"{number}. {step}" for number, step in enumerate(network.preparation.steps, start=1)),
+        *(f"{place}. {step}" for place, step in steps),
         "",
     ]
 
 
 def _members(ensemble: Ensemble) -> list[str]:
     how = ensemble.combination
-    weights = how["weights"]
-    rows = [
-        f"| {plain(member.name)} | {weight:.4f} | members/{number}/card.md |"
-        for number, (member, weight) in enumerate(
-            zip(ensemble.members, weights, strict=True), start=1
-        )
-    ]
+    weighted = zip(ensemble.members, how["weights"], strict=True)
     return [
         "## What it is",
         "",
-        f"The probabilities of {len(rows)} networks made one ({plain(str(how['method']))}, "
-        f"{plain(str(how['kind']))}). Each has its own card:",
+        f"An ensemble of {len(ensemble.members)} networks ({plain(str(how['method']))}, "
+        f"{plain(str(how['kind']))}). Each member has its own card:",
         "",
-        "| network | weight | card |",
+        "| member | weight | card |",
         "|---|--:|---|",
-        *rows,
+        *(
+            f"| {plain(member.name)} | {weight:.4f} | members/{place}/card.md |"
+            for place, (member, weight) in enumerate(weighted, start=1)
+        ),
         "",
     ]
 
 
-def _figures(manifest: Manifest) -> list[str]:
+def _metrics(manifest: Manifest) -> list[str]:
     if not manifest.evaluations:
-        return ["## What it is worth", "", "Not known: it came without an evaluation.", ""]
-    lines = ["## What it is worth", ""]
+        return ["## Evaluation", "", "None: the model came without an evaluation.", ""]
+    lines = ["## Evaluation", ""]
     for found in manifest.evaluations:
-        lines += [f"**{which(found)}**", "", "| figure | value | 95 % interval |", "|---|--:|--:|"]
-        lines += [_line(*row) for row in figure_rows(found)]
+        lines += [
+            f"**{evaluated_on(found)}**",
+            "",
+            "| metric | value | 95 % confidence interval |",
+            "|---|--:|--:|",
+        ]
+        lines += [
+            f"| {name} | {value:.4f} | {_bounds(low, high)} |"
+            for name, value, low, high in metric_rows(found)
+        ]
         lines.append("")
-    for sentence in dict.fromkeys(found.intervals for found in manifest.evaluations):
-        lines += [f"Intervals: {plain(sentence)}", ""]
+    for note in interval_notes(manifest):
+        lines += [note, ""]
     return lines
 
 
-def which(found: EvaluationEntry) -> str:
-    """Say whose figures an evaluation has, and on which cells."""
-    whose = (
-        "These weights" if found.own else "Other networks, trained alike (not these very weights)"
-    )
-    return (
-        f"{whose}, on {found.cells:,} {plain(found.part)} cells, "
-        f"{protocol_name(found.protocol)}, ALL where p > 0.5."
-    )
+def _bounds(low: float | None, high: float | None) -> str:
+    return DASH if low is None or high is None else interval((low, high))
 
 
-def figure_rows(found: EvaluationEntry) -> list[tuple[str, float, float | None, float | None]]:
-    """Return the figures that a reader asks for first, each with the ends of its interval."""
-    return [
-        (name, figure.value, figure.low, figure.high)
-        for key, name in _NAMES.items()
-        if (figure := found.figures.get(key)) is not None
-    ]
-
-
-def _line(name: str, value: float, low: float | None, high: float | None) -> str:
-    bounds = "–" if low is None else f"{low:.3f} to {high:.3f}"
-    return f"| {name} | {value:.4f} | {bounds} |"
-
-
-def _decision(decides: DecisionFile | None) -> list[str]:
-    if decides is None:
-        return ["## Decisions", "", "None: probabilities as the network gives them.", ""]
-    fitted = decides.decision
+def _decision(decision: DecisionFile | None) -> list[str]:
+    if decision is None:
+        return ["## Decisions", "", "None: it gives probabilities and calls no cell.", ""]
+    fitted = decision.decision
     point, referral = fitted.point, fitted.referral
+    refers = f"A call of less confidence than {number(referral.threshold, 3)} is referred."
+    if referral.threshold > 1:  # no share of calls is right often enough
+        refers = "Every call is referred to an expert."
     return [
         "## Decisions",
         "",
-        f"Probabilities {CALIBRATIONS[fitted.calibration.method]}; a cell is called ALL above "
-        f"{max(point.threshold, 0):.3f}, chosen for {rule_text(point.rule)} (on the cells that it "
-        f"was chosen on: sensitivity {point.sensitivity:.3f}, specificity "
-        f"{point.specificity:.3f}). {_referred(referral.threshold)} "
-        + plain(fitted_on_text(decides.fitted_on)),
+        f"Probabilities {CALIBRATIONS[fitted.calibration.method]}. A cell is called ALL above "
+        f"{number(max(point.threshold, 0), 3)}, chosen for {rule_text(point.rule)} (there: "
+        f"sensitivity {number(point.sensitivity, 3)}, specificity {number(point.specificity, 3)}). "
+        f"{refers} {fitted_on_text(decision.fitted_on)}",
         "",
-        f"A share of {fitted.share_all:.0%} of those cells was ALL: where blasts are rarer or "
-        "commoner, probabilities come out too high or too low.",
+        f"{percent(fitted.share_all, 0)} of those cells are ALL. If blasts are rarer or more "
+        "frequent among yours, probabilities come out too high or too low.",
         "",
     ]
-
-
-def _referred(least: float) -> str:
-    if least > 1:  # no share of calls is right often enough
-        return "Every call goes to an expert."
-    return f"A call less sure than {least:.3f} goes to an expert."
 
 
 def _limits(manifest: Manifest) -> list[str]:
     lines = [
         "## Limits",
         "",
-        "Cells of a person whose other cells were in training are easier than those of a stranger. "
-        "Other stains, microscopes, foci and ways to cut cells out were not tried unless the "
-        "figures above say so. An image that is not a cell is often, not always, flagged as "
+        "Metrics on subjects that are also in training are higher than on unseen subjects. Other "
+        "stains, microscopes, foci and ways to crop cells were not tested unless an evaluation "
+        "above says so. An image that does not show a cell is often, not always, flagged as "
         "out-of-distribution.",
         "",
     ]
