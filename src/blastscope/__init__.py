@@ -160,7 +160,7 @@ def _refusing(name: str, missing: ModuleNotFoundError) -> Callable[..., Any]:
         raise missing
 
     def refuse(*_: Any, **__: Any) -> Any:
-        raise reason
+        raise reason from missing
 
     refuse.__name__ = refuse.__qualname__ = name
     refuse.__doc__ = str(reason)

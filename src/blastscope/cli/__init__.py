@@ -138,13 +138,14 @@ def main() -> None:
     tune_process()
     try:
         app()
-    except BlastscopeError as error:
-        note(f"blastscope: {error}")
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        reason = needs_training(f"`blastscope {verb}`", error)
-        if reason is error:
+    except (BlastscopeError, ModuleNotFoundError) as error:
+        missing = error.__cause__ if isinstance(error, BlastscopeError) else error
+        reason: Exception = error
+        if isinstance(missing, ModuleNotFoundError):  # say which command needs it
+            verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+            told = needs_training(f"`blastscope {verb}`", missing)
+            reason = error if told is missing else told
+        if not isinstance(reason, BlastscopeError):
             raise
         note(f"blastscope: {reason}")
         sys.exit(2)
