@@ -153,7 +153,7 @@ def test_the_command_trains_both_ways_and_writes_a_page(order, tmp_path):
     again = CliRunner().invoke(
         app, ["leakage", str(tmp_path / "tiny.yaml"), *where, *how, "--repeats", "2"]
     )
-    assert "2 of 4 folds are trained already" in again.output
+    assert "2 of 4 are done already" in again.output
     content = json.loads((tmp_path / "gauge" / "leakage.json").read_text())
     moved = content["gains"]["auc"]["repeats"]
     spread = f"{np.mean(moved):+.4f} ± {np.std(moved, ddof=1):.4f}"

@@ -159,7 +159,7 @@ def test_repeats_print_the_spread_of_all_cells_together(order: CrossvalRequest, 
     assert told.exit_code == 0, told.output
     aucs = [pooled["auc"] for pooled in json.loads(order.record.read_text())["pooled"]]
     spread = f"{fmean(aucs):.4f} ± {stdev(aucs):.4f}"
-    assert "of all cells together over 2 repeats" in told.output
+    assert "all cells together over 2 repeats" in told.output
     assert f"AUC {spread}" in told.output
     page = (order.out / "report.html").read_text()
     assert "all cells, mean over 2 repeats" in page

@@ -36,7 +36,7 @@ def test_a_study_is_planned_run_and_reported(run, command, tmp_path):
 
     status, told, noted = run(*command, *SMALL)
     assert status == 0, noted
-    assert "[2 of 2] paper/cnn-exp5, image, seed 24: test weighted F1" in told
+    assert "[2 of 2] paper/cnn-exp5, image, seed 24: test weighted F1" in noted
     page = (out / "report.html").read_text()
     assert "not a medical device" in page
     assert "input.size" in page
@@ -156,9 +156,9 @@ def test_an_interrupted_study_reports_what_failed(run, command, tmp_path, monkey
         raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
 
     monkeypatch.setattr("blastscope.reproduction.runner.run_job", job)
-    status, told, _ = run(*command, *SMALL)
+    status, _, noted = run(*command, *SMALL)
     assert status == 130
-    assert "of what is done so far" in told
+    assert "of what is done so far" in noted
     assert "CUDA out of memory" in (tmp_path / "study/report.html").read_text()
 
 

@@ -121,11 +121,20 @@ class WeightsResult(Result):
         """Return a row for each file."""
         return list(self.rows)
 
+    def answers(self) -> list[str]:
+        """Say which files are right, if they were verified."""
+        return [
+            f"{row['name']}: wrong: {row['problem']}" if row["problem"]
+            else f"{row['name']}: right; {'recorded' if row['recorded'] else row['sha256']}"
+            for row in self.rows
+            if "problem" in row
+        ]  # fmt: skip
+
     def tables(self) -> list[TextTable]:
-        """Return a row for each file, in short."""
-        if not self.rows:
+        """Return a row for each file, in short; none if they were verified."""
+        if not self.rows or "problem" in self.rows[0]:
             return []
-        columns = [name for name in self.rows[0] if name not in ("file", "repository")]
+        columns = [name for name in self.rows[0] if name not in ("name", "repository")]
         return [
             TextTable.of(
                 columns,
