@@ -56,9 +56,9 @@ def test_a_study_is_planned_run_and_reported(run, command, tmp_path):
     assert spread in (out / "results.md").read_text()
 
     # Another setting is another study's run: it is refused, not overwritten and not shown as it.
-    status, told, _ = run(*command, *SMALL[:2], "--set", "training.epochs=2", *SMALL[4:])
+    status, _, noted = run(*command, *SMALL[:2], "--set", "training.epochs=2", *SMALL[4:])
     assert status == 2
-    assert "choose another folder" in told
+    assert "choose another folder" in noted
 
 
 def test_runs_are_shown_with_the_settings_that_they_were_made_with(run, command, tmp_path):
