@@ -99,7 +99,7 @@ def test_the_limit_is_a_ten_thousandth_and_no_number_is_none(run, difference, fi
     if fine:
         refuse_difference(run, measured)
     else:
-        with pytest.raises(BlastscopeError, match="in X than in PyTorch"):
+        with pytest.raises(BlastscopeError, match="differ between X and PyTorch"):
             refuse_difference(run, measured)
 
 
