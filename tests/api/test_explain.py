@@ -46,6 +46,7 @@ from blastscope.report.explanation_plots import (
     thumbnail,
     tiled,
 )
+from tests.api.conftest import unmarked
 
 CPU = torch.device("cpu")
 
@@ -342,7 +343,7 @@ def text_of(page: str) -> str:
 
 def test_a_page_begins_in_plain_words_and_ends_in_how_it_was_read(cell, tmp_path):
     page = write_cell_page(cell, tmp_path, "x", name="one", synthetic=True).path.read_text()
-    first, _, foot = text_of(page).partition("Target layers")
+    first, _, foot = text_of(unmarked(page)).partition("Target layers")
     colours = first.index("Vermilion speaks for ALL, blue for normal.")
     assert colours < first.index("Can this heatmap be believed?")
     assert not re.search(r"logit|fields", first)

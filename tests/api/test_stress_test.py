@@ -25,6 +25,7 @@ from blastscope.robustness.metrics import STRESS
 from blastscope.robustness.models import open_tested
 from blastscope.robustness.non_cell_images import non_cell_images
 from blastscope.robustness.perturbation_plan import PERTURBATIONS, Step
+from tests.api.conftest import unmarked
 
 FEW = (Step(0), *(Step(5, one, one.values[-1][-1]) for one in PERTURBATIONS))
 
@@ -73,7 +74,7 @@ def test_unchanged_cells_are_as_the_run_predicted_them(trained, store, tmp_path)
         "words",
         "black",
     }
-    page = (out / "report.html").read_text()
+    page = unmarked((out / "report.html").read_text())
     for sentence in (verdict_text(made.models[0]), *model_text(made.models[0])):
         assert sentence in page
     fall = made.models[0].worst(PERTURBATIONS[0]).drops["auc"]

@@ -119,7 +119,7 @@ def test_a_damaged_run_takes_only_itself(run, command, tmp_path):
     odd = json.dumps({"checkpoint": checkpoint, "identity": None}).encode()
     assert "environment.json" in spoilt("environment.json", odd)
     older = json.dumps({"checkpoint": checkpoint, "format": "blastscope-metrics/0"}).encode()
-    assert "metrics.json is not a blastscope-metrics/2 file" in spoilt("metrics.json", older)
+    assert "metrics.json was written by an older blastscope" in spoilt("metrics.json", older)
     lacking = json.dumps({"checkpoint": checkpoint, "format": "blastscope-metrics/2"}).encode()
     assert "cannot be read (KeyError)" in spoilt("metrics.json", lacking, to_do=False)
     assert "history.csv" in spoilt("history.csv", b"epoch\n1\n", to_do=False)

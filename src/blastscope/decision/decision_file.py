@@ -61,7 +61,7 @@ def write_decision(
     Args:
         out: the folder.
         found: the assessment, or why there is none.
-        request: the options, kept for the next evaluation.
+        request: the options, for the record.
         about: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
     """
     path = out / NAME
