@@ -161,7 +161,6 @@ def test_fold_1_is_what_it_is_known_to_be(shared):
         ("143_1", "176_1"),
         ("152_2", "185_2"),
     }
-    assert cv2.getNumThreads() == 1
 
 
 def test_what_was_converted_and_what_is_too_deep_is_said(dataset):

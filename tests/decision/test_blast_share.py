@@ -12,7 +12,7 @@ from blastscope.decision.blast_share import (
     DRAWS,
     Reference,
     Share,
-    _next_person,
+    _next_subject,
     blast_share,
     corrected_share,
     reference,
@@ -50,7 +50,7 @@ def test_right_calls_are_counted_by_person():
     assert reference(is_all, called, ["A" if truth else None for truth in is_all]) is None
 
 
-def test_the_next_person_is_drawn_from_the_posterior_of_a_beta_binomial():
+def test_the_next_subject_is_drawn_from_the_posterior_of_a_beta_binomial():
     """Against the same posterior, integrated by scipy over a grid of its own."""
     called, cells = (18, 27, 40, 9), (20, 30, 41, 15)
     means, differs = (np.arange(400) + 0.5) / 400, (np.arange(100) + 0.5) / 100
@@ -63,7 +63,7 @@ def test_the_next_person_is_drawn_from_the_posterior_of_a_beta_binomial():
         ],
         axis=0,
     )
-    drawn = _next_person(called, cells, 1)
+    drawn = _next_subject(called, cells, 1)
     for point in (0.5, 0.7, 0.8, 0.9, 0.95):
         below = (stats.beta.cdf(point, a, b) * likelihood).sum() / likelihood.sum()
         assert (drawn < point).mean() == pytest.approx(below, abs=4 * 0.5 / np.sqrt(DRAWS))

@@ -10,7 +10,7 @@ from blastscope.recipes.schema import Recipe
 def recipe(
     backbone: str = "cnn4-small",
     size: int = 64,
-    normalise: str = "unit",
+    normalization: str = "unit",
     training: dict[str, Any] | None = None,
     **model: Any,
 ) -> Recipe:
@@ -19,7 +19,7 @@ def recipe(
         {
             "name": "test",
             "title": "Test",
-            "input": {"size": size, "normalization": normalise},
+            "input": {"size": size, "normalization": normalization},
             "model": {"backbone": backbone, "weights": "none", "head": ["gap"], **model},
             "training": {
                 "optimizer": "adam",

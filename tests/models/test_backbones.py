@@ -121,5 +121,5 @@ def mobilenet():
 
 
 def test_a_network_that_gives_several_maps_is_refused():
-    with pytest.raises(BlastscopeError, match="coat_tiny gives no map of features"):
+    with pytest.raises(BlastscopeError, match="coat_tiny does not return a feature map"):
         make_backbone(recipe("coat_tiny", size=64).model, 64)

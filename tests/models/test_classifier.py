@@ -78,7 +78,7 @@ def test_images_that_are_too_small_are_refused():
     ],
 )
 def test_other_families_of_timm_give_a_map_and_a_logit(backbone, shape):
-    model = build_model(recipe(backbone, normalise="model"))
+    model = build_model(recipe(backbone, normalization="model"))
     assert model.backbone.shape == shape
     summary = summarise(model, 64)
     assert summary["total"] == parameters(model)
@@ -117,7 +117,7 @@ def test_an_unknown_backbone_lists_near_names():
     ],
 )
 def test_normalisation_by_hand(kind, expected):
-    model = build_model(recipe("tf_efficientnet_lite0", normalise=kind))
+    model = build_model(recipe("tf_efficientnet_lite0", normalization=kind))
     pixel = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1)
     for images in (pixel, pixel.float()):
         torch.testing.assert_close(

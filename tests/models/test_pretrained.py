@@ -162,6 +162,6 @@ def test_the_weights_at_hand_are_read(shared, name):
     if not folder.is_dir():
         pytest.skip(f"no weights: there is no {folder}")
     held = load_file(folder / f"{name}.safetensors")
-    given = build_model(wanting(name, normalise="imagenet"), folder).backbone.net.state_dict()
+    given = build_model(wanting(name, normalization="imagenet"), folder).backbone.net.state_dict()
     assert all(torch.equal(tensor, held[key].to(tensor.dtype)) for key, tensor in given.items())
     assert {key.split(".")[0] for key in held.keys() - given.keys()} <= {"classifier"}

@@ -153,11 +153,11 @@ def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, ima
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('"blastscope-ensemble/1"', '"blastscope-ensemble/9"'), r"no blastscope-ensemble/1 file"),
+        (('"blastscope-ensemble/1"', '"blastscope-ensemble/9"'), r"not a blastscope-ensemble"),
         (("0.25", "NaN"), "damaged|not valid"),
         (('"weights": [', '"weights": [0.1,'), "damaged"),
         (('"path"', '"pfad"'), "damaged"),
-        (('"path": "', '"path": "/'), "no relative one"),
+        (('"path": "', '"path": "/'), "is not relative"),
         (('"intercept": 0.0', '"intercept": 1' + "0" * 400), "damaged|not valid"),
     ],
 )

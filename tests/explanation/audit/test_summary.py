@@ -270,7 +270,7 @@ def test_without_labels_there_are_intervals_whatever_the_class():
     cells = cells_of(LABELS).with_columns(label=pl.lit(None, pl.String))
     study = summarize(cells, randomized_of(), SCALED)
     (model,) = study.models
-    assert (study.draws.unit, study.draws.fewest) == ("subject", 12)
+    assert (study.draws.sampling.unit, study.draws.sampling.fewest) == ("subject", 12)
     assert (study.cells, study.unlabelled) == (60, 60)
     assert model.grad_cam.region("cell").share.low > 0
     assert model.by_radius is None
@@ -283,7 +283,7 @@ def test_without_labels_there_are_intervals_whatever_the_class():
     ):
         few = cells.with_columns(subject=pl.Series(subjects, dtype=pl.String))
         drawn = summarize(few, NO_TEST, SCALED)
-        assert (drawn.draws.unit, drawn.draws.fewest) == (unit, fewest)
+        assert (drawn.draws.sampling.unit, drawn.draws.sampling.fewest) == (unit, fewest)
         assert said in intervals_text(drawn)
         assert "no cell has a label" in intervals_text(drawn)
     some = cells_of(LABELS, subjects=[None] * 60).with_columns(
