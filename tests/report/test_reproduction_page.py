@@ -244,7 +244,7 @@ def test_a_section_that_only_the_notebooks_fill_is_marked(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("metrics.json", '{"format": "other"}', "evaluate the run again"),
+        ("metrics.json", '{"format": "other"}', "is not a blastscope-metrics file"),
         ("checkpoint.safetensors", "others", "stale checkpoint"),
         ("environment.json", '{"identity": {"recipe": "paper/cnn-exp1"}}', "run of paper/cnn-exp1"),
     ],

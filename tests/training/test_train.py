@@ -280,11 +280,11 @@ def test_what_does_not_fit_is_said(material, tmp_path, dataset):
     with pytest.raises(BlastscopeError, match=r"needs cells of size 48, and .* has 32: prepare"):
         run_of(material, tmp_path / "run", "input.size=48")
     other = prepare([dataset(2, 3, folder="few")], tmp_path / "few-store", StoreSettings(size=32))
-    with pytest.raises(BlastscopeError, match=r"names \d+ cells that .* does not hold"):
+    with pytest.raises(BlastscopeError, match=r"names \d+ cells that .* lacks"):
         run_of(material._replace(store=other.path), tmp_path / "run")
     with pytest.raises(BlastscopeError, match="There is no mps device here"):
         train(load_recipe(str(material.recipe)), *material[1:], tmp_path / "run", device="mps")
-    with pytest.raises(BlastscopeError, match="'gpu' is no device"):
+    with pytest.raises(BlastscopeError, match="'gpu' is not a device"):
         train(load_recipe(str(material.recipe)), *material[1:], tmp_path / "run", device="gpu")
     assert not (tmp_path / "run").exists()
 
