@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 settings.register_profile("blastscope", deadline=None)
 settings.load_profile("blastscope")
 
-keep_freed_memory()  # as the command line does; small trainings take half the time
+keep_freed_memory()  # as the command line does, for trainings on a processor
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
