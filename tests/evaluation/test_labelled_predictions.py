@@ -54,13 +54,14 @@ def test_noisy_calls_on_the_published_labels_are_sklearns_figures(published, tmp
     path, truth = published
     calls = np.where(np.random.default_rng(3).random(1867) < 0.2, 1 - truth, truth)
     (tmp_path / MEMBER).write_text("\n".join(map(str, calls)))
-    found = evaluate(tmp_path / MEMBER, labels=path)
+    out = tmp_path / "isbi_valid-evaluation"
+    found = evaluate(tmp_path / MEMBER, labels=path, out=out)
     assert found.metrics["weighted_f1"] == pytest.approx(
         sk.f1_score(truth, calls, average="weighted")
     )
     assert found.metrics["auc"] == pytest.approx(sk.roc_auc_score(truth, calls))
     assert found.hard_calls
-    content = json.loads((tmp_path / "isbi_valid-evaluation" / "metrics.json").read_text())
+    content = json.loads((out / "metrics.json").read_text())
     assert content["model"] == "isbi_valid.predict (0/1 calls)"
     assert (content["part"], content["protocol"]) == ("test", None)
 

@@ -134,7 +134,7 @@ def test_an_interval_of_subjects_is_wider_than_one_of_cells_where_subjects_diffe
 def test_tables_that_do_not_fit_are_refused(tmp_path):
     known = out_of_fold(tmp_path / "known.parquet", "matched", 1.0)
     out_of_fold(tmp_path / "unseen.parquet", "subject", 1.0)
-    with pytest.raises(BlastscopeError, match="is no out-of-fold table by matched or image"):
+    with pytest.raises(BlastscopeError, match="is not an out-of-fold table by matched or image"):
         compare_out_of_fold(tmp_path / "unseen.parquet", tmp_path / "unseen.parquet")
     write_predictions(known.head(400), tmp_path / "few.parquet", {"out_of_fold": "matched"})
     with pytest.raises(BlastscopeError, match="do not hold the same cells in repeat 1"):

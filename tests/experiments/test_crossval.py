@@ -135,7 +135,7 @@ def test_the_command_prints_folds_and_writes_a_page(order: CrossvalRequest, tmp_
     assert told.exit_code == 0, told.output
     assert "mean over 2 folds ± standard deviation: weighted F1" in told.output
     page = (order.out / "report.html").read_text()
-    assert "had seen nothing of its subject" in page
+    assert "was trained without its subject" in page
     content = json.loads(order.record.read_text())
     scores = [fold["metrics"]["weighted_f1"] for fold in content["folds"]]
     spread = f"{fmean(scores):.4f} ± {stdev(scores):.4f}"

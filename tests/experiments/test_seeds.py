@@ -72,7 +72,7 @@ def test_seeds_are_whole_runs_of_one_split_and_their_spread_is_numpys(command, m
     page = (out / "report.html").read_text()
     assert 'href="seed24/report.html"' in page
     assert (out / "seed25" / "report.html").is_file()
-    assert "the spread is that of training, not of the draw of cells or persons" in page
+    assert "the spread is that of training, not of the choice of cells or subjects" in page
     alone = load_recipe(str(material.recipe), [EPOCH, "training.seed=25"])
     other = train(alone, material.store, material.split, tmp_path / "alone", device="cpu").path
     own, _ = read_predictions(other / "predictions.parquet")

@@ -88,7 +88,7 @@ def test_weights_are_looked_for_in_the_folder(tmp_path):
         ("name=foo", "choose them with --only"),
         (" starts_from = paper/cnn-exp1", "choose them with --only"),
         ("extends=paper/cnn-exp1", "choose them with --only"),
-        ("expected.weighted_f1=0.99", "is not a setting"),
+        ("expected.weighted_f1=0.99", "are not settings"),
     ],
 )
 def test_what_a_study_settles_itself_is_not_a_setting(tmp_path, setting, instead):

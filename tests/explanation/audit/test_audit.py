@@ -271,7 +271,7 @@ def test_maps_are_compared_where_they_lie_in_the_file(tmp_path):
     boxes = {"union": Box(20, 5, 40, 75), "first": Box(20, 40, 40, 40)}
 
     class Cells:
-        def picture(self, row, settings):
+        def cell_image(self, row, settings):
             return make_picture(whole, boxes[settings.contour])
 
     models = [
