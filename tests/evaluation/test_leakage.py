@@ -137,7 +137,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(BlastscopeError, match="is not an out-of-fold table by matched or image"):
         compare_out_of_fold(tmp_path / "unseen.parquet", tmp_path / "unseen.parquet")
     write_predictions(known.head(400), tmp_path / "few.parquet", {"out_of_fold": "matched"})
-    with pytest.raises(BlastscopeError, match="do not hold the same cells in repeat 1"):
+    with pytest.raises(BlastscopeError, match="have other cells in repeat 1"):
         compare_out_of_fold(tmp_path / "few.parquet", tmp_path / "unseen.parquet")
 
 

@@ -30,8 +30,8 @@ def test_a_chain_of_resnet50_is_trained(name, dataset, tmp_path):
     place = StudyLocation(tmp_path / "study", "cpu")
     prepare_cells(data, place.out, plan.jobs, None)
     done = run_plan(StudyPlan(plan.jobs, {}), place)
-    assert not done.failed
-    assert len(done.headlines) == 2
+    assert not done.failures
+    assert len(done.results) == 2
     first, last = (job.run(place.out) for job in plan.jobs)
     before, after = (load_file(run / "checkpoint.safetensors") for run in (first, last))
     changed = {key for key in before if not before[key].equal(after[key])}
