@@ -29,7 +29,7 @@ def test_what_bounds_the_figures_is_said(tmp_path):
         assert '<p class="callout training">' in text
         assert ("No test subject is in training" in text) == (kind == "disjoint")
         assert ("do not apply to unseen subjects" in text) == (kind == "shared")
-        assert "The weights of m0 were fitted on these very test cells" in text
+        assert "The weights of m0 were fitted on these test cells" in text
         assert "2 of 12 test cells have no label and are left out." in text
         content = json.loads((tmp_path / name / "out" / "errors.json").read_text())
         assert content["overlap"]["kind"] == found.overlap.kind == "training"
