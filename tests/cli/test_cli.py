@@ -56,6 +56,18 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.strip() == "[]"
 
 
+def test_predicting_loads_no_library_of_plots_or_statistics():
+    heavy = ("torch", "matplotlib", "sklearn")
+    code = (
+        "import sys, blastscope.api.predict, blastscope.api.inspect_bundle;"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("verb", ["check", "prepare", "split", "evaluate"])
 def test_verbs_that_need_no_torch_import_none(verb, dataset, tmp_path):
     root = dataset()

@@ -17,9 +17,9 @@ from blastscope.data.store import StoreSettings
 from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.leakage import read_leakage
-from blastscope.report.evaluation_page import plain
 from blastscope.report.evaluation_text import detail_lines, leakage_text, verdict_lines
 from blastscope.report.leakage_page import measure_leakage
+from blastscope.report.text import escaped
 from tests.evaluation.test_leakage import out_of_fold
 from tests.report.decided_tables import decided_table, written
 
@@ -183,7 +183,7 @@ def test_the_card_carries_the_first_page_and_no_markup_of_a_models_name(tmp_path
     low, high = found.intervals.bounds["auc"]
     assert f"| AUC | {found.metrics['auc']:.3f} | {low:.3f} to {high:.3f} |" in card
     for word, sentence in detail_lines(found):
-        assert f"**{word}.** {plain(sentence)}" in card
+        assert f"**{word}.** {escaped(sentence)}" in card
     evaluate(written(tmp_path / "s.parquet", synthetic=True), out=tmp_path / "s")
     assert "Synthetic cells" in (tmp_path / "s" / "card.md").read_text()
     assert "C-NMC" not in (tmp_path / "s" / "card.md").read_text()

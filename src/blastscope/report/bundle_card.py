@@ -7,9 +7,8 @@ from blastscope.bundle.manifest import Ensemble, EvaluationEntry, Manifest, Netw
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
-from blastscope.report.evaluation_page import plain
 from blastscope.report.evaluation_text import CITATION, sampling_text
-from blastscope.report.text import DASH, interval, number, percent, protocol_name
+from blastscope.report.text import DASH, escaped, interval, number, percent, protocol_name
 
 SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
@@ -25,10 +24,16 @@ _NAMES = {
 
 def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
     """Write the card of a bundle, Markdown, from its manifest and decision."""
-    lines = [f"# {plain(manifest.name)}", "", plain(manifest.title) + ".", "", f"**{DISCLAIMER}**"]
+    lines = [
+        f"# {escaped(manifest.name)}",
+        "",
+        escaped(manifest.title) + ".",
+        "",
+        f"**{DISCLAIMER}**",
+    ]
     if manifest.synthetic:
         lines += ["", f"**{SYNTHETIC}**"]
-    lines += ["", "## Use", "", plain(manifest.intended_use), ""]
+    lines += ["", "## Use", "", escaped(manifest.intended_use), ""]
     lines += _metrics(manifest)
     lines += _decision(decision)
     if manifest.network is not None:
@@ -36,7 +41,7 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
     if manifest.ensemble is not None:
         lines += _members(manifest.ensemble)
     if manifest.note:
-        lines += [plain(manifest.note), ""]
+        lines += [escaped(manifest.note), ""]
     lines += _limits(manifest)
     return "\n".join([*lines, f"Made by {manifest.made_by}.", ""])
 
@@ -47,7 +52,7 @@ def evaluated_on(found: EvaluationEntry) -> str:
         "These weights" if found.own else "Other weights of the same recipe, not these very ones"
     )
     return (
-        f"{weights}, on {found.cells:,} {plain(found.part)} cells, "
+        f"{weights}, on {found.cells:,} {escaped(found.part)} cells, "
         f"{protocol_name(found.protocol)}; a cell is called ALL if p > 0.5."
     )
 
@@ -100,7 +105,7 @@ def _network(network: Network) -> list[str]:
         "Training began with random weights."
         if initial is None
         else f"Training began with ImageNet weights, `{initial.file}` (licence: "
-        f"{plain(initial.licence)})."
+        f"{escaped(initial.licence)})."
     )
     steps = enumerate(preparation_steps(network.preparation), start=1)
     return [
@@ -111,7 +116,7 @@ def _network(network: Network) -> list[str]:
         "",
         f"Trained on {sum(trained.values()):,} cells ({trained.get('all', 0):,} ALL, "
         f"{trained.get('hem', 0):,} normal){of if subjects else ''}, split by "
-        f"{plain(data.protocol)}; the best epoch was chosen on "
+        f"{escaped(data.protocol)}; the best epoch was chosen on "
         f"{sum(data.cells.get('validation', {}).values()):,} validation cells.",
         "",
         "A cell is prepared in these steps:",
@@ -127,13 +132,13 @@ def _members(ensemble: Ensemble) -> list[str]:
     return [
         "## What it is",
         "",
-        f"An ensemble of {len(ensemble.members)} networks ({plain(str(how['method']))}, "
-        f"{plain(str(how['kind']))}). Each member has its own card:",
+        f"An ensemble of {len(ensemble.members)} networks ({escaped(str(how['method']))}, "
+        f"{escaped(str(how['kind']))}). Each member has its own card:",
         "",
         "| member | weight | card |",
         "|---|--:|---|",
         *(
-            f"| {plain(member.name)} | {weight:.4f} | members/{place}/card.md |"
+            f"| {escaped(member.name)} | {weight:.4f} | members/{place}/card.md |"
             for place, (member, weight) in enumerate(weighted, start=1)
         ),
         "",

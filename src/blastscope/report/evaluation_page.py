@@ -27,7 +27,14 @@ from blastscope.report.evaluation_text import (
     verdict_title,
 )
 from blastscope.report.html import render, svg_uri
-from blastscope.report.text import DASH, METRIC_NAMES, metric, number, protocol_name
+from blastscope.report.text import (
+    DASH,
+    METRIC_NAMES,
+    escaped,
+    metric,
+    number,
+    protocol_name,
+)
 
 if TYPE_CHECKING:
     from blastscope.evaluation.result import Evaluation
@@ -149,7 +156,7 @@ def model_card(found: ReportedEvaluation) -> str:
 
     It has the verdict first, then metrics, baselines and details, in the order of the page.
     """
-    lines = [f"# {plain(found.model)}", "", f"**{DISCLAIMER}**", ""]
+    lines = [f"# {escaped(found.model)}", "", f"**{DISCLAIMER}**", ""]
     if found.synthetic:
         lines += ["**Synthetic cells: nothing here applies to real cells or patients.**", ""]
     lines += [
@@ -159,7 +166,7 @@ def model_card(found: ReportedEvaluation) -> str:
         "",
         f"## {verdict_title(found)}",
         "",
-        *(f"- **{line.label}.** {plain(line.text)}" for line in verdict_lines(found)),
+        *(f"- **{line.label}.** {escaped(line.text)}" for line in verdict_lines(found)),
         "",
         f"Evaluated on {found.part} cells, {protocol_name(found.protocol)}, called ALL if p > 0.5."
         + (f" Weights: `{found.checkpoint}`." if found.checkpoint else ""),
@@ -178,15 +185,8 @@ def model_card(found: ReportedEvaluation) -> str:
         "",
     ]
     for word, sentence in detail_lines(found):
-        lines += [f"**{word}.** {plain(sentence)}", ""]
-    lines += [f"**Intervals.** {plain(sampling_text(found.intervals.sampling))}", ""]
+        lines += [f"**{word}.** {escaped(sentence)}", ""]
+    lines += [f"**Intervals.** {escaped(sampling_text(found.intervals.sampling))}", ""]
     if not found.synthetic:
         lines += [CITATION, ""]
     return "\n".join([*lines, f"Made by blastscope {__version__}.", ""])
-
-
-def plain(text: str) -> str:
-    """Escape Markdown and HTML in names that a user chose."""
-    for mark in "\\`*_[]<>|#":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())

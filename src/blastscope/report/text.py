@@ -143,3 +143,10 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 def protocol_name(protocol: str | None) -> str:
     """Spell out a split's protocol."""
     return "unknown split" if protocol is None else PROTOCOLS.get(protocol, protocol)
+
+
+def escaped(text: str) -> str:
+    """Escape Markdown and HTML in names that a user chose."""
+    for mark in "\\`*_[]<>|#":
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
