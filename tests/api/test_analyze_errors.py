@@ -20,9 +20,8 @@ from blastscope.data.crop import resize
 from blastscope.data.store import open_store
 from blastscope.data.traits import TRAITS
 from blastscope.errors import BlastscopeError
-from blastscope.report.errors_page import SIDE
+from blastscope.report.errors_page import SIDE, causes_text
 from blastscope.report.errors_plots import PLOT_NAMES, trait_figure
-from blastscope.report.errors_text import causes_text
 from blastscope.report.style import save
 from tests.api.conftest import unmarked
 from tests.conftest import draw_cell

@@ -23,7 +23,7 @@ from blastscope.api.audit_explanations import audit_explanations
 from blastscope.api.explain import explain
 from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.cli import app
-from blastscope.cli import explain as verbs
+from blastscope.cli import explaining as verbs
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.activations import Layer, LayerMaps
 from blastscope.explanation.cells import find_cells, prepare_cells

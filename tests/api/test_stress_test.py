@@ -18,7 +18,7 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import crossval_metrics, record
 from blastscope.io.files import read_json
 from blastscope.io.tables import read_table
-from blastscope.report.robustness_text import model_text, verdict_text
+from blastscope.report.robustness_page import model_text, verdict_text
 from blastscope.report.text import number
 from blastscope.robustness import step_predictions
 from blastscope.robustness.metrics import STRESS

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from blastscope.evaluation.comparison import compare
-from blastscope.report.comparison_page import comparison_view
-from blastscope.report.comparison_plots import (
+from blastscope.report.comparison_page import (
     MOST_PAIRS,
+    comparison_view,
     differences_figure,
     draw_comparison,
     models_figure,

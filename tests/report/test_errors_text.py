@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blastscope.error_analysis.causes import check_guess, find_causes
-from blastscope.report.errors_text import causes_text, guess_text, missed_text
+from blastscope.report.errors_page import causes_text, guess_text, missed_text
 from tests.error_analysis.made import drawn, scores_with
 
 

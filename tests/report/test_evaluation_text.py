@@ -17,8 +17,8 @@ from blastscope.data.store import StoreSettings
 from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.leakage import read_leakage
+from blastscope.report.crossval_page import measure_leakage
 from blastscope.report.evaluation_text import detail_lines, leakage_text, verdict_lines
-from blastscope.report.leakage_page import measure_leakage
 from blastscope.report.text import escaped
 from tests.evaluation.test_leakage import out_of_fold
 from tests.report.decided_tables import decided_table, written

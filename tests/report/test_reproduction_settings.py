@@ -9,8 +9,7 @@ import pytest
 
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
-from blastscope.report.reproduction_page import results_markdown
-from blastscope.report.reproduction_plot import experiments_plot
+from blastscope.report.reproduction_page import experiments_plot, results_markdown
 from blastscope.reproduction.results import Outcome, read_experiments
 from tests.report.reproduction_runs import Make, body, finished_run, row_of, rows, write
 

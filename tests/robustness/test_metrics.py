@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 from blastscope.evaluation.overlap import Overlap
-from blastscope.report.robustness_text import model_text, value_text, verdict_text
+from blastscope.report.robustness_page import model_text, value_text, verdict_text
 from blastscope.robustness.metrics import STRESS, measure, table
 from blastscope.robustness.non_cell_images import non_cell_images
 from blastscope.robustness.ood_check import judge

@@ -17,11 +17,10 @@ from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.sources import InMemoryTable
 from blastscope.io.files import replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report import errors_text
-from blastscope.report.cell_pages import remove_other_pages
-from blastscope.report.errors_page import errors_html
+from blastscope.report.errors_page import causes_text, errors_html, guess_text, missed_text
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.evaluation_text import overlap_text
+from blastscope.report.explanation_page import remove_other_pages
 from blastscope.report.text import LABELS
 
 CONTENT, TABLE = "errors.json", "cells.csv"
@@ -81,9 +80,9 @@ class ErrorsResult(Result, ErrorAnalysis):
     def answers(self) -> list[str]:
         """Say what the missed cells have in common."""
         return [
-            errors_text.missed_text(self.causes),
-            *errors_text.causes_text(self.causes),
-            errors_text.guess_text(self.guess, self.causes),
+            missed_text(self.causes),
+            *causes_text(self.causes),
+            guess_text(self.guess, self.causes),
         ]
 
     def notes(self) -> list[str]:

@@ -20,10 +20,10 @@ from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.comparison_page import (
     WITHOUT_WIDTH,
     comparison_page,
+    draw_comparison,
     headline,
     without_width,
 )
-from blastscope.report.comparison_plots import draw_comparison
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 
 CONTENT = "comparison.json"

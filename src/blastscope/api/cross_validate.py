@@ -17,8 +17,8 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
 from blastscope.report.crossval_page import folds_table
+from blastscope.report.crossval_page import measure_leakage as compare_out_of_fold
 from blastscope.report.evaluation_text import leakage_text, sampling_text
-from blastscope.report.leakage_page import measure_leakage as compare_out_of_fold
 from blastscope.report.text import HEADLINE, metric, spread
 
 

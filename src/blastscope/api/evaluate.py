@@ -27,6 +27,8 @@ from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report import evaluation_plots as plots
+from blastscope.report.crossval_page import CONTENT as LEAKAGE
+from blastscope.report.crossval_page import leakage_figure
 from blastscope.report.evaluation_page import evaluation_page, model_card
 from blastscope.report.evaluation_text import (
     WORST_SUBJECTS,
@@ -36,8 +38,6 @@ from blastscope.report.evaluation_text import (
     verdict_lines,
     verdict_title,
 )
-from blastscope.report.leakage_page import CONTENT as LEAKAGE
-from blastscope.report.leakage_page import leakage_figure
 from blastscope.report.text import LABELS, interval, metric, number
 
 if TYPE_CHECKING:

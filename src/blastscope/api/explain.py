@@ -36,17 +36,18 @@ from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import read_json, replacing, write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import AuditView
-from blastscope.report.cell_pages import note_pages, remove_other_pages
 from blastscope.report.explanation_page import (
     COLUMNS,
     CellSummary,
     index_html,
+    note_pages,
+    notes_text,
     page_names,
+    remove_other_pages,
     summarize_cell,
     table_rows,
     write_cell_page,
 )
-from blastscope.report.explanation_text import notes_text
 from blastscope.report.text import LABELS
 
 FORMAT = "blastscope-explanation/2"

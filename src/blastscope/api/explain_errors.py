@@ -16,9 +16,8 @@ from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.models import ExplainedModels, open_models
-from blastscope.report.cell_pages import note_pages
 from blastscope.report.errors_page import make_galleries
-from blastscope.report.explanation_page import page_names, write_cell_page
+from blastscope.report.explanation_page import note_pages, page_names, write_cell_page
 
 METHODS = ("grad-cam", "grad-cam++")
 """Two passes per cell and network; occlusion, in ``blastscope explain``, takes a hundred."""

@@ -13,7 +13,7 @@ from blastscope.api.result import AnyPath, Result, TextTable
 from blastscope.box import in_the_box
 from blastscope.bundle.read import Bundle, open_bundle
 from blastscope.report.bundle_card import SYNTHETIC, evaluated_on, interval_notes, metric_rows
-from blastscope.report.prediction_text import how_decided
+from blastscope.report.decision_text import how_decided
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
 

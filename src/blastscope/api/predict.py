@@ -21,7 +21,7 @@ from blastscope.prediction.predict import Predicted, stream
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.prediction.table import SUFFIXES, json_lines, write_table
 from blastscope.report.bundle_card import SYNTHETIC
-from blastscope.report.prediction_text import how_decided, intervals_held
+from blastscope.report.decision_text import how_decided, intervals_held
 
 if TYPE_CHECKING:
     from blastscope.api.explain import ExplanationResult

@@ -23,7 +23,7 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.io.files import read_json, write_text
 from blastscope.io.tables import write_table
 from blastscope.io.workfolder import FolderKind, WorkFolder, refuse_foreign
-from blastscope.report import robustness_text
+from blastscope.report import robustness_page
 from blastscope.report.evaluation_text import sampling_text
 from blastscope.report.robustness_page import stress_html
 from blastscope.report.text import metric, percent
@@ -68,7 +68,7 @@ class StressResult(FolderResult):
                 at = model.worst(one)
                 drops = (metric(at.drops[name], 3) for name in ("auc", "weighted_f1"))
                 shares = (percent(x) for x in (at.calls_changed, at.out_of_distribution))
-                value = robustness_text.value_text(one, at.step.value or 0)
+                value = robustness_page.value_text(one, at.step.value or 0)
                 rows.append((one.shown, value, *drops, *shares))
             title = f"{model.model}, {model.cells:,} cells"
             tables.append(TextTable.of(("perturbation", *heads), rows, title))
@@ -80,8 +80,8 @@ class StressResult(FolderResult):
             sentence
             for model in self.models
             for sentence in (
-                robustness_text.verdict_text(model),
-                *robustness_text.model_text(model),
+                robustness_page.verdict_text(model),
+                *robustness_page.model_text(model),
             )
         ]
 

@@ -1,6 +1,6 @@
-"""The command line: a file a verb, each thin over a function of the package.
+"""The command line: a file for each heading of the help, each verb thin over a function.
 
-Nothing heavy is imported here or at the top of a verb's file, so that ``--help`` answers at once.
+Nothing heavy is imported here or at the top of its files, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -13,31 +13,9 @@ import typer
 from typer.core import TyperGroup
 
 from blastscope import DISCLAIMER, __version__
-from blastscope.cli import (
-    baselines,
-    bundle,
-    check,
-    compare,
-    crossval,
-    demo,
-    ensemble,
-    errors,
-    evaluate,
-    explain,
-    export,
-    fetch,
-    predict,
-    prepare,
-    recipes,
-    reproduce,
-    split,
-    stress,
-    submit,
-    synth,
-    train,
-    weights,
-)
+from blastscope.cli import data, explaining, judging, models, paper, training
 from blastscope.cli.output import note
+from blastscope.cli.weights import weights
 from blastscope.errors import BlastscopeError, needs_training
 from blastscope.process import tune_process
 
@@ -73,40 +51,40 @@ app = typer.Typer(
 
 VERBS: dict[str, dict[Callable[..., None], str]] = {
     "Data": {
-        check.check: "check cells/",
-        synth.synth: "synth cells/ --cells 600",
-        fetch.fetch: "fetch C-NMC/",
-        prepare.prepare: "prepare cells/ --out store/ --size 224",
-        split.split: "split store/ --protocol subject",
-        baselines.baselines: "baselines store/",
+        data.check: "check cells/",
+        data.synth: "synth cells/ --cells 600",
+        data.fetch: "fetch C-NMC/",
+        data.prepare: "prepare cells/ --out store/ --size 224",
+        data.split: "split store/ --protocol subject",
+        data.baselines: "baselines store/",
     },
     "Training": {
-        recipes.recipes: "recipes paper/cnn-exp2",
-        train.train: "train paper/cnn-exp2 --store store/ --split SPLIT.parquet --out run/",
-        crossval.crossval: "crossval paper/cnn-exp2 --store store/ --out crossval/",
-        crossval.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
+        training.recipes: "recipes paper/cnn-exp2",
+        training.train: "train paper/cnn-exp2 --store store/ --split SPLIT.parquet --out run/",
+        training.crossval: "crossval paper/cnn-exp2 --store store/ --out crossval/",
+        training.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
     },
     "Judging": {
-        evaluate.evaluate: "evaluate predictions.csv --out report/",
-        compare.compare: "compare run-a/ mine=predictions.csv --out comparison/",
-        errors.errors: "errors run-a/ run-b/ --out errors/ --store store/",
-        ensemble.ensemble: "ensemble run-a/ run-b/ --out ensemble/ --method genetic",
+        judging.evaluate: "evaluate predictions.csv --out report/",
+        judging.compare: "compare run-a/ mine=predictions.csv --out comparison/",
+        judging.errors: "errors run-a/ run-b/ --out errors/ --store store/",
+        judging.ensemble: "ensemble run-a/ run-b/ --out ensemble/ --method genetic",
     },
     "Explaining": {
-        explain.explain: "explain run/ --cells cell.bmp --out explanation/",
-        explain.audit: "audit run/ --data store/ --out audit/",
-        stress.stress: "stress run/ --store store/ --out stress/",
+        explaining.explain: "explain run/ --cells cell.bmp --out explanation/",
+        explaining.audit: "audit run/ --data store/ --out audit/",
+        explaining.stress: "stress run/ --store store/ --out stress/",
     },
     "Models that travel": {
-        predict.predict: "predict cells/ --out predictions.csv",
-        bundle.bundle: "bundle run/ --out model.zip",
-        bundle.inspect: "inspect model.zip --card",
-        export.export: "export run/ --out model.onnx --cells store/",
+        models.predict: "predict cells/ --out predictions.csv",
+        models.bundle: "bundle run/ --out model.zip",
+        models.inspect: "inspect model.zip --card",
+        models.export: "export run/ --out model.onnx --cells store/",
     },
     "The paper": {
-        reproduce.reproduce: "reproduce --data cells/ --out study/ --plan",
-        submit.submit: "submit run/ images/ --out submission/",
-        demo.demo: "demo --out demo/",
+        paper.reproduce: "reproduce --data cells/ --out study/ --plan",
+        paper.submit: "submit run/ images/ --out submission/",
+        paper.demo: "demo --out demo/",
     },
 }
 """The verbs by the heading of the help that they stand under, each with an example."""
@@ -115,7 +93,7 @@ for _heading, _verbs in VERBS.items():
     for _verb, _example in _verbs.items():
         app.command(rich_help_panel=_heading, epilog=f"Example: blastscope {_example}")(_verb)
     if _heading == "Training":
-        app.add_typer(weights.weights, name="weights", rich_help_panel=_heading)
+        app.add_typer(weights, name="weights", rich_help_panel=_heading)
 
 
 def _print_version(wanted: bool) -> None:

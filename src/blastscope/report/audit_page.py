@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.explanation.audit.curves import KINDS, MUST_BEAT
-from blastscope.explanation.audit.regions import MOST, OffCell
+from blastscope.explanation.audit.curves import MUST_BEAT
 from blastscope.explanation.audit.size import SizeQuestion
 from blastscope.explanation.audit.summary import AuditSummary, ModelAudit, summarize
 from blastscope.io.files import write_json
 from blastscope.report import audit_text
 from blastscope.report.audit_plots import AGREEMENT, draw_audit
 from blastscope.report.html import svg_uri
-from blastscope.report.text import DASH, LABELS, counted, interval, number, percent
+from blastscope.report.text import DASH, interval, number, percent
 
 if TYPE_CHECKING:
     from blastscope.explanation.audit.audit import Audit
@@ -35,7 +34,6 @@ ALT = {
     "size": "Mean probability of ALL of rescaled cells, by class; hollow: many are cut off",
 }
 """The plots of a model, in the order of the page, each with its description."""
-TITLES = {"background": "Attribution on the background", "debris": "Attribution on debris"}
 
 
 @dataclass(frozen=True)
@@ -63,67 +61,42 @@ class HeadRow:
 
 
 @dataclass(frozen=True)
-class NamedCell:
-    """A cell that is named; ``href`` is empty if it has no page."""
-
-    cell: str
-    href: str
-    label: str
-    truth: str
-    called: str
-    p_all: str
-    share: str
-    area: str
-    ratio: str
-
-
-@dataclass(frozen=True)
-class OffCellPlace:
-    """A region beside the cell; the cells are at most ``MOST`` of ``total``."""
-
-    title: str
-    sentence: str
-    total: int
-    cells: tuple[NamedCell, ...]
-
-
-@dataclass(frozen=True)
-class ModelView:
-    """One model: its plots (description and data URI each), sentences and tables.
+class AuditView:
+    """The object that ``_audit.html`` reads.
 
     Attributes:
-        without: how many cells have no attribution; empty if all have one.
-        regions: (method, region, share of the attribution, of the image, their ratio) each.
-        areas: (method, deletion, insertion) each.
-        against: Grad-CAM's differences: (kind, rival, difference, verdict) each.
-        sizes: (name, unchanged, there and back, same size, same size minus unchanged, same size
-            minus there and back) each; empty without labels.
+        summary: the audit.
+        part: of the split that was audited.
+        rows: the headline table, a row for each model.
+        plots: for each model, the description and data URI of each of its plots.
+        agreement: the plot of the agreement of the models, a data URI; None for one model.
+        scales: by model, how its cells were prepared: ``crop`` or ``keep``.
+        pages: by cell, the address of its page, for those that have one.
     """
 
-    model: str
-    pictures: tuple[tuple[str, str], ...]
-    sentences: tuple[str, ...]
-    without: str
-    regions: tuple[tuple[str, str, CellText, str, CellText], ...]
-    areas: tuple[tuple[str, CellText, CellText], ...]
-    against: tuple[tuple[str, str, CellText, str], ...]
-    sizes: tuple[tuple[str, CellText, CellText, CellText, CellText, CellText], ...]
-    places: tuple[OffCellPlace, ...]
-
-
-@dataclass(frozen=True)
-class AuditView:
-    """The object that ``_audit.html`` reads."""
-
-    cells: int
+    summary: AuditSummary
     part: str
-    answer: str
-    believed: bool
     rows: tuple[HeadRow, ...]
-    models: tuple[ModelView, ...]
+    plots: tuple[tuple[tuple[str, str], ...], ...]
     agreement: str | None
-    intervals: str
-    most: int
+    scales: Mapping[str, str]
+    pages: Mapping[str, str]
+    text = audit_text
+
+    @property
+    def cells(self) -> int:
+        """Return the number of cells."""
+        return self.summary.cells
+
+    @property
+    def answer(self) -> str:
+        """Say which explanations can be believed."""
+        return audit_text.answer_text(self.summary)
+
+    @property
+    def intervals(self) -> str:
+        """Say what the intervals were drawn from."""
+        return audit_text.intervals_text(self.summary)
 
 
 def report_audit(
@@ -170,43 +143,14 @@ def report_audit(
         **summary.as_json(),
     }
     write_json(out / SUMMARY, content)
-    return audit_view(summary, pictures, part, scales, pages or {})
-
-
-def audit_view(
-    summary: AuditSummary,
-    pictures: Mapping[str, Path],
-    part: str,
-    scales: Mapping[str, str],
-    pages: Mapping[str, str],
-) -> AuditView:
-    """Lay out an audit for its template.
-
-    Args:
-        summary: the audit.
-        pictures: SVG files by name, as ``audit_plots.draw_audit`` returns them.
-        part: of the split that was audited.
-        scales: by model, how its cells were prepared: ``crop`` or ``keep``.
-        pages: by cell, the address of its page, for those that have one.
-    """
     uris = {name: svg_uri(path) for name, path in pictures.items()}
-    models = []
-    for place, model in enumerate(summary.models, 1):
-        drawn = tuple(
-            (alt, uris[f"{place}-{kind}"]) for kind, alt in ALT.items() if f"{place}-{kind}" in uris
-        )
-        models.append(_model_view(model, drawn, scales.get(model.model, ""), pages))
-    return AuditView(
-        cells=summary.cells,
-        part=part,
-        answer=audit_text.answer_text(summary),
-        believed=len(summary.passed) == len(summary.models),
-        rows=tuple(_head_row(model, model.model in summary.passed) for model in summary.models),
-        models=tuple(models),
-        agreement=uris.get(AGREEMENT),
-        intervals=audit_text.intervals_text(summary),
-        most=MOST,
-    )
+    plots = [
+        tuple((alt, uris[name]) for kind, alt in ALT.items() if (name := f"{place}-{kind}") in uris)
+        for place in range(1, len(models) + 1)
+    ]
+    rows = tuple(_head_row(model, model.model in summary.passed) for model in summary.models)
+    agreement = uris.get(AGREEMENT)
+    return AuditView(summary, part, rows, tuple(plots), agreement, scales, pages or {})
 
 
 def _head_row(model: ModelAudit, passed: bool) -> HeadRow:
@@ -268,107 +212,5 @@ def _size(size: SizeQuestion) -> CellText:
     )
 
 
-def _model_view(
-    model: ModelAudit,
-    drawn: tuple[tuple[str, str], ...],
-    scale: str,
-    pages: Mapping[str, str],
-) -> ModelView:
-    without = model.grad_cam.without
-    return ModelView(
-        model=model.model,
-        pictures=drawn,
-        sentences=audit_text.model_text(model, scale),
-        without=f"{counted(without)} of {number(model.cells)} have no attribution for their call"
-        if without
-        else "",
-        regions=tuple(
-            (
-                audit_text.RANKERS[shares.method],
-                region.region,
-                _text(region.share, 1, percent=True),
-                percent(region.area),
-                _text(region.ratio),
-            )
-            for shares in model.shares
-            for region in shares.regions
-        ),
-        areas=_areas(model),
-        against=tuple(
-            (
-                gain.kind,
-                audit_text.name_in_sentence(gain.against),
-                _text(gain.difference, 3, sign=True),
-                audit_text.RIVAL_VERDICTS[gain.verdict].format(
-                    audit_text.name_in_sentence(gain.against)
-                ),
-            )
-            for gain in model.gains
-        ),
-        sizes=_sizes(model.size),
-        places=tuple(_place(place, pages) for place in model.off_cell),
-    )
-
-
-def _text(
-    estimate: Estimate, digits: int = 2, *, percent: bool = False, sign: bool = False
-) -> CellText:
-    return CellText(
-        number(estimate.value, digits, percent=percent, sign=sign),
-        interval(estimate, digits, percent=percent),
-    )
-
-
-def _areas(model: ModelAudit) -> tuple[tuple[str, CellText, CellText], ...]:
-    rows = []
-    for method, name in audit_text.RANKERS.items():
-        both = [model.curve(kind, method) for kind in KINDS]
-        if any(both):
-            deletion, insertion = (
-                _NONE if curve is None else _text(curve.area, 3) for curve in both
-            )
-            rows.append((name, deletion, insertion))
-    return tuple(rows)
-
-
-def _sizes(
-    size: SizeQuestion | None,
-) -> tuple[tuple[str, CellText, CellText, CellText, CellText, CellText], ...]:
-    if size is None or size.judged is None:
-        return ()
-    judged = size.judged
-    back, beyond = judged.there_and_back, judged.beyond
-    rows = [
-        (
-            name,
-            _text(judged.as_is[key]),
-            _NONE if back is None else _text(back[key]),
-            _text(judged.same_size[key]),
-            _text(judged.difference[key], sign=True),
-            _NONE if beyond is None else _text(beyond[key], sign=True),
-        )
-        for key, name in (("weighted_f1", "weighted F1"), ("auc", "AUC"))
-    ]
-    moved = _text(size.changed, 1, percent=True)
-    moved_back = _NONE
-    if size.changed_back is not None:
-        moved_back = _text(size.changed_back, 1, percent=True)
-    return (*rows, ("calls changed", _NONE, moved_back, moved, _NONE, _NONE))
-
-
-def _place(place: OffCell, pages: Mapping[str, str]) -> OffCellPlace:
-    cells = tuple(
-        NamedCell(
-            cell=one.cell,
-            href=pages.get(one.cell, ""),
-            label=one.label or "",
-            truth=LABELS.get(one.label or "", "not known"),
-            called=LABELS[one.called],
-            p_all=number(one.p_all, 2),
-            share=percent(one.share, 0),
-            area=percent(one.area),
-            ratio=number(one.ratio, 1),
-        )
-        for one in place.worst
-    )
-    return OffCellPlace(TITLES[place.place], audit_text.off_cell_text(place), place.total, cells)
+def _text(estimate: Estimate, digits: int = 2, *, sign: bool = False) -> CellText:
+    return CellText(number(estimate.value, digits, sign=sign), interval(estimate, digits))

@@ -20,7 +20,7 @@ from blastscope.explanation.audit.size import SizeQuestion
 from blastscope.explanation.audit.summary import AuditSummary, ModelAudit
 from blastscope.explanation.cell_image import REGIONS
 from blastscope.report.audit_text import MANY_CUT, RANKERS
-from blastscope.report.comparison_plots import shortened
+from blastscope.report.comparison_page import shortened
 from blastscope.report.style import COLOURS, INK, QUIET, save, styled
 from blastscope.report.text import LABELS
 

@@ -62,7 +62,7 @@ SEES = {
 _ZONES = dict(
     zip(ZONES, ("in the inner half", "in the outer half", "beyond the outline"), strict=True)
 )
-_PLACES = {"background": "the background", "debris": "debris"}
+PLACES = {"background": "the background", "debris": "debris"}
 _LEAST_CUT = 0.005
 MANY_CUT = 0.05
 """If the field cuts off more of the cells than this, the effect is not of size alone."""
@@ -72,6 +72,11 @@ def name_in_sentence(ranker: str) -> str:
     """Return the name of what ranks the pixels, as it stands within a sentence."""
     name = RANKERS[ranker]
     return name if ranker.startswith("grad") else name.lower()
+
+
+def verdict_on(rival: str, verdict: RivalVerdict) -> str:
+    """Write how Grad-CAM compares with a rival."""
+    return RIVAL_VERDICTS[verdict].format(name_in_sentence(rival))
 
 
 def answer_text(summary: AuditSummary) -> str:
@@ -120,7 +125,7 @@ def not_beaten_text(model: ModelAudit, kind: str) -> str:
     found = [
         f"not compared with {name_in_sentence(rival)}"
         if verdict is None
-        else RIVAL_VERDICTS[verdict].format(name_in_sentence(rival))
+        else verdict_on(rival, verdict)
         for rival, verdict in failed.items()
     ]
     return listed([*dict.fromkeys(found)])
@@ -317,7 +322,7 @@ def off_cell_text(found: OffCell) -> str:
     """Count the cells whose attribution lies on a region beside the cell."""
     have = "has" if found.total == 1 else "have"
     with_debris = "" if found.place == "background" else " with debris"
-    place = _PLACES[found.place]
+    place = PLACES[found.place]
     text = (
         f"{number(found.total)} of {counted(found.of)}{with_debris} {have} more attribution on "
         f"{place} than its share of the image, by more than {100 * BEYOND:g} percentage points"

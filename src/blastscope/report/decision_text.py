@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from blastscope.decision.blast_share import simulated_coverage
 from blastscope.decision.calibration_choice import FEWEST_CELLS, FEWEST_SUBJECTS
+from blastscope.decision.decision_file import DecisionFile
 from blastscope.report.text import counted, listed, metric, number, percent
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from blastscope.decision.decision import Decision
     from blastscope.decision.fitting import FittedOn, NoDecision
     from blastscope.decision.operating_point import OperatingRule
+
 
 CALIBRATIONS = {
     "none": "not changed",
@@ -233,3 +235,20 @@ def share_coverage_text(known: Reference) -> str:
         f"In simulations with {subjects} of each class {alike} of such 95 % intervals contained "
         f"the share of blasts; if one subject in ten was unlike the others, {unlike}."
     )
+
+
+def how_decided(by: DecisionFile, brief: bool = False) -> str:
+    """Write the rule, threshold and calibration by which cells are called.
+
+    Args:
+        by: the decision.
+        brief: leave out its file and which cells it was fitted on.
+    """
+    text = operating_point_text(by.decision)
+    return text if brief else f"{text} {fitted_on_text(by.fitted_on)} ({by.path})"
+
+
+def intervals_held(by: DecisionFile) -> str:
+    """Write how often intervals of subjects' shares contained them in simulations, if known."""
+    reference = by.decision.reference
+    return "" if reference is None else share_coverage_text(reference)

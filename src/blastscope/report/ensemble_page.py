@@ -17,8 +17,7 @@ from blastscope.ensemble.nested import Nested
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.metrics import compute_metrics
-from blastscope.report.comparison_page import comparison_view, verdict
-from blastscope.report.comparison_plots import draw_comparison
+from blastscope.report.comparison_page import comparison_view, draw_comparison, verdict
 from blastscope.report.errors_page import errors_view
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.html import render, svg_uri

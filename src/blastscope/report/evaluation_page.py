@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from blastscope import DISCLAIMER, __version__
 from blastscope.decision.fitting import NoDecision
 from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.report.decision_text import (
@@ -26,15 +25,8 @@ from blastscope.report.evaluation_text import (
     verdict_lines,
     verdict_title,
 )
-from blastscope.report.html import render, svg_uri
-from blastscope.report.text import (
-    DASH,
-    METRIC_NAMES,
-    escaped,
-    metric,
-    number,
-    protocol_name,
-)
+from blastscope.report.html import render, render_text, svg_uri
+from blastscope.report.text import LEARNING_NAMES, METRIC_NAMES, number, protocol_name
 
 if TYPE_CHECKING:
     from blastscope.evaluation.result import Evaluation
@@ -63,14 +55,6 @@ DECISION_NAMES = {
     "neither": "empty sets",
 }
 """The metrics of decisions, in the order of the page."""
-
-# Published metrics of training are those of the epoch of the lowest validation loss (paper, 3.1).
-_LEARNING_NAMES = {
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy",
-    "val_loss": "validation loss",
-    "val_accuracy": "validation accuracy",
-}
 
 
 def evaluation_page(
@@ -143,9 +127,9 @@ def _published(evaluation: Evaluation, notes: RunNotes) -> list[tuple[str, str, 
     for key, value in _expected(notes).items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        if key in _LEARNING_NAMES:
+        if key in LEARNING_NAMES:
             own = best[key] if best else None
-            rows.append((_LEARNING_NAMES[key], number(value), number(own)))
+            rows.append((LEARNING_NAMES[key], number(value), number(own)))
         elif key in METRIC_NAMES:
             rows.append((f"test {METRIC_NAMES[key]}", number(value), number(test.get(key))))
     return rows
@@ -156,37 +140,13 @@ def model_card(found: ReportedEvaluation) -> str:
 
     It has the verdict first, then metrics, baselines and details, in the order of the page.
     """
-    lines = [f"# {escaped(found.model)}", "", f"**{DISCLAIMER}**", ""]
-    if found.synthetic:
-        lines += ["**Synthetic cells: nothing here applies to real cells or patients.**", ""]
-    lines += [
-        "Tells B-cell lymphoblasts (acute lymphoblastic leukaemia, ALL) from normal white blood "
-        "cells, one segmented cell an image. For research on such images; not for decisions about "
-        "patients.",
-        "",
-        f"## {verdict_title(found)}",
-        "",
-        *(f"- **{line.label}.** {escaped(line.text)}" for line in verdict_lines(found)),
-        "",
-        f"Evaluated on {found.part} cells, {protocol_name(found.protocol)}, called ALL if p > 0.5."
-        + (f" Weights: `{found.checkpoint}`." if found.checkpoint else ""),
-        "",
-        "| metric | value | 95 % interval |",
-        "|---|--:|--:|",
-        *(f"| {name} | {value} | {bounds or DASH} |" for name, value, bounds in metric_rows(found)),
-        "",
-        "| baseline | weighted F1 | AUC | model ahead by (weighted F1) |",
-        "|---|--:|--:|--:|",
-        *(
-            f"| {one.name} | {number(one.metrics['weighted_f1'], 3)} | "
-            f"{number(one.metrics['auc'], 3)} | {metric(one.lead['weighted_f1'], sign=True)} |"
-            for one in found.baselines
-        ),
-        "",
-    ]
-    for word, sentence in detail_lines(found):
-        lines += [f"**{word}.** {escaped(sentence)}", ""]
-    lines += [f"**Intervals.** {escaped(sampling_text(found.intervals.sampling))}", ""]
-    if not found.synthetic:
-        lines += [CITATION, ""]
-    return "\n".join([*lines, f"Made by blastscope {__version__}.", ""])
+    return render_text(
+        "model_card.md",
+        found=found,
+        verdict_title=verdict_title(found),
+        verdict_lines=verdict_lines(found),
+        metric_rows=metric_rows(found),
+        detail_lines=detail_lines(found),
+        sampling=sampling_text(found.intervals.sampling),
+        citation=CITATION,
+    )

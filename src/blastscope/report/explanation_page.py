@@ -1,9 +1,9 @@
-"""Write the pages of an explanation: the page of a cell, the index, and ``cells.csv``."""
+"""The pages of an explanation: that of a cell, the index, and what is kept of both in a folder."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,22 @@ import xxhash
 from scipy.special import expit
 
 from blastscope.data.layouts import CellFile
+from blastscope.errors import BlastscopeError, writing
 from blastscope.explanation.cell_image import REGIONS
 from blastscope.explanation.map_measures import area
-from blastscope.explanation.result import CellExplained, ModelExplained, Note
+from blastscope.explanation.result import CellExplained, ModelExplained, Note, NoteCode
 from blastscope.explanation.tables import AUDIT, CELL_CURVES, METHODS, SCALES
-from blastscope.io.files import replacing, write_text
-from blastscope.report.cell_pages import remove_figures
+from blastscope.io.files import read_json, replacing, write_json, write_text
 from blastscope.report.explanation_plots import (
     attribution_panel,
+    callers,
     class_panel,
     map_grid,
     png,
     thumbnail,
 )
-from blastscope.report.explanation_text import notes_text
 from blastscope.report.html import picture_uri, render, small_uri
-from blastscope.report.text import LABELS, counted, number
+from blastscope.report.text import LABELS, counted
 
 if TYPE_CHECKING:
     from blastscope.explanation.models import ExplainedModel
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 208
 """Side of the thumbnail of a cell on other pages, in pixels."""
+LIST = ".pages.json"
+"""It names the pages before the first is written, so that the next report removes what a stopped
+one left."""
 _LONGEST = 80
 _SHARES = tuple(f"{of}_{region}" for of in ("grad_cam", "area", "occlusion") for region in REGIONS)
 _AREAS = tuple(
@@ -49,6 +52,36 @@ COLUMNS: dict[str, pl.DataType] = {
     **dict.fromkeys((*_SHARES, "agreement", *_AREAS), pl.Float64()),
 }
 """The columns of ``cells.csv``."""
+_NOTES = {
+    NoteCode.COARSE_GRID: (
+        "{model} has no map of {0} fields a side: Grad-CAM reads its last map, {1} × {2}."
+    ),
+    NoteCode.SINGLE_FIELD: (
+        "The last map of {model} has a single field across, so {0} cannot locate its attribution: "
+        "use occlusion."
+    ),
+    NoteCode.NO_ATTRIBUTION: "{0} finds no attribution for {1}, the class that {model} calls.",
+    NoteCode.NO_CONVOLUTION: "{model} has no first convolution with a map, so none is shown.",
+    NoteCode.NO_POOLING: "{model} has no pooling inside, so no pooled maps are shown.",
+    NoteCode.POOLS_TO_ONE_FIELD: (
+        "{model} pools only to a single field, so no pooled maps are shown."
+    ),
+    NoteCode.LAYER_WITHOUT_MAP: (
+        "{model}: the output of {0} is not a map (its shape is {1}), so it is not shown."
+    ),
+    NoteCode.LAYER_ABSENT: "{model}: {0}",
+}
+
+
+def note_text(note: Note) -> str:
+    """Write one note as a sentence."""
+    names = [METHODS.get(detail, LABELS.get(detail, detail)) for detail in note.details]
+    return _NOTES[note.code].format(*names, model=note.model)
+
+
+def notes_text(notes: Iterable[Note]) -> tuple[str, ...]:
+    """Write notes as sentences, each once."""
+    return tuple(dict.fromkeys(note_text(note) for note in notes))
 
 
 @dataclass(frozen=True)
@@ -57,52 +90,6 @@ class CellPage:
 
     path: Path
     thumbnail: str
-
-
-@dataclass(frozen=True)
-class CellView:
-    """The one object that ``explained_cell.html`` reads."""
-
-    name: str
-    label: str | None
-    subject: str | None
-    crop: str
-    side: int
-    heatmaps: str
-    classes: str
-    maps: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-    callers: tuple[Caller, ...]
-    regions: tuple[str, ...]
-    curves: tuple[CurveRow, ...]
-    rivals: tuple[str, ...]
-    agreement: tuple[tuple[str, tuple[str, ...]], ...]
-    scaled: tuple[tuple[str, tuple[float, ...]], ...]
-    scales: tuple[float, ...]
-    read_at: tuple[tuple[str, str, str], ...]
-    notes: tuple[str, ...]
-    methods: tuple[str, ...]
-    names: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Caller:
-    """The call of a model; shares of the attribution and of the area by region."""
-
-    name: str
-    p_all: float
-    called: str
-    right: bool | None
-    trained: bool
-    shares: tuple[tuple[float | None, float], ...]
-
-
-@dataclass(frozen=True)
-class CurveRow:
-    """A model's areas under the curves by method, that of a random map last."""
-
-    name: str
-    deletion: tuple[float, ...]
-    insertion: tuple[float, ...]
 
 
 def page_names(cells: Sequence[str]) -> dict[str, str]:
@@ -154,14 +141,32 @@ def write_cell_page(
             file = f"maps-{files[model.name]}-{layers[found.layer.name]}"
             drawn[file] = png(map_grid(found, model.name))
             of_model.append((found.layer.title, small_uri(drawn[file])))
-        maps.append((model.name, tuple(of_model)))
+        maps.append((model.name, of_model))
     if figures is not None:
         _write_figures(drawn, figures)
-    path = folder / f"{name}.html"
-    view = _view(cell, drawn, tuple(maps))
+    with_debris = any(model.measured["area_debris"] > 0 for model in cell.models)
+    areas = {model.name: curve_areas(model.measured) for model in cell.models}
+    logits = {model.name: model.measured["logits_scaled"] for model in cell.models}
     page = render(
-        "explained_cell.html", title=cell.file.cell, synthetic=synthetic, back=back, cell=view
+        "explained_cell.html",
+        title=cell.file.cell,
+        synthetic=synthetic,
+        back=back,
+        cell=cell,
+        callers=callers(cell),
+        crop=picture_uri(cell.picture.crop),
+        heatmaps=small_uri(drawn["heatmaps"]),
+        classes=small_uri(drawn["classes"]),
+        maps=maps,
+        regions=[region for region in REGIONS if region != "debris" or with_debris],
+        methods=METHODS,
+        rivals={method: CELL_CURVES[method] for method in (*cell.methods, "random")},
+        curves={name: found for name, found in areas.items() if found},
+        scaled={name: expit(found).tolist() for name, found in logits.items() if found is not None},
+        scales=SCALES,
+        notes=notes_text(note for model in cell.models for note in model.notes),
     )
+    path = folder / f"{name}.html"
     write_text(path, page)
     return CellPage(path, small_uri(thumbnail(cell, THUMBNAIL)))
 
@@ -176,114 +181,29 @@ def _write_figures(drawn: Mapping[str, bytes], folder: Path) -> None:
 
 def curve_areas(measured: Mapping[str, Any]) -> dict[str, float]:
     """Return the area under each curve that was measured, by its column: ``deletion_random``."""
-    columns = (
-        f"{kind}_{name}" for kind in ("deletion", "insertion") for name in CELL_CURVES.values()
-    )
-    return {
-        column: float(area(np.array(measured[column])))
-        for column in columns
-        if measured[column] is not None
-    }
-
-
-def _view(
-    cell: CellExplained,
-    drawn: Mapping[str, bytes],
-    maps: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
-) -> CellView:
-    several = len(cell.models) > 1
-    rivals = (*cell.methods, "random")
-    regions = [
-        region
-        for region in REGIONS
-        if region != "debris" or any(model.measured["area_debris"] > 0 for model in cell.models)
-    ]
-    measured = [(model.name, model.measured) for model in cell.models]
-    return CellView(
-        name=cell.file.cell,
-        label=cell.file.label,
-        subject=cell.file.subject,
-        crop=picture_uri(cell.picture.crop),
-        side=cell.picture.side,
-        heatmaps=small_uri(drawn["heatmaps"]),
-        classes=small_uri(drawn["classes"]),
-        maps=maps,
-        callers=tuple(_caller(cell, model, regions) for model in cell.models) + _ensemble(cell),
-        regions=tuple(regions),
-        curves=tuple(row for model in cell.models for row in _curve_row(model, rivals)),
-        rivals=tuple(METHODS.get(method, method) for method in rivals),
-        agreement=tuple(
-            (name, tuple(number(r, 2) for r in row["agreement"]))
-            for name, row in measured
-            if several
-        ),
-        scaled=tuple(
-            (name, tuple(float(p) for p in expit(row["logits_scaled"])))
-            for name, row in measured
-            if row["logits_scaled"] is not None
-        ),
-        scales=SCALES,
-        read_at=tuple(
-            (model.name, model.target_layer, f"{model.grid[0]} × {model.grid[1]}")
-            for model in cell.models
-        ),
-        notes=notes_text(note for model in cell.models for note in model.notes),
-        methods=tuple(METHODS[method] for method in cell.methods),
-        names=LABELS,
-    )
-
-
-def _caller(cell: CellExplained, model: ModelExplained, regions: Sequence[str]) -> Caller:
-    shares = tuple(
-        (model.measured[f"grad_cam_{region}"], model.measured[f"area_{region}"])
-        for region in regions
-    )
-    right = cell.right(model.called)
-    return Caller(model.name, model.p_all, model.called, right, model.part == "train", shares)
-
-
-def _ensemble(cell: CellExplained) -> tuple[Caller, ...]:
-    whole = cell.ensemble
-    if whole is None:
-        return ()
-    return (Caller(whole.name, whole.p_all, whole.called, cell.right(whole.called), False, ()),)
-
-
-def _curve_row(model: ModelExplained, rivals: Sequence[str]) -> tuple[CurveRow, ...]:
-    areas = curve_areas(model.measured)
-    if not areas:
-        return ()
-    deletion, insertion = (
-        tuple(areas[f"{kind}_{CELL_CURVES[method]}"] for method in rivals)
-        for kind in ("deletion", "insertion")
-    )
-    return (CurveRow(model.name, deletion, insertion),)
+    known = {column: measured[column] for column in _AREAS if measured[column] is not None}
+    return {column: float(area(np.array(curve))) for column, curve in known.items()}
 
 
 def table_rows(cell: CellExplained) -> Iterator[dict[str, Any]]:
     """Yield the rows of a cell in ``cells.csv``: areas of curves, the mean agreement."""
     item = cell.file
-    shared = {"cell": item.cell, "subject": item.subject, "label": item.label}
     blank = dict.fromkeys(COLUMNS)
-    for model in cell.models:
-        alike = [value for value in model.measured["agreement"] if value is not None]
-        yield (
-            blank
-            | shared
-            | {
-                "model": model.name,
-                "p_all": model.p_all,
-                "called": model.called,
-                "right": cell.right(model.called),
-                **{name: model.measured[name] for name in _SHARES},
-                "agreement": sum(alike) / len(alike) if alike else None,
-                **curve_areas(model.measured),
-            }
-        )
-    if cell.ensemble is not None:
-        whole = {"model": cell.ensemble.name, "p_all": cell.ensemble.p_all}
-        called = cell.ensemble.called
-        yield blank | shared | whole | {"called": called, "right": cell.right(called)}
+    for caller in callers(cell):
+        row = blank | {
+            "cell": item.cell,
+            "subject": item.subject,
+            "label": item.label,
+            "model": caller.name,
+            "p_all": caller.p_all,
+            "called": caller.called,
+            "right": cell.right(caller.called),
+        }
+        if isinstance(caller, ModelExplained):
+            alike = [value for value in caller.measured["agreement"] if value is not None]
+            row |= {name: caller.measured[name] for name in _SHARES} | curve_areas(caller.measured)
+            row["agreement"] = sum(alike) / len(alike) if alike else None
+        yield row
 
 
 @dataclass(frozen=True)
@@ -307,10 +227,7 @@ class CellSummary:
 
 def summarize_cell(cell: CellExplained, page: CellPage) -> CellSummary:
     """Summarize a cell for the index, whose pages lie in ``cells/``."""
-    called = [(model.name, model.p_all, model.called) for model in cell.models]
-    if cell.ensemble is not None:
-        called.append((cell.ensemble.name, cell.ensemble.p_all, cell.ensemble.called))
-    calls = tuple((name, p_all, call, cell.right(call)) for name, p_all, call in called)
+    calls = tuple((c.name, c.p_all, c.called, cell.right(c.called)) for c in callers(cell))
     notes = tuple(note for model in cell.models for note in model.notes)
     return CellSummary(cell.file, f"cells/{page.path.name}", page.thumbnail, calls, notes)
 
@@ -349,7 +266,6 @@ def index_html(
             for model in models
         ],
         verdict=_verdict(cells) if audit is None else "",
-        names=LABELS,
     )
 
 
@@ -364,3 +280,71 @@ def _verdict(cells: Sequence[CellSummary]) -> str:
         return f"The true class of {'this cell' if len(cells) == 1 else 'these cells'} is unknown."
     found = [f"{name} calls {sum(r)} of {counted(len(r))} right" for name, r in counts.items()]
     return f"{'; '.join(found)}."
+
+
+def note_pages(folder: Path, names: Collection[str]) -> None:
+    """Note that pages are about to be written, beside those that were noted before.
+
+    Args:
+        folder: of the pages.
+        names: of :func:`page_names`.
+
+    Raises:
+        BlastscopeError: if the folder cannot be written.
+    """
+    if names:
+        write_json(folder / LIST, {"pages": sorted(_noted(folder).union(names))})
+
+
+def remove_other_pages(folder: Path, names: Collection[str], figures: Path | None = None) -> None:
+    """Remove the pages that were noted and are not among ``names``, and nothing else.
+
+    Args:
+        folder: of the pages.
+        names: of the pages that stay.
+        figures: the folder that has a folder of figures for each page; None if there is none.
+
+    Raises:
+        BlastscopeError: if a file cannot be removed.
+    """
+    noted = _noted(folder)
+    with writing(folder):
+        for name in sorted(noted.difference(names)):
+            (folder / f"{name}.html").unlink(missing_ok=True)
+            if figures is not None:
+                remove_figures(figures / name)
+        if names:
+            write_json(folder / LIST, {"pages": sorted(names)})
+        elif noted:
+            (folder / LIST).unlink()
+            _remove_empty(folder)
+
+
+def remove_figures(folder: Path, drawn: Collection[str] = ()) -> None:
+    """Remove a page's figures but for those in ``drawn``, and the folder if nothing is left.
+
+    Raises:
+        BlastscopeError: if a file cannot be removed.
+    """
+    with writing(folder):
+        for pattern in ("heatmaps.png", "classes.png", "maps-*.png"):
+            for path in folder.glob(pattern):
+                if path.stem not in drawn:
+                    path.unlink(missing_ok=True)
+        _remove_empty(folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _noted(folder: Path) -> set[str]:
+    if not (folder / LIST).is_file():
+        return set()
+    try:
+        pages = read_json(folder / LIST).get("pages")
+    except BlastscopeError:  # not ours, or damaged: then nothing is known to be ours
+        return set()
+    names = [str(name) for name in pages] if isinstance(pages, list) else []
+    return {name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+", name)}

@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 
 from blastscope.data.crop import Pixels, resize
 from blastscope.explanation.cell_image import BACKGROUND, CELL, CellImage, Map
-from blastscope.explanation.result import CellExplained, CropAttribution
+from blastscope.explanation.result import (
+    CellExplained,
+    CropAttribution,
+    EnsembleExplained,
+    ModelExplained,
+)
 from blastscope.explanation.tables import METHODS
 from blastscope.report.style import COLOURS, QUIET, STYLE, styled
 from blastscope.report.text import LABELS
@@ -39,6 +44,11 @@ STRONGEST = 0.85
 _PAPER, _DARK, _LIGHT = 250, 100, 225  # of 255
 _OUTLINE = (70, 70, 70)
 _PANEL, _SMALL, _SPACE = 380, 170, 14
+
+
+def callers(cell: CellExplained) -> tuple[ModelExplained | EnsembleExplained, ...]:
+    """Return what calls a cell: every model, then the ensemble."""
+    return cell.models if cell.ensemble is None else (*cell.models, cell.ensemble)
 
 
 def png(figure: Figure) -> bytes:
@@ -126,23 +136,21 @@ def thumbnail(cell: CellExplained, side: int) -> Pixels:
 @styled
 def attribution_panel(cell: CellExplained) -> Figure:
     """Plot heatmaps over the cell, one per model, the ensemble's last (paper, figure 40)."""
-    names = [(model.name, model.p_all, model.called) for model in cell.models]
-    if cell.ensemble is not None:
-        names.append((cell.ensemble.name, cell.ensemble.p_all, cell.ensemble.called))
-    columns = columns_of(len(names))
+    shown = callers(cell)
+    columns = columns_of(len(shown))
     step, high = _PANEL + _SPACE, _PANEL + 64
     top, below = 44, 62
     sheet = _Sheet(
-        max(columns * step + _SPACE, 560), top + ceil(len(names) / columns) * high + below
+        max(columns * step + _SPACE, 560), top + ceil(len(shown) / columns) * high + below
     )
     truth = "" if cell.file.label is None else f" · truly {LABELS[cell.file.label]}"
     sheet.text(_SPACE, 28, f"{_short(cell.file.cell, 26)}{truth} · {METHODS[cell.methods[0]]}", 9)
-    for k, (panel, (name, p_all, called)) in enumerate(zip(panels(cell), names, strict=True)):
+    for k, (panel, caller) in enumerate(zip(panels(cell), shown, strict=True)):
         row, column = divmod(k, columns)
         x, y = _SPACE + column * step, top + row * high
-        sheet.text(x, y + 24, _short(name, 29), 9, weight="bold")
-        sheet.text(x, y + 48, _verdict(cell, p_all, called), 9)
-        sheet.picture(x, y + 56, _PANEL, _PANEL, panel, COLOURS[called])
+        sheet.text(x, y + 24, _short(caller.name, 29), 9, weight="bold")
+        sheet.text(x, y + 48, _verdict(cell, caller), 9)
+        sheet.picture(x, y + 56, _PANEL, _PANEL, panel, COLOURS[caller.called])
     _draw_scale(sheet, "model")
     return sheet.figure
 
@@ -163,7 +171,7 @@ def class_panel(cell: CellExplained) -> Figure:
     sheet.text(_SPACE, 50, "what it sees", 8)
     for row, model in enumerate(cell.models):
         y = top + row * high
-        title = f"{_short(model.name, 30)}: {_verdict(cell, model.p_all, model.called)}"
+        title = f"{_short(model.name, 30)}: {_verdict(cell, model)}"
         sheet.text(_SPACE, y + 20, title, 8)
         sheet.picture(_SPACE, y + 28, _SMALL, _SMALL, model.seen)
         for m, method in enumerate(cell.methods):
@@ -259,10 +267,9 @@ def _draw_scale(sheet: _Sheet, each: str) -> None:
     sheet.text(_SPACE, y + 38, say, 7.5, color=QUIET)
 
 
-def _verdict(cell: CellExplained, p_all: float, called: str) -> str:
-    right = cell.right(called)
-    judged = {None: "", True: ", right", False: ", wrong"}[right]
-    return f"p(ALL) {p_all:.3f}: called {LABELS[called]}{judged}"
+def _verdict(cell: CellExplained, caller: ModelExplained | EnsembleExplained) -> str:
+    judged = {None: "", True: ", right", False: ", wrong"}[cell.right(caller.called)]
+    return f"p(ALL) {caller.p_all:.3f}: called {LABELS[caller.called]}{judged}"
 
 
 def _short(name: str, most: int) -> str:

@@ -30,6 +30,11 @@ def render(template: str, **context: Any) -> str:
     return _mark_all(page)
 
 
+def render_text(template: str, **context: Any) -> str:
+    """Render a packaged Markdown template; nothing is escaped but by its filter ``escaped``."""
+    return _environment().get_template(template).render(**context) + "\n"
+
+
 _UNMARKED = re.compile(r"(<(title|style|pre|code|option)\b.*?</\2>|<[^>]*>)", re.DOTALL)
 _ALL = re.compile(r"\bALL\b")
 
@@ -47,7 +52,7 @@ def _mark_all(page: str) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("blastscope.report", "templates"),
-        autoescape=True,
+        autoescape=lambda name: name is None or not name.endswith(".md"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -59,20 +64,20 @@ def _environment() -> Environment:
     formats = (text.number, text.signed, text.percent, text.interval, text.metric, text.spread)
     counts = (text.p_number, text.p_value, text.counted, text.listed)
     environment.filters.update({write.__name__: write for write in (*formats, *counts)})
-    environment.filters.update(protocol=text.protocol_name)
+    environment.filters.update(protocol=text.protocol_name, escaped=text.escaped)
     return environment
 
 
 def svg_uri(path: Path) -> str:
     """Turn an SVG file into a data URI: as an image it cannot clash with the page's own ids."""
-    return _data_uri(path.read_bytes(), "image/svg+xml")
+    return data_uri(path.read_bytes(), "image/svg+xml")
 
 
 def picture_uri(rgb: NDArray[np.uint8]) -> str:
     """Turn an RGB picture, uint8 of shape (height, width, 3), into a PNG data URI."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")
-    return _data_uri(buffer.getvalue(), "image/png")
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 def small_uri(picture: bytes | NDArray[np.uint8]) -> str:
@@ -90,8 +95,9 @@ def small_uri(picture: bytes | NDArray[np.uint8]) -> str:
         opened = Image.fromarray(picture)
     with opened:
         opened.convert("RGB").save(buffer, "WEBP", quality=88)
-    return _data_uri(buffer.getvalue(), "image/webp")
+    return data_uri(buffer.getvalue(), "image/webp")
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """Write bytes of a media type as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,15 @@ from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import write_text
 from blastscope.report.evaluation_plots import best_epoch
-from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.reproduction_plot import experiments_plot
+from blastscope.report.html import data_uri, picture_uri, render, render_text, svg_uri
 from blastscope.report.reproduction_summary import (
     PAPER_BALANCED,
     PAPER_PARTS,
@@ -36,8 +37,8 @@ from blastscope.report.reproduction_summary import (
     unlike_settings,
     unlike_weights,
 )
-from blastscope.report.style import save
-from blastscope.report.text import number, protocol_name, signed, spread
+from blastscope.report.style import INK, QUIET, save, styled
+from blastscope.report.text import LEARNING_NAMES, number, protocol_name, signed, spread
 from blastscope.reproduction.results import (
     PROTOCOLS,
     DataSection,
@@ -50,12 +51,6 @@ from blastscope.reproduction.results import (
 
 OTHER_SETTINGS = "other settings"
 
-LEARNING = {
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy",
-    "val_loss": "validation loss",
-    "val_accuracy": "validation accuracy",
-}
 TEST = {
     "precision_hem": "precision, normal",
     "precision_all": "precision, ALL",
@@ -137,7 +132,9 @@ def results_markdown(outcomes: Sequence[Outcome]) -> str:
         BlastscopeError: as :func:`write_reproduction`.
     """
     experiments = read_experiments(outcomes)
-    return markdown_table(experiments, synthetic=_any_synthetic(experiments))
+    families = table_rows(experiments, synthetic=_any_synthetic(experiments))
+    noted = any("†" in row.section for _, _, rows in families for row in rows)
+    return render_text("experiments.md", families=families, noted=noted, cell=_escaped)
 
 
 def _any_synthetic(experiments: Sequence[Experiment]) -> bool:
@@ -146,11 +143,10 @@ def _any_synthetic(experiments: Sequence[Experiment]) -> bool:
 
 @dataclass(frozen=True)
 class ExperimentRow:
-    """One experiment's row.
+    """One experiment's row of the main table.
 
     Attributes:
-        short: the recipe's name without its folder.
-        anchor: the id of the experiment's section on the page.
+        experiment: with its results.
         section: where the paper has it.
         published: the paper's weighted F1, the only published metric of the row.
         metrics: by protocol, weighted F1, its difference and AUC; a protocol without a run is
@@ -159,9 +155,7 @@ class ExperimentRow:
         time: how long a training took.
     """
 
-    short: str
-    anchor: str
-    title: str
+    experiment: Experiment
     section: str
     published: str
     metrics: Mapping[str, tuple[str, str, str]]
@@ -169,23 +163,10 @@ class ExperimentRow:
     time: str
 
 
-@dataclass(frozen=True)
-class Family:
-    """The rows under one heading.
-
-    Attributes:
-        name: the heading.
-        size: the image size of its runs if it is not the packaged size; else empty.
-        rows: one per experiment.
-    """
-
-    name: str
-    size: str
-    rows: Sequence[ExperimentRow]
-
-
-def table_rows(experiments: Sequence[Experiment], *, synthetic: bool) -> list[Family]:
-    """Return the rows under each family's heading.
+def table_rows(
+    experiments: Sequence[Experiment], *, synthetic: bool
+) -> list[tuple[str, str, list[ExperimentRow]]]:
+    """Return each family's name, its image size if that is not the packaged one, and its rows.
 
     Args:
         experiments: in the order of the page.
@@ -193,30 +174,9 @@ def table_rows(experiments: Sequence[Experiment], *, synthetic: bool) -> list[Fa
     """
     families = groupby(experiments, key=lambda experiment: experiment.family)
     return [
-        Family(name, size_note(members), [_row(member, synthetic) for member in members])
+        (name, size_note(members), [_row(member, synthetic) for member in members])
         for name, members in ((name, [*group]) for name, group in families)
     ]
-
-
-def markdown_table(experiments: Sequence[Experiment], *, synthetic: bool) -> str:
-    """Write the rows as GitHub Markdown, a table under each family's heading."""
-    head = (
-        "| experiment | section | paper's weighted F1 "
-        "| image-level weighted F1 | minus the paper's | AUC "
-        "| subject-disjoint weighted F1 | minus image-level | AUC | time |\n"
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
-    )
-    blocks = []
-    families = table_rows(experiments, synthetic=synthetic)
-    for family in families:
-        size = [f"Images {family.size}.", ""] if family.size else []
-        lines = [_markdown_row(row) for row in family.rows]
-        blocks.append("\n".join([f"### {family.name}", "", *size, head, *lines]))
-    if any("†" in row.section for family in families for row in family.rows):
-        blocks.append(
-            "† The paper names only the stage; its metrics are from the authors' notebooks."
-        )
-    return "\n\n".join(blocks) + "\n"
 
 
 def duration(seconds: float | None) -> str:
@@ -236,11 +196,8 @@ def not_run(experiment: Experiment, protocol: str) -> str:
     if not reasons:
         return "" if done else "not run: not part of this reproduction"
     why = "; ".join(dict.fromkeys(reasons))
-    return (
-        f"{len(reasons)} of {done + len(reasons)} seeds not run: {why}"
-        if done
-        else (f"not run: {why}")
-    )
+    many = f"{len(reasons)} of {done + len(reasons)} seeds " if done else ""
+    return f"{many}not run: {why}"
 
 
 def _left_out(experiment: Experiment, protocol: str) -> str:
@@ -252,7 +209,6 @@ def _left_out(experiment: Experiment, protocol: str) -> str:
 
 
 def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
-    recipe = experiment.recipe
     above = None if synthetic else experiment.above_published()
     unlike = experiment.results.get("image") and not experiment.comparable
     differences = {
@@ -269,9 +225,7 @@ def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
         if experiment.results.get(protocol)
     }
     return ExperimentRow(
-        short=experiment.short,
-        anchor=experiment.anchor,
-        title=recipe.title,
+        experiment=experiment,
         section=section(experiment),
         published=number(None if synthetic else experiment.published("weighted_f1")),
         metrics=metrics,
@@ -297,49 +251,16 @@ def _time(experiment: Experiment) -> str:
     return " or ".join(dict.fromkeys(duration(mean) for mean in means or [None]))
 
 
-def _markdown_row(row: ExperimentRow) -> str:
-    cells = [f"`{row.short}` {row.title}", row.section, row.published]
-    for protocol, absent in row.absent.items():
-        metrics = row.metrics.get(protocol)
-        f1, *rest = metrics or ("", number(None), number(None))
-        cells += [", ".join(text for text in (f1, absent) if text), *rest]
-    return "| " + " | ".join(_escaped(cell) for cell in [*cells, row.time]) + " |"
-
-
 def _escaped(text: str) -> str:
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    """One of the paper's tables: columns, and rows of (name, kind, metrics).
-
-    ``kind`` is ``paper``, ``own`` or ``difference``.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[tuple[str, str, Sequence[str]]]
+Rows = list[tuple[str, str, Sequence[str]]]
+"""The rows of one of the paper's tables: name, ``paper``, ``own`` or ``difference``, metrics."""
 
 
-@dataclass(frozen=True)
-class ExperimentSection:
-    """What the page shows of one experiment: the first seed of each protocol."""
-
-    experiment: Experiment
-    tables: Sequence[PaperTable]
-    pictures: Sequence[tuple[str, Sequence[tuple[str, str]]]]
-    """For each protocol, its name and (alternative text, data URI) of each plot."""
-    network: Mapping[str, Any] | None
-    settings: Sequence[tuple[str, str]]
-    """(runs, their settings) if not all runs have the same; else empty."""
-    weights: Sequence[tuple[RunWeights, str]]
-    """(file, runs that began with it), the runs left empty if all did."""
-    links: Sequence[tuple[str, str]]
-    """(name, link) of every run's own report, relative to the page."""
-
-
-def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -> ExperimentSection:
-    """Collect what the page shows of an experiment that was run.
+def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -> dict[str, Any]:
+    """Collect what the page shows of an experiment that was run: the first seed of each protocol.
 
     Args:
         experiment: with at least one result.
@@ -351,15 +272,18 @@ def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -
     """
     first = {name: result for name in PROTOCOLS if (result := experiment.first(name))}
     networks = (result.notes.network for result in first.values())
-    return ExperimentSection(
-        experiment,
-        [_table(names, experiment, first, synthetic) for names in (LEARNING, TEST)],
-        [(protocol_name(name), _pictures(result)) for name, result in first.items()],
-        next((network for network in networks if network), None),
-        unlike_settings(experiment),
-        _initial_weights(experiment),
-        [(run_name(result), _link(result, base)) for result in experiment.all_results],
-    )
+    return {
+        "experiment": experiment,
+        "tables": [
+            (names.values(), _table(names, experiment, first, synthetic))
+            for names in (LEARNING_NAMES, TEST)
+        ],
+        "pictures": [(protocol_name(name), _pictures(result)) for name, result in first.items()],
+        "network": next((network for network in networks if network), None),
+        "settings": unlike_settings(experiment),
+        "weights": _initial_weights(experiment),
+        "links": [(run_name(result), _link(result, base)) for result in experiment.all_results],
+    }
 
 
 def _table(
@@ -367,10 +291,10 @@ def _table(
     experiment: Experiment,
     first: Mapping[str, RunResult],
     synthetic: bool,
-) -> PaperTable:
+) -> Rows:
     published = {key: None if synthetic else experiment.published(key) for key in names}
     found = {protocol: _metrics(result) for protocol, result in first.items()}
-    rows: list[tuple[str, str, Sequence[str]]] = []
+    rows: Rows = []
     if any(value is not None for value in published.values()):
         # The paper gives the AUC on its plots, with two digits.
         texts = [number(v, 2 if key == "auc" else 4) for key, v in published.items()]
@@ -382,7 +306,7 @@ def _table(
     if experiment.comparable and first["image"].seed == first["subject"].seed:
         text = "subject-disjoint minus image-level"
         rows.append(_difference(text, names, found["subject"], found["image"]))
-    return PaperTable([*names.values()], rows)
+    return rows
 
 
 def _metrics(result: RunResult) -> dict[str, float | None]:
@@ -440,8 +364,80 @@ def _small_png(path: Path) -> str:
         ) from error
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 def _link(result: RunResult, base: Path) -> str:
     return quote(Path(os.path.relpath(result.run / "report.html", base)).as_posix())
+
+
+_MARKS = {
+    "paper": {"marker": "D", "color": QUIET, "markerfacecolor": "none", "markersize": 5.5},
+    "image": {"marker": "o", "color": INK, "markerfacecolor": "white", "markersize": 5.5},
+    "subject": {"marker": "o", "color": INK, "markersize": 5.5},
+}
+_NAMES = {"paper": "the paper's", "image": "image-level", "subject": "subject-disjoint"}
+
+
+@styled
+def experiments_plot(experiments: Sequence[Experiment], *, synthetic: bool) -> Figure:
+    """Plot weighted F1, one row per experiment, under a heading for each family.
+
+    Args:
+        experiments: those with a result, in the order of the page; seeds are averaged, and the
+            two protocols joined by a line if their settings are the same.
+        synthetic: leaves out the published metrics, which are of real cells.
+    """
+    names: list[str] = []
+    drawn: list[tuple[int, dict[str, float]]] = []
+    joined: set[int] = set()
+    headings: list[int] = []
+    for family, members in groupby(experiments, key=lambda experiment: experiment.family):
+        headings.append(len(names))
+        names.append(family)
+        for experiment in members:
+            drawn.append((len(names), _points(experiment, synthetic)))
+            if experiment.comparable:
+                joined.add(len(names))
+            names.append(experiment.short)
+    figure = Figure(figsize=(7.8, 1.0 + 0.2 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for row, points in drawn:
+        _plot(axes, row, points, row in joined)
+    _label(axes, names, headings)
+    shown = [kind for kind in _MARKS if any(kind in points for _, points in drawn)]
+    marks = [Line2D([], [], linestyle="", label=_NAMES[k], **_MARKS[k]) for k in shown]  # type: ignore[arg-type]
+    figure.legend(handles=marks, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _points(experiment: Experiment, synthetic: bool) -> dict[str, float]:
+    found = {
+        protocol: spread.mean
+        for protocol in ("image", "subject")
+        if (spread := experiment.over_seeds(protocol, "weighted_f1"))
+    }
+    published = None if synthetic else experiment.published("weighted_f1")
+    return found if published is None else {"paper": published, **found}
+
+
+def _plot(axes: Axes, row: int, points: dict[str, float], joined: bool) -> None:
+    if joined:
+        axes.plot(
+            [points["image"], points["subject"]], [row, row], color=QUIET, linewidth=1.4, zorder=1
+        )
+    for kind, value in points.items():
+        axes.plot(value, row, linestyle="", zorder=2, **_MARKS[kind])  # type: ignore[arg-type]
+
+
+def _label(axes: Axes, names: Sequence[str], headings: Sequence[int]) -> None:
+    axes.set_yticks(range(len(names)), [name[:40] for name in names])
+    for at, label in enumerate(axes.get_yticklabels()):
+        if at in headings:
+            label.set_fontweight("bold")
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labeltop=len(names) > 24)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlabel="weighted F1 on test cells")
+    axes.margins(x=0.06)
+    for at in headings:
+        axes.axhline(at - 0.5, color=QUIET, linewidth=0.6)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 from math import sqrt
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from blastscope.data.split_table import SplitReport
 from blastscope.errors import listing
@@ -39,25 +38,19 @@ def run_name(result: RunResult) -> str:
     return f"{protocol_name(result.protocol)}, seed {result.seed}"
 
 
-@dataclass(frozen=True)
-class Change:
-    """A setting in which runs differ from their packaged recipes.
-
-    Attributes:
-        key: such as ``input.size``.
-        value: of the runs.
-        was: of the packaged recipes, one or several values.
-        experiments: how many experiments have a run with it.
-        where: their families, or their names if not the whole family has it.
-        trainings: how many of their trainings have it; empty if all have it.
-    """
+class Change(NamedTuple):
+    """A setting in which runs differ from their packaged recipes, such as ``input.size``."""
 
     key: str
     value: str
     was: str
+    """The value, or values, of the packaged recipes."""
     experiments: int
+    """How many have a run with it."""
     where: str
+    """Their families, or their names if not the whole family has it."""
     trainings: str
+    """How many of their trainings have it; empty if all have it."""
 
 
 def changed_settings(done: Sequence[Experiment]) -> list[Change]:

@@ -1,4 +1,4 @@
-"""Write the page of a stress test."""
+"""The page of a stress test: its sentences, plots and tables."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from blastscope.data.crop import Pixels, resize
 from blastscope.data.names import ALL
 from blastscope.data.store import Store
-from blastscope.report import robustness_text
-from blastscope.report.evaluation_text import sampling_text
+from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
-from blastscope.report.robustness_plots import draw_stress
-from blastscope.report.text import interval, number, percent
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, Step, steps
+from blastscope.report.style import QUIET, save, styled
+from blastscope.report.text import LABELS, counted, interval, listed, metric, number, percent
+from blastscope.robustness.metrics import StepMetrics
+from blastscope.robustness.ood_check import OodCheck
+from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation, Step, steps
 from blastscope.robustness.summary import NOTICED, ModelRobustness
 
 _EXAMPLE_SIDE = 96
@@ -53,14 +57,14 @@ def stress_html(
         synthetic=synthetic,
         part=part,
         models=found,
-        verdicts=[robustness_text.verdict_text(model) for model in found],
-        sentences=[robustness_text.model_text(model) for model in found],
+        verdicts=[verdict_text(model) for model in found],
+        sentences=[model_text(model) for model in found],
         samplings=[sampling_text(model.found.sampling) for model in found],
         costly=[model.dearest(model.judged).drops[model.judged].above_zero for model in found],
-        metrics=robustness_text.METRICS,
+        metrics=METRICS,
         perturbations=PERTURBATIONS,
         noticed=NOTICED,
-        value_text=robustness_text.value_text,
+        value_text=value_text,
         interval=interval,
         num=number,
         percent=percent,
@@ -78,7 +82,7 @@ def _strips(picture: Pixels) -> dict[str, list[tuple[str, str]]]:
     for step in steps():
         if step.perturbation is not None and step.value is not None:
             name = step.perturbation.shown[:1].upper() + step.perturbation.shown[1:]
-            value = robustness_text.value_text(step.perturbation, step.value)
+            value = value_text(step.perturbation, step.value)
             strips.setdefault(name, []).append((value, _uri(step, picture)))
     return strips
 
@@ -86,3 +90,143 @@ def _strips(picture: Pixels) -> dict[str, list[tuple[str, str]]]:
 def _uri(step: Step, picture: Pixels) -> str:
     changed: Pixels = step(picture)[0]
     return small_uri(resize(changed, _EXAMPLE_SIDE) if len(changed) > _EXAMPLE_SIDE else changed)
+
+
+METRICS = {"auc": "AUC", "weighted_f1": "weighted F1"}
+
+
+def value_text(perturbation: Perturbation, value: float) -> str:
+    """Write a value with its unit: ``+10°``, ``×1.2``, ``quality 50``."""
+    if perturbation.unit == "quality":
+        return f"quality {value:g}"
+    if perturbation.log:
+        return f"×{value:.3g}"
+    two_sided = len(perturbation.values[0]) > 1
+    text = f"{value:+g}" if two_sided else f"{value:g}"
+    unit = perturbation.unit
+    if unit == "stops" and abs(value) == 1:
+        unit = "stop"
+    return text.replace("-", "−") + (unit if unit == "°" else f" {unit}")
+
+
+def verdict_text(model: ModelRobustness) -> str:
+    """Name the perturbation that costs a model most, and how much it costs."""
+    step = model.dearest(model.judged)
+    return (
+        f"{model.model}: {_step(step)} costs most: {METRICS[model.judged]} falls by "
+        f"{_fall(model, step, model.judged)}."
+    )
+
+
+def model_text(model: ModelRobustness) -> tuple[str, ...]:
+    """Write the further sentences on one model."""
+    sentences = []
+    if model.judged == "auc":
+        step = model.dearest("weighted_f1")
+        if step.drops["weighted_f1"].value > 0:
+            fall = _fall(model, step, "weighted_f1")
+            sentences.append(f"Weighted F1 falls most with {_step(step)}: by {fall}.")
+        sentences.append(_noticed(model))
+    if model.ood is not None:
+        sentences.append(_flags(model.ood))
+    return (*sentences, f"{counted(model.cells)}. {overlap_text(model.overlap)}")
+
+
+def _fall(model: ModelRobustness, step: StepMetrics, name: str) -> str:
+    before, after = (number(at.values[name], 3) for at in (model.unchanged, step))
+    return f"{metric(step.drops[name], 3)}, from {before} to {after}"
+
+
+def _step(one: StepMetrics) -> str:
+    step = one.step
+    assert step.perturbation is not None
+    assert step.value is not None
+    return f"{step.perturbation.shown} ({value_text(step.perturbation, step.value)})"
+
+
+def _noticed(model: ModelRobustness) -> str:
+    reached, never = [], []
+    for one in PERTURBATIONS:
+        at = [value_text(one, step.step.value or 0) for step in model.noticed(one)]
+        if at:
+            reached.append(f"{one.shown} ({listed(at)})")
+        else:
+            never.append(one.shown)
+    drop = f"AUC drops by {NOTICED:.2f} or more"
+    if not reached:
+        return f"AUC never drops by {NOTICED:.2f} or more."
+    text = f"{drop} from {listed(reached)}"
+    return f"{text}; never with {listed(never, 'or')}." if never else f"{text}."
+
+
+def _flags(found: OodCheck) -> str:
+    shares = [f"{LABELS[label]} {percent(share)}" for label, share in found.by_class.items()]
+    text = f"{percent(found.flagged)} of the cells are flagged as out-of-distribution"
+    text += f" ({', '.join(shares)})"
+    if found.worst is not None and found.worst[1] > 0:
+        subject, share, cells = found.worst
+        text += f", at most {percent(share)} of the {counted(cells)} of subject {subject}"
+    kinds = [f"{kind.kind} {percent(kind.flagged, 0)}" for kind in found.kinds]
+    return f"{text}; of images that are not cells: {', '.join(kinds)}."
+
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
+_LINES = ("-", "--", ":")
+_COLUMNS = 4
+
+
+def draw_stress(models: Sequence[ModelRobustness], folder: Path) -> dict[str, Path]:
+    """Draw both plots into ``folder``, as PNG and SVG.
+
+    Returns:
+        The SVG of each, by metric.
+
+    Raises:
+        BlastscopeError: if the folder cannot be written.
+    """
+    return {
+        name: save(curves_plot(models, name), folder, f"stress-{name.replace('_', '-')}")
+        for name in METRICS
+    }
+
+
+@styled
+def curves_plot(models: Sequence[ModelRobustness], name: str) -> Figure:
+    """Plot a metric against the strength of each perturbation; the dotted line is unchanged."""
+    rows = -(-len(PERTURBATIONS) // _COLUMNS)
+    figure = Figure(figsize=(10, 2.3 * rows + 0.3 + 0.2 * len(models)), layout="constrained")
+    panels = figure.subplots(rows, _COLUMNS, sharey=True).ravel()
+    for axes, one in zip(panels, PERTURBATIONS, strict=False):
+        axes.axvline(one.unchanged, color=QUIET, linewidth=1, linestyle=":")
+        for k, model in enumerate(models):
+            _draw(axes, model, one, name, k)
+        _lay_axis(axes, one)
+    for axes in panels[len(PERTURBATIONS) :]:
+        axes.set_visible(False)
+    for axes in panels[::_COLUMNS]:
+        axes.set_ylabel(METRICS[name])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center")
+    return figure
+
+
+def _draw(axes: Axes, model: ModelRobustness, one: Perturbation, name: str, k: int) -> None:
+    points = [(at.step.value or 0.0, at.values[name]) for at in model.of(one)]
+    points = sorted([*points, (one.unchanged, model.unchanged.values[name])])
+    label = "".join(letter if letter.isprintable() else "?" for letter in model.model)[:70]
+    axes.plot(
+        *zip(*points, strict=True), color=_COLOURS[k % len(_COLOURS)], marker="o", markersize=3.5,
+        linestyle=_LINES[k // len(_COLOURS) % len(_LINES)], label=label,
+    )  # fmt: skip
+
+
+def _lay_axis(axes: Axes, one: Perturbation) -> None:
+    axes.set_title(one.shown[:1].upper() + one.shown[1:])
+    axes.set_xlabel("degrees" if one.unit == "°" else one.unit)
+    if one.log:
+        axes.set_xscale("log")
+        ends = one.values[-1]
+        ticks = [ends[0], 1, ends[1]]
+        axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+    if one.unit == "quality":
+        axes.invert_xaxis()

@@ -39,6 +39,13 @@ METRIC_NAMES = {
     "n": "cells",
     "n_subjects": "subjects",
 }
+LEARNING_NAMES = {
+    "train_loss": "training loss",
+    "train_accuracy": "training accuracy",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+}
+"""Metrics of training; published ones are of the epoch of the lowest validation loss (3.1)."""
 
 
 def number(

@@ -1,4 +1,4 @@
-"""``blastscope reproduce``: every experiment of the paper, run and reported."""
+"""The verbs on the paper and its challenge: reproduce, submit, and the demo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Device, Jobs, Settings, WeightsDir
+from blastscope.cli.options import AsJson, Device, Force, Jobs, ReportFolder, Settings, WeightsDir
 from blastscope.cli.output import note, show
 
 
@@ -63,3 +63,44 @@ def reproduce(
     if found.failed:
         note(f"blastscope: {len(found.failed)} experiments failed: the report says why.")
         raise typer.Exit(2)
+
+
+def submit(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN... IMAGES | PREDICTIONS",
+            help="A run, or several for their mean, then the folder of images 1.bmp, 2.bmp and so "
+            "on; or a prediction table alone.",
+        ),
+    ],
+    out: ReportFolder,
+    device: Device = "auto",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write the submission.zip of the C-NMC 2019 challenge.
+
+    It holds a 0 or 1 for each image, in numeric order. From runs and images it writes
+    predictions.parquet as well: blastscope evaluate --labels judges it if the labels are known.
+    """
+    if len(inputs) == 1:
+        made = bs.submit(inputs[0], out=out, force=force)
+    else:
+        *runs, images = inputs
+        made = bs.submit(runs, images, out=out, device=device, force=force, progress=True)
+    show(made, as_json)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")] = Path(
+        "demo"
+    ),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder of labelled cells; synthetic ones without it.", metavar="DIR"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job from end to end on a few synthetic cells."""
+    show(bs.run_demo(out, data, say=note), as_json)

@@ -1,4 +1,4 @@
-"""``blastscope explain`` and ``audit``: heatmaps of cells, and whether they can be believed."""
+"""The verbs on what decides a call: heatmaps, their audit, the stress test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Device, Grid, Layers, Part, ReportFolder, RunFolders
+from blastscope.cli.options import (
+    AsJson,
+    Device,
+    Grid,
+    Layers,
+    Part,
+    ReportFolder,
+    RunFolders,
+    StoreFolder,
+)
 from blastscope.cli.output import show
 
 Data = Annotated[
@@ -82,3 +91,24 @@ def audit(
         progress=True,
     )
     show(found, as_json)
+
+
+def stress(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Runs, or folders of crossval; NAME=PATH gives a model another name.",
+        ),
+    ],
+    store: StoreFolder,
+    out: ReportFolder,
+    part: Part = "test",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure robustness: what other stain, focus or light costs.
+
+    If it is interrupted, the same command goes on where it stopped.
+    """
+    show(bs.stress_test(models, store, part, out=out, device=device, progress=True), as_json)

@@ -1,0 +1,144 @@
+"""The verbs on data: check, draw, fetch, prepare and split cells, and measure baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import blastscope as bs
+from blastscope.cli.options import AsJson, Folders, Force, Labels, Seed
+from blastscope.cli.output import note, show
+
+
+def check(folders: Folders, labels: Labels = None, as_json: AsJson = False) -> None:
+    """Check a data set: classes, subjects, folds, suspicious files.
+
+    The exit status is 0 if it can be used, and 2 if not.
+    """
+    result = bs.check(folders, labels, progress=True)
+    show(result, as_json)
+    if not result.usable:
+        for reason in result.found.reasons:
+            note(f"blastscope: {reason}")
+        raise typer.Exit(2)
+
+
+def synth(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")
+    ],
+    cells: Annotated[int, typer.Option(help="How many cells.", min=1)] = 1500,
+    subjects: Annotated[int, typer.Option(help="Of how many subjects.", min=1)] = 24,
+    seed: Seed = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Draw synthetic cells in the layout and format of C-NMC."""
+    show(bs.synthesize(folder, cells, subjects, seed=seed, progress=True), as_json)
+
+
+def fetch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to download to.")],
+    as_json: AsJson = False,
+) -> None:
+    """Fetch C-NMC 2019 (CC BY 3.0) from its Kaggle mirror."""
+    note("Asking Kaggle for the C-NMC 2019 data.")
+    show(bs.fetch(folder), as_json)
+
+
+def prepare(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The store's folder.")],
+    size: Annotated[int, typer.Option(help="The side of a prepared cell, in pixels.")] = 224,
+    scale: Annotated[
+        Literal["crop", "keep"],
+        typer.Option(
+            help="crop: each cell stretched to the size (the paper's way); keep: the same field "
+            "for every cell, so that absolute size survives."
+        ),
+    ] = "crop",
+    clahe: Annotated[bool, typer.Option("--clahe", help="Equalise the contrast (CLAHE).")] = False,
+    contour: Annotated[
+        Literal["union", "first"],
+        typer.Option(help="union: the box of all foreground; first: the paper's first contour."),
+    ] = "union",
+    labels: Labels = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.")
+    ] = False,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prepare cells: find, crop and resize each, and write a store."""
+    made = bs.prepare(
+        folders,
+        out=out,
+        size=size,
+        scale=scale,
+        clahe=clahe,
+        contour=contour,
+        labels=labels,
+        skip_bad=skip_bad,
+        force=force,
+        progress=True,
+    )
+    show(made, as_json)
+
+
+def split(
+    store: Annotated[
+        Path,
+        typer.Argument(help="A store, a cell table, or a CSV with a column file of C-NMC names."),
+    ],
+    protocol: Annotated[
+        Literal["image", "subject", "official", "paper"],
+        typer.Option(
+            help="image: at random by image, as the paper; subject: no subject in two parts; "
+            "official: train folds against the preliminary set; paper: the published members."
+        ),
+    ],
+    seed: Seed = 24,
+    fractions: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            help="Shares of train, validation and test, for image and subject: .6 .2 .2 without. "
+            "By subject they are met as nearly as whole subjects allow, in steps of .05."
+        ),
+    ] = None,
+    membership: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For paper: the CSV of its training set's files."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write; STORE/splits/PROTOCOL-seedK.parquet by default."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Split cells into train, validation and test.
+
+    It also says whether two parts share subjects or pixels.
+    """
+    made = bs.split(store, protocol, seed=seed, fractions=fractions, membership=membership, out=out)
+    show(made, as_json)
+
+
+def baselines(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CELLS",
+            help="A store, a cell table, or a CSV file,width,height of C-NMC names and boxes.",
+        ),
+    ],
+    folds: Annotated[int, typer.Option(help="How many folds by subject.", min=2)] = 5,
+    cuts: Annotated[int, typer.Option(help="How many times to cut them.", min=1)] = 5,
+    seed: Seed = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what always-ALL, cell size and colour reach.
+
+    No network is needed. Unseen subjects are tested as well.
+    """
+    show(bs.measure_baselines(source, folds=folds, cuts=cuts, seed=seed), as_json)

@@ -1,0 +1,192 @@
+"""The verbs that judge predictions: evaluation, comparison, errors, ensembles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import blastscope as bs
+from blastscope.cli.options import (
+    AsJson,
+    Device,
+    Force,
+    Part,
+    Predictions,
+    ReportFolder,
+    Seed,
+    SomeStore,
+)
+from blastscope.cli.output import show
+
+
+def evaluate(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_PREDICTIONS",
+            help="A run, a prediction table or, with --labels, a submission.",
+        ),
+    ],
+    part: Part = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder to write to; by default the run itself, or a folder beside the table.",
+            metavar="DIR",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model, if a table has several.", metavar="NAME")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A labels table for predictions without labels, such as those of the challenge's "
+            "preliminary set.",
+            metavar="CSV",
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="The rule of the operating point: sensitivity>=0.95 (the default), "
+            "specificity>=0.9, youden, cost=5 (a missed blast costs 5 false alarms) or half.",
+        ),
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(help="The share of wrong calls allowed among cells not referred: 0.05."),
+    ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="How often a conformal set should hold the true label: 0.9."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="The store with these cells, for the baselines of size and colour.",
+            metavar="STORE",
+        ),
+    ] = None,
+    leakage: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the recipe's leakage, to be shown.", metavar="DIR"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a model: metrics, intervals, decisions, a report."""
+    found = bs.evaluate(
+        source,
+        part,
+        model=model,
+        labels=labels,
+        rule=rule,
+        error=error,
+        coverage=coverage,
+        store=store,
+        leakage=leakage,
+    )
+    show(found.saved(out or found.default_out), as_json)
+
+
+def compare(
+    models: Predictions,
+    out: ReportFolder,
+    part: Part = "test",
+    resamples: Annotated[
+        int, typer.Option(help="How many times subjects and cells are drawn for the intervals.")
+    ] = 2000,
+    seed: Seed = 24,
+    as_json: AsJson = False,
+) -> None:
+    """Compare models on the same cells: intervals, tests of pairs."""
+    show(bs.compare(models, part, out=out, resamples=resamples, seed=seed), as_json)
+
+
+def errors(
+    models: Predictions,
+    out: ReportFolder,
+    store: SomeStore = None,
+    part: Part = "test",
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Add a page with heatmaps for each cell shown."),
+    ] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Analyze errors: counts, common causes, galleries."""
+    found = bs.analyze_errors(
+        models, part, out=out, store=store, explain=explain, device=device, progress=True
+    )
+    show(found, as_json)
+
+
+def ensemble(
+    models: Predictions,
+    out: Annotated[Path, typer.Option(help="The ensemble's folder.", metavar="DIR")],
+    method: Annotated[
+        Literal["mean", "vote", "auc", "genetic", "grid", "caruana", "stacking"],
+        typer.Option(help="How the weights are found."),
+    ] = "genetic",
+    fit: Annotated[
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="The split part that weights are fitted on; validation by default."),
+    ] = None,
+    apply: Annotated[
+        Literal["train", "validation", "test"],
+        typer.Option(help="The split part that is reported."),
+    ] = "test",
+    nested: Annotated[
+        bool,
+        typer.Option(
+            "--nested", help="Fit on the reported part itself, in folds: cross-fitted metrics."
+        ),
+    ] = False,
+    store: SomeStore = None,
+    population: Annotated[int, typer.Option(help="Genetic: chromosomes.")] = 100,
+    generations: Annotated[int, typer.Option(help="Genetic: generations.")] = 100,
+    tournament: Annotated[int, typer.Option(help="Genetic: who meets in a tournament.")] = 5,
+    crossover: Annotated[float, typer.Option(help="Genetic: probability of crossover.")] = 0.4,
+    crossover_genes: Annotated[
+        int, typer.Option(help="Genetic: positions that a crossover averages.")
+    ] = 2,
+    mutation: Annotated[float, typer.Option(help="Genetic: probability of mutation.")] = 0.005,
+    runs: Annotated[int, typer.Option(help="Genetic: searches, the best of which counts.")] = 10,
+    as_published: Annotated[
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Genetic: as the paper's authors ran it, a mutated chromosome not normalised.",
+        ),
+    ] = False,
+    seed: Seed = 24,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Combine models into one, and compare it with its members."""
+    genetic = {
+        "population": population,
+        "generations": generations,
+        "tournament": tournament,
+        "crossover": crossover,
+        "crossover_genes": crossover_genes,
+        "mutation": mutation,
+        "runs": runs,
+        "as_published": as_published,
+    }
+    found = bs.fit_ensemble(
+        models,
+        out=out,
+        method=method,
+        fit=fit,
+        apply=apply,
+        nested=nested,
+        genetic=genetic,
+        store=store,
+        seed=seed,
+        force=force,
+    )
+    show(found, as_json)

@@ -1,0 +1,176 @@
+"""The verbs of training: recipes, runs, cross-validations and leakage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+import blastscope as bs
+from blastscope.cli.options import (
+    AsJson,
+    Device,
+    Folds,
+    Jobs,
+    RecipeName,
+    Repeats,
+    ReportFolder,
+    Seed,
+    Settings,
+    StoreFolder,
+    WeightsDir,
+)
+from blastscope.cli.output import say, show, show_json
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(help="Print this recipe, resolved, instead of the list.")
+    ] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the packaged recipes, or print one."""
+    if name is None:
+        show(bs.list_recipes(), as_json)
+        return
+    recipe = bs.load_recipe(name, settings or ())
+    if as_json:
+        show_json(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
+    else:
+        from blastscope.api.recipes import recipe_yaml
+
+        say(recipe_yaml(recipe).rstrip())
+
+
+def train(
+    recipe: RecipeName,
+    store: StoreFolder,
+    split: Annotated[Path, typer.Option(help="The split of that store.", metavar="FILE")],
+    run: Annotated[Path, typer.Option(help="The run's folder.", metavar="DIR")],
+    device: Device = "auto",
+    settings: Settings = None,
+    weights_dir: WeightsDir = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="The run whose weights the recipe starts from; by default the one beside DIR.",
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Compute a frozen backbone anew in every epoch, and keep nothing on disk.",
+        ),
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run as well.")
+    ] = False,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            help="How many trainings on the same split, from the recipe's seed on; with more than "
+            "one, DIR is a folder of runs, and the spread of their metrics is reported.",
+            min=1,
+        ),
+    ] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe and evaluate its best epoch.
+
+    If it is interrupted, the same command goes on where it stopped.
+    """
+    made = bs.train(
+        recipe,
+        store,
+        split,
+        out=run,
+        settings=settings or (),
+        device=device,
+        weights_dir=weights_dir,
+        start=start,
+        keep_features=not no_cache,
+        tensorboard=tensorboard,
+        seeds=seeds,
+        progress=True,
+    )
+    show(made, as_json)
+
+
+def crossval(
+    recipe: RecipeName,
+    store: StoreFolder,
+    out: ReportFolder,
+    folds: Folds = 5,
+    by: Annotated[
+        Literal["subject", "image", "fold", "matched"],
+        typer.Option(
+            help="What is kept together: subject; image, by cell, as the paper; fold, the data "
+            "set's own folds; matched, by cell but with the sizes of subject."
+        ),
+    ] = "subject",
+    repeats: Repeats = 1,
+    seed: Seed = 24,
+    jobs: Jobs = 1,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cross-validate a recipe on unseen subjects.
+
+    If it is interrupted, the same command goes on where it stopped.
+    """
+    made = bs.cross_validate(
+        recipe,
+        store,
+        out=out,
+        folds=folds,
+        by=by,
+        repeats=repeats,
+        seed=seed,
+        jobs=jobs,
+        settings=settings or (),
+        device=device,
+        weights_dir=weights_dir,
+        progress=True,
+    )
+    show(made, as_json)
+
+
+def leakage(
+    recipe: RecipeName,
+    store: StoreFolder,
+    out: ReportFolder,
+    folds: Folds = 5,
+    repeats: Repeats = 1,
+    seed: Seed = 24,
+    jobs: Jobs = 1,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how much an image-level split overstates a recipe.
+
+    The recipe is cross-validated by subject, and by cell with folds of the same sizes. If it is
+    interrupted, the same command goes on where it stopped.
+    """
+    made = bs.measure_leakage(
+        recipe,
+        store,
+        out=out,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        jobs=jobs,
+        settings=settings or (),
+        device=device,
+        weights_dir=weights_dir,
+        progress=True,
+    )
+    show(made, as_json)
