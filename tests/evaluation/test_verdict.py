@@ -119,7 +119,7 @@ def test_one_cell_without_a_subject_leaves_the_number_of_subjects_open():
 
 @pytest.mark.parametrize(
     ("error", "calibration"),
-    [((0.04, 0.02), "calibrated"), ((0.05, 0.02), "miscalibrated"), (None, "not-judged")],
+    [((0.02, 0.02), "calibrated"), ((0.021, 0.02), "miscalibrated"), (None, "not-judged")],
 )
 def test_calibration_is_held_against_chance(error, calibration):
     assert judged(cells(), error=error).calibration == calibration

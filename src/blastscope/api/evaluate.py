@@ -38,6 +38,7 @@ from blastscope.report.evaluation_text import (
     verdict_lines,
     verdict_title,
 )
+from blastscope.report.style import save_all
 from blastscope.report.text import LABELS, interval, metric, number
 
 if TYPE_CHECKING:
@@ -270,4 +271,4 @@ def _draw(evaluation: ReportedEvaluation, notes: RunNotes, folder: Path) -> dict
         drawn |= plots.decision_figures(evaluation.decisions)
     if evaluation.leakage is not None:
         drawn["leakage"] = leakage_figure(evaluation.leakage)
-    return plots.save_all(drawn, folder)
+    return save_all(drawn, folder, plots.PLOTS)

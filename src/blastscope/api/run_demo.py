@@ -107,7 +107,7 @@ def run_demo(
     page = write_demo(
         entries,
         out / "report.html",
-        heading="The same recipes on known and on unknown subjects",
+        heading="The same recipes on known and on unseen subjects",
         synthetic=store.synthetic,
         facts=_facts(found, store),
         pictures=_examples(store),

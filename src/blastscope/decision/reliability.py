@@ -30,6 +30,7 @@ class Reliability:
         by_chance: the mean error of calibrated probabilities on so many subjects (cells, if
             subjects are unknown): a smaller error cannot be told from zero. With few subjects it
             is too small.
+        chance_limit: such an error is not larger than this in 95 of 100 draws.
         brier: the mean squared distance from 0 and 1.
         log_loss: the mean log loss.
     """
@@ -39,6 +40,7 @@ class Reliability:
     cells: NDArray[np.intp]
     ece: float
     by_chance: float
+    chance_limit: float
     brier: float
     log_loss: float
 
@@ -82,7 +84,7 @@ def reliability(is_all: Bools, p_all: Floats, draws: Resampling) -> Reliability:
     place = equal_mass_bins(p_all)
     cells = np.bincount(place)
     by_subject = draws.sampling.unit == "subject"
-    by_chance = (
+    drawn = (
         _of_subjects(is_all, p_all, place, draws) if by_subject else _of_cells(p_all, place, draws)
     )
     return Reliability(
@@ -90,22 +92,24 @@ def reliability(is_all: Bools, p_all: Floats, draws: Resampling) -> Reliability:
         observed=np.bincount(place, is_all) / cells,
         cells=cells,
         ece=calibration_error(is_all, p_all, place),
-        by_chance=by_chance,
+        by_chance=float(drawn.mean()),
+        chance_limit=float(np.quantile(drawn, 0.95)),
         brier=float(np.mean((p_all - is_all) ** 2)),
         log_loss=log_loss(is_all, p_all),
     )
 
 
-def _of_cells(p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> float:
-    """The mean error of truths drawn by the probabilities themselves, cell by cell."""
+def _of_cells(p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> Floats:
+    """The errors of truths drawn by the probabilities themselves, cell by cell."""
     rng, n = np.random.default_rng(draws.seed), len(p_all)
     times = min(_DRAWS, max(_FEWEST_DRAWS, _CELLS_DRAWN // n))
-    return float(
-        np.mean([calibration_error(rng.random(n) < p_all, p_all, place) for _ in range(times)])
-    )
+    truths = (rng.random(n) < p_all for _ in range(times))
+    return np.array([calibration_error(truth, p_all, place) for truth in truths])
 
 
-def _of_subjects(is_all: Bools, p_all: Floats, place: NDArray[np.intp], draws: Resampling) -> float:
+def _of_subjects(
+    is_all: Bools, p_all: Floats, place: NDArray[np.intp], draws: Resampling
+) -> Floats:
     """How far the bins' gaps stray from what they are, as subjects are drawn."""
     gaps = np.zeros((len(p_all), place.max() + 1))
     gaps[np.arange(len(p_all)), place] = is_all - p_all
@@ -114,4 +118,4 @@ def _of_subjects(is_all: Bools, p_all: Floats, place: NDArray[np.intp], draws: R
         drawn = weights.astype(np.float64)
         shares = drawn @ gaps / drawn.sum(axis=1, keepdims=True)
         found.append(np.abs(shares - gaps.mean(axis=0)).sum(axis=1))
-    return float(np.concatenate(found).mean())
+    return np.concatenate(found)

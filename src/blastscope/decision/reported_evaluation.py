@@ -33,7 +33,7 @@ class ReportedEvaluation(Evaluation):
         """What a reader must know before any number."""
         error = None
         if not isinstance(self.decisions, NoDecision):
-            error = self.decisions.after.ece, self.decisions.after.by_chance
+            error = self.decisions.after.ece, self.decisions.after.chance_limit
         sampling = self.intervals.sampling
         return verdict(self.metrics, sampling, self.overlap, self.baselines, error)
 

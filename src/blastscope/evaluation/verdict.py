@@ -12,9 +12,6 @@ from blastscope.evaluation.metrics import Metrics
 from blastscope.evaluation.model_baselines import ALWAYS_ALL, COMPARED, ModelBaseline
 from blastscope.evaluation.overlap import Kind, Overlap
 
-CALIBRATED = 2.0
-"""A calibration error above this many times what chance alone shows is called miscalibrated."""
-
 Baselines = Literal["ahead", "level", "behind"]
 Calls = Literal["both", "all-only", "hem-only", "one-class-cells"]
 Subjects = Literal["enough", "few", "too-few", "unknown"]
@@ -38,7 +35,8 @@ class Verdict:
             ``too-few`` with one or none, ``unknown`` if not every cell names its subject.
         subjects_all: subjects with ALL cells.
         subjects_hem: subjects with normal cells.
-        calibration: whether the calibrated probabilities agree with the labels.
+        calibration: whether the calibrated probabilities agree with the labels: ``calibrated`` if
+            their error is not above what chance shows in 95 of 100 draws.
     """
 
     baselines: Baselines
@@ -99,7 +97,7 @@ def verdict(
         overlap: whether the part's subjects are in training.
         baselines: at least always-ALL.
         calibration_error: the expected calibration error of the calibrated probabilities, and the
-            one that chance alone shows; None if nothing was calibrated.
+            largest one that chance explains; None if nothing was calibrated.
     """
     closest = min(baselines, key=lambda one: one.lead["weighted_f1"].value)
     counts = sampling.counts if sampling.unit == "subject" else {}
@@ -149,5 +147,5 @@ def _enough(fewest: int) -> Subjects:
 def _calibration(error: tuple[float, float] | None) -> Calibration:
     if error is None:
         return "not-judged"
-    found, by_chance = error
-    return "calibrated" if found <= CALIBRATED * by_chance else "miscalibrated"
+    found, limit = error
+    return "calibrated" if found <= limit else "miscalibrated"

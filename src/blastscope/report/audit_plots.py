@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from blastscope.errors import writing
 from blastscope.explanation.audit.regions import ByRadius
 from blastscope.explanation.audit.sanity_checks import Randomized
 from blastscope.explanation.audit.size import SizeQuestion
@@ -21,7 +20,16 @@ from blastscope.explanation.audit.summary import AuditSummary, ModelAudit
 from blastscope.explanation.cell_image import REGIONS
 from blastscope.report.audit_text import MANY_CUT, RANKERS
 from blastscope.report.comparison_page import shortened
-from blastscope.report.style import COLOURS, INK, QUIET, save, styled
+from blastscope.report.style import (
+    COLOURS,
+    INK,
+    PALETTE,
+    QUIET,
+    one_panel,
+    printable,
+    save_all,
+    styled,
+)
 from blastscope.report.text import LABELS
 
 AGREEMENT = "agreement"
@@ -31,9 +39,9 @@ _LETTERS = 22
 _LINES: dict[str, dict[str, Any]] = {
     "grad_cam": {"color": INK, "linewidth": 2.2},
     "grad_cam_pp": {"color": INK, "linewidth": 1.2, "linestyle": "--"},
-    "occlusion": {"color": "#009E73"},
+    "occlusion": {"color": PALETTE[2]},
     "random": {"color": QUIET, "linestyle": ":"},
-    "other": {"color": "#CC79A7", "linestyle": "-.", "zorder": 1.8},
+    "other": {"color": PALETTE[3], "linestyle": "-.", "zorder": 1.8},
 }
 
 
@@ -59,11 +67,9 @@ def draw_audit(summary: AuditSummary, cells: pl.DataFrame, folder: Path) -> dict
             drawn[f"{place}-{kind}"] = figure
     if len(summary.models) > 1:
         drawn[AGREEMENT] = agreement_plot(summary)
-    for path in folder.glob("audit-*.*"):
-        if path.suffix in (".png", ".svg") and path.stem.removeprefix("audit-") not in drawn:
-            with writing(path):
-                path.unlink(missing_ok=True)
-    return {name: save(figure, folder, f"audit-{name}") for name, figure in drawn.items()}
+    earlier = [path.stem for path in folder.glob("audit-*.*")]
+    saved = save_all({f"audit-{name}": plot for name, plot in drawn.items()}, folder, earlier)
+    return {name: saved[f"audit-{name}"] for name in drawn}
 
 
 def _of_model(model: ModelAudit, cells: pl.DataFrame) -> Mapping[str, Figure]:
@@ -90,8 +96,7 @@ def regions_plot(cells: pl.DataFrame) -> Figure:
     Args:
         cells: one model's rows of ``audit.parquet``.
     """
-    figure = Figure(figsize=SMALL, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(*SMALL)
     axes.axvline(0, color=INK, linewidth=1)
     labels = [label for label in ("all", "hem") if (cells["label"] == label).any()]
     for row, region in enumerate(REGIONS):
@@ -138,8 +143,7 @@ def curve_plot(model: ModelAudit, kind: str) -> Figure:
         model: of ``AuditSummary.models``.
         kind: ``deletion`` or ``insertion``.
     """
-    figure = Figure(figsize=SMALL, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(*SMALL)
     for method, name in RANKERS.items():
         curve = model.curve(kind, method)
         if curve is not None:
@@ -160,8 +164,7 @@ def agreement_plot(summary: AuditSummary) -> Figure:
     names = [shortened(model.model) for model in summary.models]
     found = np.array(summary.agreement, dtype=np.float64)
     side = 1.9 + 0.62 * len(names)
-    figure = Figure(figsize=(side + 1.1, side), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(side + 1.1, side)
     axes.imshow(found, cmap="BrBG", vmin=-1.2, vmax=1.2)
     for (row, column), value in np.ndenumerate(found):
         ink = "white" if abs(value) > 0.75 else INK
@@ -179,8 +182,7 @@ def agreement_plot(summary: AuditSummary) -> Figure:
 @styled
 def randomization_plot(found: Randomized) -> Figure:
     """Plot the similarity to the trained network's map while the weights are randomized."""
-    figure = Figure(figsize=SMALL, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(*SMALL)
     places = range(len(found.stages))
     if found.between.cells:
         level = found.between.correlation
@@ -197,16 +199,14 @@ def randomization_plot(found: Randomized) -> Figure:
 
 
 def _layer(name: str, place: int) -> str:
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    shown = plain if len(plain) <= _LETTERS else plain[: _LETTERS - 1] + "…"
-    return shown if not place else f"+ {shown}"
+    shown = printable(name, _LETTERS - 1) + "…" if len(name) > _LETTERS else printable(name)
+    return f"+ {shown}" if place else shown
 
 
 @styled
 def radius_plot(found: ByRadius) -> Figure:
     """Plot the mean attribution by radius in the cells of each class, with a 95 % interval."""
-    figure = Figure(figsize=SMALL, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(*SMALL)
     edges = np.array(found.edges)
     middles = (edges[1:] + edges[:-1]) / 2
     axes.axhline(0, color=INK, linewidth=1)
@@ -229,8 +229,7 @@ def size_plot(found: SizeQuestion) -> Figure:
 
     Points are hollow, and the line thin, if the field cuts off many of the cells.
     """
-    figure = Figure(figsize=SMALL, layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(*SMALL)
     axes.axvline(1, color=QUIET, linewidth=1, linestyle=":")
     shown = [label for label in found.p_all if label in LABELS] or ["any"]
     whole = [share <= MANY_CUT for share in found.cut]

@@ -17,7 +17,7 @@ from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import INK, QUIET, save, styled
+from blastscope.report.style import INK, QUIET, name_rows, printable, save_all, styled
 from blastscope.report.text import (
     HEADLINE,
     LEVEL,
@@ -45,35 +45,31 @@ class ComparisonView:
 
     Attributes:
         found: the comparison.
-        best: the highest weighted F1.
-        columns: the metrics of the main table.
-        others: further metrics.
         pairs: the better model first, the largest lead on top.
         verdicts: of each pair.
         headline: which model is best, and how certain that is.
         facts: cells, subjects and split in a line.
         overlap: whether subjects are in training.
         sampling: what was drawn for the intervals.
-        unlabelled: how many cells are left out; empty if none.
         caution: what intervals without width mean; empty if there are none.
         folded: whether pairs are folded away.
         pictures: SVG data URIs by plot.
+        columns: the metrics of the main table.
+        others: further metrics.
     """
 
     found: Comparison
-    best: float
-    columns: tuple[str, ...]
-    others: tuple[str, ...]
     pairs: tuple[ModelPair, ...]
     verdicts: tuple[str, ...]
     headline: str
     facts: str
     overlap: str
     sampling: str
-    unlabelled: str
     caution: str
     folded: bool
     pictures: Mapping[str, str]
+    columns: tuple[str, ...] = SHOWN
+    others: tuple[str, ...] = _OTHERS
 
 
 def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str:
@@ -89,25 +85,16 @@ def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str
 
 
 def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> ComparisonView:
-    """Collect what the page shows.
-
-    Args:
-        comparison: the comparison.
-        pictures: SVG files by plot (see :func:`draw_comparison`).
-    """
+    """Collect what the page shows; arguments as :func:`comparison_page`."""
     pairs = tuple(by_lead(comparison.pairs))
     return ComparisonView(
         found=comparison,
-        best=max(metrics["weighted_f1"].value for metrics in comparison.estimates.values()),
-        columns=SHOWN,
-        others=_OTHERS,
         pairs=pairs,
         verdicts=tuple(verdict(pair, comparison) for pair in pairs),
         headline=headline(comparison),
         facts=_facts(comparison),
         overlap=overlap_text(comparison.overlap),
         sampling=sampling_text(comparison.sampling),
-        unlabelled=_unlabelled(comparison),
         caution=WITHOUT_WIDTH if without_width(comparison) else "",
         folded=len(pairs) > MOST_OPEN,
         pictures={name: svg_uri(path) for name, path in pictures.items()},
@@ -127,15 +114,6 @@ def _facts(comparison: Comparison) -> str:
         "called ALL if p > 0.5",
     )
     return " · ".join(facts)
-
-
-def _unlabelled(comparison: Comparison) -> str:
-    if not comparison.unlabelled:
-        return ""
-    total = comparison.unlabelled + comparison.cells
-    return (
-        f"Left out: {comparison.unlabelled:,} of {total:,} {comparison.part} cells without a label."
-    )
 
 
 def without_width(comparison: Comparison) -> bool:
@@ -260,7 +238,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
     drawn = {"models": models_figure(comparison)}
     if comparison.pairs:
         drawn["differences"] = differences_figure(comparison.pairs)
-    return {name: save(figure, folder, name) for name, figure in drawn.items()}
+    return save_all(drawn, folder, ())
 
 
 @styled
@@ -314,8 +292,7 @@ def shortened(name: str, lines: int = _LINES) -> str:
 
     A control character is not allowed in an SVG.
     """
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    parts = wrap(plain, _LETTERS) or ["?"]
+    parts = wrap(printable(name, len(name)), _LETTERS) or ["?"]
     kept = parts[:lines]
     if len(parts) > lines:
         kept[-1] = kept[-1][: _LETTERS - 1] + "…"
@@ -328,10 +305,8 @@ def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequ
     figure = Figure(figsize=(width, 1.0 + 0.17 * lines + 0.1 * len(names)), layout="constrained")
     found: Sequence[Axes] = list(np.atleast_1d(figure.subplots(1, panels)))
     for axes in found:
-        axes.set_yticks(range(len(names)), names if axes is found[0] else [""] * len(names))
-        axes.set_ylim(len(names) - 0.4, -0.6)
+        name_rows(axes, names if axes is found[0] else [""] * len(names))
         axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(4 if panels > 2 else 5))
     return figure, found

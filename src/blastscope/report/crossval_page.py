@@ -15,7 +15,7 @@ from blastscope.io.files import write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import COLOURS, INK, QUIET, save, styled
+from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save, styled
 from blastscope.report.text import HEADLINE, number, signed, spread
 
 Line = tuple[str, ...]
@@ -121,8 +121,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
 def leakage_figure(found: Leakage) -> Figure:
     """Each metric with the cells' subjects in training and unseen, with 95 % intervals."""
     shown = [name for name in HEADLINE if found.gains[name].difference.known]
-    figure = Figure(figsize=(7.4, 0.9 + 0.62 * len(shown)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(7.4, 0.9 + 0.62 * len(shown))
     for row, name in enumerate(shown):
         gain = found.gains[name]
         ends = ((gain.known, -0.14, COLOURS["mixed"]), (gain.unseen, 0.14, INK))
@@ -137,9 +136,7 @@ def leakage_figure(found: Leakage) -> Figure:
             va="center",
             color=INK,
         )
-    axes.set_yticks(range(len(shown)), [HEADLINE[name] for name in shown])
-    axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.grid(visible=False, axis="y")
+    name_rows(axes, [HEADLINE[name] for name in shown])
     figure.supxlabel(
         "grey: subjects in training; black: unseen subjects; bars: 95 % intervals; "
         "right: the difference",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,7 +20,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import write_text
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.style import INK, QUIET, plain, save, styled
+from blastscope.report.style import INK, QUIET, name_rows, printable, save, styled
 from blastscope.report.text import number, signed
 
 SHOWN = {"weighted_f1": "weighted F1", "auc": "AUC"}
@@ -43,15 +43,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class RecipeRow:
-    """A recipe's test metrics under each protocol, and their gap (subject - image)."""
+    """A recipe: its metrics and the link to its report by protocol."""
 
     recipe: str
-    scores: Mapping[str, Mapping[str, float | None]]
-    links: Mapping[str, str]
+    scores: dict[str, Mapping[str, float | None]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+
+    def both(self, metric: str) -> tuple[float | None, float | None]:
+        """Return the image-level and the subject-disjoint metric."""
+        image, subject = (self.scores.get(p, {}).get(metric) for p in ("image", "subject"))
+        return image, subject
 
     def gap(self, metric: str) -> float | None:
         """Return the subject-disjoint minus the image-level metric, mostly below 0."""
-        image, subject = (self.scores.get(p, {}).get(metric) for p in ("image", "subject"))
+        image, subject = self.both(metric)
         return None if image is None or subject is None else subject - image
 
 
@@ -112,19 +117,15 @@ def _rows(
 ) -> list[RecipeRow]:
     rows: dict[str, RecipeRow] = {}
     for entry, content in zip(entries, metrics, strict=True):
-        row = rows.setdefault(entry.recipe, RecipeRow(entry.recipe, {}, {}))
+        row = rows.setdefault(entry.recipe, RecipeRow(entry.recipe))
         if entry.protocol in row.scores:
             raise BlastscopeError(
                 f"'{entry.recipe}' is given twice under the protocol '{entry.protocol}': give each "
                 "recipe and protocol once."
             )
-        scores = {name: content["parts"]["test"][name] for name in SHOWN}
-        path = os.path.relpath(entry.run / "report.html", base)
-        rows[entry.recipe] = RecipeRow(
-            entry.recipe,
-            {**row.scores, entry.protocol: scores},
-            {**row.links, entry.protocol: quote(Path(path).as_posix())},
-        )
+        row.scores[entry.protocol] = {name: content["parts"]["test"][name] for name in SHOWN}
+        path = Path(os.path.relpath(entry.run / "report.html", base))
+        row.links[entry.protocol] = quote(path.as_posix())
     return list(rows.values())
 
 
@@ -152,17 +153,7 @@ def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
     if all(row.gap("weighted_f1") is None for row in rows):
         return None
     pairs = [
-        (
-            row.recipe,
-            {
-                title: (
-                    row.scores.get("image", {}).get(metric),
-                    row.scores.get("subject", {}).get(metric),
-                )
-                for metric, title in SHOWN.items()
-            },
-        )
-        for row in rows
+        (row.recipe, {title: row.both(metric) for metric, title in SHOWN.items()}) for row in rows
     ]
     with TemporaryDirectory() as folder:
         return svg_uri(save(gap_figure(pairs), Path(folder), "gap"))
@@ -194,11 +185,10 @@ def gap_figure(
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for at, (_, scores) in enumerate(rows):
             _plot_gap(axes, at, *scores[metric])
-        names = [plain(name) for name, _ in rows] if metric == panels[0] else [""] * len(rows)
-        axes.set_yticks(range(len(rows)), names)
-        axes.set(ylim=(len(rows) - 0.4, -0.6), title=metric)
+        first = metric == panels[0]
+        name_rows(axes, [printable(name) if first else "" for name, _ in rows])
+        axes.set_title(metric)
         axes.margins(x=0.12)
-        axes.grid(visible=False, axis="y")
     marks = [
         Line2D([], [], marker="o", color=INK, linestyle="", label="subject-disjoint"),
         Line2D([], [], marker="o", color=INK, linestyle="", label="image-level", mfc="white"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,19 +20,8 @@ from blastscope.report.comparison_page import comparison_view, draw_comparison, 
 from blastscope.report.errors_page import errors_view
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import INK, QUIET, save, styled
+from blastscope.report.style import INK, PALETTE, QUIET, one_panel, save_all, styled
 from blastscope.report.text import counted, number, protocol_name
-
-
-@dataclass(frozen=True)
-class WeightsRow:
-    """A method's weights (None of a vote), and their weighted F1 on the fitting cells."""
-
-    name: str
-    chosen: bool
-    weights: tuple[float | None, ...]
-    score: float
-    remark: str
 
 
 def ensemble_page(
@@ -57,8 +45,8 @@ def ensemble_page(
     Returns:
         HTML that needs no other file and no network.
     """
-    rows = _weights(built)
-    pictures = {name: svg_uri(path) for name, path in _draw(built, rows, figures).items()}
+    scores = _scores(built)
+    pictures = {name: svg_uri(path) for name, path in _draw(built, scores, figures).items()}
     nested = built.nested.get(built.plan.method)
     return render(
         "ensemble.html",
@@ -70,10 +58,12 @@ def ensemble_page(
         verdicts=verdicts(built, comparison),
         comparison=comparison_view(comparison, draw_comparison(comparison, figures)),
         fitted_text=_fitted_text(built),
-        weights=rows,
+        scores=scores,
+        method_names=METHOD_NAMES,
+        remark=_remark,
         nested=nested,
         fold_cells=[] if nested is None else np.bincount(nested.fold).tolist(),
-        search_text=_search_text(built, rows),
+        search_text=_search_text(built, scores),
         pictures=pictures,
         errors=errors_view(errors, draw_errors(errors, figures), store),
         settings=settings,
@@ -143,23 +133,17 @@ def _shared_subjects(built: Built) -> tuple[int, int]:
     return len(here & there), len(here)
 
 
-def _weights(built: Built) -> list[WeightsRow]:
-    plan = built.plan
+def _scores(built: Built) -> dict[str, float]:
+    """Return the weighted F1 of each method on the fitting cells."""
     members = built.scores.p_all[:, : -len(built.fitted)]
-    part = plan.fit if built.fit_cells else plan.apply
-    rows = (built.scores.cells["part"] == part) & built.scores.cells["label"].is_not_null()
-    p_all, is_all = members[rows.to_numpy()], built.scores.is_all[rows.to_numpy()]
-    found = []
-    for name, fitted in built.fitted.items():
-        how = fitted.combination
-        score = compute_metrics(is_all, how.apply(p_all))["weighted_f1"]
-        written = tuple(None if how.kind == "votes" else w for w in how.weights)
-        found.append(
-            WeightsRow(
-                METHOD_NAMES[name], name == plan.method, written, float(score or 0), _remark(fitted)
-            )
-        )
-    return found
+    part = built.plan.fit if built.fit_cells else built.plan.apply
+    cells = built.scores.cells
+    rows = ((cells["part"] == part) & cells["label"].is_not_null()).to_numpy()
+    p_all, is_all = members[rows], built.scores.is_all[rows]
+    return {
+        name: float(compute_metrics(is_all, how.combination.apply(p_all))["weighted_f1"] or 0)
+        for name, how in built.fitted.items()
+    }
 
 
 def _remark(fitted: FittedWeights) -> str:
@@ -192,37 +176,30 @@ def _fitted_text(built: Built) -> str:
     )
 
 
-def _search_text(built: Built, rows: list[WeightsRow]) -> str:
+def _search_text(built: Built, scores: Mapping[str, float]) -> str:
     if "genetic" not in built.fitted:
         return ""
-    scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
-    runs = counted(built.plan.genetic.runs, "run")
     return (
-        f"The best of {runs} reaches weighted F1 {number(scores['genetic'])} on the fitting cells, "
-        f"the grid search {number(scores['grid'])} and equal weights {number(scores['mean'])}."
+        f"The best of {counted(built.plan.genetic.runs, 'run')} reaches weighted F1 "
+        f"{number(scores['genetic'])} on the fitting cells, the grid search "
+        f"{number(scores['grid'])} and equal weights {number(scores['mean'])}."
     )
 
 
-def _draw(built: Built, rows: list[WeightsRow], figures: Path) -> Mapping[str, Path]:
+def _draw(built: Built, scores: Mapping[str, float], figures: Path) -> Mapping[str, Path]:
     averages = {
         METHOD_NAMES[name]: fitted.combination.weights
         for name, fitted in built.fitted.items()
         if fitted.combination.kind == "weights"
     }
-    drawn = {"weights": save(weights_figure(averages, built.members), figures, "weights")}
+    drawn = {"weights": weights_figure(averages, built.members)}
     if "genetic" in built.fitted:
-        scores = dict(zip(built.fitted, (row.score for row in rows), strict=True))
         history = built.fitted["genetic"].notes["history"]
-        figure = search_figure(history, scores["grid"], scores["mean"], built.fit_cells)
-        drawn["search"] = save(figure, figures, "search")
-    return drawn
+        drawn["search"] = search_figure(history, scores["grid"], scores["mean"], built.fit_cells)
+    return save_all(drawn, figures, ())
 
 
-# Okabe and Ito's colours, told apart under every form of colour blindness.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-
-
-_DARK = _COLOURS[0], _COLOURS[2], _COLOURS[5]
+_DARK = PALETTE[0], PALETTE[2], PALETTE[5]
 
 
 @styled
@@ -235,8 +212,7 @@ def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells:
         mean: of equal weights.
         cells: the number of fitting cells.
     """
-    figure = Figure(figsize=(7.4, 3.0), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(7.4, 3.0)
     generations = np.arange(1, history.shape[1] + 1)
     winner = int(history[:, -1].argmax())
     others = np.delete(history, winner, axis=0).T
@@ -244,14 +220,10 @@ def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells:
         lines = axes.plot(generations, others, color=QUIET, linewidth=0.8, drawstyle="steps-post")
         lines[0].set_label("other runs")
     axes.plot(generations, history[winner], color=INK, label="best run", drawstyle="steps-post")
-    axes.axhline(mean, color=_COLOURS[0], linestyle=":", linewidth=1.2, label="equal weights")
-    axes.axhline(grid, color=_COLOURS[2], linestyle="--", linewidth=1.2, label="grid search")
-    axes.set(
-        xlabel="generation",
-        ylabel="weighted F1",
-        title=f"Genetic search on {cells:,} cells",
-        xlim=(1, max(2, len(generations))),
-    )
+    axes.axhline(mean, color=PALETTE[0], linestyle=":", linewidth=1.2, label="equal weights")
+    axes.axhline(grid, color=PALETTE[2], linestyle="--", linewidth=1.2, label="grid search")
+    axes.set(xlabel="generation", ylabel="weighted F1", xlim=(1, max(2, len(generations))))
+    axes.set_title(f"Genetic search on {cells:,} cells")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -264,22 +236,16 @@ def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str
         weights: by method, each of shape (members,), none below 0.
         members: their names.
     """
-    figure = Figure(figsize=(7.4, 1.1 + 0.3 * len(weights)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(7.4, 1.1 + 0.3 * len(weights))
     left = np.zeros(len(weights))
     for k, member in enumerate(members):
         widths = np.array([values[k] for values in weights.values()])
-        colour = _COLOURS[k % len(_COLOURS)]
+        colour = PALETTE[k % len(PALETTE)]
         bars = axes.barh(
-            range(len(weights)),
-            widths,
-            left=left,
-            color=colour,
-            height=0.62,
-            hatch="///" * (k // len(_COLOURS)),  # the ninth member is not the first
-            edgecolor="white",
-            linewidth=0,
-        )
+            range(len(weights)), widths, left=left, color=colour, height=0.62,
+            hatch="///" * (k // len(PALETTE)),  # the ninth member is not the first
+            edgecolor="white", linewidth=0,
+        )  # fmt: skip
         for bar, width in zip(bars, widths, strict=True):
             if width >= 0.06:
                 middle = bar.get_x() + width / 2

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 from blastscope.data.traits import TRAITS, Trait
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.error_analysis.counts import CLASSES, Counts
-from blastscope.errors import writing
-from blastscope.report.style import COLOURS, GRID, INK, QUIET, plain, save, styled
+from blastscope.report.style import (
+    COLOURS,
+    GRID,
+    INK,
+    QUIET,
+    one_panel,
+    plot_subjects,
+    save_all,
+    styled,
+)
 from blastscope.report.text import LABELS
 
 PLOT_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
@@ -38,19 +46,14 @@ def draw_errors(analysis: ErrorAnalysis, folder: Path) -> dict[str, Path]:
     if analysis.traits is not None:
         for trait in TRAITS:
             drawn[f"trait-{trait.column}"] = trait_figure(analysis, trait)
-    for name in set(PLOT_NAMES) - set(drawn):
-        for kind in ("png", "svg"):
-            with writing(folder / f"{name}.{kind}"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    return {name: save(figure, folder, name) for name, figure in drawn.items()}
+    return save_all(drawn, folder, PLOT_NAMES)
 
 
 @styled
 def missed_by_figure(counts: Counts) -> Figure:
     """Plot cells by the number of models that miss them, the most first (paper, Figure 33)."""
     models = len(counts.total) - 1
-    figure = Figure(figsize=(7.4, 1.2 + 0.36 * models), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(7.4, 1.2 + 0.36 * models)
     places = range(models)
     left = np.zeros(models)
     title = "Missed cells" + (" by how many models miss them" if models > 1 else "")
@@ -89,20 +92,14 @@ def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
     figure = Figure(figsize=(7.4, 1.0 + 0.2 * max(tallest, 3)), layout="constrained")
     for axes, label in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         frame = rows[label]
-        for place, row in enumerate(frame.iter_rows(named=True)):
-            axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[label], alpha=0.45)
-            axes.plot(row["rate"], place, "o", color=COLOURS[label], markersize=4.5)
-        names = [f"{plain(s)}  ({n:,})" for s, n in frame.select("subject", "cells").iter_rows()]
-        axes.set_yticks(range(frame.height), names)
+        plot_subjects(axes, frame, "rate", max(tallest, 3))
         cut = subjects.filter(subjects["label"] == label).height > frame.height
         title = f"{LABELS[label][0].upper()}{LABELS[label][1:]} cells by subject"
         axes.set(
-            xlim=(-0.02, 1.02), ylim=(max(tallest, 3) - 0.4, -0.6),
             title=title + (f", the worst {frame.height}" if cut else ""),
+            xlim=(-0.02, 1.02),
             xlabel="missed, 95 % interval",
-        )  # fmt: skip
-        axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+        )
     return figure
 
 
@@ -116,8 +113,7 @@ def trait_figure(analysis: ErrorAnalysis, trait: Trait) -> Figure:
     if traits is None:
         raise ValueError("the traits of the cells were not measured")
     column = traits[trait.column].to_numpy().astype(np.float64)
-    figure = Figure(figsize=(3.5, 2.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(3.5, 2.3)
     names = []
     for place, (label, missed) in enumerate((c, m) for c in CLASSES for m in (True, False)):
         rows = (analysis.scores.cells["label"] == label).to_numpy() & (hard == missed)

@@ -62,7 +62,6 @@ def evaluation_page(
     notes: RunNotes,
     pictures: Mapping[str, Path],
     folds: FoldsTable | None = None,
-    back: str | None = None,
 ) -> str:
     """Write the page of an evaluation, as HTML that needs no other file and no network.
 
@@ -71,14 +70,12 @@ def evaluation_page(
         notes: the run's own record; empty for a prediction table.
         pictures: SVG files by plot (see ``evaluation_plots.PLOTS``).
         folds: of a cross-validation, if the table is of one.
-        back: a relative link to the page that this one belongs to.
     """
     decided = None if isinstance(evaluation.decisions, NoDecision) else evaluation.decisions
     reference = None if decided is None else decided.decision.reference
     return render(
         "evaluation.html",
         title=f"{evaluation.model}: {evaluation.part} cells, {protocol_name(evaluation.protocol)}",
-        back=back,
         synthetic=evaluation.synthetic,
         evaluation=evaluation,
         notes=notes,

@@ -5,8 +5,7 @@ Only matplotlib's object interface is used, so that a caller's pyplot is not cha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -16,10 +15,8 @@ from matplotlib.lines import Line2D
 
 from blastscope.decision.assessment import DecisionAssessment
 from blastscope.decision.blast_share import LINE
-from blastscope.decision.reliability import Reliability
-from blastscope.errors import writing
 from blastscope.evaluation.curves import Curve
-from blastscope.report.style import COLOURS, INK, QUIET, plain, save, styled
+from blastscope.report.style import COLOURS, INK, QUIET, one_panel, plot_subjects, styled
 from blastscope.report.text import LABELS
 
 PLOTS = (
@@ -37,24 +34,10 @@ PLOTS = (
 MOST_SUBJECTS = 60
 
 
-def save_all(drawn: Mapping[str, Figure], folder: Path) -> dict[str, Path]:
-    """Save plots, and remove those of ``PLOTS`` that an earlier evaluation left.
-
-    Returns:
-        The SVG of each plot.
-    """
-    saved = {name: save(figure, folder, name) for name, figure in drawn.items()}
-    for name in set(PLOTS) - set(drawn):
-        for kind in ("png", "svg"):
-            with writing(folder / f"{name}.{kind}"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    return saved
-
-
 @styled
 def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
     """Counts, and what share of each true class they are; rows are the labels."""
-    figure, axes = _figure(3.2, 3.1)
+    figure, axes = one_panel(3.2, 3.1)
     counts = np.array([[tn, fp], [fn, tp]])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1.25)
@@ -77,7 +60,7 @@ def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
 @styled
 def roc_figure(curve: Curve) -> Figure:
     """The ROC curve, with chance and the point of decision."""
-    figure, axes = _figure(3.2, 3.1)
+    figure, axes = one_panel(3.2, 3.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="chance")
     _plot_curve(axes, curve, f"AUC {curve.area:.3f}")
     axes.set(xlabel="1 − specificity", ylabel="sensitivity for ALL", title="ROC")
@@ -88,7 +71,7 @@ def roc_figure(curve: Curve) -> Figure:
 @styled
 def precision_recall_figure(curve: Curve, share_all: float) -> Figure:
     """The precision-recall curve; ``share_all`` is the precision of calling every cell ALL."""
-    figure, axes = _figure(3.2, 3.1)
+    figure, axes = one_panel(3.2, 3.1)
     axes.axhline(share_all, color=QUIET, linewidth=1, linestyle=":", label="all called ALL")
     _plot_curve(axes, curve, f"average precision {curve.area:.3f}", steps="steps-pre")
     axes.set(xlabel="sensitivity for ALL", ylabel="precision of ALL", title="Precision and recall")
@@ -109,16 +92,9 @@ def _plot_curve(axes: Axes, curve: Curve, label: str, steps: str = "default") ->
 def subjects_figure(subjects: pl.DataFrame) -> Figure:
     """Accuracy of each subject with its 95 % interval, worst on top, at most ``MOST_SUBJECTS``."""
     shown = subjects.head(MOST_SUBJECTS)
-    figure, axes = _figure(7.4, 0.95 + 0.21 * shown.height)
-    for row, subject in enumerate(shown.iter_rows(named=True)):
-        colour = COLOURS[subject["label"]]
-        axes.plot([subject["low"], subject["high"]], [row, row], color=colour, alpha=0.45)
-        axes.plot(subject["accuracy"], row, "o", color=colour, markersize=4.5)
-    names = [f"{plain(name)}  ({n:,})" for name, n in shown.select("subject", "cells").iter_rows()]
-    axes.set_yticks(range(shown.height), names)
-    axes.set(xlim=(-0.01, 1.01), ylim=(shown.height - 0.4, -0.6))
-    axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    figure, axes = one_panel(7.4, 0.95 + 0.21 * shown.height)
+    plot_subjects(axes, shown, "accuracy")
+    axes.set_xlim(-0.01, 1.01)
     worst = (
         f"the worst {shown.height} of {subjects.height}" if subjects.height > MOST_SUBJECTS else ""
     )
@@ -154,12 +130,6 @@ def best_epoch(history: pl.DataFrame) -> dict[str, float] | None:
     return rows.sort("val_loss", maintain_order=True).row(0, named=True) if rows.height else None
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """Make a figure of ``width`` x ``height`` inches with one pair of axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
 def _legend(axes: Axes, labels: Sequence[str]) -> None:
     marks = [
         Line2D([], [], marker="o", color=COLOURS[name], linestyle="", label=LABELS[name])
@@ -179,29 +149,24 @@ def decision_figures(found: DecisionAssessment) -> dict[str, Figure]:
 @styled
 def reliability_figure(found: DecisionAssessment) -> Figure:
     """The share of ALL cells against the probability of ALL, in bins of as many cells."""
-    figure = Figure(figsize=(3.4, 3.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(3.4, 3.3)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
     after = "calibrated" if found.decision.calibration.method != "none" else "as used"
     for name, of, colour in (("the network's", found.before, QUIET), (after, found.after, INK)):
-        _plot_reliability(axes, of, f"{name}, ECE {of.ece:.3f}", colour)
+        axes.plot(
+            of.predicted, of.observed, "o-", color=colour, markersize=4, linewidth=1.2,
+            label=f"{name}, ECE {of.ece:.3f}",
+        )  # fmt: skip
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", title="Reliability")
     axes.set(xlabel="probability of ALL", ylabel="share of ALL cells")
     axes.legend(loc="upper left", fontsize=7)
     return figure
 
 
-def _plot_reliability(axes: Axes, of: Reliability, label: str, colour: str) -> None:
-    axes.plot(
-        of.predicted, of.observed, "o-", color=colour, markersize=4, linewidth=1.2, label=label
-    )
-
-
 @styled
 def risk_figure(found: DecisionAssessment) -> Figure:
     """The share of wrong calls among those kept, and where the referral was set."""
-    figure = Figure(figsize=(3.4, 3.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(3.4, 3.3)
     curve, wanted = found.curve, found.decision.referral.wanted
     axes.plot(curve.coverage, curve.risk, color=INK, label=f"AURC {curve.area:.4f}")
     axes.axhline(wanted, color=QUIET, linewidth=1, linestyle=":", label=f"requested: {wanted:g}")
@@ -222,19 +187,11 @@ def shares_figure(shares: pl.DataFrame) -> Figure:
     Of more than ``MOST_SUBJECTS`` those with the most wrong calls are drawn.
     """
     shown = shares.head(MOST_SUBJECTS).sort("share", "subject")
-    figure = Figure(figsize=(7.4, 0.95 + 0.21 * shown.height), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(7.4, 0.95 + 0.21 * shown.height)
     axes.axvspan(*LINE, color=QUIET, alpha=0.25, linewidth=0)
-    for row, subject in enumerate(shown.iter_rows(named=True)):
-        colour = COLOURS[subject["label"] or "mixed"]
-        axes.plot([subject["low"], subject["high"]], [row, row], color=colour, alpha=0.5)
-        axes.plot(subject["share"], row, "o", color=colour, markersize=4.5)
-        axes.plot(subject["called"], row, "|", color=INK, markersize=7)
-    names = [f"{plain(name)}  ({n:,})" for name, n in shown.select("subject", "cells").iter_rows()]
-    axes.set_yticks(range(shown.height), names)
-    axes.set(xlim=(-0.01, 1.01), ylim=(shown.height - 0.4, -0.6))
-    axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
+    plot_subjects(axes, shown, "share")
+    axes.plot(shown["called"], range(shown.height), "|", color=INK, markersize=7)
+    axes.set_xlim(-0.01, 1.01)
     axes.set(xlabel="share of blasts; | as called, • corrected with its 95 % interval")
     of = f", the worst {shown.height} of {shares.height}" if shares.height > MOST_SUBJECTS else ""
     axes.set(title=f"Share of blasts by subject (cells){of}; grey: 20 to 25 %")

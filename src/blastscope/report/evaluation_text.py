@@ -138,7 +138,8 @@ def _calibration(found: ReportedEvaluation) -> str:
     agree = "agree" if found.verdict.calibration == "calibrated" else "do not agree"
     return (
         f"The probabilities {agree} with the labels: calibration error {number(after.ece, 3)}, "
-        f"by chance about {number(after.by_chance, 3)}."
+        f"by chance about {number(after.by_chance, 3)}, at most {number(after.chance_limit, 3)} in "
+        "95 of 100 draws."
     )
 
 

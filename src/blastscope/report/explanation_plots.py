@@ -28,7 +28,7 @@ from blastscope.explanation.result import (
     ModelExplained,
 )
 from blastscope.explanation.tables import METHODS
-from blastscope.report.style import COLOURS, QUIET, STYLE, styled
+from blastscope.report.style import COLOURS, QUIET, STYLE, printable, styled
 from blastscope.report.text import LABELS
 
 if TYPE_CHECKING:
@@ -274,6 +274,5 @@ def _verdict(cell: CellExplained, caller: ModelExplained | EnsembleExplained) ->
 
 def _short(name: str, most: int) -> str:
     """Shorten a long name in the middle; a control character cannot be drawn."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in name)
-    half = (most - 1) // 2
-    return plain if len(plain) <= most else f"{plain[:half]}…{plain[-half:]}"
+    shown, half = printable(name, len(name)), (most - 1) // 2
+    return shown if len(shown) <= most else f"{shown[:half]}…{shown[-half:]}"

@@ -37,7 +37,7 @@ from blastscope.report.reproduction_summary import (
     unlike_settings,
     unlike_weights,
 )
-from blastscope.report.style import INK, QUIET, save, styled
+from blastscope.report.style import INK, QUIET, one_panel, save, styled
 from blastscope.report.text import LEARNING_NAMES, number, protocol_name, signed, spread
 from blastscope.reproduction.results import (
     PROTOCOLS,
@@ -400,8 +400,7 @@ def experiments_plot(experiments: Sequence[Experiment], *, synthetic: bool) -> F
             if experiment.comparable:
                 joined.add(len(names))
             names.append(experiment.short)
-    figure = Figure(figsize=(7.8, 1.0 + 0.2 * len(names)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = one_panel(7.8, 1.0 + 0.2 * len(names))
     for row, points in drawn:
         _plot(axes, row, points, row in joined)
     _label(axes, names, headings)

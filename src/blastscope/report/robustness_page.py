@@ -16,7 +16,7 @@ from blastscope.data.names import ALL
 from blastscope.data.store import Store
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
-from blastscope.report.style import QUIET, save, styled
+from blastscope.report.style import PALETTE, QUIET, printable, save, styled
 from blastscope.report.text import LABELS, counted, interval, listed, metric, number, percent
 from blastscope.robustness.metrics import StepMetrics
 from blastscope.robustness.ood_check import OodCheck
@@ -170,7 +170,7 @@ def _flags(found: OodCheck) -> str:
     return f"{text}; of images that are not cells: {', '.join(kinds)}."
 
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
+_COLOURS = [PALETTE[k] for k in (0, 5, 2, 3, 4, 1, 7)]
 _LINES = ("-", "--", ":")
 _COLUMNS = 4
 
@@ -212,10 +212,9 @@ def curves_plot(models: Sequence[ModelRobustness], name: str) -> Figure:
 def _draw(axes: Axes, model: ModelRobustness, one: Perturbation, name: str, k: int) -> None:
     points = [(at.step.value or 0.0, at.values[name]) for at in model.of(one)]
     points = sorted([*points, (one.unchanged, model.unchanged.values[name])])
-    label = "".join(letter if letter.isprintable() else "?" for letter in model.model)[:70]
     axes.plot(
         *zip(*points, strict=True), color=_COLOURS[k % len(_COLOURS)], marker="o", markersize=3.5,
-        linestyle=_LINES[k // len(_COLOURS) % len(_LINES)], label=label,
+        linestyle=_LINES[k // len(_COLOURS) % len(_LINES)], label=printable(model.model, 70),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from blastscope.experiments.seeds import Seeds, gather_seeds, record_seeds
 from blastscope.io.files import write_text
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import COLOURS, INK, QUIET, save, styled
+from blastscope.report.style import COLOURS, INK, QUIET, name_rows, save, styled
 from blastscope.report.text import HEADLINE, protocol_name, spread
 
 
@@ -144,10 +144,7 @@ def seeds_figure(found: SeedsReport) -> Figure:
         axes.axvspan(spread.mean - half, spread.mean + half, color=QUIET, alpha=0.18, linewidth=0)
         axes.axvline(spread.mean, color=INK, linewidth=1)
         axes.plot(values, range(len(values)), "o", color=COLOURS["hem"], markersize=5)
-        seeds = [f"seed {k}" for k in found.results] if axes is panels[0] else [""] * len(values)
-        axes.set_yticks(range(len(values)), seeds)
-        axes.set_ylim(len(values) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
+        name_rows(axes, [f"seed {k}" if axes is panels[0] else "" for k in found.results])
         axes.margins(x=0.12)
         axes.locator_params(axis="x", nbins=3)
         axes.set_title(HEADLINE[name])
