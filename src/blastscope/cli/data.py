@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Folders, Force, Labels, Seed
+from blastscope.cli.options import AsJson, Folders, Force, Labels, Seed, argument, option
 from blastscope.cli.output import note, show
 
 
@@ -26,11 +26,9 @@ def check(folders: Folders, labels: Labels = None, as_json: AsJson = False) -> N
 
 
 def synth(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder that does not exist yet.")
-    ],
-    cells: Annotated[int, typer.Option(help="How many cells.", min=1)] = 1500,
-    subjects: Annotated[int, typer.Option(help="Of how many subjects.", min=1)] = 24,
+    folder: Annotated[Path, argument("A folder that does not exist yet.", "DIR")],
+    cells: Annotated[int, option("How many cells.", min=1)] = 1500,
+    subjects: Annotated[int, option("Of how many subjects.", min=1)] = 24,
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
@@ -39,8 +37,7 @@ def synth(
 
 
 def fetch(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to download to.")],
-    as_json: AsJson = False,
+    folder: Annotated[Path, argument("The folder to download to.", "DIR")], as_json: AsJson = False
 ) -> None:
     """Fetch C-NMC 2019 (CC BY 3.0) from its Kaggle mirror."""
     note("Asking Kaggle for the C-NMC 2019 data.")
@@ -49,23 +46,23 @@ def fetch(
 
 def prepare(
     folders: Folders,
-    out: Annotated[Path, typer.Option(metavar="STORE", help="The store's folder.")],
-    size: Annotated[int, typer.Option(help="The side of a prepared cell, in pixels.")] = 224,
+    out: Annotated[Path, option("The store's folder.", "STORE")],
+    size: Annotated[int, option("The side of a prepared cell, in pixels.")] = 224,
     scale: Annotated[
         Literal["crop", "keep"],
-        typer.Option(
-            help="crop: each cell stretched to the size (the paper's way); keep: the same field "
+        option(
+            "crop: each cell stretched to the size (the paper's way); keep: the same field "
             "for every cell, so that absolute size survives."
         ),
     ] = "crop",
-    clahe: Annotated[bool, typer.Option("--clahe", help="Equalise the contrast (CLAHE).")] = False,
+    clahe: Annotated[bool, option("Equalise the contrast (CLAHE).", name="--clahe")] = False,
     contour: Annotated[
         Literal["union", "first"],
-        typer.Option(help="union: the box of all foreground; first: the paper's first contour."),
+        option("union: the box of all foreground; first: the paper's first contour."),
     ] = "union",
     labels: Labels = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out files that cannot be used.")
+        bool, option("Leave out files that cannot be used.", name="--skip-bad")
     ] = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -88,31 +85,28 @@ def prepare(
 
 def split(
     store: Annotated[
-        Path,
-        typer.Argument(help="A store, a cell table, or a CSV with a column file of C-NMC names."),
+        Path, argument("A store, a cell table, or a CSV with a column file of C-NMC names.")
     ],
     protocol: Annotated[
         Literal["image", "subject", "official", "paper"],
-        typer.Option(
-            help="image: at random by image, as the paper; subject: no subject in two parts; "
+        option(
+            "image: at random by image, as the paper; subject: no subject in two parts; "
             "official: train folds against the preliminary set; paper: the published members."
         ),
     ],
     seed: Seed = 24,
     fractions: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(
-            help="Shares of train, validation and test, for image and subject: .6 .2 .2 without. "
+        option(
+            "Shares of train, validation and test, for image and subject: .6 .2 .2 without. "
             "By subject they are met as nearly as whole subjects allow, in steps of .05."
         ),
     ] = None,
     membership: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="For paper: the CSV of its training set's files."),
+        Path | None, option("For paper: the CSV of its training set's files.", "FILE")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="The file to write; STORE/splits/PROTOCOL-seedK.parquet by default."),
+        Path | None, option("The file to write; STORE/splits/PROTOCOL-seedK.parquet by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -127,13 +121,12 @@ def split(
 def baselines(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="CELLS",
-            help="A store, a cell table, or a CSV file,width,height of C-NMC names and boxes.",
+        argument(
+            "A store, a cell table, or a CSV file,width,height of C-NMC names and boxes.", "CELLS"
         ),
     ],
-    folds: Annotated[int, typer.Option(help="How many folds by subject.", min=2)] = 5,
-    cuts: Annotated[int, typer.Option(help="How many times to cut them.", min=1)] = 5,
+    folds: Annotated[int, option("How many folds by subject.", min=2)] = 5,
+    cuts: Annotated[int, option("How many times to cut them.", min=1)] = 5,
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
@@ -17,12 +15,13 @@ from blastscope.cli.options import (
     ReportFolder,
     RunFolders,
     StoreFolder,
+    argument,
+    option,
 )
 from blastscope.cli.output import show
 
 Data = Annotated[
-    list[Path] | None,
-    typer.Option(help="A folder of cell images, or a store; once for each.", metavar="DIR"),
+    list[Path] | None, option("A folder of cell images, or a store; once for each.", "DIR")
 ]
 
 
@@ -31,18 +30,15 @@ def explain(
     out: ReportFolder,
     cells: Annotated[
         list[str],
-        typer.Option(
-            help="A cell's name in --data, or an image file; once for each cell.",
-            metavar="NAME|FILE",
-        ),
+        option("A cell's name in --data, or an image file; once for each cell.", "NAME|FILE"),
     ],
     data: Data = None,
     methods: Annotated[
         str,
-        typer.Option(
-            help="Methods of attribution; without occlusion it is quick, but no deletion and "
+        option(
+            "Methods of attribution; without occlusion it is quick, but no deletion and "
             "insertion curves are measured.",
-            metavar="LIST",
+            "LIST",
         ),
     ] = "grad-cam,grad-cam++,occlusion",
     layers: Layers = None,
@@ -96,10 +92,7 @@ def audit(
 def stress(
     models: Annotated[
         list[str],
-        typer.Argument(
-            metavar="MODEL...",
-            help="Runs, or folders of crossval; NAME=PATH gives a model another name.",
-        ),
+        argument("Runs, or folders of crossval; NAME=PATH gives a model another name.", "MODEL..."),
     ],
     store: StoreFolder,
     out: ReportFolder,

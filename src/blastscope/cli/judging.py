@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
@@ -17,6 +15,8 @@ from blastscope.cli.options import (
     ReportFolder,
     Seed,
     SomeStore,
+    argument,
+    option,
 )
 from blastscope.cli.output import show
 
@@ -24,55 +24,46 @@ from blastscope.cli.output import show
 def evaluate(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN_OR_PREDICTIONS",
-            help="A run, a prediction table or, with --labels, a submission.",
+        argument(
+            "A run, a prediction table or, with --labels, a submission.", "RUN_OR_PREDICTIONS"
         ),
     ],
     part: Part = "test",
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="The folder to write to; by default the run itself, or a folder beside the table.",
-            metavar="DIR",
+        option(
+            "The folder to write to; by default the run itself, or a folder beside the table.",
+            "DIR",
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Which model, if a table has several.", metavar="NAME")
-    ] = None,
+    model: Annotated[str | None, option("Which model, if a table has several.", "NAME")] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            help="A labels table for predictions without labels, such as those of the challenge's "
+        option(
+            "A labels table for predictions without labels, such as those of the challenge's "
             "preliminary set.",
-            metavar="CSV",
+            "CSV",
         ),
     ] = None,
     rule: Annotated[
         str | None,
-        typer.Option(
-            help="The rule of the operating point: sensitivity>=0.95 (the default), "
-            "specificity>=0.9, youden, cost=5 (a missed blast costs 5 false alarms) or half.",
+        option(
+            "The rule of the operating point: sensitivity>=0.95 (the default), "
+            "specificity>=0.9, youden, cost=5 (a missed blast costs 5 false alarms) or half."
         ),
     ] = None,
     error: Annotated[
-        float | None,
-        typer.Option(help="The share of wrong calls allowed among cells not referred: 0.05."),
+        float | None, option("The share of wrong calls allowed among cells not referred: 0.05.")
     ] = None,
     coverage: Annotated[
-        float | None,
-        typer.Option(help="How often a conformal set should hold the true label: 0.9."),
+        float | None, option("How often a conformal set should hold the true label: 0.9.")
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option(
-            help="The store with these cells, for the baselines of size and colour.",
-            metavar="STORE",
-        ),
+        option("The store with these cells, for the baselines of size and colour.", "STORE"),
     ] = None,
     leakage: Annotated[
-        Path | None,
-        typer.Option(help="The folder of the recipe's leakage, to be shown.", metavar="DIR"),
+        Path | None, option("The folder of the recipe's leakage, to be shown.", "DIR")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +87,7 @@ def compare(
     out: ReportFolder,
     part: Part = "test",
     resamples: Annotated[
-        int, typer.Option(help="How many times subjects and cells are drawn for the intervals.")
+        int, option("How many times subjects and cells are drawn for the intervals.")
     ] = 2000,
     seed: Seed = 24,
     as_json: AsJson = False,
@@ -111,8 +102,7 @@ def errors(
     store: SomeStore = None,
     part: Part = "test",
     explain: Annotated[
-        bool,
-        typer.Option("--explain", help="Add a page with heatmaps for each cell shown."),
+        bool, option("Add a page with heatmaps for each cell shown.", name="--explain")
     ] = False,
     device: Device = "auto",
     as_json: AsJson = False,
@@ -126,40 +116,35 @@ def errors(
 
 def ensemble(
     models: Predictions,
-    out: Annotated[Path, typer.Option(help="The ensemble's folder.", metavar="DIR")],
+    out: Annotated[Path, option("The ensemble's folder.", "DIR")],
     method: Annotated[
         Literal["mean", "vote", "auc", "genetic", "grid", "caruana", "stacking"],
-        typer.Option(help="How the weights are found."),
+        option("How the weights are found."),
     ] = "genetic",
     fit: Annotated[
         Literal["train", "validation", "test"] | None,
-        typer.Option(help="The split part that weights are fitted on; validation by default."),
+        option("The split part that weights are fitted on; validation by default."),
     ] = None,
     apply: Annotated[
-        Literal["train", "validation", "test"],
-        typer.Option(help="The split part that is reported."),
+        Literal["train", "validation", "test"], option("The split part that is reported.")
     ] = "test",
     nested: Annotated[
         bool,
-        typer.Option(
-            "--nested", help="Fit on the reported part itself, in folds: cross-fitted metrics."
-        ),
+        option("Fit on the reported part itself, in folds: cross-fitted metrics.", name="--nested"),
     ] = False,
     store: SomeStore = None,
-    population: Annotated[int, typer.Option(help="Genetic: chromosomes.")] = 100,
-    generations: Annotated[int, typer.Option(help="Genetic: generations.")] = 100,
-    tournament: Annotated[int, typer.Option(help="Genetic: who meets in a tournament.")] = 5,
-    crossover: Annotated[float, typer.Option(help="Genetic: probability of crossover.")] = 0.4,
-    crossover_genes: Annotated[
-        int, typer.Option(help="Genetic: positions that a crossover averages.")
-    ] = 2,
-    mutation: Annotated[float, typer.Option(help="Genetic: probability of mutation.")] = 0.005,
-    runs: Annotated[int, typer.Option(help="Genetic: searches, the best of which counts.")] = 10,
+    population: Annotated[int, option("Genetic: chromosomes.")] = 100,
+    generations: Annotated[int, option("Genetic: generations.")] = 100,
+    tournament: Annotated[int, option("Genetic: who meets in a tournament.")] = 5,
+    crossover: Annotated[float, option("Genetic: probability of crossover.")] = 0.4,
+    crossover_genes: Annotated[int, option("Genetic: positions that a crossover averages.")] = 2,
+    mutation: Annotated[float, option("Genetic: probability of mutation.")] = 0.005,
+    runs: Annotated[int, option("Genetic: searches, the best of which counts.")] = 10,
     as_published: Annotated[
         bool,
-        typer.Option(
-            "--as-published",
-            help="Genetic: as the paper's authors ran it, a mutated chromosome not normalised.",
+        option(
+            "Genetic: as the paper's authors ran it, a mutated chromosome not normalised.",
+            name="--as-published",
         ),
     ] = False,
     seed: Seed = 24,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 import blastscope as bs
-from blastscope.cli.options import AsJson, Device
+from blastscope.cli.options import AsJson, Device, argument, option
 from blastscope.cli.output import note, say, show
 from blastscope.errors import BlastscopeError
 
@@ -18,57 +16,54 @@ PIPE = "-"
 def predict(
     images: Annotated[
         list[str],
-        typer.Argument(
-            metavar="INPUT...",
-            help="Image files, folders, zips or globs; - reads names from standard input.",
+        argument(
+            "Image files, folders, zips or globs; - reads names from standard input.", "INPUT..."
         ),
     ],
     model: Annotated[
         list[Path] | None,
-        typer.Option(
-            help="A bundle, a run or an ensemble; given several times, the mean of the runs. "
+        option(
+            "A bundle, a run or an ensemble; given several times, the mean of the runs. "
             "Without it, the model that comes with blastscope.",
-            metavar="MODEL",
+            "MODEL",
         ),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option(
-            help="The table: .parquet, .csv or .json; - prints JSON, a line a cell, as it goes. "
+        option(
+            "The table: .parquet, .csv or .json; - prints JSON, a line a cell, as it goes. "
             "Without it the cells are shown.",
-            metavar="FILE",
+            "FILE",
         ),
     ] = None,
     decision: Annotated[
         Path | None,
-        typer.Option(
-            help="A decision.json, or a folder with one (of a cross-validation), to calibrate, "
+        option(
+            "A decision.json, or a folder with one (of a cross-validation), to calibrate, "
             "call and refer by; without it the model's own.",
-            metavar="FILE",
+            "FILE",
         ),
     ] = None,
     subject_from: Annotated[
         str | None,
-        typer.Option(
-            help="A regular expression that finds the subject in a file's path: its group, or all "
+        option(
+            "A regular expression that finds the subject in a file's path: its group, or all "
             "that it matches.",
-            metavar="PATTERN",
+            "PATTERN",
         ),
     ] = None,
     spread: Annotated[
-        bool,
-        typer.Option("--spread", help="Add how far the eight views of a cell differ; slower."),
+        bool, option("Add how far the eight views of a cell differ; slower.", name="--spread")
     ] = False,
     explain: Annotated[
-        Path | None,
-        typer.Option(help="A folder for a page with heatmaps for each cell.", metavar="DIR"),
+        Path | None, option("A folder for a page with heatmaps for each cell.", "DIR")
     ] = None,
     engine: Annotated[
         Literal["auto", "onnxruntime", "openvino", "torch"],
-        typer.Option(help="What computes; all but torch need a bundle."),
+        option("What computes; all but torch need a bundle."),
     ] = "auto",
     device: Device = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
+    force: Annotated[bool, option("Replace FILE.", name="--force")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict for each cell the probability that it is a lymphoblast."""
@@ -108,36 +103,25 @@ def predict(
 
 
 def bundle(
-    model: Annotated[
-        Path,
-        typer.Argument(metavar="RUN|ENSEMBLE", help="The folder of a run, or of an ensemble."),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The zip to write, or a folder where it has no .zip."),
-    ],
+    model: Annotated[Path, argument("The folder of a run, or of an ensemble.", "RUN|ENSEMBLE")],
+    out: Annotated[Path, option("The zip to write, or a folder where it has no .zip.", "FILE")],
     decision: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A decision.json, or a folder with one (of a cross-validation of the recipe); "
+        option(
+            "A decision.json, or a folder with one (of a cross-validation of the recipe); "
             "without it the model's own.",
+            "FILE",
         ),
     ] = None,
     evaluation: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            help="A further evaluation whose metrics the card shall show; once for each.",
-        ),
+        option("A further evaluation whose metrics the card shall show; once for each.", "DIR"),
     ] = None,
     half: Annotated[
-        bool, typer.Option("--half", help="Weights in half precision, in half the space.")
+        bool, option("Weights in half precision, in half the space.", name="--half")
     ] = False,
-    note: Annotated[
-        str, typer.Option(help="Your own words for the card: which cells, whom to cite.")
-    ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    note: Annotated[str, option("Your own words for the card: which cells, whom to cite.")] = "",
+    force: Annotated[bool, option("Replace a bundle that is there.", name="--force")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Bundle a model: weights, decision and card, without code."""
@@ -156,12 +140,11 @@ def bundle(
 def inspect(
     bundle: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[BUNDLE]",
-            help="A bundle's folder or zip; without it the model that comes with blastscope.",
+        argument(
+            "A bundle's folder or zip; without it the model that comes with blastscope.", "[BUNDLE]"
         ),
     ] = None,
-    card: Annotated[bool, typer.Option("--card", help="Print its model card instead.")] = False,
+    card: Annotated[bool, option("Print its model card instead.", name="--card")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Inspect a bundle: networks, metrics, card; is it whole?"""
@@ -173,23 +156,20 @@ def inspect(
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run or a bundle.")],
-    out: Annotated[Path, typer.Option(help="The ONNX file.", metavar="FILE")],
+    model: Annotated[Path, argument("A run or a bundle.", "MODEL")],
+    out: Annotated[Path, option("The ONNX file.", "FILE")],
     cells: Annotated[
         Path,
-        typer.Option(
-            help="A store, or a folder of cell images, on which engines must agree.",
-            metavar="DIR_OR_STORE",
-        ),
+        option("A store, or a folder of cell images, on which engines must agree.", "DIR_OR_STORE"),
     ],
     int8: Annotated[
         bool,
-        typer.Option(
-            "--int8",
-            help="Write FILE-int8.onnx, too, and measure what int8 costs on labelled cells.",
+        option(
+            "Write FILE-int8.onnx, too, and measure what int8 costs on labelled cells.",
+            name="--int8",
         ),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
+    force: Annotated[bool, option("Replace FILE.", name="--force")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Export a network as ONNX; engines must agree on real cells."""

@@ -10,29 +10,33 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Device, Force, Jobs, ReportFolder, Settings, WeightsDir
+from blastscope.cli.options import (
+    AsJson,
+    Device,
+    Force,
+    Jobs,
+    ReportFolder,
+    Settings,
+    WeightsDir,
+    argument,
+    option,
+)
 from blastscope.cli.output import note, show
 
 
 def reproduce(
-    data: Annotated[Path, typer.Option(help="The folder with the labelled cells.", metavar="DIR")],
-    out: Annotated[Path, typer.Option(help="The study's folder.", metavar="DIR")],
+    data: Annotated[Path, option("The folder with the labelled cells.", "DIR")],
+    out: Annotated[Path, option("The study's folder.", "DIR")],
     only: Annotated[
         str | None,
-        typer.Option(
-            metavar="GLOB",
-            help="Which recipes: 'paper/vgg16-*', 'cnn-*'. What they start from is added.",
-        ),
+        option("Which recipes: 'paper/vgg16-*', 'cnn-*'. What they start from is added.", "GLOB"),
     ] = None,
     protocol: Annotated[
-        Literal["image", "subject"] | None,
-        typer.Option(help="How cells are split; both ways by default."),
+        Literal["image", "subject"] | None, option("How cells are split; both ways by default.")
     ] = None,
-    seeds: Annotated[
-        int, typer.Option(help="How many splits and trainings of each experiment.", min=1)
-    ] = 1,
+    seeds: Annotated[int, option("How many splits and trainings of each experiment.", min=1)] = 1,
     jobs: Jobs = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Print the plan and stop.")] = False,
+    plan: Annotated[bool, option("Print the plan and stop.", name="--plan")] = False,
     settings: Settings = None,
     device: Device = "auto",
     weights_dir: WeightsDir = None,
@@ -68,10 +72,10 @@ def reproduce(
 def submit(
     inputs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN... IMAGES | PREDICTIONS",
-            help="A run, or several for their mean, then the folder of images 1.bmp, 2.bmp and so "
+        argument(
+            "A run, or several for their mean, then the folder of images 1.bmp, 2.bmp and so "
             "on; or a prediction table alone.",
+            "RUN... IMAGES | PREDICTIONS",
         ),
     ],
     out: ReportFolder,
@@ -93,12 +97,9 @@ def submit(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="The folder to write to.", metavar="DIR")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, option("The folder to write to.", "DIR")] = Path("demo"),
     data: Annotated[
-        Path | None,
-        typer.Option(help="A folder of labelled cells; synthetic ones without it.", metavar="DIR"),
+        Path | None, option("A folder of labelled cells; synthetic ones without it.", "DIR")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
@@ -20,13 +18,15 @@ from blastscope.cli.options import (
     Settings,
     StoreFolder,
     WeightsDir,
+    argument,
+    option,
 )
 from blastscope.cli.output import say, show, show_json
 
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(help="Print this recipe, resolved, instead of the list.")
+        str | None, argument("Print this recipe, resolved, instead of the list.")
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -47,33 +47,33 @@ def recipes(
 def train(
     recipe: RecipeName,
     store: StoreFolder,
-    split: Annotated[Path, typer.Option(help="The split of that store.", metavar="FILE")],
-    run: Annotated[Path, typer.Option(help="The run's folder.", metavar="DIR")],
+    split: Annotated[Path, option("The split of that store.", "FILE")],
+    run: Annotated[Path, option("The run's folder.", "DIR")],
     device: Device = "auto",
     settings: Settings = None,
     weights_dir: WeightsDir = None,
     start: Annotated[
         Path | None,
-        typer.Option(
-            "--from",
-            metavar="RUN",
-            help="The run whose weights the recipe starts from; by default the one beside DIR.",
+        option(
+            "The run whose weights the recipe starts from; by default the one beside DIR.",
+            "RUN",
+            name="--from",
         ),
     ] = None,
     no_cache: Annotated[
         bool,
-        typer.Option(
-            "--no-cache",
-            help="Compute a frozen backbone anew in every epoch, and keep nothing on disk.",
+        option(
+            "Compute a frozen backbone anew in every epoch, and keep nothing on disk.",
+            name="--no-cache",
         ),
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run as well.")
+        bool, option("Write TensorBoard events into the run as well.", name="--tensorboard")
     ] = False,
     seeds: Annotated[
         int,
-        typer.Option(
-            help="How many trainings on the same split, from the recipe's seed on; with more than "
+        option(
+            "How many trainings on the same split, from the recipe's seed on; with more than "
             "one, DIR is a folder of runs, and the spread of their metrics is reported.",
             min=1,
         ),
@@ -108,8 +108,8 @@ def crossval(
     folds: Folds = 5,
     by: Annotated[
         Literal["subject", "image", "fold", "matched"],
-        typer.Option(
-            help="What is kept together: subject; image, by cell, as the paper; fold, the data "
+        option(
+            "What is kept together: subject; image, by cell, as the paper; fold, the data "
             "set's own folds; matched, by cell but with the sizes of subject."
         ),
     ] = "subject",

@@ -8,24 +8,19 @@ from typing import Annotated
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Force
+from blastscope.cli.options import AsJson, Force, argument, option
 from blastscope.cli.output import note, show
 
 weights = typer.Typer(
-    help="List, fetch and verify ImageNet weights.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="List, fetch and verify ImageNet weights.", no_args_is_help=True, rich_markup_mode=None
 )
-Folder = Annotated[
-    Path, typer.Option("--weights-dir", help="The folder of weights.", metavar="DIR")
-]
+Folder = Annotated[Path, option("The folder of weights.", "DIR", name="--weights-dir")]
 
 
 @weights.command("list")
 def list_weights(
     folder: Annotated[
-        Path | None,
-        typer.Option("--weights-dir", help="A folder of weights to look into.", metavar="DIR"),
+        Path | None, option("A folder of weights to look into.", "DIR", name="--weights-dir")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,8 +32,7 @@ def list_weights(
 def fetch(
     folder: Folder,
     names: Annotated[
-        list[str] | None,
-        typer.Argument(help="timm's names; without any, all that packaged recipes need."),
+        list[str] | None, argument("timm's names; without any, all that packaged recipes need.")
     ] = None,
     force: Force = False,
     as_json: AsJson = False,

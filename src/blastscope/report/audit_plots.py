@@ -48,10 +48,7 @@ _LINES: dict[str, dict[str, Any]] = {
 def draw_audit(summary: AuditSummary, cells: pl.DataFrame, folder: Path) -> dict[str, Path]:
     """Draw an audit into ``folder``, and remove the plots that an earlier one left there.
 
-    Args:
-        summary: the audit.
-        cells: ``audit.parquet``.
-        folder: to write to; each plot as ``audit-<name>.svg`` and ``.png``.
+    Each plot is written as ``audit-<name>.svg`` and ``.png``; ``cells`` is ``audit.parquet``.
 
     Returns:
         The SVG of each plot: ``<place of the model, from 1>-<kind>``, the kinds being regions,
@@ -92,9 +89,7 @@ def regions_plot(cells: pl.DataFrame) -> Figure:
 
     Zero is a map that ignores the image. A box holds the middle half of the cells, its line is the
     median, and whiskers reach from 5 to 95 %. For debris, only cells that have some.
-
-    Args:
-        cells: one model's rows of ``audit.parquet``.
+    ``cells`` are one model's rows of ``audit.parquet``.
     """
     figure, axes = one_panel(*SMALL)
     axes.axvline(0, color=INK, linewidth=1)
@@ -137,12 +132,7 @@ def _box(axes: Axes, values: NDArray[np.float64], place: float, colour: str) -> 
 
 @styled
 def curve_plot(model: ModelAudit, kind: str) -> Figure:
-    """Plot the mean curves of one kind, one per method, with the area under each.
-
-    Args:
-        model: of ``AuditSummary.models``.
-        kind: ``deletion`` or ``insertion``.
-    """
+    """Plot the mean curves of deletion or insertion, one per method, with the area under each."""
     figure, axes = one_panel(*SMALL)
     for method, name in RANKERS.items():
         curve = model.curve(kind, method)

@@ -91,11 +91,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
 
     Writes ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
 
-    Args:
-        recipe: its name, for the page.
-        known: the table of folds by cell.
-        unseen: the table of folds by subject.
-        out: the folder to write to.
+    ``known`` is the table of folds by cell, ``unseen`` that of folds by subject.
 
     Raises:
         BlastscopeError: if the tables do not fit each other, or the folder is another report's.

@@ -75,15 +75,12 @@ def write_demo(
         entries: at least one run; a recipe and protocol at most once.
         out: the HTML file to write; links to the runs' reports are relative to it.
         heading: the page's title.
-        synthetic: whether the cells are synthetic; also taken to be so where any run says so.
+        synthetic: whether the cells are synthetic; also taken to be so if any run says so.
         facts: (name, value) pairs about the data.
         pictures: (caption, RGB picture as uint8 of shape (height, width, 3)) of example cells.
 
-    Returns:
-        ``out``.
-
     Raises:
-        BlastscopeError: where a run is not evaluated or has no test part, or ``out`` cannot be
+        BlastscopeError: if a run is not evaluated or has no test part, or ``out`` cannot be
             written.
     """
     metrics = [_test_metrics(entry) for entry in entries]
@@ -175,11 +172,7 @@ def _counts(
 def gap_figure(
     rows: Sequence[tuple[str, Mapping[str, tuple[float | None, float | None]]]],
 ) -> Figure:
-    """Each recipe's image-level metric joined to its subject-disjoint one, a panel a metric.
-
-    Args:
-        rows: a recipe's name, and for each metric its (image-level, subject-disjoint) values.
-    """
+    """Plot each recipe's metrics, (image-level, subject-disjoint) by name, a panel a metric."""
     figure = Figure(figsize=(7.8, 1.15 + 0.42 * len(rows)), layout="constrained")
     panels = list(rows[0][1])
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):

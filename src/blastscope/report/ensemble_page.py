@@ -32,18 +32,11 @@ def ensemble_page(
     figures: Path,
     settings: str,
 ) -> str:
-    """Write the page of an ensemble.
+    """Write the page of an ensemble, as HTML that needs no other file and no network.
 
-    Args:
-        built: the ensemble and its rivals.
-        comparison: of the members and every method, on the reported part.
-        errors: of the members, on the reported part.
-        store: the cells' store, for pictures; None without.
-        figures: the folder that figures are drawn into.
-        settings: the text of ``ensemble.json``.
-
-    Returns:
-        HTML that needs no other file and no network.
+    The comparison is of the members and every method, the errors of the members, both on the
+    reported part; cells are shown only with their store; ``settings`` is the text of
+    ``ensemble.json``. Plots are drawn into ``figures``.
     """
     scores = _scores(built)
     pictures = {name: svg_uri(path) for name, path in _draw(built, scores, figures).items()}
@@ -206,11 +199,8 @@ _DARK = PALETTE[0], PALETTE[2], PALETTE[5]
 def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells: int) -> Figure:
     """Best weighted F1 so far of every run of the genetic search, generation by generation.
 
-    Args:
-        history: shape (runs, generations).
-        grid: of the grid search.
-        mean: of equal weights.
-        cells: the number of fitting cells.
+    ``history`` has shape (runs, generations); ``grid`` and ``mean`` are the weighted F1 of the grid
+    search and of equal weights, on so many fitting ``cells``.
     """
     figure, axes = one_panel(7.4, 3.0)
     generations = np.arange(1, history.shape[1] + 1)
@@ -230,12 +220,7 @@ def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells:
 
 @styled
 def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str]) -> Figure:
-    """Each method's weights as one bar that is parted among the members.
-
-    Args:
-        weights: by method, each of shape (members,), none below 0.
-        members: their names.
-    """
+    """Plot each method's weights, of shape (members,) and none below 0, as one bar."""
     figure, axes = one_panel(7.4, 1.1 + 0.3 * len(weights))
     left = np.zeros(len(weights))
     for k, member in enumerate(members):

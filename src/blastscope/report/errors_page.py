@@ -67,15 +67,12 @@ class ErrorsView:
     """The object that ``_errors.html`` reads.
 
     Attributes:
-        analysis: what was found.
         verdict: how many cells are missed, and what differs most.
-        missed_text: what a missed cell is.
         sentences: what missed cells have in common.
         guess: whether that is what the paper suggests.
         findings: each with its name, and as :func:`finding_cells` writes it.
         subjects: rows of those with the highest shares of missed cells.
         subjects_cut: how many are left out; empty if none is.
-        galleries: cells to look at.
         cell_pictures: data URIs by row.
         pictures: data URIs of the plots.
         trait_pictures: the name and plot of each trait.
@@ -128,11 +125,8 @@ def errors_view(
 ) -> ErrorsView:
     """Lay out an error analysis for its template.
 
-    Args:
-        analysis: the analysis.
-        pictures: SVG files by name, as ``errors_plots.draw_errors`` returns them.
-        store: the store of the analysis, for pictures of cells; None without one.
-        cell_pages: addresses of the pages of single cells, by row.
+    ``pictures`` are SVG files, as ``errors_plots.draw_errors`` returns them; cells are shown only
+    with their store; ``cell_pages`` are addresses of the pages of single cells, by row.
     """
     uris = {name: svg_uri(path) for name, path in pictures.items()}
     drawn = ((trait.name, uris.get(f"trait-{trait.column}")) for trait in TRAITS)

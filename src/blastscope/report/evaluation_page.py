@@ -65,11 +65,8 @@ def evaluation_page(
 ) -> str:
     """Write the page of an evaluation, as HTML that needs no other file and no network.
 
-    Args:
-        evaluation: what was measured.
-        notes: the run's own record; empty for a prediction table.
-        pictures: SVG files by plot (see ``evaluation_plots.PLOTS``).
-        folds: of a cross-validation, if the table is of one.
+    ``notes`` are the run's own record, ``pictures`` SVG files by plot (``evaluation_plots.PLOTS``),
+    ``folds`` those of a cross-validation.
     """
     decided = None if isinstance(evaluation.decisions, NoDecision) else evaluation.decisions
     reference = None if decided is None else decided.decision.reference

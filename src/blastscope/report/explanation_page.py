@@ -120,13 +120,8 @@ def write_cell_page(
 ) -> CellPage:
     """Draw the plots of a cell and write its self-contained page ``<name>.html``.
 
-    Args:
-        cell: the explanation.
-        folder: of the page.
-        back: the address, seen from the page, of the page that links to it.
-        name: of :func:`page_names`.
-        synthetic: whether cells or models are synthetic.
-        figures: a folder for the plots; None for the page alone.
+    ``back`` is the address, seen from the page, of the page that links to it, ``name`` one of
+    :func:`page_names`, ``figures`` a folder for the plots (None for the page alone).
 
     Raises:
         BlastscopeError: if a folder cannot be written.
@@ -242,17 +237,7 @@ def index_html(
     audit: AuditView | None,
     synthetic: bool,
 ) -> str:
-    """Render the index of an explanation.
-
-    Args:
-        name: of the model or ensemble.
-        cells: those that have a page.
-        models: the networks.
-        methods: of ``METHODS``.
-        notes: on models and cells.
-        audit: the section above the cells; None without an audit.
-        synthetic: whether cells or models are synthetic.
-    """
+    """Render the index of an explanation: the audit if there is one, then the cells with a page."""
     return render(
         "explanations.html",
         title=f"Explanation of {name}",
@@ -285,10 +270,6 @@ def _verdict(cells: Sequence[CellSummary]) -> str:
 def note_pages(folder: Path, names: Collection[str]) -> None:
     """Note that pages are about to be written, beside those that were noted before.
 
-    Args:
-        folder: of the pages.
-        names: of :func:`page_names`.
-
     Raises:
         BlastscopeError: if the folder cannot be written.
     """
@@ -299,10 +280,7 @@ def note_pages(folder: Path, names: Collection[str]) -> None:
 def remove_other_pages(folder: Path, names: Collection[str], figures: Path | None = None) -> None:
     """Remove the pages that were noted and are not among ``names``, and nothing else.
 
-    Args:
-        folder: of the pages.
-        names: of the pages that stay.
-        figures: the folder that has a folder of figures for each page; None if there is none.
+    ``figures`` is the folder that has a folder of figures for each page, if there is one.
 
     Raises:
         BlastscopeError: if a file cannot be removed.

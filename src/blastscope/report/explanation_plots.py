@@ -192,9 +192,7 @@ def _both(base: Pixels, found: CropAttribution) -> tuple[Pixels, Pixels]:
 def map_grid(found: LayerMaps, model: str) -> Figure:
     """Plot the feature maps of one cell in a layer, 16 per row, dead maps crossed out.
 
-    Args:
-        found: the maps of one image; at most ``MOST_MAPS`` are shown.
-        model: the name of the network.
+    At most ``MOST_MAPS`` are shown.
     """
     maps, dead = found.maps[0][:MOST_MAPS], found.dead[0]
     grid = tiled(maps, dead)

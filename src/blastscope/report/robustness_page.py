@@ -37,14 +37,8 @@ def stress_html(
 ) -> str:
     """Draw the plots of a stress test and render its self-contained page.
 
-    Args:
-        found: the models.
-        cells: of the first model: ``row`` in the store, ``cell`` and ``label``; one of them, the
-            first that is labelled ALL, is shown at every step.
-        store: of these cells.
-        figures: the folder of the plots.
-        part: of the split that was tested.
-        synthetic: whether cells or models are synthetic.
+    ``cells`` are those of the first model, with their ``row`` in the store, ``cell`` and ``label``;
+    the first that is labelled ALL is shown at every step.
 
     Raises:
         BlastscopeError: if the folder cannot be written.
