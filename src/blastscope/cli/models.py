@@ -104,7 +104,7 @@ def predict(
 
 def bundle(
     model: Annotated[Path, argument("The folder of a run, or of an ensemble.", "RUN|ENSEMBLE")],
-    out: Annotated[Path, option("The zip to write, or a folder where it has no .zip.", "FILE")],
+    out: Annotated[Path, option("The zip to write, or a folder if it has no .zip.", "FILE")],
     decision: Annotated[
         Path | None,
         option(

@@ -96,25 +96,19 @@ def answer_text(summary: AuditSummary) -> str:
 
 def doubts_text(model: ModelAudit) -> str:
     """List the tests that a model does not pass, and how."""
-    found = []
-    for doubt in model.doubts:
-        if doubt is Doubt.ONE_CLASS:
-            found.append(
-                f"it calls every cell {LABELS['all' if model.calls.called_all else 'hem']}"
-            )
-        elif doubt is Doubt.NOT_ABOVE_CHANCE:
-            found.append("it does not clearly tell the classes apart")
-        elif doubt is Doubt.REGION_TOO_FEW:
-            found.append("attribution on the cell: too few cells")
-        elif doubt is Doubt.LESS_ON_CELL:
-            found.append("less attribution on the cell than its share of the image")
-        elif doubt is Doubt.NOT_RANDOMIZED:
-            found.append("randomized weights were not tested")
-        elif doubt is Doubt.WEIGHTS and model.randomized is not None:
-            found.append(f"the map {WEIGHTS[model.randomized.verdict]}")
-        else:
-            found.append(f"{doubt}: {not_beaten_text(model, doubt)}")
-    return "; ".join(found)
+    only = LABELS["all" if model.calls.called_all else "hem"]
+    weights = "" if model.randomized is None else WEIGHTS[model.randomized.verdict]
+    said = {
+        Doubt.ONE_CLASS: f"it calls every cell {only}",
+        Doubt.NOT_ABOVE_CHANCE: "it does not clearly tell the classes apart",
+        Doubt.REGION_TOO_FEW: "attribution on the cell: too few cells",
+        Doubt.LESS_ON_CELL: "less attribution on the cell than its share of the image",
+        Doubt.NOT_RANDOMIZED: "randomized weights were not tested",
+        Doubt.WEIGHTS: f"the map {weights}",
+    }
+    return "; ".join(
+        said.get(doubt) or f"{doubt}: {not_beaten_text(model, doubt)}" for doubt in model.doubts
+    )
 
 
 def not_beaten_text(model: ModelAudit, kind: str) -> str:
@@ -205,12 +199,9 @@ def _randomized(found: Randomized) -> str:
         f"{number(last.correlation, 2)}; between the maps of different cells it is "
         f"{number(between.correlation, 2)} (difference {metric(found.excess, 3, sign=True)})"
     )
-    text = {
-        WeightsVerdict.FOLLOWS: f"The map follows the weights: {levels}.",
-        WeightsVerdict.IN_PART: f"The map follows the weights in part: {levels}.",
-        WeightsVerdict.STAYS: f"The map does not follow the weights: {levels}.",
-        WeightsVerdict.UNDECIDED: _undecided(found, levels),
-    }[found.verdict]
+    text = f"The map {WEIGHTS[found.verdict]}: {levels}."
+    if found.verdict is WeightsVerdict.UNDECIDED:
+        text = _undecided(found, levels)
     if found.verdict in (WeightsVerdict.IN_PART, WeightsVerdict.STAYS):
         text += (
             " That much of it comes from the image and the architecture, not from what the network "
@@ -241,21 +232,16 @@ def _undecided(found: Randomized, levels: str) -> str:
 
 
 def _profile(found: Profile) -> str:
-    zones = []
-    for (zone, value), direction in zip(
-        zip(_ZONES.values(), found.zones, strict=True), found.directions, strict=True
-    ):
-        size = metric(value, 2, sign=True)
-        zones.append(
-            {
-                "all": f"clearly for ALL {zone}, {size}",
-                "hem": f"clearly for normal {zone}, {size}",
-                "neither": f"for neither class clearly {zone}, {size}",
-                "too-few-cells": f"{size} {zone}, of too few cells",
-                "not-measured": f"not measured {zone}",
-            }[direction]
-        )
-    return f"In {LABELS[found.label]} cells: {'; '.join(zones)}."
+    said = {
+        "all": "clearly for ALL {0}, {1}",
+        "hem": "clearly for normal {0}, {1}",
+        "neither": "for neither class clearly {0}, {1}",
+        "too-few-cells": "{1} {0}, of too few cells",
+        "not-measured": "not measured {0}",
+    }
+    zones = zip(_ZONES.values(), found.zones, found.directions, strict=True)
+    found_in = [said[code].format(zone, metric(value, 2, sign=True)) for zone, value, code in zones]
+    return f"In {LABELS[found.label]} cells: {'; '.join(found_in)}."
 
 
 def _size(size: SizeQuestion) -> str:

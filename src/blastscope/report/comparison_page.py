@@ -227,13 +227,13 @@ _LETTERS, _LINES = 26, 2
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
-    """Draw a comparison's figures into ``folder``, as PNG and SVG.
+    """Draw a comparison's plots into ``folder``, as PNG and SVG.
 
     Returns:
-        The SVG of each figure: ``models``, and ``differences`` where there are pairs.
+        The SVG of each plot: ``models``, and ``differences`` if there are pairs.
 
     Raises:
-        BlastscopeError: where the folder cannot be written.
+        BlastscopeError: if the folder cannot be written.
     """
     drawn = {"models": models_figure(comparison)}
     if comparison.pairs:
@@ -243,7 +243,7 @@ def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
 
 @styled
 def models_figure(comparison: Comparison) -> Figure:
-    """Each model's weighted F1, AUC, sensitivity and specificity with their 95 % intervals."""
+    """Plot each model's weighted F1, AUC, sensitivity and specificity with their 95 % intervals."""
     models = comparison.models
     shown = [
         name for name in HEADLINE if any(comparison.estimates[one][name].known for one in models)
@@ -261,9 +261,9 @@ def models_figure(comparison: Comparison) -> Figure:
 
 @styled
 def differences_figure(pairs: Sequence[ModelPair]) -> Figure:
-    """Differences between models with paired 95 % intervals, the largest first.
+    """Plot differences between models with paired 95 % intervals, the largest first.
 
-    Each is of the model of the higher weighted F1 less the other; at most ``MOST_PAIRS``.
+    Each is that of the model of the higher weighted F1 minus the other; at most ``MOST_PAIRS``.
     """
     led = by_lead(pairs)
     shown = led[:MOST_PAIRS]
@@ -282,16 +282,13 @@ def differences_figure(pairs: Sequence[ModelPair]) -> Figure:
             _plot(axes, row, estimate, filled=clear)
         axes.set_title(f"difference in {title}")
     cut = f"; the {MOST_PAIRS} largest of {len(led)}" if len(led) > MOST_PAIRS else ""
-    words = f"paired 95 % intervals; filled: zero is left out{cut}"
+    words = f"paired 95 % intervals; filled: the interval excludes zero{cut}"
     figure.supxlabel(words, fontsize=8, color=QUIET)
     return figure
 
 
 def shortened(name: str, lines: int = _LINES) -> str:
-    """Break a model's name into lines that fit beside a figure, and cut what is too long.
-
-    A control character is not allowed in an SVG.
-    """
+    """Break a model's name into lines that fit beside a plot, and cut what is too long."""
     parts = wrap(printable(name, len(name)), _LETTERS) or ["?"]
     kept = parts[:lines]
     if len(parts) > lines:
@@ -300,7 +297,7 @@ def shortened(name: str, lines: int = _LINES) -> str:
 
 
 def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequence[Axes]]:
-    """Make a figure with a row a name and the names beside the first panel only."""
+    """Make a figure with a row for each name, and the names beside the first panel only."""
     lines = sum(1 + name.count("\n") for name in names)
     figure = Figure(figsize=(width, 1.0 + 0.17 * lines + 0.1 * len(names)), layout="constrained")
     found: Sequence[Axes] = list(np.atleast_1d(figure.subplots(1, panels)))

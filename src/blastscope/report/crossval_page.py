@@ -115,7 +115,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
 
 @styled
 def leakage_figure(found: Leakage) -> Figure:
-    """Each metric with the cells' subjects in training and unseen, with 95 % intervals."""
+    """Plot each metric with the cells' subjects in training and unseen, with 95 % intervals."""
     shown = [name for name in HEADLINE if found.gains[name].difference.known]
     figure, axes = one_panel(7.4, 0.9 + 0.62 * len(shown))
     for row, name in enumerate(shown):
@@ -126,12 +126,9 @@ def leakage_figure(found: Leakage) -> Figure:
             axes.plot([estimate.low, estimate.high], [place, place], color=colour, linewidth=1.4)
             axes.plot(estimate.value, place, "o", color=colour, markersize=6)
         axes.annotate(
-            signed(gain.difference.value, 3),
-            (1.01, row),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            color=INK,
-        )
+            signed(gain.difference.value, 3), (1.01, row), xycoords=("axes fraction", "data"),
+            va="center", color=INK,
+        )  # fmt: skip
     name_rows(axes, [HEADLINE[name] for name in shown])
     figure.supxlabel(
         "grey: subjects in training; black: unseen subjects; bars: 95 % intervals; "

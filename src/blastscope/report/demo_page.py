@@ -159,7 +159,7 @@ def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
 def _counts(
     entries: Sequence[Entry], metrics: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, str, int, int, int | None]]:
-    """Rows of (protocol, part, ALL cells, normal cells, subjects), one set per protocol."""
+    """Return rows of (protocol, part, ALL cells, normal cells, subjects), each part once."""
     found: dict[tuple[str, str], tuple[str, str, int, int, int | None]] = {}
     for entry, content in zip(entries, metrics, strict=True):
         for part, m in content["parts"].items():

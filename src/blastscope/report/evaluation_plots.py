@@ -36,7 +36,7 @@ MOST_SUBJECTS = 60
 
 @styled
 def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
-    """Counts, and what share of each true class they are; rows are the labels."""
+    """Plot counts, and their shares of each true class; rows are the labels."""
     figure, axes = one_panel(3.2, 3.1)
     counts = np.array([[tn, fp], [fn, tp]])
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -59,7 +59,7 @@ def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
 
 @styled
 def roc_figure(curve: Curve) -> Figure:
-    """The ROC curve, with chance and the point of decision."""
+    """Plot the ROC curve, with chance and the point of decision."""
     figure, axes = one_panel(3.2, 3.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="chance")
     _plot_curve(axes, curve, f"AUC {curve.area:.3f}")
@@ -70,7 +70,7 @@ def roc_figure(curve: Curve) -> Figure:
 
 @styled
 def precision_recall_figure(curve: Curve, share_all: float) -> Figure:
-    """The precision-recall curve; ``share_all`` is the precision of calling every cell ALL."""
+    """Plot precision and recall; ``share_all`` is the precision of calling every cell ALL."""
     figure, axes = one_panel(3.2, 3.1)
     axes.axhline(share_all, color=QUIET, linewidth=1, linestyle=":", label="all called ALL")
     _plot_curve(axes, curve, f"average precision {curve.area:.3f}", steps="steps-pre")
@@ -90,22 +90,20 @@ def _plot_curve(axes: Axes, curve: Curve, label: str, steps: str = "default") ->
 
 @styled
 def subjects_figure(subjects: pl.DataFrame) -> Figure:
-    """Accuracy of each subject with its 95 % interval, worst on top, at most ``MOST_SUBJECTS``."""
+    """Plot each subject's accuracy with its interval, worst first; at most ``MOST_SUBJECTS``."""
     shown = subjects.head(MOST_SUBJECTS)
     figure, axes = one_panel(7.4, 0.95 + 0.21 * shown.height)
     plot_subjects(axes, shown, "accuracy")
     axes.set_xlim(-0.01, 1.01)
-    worst = (
-        f"the worst {shown.height} of {subjects.height}" if subjects.height > MOST_SUBJECTS else ""
-    )
-    axes.set(xlabel="cells called correctly, 95 % interval", title="Subjects (cells) " + worst)
+    of = f"the worst {shown.height} of {subjects.height}" if subjects.height > MOST_SUBJECTS else ""
+    axes.set(xlabel="cells called correctly, 95 % interval", title=f"Subjects (cells) {of}")
     _legend(axes, [name for name in COLOURS if name in set(shown["label"])])
     return figure
 
 
 @styled
 def learning_figure(history: pl.DataFrame) -> Figure:
-    """Loss and accuracy by epoch, with the epoch of the lowest validation loss marked."""
+    """Plot loss and accuracy by epoch, with the epoch of the lowest validation loss marked."""
     figure = Figure(figsize=(7.4, 3.0), layout="constrained")
     best = best_epoch(history)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -125,7 +123,7 @@ def learning_figure(history: pl.DataFrame) -> Figure:
 
 
 def best_epoch(history: pl.DataFrame) -> dict[str, float] | None:
-    """The row of the lowest validation loss, the earlier one in a tie; None without one."""
+    """Return the row of the lowest validation loss, the earlier in a tie; None without one."""
     rows = history.filter(pl.col("val_loss").is_not_null() & pl.col("val_loss").is_not_nan())
     return rows.sort("val_loss", maintain_order=True).row(0, named=True) if rows.height else None
 
@@ -148,7 +146,7 @@ def decision_figures(found: DecisionAssessment) -> dict[str, Figure]:
 
 @styled
 def reliability_figure(found: DecisionAssessment) -> Figure:
-    """The share of ALL cells against the probability of ALL, in bins of as many cells."""
+    """Plot the share of ALL cells against the probability of ALL, in bins of as many cells."""
     figure, axes = one_panel(3.4, 3.3)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
     after = "calibrated" if found.decision.calibration.method != "none" else "as used"
@@ -165,7 +163,7 @@ def reliability_figure(found: DecisionAssessment) -> Figure:
 
 @styled
 def risk_figure(found: DecisionAssessment) -> Figure:
-    """The share of wrong calls among those kept, and where the referral was set."""
+    """Plot the share of wrong calls among those kept, and the chosen referral."""
     figure, axes = one_panel(3.4, 3.3)
     curve, wanted = found.curve, found.decision.referral.wanted
     axes.plot(curve.coverage, curve.risk, color=INK, label=f"AURC {curve.area:.4f}")
@@ -182,7 +180,7 @@ def risk_figure(found: DecisionAssessment) -> Figure:
 
 @styled
 def shares_figure(shares: pl.DataFrame) -> Figure:
-    """Each subject's corrected share of blasts with its interval, and the 20 to 25 % line.
+    """Plot each subject's corrected share of blasts with its interval, and the 20 to 25 % line.
 
     Of more than ``MOST_SUBJECTS`` those with the most wrong calls are drawn.
     """

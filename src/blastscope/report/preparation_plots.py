@@ -40,7 +40,7 @@ def example_cell(listing: Listing) -> CellFile:
     """Choose the cell to show: the first ALL cell in the order of the names.
 
     Raises:
-        BlastscopeError: where there is no ALL cell.
+        BlastscopeError: if there is no ALL cell.
     """
     found = next((item for item in listing.cells if item.label == ALL), None)
     if found is None:
@@ -59,7 +59,7 @@ def preparation_figures(image: Pixels, name: str) -> list[tuple[str, Pixels]]:
         (caption, montage as uint8 of shape (height, width, 3), RGB) of each figure.
 
     Raises:
-        UnusableImageError: where the image is all black.
+        UnusableImageError: if the image is all black.
     """
     box = locate(image).box
     square = square_crop(image, box)

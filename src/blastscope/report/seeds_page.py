@@ -134,7 +134,7 @@ def _content(found: SeedsReport) -> dict[str, object]:
 
 @styled
 def seeds_figure(found: SeedsReport) -> Figure:
-    """A panel a metric: a dot a seed, the mean and a standard deviation to both sides."""
+    """Plot each metric: a dot for each seed, the mean and a standard deviation to both sides."""
     shown = {name: spread for name in HEADLINE if (spread := found.spread[name]) is not None}
     figure = Figure(figsize=(9.2, 1.75), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
@@ -150,6 +150,6 @@ def seeds_figure(found: SeedsReport) -> Figure:
         axes.set_title(HEADLINE[name])
     figure.set_figheight(1.2 + 0.16 * len(found.results))
     figure.supxlabel(
-        "a dot a seed; line and shade: mean and standard deviation", fontsize=8, color=QUIET
+        "a dot for each seed; line and shade: mean and standard deviation", fontsize=8, color=QUIET
     )
     return figure
