@@ -75,9 +75,7 @@ class ComparisonView:
 def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str:
     """Write the page of a comparison, as HTML that needs no other file.
 
-    Args:
-        comparison: the comparison.
-        pictures: SVG files by plot (see :func:`draw_comparison`).
+    ``pictures`` are the SVG files of :func:`draw_comparison`.
     """
     title = f"{len(comparison.models)} models on the same {comparison.part} cells"
     view = comparison_view(comparison, pictures)

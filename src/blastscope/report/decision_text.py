@@ -102,14 +102,11 @@ def fitted_on_text(found: FittedOn) -> str:
 def choice_text(decision: Decision) -> str:
     """Write how a decision's calibration was chosen."""
     choice = decision.choice
-    if choice.reason == "few-cells":
+    needed = {"few-cells": f"{FEWEST_CELLS} cells", "few-subjects": f"{FEWEST_SUBJECTS} subjects"}
+    if choice.reason in needed:
         return (
-            f"The probabilities are not calibrated: that needs {FEWEST_CELLS} cells of each class."
-        )
-    if choice.reason == "few-subjects":
-        return (
-            "The probabilities are not calibrated: that needs "
-            f"{FEWEST_SUBJECTS} subjects of each class."
+            f"The probabilities are not calibrated: that needs {needed[choice.reason]} of each "
+            "class."
         )
     losses = listed([f"{name} {number(loss)}" for name, loss in choice.log_loss.items()])
     return (

@@ -56,13 +56,13 @@ def verdict_title(found: ReportedEvaluation) -> str:
         "disjoint": "on unseen subjects",
         "shared": "on subjects that are also in training",
     }.get(verdict.tested_on, "on subjects that may also be in training")
-    if verdict.baselines == "behind":
-        return f"The model is worse than a rule without a network, {tested}."
-    if verdict.baselines == "level":
-        return f"The model is not clearly better than a rule without a network, {tested}."
-    if not verdict.all_compared:
-        return f"The model is better than calling every cell ALL, {tested}."
-    return f"The model is better than every rule without a network, {tested}."
+    ahead_of = "every rule without a network" if verdict.all_compared else "calling every cell ALL"
+    judged = {
+        "behind": "worse than a rule without a network",
+        "level": "not clearly better than a rule without a network",
+        "ahead": f"better than {ahead_of}",
+    }[verdict.baselines]
+    return f"The model is {judged}, {tested}."
 
 
 def verdict_lines(found: ReportedEvaluation) -> list[VerdictLine]:
@@ -104,17 +104,18 @@ def _against_baselines(found: ReportedEvaluation) -> str:
 
 
 def _calls(found: ReportedEvaluation) -> str:
-    m, calls = found.metrics, found.verdict.calls
-    if calls == "all-only":
-        return "Every cell is called ALL."
-    if calls == "hem-only":
-        return "Every cell is called normal."
-    if calls == "one-class-cells":
-        return "All cells have one label: AUC and other metrics of two classes are undefined."
-    return (
-        f"Both classes are called: {percent(m['recall_all'])} of ALL cells and "
-        f"{percent(m['recall_hem'])} of normal cells are called correctly."
-    )
+    m = found.metrics
+    return {
+        "all-only": "Every cell is called ALL.",
+        "hem-only": "Every cell is called normal.",
+        "one-class-cells": (
+            "All cells have one label: AUC and other metrics of two classes are undefined."
+        ),
+        "both": (
+            f"Both classes are called: {percent(m['recall_all'])} of ALL cells and "
+            f"{percent(m['recall_hem'])} of normal cells are called correctly."
+        ),
+    }[found.verdict.calls]
 
 
 def _subjects(found: ReportedEvaluation) -> str:

@@ -168,9 +168,7 @@ def table_rows(
 ) -> list[tuple[str, str, list[ExperimentRow]]]:
     """Return each family's name, its image size if that is not the packaged one, and its rows.
 
-    Args:
-        experiments: in the order of the page.
-        synthetic: leaves out the published metrics, which are of real cells.
+    ``synthetic`` leaves out the published metrics, here and below: they are of real cells.
     """
     families = groupby(experiments, key=lambda experiment: experiment.family)
     return [
@@ -262,10 +260,7 @@ Rows = list[tuple[str, str, Sequence[str]]]
 def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -> dict[str, Any]:
     """Collect what the page shows of an experiment that was run: the first seed of each protocol.
 
-    Args:
-        experiment: with at least one result.
-        base: the folder of the page, to which links are relative.
-        synthetic: leaves out the published metrics, which are of real cells.
+    Links are relative to ``base``, the folder of the page.
 
     Raises:
         BlastscopeError: if a plot of a run cannot be read.
@@ -381,12 +376,9 @@ _NAMES = {"paper": "the paper's", "image": "image-level", "subject": "subject-di
 
 @styled
 def experiments_plot(experiments: Sequence[Experiment], *, synthetic: bool) -> Figure:
-    """Plot weighted F1, one row per experiment, under a heading for each family.
+    """Plot weighted F1, one row per experiment with a result, under a heading for each family.
 
-    Args:
-        experiments: those with a result, in the order of the page; seeds are averaged, and the
-            two protocols joined by a line if their settings are the same.
-        synthetic: leaves out the published metrics, which are of real cells.
+    Seeds are averaged, and the two protocols joined by a line if their settings are the same.
     """
     names: list[str] = []
     drawn: list[tuple[int, dict[str, float]]] = []

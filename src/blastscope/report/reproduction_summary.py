@@ -54,11 +54,7 @@ class Change(NamedTuple):
 
 
 def changed_settings(done: Sequence[Experiment]) -> list[Change]:
-    """Collect the changed settings of all runs, grouped by setting.
-
-    Args:
-        done: the experiments with a run, in the order of the page.
-    """
+    """Collect the changed settings of all runs of experiments, grouped by setting."""
     found: dict[str, dict[str, list[tuple[Experiment, str]]]] = {}
     for experiment in done:
         for result in experiment.all_results:

@@ -17,7 +17,7 @@ from blastscope.data.store import Store
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
 from blastscope.report.style import PALETTE, QUIET, printable, save, styled
-from blastscope.report.text import LABELS, counted, interval, listed, metric, number, percent
+from blastscope.report.text import LABELS, counted, listed, metric, number, percent
 from blastscope.robustness.metrics import StepMetrics
 from blastscope.robustness.ood_check import OodCheck
 from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation, Step, steps
@@ -59,9 +59,6 @@ def stress_html(
         perturbations=PERTURBATIONS,
         noticed=NOTICED,
         value_text=value_text,
-        interval=interval,
-        num=number,
-        percent=percent,
         pictures={name: svg_uri(path) for name, path in pictures.items()},
         example=example["cell"],
         strips=_strips(np.array(store.pixels[[example["row"]]])),
