@@ -164,5 +164,5 @@ def test_a_submission_without_labels_says_what_it_lacks(tmp_path):
 def test_labels_that_are_no_labels_table_are_refused(tmp_path):
     theirs = table(tmp_path, "1,,,test,net,.1")
     pl.DataFrame({"a": [1]}).write_csv(tmp_path / "labels.csv")
-    with pytest.raises(BlastscopeError, match="is no labels table"):
+    with pytest.raises(BlastscopeError, match="is not a labels table"):
         evaluate(theirs, labels=tmp_path / "labels.csv")

@@ -31,7 +31,7 @@ def test_foreign_spellings_are_understood(tmp_path):
     assert frame["subject"].to_list() == ["H3", "S1", None, "H3", "H3"]
     assert frame["part"].to_list() == ["test", "test", "train", "train", "train"]
     assert frame["p_all"].to_list() == [0.25, 1.0, 0.0, 0.5, 0.5]
-    assert metadata == {}
+    assert metadata == {"joined": {"H3": ["H3", "h3"]}}
 
 
 def test_whole_number_labels_in_parquet(tmp_path):
@@ -57,15 +57,15 @@ def test_what_is_written_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("b,H1,hem,test,m,1.2", "row 2: .*'b'.*no probability \\(1.2\\)"),
-        ("b,H1,hem,test,m,-0.1", "row 2: .*'b'.*no probability"),
-        ("b,H1,hem,test,m,nan", "row 2: .*'b'.*no probability"),
-        ("b,H1,hem,test,m,", "row 2: .*'b'.*no probability"),
+        ("b,H1,hem,test,m,1.2", "line 3: .*'b'.*not a probability \\(1.2\\)"),
+        ("b,H1,hem,test,m,-0.1", "line 3: .*'b'.*not a probability"),
+        ("b,H1,hem,test,m,nan", "line 3: .*'b'.*not a probability"),
+        ("b,H1,hem,test,m,", "line 3: .*'b'.*not a probability"),
         ("b,H1,blast,test,m,0.2", "'b'.*the label 'blast'.*labels are all"),
         ("b,H1,hem,holdout,m,0.2", "'b'.*the part 'holdout'; parts are train"),
         ("b,H1,hem,,m,0.2", "has no part"),
         ("a,H1,hem,train,m,0.2", "'a' of the model 'm' is there more than once \\(and 1 more"),
-        ("b,H1,hem,test,m,high", "wrong type"),
+        ("b,H1,hem,test,m,high", "line 3: p_all is 'high', and a number"),
     ],
 )
 def test_bad_values_are_named(tmp_path, row, message):
@@ -86,7 +86,7 @@ def test_empty_and_incomplete_tables_are_refused(tmp_path):
 def test_a_bad_table_is_not_written(tmp_path):
     frame, _ = read_predictions(csv(tmp_path, "a,H3,hem,test,m,0.25"))
     bad = frame.with_columns(p_all=float("nan"))
-    with pytest.raises(BlastscopeError, match="no probability"):
+    with pytest.raises(BlastscopeError, match="not a probability"):
         write_predictions(bad, tmp_path / "t.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 

@@ -34,8 +34,8 @@ def test_a_csv_is_as_good(tmp_path):
     [
         ("name\na\n", "lacks the column count; a things table has name, count"),
         ("other\na\n", "lacks the columns name, count"),
-        ("name,count\na,many\n", "has a column of the wrong type"),
-        ("", "cannot be read as a table"),
+        ("name,count\na,many\n", "line 2: count is 'many'"),
+        ("", "is empty"),
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path, text, words):

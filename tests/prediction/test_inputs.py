@@ -191,7 +191,8 @@ def test_a_table_of_predictions_beside_the_images_gives_no_labels(tmp_path):
     table = tmp_path / "predictions.csv"
     table.write_text("cell,file,subject,label,part,model,p_all\n0,0.png,,,test,m,0.7\n")
     found = list_inputs([tmp_path])
-    assert (found.images[0].label, found.notes) == (None, ())
+    assert found.images[0].label is None
+    assert ["is a table of predictions" in note for note in found.notes] == [True]
     assert len(list_cells([tmp_path]).cells) == 1
 
 
@@ -205,7 +206,7 @@ def test_what_is_wrong_with_one_file_is_said_in_its_place(tmp_path):
         problems = [p.problem and (p.problem.kind, p.problem.message) for p in found]
         assert problems == [
             None,
-            ("label", "is called hem but stands as all in a folder called all"),
+            ("label", "is called hem but stands in a folder called all"),
             None,
             ("name", "has a name that cannot be printed: rename it"),
         ]

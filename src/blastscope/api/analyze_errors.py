@@ -15,7 +15,8 @@ from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.sources import InMemoryTable
-from blastscope.io.files import replacing, write_json, write_text
+from blastscope.io.files import write_json, write_text
+from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.errors_page import causes_text, errors_html, guess_text, missed_text
 from blastscope.report.errors_plots import draw_errors
@@ -94,8 +95,7 @@ class ErrorsResult(Result, ErrorAnalysis):
         pages = {} if self.cell_pages is None else self._write_cell_pages(self.cell_pages, out)
         page = errors_html(self, draw_errors(self, out / "figures"), self.store, pages)
         write_json(out / CONTENT, self.as_json())
-        with replacing(out / TABLE) as beside:
-            self.cells.write_csv(beside)
+        write_csv(self.cells, out / TABLE)
         write_text(out / PAGE, page)
         remove_other_pages(out / "cells", [Path(address).stem for address in pages.values()])
 

@@ -15,7 +15,8 @@ from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.io.files import replacing, write_json, write_text
+from blastscope.io.files import write_json, write_text
+from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.comparison_page import (
     WITHOUT_WIDTH,
@@ -102,8 +103,8 @@ class ComparisonResult(Result, Comparison):
     def _write(self, out: Path) -> None:
         refuse_foreign(out, CONTENT, ["report.html"])
         write_json(out / CONTENT, self.as_json())
-        _write_csv(self.to_frame(), out / "models.csv")
-        _write_csv(self.pairs_frame(), out / "pairs.csv")
+        write_csv(self.to_frame(), out / "models.csv")
+        write_csv(self.pairs_frame(), out / "pairs.csv")
         pictures = draw_comparison(self, out / "figures")
         write_text(out / PAGE, comparison_page(self, pictures))
 
@@ -153,8 +154,3 @@ def paper_style(estimate: Estimate) -> str:
     value = f"{estimate.value:.4f}".removeprefix("0")
     low, high = (f"{bound:.3f}".removeprefix("0") for bound in (estimate.low, estimate.high))
     return f"{value} ({low}–{high})"
-
-
-def _write_csv(table: pl.DataFrame, path: Path) -> None:
-    with replacing(path) as beside:
-        table.write_csv(beside)

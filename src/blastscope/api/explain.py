@@ -33,7 +33,8 @@ from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.explanation.result import Note, NoteCode
 from blastscope.explanation.tables import METHODS
 from blastscope.explanation.target_layer import GRID
-from blastscope.io.files import read_json, replacing, write_json, write_text
+from blastscope.io.files import read_json, write_json, write_text
+from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import AuditView
 from blastscope.report.explanation_page import (
@@ -224,8 +225,7 @@ def write_explanation(
     made = Explanation(page, explained.name, synthetic, tuple(summaries), tuple(rows), notes)
     section = audit({cell.file.cell: cell.page for cell in summaries}) if audit else None
     write_json(out / FILE, _as_json(made, explained, methods, rows))
-    with replacing(out / TABLE) as beside:
-        pl.DataFrame(rows, schema=COLUMNS).write_csv(beside)
+    write_csv(pl.DataFrame(rows, schema=COLUMNS), out / TABLE)
     index = index_html(
         made.name, made.cells, explained.models, methods, notes=made.notes, audit=section,
         synthetic=synthetic,

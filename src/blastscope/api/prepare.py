@@ -153,7 +153,9 @@ class SplitResult(FolderResult):
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row a cell with its part."""
-        return pl.read_parquet(self.place)
+        from blastscope.io.tables import read_parquet
+
+        return read_parquet(self.place)
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts, and what the parts share."""

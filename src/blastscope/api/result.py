@@ -133,13 +133,13 @@ class Result(ABC):
 
     def _write(self, out: Path) -> None:
         """Write the files; a result with a report of its own writes that instead."""
-        from blastscope.io.files import replacing, write_text
+        from blastscope.io.files import write_text
+        from blastscope.io.tables import write_csv
 
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
         write_text(out / "result.json", json_text(self.as_json()) + "\n")
-        with replacing(out / "table.csv") as beside:
-            self.to_frame().write_csv(beside)
+        write_csv(self.to_frame(), out / "table.csv")
         write_text(out / PAGE, self.small_page())
 
     def small_page(self) -> str:

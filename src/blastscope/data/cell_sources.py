@@ -11,6 +11,7 @@ from blastscope.data.names import parse_name
 from blastscope.data.store import INFO, TABLE, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.tables import read_table
+from blastscope.io.text_tables import SUFFIXES, read_text_table
 
 _COLUMNS = ("cell", "label", "subject", "fold", "pixel_hash")
 
@@ -29,7 +30,7 @@ def read_cells(source: Path) -> pl.DataFrame:
             source = source / TABLE
         else:
             return open_store(source).cells.select(_COLUMNS)
-    if source.suffix.lower() != ".csv":
+    if source.suffix.lower() not in SUFFIXES:
         return read_table(source, CELLS)[0].select(_COLUMNS)
     return cells_from_names(read_names(source, "file")["file"].to_list(), source)
 
@@ -57,14 +58,14 @@ def read_names(path: Path, *columns: str) -> pl.DataFrame:
     """Read a CSV of text columns.
 
     Raises:
-        BlastscopeError: if it is missing, no CSV, or lacks one of ``columns``.
+        BlastscopeError: if it is missing, not a CSV, or lacks one of ``columns``.
     """
-    try:
-        frame = pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise BlastscopeError(f"{path} cannot be read as a CSV ({reason}).") from error
-    missing = [name for name in columns if name not in frame.columns]
+    table = read_text_table(path).renamed(*columns)
+    missing = [name for name in columns if name not in table.frame.columns]
     if missing:
-        raise BlastscopeError(f"{path} lacks the column {missing[0]}: it wants {columns}.")
-    return frame.fill_null("")
+        raise BlastscopeError(
+            f"{path} lacks the column {missing[0]}: it needs {', '.join(columns)}, and has "
+            f"{', '.join(table.frame.columns[:12])}."
+        )
+    numbers = [table.numbers(name).alias(name) for name in table.frame.columns]
+    return table.frame.with_columns(numbers).fill_null("")

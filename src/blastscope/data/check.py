@@ -157,6 +157,13 @@ def _judge(report: CheckReport) -> None:
         report.reasons.append(
             f"{count} {what} ({files}): mend or remove, or leave out with prepare --skip-bad."
         )
+    if report.without_subject and report.without_subject < report.cells:
+        report.notes.append(
+            f"{report.without_subject} of {report.cells} cells have no subject: they cannot be "
+            "split by subject"
+        )
+    elif report.without_subject:
+        report.notes.append("no subjects: these cells cannot be split by subject")
     if report.cells == 0:
         report.reasons.append("No image is left to use.")
     elif report.unlabelled == report.cells:

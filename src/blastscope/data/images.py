@@ -18,7 +18,11 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-SUFFIXES = frozenset({".bmp", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"})
+SUFFIXES = frozenset(
+    (".bmp", ".dib", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp")
+)
+KNOWN_SUFFIXES = SUFFIXES | {".gif", ".jp2", ".avif", ".heic", ".svs", ".ndpi"}
+"""The suffixes of images, read or not, that a name in a table may have."""
 FORMATS = ("BMP", "PNG", "TIFF", "JPEG", "WEBP")
 MAX_PIXELS = 64 * 2**20
 """The largest image that is decoded: 64 megapixels, 300 times a C-NMC image."""

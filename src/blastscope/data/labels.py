@@ -1,129 +1,216 @@
-"""Labels that come in a table beside a flat folder of images.
+"""Labels and subjects that come in a table: which columns count, and what each row says.
 
-Two forms are read: ``file,label`` (and ``subject``, where it is known), and the columns of the
-challenge's preliminary set, ``Patient_ID,new_names,labels``, in which ``Patient_ID`` is the
-cell's original name. Paths in a table are never opened: a row is found by its file's stem.
+A table has a column of file names and a column of labels, of subjects, or both; the challenge's
+preliminary set has ``Patient_ID,new_names,labels``, in which ``Patient_ID`` is the cell's original
+name. Paths in a table are never opened. ``data.label_matching`` finds the images that rows name.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PureWindowsPath
+from unicodedata import normalize
 
+from blastscope.data.images import KNOWN_SUFFIXES
 from blastscope.data.names import parse_label, parse_name
-from blastscope.errors import BlastscopeError, listing
+from blastscope.errors import BlastscopeError
+from blastscope.io.subject_names import subject_name
+from blastscope.io.text_tables import TextTable, parse_text_table, plain_name, read_text_table
 
 MAX_BYTES = 64 * 2**20
-_FILE = ("new_names", "file", "filename", "image")
-_LABEL = ("labels", "label")
-_SUBJECT = ("subject", "patient_id")
+_FILE = (
+    "new_names", "file", "filename", "file_name", "image", "image_id", "image_name", "img",
+    "image_file", "image_path", "file_path", "path", "name",
+)  # fmt: skip
+_LABEL = ("labels", "label", "class", "class_label", "cell_label")
+_SUBJECT = ("subject", "subject_id", "patient", "patient_id", "patientid", "subjectid", "person")
 _PREDICTED = "p_all"
 """A column of prediction tables, which may have files and labels and yet give no labels."""
+_FORMS = "a header file,label or file,subject or file,label,subject"
+
+
+class NoLabelTableError(BlastscopeError):
+    """A table gives no labels or subjects; the message is the reason, without the table's name."""
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """What a labels table says of one file."""
+    """What a labels table says of one file; None if it does not say it."""
 
-    label: str
+    label: str | None
+    subject: str | None
+
+
+@dataclass(frozen=True)
+class NamedRow:
+    """A row of a labels table.
+
+    Attributes:
+        file: the file's name as it is written.
+        folders: the folders before the name, as keys.
+        key: the name without the suffix of an image, as a key.
+        line: of the table's file.
+        row: what it says.
+        subject: the subject as it is written.
+    """
+
+    file: str
+    folders: tuple[str, ...]
+    key: str
+    line: int
+    row: LabelRow
     subject: str | None
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A labels table: its rows by the lower-case stem of their file."""
+    """A labels table.
+
+    Attributes:
+        path: of the file; a name inside a zip follows the zip's.
+        named: its rows in their order.
+        assumed: what was assumed about its text or columns.
+        gives_labels: whether it has a column of labels.
+    """
 
     path: Path
-    rows: dict[str, LabelRow] = field(default_factory=dict)
+    named: tuple[NamedRow, ...] = ()
+    assumed: tuple[str, ...] = ()
+    gives_labels: bool = True
 
-    def notes_for(self, names: Sequence[str], place: str) -> list[str]:
-        """Say which rows have no image in ``place``; nothing where every row has one."""
-        stems = {Path(name).stem.lower() for name in names}
-        absent = sorted(stem for stem in self.rows if stem not in stems)
-        if not absent:
-            return []
-        return [f"{self.path.name} lists {len(absent)} files that are not in {place}"]
+    @cached_property
+    def rows(self) -> dict[str, LabelRow]:
+        """The rows by the key of their file's name, whatever its folders.
+
+        Raises:
+            BlastscopeError: if two rows of one name say different things.
+        """
+        found: dict[str, LabelRow] = {}
+        for each in self.named:
+            if found.setdefault(each.key, each.row) != each.row:
+                raise BlastscopeError(
+                    f"{self.path}, line {each.line}: {each.file} has the name of an earlier row "
+                    "that says something else: write one row for each image."
+                )
+        return found
+
+
+def name_key(name: str) -> str:
+    """Return a file's or folder's name for comparisons: composed letters, lower case."""
+    return normalize("NFC", name.strip()).casefold()
+
+
+def file_key(name: str) -> str:
+    """Return the key of a file's name without its suffix, if that is one of images."""
+    key = name_key(name)
+    stem, dot, suffix = key.rpartition(".")
+    return stem if dot and stem and f".{suffix}" in KNOWN_SUFFIXES else key
 
 
 def read_label_table(path: Path) -> LabelTable:
-    """Read a labels table.
+    """Read a labels table that the user gave.
 
     Raises:
         BlastscopeError: if it is missing or too large, lacks the columns, has a label that is
             none, or gives one file two labels.
     """
-    table = _read(path)
-    if table is None:
-        raise BlastscopeError(
-            f"{path} is no labels table: that is a CSV in UTF-8, with a header file,label "
-            "or file,label,subject or Patient_ID,new_names,labels."
-        )
-    return table
+    if not path.is_file():
+        raise BlastscopeError(f"{path} does not exist: give the path of a labels table.")
+    try:
+        return _labels_of(read_text_table(path, MAX_BYTES), path, given=True)
+    except NoLabelTableError as error:
+        raise BlastscopeError(f"{path} is not a labels table: {error}.") from error
 
 
-def find_label_table(place: Path, names: Sequence[str]) -> LabelTable | None:
-    """Find the one labels table for the images ``names`` of the folder ``place``.
+def parse_label_table(data: bytes, path: Path) -> LabelTable:
+    """Read a table that was found beside images.
 
-    In the folder itself, that is any table which names one of them. The challenge's lies beside
-    its folder: in the folder above, it is a table that names every one of them, since tables of
-    something else may lie there as well. A table of predictions is none, wherever it lies.
+    Args:
+        data: its bytes.
+        path: names it in messages.
 
     Raises:
-        BlastscopeError: if more than one table fits, or one in the folder itself is wrong.
+        NoLabelTableError: if it is a table of something else.
+        BlastscopeError: if it is a labels table and a row is wrong.
     """
-    stems = {Path(name).stem.lower() for name in names}
-    own = [table for path in sorted(place.glob("*.csv")) if (table := _read(path, found=True))]
-    fitting = [table for table in own if not stems.isdisjoint(table.rows)]
-    if not fitting:
-        for path in sorted(place.absolute().parent.glob("*.csv")):
-            with suppress(BlastscopeError):
-                if (table := _read(path, found=True)) and stems <= table.rows.keys():
-                    fitting.append(table)
-    if len(fitting) > 1:
-        paths = listing([str(table.path) for table in fitting])
-        raise BlastscopeError(f"{place} has more than one labels table ({paths}): give --labels.")
-    return fitting[0] if fitting else None
+    if len(data) > MAX_BYTES:
+        raise NoLabelTableError(f"it is larger than {MAX_BYTES:,} bytes")
+    return _labels_of(parse_text_table(data, str(path)), path, given=False)
 
 
-def _read(path: Path, *, found: bool = False) -> LabelTable | None:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            return None
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
-            by_file = next((columns[name] for name in _FILE if name in columns), None)
-            by_label = next((columns[name] for name in _LABEL if name in columns), None)
-            if by_file is None or by_label is None or (found and _PREDICTED in columns):
-                return None
-            by_subject = next((columns[name] for name in _SUBJECT if name in columns), None)
-            table = LabelTable(path)
-            for number, row in enumerate(reader, start=2):
-                _add(table, number, row[by_file], row[by_label], row.get(by_subject or "", None))
-            return table
-    except OSError as error:
-        raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error):
-        return None
+def _labels_of(text: TextTable, path: Path, given: bool) -> LabelTable:
+    by_file, by_subject = text.column(*_FILE), text.column(*_SUBJECT)
+    by_label = _label_column(text, path)
+    has = ", ".join(text.frame.columns[:8])
+    if by_file is None:
+        raise NoLabelTableError(f"it has the columns {has}, and needs {_FORMS}")
+    if text.column(_PREDICTED) and not given:
+        raise NoLabelTableError("it is a table of predictions")
+    if by_label is None and by_subject is None:
+        raise NoLabelTableError(f"it has the columns {has}, and needs {_FORMS}")
+    if by_subject in (by_file, by_label):
+        by_subject = None
+    columns = [text.frame[by_file].to_list()]
+    columns += [
+        text.frame[name].to_list() if name else [None] * text.frame.height
+        for name in (by_label, by_subject)
+    ]
+    named, seen = [], {}
+    for line, file, label, subject in zip(text.lines, *columns, strict=True):
+        row = _row(path, line, file, label, subject)
+        first = seen.setdefault((row.folders, row.key), row)
+        if first.row != row.row:
+            raise BlastscopeError(
+                f"{path}, line {line}, says something else of {row.file} than line {first.line}: "
+                "keep one of them."
+            )
+        if first is row:
+            named.append(row)
+    if not named:
+        raise NoLabelTableError("it has no rows")
+    assumed = [*text.assumed, *_assumed(text, by_file, by_label, by_subject)]
+    return LabelTable(path, tuple(named), tuple(assumed), by_label is not None)
 
 
-def _add(
-    table: LabelTable, number: int, file: str | None, text: str | None, person: str | None
-) -> None:
-    if not file or text is None:
-        raise BlastscopeError(f"{table.path}, line {number}, lacks its file or label: complete it.")
-    try:
-        label = parse_label(text)
-    except BlastscopeError as error:
-        raise BlastscopeError(f"{table.path}, line {number}: {error}") from None
+def _label_column(text: TextTable, path: Path) -> str | None:
+    """Return the column of labels; two that say different things are an error."""
+    columns = [name for name in text.frame.columns if plain_name(name) in _LABEL]
+    if len(columns) < 2:
+        return columns[0] if columns else None
+    first, *others = (text.frame[name].str.to_lowercase() for name in columns)
+    for name, other in zip(columns[1:], others, strict=True):
+        if not first.eq_missing(other).all():
+            raise BlastscopeError(
+                f"{path} has two columns of labels that differ, {columns[0]} and {name}: remove "
+                "one of them."
+            )
+    return columns[0]
+
+
+def _assumed(text: TextTable, file: str, label: str | None, subject: str | None) -> list[str]:
+    """Name the columns that are called otherwise than in the documentation."""
+    usual = {"file": _FILE[:3], "labels": _LABEL[:2], "subjects": ("subject", "patient_id")}
+    found = {"file": file, "labels": label, "subjects": subject}
+    return [
+        f"{what} in the column '{name}'"
+        for what, name in found.items()
+        if name and name.strip() not in usual[what] and name not in ("Patient_ID",)
+    ]
+
+
+def _row(path: Path, line: int, file: str | None, text: str | None, who: str | None) -> NamedRow:
+    if file is None:
+        raise BlastscopeError(f"{path}, line {line}, has no file name: complete it.")
+    label = None
+    if text is not None and subject_name(text) is not None:  # a word for a missing value is none
+        try:
+            label = parse_label(text)
+        except BlastscopeError as error:
+            raise BlastscopeError(f"{path}, line {line}: {error}") from None
     subject = None
-    if person and person.strip():
-        named = parse_name(PureWindowsPath(person.strip()).stem)
-        subject = named.subject or person.strip().upper()
-    stem = PureWindowsPath(file.strip()).stem.lower()
-    row = LabelRow(label, subject)
-    if table.rows.setdefault(stem, row) != row:
-        raise BlastscopeError(f"{table.path} says two things of {file}: keep one row of them.")
+    if who is not None:
+        subject = parse_name(PureWindowsPath(who).stem).subject or subject_name(who)
+    parts = PureWindowsPath(file.replace("\\", "/")).as_posix().split("/")
+    folders = tuple(name_key(part) for part in parts[:-1] if part not in ("", "."))
+    return NamedRow(file, folders, file_key(parts[-1]), line, LabelRow(label, subject), who)

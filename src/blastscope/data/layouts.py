@@ -3,33 +3,53 @@
 Layouts, which may stand side by side under one folder:
 
 - ``fold_N/{all,hem}/`` and ``{all,hem}/``: the class is the name of the folder, or of the nearest
-  one above it;
-- a flat folder with a labels table (``cells/labels.py``), in it or beside it, or given;
+  one above it, unless a folder between them names another class (``ALL/all_benign``);
+- any folders with a table of labels or subjects (``data/labels.py``), in them or beside, or given;
 - a folder of images and nothing else: unlabelled cells.
+
+If a file's name, its folder and a table say different things, the file is a problem until the user
+says which of them to believe.
 """
 
 from __future__ import annotations
 
-import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from posixpath import splitext
+from typing import Literal, TypeAlias
 
+from blastscope.data.folder_walk import TABLES, FolderContent, read_folder
 from blastscope.data.images import SUFFIXES
-from blastscope.data.labels import LabelRow, LabelTable, find_label_table, read_label_table
-from blastscope.data.names import LABELS, parse_name, printable
+from blastscope.data.label_matching import Scope, match_rows
+from blastscope.data.label_search import PARENT, FoundLabels, TableFile, find_labels
+from blastscope.data.labels import LabelRow, read_label_table
+from blastscope.data.names import ALL, HEM, LABELS, parse_name, printable
 from blastscope.data.synthetic import MARKER, is_marked
 from blastscope.errors import BlastscopeError
 
+Believe: TypeAlias = Literal["name", "folder", "table"]
+"""What to believe if a file's name, its folder and a table say different things of its cell."""
+
 _FOLD = re.compile(r"fold_?(\d+)", re.I)
+_WORD = re.compile(r"[a-z]+")
+_CLASS_WORDS = {
+    HEM: frozenset(("hem", "normal", "healthy", "benign", "haematogone", "haematogones",
+                    "hematogone", "hematogones", "control", "negative")),
+    ALL: frozenset(("all", "blast", "blasts", "lymphoblast", "lymphoblasts", "leukemia",
+                    "leukaemia", "leukemic", "leukaemic", "malignant", "positive")),
+}  # fmt: skip
+"""Words by which folders name a class; only ``all`` and ``hem`` alone give one."""
+_MOST_NEIGHBOURS = 50
+"""How many folders beside a data set are looked into for images of the same names."""
 
 
 @dataclass(frozen=True)
 class CellFile:
-    """One image file and what its place and name say of it."""
+    """One image file and what its folder and name say of it."""
 
     path: Path
     file: str
@@ -59,70 +79,45 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
 
+    items: list[CellFile | Problem] = field(default_factory=list)
+    """Cells and problems, in the order in which they were listed."""
+
     def add(self, item: CellFile | Problem) -> None:
         """Take in a file, usable or not."""
+        self.items.append(item)
         if isinstance(item, CellFile):
             self.cells.append(item)
         else:
             self.problems.append(item)
 
 
-@dataclass(frozen=True)
-class ImageFolder:
-    """A folder of images, and what it says of those in it.
-
-    Attributes:
-        root: the folder that the names of its files begin from.
-        path: the folder.
-        label: the class after which it, or the nearest folder above it, is called.
-        fold: likewise.
-        table: the labels table of its images.
-        strict: whether an image that the table lacks is a problem.
-        notes: what to say of its labels.
-    """
-
-    root: Path
-    path: Path
-    label: str | None
-    fold: str | None
-    table: LabelTable | None = None
-    strict: bool = True
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def _prefix(self) -> str:
-        inner = self.path.relative_to(self.root).as_posix()
-        return "" if inner == "." else f"{inner}/"
-
-    def cell(self, name: str) -> CellFile | Problem:
-        """Say what its place and name tell of one image of the folder."""
-        path, file = self.path / name, self._prefix + name
-        if self.table is None:
-            by_folder = LabelRow(self.label, None) if self.label else None
-            return describe(path, file, by_folder, self.fold, f"in a folder called {self.label}")
-        row = self.table.rows.get(path.stem.lower())
-        item = describe(path, file, row, self.fold, f"in {self.table.path.name}")
-        if row is None and self.strict and isinstance(item, CellFile):
-            return Problem(file, "label", f"has no row in {self.table.path.name}")
-        return item
-
-
-def list_cells(folders: Sequence[Path], labels: Path | None = None) -> Listing:
+def list_cells(
+    folders: Sequence[Path], labels: Path | None = None, believe: Believe | None = None
+) -> Listing:
     """List the cells under ``folders``, in an order that does not depend on the disk's.
 
-    Every later file of a cell's name is a problem. ``labels`` is a table for the folders that are
-    not called after a class.
+    Files of one name in several folders get longer names of their cells; if the name is of C-NMC's
+    form, which names one cell, every later file is a problem.
+
+    Args:
+        folders: the folders.
+        labels: a labels table for all of them; none is looked for then.
+        believe: what to believe if name, folder and table contradict each other.
 
     Raises:
-        BlastscopeError: if a folder is missing or holds no image.
+        BlastscopeError: if a folder is missing or holds no image, or a labels table is wrong.
     """
-    listing = list_files(folders, labels)
-    _part_namesakes(listing)
+    listing = list_files(folders, labels, believe=believe)
+    _rename_namesakes(listing)
     return listing
 
 
 def list_files(
-    folders: Sequence[Path], labels: Path | None = None, *, strict: bool = True
+    folders: Sequence[Path],
+    labels: Path | None = None,
+    *,
+    strict: bool = True,
+    believe: Believe | None = None,
 ) -> Listing:
     """List the image files under ``folders`` as :func:`list_cells` does, namesakes and all.
 
@@ -133,23 +128,25 @@ def list_files(
         BlastscopeError: as :func:`list_cells` does.
     """
     listing = Listing()
-    given = read_label_table(labels) if labels else None
+    contents = []
     for folder in folders:
         if not folder.is_dir():
-            raise BlastscopeError(f"{folder} is no folder: give the folder that holds the cells.")
-        listing.synthetic |= is_marked(folder)
+            raise BlastscopeError(
+                f"{folder} is not a folder: give the folder that holds the cells."
+            )
+        content = read_folder(folder)
+        contents.append(content)
         base = folder if len(folders) == 1 else folder.parent
-        for path, names in _image_folders(base, folder, listing.problems):
-            listing.synthetic |= (path / MARKER).is_file()
-            place = read_place(base, path, names, given, strict=strict)
-            listing.notes.extend(place.notes)
-            for item in map(place.cell, names):
-                listing.add(item)
-    if given and not any(str(given.path) in note for note in listing.notes):
-        raise BlastscopeError(
-            f"{given.path} was not used, because every folder is called after a class: leave out "
-            "--labels."
-        )
+        listing.synthetic |= is_marked(folder) or content.marked
+        listing.notes += content.notes(str(folder))
+        for name, reason in content.unreadable:
+            message = f"cannot be read ({reason})"
+            listing.problems.append(Problem(printable(name), "unreadable", message))
+        if not labels:
+            known = _look_for_labels(folder, content, strict)
+            _describe(listing, base, folder, content.images, known, strict, believe)
+    if labels:
+        _apply_given(listing, folders, contents, labels, strict, believe)
     if not listing.cells and not listing.problems:
         where = ", ".join(map(str, folders))
         raise BlastscopeError(
@@ -160,97 +157,241 @@ def list_files(
     return listing
 
 
-def read_place(
-    root: Path,
-    path: Path,
-    names: Sequence[str],
-    given: LabelTable | None = None,
-    *,
-    strict: bool = True,
-) -> ImageFolder:
-    """Find out what a folder says of the images ``names`` in it: class, fold and labels table.
+def list_some(root: Path, folder: Path, names: Sequence[str]) -> Listing:
+    """List the files ``names`` of ``folder``, which the user named one by one.
 
     Args:
-        root: the folder that the user gave, ``path`` or one above it.
-        path: the folder.
-        names: the images in it that count.
-        given: a labels table, so that none is looked for.
-        strict: as in :func:`list_files`.
+        root: the folder that the user gave, ``folder`` or one above it.
+        folder: where they lie.
+        names: their names; only these are listed.
 
-    Raises:
-        BlastscopeError: if its labels table is wrong, or one of several, and ``strict``.
+    Returns:
+        The files; ``items`` has them in the order of ``names``.
     """
-    label, fold = read_parts((root.resolve().name, *path.relative_to(root).parts))
-    if label:
-        return ImageFolder(root, path, label, fold)
-    try:
-        table = given or find_label_table(path, names)
-    except BlastscopeError as error:
-        if strict:
-            raise
-        return ImageFolder(root, path, None, fold, notes=(f"no labels: {error}",))
-    if table is None:
-        return ImageFolder(root, path, None, fold)
-    notes = (f"labels of {path} from {table.path}", *table.notes_for(names, str(path)))
-    if fold is None and "prelim" in path.name.lower():
-        fold = "preliminary"
-    return ImageFolder(root, path, None, fold, table, strict, notes)
+    content = FolderContent(images=sorted(path.name for path in _files(folder) if _is_image(path)))
+    content.images = sorted({*content.images, *names})
+    content.tables = sorted(p.name for p in _files(folder) if p.suffix.lower() in TABLES)
+    known = _look_for_labels(folder, content, False)
+    listing = Listing(notes=known.notes, synthetic=is_marked(folder))
+    listing.synthetic |= (folder / MARKER).is_file()
+    _describe(listing, root, folder, names, known, False, None)
+    return listing
 
 
 def read_parts(parts: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return the class after which the last of some folders is called, and the fold."""
-    label = next((part.lower() for part in reversed(parts) if part.lower() in LABELS), None)
+    """Return the class after which the last of some folders is called, and the fold.
+
+    A folder's class does not count if a folder below it names the other one.
+    """
+    label = None
+    for part in parts:
+        word = part.lower()
+        if word in LABELS:
+            label = word
+        elif label and _CLASS_WORDS[HEM if label == ALL else ALL] & set(_WORD.findall(word)):
+            label = None
     return label, next((m[1] for part in parts if (m := _FOLD.fullmatch(part))), None)
 
 
 def describe(
-    path: Path, file: str, known: LabelRow | None, fold: str | None, source: str
+    path: Path,
+    file: str,
+    by_folder: str | None,
+    row: LabelRow | None,
+    fold: str | None,
+    table: str = "",
+    believe: Believe | None = None,
 ) -> CellFile | Problem:
-    """Put together an image's name and what is known of it otherwise, by its folder or a table.
+    """Put together what an image's name, its folder and a table say of it.
 
-    ``source`` says where that stands, for a message: ``in labels.csv``.
+    Args:
+        path: of the image.
+        file: its path inside the data set.
+        by_folder: the class after which its folder is called.
+        row: what a table says of it.
+        fold: the fold of its folder.
+        table: the table's name, for messages.
+        believe: what to believe if they contradict each other; without it that is a problem.
     """
     if printable(file) != file:  # no table could hold the name, no screen show it
         message = "has a name that cannot be printed: rename it"
         return Problem(printable(file), "name", message)
     named = parse_name(splitext(file.rpartition("/")[2])[0])
-    if known and named.label and known.label != named.label:
-        message = f"is called {named.label} but stands as {known.label} {source}"
-        return Problem(file, "label", message)
-    subject = named.subject or (known.subject if known else None)
+    row = row or LabelRow(None, None)
+    labels = {
+        "name": (named.label, f"is called {named.label}"),
+        "folder": (by_folder, f"stands in a folder called {by_folder}"),
+        "table": (row.label, f"stands as {row.label} in {table}"),
+    }
+    subjects = {
+        "name": (named.subject, f"is of the subject {named.subject} by its name"),
+        "table": (row.subject, f"of {row.subject} in {table}"),
+    }
+    said = {}
+    for what, sources in (("label", labels), ("subject", subjects)):
+        known = {key: value for key, value in sources.items() if value[0] is not None}
+        values = {value for value, _ in known.values()}
+        if len(values) > 1 and (believe not in known):
+            return Problem(file, what, " but ".join(text for _, text in known.values()))
+        chosen = known.get(believe or "") or next(iter(known.values()), (None, ""))
+        said[what] = chosen[0]
     flags = ("subject-case",) if named.lower_case else ()
-    label = known.label if known else named.label
-    return CellFile(path, file, named.cell, label, subject, fold, flags)
+    return CellFile(path, file, named.cell, said["label"], said["subject"], fold, flags)
 
 
-def _image_folders(
-    root: Path, folder: Path, problems: list[Problem]
-) -> Iterator[tuple[Path, list[str]]]:
-    def unreadable(error: OSError) -> None:
-        path = Path(error.filename)
-        file = str(path if path == root else path.relative_to(root).as_posix())
-        problems.append(
-            Problem(printable(file), "unreadable", f"cannot be read ({error.strerror})")
+def _describe(
+    listing: Listing,
+    base: Path,
+    folder: Path,
+    files: Sequence[str],
+    known: FoundLabels,
+    strict: bool,
+    believe: Believe | None,
+) -> None:
+    """Add the images of a folder, by what their names, folders and tables say."""
+    inner = folder.relative_to(base).as_posix() if folder != base else ""
+    prefix = "" if inner in ("", ".") else f"{inner}/"
+    listing.notes += known.notes
+    further_up: Counter[str] = Counter()
+    names = (base.resolve().name, *folder.relative_to(base).parts)
+    for file in files:
+        parts = (*names, *file.split("/")[:-1])
+        label, fold = _parts_read(parts)
+        if label and parts[-1].lower() != label:
+            further_up[label] += 1
+        row = known.rows.get(file)
+        if row and fold is None and "prelim" in parts[-1].lower():
+            fold = "preliminary"
+        table = known.tables[file].name if row else ""
+        item = describe(folder / file, prefix + file, label, row, fold, table, believe)
+        missing = known.required.get(file) if strict and not label and row is None else None
+        if missing and isinstance(item, CellFile):
+            item = Problem(item.file, "label", f"has no row in {missing.name}")
+        listing.add(item)
+    for label, count in sorted(further_up.items()):
+        listing.notes.append(
+            f"{count} images in {folder} have their class, {label}, from a folder further up"
         )
 
-    for here, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(n for n in folders if not n.startswith((".", "__MACOSX")))
-        images = sorted(
-            n for n in names if Path(n).suffix.lower() in SUFFIXES and not n.startswith(".")
+
+_parts_read = cache(read_parts)
+
+
+def _look_for_labels(folder: Path, content: FolderContent, strict: bool) -> FoundLabels:
+    """Find the labels of a folder's images in the tables in it and beside it."""
+    parent = folder.absolute().parent
+    inside = [
+        TableFile(folder / name, name.rpartition("/")[0], (folder / name).read_bytes)
+        for name in content.tables
+    ]
+    beside = [
+        TableFile(path, PARENT, path.read_bytes)
+        for path in sorted(_files(parent))
+        if path.suffix.lower() in TABLES
+    ]
+    above = (folder.resolve().name,)
+
+    def neighbours() -> Iterator[str]:
+        others = [path for path in sorted(parent.iterdir()) if path.is_dir()]
+        for other in others[:_MOST_NEIGHBOURS]:
+            if not other.name.startswith(".") and other.resolve() != folder.resolve():
+                for name in read_folder(other).images:
+                    yield f"{other.name}/{name}"
+
+    found = find_labels(folder, content.images, inside, above=above, strict=strict)
+    if found.rows or all(map(_says_all, content.images)):
+        return found
+    more = find_labels(
+        folder, content.images, beside, above=above, beside=neighbours, strict=strict
+    )
+    more.notes = [*found.notes, *more.notes]
+    return more
+
+
+def _apply_given(
+    listing: Listing,
+    folders: Sequence[Path],
+    contents: Sequence[FolderContent],
+    labels: Path,
+    strict: bool,
+    believe: Believe | None,
+) -> None:
+    """Describe all images, with the rows of the table that the user gave."""
+    table = read_label_table(labels)
+    several = len(folders) > 1
+    alike = len({folder.name for folder in folders}) < len(folders)
+    files = {
+        f"{folder.as_posix() if alike else folder.name}/{name}" if several else name: (folder, name)
+        for folder, content in zip(folders, contents, strict=True)
+        for name in content.images
+    }
+    above = () if several else (folders[0].resolve().name,)
+    matched = match_rows(table, Scope(list(files), above))
+    if not matched.rows:
+        raise BlastscopeError(
+            f"{table.path} was not used, because it names none of the images: check its file names "
+            f"(the first is {table.named[0].file})."
         )
-        if images:
-            yield Path(here), images
+    for folder, content in zip(folders, contents, strict=True):
+        known = FoundLabels()
+        of = {name: key for key, (home, name) in files.items() if home == folder}
+        known.rows = {n: matched.rows[key] for n, key in of.items() if key in matched.rows}
+        known.tables = dict.fromkeys(known.rows, table.path)
+        if table.gives_labels:
+            known.required = {name: table.path for name in of if name not in known.rows}
+        base = folder.parent if several else folder
+        _describe(listing, base, folder, content.images, known, strict, believe)
+    listing.notes.append(f"labels of {len(matched.rows)} images from {table.path}")
+    if matched.absent:
+        listing.notes.append(
+            f"{table.path.name} lists {len(matched.absent)} files that are not in "
+            f"{', '.join(map(str, folders))}"
+        )
+    assumed = [*table.assumed, *matched.assumed]
+    if assumed:
+        listing.notes.append(f"{table.path} was read with {', '.join(assumed)}")
 
 
-def _part_namesakes(listing: Listing) -> None:
-    """Move every later file of a cell's name from the cells to the problems."""
-    first: dict[str, str] = {}
-    kept = []
+def _says_all(file: str) -> bool:
+    """Whether an image's name says its subject and label."""
+    return parse_name(splitext(file.rpartition("/")[2])[0]).subject is not None
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    except OSError:
+        return []
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _rename_namesakes(listing: Listing) -> None:
+    """Give files of one name longer names of their cells, or refuse the later of one cell's."""
+    by_cell: dict[str, list[CellFile]] = defaultdict(list)
     for item in listing.cells:
-        if item.cell in first:
-            message = f"has the name of another cell, {first[item.cell]}"
-            listing.problems.append(Problem(item.file, "same-name", message))
+        by_cell[item.cell].append(item)
+    kept, longer = [], 0
+    for items in by_cell.values():
+        first, *others = items
+        if not others:
+            kept.append(first)
+        elif parse_name(first.cell).subject is not None:
+            kept.append(first)
+            message = f"has the name of another cell, {first.file}"
+            listing.problems += [Problem(item.file, "same-name", message) for item in others]
         else:
-            first[item.cell] = item.file
-            kept.append(item)
-    listing.cells = kept
+            longer += len(items)
+            stems = [splitext(item.file)[0] for item in items]
+            unique = len(set(stems)) == len(stems)
+            kept += [
+                replace(item, cell=stem if unique else item.file)
+                for item, stem in zip(items, stems, strict=True)
+            ]
+    if longer:
+        listing.notes.append(
+            f"{longer} images have the name of another: their cells are called by their folders too"
+        )
+    listing.cells = sorted(kept, key=lambda item: (item.cell, item.file))

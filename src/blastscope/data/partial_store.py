@@ -18,7 +18,7 @@ from blastscope.data.crop import Pixels
 from blastscope.data.store import INFO, PIXELS, TABLE
 from blastscope.errors import writing
 from blastscope.io.files import remove_folder, write_json
-from blastscope.io.tables import write_table
+from blastscope.io.tables import read_parquet, write_table
 from blastscope.io.workfolder import FolderKind, WorkFolder
 
 Item = TypeVar("Item")
@@ -122,7 +122,7 @@ class PartialStore:
     def _done(self) -> pl.DataFrame:
         files = sorted((self.path / "rows").glob("[0-9]*.parquet"))
         empty = pl.DataFrame(schema={**CELLS.columns, _ROW: pl.Int64()})
-        return pl.concat([empty, *(pl.read_parquet(file) for file in files)]).sort(_ROW)
+        return pl.concat([empty, *(read_parquet(file) for file in files)]).sort(_ROW)
 
     def missing(self, items: Sequence[Item]) -> list[Item]:
         """Return those of ``items`` (one for each cell, in order) that could not be used."""

@@ -13,6 +13,7 @@ from blastscope.data.store import open_store
 from blastscope.data.traits import measure
 from blastscope.errors import BlastscopeError
 from blastscope.io.tables import read_table
+from blastscope.io.text_tables import SUFFIXES, read_text_table
 
 SIZE = ("size",)
 COLOURS = ("size", "lightness", "a_star", "b_star")
@@ -55,7 +56,7 @@ def measure_cells(source: Path) -> MeasuredCells:
         traits = measure(store, known).select("cell", *COLOURS)
         rows = known.select("cell", "label", "subject", "fold").join(traits, on="cell")
         return MeasuredCells(rows.drop_nulls(COLOURS), True, store.synthetic)
-    if source.suffix.lower() == ".csv" and _is_of_boxes(source):
+    if source.suffix.lower() in SUFFIXES and _is_of_boxes(source):
         return MeasuredCells(_read_boxes(source), False)
     table = read_table(source, CELLS)[0].filter(pl.col("label").is_not_null())
     return MeasuredCells(_sized(table, source), False)
@@ -67,12 +68,8 @@ def _sized(table: pl.DataFrame, source: Path) -> pl.DataFrame:
 
 
 def _is_of_boxes(source: Path) -> bool:
-    try:
-        with source.open(encoding="utf-8") as file:
-            names = file.readline(4096).strip().split(",")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BlastscopeError(f"{source} cannot be read as a CSV ({error}).") from error
-    return {"file", "width", "height"} <= set(names)
+    table = read_text_table(source)
+    return all(table.column(name) for name in ("file", "width", "height"))
 
 
 def _read_boxes(source: Path) -> pl.DataFrame:

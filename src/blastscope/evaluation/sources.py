@@ -12,6 +12,7 @@ import yaml
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import check_predictions, read_predictions
+from blastscope.io.text_tables import read_text_table
 
 ENSEMBLE = "ensemble.json"
 """What tells the folder of an ensemble, whose predictions it made, from that of a run."""
@@ -150,12 +151,12 @@ def _read_object(path: Path, *keys: str) -> dict[str, Any] | None:
 
 def _read_history(path: Path) -> pl.DataFrame | None:
     """Read the learning history; None where no epoch was finished."""
-    try:
-        frame = pl.read_csv(path, infer_schema=False)
-        numbers = frame.select(pl.col(HISTORY_COLUMNS).cast(pl.Float64))
-    except pl.exceptions.NoDataError:
+    if path.is_file() and not path.stat().st_size:
         return None
-    except (pl.exceptions.PolarsError, OSError) as error:
+    frame = read_text_table(path).frame
+    try:
+        numbers = frame.select(pl.col(HISTORY_COLUMNS).cast(pl.Float64))
+    except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise BlastscopeError(f"{path} is no learning history ({reason}).") from error
+        raise BlastscopeError(f"{path} is not a learning history ({reason}).") from error
     return None if numbers.is_empty() else numbers

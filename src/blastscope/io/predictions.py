@@ -9,8 +9,15 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError, listing
-from blastscope.io.files import replacing
-from blastscope.io.tables import TableFormat, check_columns, read_table, write_table
+from blastscope.io.subject_names import respelled, with_subject_names
+from blastscope.io.tables import (
+    LINE,
+    TableFormat,
+    check_columns,
+    read_table,
+    write_csv,
+    write_table,
+)
 
 PARTS = ("train", "validation", "test")
 """The parts of a split."""
@@ -53,8 +60,7 @@ def write_predictions(
     columns = {name: kind for name, kind in PREDICTIONS.columns.items() if name in frame.columns}
     checked = _checked(frame.cast(columns), path)  # type: ignore[arg-type]
     if path.suffix.lower() == ".csv":
-        with replacing(path) as beside:
-            checked.write_csv(beside)
+        write_csv(checked, path)
     else:
         write_table(checked, path, PREDICTIONS, metadata)
 
@@ -62,17 +68,20 @@ def write_predictions(
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Read a prediction table from Parquet or CSV.
 
-    Labels ALL/HEM/1/0 in any case become ``all`` and ``hem``; subjects become upper case, because
-    C-NMC writes one of its own (``h3``) in lower case. Rows without a probability that say why in
+    Labels ALL/HEM/1/0 in any case become ``all`` and ``hem``; subjects get their one spelling
+    (:mod:`blastscope.io.subject_names`). Rows without a probability that say why in
     a column ``problem``, as ``predict`` writes them for images it could not use, are left out.
 
     Returns:
-        The rows, and the metadata written with them (empty for a CSV).
+        The rows, and the metadata written with them. ``assumed`` says what was assumed of a
+        CSV's text, ``joined`` which spellings were taken for one subject.
 
     Raises:
         BlastscopeError: where the table is empty, lacks a column, or a value breaks the contract.
     """
-    frame, metadata = read_table(path, PREDICTIONS)
+    frame, metadata = read_table(path, PREDICTIONS, with_lines=True)
+    if joined := respelled(frame["subject"]):
+        metadata = {**metadata, "joined": joined}
     return _checked(frame.filter(~_unusable(frame)), path), metadata
 
 
@@ -112,10 +121,11 @@ def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
     frame = frame.with_columns(
         _stripped("cell"),
         _stripped("model"),
-        _stripped("subject").str.to_uppercase(),
+        _stripped("subject"),
         _stripped("label").str.to_lowercase(),
         _stripped("part").str.to_lowercase(),
     )
+    frame = with_subject_names(frame)
     for name in ("cell", "part", "model"):
         _refuse(frame, path, pl.col(name).is_null(), f"has no {name}", f"fill the {name} column")
     p_all = pl.col("p_all")
@@ -123,7 +133,7 @@ def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
         frame,
         path,
         (p_all.is_null() & ~_unusable(frame)) | p_all.is_nan() | ~p_all.is_between(0, 1),
-        "has a p_all that is no probability ({p_all})",
+        "has a p_all that is not a probability ({p_all})",
         "p_all must lie between 0 and 1",
     )
     _refuse(
@@ -147,7 +157,8 @@ def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
         "is there more than once",
         "keep one row per cell and model",
     )
-    return frame.with_columns(pl.col("label").replace_strict(_LABELS, return_dtype=pl.String))
+    labels = pl.col("label").replace_strict(_LABELS, return_dtype=pl.String)
+    return frame.with_columns(labels).drop(LINE, strict=False)
 
 
 def _stripped(name: str) -> pl.Expr:
@@ -157,13 +168,14 @@ def _stripped(name: str) -> pl.Expr:
 
 def _refuse(frame: pl.DataFrame, path: Path | str, bad: pl.Expr, what: str, remedy: str) -> None:
     """Raise one sentence that names the first row for which ``bad`` holds and counts the rest."""
-    rows = frame.with_row_index("row", offset=1).filter(bad)
+    counted = frame if LINE in frame.columns else frame.with_row_index(LINE, offset=1)
+    rows = counted.filter(bad)
     if rows.is_empty():
         return
     first = rows.row(0, named=True)
     others = f" (and {rows.height - 1} more)" if rows.height > 1 else ""
     raise BlastscopeError(
-        f"{path}, row {first['row']}: the cell '{first['cell']}' of the model '{first['model']}' "
+        f"{path}, line {first[LINE]}: the cell '{first['cell']}' of the model '{first['model']}' "
         f"{what.format_map(first)}{others}; {remedy}."
     )
 

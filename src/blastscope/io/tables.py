@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ import polars as pl
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing
+from blastscope.io.text_tables import SUFFIXES, TextTable, read_text_table
 
 METADATA_KEY = "blastscope"
+LINE = "__line__"
+"""The column of the lines of a text table, if they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,67 @@ def write_table(
     extra = [name for name in frame.columns if name not in form.columns]
     ordered = frame.select([*form.columns, *extra]).cast(dict(form.columns))  # type: ignore[arg-type]
     note = {"table": form.name, "version": form.version, **(metadata or {})}
+    write_parquet(ordered, path, {METADATA_KEY: json.dumps(note)})
+
+
+def write_parquet(frame: pl.DataFrame, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a Parquet file, whole or not at all.
+
+    Raises:
+        BlastscopeError: if the folder cannot be written, or the disk is full.
+    """
+    content = io.BytesIO()  # Polars reports a full disk by an error of its own
+    frame.write_parquet(content, metadata=metadata)
     with replacing(path) as beside:
-        ordered.write_parquet(beside, metadata={METADATA_KEY: json.dumps(note)})
+        beside.write_bytes(content.getbuffer())
 
 
-def read_table(path: Path, form: TableFormat) -> tuple[pl.DataFrame, dict[str, Any]]:
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a CSV file in UTF-8, whole or not at all.
+
+    Raises:
+        BlastscopeError: as :func:`write_parquet`.
+    """
+    with replacing(path) as beside, beside.open("wb") as file:
+        frame.write_csv(file)
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """Read a Parquet file; no sign in its path has a meaning of its own."""
+    return pl.read_parquet(path.absolute(), glob=False)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata of a Parquet file; no sign in its path has a meaning of its own."""
+    return pl.read_parquet_metadata(path.absolute())
+
+
+def read_table(
+    path: Path, form: TableFormat, *, with_lines: bool = False
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Read a Parquet or CSV table and check it against its contract.
 
+    Args:
+        path: the file.
+        form: the contract.
+        with_lines: whether a column ``LINE`` says which line of the file a row is; rows of a
+            Parquet file are counted from 1.
+
     Returns:
-        The rows, and the metadata that was written with them (empty for a CSV).
+        The rows, and the metadata that was written with them; of a CSV, ``assumed``: what was
+        assumed about its text.
 
     Raises:
         BlastscopeError: if the file is missing, is not a table, lacks a column, has a column of
             another type or is of another version.
     """
-    frame, metadata = _read(path)
+    frame, metadata, text = _read(path)
+    if text is not None:
+        text = text.renamed(*form.columns)
+        frame = check_columns(text.frame, form, path, text)
+        if with_lines:
+            frame = frame.with_columns(text.lines.alias(LINE))
+        return frame, {"assumed": list(text.assumed)} if text.assumed else {}
     version = metadata.get("version", form.version)
     if metadata.get("table", form.name) != form.name:
         raise BlastscopeError(f"{path} is a {metadata['table']} table: give a {form.name} table.")
@@ -65,28 +115,57 @@ def read_table(path: Path, form: TableFormat) -> tuple[pl.DataFrame, dict[str, A
             f"{path} is a {form.name} table of version {version}; this blastscope reads version "
             f"{form.version}: make it again with this version."
         )
-    return check_columns(frame, form, path), metadata
+    frame = check_columns(frame, form, path)
+    return frame.with_row_index(LINE, offset=1) if with_lines else frame, metadata
 
 
-def check_columns(frame: pl.DataFrame, form: TableFormat, path: Path | str) -> pl.DataFrame:
+def check_columns(
+    frame: pl.DataFrame, form: TableFormat, where: Path | str, text: TextTable | None = None
+) -> pl.DataFrame:
     """Check a table's columns against its contract, and give them the contract's types.
+
+    Args:
+        frame: the rows.
+        form: the contract.
+        where: what messages call the table.
+        text: the text table that the rows are of; its numbers may have decimal commas.
 
     Raises:
         BlastscopeError: if a column is missing or of another type.
     """
     missing = [name for name in form.columns if name not in frame.columns]
-    if missing and len(frame.columns) == 1 and ";" in frame.columns[0]:
-        raise BlastscopeError(f"{path} has semicolons between its columns: save it with commas.")
     if missing:
         raise BlastscopeError(
-            f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
-            f"a {form.name} table has {', '.join(form.columns)}."
+            f"{where} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"a {form.name} table has {', '.join(form.columns)}, and this one "
+            f"{', '.join(frame.columns[:12])}."
         )
+    if text is not None:
+        numbers = [name for name, kind in form.columns.items() if kind.is_numeric()]
+        frame = frame.with_columns(text.numbers(name) for name in numbers)
+    for name, kind in form.columns.items():
+        _refuse_other_type(frame, name, kind, where, text)
+    return frame.cast(dict(form.columns))  # type: ignore[arg-type]
+
+
+def _refuse_other_type(
+    frame: pl.DataFrame, name: str, kind: pl.DataType, where: Path | str, text: TextTable | None
+) -> None:
+    """Raise one sentence on the first value that is not of a column's type."""
+    values = frame[name]
     try:
-        return frame.cast(dict(form.columns))  # type: ignore[arg-type]
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise BlastscopeError(f"{path} has a column of the wrong type ({reason}).") from error
+        cast = values.cast(kind, strict=False)
+    except pl.exceptions.PolarsError:
+        raise BlastscopeError(
+            f"{where}: the column {name} is of type {values.dtype}, and {kind} was expected."
+        ) from None
+    bad = cast.is_null() & values.is_not_null()
+    if not bad.any():
+        return
+    row = bad.arg_max()
+    line = f", line {text.lines[row]}" if text is not None else f", row {row + 1}"
+    expected = "a number with a decimal point" if kind.is_float() else f"a value of type {kind}"
+    raise BlastscopeError(f"{where}{line}: {name} is '{values[row]}', and {expected} was expected.")
 
 
 def read_part(path: Path, form: TableFormat) -> pl.DataFrame | None:
@@ -100,15 +179,15 @@ def read_part(path: Path, form: TableFormat) -> pl.DataFrame | None:
         return None
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any], TextTable | None]:
     if not path.is_file():
         raise BlastscopeError(f"{path} does not exist: give the path of a Parquet or CSV table.")
+    if path.suffix.lower() in SUFFIXES:
+        text = read_text_table(path)
+        return text.frame, {}, text
     try:
-        if path.suffix.lower() == ".csv":
-            return pl.read_csv(path, infer_schema=False), {}
-        note = pl.read_parquet_metadata(path).get(METADATA_KEY, "{}")
-        metadata = json.loads(note)
-        return pl.read_parquet(path), metadata if isinstance(metadata, dict) else {}
+        metadata = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
+        return read_parquet(path), metadata if isinstance(metadata, dict) else {}, None
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BlastscopeError(f"{path} cannot be read as a table ({reason}).") from error

@@ -16,11 +16,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile, ZipInfo
 
+from blastscope.data.folder_walk import FolderContent
 from blastscope.data.images import MAX_BYTES, SUFFIXES, Decoded, UnusableImageError, decode_image
-from blastscope.data.labels import LabelRow
+from blastscope.data.label_search import FoundLabels, TableFile, find_labels
+from blastscope.data.labels import MAX_BYTES as MAX_TABLE_BYTES
 from blastscope.data.layouts import Problem, describe, read_parts
 from blastscope.data.names import printable
-from blastscope.data.synthetic import MARKER, is_marked
+from blastscope.data.synthetic import is_marked
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.images import InputImage, input_image
 
@@ -50,32 +52,30 @@ def list_archive(path: Path) -> Archived:
     """
     archive = Archive(path)
     entries: dict[str, ZipInfo] = {}
-    inner, doubles, marked = 0, 0, is_marked(path.parent)
+    content, doubles = FolderContent(marked=is_marked(path.parent)), 0
     for info in archive.entries():
         name = _name(info)
-        parts = PurePosixPath(name).parts
-        if info.is_dir() or _is_hidden(parts):
+        if info.is_dir() or _is_hidden(PurePosixPath(name).parts):
             continue
-        suffix = PurePosixPath(name).suffix.lower()
-        marked |= parts[-1] == MARKER
-        inner += suffix == SUFFIX
-        if suffix in SUFFIXES:
-            doubles += name in entries
-            entries[name] = info  # the last of a name counts, as in unpacking
-    if not entries:
+        if name in entries:
+            doubles += 1
+        else:
+            content.add(name)
+        entries[name] = info  # the last of a name counts, as in unpacking
+    inner = content.left_out[SUFFIX]
+    if not content.images:
         remedy = "unpack it, for zips inside zips are not read" if inner else "give a zip of cells"
         raise BlastscopeError(f"{path} holds no image ({', '.join(sorted(SUFFIXES))}): {remedy}.")
-    notes = []
-    if inner:
-        notes.append(f"{path} holds other zips ({inner}), which are not read")
+    known = _labels_in(archive, content, entries)
+    notes = [*content.notes(str(path)), *known.notes]
     if doubles:
         notes.append(
             f"{path} has entries of the same name ({doubles}): only the last of each counts"
         )
-    found = [_image(archive, name, info) for name, info in entries.items()]
+    found = [_image(archive, name, entries[name], known) for name in content.images]
     found.sort(key=lambda item: (item.cell, item.file))
     archive.expected = sum(item.problem is None for item in found)
-    return Archived(archive, tuple(found), tuple(notes), marked)
+    return Archived(archive, tuple(found), tuple(notes), content.marked)
 
 
 def _name(info: ZipInfo) -> str:
@@ -92,10 +92,27 @@ def _is_hidden(parts: tuple[str, ...]) -> bool:
     return not parts or any(hidden)
 
 
-def _image(archive: Archive, name: str, info: ZipInfo) -> InputImage:
+def _labels_in(
+    archive: Archive, content: FolderContent, entries: dict[str, ZipInfo]
+) -> FoundLabels:
+    """Find labels and subjects in the tables of a zip."""
+    tables = [
+        TableFile(
+            archive.path / name,
+            str(PurePosixPath(name).parent).removeprefix("."),
+            partial(archive.read_table, entries[name]),
+        )
+        for name in content.tables
+        if _problem(name, entries[name]) is None
+    ]
+    return find_labels(archive.path, content.images, tables, strict=False)
+
+
+def _image(archive: Archive, name: str, info: ZipInfo, known: FoundLabels) -> InputImage:
     label, fold = read_parts(PurePosixPath(name).parts[:-1])
-    known = LabelRow(label, None) if label else None
-    item = describe(archive.path, name, known, fold, f"in a folder called {label}")
+    row = known.rows.get(name)
+    table = known.tables[name].name if row else ""
+    item = describe(archive.path, name, label, row, fold, table)
     return input_image(_problem(printable(name), info) or item, partial(archive.decode, info))
 
 
@@ -152,6 +169,20 @@ class Archive:
                 "and give the folder."
             )
         return found
+
+    def read_table(self, info: ZipInfo) -> bytes:
+        """Read a table, up to one byte more than a labels table may have.
+
+        Raises:
+            BlastscopeError: if the entry is damaged.
+        """
+        try:
+            with ZipFile(self.path) as file, file.open(info) as stream:
+                return stream.read(MAX_TABLE_BYTES + 1)
+        except Exception as error:  # a damaged zip may make zipfile raise anything
+            raise BlastscopeError(
+                f"{self.path}: {info.filename} cannot be read ({error})."
+            ) from error
 
     def decode(self, info: ZipInfo) -> Decoded:
         """Read and decode one image.

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import cast
 
 from blastscope.data.images import SUFFIXES, read_image
-from blastscope.data.layouts import CellFile, Problem, list_files, read_place
+from blastscope.data.layouts import CellFile, Problem, list_files, list_some
 from blastscope.data.names import printable
-from blastscope.data.synthetic import is_marked
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.archives import SUFFIX as ZIP
 from blastscope.prediction.archives import list_archive
@@ -210,14 +209,18 @@ class _Gathered:
         names: dict[tuple[Path, Path], list[str]] = defaultdict(list)
         for one in found:
             names[one.root, one.path.parent].append(one.path.name)
-        folders = {key: read_place(*key, names[key], strict=False) for key in names}
-        for (_, path), folder in folders.items():
-            self.notes.extend(folder.notes[:1])  # not those of its labels table on other files
-            self.synthetic |= is_marked(path)
+        described: dict[Path, CellFile | Problem] = {}
+        for (root, folder), some in names.items():
+            listing = list_some(root, folder, some)
+            self.notes.extend(listing.notes)
+            self.synthetic |= listing.synthetic
+            described |= {
+                folder / name: item for name, item in zip(some, listing.items, strict=True)
+            }
         images = []
         for one in found:
             if self._is_new(one.path):
-                item = folders[one.root, one.path.parent].cell(one.path.name)
+                item = described[one.path.parent / one.path.name]
                 item = replace(item, file=printable(one.path.as_posix()))
                 images.append(input_image(item, partial(read_image, one.path), one.path))
         self.groups.append(_Group(images))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from blastscope.io.tables import read_parquet, write_parquet
 from blastscope.io.workfolder import FolderKind, WorkFolder
 
 ROWS = 512
@@ -35,7 +36,7 @@ class Journal:
         """Return the parts of an earlier process, in order."""
         parts: list[pl.DataFrame] = []
         while self._work.has(_part(len(parts))):
-            parts.append(pl.read_parquet(self._work.path / _part(len(parts))))
+            parts.append(read_parquet(self._work.path / _part(len(parts))))
         self._parts = len(parts)
         return parts
 
@@ -53,7 +54,7 @@ class Journal:
     def _add(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
         rows = pl.concat(frames)
         with self._work.add(_part(self._parts)) as beside:
-            rows.write_parquet(beside)
+            write_parquet(rows, beside)
         self._parts += 1
         return rows
 

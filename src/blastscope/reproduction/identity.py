@@ -15,7 +15,7 @@ import polars as pl
 from blastscope.data.store import INFO
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
-from blastscope.io.tables import METADATA_KEY
+from blastscope.io.tables import METADATA_KEY, read_metadata
 from blastscope.recipes.library import read_recipe
 from blastscope.reproduction.plan import StudyJob
 from blastscope.training.run_folder import RunFolder
@@ -81,6 +81,6 @@ def _recorded(path: Path, key: str) -> object:
 
 def _split_hash(path: Path) -> object:
     try:
-        return json.loads(pl.read_parquet_metadata(path)[METADATA_KEY])["hash"]
+        return json.loads(read_metadata(path)[METADATA_KEY])["hash"]
     except (OSError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError):
         return None

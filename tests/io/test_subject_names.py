@@ -1,0 +1,32 @@
+"""One subject, one name."""
+
+import polars as pl
+import pytest
+
+from blastscope.io.subject_names import respelled, subject_name, with_subject_names
+
+
+@pytest.mark.parametrize(
+    ("spellings", "name"),
+    [
+        (["7", "7.0", " 7 ", "7.00", "\ufeff7", "7\u200b"], "7"),
+        (["h3", "H3"], "H3"),
+        (["p\u00e9r", "pe\u0301r", "P\u00c9R"], "P\u00c9R"),
+        (["7.5"], "7.5"),
+        (["007"], "007"),
+        (["straße", "STRASSE"], "STRASSE"),
+        (["nan", "NA", "None", "NULL", "<NA>", "#N/A", "N/A", "", " ", "\u200b"], None),
+    ],
+)
+def test_every_spelling_of_a_subject_is_one_name(spellings, name):
+    assert {subject_name(text) for text in spellings} == {name}
+
+
+def test_nobody_stays_nobody():
+    assert subject_name(None) is None
+
+
+def test_tables_are_normalized_and_what_was_joined_is_known():
+    frame = pl.DataFrame({"subject": ["7.0", "7", "NA", None, "x"]})
+    assert with_subject_names(frame)["subject"].to_list() == ["7", "7", None, None, "X"]
+    assert respelled(frame["subject"]) == {"7": ["7", "7.0"]}
