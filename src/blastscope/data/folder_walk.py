@@ -67,7 +67,8 @@ class FolderContent:
 def read_folder(root: Path) -> FolderContent:
     """Walk through a folder and the folders below it, linked ones last."""
     content = FolderContent()
-    waiting, links = [root], []
+    waiting: list[Path] = [root]
+    links: list[Path] = []
     seen: set[str] = set()
     while waiting or links:
         here = waiting.pop() if waiting else links.pop(0)
@@ -87,7 +88,8 @@ def read_folder(root: Path) -> FolderContent:
 
 
 def _entries(root: Path, here: Path, content: FolderContent) -> tuple[list[Path], list[Path]]:
-    folders, files = [], []
+    folders: list[Path] = []
+    files: list[Path] = []
     try:
         with os.scandir(here) as entries:
             for entry in entries:

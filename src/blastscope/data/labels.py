@@ -156,7 +156,8 @@ def _labels_of(text: TextTable, path: Path, given: bool) -> LabelTable:
         text.frame[name].to_list() if name else [None] * text.frame.height
         for name in (by_label, by_subject)
     ]
-    named, seen = [], {}
+    named: list[NamedRow] = []
+    seen: dict[tuple[tuple[str, ...], str], NamedRow] = {}
     for line, file, label, subject in zip(text.lines, *columns, strict=True):
         row = _row(path, line, file, label, subject)
         first = seen.setdefault((row.folders, row.key), row)

@@ -162,7 +162,7 @@ def _refuse_other_type(
     bad = cast.is_null() & values.is_not_null()
     if not bad.any():
         return
-    row = bad.arg_max()
+    row = int(bad.arg_true()[0])
     line = f", line {text.lines[row]}" if text is not None else f", row {row + 1}"
     expected = "a number with a decimal point" if kind.is_float() else f"a value of type {kind}"
     raise BlastscopeError(f"{where}{line}: {name} is '{values[row]}', and {expected} was expected.")
