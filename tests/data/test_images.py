@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from blastscope.data import images
 from blastscope.data.images import UnusableImageError, decode_image, decode_pillow, read_image
+from blastscope.data.inspection import inspect_cell
+from blastscope.data.layouts import list_cells
 from tests.conftest import draw_cell, write_cell
+
+CELL = draw_cell(0, 90, 20)
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".png", ".tif", ".webp"])
@@ -194,3 +199,96 @@ def test_a_bmp_that_says_it_is_huge_is_refused_by_its_header(tmp_path):
     (tmp_path / "huge.bmp").write_bytes(header)
     with pytest.raises(UnusableImageError, match="100000 × 100000 pixels"):
         read_image(tmp_path / "huge.bmp")
+
+
+def wholly_transparent(name):
+    above = np.dstack([CELL, np.zeros(CELL.shape[:2], np.uint8)])
+    if name.endswith(".png"):
+        return encoded(Image.fromarray(above), "PNG")
+    data = np.ascontiguousarray(above[::-1, :, [2, 1, 0, 3]]).tobytes()
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 108, *CELL.shape[1::-1], 1, 32, 3, 0, 2835, 2835, 0, 0)
+    start = 14 + 108
+    head += masks + b"BGRs" + bytes(48)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + data
+
+
+def encoded(image, form, **how):
+    out = io.BytesIO()
+    image.save(out, form, **how)
+    return out.getvalue()
+
+
+def test_an_alpha_of_0_everywhere_is_ignored_in_a_bmp_and_named_elsewhere():
+    found = decode_image(wholly_transparent("a.bmp"))
+    np.testing.assert_array_equal(found.pixels, CELL)
+    assert found.flags == ("alpha-ignored",)
+    with pytest.raises(UnusableImageError, match="wholly transparent"):
+        decode_image(wholly_transparent("a.png"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_format_is_turned_as_it_says(orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    image = Image.fromarray(CELL[:40, :50])
+    expected = np.asarray(
+        ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(image, "PNG", exif=exif))))
+    )
+    files = (
+        encoded(image, "PNG", exif=exif),
+        encoded(image, "WEBP", lossless=True, exif=exif),
+        encoded(image, "TIFF", tiffinfo={274: orientation}),
+    )
+    for content in files:
+        np.testing.assert_array_equal(decode_image(content).pixels, expected)
+    photo = decode_image(encoded(image, "JPEG", quality=95, exif=exif)).pixels
+    assert photo.shape == expected.shape
+
+
+def test_16_bits_a_pixel_of_a_bmp_are_read():
+    red, green, blue = (CELL[..., k].astype(np.uint16) for k in range(3))
+    pixels = (red >> 3 << 11) | (green >> 2 << 5) | (blue >> 3)
+    width = CELL.shape[1] // 2 * 2
+    data = np.ascontiguousarray(pixels[::-1, :width]).tobytes()
+    head = struct.pack("<IiiHHIIiiII", 40, width, len(CELL), 1, 16, 3, 0, 2835, 2835, 0, 0)
+    head += struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    start = 14 + len(head)
+    content = b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + data
+    found = decode_image(content).pixels.astype(int)
+    assert np.abs(found - CELL[:, :width]).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda: encoded(Image.fromarray(CELL), "PNG", pnginfo=long_text()), "text of more than"),
+        (lambda: b"II*\0" + bytes(20), "TIFF"),
+        (lambda: packed_tiff(34712), "packed as JPEG 2000"),
+        (lambda: packed_tiff(50001), "packed as WebP"),
+    ],
+)
+def test_the_true_reason_is_given(content, words, capfd):
+    with pytest.raises(UnusableImageError, match=words):
+        decode_image(content())
+    assert capfd.readouterr().err == ""
+
+
+def long_text():
+    info = PngInfo()
+    info.add_text("Raw", "y" * 2_000_000, zip=True)
+    return info
+
+
+def packed_tiff(compression):
+    content = encoded(Image.fromarray(CELL), "TIFF")
+    entry = struct.pack("<HHII", 259, 3, 1, 1)
+    assert content.count(entry) == 1
+    return content.replace(entry, struct.pack("<HHII", 259, 3, 1, compression))
+
+
+def test_a_first_page_that_is_black_is_told_from_a_black_image(tmp_path):
+    black = Image.new("RGB", (50, 50))
+    black.save(tmp_path / "two.tif", save_all=True, append_images=[Image.fromarray(CELL)])
+    item = list_cells([tmp_path]).cells[0]
+    assert "several pages" in inspect_cell(item).message

@@ -20,6 +20,7 @@ MEANINGS = {
     "subject-case": "subjects written in lower case, read as upper case",
     "grey": "grey images, read as RGB: the stain's colour is lost",
     "alpha": "images with transparency, flattened on black",
+    "alpha-ignored": "BMPs whose transparency is 0 everywhere, read as opaque",
     "cmyk": "CMYK images, converted to RGB",
     "palette": "palette images, converted to RGB",
     "ycbcr": "YCbCr images, converted to RGB",

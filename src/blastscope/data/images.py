@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 SUFFIXES = frozenset(
     (".bmp", ".dib", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp")
@@ -29,6 +29,12 @@ MAX_PIXELS = 64 * 2**20
 MAX_BYTES = 256 * 2**20
 """The largest file that is read."""
 
+_COMPRESSION = 259
+"""The TIFF tag of the way in which pixels are packed."""
+_NOT_READ = {
+    33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
+    50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
 _LIMIT = "64 megapixels (8192 × 8192): crop it to the cell"
 
 _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
@@ -54,7 +60,7 @@ class Decoded:
     format: str
     mode: str
     flags: tuple[str, ...]
-    """What was converted: ``alpha`` (flattened on black), ``grey``, ``cmyk``, ``palette``, …"""
+    """What was converted: ``alpha`` (flattened on black), ``alpha-ignored``, ``grey``, ``palette``, …"""
 
 
 def read_image(path: Path) -> Decoded:
@@ -85,16 +91,40 @@ def decode_image(content: bytes) -> Decoded:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        raise UnusableImageError(
-            "unreadable", "is not a BMP, PNG, TIFF, JPEG or WebP image"
-        ) from None
+        raise UnusableImageError("unreadable", _why_unidentified(content)) from None
     except Image.DecompressionBombError:
         raise UnusableImageError("too-large", f"has more than {_LIMIT}") from None
     except Exception as error:  # a decoder may raise anything on a damaged header
+        if "MAX_TEXT" in str(error):
+            message = "holds a text of more than 1 MB: save it again without its texts"
+            raise UnusableImageError("unreadable", message) from None
         raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
     with image:
         _refuse(image)
         return _converted(image, first=True)
+
+
+def _why_unidentified(content: bytes) -> str:
+    """Say why Pillow does not know a file, as a phrase."""
+    if content[:4] not in (b"II*\0", b"MM\0*"):
+        return "is not a BMP, PNG, TIFF, JPEG or WebP image"
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(content[:8])
+        stream = io.BytesIO(content)
+        stream.seek(tags.next)
+        tags.load(stream)
+        packed = int(tags[_COMPRESSION])
+    except Exception:  # a damaged header may raise anything
+        return "is a TIFF with a damaged header"
+    return _packed(packed) or "is a TIFF of a kind that is not read: save it as 8-bit RGB"
+
+
+def _packed(compression: int) -> str | None:
+    """Return a phrase for a compression inside TIFF that is not read; None for one that is."""
+    name = _NOT_READ.get(compression)
+    if name is None:
+        return None
+    return f"is a TIFF whose pixels are packed as {name}: save it uncompressed or with LZW"
 
 
 def decode_pillow(image: Image.Image) -> Decoded:
@@ -121,8 +151,13 @@ def _refuse_size(width: int, height: int) -> None:
 
 def _refuse(image: Image.Image) -> None:
     _refuse_size(*image.size)
+    if image.format == "TIFF":
+        packed = _packed(int(getattr(image, "tag_v2", {}).get(_COMPRESSION, 1)))
+        if packed:
+            raise UnusableImageError("unreadable", packed)
     tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
     deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
+    deep = deep and image.format != "BMP"  # its 16 bits are those of all three colours
     if deep or image.mode.startswith(("I", "F")):
         raise UnusableImageError("mode", "has more than 8 bits a channel: convert it to 8-bit RGB")
 
@@ -136,14 +171,26 @@ def _converted(image: Image.Image, *, first: bool) -> Decoded:
         if first and getattr(image, "n_frames", 1) > 1:
             flags.append("frames")
             image.seek(0)
-        return Decoded(_rgb(image, "alpha" in flags), form, mode, tuple(flags))
+        pixels = _rgb(image, flags)
+        return Decoded(pixels, form, mode, tuple(flags))
+    except UnusableImageError:
+        raise
     except Exception as error:  # a decoder may raise anything on damaged data
         raise UnusableImageError("truncated", f"is truncated or damaged ({error})") from None
 
 
-def _rgb(image: Image.Image, has_alpha: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    if has_alpha:
+def _rgb(image: Image.Image, flags: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return the pixels as viewers show them, turned as the file says."""
+    is_bmp = image.format == "BMP"
+    image = ImageOps.exif_transpose(image)
+    if "alpha" in flags:
         above = image.convert("RGBA")
+        if not above.getchannel("A").getbbox():
+            if is_bmp:  # the fourth byte is unused more often than it is an alpha
+                flags[flags.index("alpha")] = "alpha-ignored"
+                return np.array(above)[..., :3].copy()
+            message = "is wholly transparent: save it without its alpha channel"
+            raise UnusableImageError("transparent", message)
         image = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above)
     return np.array(image.convert("RGB"))
 

@@ -48,7 +48,13 @@ def inspect_image(
     Raises:
         UnusableImageError: if there is no cell on it.
     """
-    located = locate(decoded.pixels, contour)
+    try:
+        located = locate(decoded.pixels, contour)
+    except UnusableImageError as error:
+        if error.kind == "black" and "frames" in decoded.flags:
+            message = "has several pages and the first is all black: save the cell's page alone"
+            raise UnusableImageError("black", message) from None
+        raise
     found = [*flags, *decoded.flags]
     if located.touches_frame:
         found.append("frame")
