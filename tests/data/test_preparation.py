@@ -261,3 +261,32 @@ def test_two_at_once_do_not_mix(dataset, tmp_path):
     with only_one(tmp_path / "store"), pytest.raises(BlastscopeError, match="another process"):
         prepare([dataset()], tmp_path / "store", SMALL)
     assert prepare([dataset()], tmp_path / "store", SMALL).cells == 40
+
+
+def test_leaving_out_bad_files_never_leaves_out_a_class(tmp_path):
+    write_cell(tmp_path / "set" / "all" / "1.png", draw_cell(0, 90, 20))
+    (tmp_path / "set" / "hem").mkdir()
+    (tmp_path / "set" / "hem" / "2.png").write_bytes(b"broken")
+    with pytest.raises(BlastscopeError, match="Every cell of the class hem"):
+        prepare([tmp_path / "set"], tmp_path / "store", skip_bad=True)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_same_names_in_each_class_are_all_prepared(tmp_path):
+    for label, seed in (("all", 1), ("hem", 2)):
+        for k in range(3):
+            write_cell(tmp_path / "set" / label / f"{k}.png", draw_cell(seed + k, 90, 20))
+    made = prepare([tmp_path / "set"], tmp_path / "store")
+    assert (made.cells, made.labels) == (6, {"all": 3, "hem": 3})
+    assert any("have the name of another" in note for note in made.notes)
+
+
+def test_a_contradiction_stops_until_the_user_says_what_to_trust(tmp_path):
+    for label in ("all", "hem"):
+        for k in range(2):
+            write_cell(tmp_path / "set" / label / f"{label}{k}.png", draw_cell(k, 90, 20))
+    (tmp_path / "set" / "t.csv").write_text("file,label\nall0.png,hem\nhem0.png,hem\n")
+    with pytest.raises(BlastscopeError, match=r"1 file cannot be used.*--believe"):
+        prepare([tmp_path / "set"], tmp_path / "store")
+    made = prepare([tmp_path / "set"], tmp_path / "store", believe="table")
+    assert made.labels == {"all": 1, "hem": 3}

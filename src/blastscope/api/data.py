@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -109,13 +109,16 @@ def check(
     folders: AnyPath | Iterable[AnyPath],
     labels: AnyPath | None = None,
     *,
+    believe: Literal["name", "folder", "table"] | None = None,
     progress: Progress = False,
 ) -> CheckResult:
     """Check a data set: classes, subjects, folds, and everything suspicious.
 
     Args:
         folders: the folder, or folders, with the cell images.
-        labels: a labels table (CSV) for folders not called all or hem.
+        labels: a labels table (CSV), with file names and labels, subjects or both.
+        believe: what to believe if a file's name, its folder and a table contradict each other;
+            such files cannot be used without it.
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
     Returns:
@@ -125,7 +128,9 @@ def check(
         BlastscopeError: if a folder or the labels cannot be read.
     """
     with showing("Reading", progress) as advance:
-        found = check_cells(as_paths(folders), None if labels is None else Path(labels), advance)
+        found = check_cells(
+            as_paths(folders), None if labels is None else Path(labels), believe, advance
+        )
     return CheckResult(found)
 
 

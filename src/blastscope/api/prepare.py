@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -74,8 +74,9 @@ class StoreResult(FolderResult):
         """Say which files were left out or flagged."""
         made = self.made
         if made.already:
-            return []
-        said = [f"Left out: {problem.file} {problem.message}" for problem in made.skipped]
+            return [f"{text}." for text in made.notes]
+        said = [f"{text}." for text in made.notes]
+        said += [f"Left out: {problem.file} {problem.message}" for problem in made.skipped]
         if made.resumed:
             said.insert(0, f"Went on after {made.resumed:,} cells of an interrupted run.")
         said += [
@@ -99,6 +100,7 @@ def prepare(
     clahe: bool = False,
     contour: str = "union",
     labels: AnyPath | None = None,
+    believe: Literal["name", "folder", "table"] | None = None,
     skip_bad: bool = False,
     force: bool = False,
     progress: Progress = False,
@@ -115,7 +117,9 @@ def prepare(
             field for every cell, so that absolute size survives.
         clahe: equalise the contrast (CLAHE).
         contour: ``union``, the box of all foreground, or ``first``, the paper's first contour.
-        labels: a labels table (CSV) for folders not called all or hem.
+        labels: a labels table (CSV), with file names and labels, subjects or both.
+        believe: what to believe if a file's name, its folder and a table contradict each other;
+            such files cannot be used without it.
         skip_bad: leave out files that cannot be used.
         force: replace a store of other files or settings.
         progress: show a progress bar; or a function to call with how much is done and of how much.
@@ -134,6 +138,7 @@ def prepare(
             Path(out),
             settings,
             labels=None if labels is None else Path(labels),
+            believe=believe,
             skip_bad=skip_bad,
             force=force,
             on_progress=advance,

@@ -8,16 +8,18 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Folders, Force, Labels, Seed, argument, option
+from blastscope.cli.options import AsJson, Believe, Folders, Force, Labels, Seed, argument, option
 from blastscope.cli.output import note, show
 
 
-def check(folders: Folders, labels: Labels = None, as_json: AsJson = False) -> None:
+def check(
+    folders: Folders, labels: Labels = None, believe: Believe = None, as_json: AsJson = False
+) -> None:
     """Check a data set: classes, subjects, folds, suspicious files.
 
     The exit status is 0 if it can be used, and 2 if not.
     """
-    result = bs.check(folders, labels, progress=True)
+    result = bs.check(folders, labels, believe=believe, progress=True)
     show(result, as_json)
     if not result.usable:
         for reason in result.found.reasons:
@@ -61,6 +63,7 @@ def prepare(
         option("union: the box of all foreground; first: the paper's first contour."),
     ] = "union",
     labels: Labels = None,
+    believe: Believe = None,
     skip_bad: Annotated[
         bool, option("Leave out files that cannot be used.", name="--skip-bad")
     ] = False,
@@ -76,6 +79,7 @@ def prepare(
         clahe=clahe,
         contour=contour,
         labels=labels,
+        believe=believe,
         skip_bad=skip_bad,
         force=force,
         progress=True,

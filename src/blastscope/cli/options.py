@@ -20,7 +20,11 @@ def argument(told: str, metavar: str | None = None) -> Any:
 
 Folders = Annotated[list[Path], argument("The folder, or folders, with the cell images.", "DIR...")]
 Labels = Annotated[
-    Path | None, option("A labels table (CSV) for folders not called all or hem.", "CSV")
+    Path | None, option("A table (CSV) of file names with labels, subjects or both.", "CSV")
+]
+Believe = Annotated[
+    Literal["name", "folder", "table"] | None,
+    option("What to trust if a file's name, its folder and a table contradict each other."),
 ]
 Force = Annotated[bool, option("Replace what an earlier run made.", name="--force")]
 Seed = Annotated[int, option("The seed; the same seed gives the same result.", min=0)]

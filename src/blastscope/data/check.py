@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blastscope.data.inspection import Inspection, inspect_cell
-from blastscope.data.layouts import CellFile, Problem, list_cells
+from blastscope.data.layouts import Believe, CellFile, Problem, list_cells
 from blastscope.errors import listing as join
 from blastscope.parallel import in_order
 
@@ -68,19 +68,21 @@ class CheckReport:
 def check(
     folders: Sequence[Path],
     labels: Path | None = None,
+    believe: Believe | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Read every image of a data set and say what it is.
 
     Args:
         folders: the data set's folders, in any layout of ``data.layouts``.
-        labels: a labels table for flat folders.
+        labels: a labels table.
+        believe: what to believe if a name, a folder and a table contradict each other.
         on_progress: called with the number of images read and their total.
 
     Raises:
         BlastscopeError: if there is nothing to check.
     """
-    found = list_cells(folders, labels)
+    found = list_cells(folders, labels, believe)
     report = CheckReport([str(folder) for folder in folders], synthetic=found.synthetic)
     report.unusable.extend(found.problems)
     report.notes.extend(found.notes)
@@ -155,9 +157,15 @@ def _judge(report: CheckReport) -> None:
         files = join([f"{p.file} {p.message}" for p in report.unusable], most=len(report.unusable))
         count = len(report.unusable)
         what = "file cannot be used" if count == 1 else "files cannot be used"
-        report.reasons.append(
-            f"{count} {what} ({files}): mend or remove, or leave out with prepare --skip-bad."
-        )
+        remedy = "mend or remove, or leave out with prepare --skip-bad"
+        kinds = Counter(problem.kind for problem in report.unusable)
+        contradictions = kinds["label"] + kinds["subject"]
+        if contradictions:
+            remedy += (
+                f"; for the {contradictions} that contradict themselves say with --believe what "
+                "to trust"
+            )
+        report.reasons.append(f"{count} {what} ({files}): {remedy}.")
     if report.without_subject and report.without_subject < report.cells:
         report.notes.append(
             f"{report.without_subject} of {report.cells} cells have no subject: they cannot be "

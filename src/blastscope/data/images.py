@@ -60,7 +60,7 @@ class Decoded:
     format: str
     mode: str
     flags: tuple[str, ...]
-    """What was converted: ``alpha`` (flattened on black), ``alpha-ignored``, ``grey``, ``palette``, …"""
+    """What was converted: ``alpha`` (flattened on black), ``grey``, ``cmyk``, ``palette``, …"""
 
 
 def read_image(path: Path) -> Decoded:

@@ -16,7 +16,7 @@ import xxhash
 from blastscope.data.cell_table import CELLS
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, prepared
 from blastscope.data.inspection import Inspection, inspect_cell
-from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
+from blastscope.data.layouts import Believe, CellFile, Listing, Problem, list_cells
 from blastscope.data.partial_store import PartialStore
 from blastscope.data.store import (
     INFO,
@@ -51,6 +51,8 @@ class Prepared:
     """How many cells have each label."""
     resumed: int = 0
     """How many cells an earlier, interrupted run had done."""
+    notes: tuple[str, ...] = ()
+    """Which tables gave labels, what was assumed, and what was not read."""
 
 
 def prepare(
@@ -59,6 +61,7 @@ def prepare(
     settings: StoreSettings | None = None,
     *,
     labels: Path | None = None,
+    believe: Believe | None = None,
     skip_bad: bool = False,
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
@@ -72,7 +75,8 @@ def prepare(
         folders: the data set, in any layout of ``data.layouts``.
         out: the store's folder.
         settings: size, scale, CLAHE and contour.
-        labels: a labels table for flat folders.
+        labels: a labels table.
+        believe: what to believe if a name, a folder and a table contradict each other.
         skip_bad: leave out files that cannot be used; otherwise they are an error.
         force: replace a store made of other files or with other settings.
         on_progress: called with the number of cells done and their total.
@@ -81,7 +85,7 @@ def prepare(
         BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind
             of folder, or it cannot be written.
     """
-    found = list_cells(folders, labels)
+    found = list_cells(folders, labels, believe)
     wanted = settings or StoreSettings()
     return prepare_listed(
         found, folders, out, wanted, skip_bad=skip_bad, force=force, on_progress=on_progress
@@ -135,7 +139,9 @@ def _prepare(
         if skipped and not skip_bad:
             raise BlastscopeError(_refusal(skipped, remedy))
         store = open_store(out)
-        return Prepared(out, len(store), (), already=True, synthetic=store.synthetic)
+        return Prepared(
+            out, len(store), (), already=True, synthetic=store.synthetic, notes=tuple(found.notes)
+        )
     partial = PartialStore.begin(out, inputs, len(found.cells), settings.size, CHUNK)
     resumed = partial.done_cells
     bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
@@ -147,6 +153,13 @@ def _prepare(
         partial.work.remove()
         why = f": {bad[0].file} {bad[0].message}" if bad else ""
         raise BlastscopeError(f"There is no usable image in {', '.join(map(str, folders))}{why}.")
+    lost = {item.label for item in found.cells if item.label} - set(cells["label"].drop_nulls())
+    if lost:
+        partial.work.remove()
+        raise BlastscopeError(
+            f"Every cell of the class {' and '.join(sorted(lost))} would be left out: "
+            f"{_refusal(bad, 'Replace them')}"
+        )
     if found.synthetic:
         cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
     sources = [str(folder) for folder in folders]
@@ -155,7 +168,17 @@ def _prepare(
     counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
     flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
     labels = dict(cells["label"].drop_nulls().value_counts().sort("label").iter_rows())
-    return Prepared(out, cells.height, tuple(bad), False, found.synthetic, flags, labels, resumed)
+    return Prepared(
+        out,
+        cells.height,
+        tuple(bad),
+        False,
+        found.synthetic,
+        flags,
+        labels,
+        resumed,
+        tuple(dict.fromkeys(found.notes)),
+    )
 
 
 def inputs_digest(found: Listing, settings: StoreSettings) -> str:
@@ -247,4 +270,6 @@ def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pi
 def _refusal(bad: Sequence[Problem], remedy: str) -> str:
     files = listing([f"{problem.file} {problem.message}" for problem in bad], most=len(bad))
     count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+    if any(problem.kind in ("label", "subject") for problem in bad):
+        remedy = f"{remedy}, or say with --believe what to trust if two contradict each other"
     return f"{count} cannot be used: {files}. {remedy}."
