@@ -99,10 +99,11 @@ def test_the_headline_marks_what_is_less_and_what_is_easy(tmp_path):
         part="test", synthetic=False,
     )  # fmt: skip
     (row,) = view.rows
-    assert row.region.value == "50 %"
-    assert row.region.small.startswith("of 70 % of the image: ×0.71 (")
-    assert row.region.small.endswith("), less than its share")
-    assert row.randomized.small.endswith(", so easy to pass")
+    region = row.results["attribution on the cell"]
+    assert region.value == "50 %"
+    assert region.small.startswith("of 70 % of the image: ×0.71 (")
+    assert region.small.endswith("), less than its share")
+    assert row.results["weights randomized"].small.endswith(", so easy to pass")
     drawn = (tmp_path / "figures" / "audit-1-randomization.svg").read_text()
     assert "Weights randomized" in drawn
 

@@ -61,8 +61,8 @@ def test_of_many_pairs_the_largest_leads_are_drawn_with_a_line_at_zero(dozen):
     assert points == pytest.approx(leads[:MOST_PAIRS])
     assert "the 30 largest of 66" in figure.get_supxlabel()
     view = comparison_view(dozen, {})
-    assert view.folded
-    assert len(view.pairs) == 66  # the table has them all
+    assert view["folded"]
+    assert len(view["pairs"]) == 66  # the table has them all
 
 
 def test_names_are_broken_cut_and_printable():
@@ -92,7 +92,7 @@ def test_what_is_undefined_is_left_out():
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["weighted F1", "sensitivity"]
     assert len(differences_figure(comparison.pairs).axes) == 1
     view = comparison_view(comparison, {})
-    assert metric(view.found.estimates["a"]["auc"]) == "–"
+    assert metric(view["found"].estimates["a"]["auc"]) == "–"
 
 
 def test_no_pairs_no_figure_of_differences(dozen, tmp_path):
@@ -102,4 +102,4 @@ def test_no_pairs_no_figure_of_differences(dozen, tmp_path):
 def test_an_interval_without_width_is_not_left_as_certainty():
     is_all = np.arange(40) < 20
     scores = scores_of(is_all, {"a": is_all * 0.8, "b": np.linspace(1, 0, 40) ** 2})
-    assert comparison_view(compare(scores, "test", 100), {}).caution
+    assert comparison_view(compare(scores, "test", 100), {})["caution"]

@@ -53,24 +53,10 @@ class AuditResult(ExplanationResult):
 
     def tables(self) -> list[TextTable]:
         """Return each measure's outcome, a table a model."""
-        heads = (
-            "attribution on the cell",
-            "deletion",
-            "insertion",
-            "weights randomized",
-            "depends on size",
-        )
         return [
             TextTable.of(
                 ("test", "result", "in numbers"),
-                [
-                    (head, one.value, one.small)
-                    for head, one in zip(
-                        heads,
-                        (row.region, row.deletion, row.insertion, row.randomized, row.size),
-                        strict=True,
-                    )
-                ],
+                [(test, found.value, found.small) for test, found in row.results.items()],
                 f"{row.model}, {self.view.cells:,} {self.view.part} cells",
             )
             for row in self.view.rows

@@ -49,15 +49,11 @@ _NONE = CellText(DASH)
 
 @dataclass(frozen=True)
 class HeadRow:
-    """The row of a model in the headline table."""
+    """The row of a model in the headline table: the result of each test, by the test's name."""
 
     model: str
     passed: bool
-    region: CellText
-    deletion: CellText
-    insertion: CellText
-    randomized: CellText
-    size: CellText
+    results: Mapping[str, CellText]
 
 
 @dataclass(frozen=True)
@@ -167,15 +163,14 @@ def _head_row(model: ModelAudit, passed: bool) -> HeadRow:
         if model.randomized.easy:
             levels += ", so easy to pass"
         randomized = CellText(audit_text.WEIGHTS[model.randomized.verdict], levels)
-    return HeadRow(
-        model=model.model,
-        passed=passed,
-        region=CellText(percent(cell.share.value, 0), small),
-        deletion=_verdict(model, "deletion"),
-        insertion=_verdict(model, "insertion"),
-        randomized=randomized,
-        size=_NONE if model.size is None else _size(model.size),
-    )
+    results = {
+        "attribution on the cell": CellText(percent(cell.share.value, 0), small),
+        "deletion": _verdict(model, "deletion"),
+        "insertion": _verdict(model, "insertion"),
+        "weights randomized": randomized,
+        "depends on size": _NONE if model.size is None else _size(model.size),
+    }
+    return HeadRow(model.model, passed, results)
 
 
 def _verdict(model: ModelAudit, kind: str) -> CellText:

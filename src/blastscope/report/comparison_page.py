@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -39,39 +39,6 @@ MOST_OPEN = 10
 """More pairs than this are folded away."""
 
 
-@dataclass(frozen=True)
-class ComparisonView:
-    """What ``_comparison.html`` shows; the page gives it as ``comparison``.
-
-    Attributes:
-        found: the comparison.
-        pairs: the better model first, the largest lead on top.
-        verdicts: of each pair.
-        headline: which model is best, and how certain that is.
-        facts: cells, subjects and split in a line.
-        overlap: whether subjects are in training.
-        sampling: what was drawn for the intervals.
-        caution: what intervals without width mean; empty if there are none.
-        folded: whether pairs are folded away.
-        pictures: SVG data URIs by plot.
-        columns: the metrics of the main table.
-        others: further metrics.
-    """
-
-    found: Comparison
-    pairs: tuple[ModelPair, ...]
-    verdicts: tuple[str, ...]
-    headline: str
-    facts: str
-    overlap: str
-    sampling: str
-    caution: str
-    folded: bool
-    pictures: Mapping[str, str]
-    columns: tuple[str, ...] = SHOWN
-    others: tuple[str, ...] = _OTHERS
-
-
 def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str:
     """Write the page of a comparison, as HTML that needs no other file.
 
@@ -82,21 +49,26 @@ def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str
     return render("comparison.html", title=title, synthetic=comparison.synthetic, comparison=view)
 
 
-def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> ComparisonView:
-    """Collect what the page shows; arguments as :func:`comparison_page`."""
-    pairs = tuple(by_lead(comparison.pairs))
-    return ComparisonView(
-        found=comparison,
-        pairs=pairs,
-        verdicts=tuple(verdict(pair, comparison) for pair in pairs),
-        headline=headline(comparison),
-        facts=_facts(comparison),
-        overlap=overlap_text(comparison.overlap),
-        sampling=sampling_text(comparison.sampling),
-        caution=WITHOUT_WIDTH if without_width(comparison) else "",
-        folded=len(pairs) > MOST_OPEN,
-        pictures={name: svg_uri(path) for name, path in pictures.items()},
-    )
+def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what ``_comparison.html`` reads as ``comparison``; arguments as for the page.
+
+    In each pair the better model is the first; the pair with the largest lead comes first.
+    """
+    pairs = by_lead(comparison.pairs)
+    return {
+        "found": comparison,
+        "pairs": pairs,
+        "verdicts": [verdict(pair, comparison) for pair in pairs],
+        "headline": headline(comparison),
+        "facts": _facts(comparison),
+        "overlap": overlap_text(comparison.overlap),
+        "sampling": sampling_text(comparison.sampling),
+        "caution": WITHOUT_WIDTH if without_width(comparison) else "",
+        "folded": len(pairs) > MOST_OPEN,
+        "pictures": {name: svg_uri(path) for name, path in pictures.items()},
+        "columns": SHOWN,
+        "others": _OTHERS,
+    }
 
 
 def _facts(comparison: Comparison) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -62,40 +63,6 @@ class Gallery:
     cells: tuple[GalleryCell, ...]
 
 
-@dataclass(frozen=True)
-class ErrorsView:
-    """The object that ``_errors.html`` reads.
-
-    Attributes:
-        verdict: how many cells are missed, and what differs most.
-        sentences: what missed cells have in common.
-        guess: whether that is what the paper suggests.
-        findings: each with its name, and as :func:`finding_cells` writes it.
-        subjects: rows of those with the highest shares of missed cells.
-        subjects_cut: how many are left out; empty if none is.
-        cell_pictures: data URIs by row.
-        pictures: data URIs of the plots.
-        trait_pictures: the name and plot of each trait.
-        cell_pages: addresses of the pages of cells, by row.
-        fewest: smaller groups of cells are not tested.
-    """
-
-    analysis: ErrorAnalysis
-    verdict: str
-    missed_text: str
-    sentences: tuple[str, ...]
-    guess: str
-    findings: tuple[tuple[Finding, str, tuple[str, ...]], ...]
-    subjects: tuple[dict[str, object], ...]
-    subjects_cut: str
-    galleries: tuple[Gallery, ...]
-    cell_pictures: Mapping[int, str]
-    pictures: Mapping[str, str]
-    trait_pictures: tuple[tuple[str, str], ...]
-    cell_pages: Mapping[int, str]
-    fewest: int = FEWEST
-
-
 def errors_html(
     analysis: ErrorAnalysis,
     pictures: Mapping[str, Path],
@@ -122,8 +89,8 @@ def errors_view(
     pictures: Mapping[str, Path],
     store: Store | None,
     cell_pages: Mapping[int, str] | None = None,
-) -> ErrorsView:
-    """Lay out an error analysis for its template.
+) -> dict[str, Any]:
+    """Return what ``_errors.html`` reads as ``errors``.
 
     ``pictures`` are SVG files, as ``errors_plots.draw_errors`` returns them; cells are shown only
     with their store; ``cell_pages`` are addresses of the pages of single cells, by row.
@@ -136,21 +103,22 @@ def errors_view(
     more = subjects.height - shown.height
     cut = f"The {MOST_SUBJECTS} subjects of each class with the highest shares: errors.json has "
     causes = analysis.causes
-    return ErrorsView(
-        analysis=analysis,
-        verdict=verdict_text(analysis),
-        missed_text=missed_text(causes),
-        sentences=causes_text(causes),
-        guess=guess_text(analysis.guess, causes),
-        findings=tuple((one, _table_name(one), finding_cells(one)) for one in causes.findings),
-        subjects=tuple(shown.to_dicts()),
-        subjects_cut=f"{cut}{number(more)} more." if more else "",
-        galleries=galleries,
-        cell_pictures=cell_pictures(analysis, galleries, store) if store else {},
-        pictures=uris,
-        trait_pictures=tuple((name, uri) for name, uri in drawn if uri),
-        cell_pages=cell_pages or {},
-    )
+    return {
+        "analysis": analysis,
+        "verdict": verdict_text(analysis),
+        "missed_text": missed_text(causes),
+        "sentences": causes_text(causes),
+        "guess": guess_text(analysis.guess, causes),
+        "findings": [(one, _table_name(one), finding_cells(one)) for one in causes.findings],
+        "subjects": shown.to_dicts(),
+        "subjects_cut": f"{cut}{number(more)} more." if more else "",
+        "galleries": galleries,
+        "cell_pictures": cell_pictures(analysis, galleries, store) if store else {},
+        "pictures": uris,
+        "trait_pictures": [(name, uri) for name, uri in drawn if uri],
+        "cell_pages": cell_pages or {},
+        "fewest": FEWEST,
+    }
 
 
 def _table_name(finding: Finding) -> str:
