@@ -30,7 +30,7 @@ def check(
 def synth(
     folder: Annotated[Path, argument("A folder that does not exist yet.", "DIR")],
     cells: Annotated[int, option("How many cells.", min=1)] = 1500,
-    subjects: Annotated[int, option("Of how many subjects.", min=1)] = 24,
+    subjects: Annotated[int, option("How many subjects.", min=1)] = 24,
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
@@ -102,7 +102,7 @@ def split(
     fractions: Annotated[
         tuple[float, float, float] | None,
         option(
-            "Shares of train, validation and test, for image and subject: .6 .2 .2 without. "
+            "Shares of train, validation and test, for image and subject; .6 .2 .2 by default. "
             "By subject they are met as nearly as whole subjects allow, in steps of .05."
         ),
     ] = None,
@@ -130,7 +130,7 @@ def baselines(
         ),
     ],
     folds: Annotated[int, option("How many folds by subject.", min=2)] = 5,
-    cuts: Annotated[int, option("How many times to cut them.", min=1)] = 5,
+    cuts: Annotated[int, option("How many times the folds are cut.", min=1)] = 5,
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:

@@ -56,7 +56,7 @@ def evaluate(
         float | None, option("The share of wrong calls allowed among cells not referred: 0.05.")
     ] = None,
     coverage: Annotated[
-        float | None, option("How often a conformal set should hold the true label: 0.9.")
+        float | None, option("How often a conformal set should contain the true label: 0.9.")
     ] = None,
     store: Annotated[
         Path | None,
@@ -135,15 +135,15 @@ def ensemble(
     store: SomeStore = None,
     population: Annotated[int, option("Genetic: chromosomes.")] = 100,
     generations: Annotated[int, option("Genetic: generations.")] = 100,
-    tournament: Annotated[int, option("Genetic: who meets in a tournament.")] = 5,
+    tournament: Annotated[int, option("Genetic: chromosomes in a tournament.")] = 5,
     crossover: Annotated[float, option("Genetic: probability of crossover.")] = 0.4,
-    crossover_genes: Annotated[int, option("Genetic: positions that a crossover averages.")] = 2,
+    crossover_genes: Annotated[int, option("Genetic: weights that a crossover averages.")] = 2,
     mutation: Annotated[float, option("Genetic: probability of mutation.")] = 0.005,
-    runs: Annotated[int, option("Genetic: searches, the best of which counts.")] = 10,
+    runs: Annotated[int, option("Genetic: searches; the best one counts.")] = 10,
     as_published: Annotated[
         bool,
         option(
-            "Genetic: as the paper's authors ran it, a mutated chromosome not normalised.",
+            "Genetic: as the paper's authors ran it, without normalizing mutated chromosomes.",
             name="--as-published",
         ),
     ] = False,

@@ -53,7 +53,7 @@ def predict(
         ),
     ] = None,
     spread: Annotated[
-        bool, option("Add how far the eight views of a cell differ; slower.", name="--spread")
+        bool, option("Add how much the eight views of a cell differ; slower.", name="--spread")
     ] = False,
     explain: Annotated[
         Path | None, option("A folder for a page with heatmaps for each cell.", "DIR")
@@ -115,7 +115,7 @@ def bundle(
     ] = None,
     evaluation: Annotated[
         list[Path] | None,
-        option("A further evaluation whose metrics the card shall show; once for each.", "DIR"),
+        option("A further evaluation whose metrics the card shows; once for each.", "DIR"),
     ] = None,
     half: Annotated[
         bool, option("Weights in half precision, in half the space.", name="--half")

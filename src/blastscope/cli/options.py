@@ -57,7 +57,9 @@ Settings = Annotated[
     option("Change a setting of the recipe: training.epochs=3.", "KEY=VALUE", name="--set"),
 ]
 Folds = Annotated[int, option("How many folds.", min=2)]
-Repeats = Annotated[int, option("How many times to cut and train anew, each with its seed.", min=1)]
+Repeats = Annotated[
+    int, option("How many times to cut folds and train, each with its own seed.", min=1)
+]
 Jobs = Annotated[
     int, option("How many to train at a time, each with its share of the cores.", min=1)
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import fmean
@@ -133,7 +132,7 @@ def results_markdown(outcomes: Sequence[Outcome]) -> str:
     """
     experiments = read_experiments(outcomes)
     families = table_rows(experiments, synthetic=_any_synthetic(experiments))
-    noted = any("†" in row.section for _, _, rows in families for row in rows)
+    noted = any("†" in row["section"] for _, _, rows in families for row in rows)
     return render_text("experiments.md", families=families, noted=noted, cell=_escaped)
 
 
@@ -141,31 +140,9 @@ def _any_synthetic(experiments: Sequence[Experiment]) -> bool:
     return any(result.synthetic for item in experiments for result in item.all_results)
 
 
-@dataclass(frozen=True)
-class ExperimentRow:
-    """One experiment's row of the main table.
-
-    Attributes:
-        experiment: with its results.
-        section: where the paper has it.
-        published: the paper's weighted F1, the only published metric of the row.
-        metrics: by protocol, weighted F1, its difference and AUC; a protocol without a run is
-            left out.
-        absent: by protocol, what is missing from the metrics and why; empty if nothing is.
-        time: how long a training took.
-    """
-
-    experiment: Experiment
-    section: str
-    published: str
-    metrics: Mapping[str, tuple[str, str, str]]
-    absent: Mapping[str, str]
-    time: str
-
-
 def table_rows(
     experiments: Sequence[Experiment], *, synthetic: bool
-) -> list[tuple[str, str, list[ExperimentRow]]]:
+) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """Return each family's name, its image size if that is not the packaged one, and its rows.
 
     ``synthetic`` leaves out the published metrics, here and below: they are of real cells.
@@ -206,7 +183,12 @@ def _left_out(experiment: Experiment, protocol: str) -> str:
     return "; ".join(words for words in (not_run(experiment, protocol), text) if words)
 
 
-def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
+def _row(experiment: Experiment, synthetic: bool) -> dict[str, Any]:
+    """Return an experiment's row of the main table.
+
+    By protocol, ``metrics`` has weighted F1, its difference and AUC if there is a run, and
+    ``absent`` what is missing and why.
+    """
     above = None if synthetic else experiment.above_published()
     unlike = experiment.results.get("image") and not experiment.comparable
     differences = {
@@ -222,14 +204,14 @@ def _row(experiment: Experiment, synthetic: bool) -> ExperimentRow:
         for protocol, difference in differences.items()
         if experiment.results.get(protocol)
     }
-    return ExperimentRow(
-        experiment=experiment,
-        section=section(experiment),
-        published=number(None if synthetic else experiment.published("weighted_f1")),
-        metrics=metrics,
-        absent={protocol: _left_out(experiment, protocol) for protocol in differences},
-        time=_time(experiment),
-    )
+    return {
+        "experiment": experiment,
+        "section": section(experiment),
+        "published": number(None if synthetic else experiment.published("weighted_f1")),
+        "metrics": metrics,
+        "absent": {protocol: _left_out(experiment, protocol) for protocol in differences},
+        "time": _time(experiment),
+    }
 
 
 def section(experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import groupby
 from math import sqrt
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from blastscope.data.split_table import SplitReport
 from blastscope.errors import listing
@@ -38,23 +38,15 @@ def run_name(result: RunResult) -> str:
     return f"{protocol_name(result.protocol)}, seed {result.seed}"
 
 
-class Change(NamedTuple):
-    """A setting in which runs differ from their packaged recipes, such as ``input.size``."""
+def changed_settings(done: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """Collect the settings in which runs differ from their packaged recipes.
 
-    key: str
-    value: str
-    was: str
-    """The value, or values, of the packaged recipes."""
-    experiments: int
-    """How many have a run with it."""
-    where: str
-    """Their families, or their names if not the whole family has it."""
-    trainings: str
-    """How many of their trainings have it; empty if all have it."""
-
-
-def changed_settings(done: Sequence[Experiment]) -> list[Change]:
-    """Collect the changed settings of all runs of experiments, grouped by setting."""
+    Returns:
+        For each setting: ``key`` (such as ``input.size``) and ``value``, ``was`` in the packaged
+        recipes, how many ``experiments`` have a run with it, ``where`` (their families, or their
+        names if not the whole family has it), and how many of their ``trainings`` have it, which
+        is empty if all have it.
+    """
     found: dict[str, dict[str, list[tuple[Experiment, str]]]] = {}
     for experiment in done:
         for result in experiment.all_results:
@@ -69,19 +61,19 @@ def changed_settings(done: Sequence[Experiment]) -> list[Change]:
 
 def _change(
     key: str, value: str, having: Sequence[tuple[Experiment, str]], done: Sequence[Experiment]
-) -> Change:
+) -> dict[str, Any]:
     """Sum up a setting; ``having`` has an entry for each training with it."""
     names = {experiment.recipe.name for experiment, _ in having}
     members = [experiment for experiment in done if experiment.recipe.name in names]
     trainings = sum(len(experiment.all_results) for experiment in members)
-    return Change(
-        key,
-        value,
-        " or ".join(sorted({was for _, was in having})),
-        len(members),
-        _where(members, done),
-        "" if len(having) == trainings else f"{len(having)} of {trainings} trainings",
-    )
+    return {
+        "key": key,
+        "value": value,
+        "was": " or ".join(sorted({was for _, was in having})),
+        "experiments": len(members),
+        "where": _where(members, done),
+        "trainings": "" if len(having) == trainings else f"{len(having)} of {trainings} trainings",
+    }
 
 
 def _where(members: Sequence[Experiment], done: Sequence[Experiment]) -> str:
