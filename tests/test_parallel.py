@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from blastscope.parallel import LostTask, ProcessCrew
+from blastscope.parallel import LostTask, ProcessCrew, cores
 from tests.conftest import REPOSITORY
 from tests.labour import obey
 
@@ -102,3 +102,12 @@ def test_nobody_is_left_behind_and_nothing_more_is_begun(tmp_path, how):
     assert begun(tmp_path).keys() == {0, 1}
     told = parent.stderr.read().decode()
     assert told.count("Traceback") == (how == signal.SIGINT)  # the parent's own
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    usual = cores()
+    assert 1 <= usual <= (os.cpu_count() or 1)
+    monkeypatch.setenv("BLASTSCOPE_THREADS", "1")
+    assert cores() == 1
+    monkeypatch.setenv("BLASTSCOPE_THREADS", "1000")
+    assert cores() == usual

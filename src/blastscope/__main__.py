@@ -1,5 +1,20 @@
-"""``python -m blastscope``."""
+"""``blastscope`` and ``python -m blastscope``."""
 
-from blastscope.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+
+def main() -> None:
+    """Run the command line; an interrupt while it is still being loaded is one line as well."""
+    try:
+        from blastscope.cli import main as run
+
+        run()
+    except KeyboardInterrupt:
+        print("blastscope: interrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from blastscope.process import tune_process
+from blastscope.process import THREADS, tune_process
 
 Item = TypeVar("Item")
 Task = TypeVar("Task")
@@ -26,8 +26,20 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many processor cores this process may use.
+
+    The least counts of its affinity, its container's share (cgroup), and what
+    :func:`blastscope.tune_process` was given.
+    """
+    found = [os.cpu_count() or 1]
+    if hasattr(os, "sched_getaffinity"):
+        found.append(len(os.sched_getaffinity(0)))
+    with suppress(ValueError, OSError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        found.append(math.ceil(int(quota) / int(period)))
+    with suppress(KeyError, ValueError):
+        found.append(int(os.environ[THREADS]))
+    return max(1, min(found))
 
 
 def memory() -> float:

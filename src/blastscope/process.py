@@ -9,19 +9,34 @@ import warnings
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
+THREADS = "BLASTSCOPE_THREADS"
+"""The environment variable of the most cores to use; processes that are started inherit it."""
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 
-def tune_process() -> None:
+def tune_process(threads: int | None = None) -> None:
     """Tune this process for many images and for long trainings on a processor.
 
     The command line and the worker processes call it. In a notebook it is your choice: results
     are the same without it, but predictions and trainings on a processor take longer. It changes
     the process for everything else that runs in it:
 
+    - threads of PyTorch that wait sleep instead of spinning, so that a busy machine stays fast
+      (only if PyTorch was not imported before);
     - glibc keeps freed memory (``keep_freed_memory``);
     - OpenCV works with one thread, because cells are the unit of parallel work;
     - Pillow's warnings are not shown: blastscope refuses or flags what they are about.
+
+    Args:
+        threads: how many cores to use at most, in this process and those that it starts; all that
+            the process may use if None.
     """
+    if threads is not None:
+        os.environ[THREADS] = os.environ["OMP_NUM_THREADS"] = str(threads)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(threads)
+    for name, value in _WAITING.items():  # libgomp reads them when PyTorch is imported
+        os.environ.setdefault(name, value)
     keep_freed_memory()
     os.environ.setdefault(_OPENCV_THREADS, "1")  # OpenCV reads it when it is imported
     if "cv2" in sys.modules:

@@ -184,8 +184,13 @@ class PredictionResult(Result):
         }
 
     @property
+    def failed(self) -> int:
+        """How many images could not be used."""
+        return len(self.found.problems)
+
+    @property
     def _used(self) -> int:
-        return len(self.found.frame) - len(self.found.problems)
+        return len(self.found.frame) - self.failed
 
     def tables(self) -> list[TextTable]:
         """Return the first cells, if no table was written, and the shares of the subjects."""

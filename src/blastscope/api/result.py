@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from blastscope.errors import BlastscopeError, writing
 
@@ -295,9 +295,8 @@ def table_text(table: TextTable, width: int) -> str:
 
     laid = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(table.columns):
-        laid.add_column(
-            name, justify="right" if _numeric(table, place) else "left", overflow="fold"
-        )
+        justify: Literal["left", "right"] = "right" if _numeric(table, place) else "left"
+        laid.add_column(Text(name), justify=justify, overflow="fold")
     for row in table.rows:
         laid.add_row(*(Text(_shown(value)) for value in row))
     console = Console(file=io.StringIO(), width=width, color_system=None)

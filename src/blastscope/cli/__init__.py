@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of its files, so that ``--help`` an
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -107,13 +108,22 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="How many cores to use at most: all that the process may.", min=1),
+    ] = None,
 ) -> None:
     del version
+    if threads is not None:
+        tune_process(threads)
 
 
 def main() -> None:
     """Run the command line; what is wrong with the input is one sentence and exit status 2."""
     tune_process()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # signs that a code page lacks become ?
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (BlastscopeError, ModuleNotFoundError) as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
+
+import typer
 
 import blastscope as bs
 from blastscope.cli.options import AsJson, Device, argument, option
@@ -63,6 +66,9 @@ def predict(
         option("What computes; all but torch need a bundle."),
     ] = "auto",
     device: Device = "auto",
+    strict: Annotated[
+        bool, option("Exit with status 1 if an image cannot be used.", name="--strict")
+    ] = False,
     force: Annotated[bool, option("Replace FILE.", name="--force")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -81,8 +87,12 @@ def predict(
         )
         for sentence in found.notes:
             note(sentence)
+        failed = False
         for line in found.json_lines():
+            failed |= json.loads(line).get("problem") is not None
             print(line, flush=True)
+        if strict and failed:
+            raise typer.Exit(1)
         return
     made = bs.predict(
         images,
@@ -100,6 +110,8 @@ def predict(
     show(made, as_json)
     if made.explanation is not None:
         (note if as_json else say)(f"{made.explanation.report}")
+    if strict and made.failed:
+        raise typer.Exit(1)
 
 
 def bundle(

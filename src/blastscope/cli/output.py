@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from blastscope.api.result import Result
 
 
+_UNFOLDED = 1000
+"""The width of tables in a file or pipe, where nothing is folded."""
+
+
 @cache
 def console() -> Console:
     """Return the console of results."""
@@ -40,7 +44,7 @@ def show(result: Result, as_json: bool = False) -> None:
     if as_json:
         show_json(result.as_json())
     else:
-        text = result.to_text(console().width)
+        text = result.to_text(console().width if console().is_terminal else _UNFOLDED)
         if text:
             say(text)
     for sentence in result.notes():

@@ -141,8 +141,8 @@ def _of_counts(tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> dict[str, Floa
     spread = np.sqrt((tp + fp) * (tn + fn)) * np.sqrt(n_all * n_hem)
     mcc = _ratio(tp * tn - fp * fn, spread, 0)
     return {
-        "weighted_f1": (n_all * f1_all + n_hem * f1_hem) / total,
-        "accuracy": (tp + tn) / total,
+        "weighted_f1": _ratio(n_all * f1_all + n_hem * f1_hem, total, np.nan),
+        "accuracy": _ratio(tp + tn, total, np.nan),
         "balanced_accuracy": (recall_all + recall_hem) / 2,
         "mcc": np.where((n_all > 0) & (n_hem > 0), mcc, np.nan),
         "precision_all": _ratio(tp, tp + fp, 0),

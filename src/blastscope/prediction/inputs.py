@@ -241,17 +241,37 @@ class _Gathered:
         alone = len(groups) == 1 and groups[0].is_folder
         files = _files(groups, ["" if alone else group.name for group in groups])
         images = []
-        for image, file in zip((p for g in groups for p in g.images), files, strict=True):
-            subject = self.pattern.find(file) if self.pattern else None
+        listed = [(group, image) for group in groups for image in group.images]
+        without = []
+        for (group, image), file in zip(listed, files, strict=True):
+            subject = self._find_subject(group, file)
+            if self.pattern and subject is None:
+                without.append(file)
             problem, subject = image.problem, subject or image.subject
             source = replace(problem, file=file) if problem else image.source
             images.append(replace(image, file=file, source=source, subject=subject))
+        if without:
+            self.notes.append(
+                f"the pattern for subjects found none in {len(without)} of {len(files)} paths, "
+                f"such as {self._seen_path(groups[0], without[0])}"
+            )
         names = unique_cells(images)
         named = (replace(p, cell=name) for p, name in zip(images, names, strict=True))
         notes = tuple(dict.fromkeys(self.notes))
         return InputImages(
             tuple(named), notes, self.synthetic, tuple(self.closers), tuple(self.archives)
         )
+
+    def _find_subject(self, group: _Group, file: str) -> str | None:
+        """Find the subject in an image's path, or in that path after the folder that was given."""
+        if self.pattern is None:
+            return None
+        return self.pattern.find(file) or self.pattern.find(self._seen_path(group, file))
+
+    @staticmethod
+    def _seen_path(group: _Group, file: str) -> str:
+        folder = "" if group.path is None or not group.is_folder else group.path.as_posix()
+        return f"{folder}/{file}" if folder and not file.startswith(folder) else file
 
 
 def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:
