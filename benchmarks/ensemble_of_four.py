@@ -27,7 +27,7 @@ from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.engines.engine import mean_probability
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 from blastscope.parallel import cores
 from blastscope.prediction.members import open_network
 from blastscope.prediction.predict import predict

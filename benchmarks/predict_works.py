@@ -22,7 +22,7 @@ BATCH, SINGLE = 32, 48
 
 def engine(model: Path, place: Path, *, single: bool = False) -> float:
     """Ask ONNX Runtime for cells that lie in memory."""
-    from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+    from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 
     run = open_network(model)
     loaded = OnnxRuntimeEngine(run.onnx(), run.weights())  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ def store(model: Path, place: Path) -> float:
 
 def int8(model: Path, place: Path, *, form: str) -> float:
     """Ask ONNX Runtime for cells in memory, in single precision or in eight bits."""
-    from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+    from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 
     content = _forms(model, place)[form]
     cells = np.load(place / "prepared.npy")

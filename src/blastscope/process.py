@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
@@ -42,6 +45,22 @@ def tune_process(threads: int | None = None) -> None:
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(int(os.environ[_OPENCV_THREADS]))
     warnings.filterwarnings("ignore", module="PIL")
+
+
+@contextmanager
+def quiet(*loggers: str, module: str = "") -> Iterator[None]:
+    """Silence loggers below errors, and the warnings of a module (default: all), in a block."""
+    found = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in found]
+    try:
+        for logger in found:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=module)
+            yield
+    finally:
+        for logger, level in zip(found, levels, strict=True):
+            logger.setLevel(level)
 
 
 def keep_freed_memory() -> bool:

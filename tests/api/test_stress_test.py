@@ -24,7 +24,7 @@ from blastscope.robustness import step_predictions
 from blastscope.robustness.metrics import STRESS
 from blastscope.robustness.models import open_tested
 from blastscope.robustness.non_cell_images import non_cell_images
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, Step
+from blastscope.robustness.perturbations import PERTURBATIONS, Step
 from tests.api.conftest import unmarked
 
 FEW = (Step(0), *(Step(5, one, one.values[-1][-1]) for one in PERTURBATIONS))
@@ -185,7 +185,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(trained, store, tmp_path):
     shutil.copytree(store, other)
     pixels = np.load(other / "pixels.npy")
     np.save(other / "pixels.npy", 255 - pixels)
-    with pytest.raises(BlastscopeError, match="give the store that it was trained on"):
+    with pytest.raises(BlastscopeError, match="give the data that it was trained on"):
         stress_test([trained.run], other, out=tmp_path / "o", device="cpu")
 
 

@@ -15,13 +15,12 @@ from scipy.special import expit
 
 from blastscope.engines import engine
 from blastscope.engines.engine import mean_probability, view_probabilities
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-from blastscope.engines.openvino import OpenVinoEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
 from blastscope.engines.torch_engine import TorchEngine
 from blastscope.errors import BlastscopeError
 from blastscope.training.batches import PixelViews
 from blastscope.training.network_input import NetworkInput
-from blastscope.training.store_predictions import probabilities
+from blastscope.training.train import probabilities
 from tests.engines.networks import SIZE, cells
 
 CPU = torch.device("cpu")
@@ -94,7 +93,7 @@ def test_cells_of_another_size_are_refused_in_one_sentence(kind, shared_graph):
 
 def test_onnx_runtime_starts_without_torch():
     code = (
-        "import sys, blastscope.engines.onnx_runtime, onnxruntime, onnx;"
+        "import sys, blastscope.engines.onnx_engines, onnxruntime, onnx;"
         "print([m for m in ('torch', 'scipy', 'sklearn', 'cv2', 'onnxscript') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

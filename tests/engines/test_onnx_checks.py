@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from blastscope.engines.onnx_checks import WEIGHTS, read_graph
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-from blastscope.engines.openvino import OpenVinoEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
 from blastscope.errors import BlastscopeError
 from tests.engines.networks import cells
 

@@ -11,8 +11,7 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.explanation import cells as explain_material
-from blastscope.explanation.cell_sources import list_data
-from blastscope.explanation.cells import find_cells, prepare_cells
+from blastscope.explanation.cells import find_cells, list_data, prepare_cells
 from tests.conftest import draw_cell, write_cell
 
 

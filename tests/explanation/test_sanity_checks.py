@@ -11,9 +11,15 @@ from torch import nn
 from blastscope.data.layouts import list_cells
 from blastscope.explanation.attribution import attribute
 from blastscope.explanation.cells import prepare_cells
-from blastscope.explanation.layer_groups import GROUPS, layer_groups
 from blastscope.explanation.models import open_models
-from blastscope.explanation.sanity_checks import DRAWS, SAMPLE, randomize, sample
+from blastscope.explanation.sanity_checks import (
+    DRAWS,
+    GROUPS,
+    SAMPLE,
+    layer_groups,
+    randomize,
+    sample,
+)
 from blastscope.models.backbones import make_backbone
 from blastscope.recipes.schema import Model
 from tests.explanation.handmade import model_of
@@ -54,7 +60,7 @@ class HeadAlone(nn.Module):
 
 class _Base(nn.Module):
     gives_maps = True
-    order = ("conv",)
+    layers = ("conv",)
 
     def __init__(self, size: int, conv: nn.Module | None = None) -> None:
         super().__init__()

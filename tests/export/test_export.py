@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from blastscope.cli import app, main
 from blastscope.data.store import open_store
 from blastscope.engines.engine import mean_probability
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 from blastscope.errors import BlastscopeError
 from blastscope.export import export as exporting
 from blastscope.export.check_cells import cells_for, parts_for_int8, sample

@@ -14,8 +14,7 @@ from safetensors.torch import save
 
 from blastscope.engines.engine import mean_probability
 from blastscope.engines.onnx_checks import WEIGHTS
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-from blastscope.engines.openvino import OpenVinoEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
 from blastscope.errors import BlastscopeError
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.shared_weights import share_weights

@@ -30,7 +30,7 @@ def test_a_cut_gives_what_the_whole_network_has_there():
         given = cut(images)
     assert torch.equal(given, seen["out"])
     assert cut.shape == (160, 2, 2)  # 7 x 7 x 160 at 224 pixels, as in the paper's experiment 8
-    assert not any(name.startswith("blocks.6") for name in cut.order)
+    assert not any(name.startswith("blocks.6") for name in cut.layers)
     assert set(cut.net.state_dict()) < set(whole.net.state_dict())
 
 
@@ -94,7 +94,7 @@ def test_a_cut_elsewhere_is_refused():
     ],
 )
 def test_the_papers_names_mean_layers_of_keras_width(keras, channels, mobilenet):
-    layer = mobilenet.net.get_submodule(layer_named(keras, MOBILENET, mobilenet.order))
+    layer = mobilenet.net.get_submodule(layer_named(keras, MOBILENET, mobilenet.layers))
     assert layer.out_channels == channels
 
 
@@ -104,15 +104,15 @@ def test_an_addition_is_named_only_where_there_is_one(mobilenet):
         number
         for number in range(1, 17)
         if mobilenet.net.get_submodule(
-            layer_named(f"block_{number}", MOBILENET, mobilenet.order)
+            layer_named(f"block_{number}", MOBILENET, mobilenet.layers)
         ).has_skip
     ]
     for number in range(1, 17):
         if number in added:
-            layer_named(f"block_{number}_add", MOBILENET, mobilenet.order)
+            layer_named(f"block_{number}_add", MOBILENET, mobilenet.layers)
         else:
             with pytest.raises(BlastscopeError, match="no layer"):
-                layer_named(f"block_{number}_add", MOBILENET, mobilenet.order)
+                layer_named(f"block_{number}_add", MOBILENET, mobilenet.layers)
 
 
 @pytest.fixture(scope="module")

@@ -204,7 +204,7 @@ def test_a_cut_gives_what_the_whole_network_has_there(architecture, name, own):
         cut.cut_at(name, 32)
         assert torch.equal(cut.eval()(images), seen[0])
     assert cut.shape == tuple(seen[0].shape[1:])
-    assert len(cut.order) < len(whole.order)
+    assert len(cut.layers) < len(whole.layers)
 
 
 @pytest.mark.parametrize(
@@ -222,11 +222,11 @@ def test_a_cut_gives_what_the_whole_network_has_there(architecture, name, own):
 )
 def test_a_cut_that_cannot_be_is_one_sentence(architecture, name, message):
     with pytest.raises(BlastscopeError, match=message):
-        layer_to_cut_at(name, architecture, shapes(architecture).order)
+        layer_to_cut_at(name, architecture, shapes(architecture).layers)
 
 
 def test_a_tag_of_weights_does_not_change_the_names():
-    order = shapes(VGG16).order
+    order = shapes(VGG16).layers
     assert layer_named("block5_conv3", "vgg16.tv_in1k", order) == "features.28"
     assert layer_to_cut_at("block5_conv3", "vgg16.tv_in1k", order) == "features.29"
 
@@ -236,7 +236,7 @@ def test_the_widths_are_those_of_the_published_tables():
     resnet = shapes(RESNET50)
 
     def layer(name: str, backbone: Backbone) -> nn.Module:
-        return backbone.net.get_submodule(layer_named(name, backbone.name, backbone.order))
+        return backbone.net.get_submodule(layer_named(name, backbone.name, backbone.layers))
 
     for block, width in enumerate((64, 128, 256, 512, 512), start=1):
         assert layer(f"block{block}_conv2", vgg).out_channels == width

@@ -11,7 +11,7 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.ood.detector import fit_ood
 from blastscope.robustness.non_cell_images import non_cell_images
-from blastscope.robustness.ood_check import judge
+from blastscope.robustness.summary import judge_ood
 
 EVERY = 6
 """One real cell in so many: about 600."""
@@ -37,7 +37,7 @@ def test_what_is_no_cell_is_told_from_cells(shared, tmp_path):
             for kind, pixels in non_cell_images(64, 40).items()
         ]
     )
-    judged = judge(cells, strange)
+    judged = judge_ood(cells, strange)
     assert judged.flagged < 0.06
     for kind in judged.kinds:
         assert kind.auroc > 0.99, kind

@@ -11,9 +11,8 @@ from blastscope.evaluation.overlap import Overlap
 from blastscope.report.robustness_page import model_text, value_text, verdict_text
 from blastscope.robustness.metrics import STRESS, measure, table
 from blastscope.robustness.non_cell_images import non_cell_images
-from blastscope.robustness.ood_check import judge
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, steps
-from blastscope.robustness.summary import ModelRobustness
+from blastscope.robustness.perturbations import PERTURBATIONS, steps
+from blastscope.robustness.summary import ModelRobustness, judge_ood
 
 TAKEN = tuple(steps())
 
@@ -100,7 +99,7 @@ def test_the_flag_is_judged_as_scikit_learn_would():
     strange = pl.concat(
         [pl.DataFrame({"cell": [kind] * len(v), "ood_score": v}) for kind, v in far.items()]
     )
-    found = judge(cells, strange)
+    found = judge_ood(cells, strange)
     known = cells["ood_score"].to_numpy()
     for kind in found.kinds:
         v = far[kind.kind]
@@ -115,7 +114,7 @@ def test_the_flag_is_judged_as_scikit_learn_would():
         label: (known[(cells["label"] == label).to_numpy()] > 1).mean() for label in ("all", "hem")
     }
     assert found.by_class == pytest.approx(by_hand)
-    assert judge(cells.with_columns(ood_score=pl.lit(None, pl.Float64)), strange) is None
+    assert judge_ood(cells.with_columns(ood_score=pl.lit(None, pl.Float64)), strange) is None
 
 
 def test_non_cell_images_are_what_they_are_called():

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from blastscope.robustness import perturbations
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, steps
+from blastscope.robustness.perturbations import PERTURBATIONS, steps
 from tests.conftest import draw_cell
 
 CELLS = np.stack([draw_cell(seed, 64, 20) for seed in range(3)])

@@ -10,7 +10,7 @@ from blastscope.data.store import open_store
 from blastscope.models.classifier import build_model
 from blastscope.training.batches import PixelViews
 from blastscope.training.network_input import NetworkInput
-from blastscope.training.store_predictions import probabilities
+from blastscope.training.train import probabilities
 from tests.models.recipes import recipe
 
 CPU = torch.device("cpu")

@@ -104,8 +104,7 @@ def make_bundle(
     """
     require_training("`blastscope bundle`")
     from blastscope.bundle.contents import is_bundle
-    from blastscope.bundle.publish import write_bundle
-    from blastscope.bundle.write import refuse_taken
+    from blastscope.bundle.write import refuse_taken, write_bundle
     from blastscope.prediction.decisions import find_decision
     from blastscope.prediction.members import open_members
 

@@ -14,7 +14,7 @@ from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_paths, showing
 from blastscope.box import in_the_box
 from blastscope.errors import BlastscopeError, require_training
-from blastscope.prediction.images import subject_pattern
+from blastscope.prediction.images import SubjectPattern
 from blastscope.prediction.inputs import as_inputs, list_inputs
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, stream
@@ -260,7 +260,7 @@ class PredictionResult(Result):
         """Say in how many paths a pattern finds no subject: it may be mistyped."""
         if self.subject_from is None:
             return []
-        pattern, files = subject_pattern(self.subject_from), self.found.frame["file"].to_list()
+        pattern, files = SubjectPattern(self.subject_from), self.found.frame["file"].to_list()
         lost = sum(pattern.find(file) is None for file in files)
         if not lost:
             return []

@@ -29,7 +29,7 @@ from blastscope.report.robustness_page import stress_html
 from blastscope.report.text import metric, percent
 from blastscope.robustness.metrics import STRESS, table
 from blastscope.robustness.models import TestedModel, open_tested
-from blastscope.robustness.perturbation_plan import PERTURBATIONS
+from blastscope.robustness.perturbations import PERTURBATIONS
 from blastscope.robustness.step_predictions import FOLDER, PartialStressTest
 from blastscope.robustness.summary import ModelRobustness, as_json, summarize
 

@@ -57,15 +57,10 @@ def is_all_bundle(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Contents:
-    """The files of a bundle, or of one of its members.
+    """The files of a bundle, or of one of its members."""
 
-    Attributes:
-        path: the folder or zip.
-        inside: the prefix of the names of its files, ``members/2/`` for a member.
-    """
-
-    path: Path
-    inside: str = ""
+    path: Path  # the folder or zip
+    inside: str = ""  # the prefix of the names of its files, ``members/2/`` for a member
 
     def __str__(self) -> str:
         return f"{self.path}/{self.inside}".rstrip("/") if self.inside else str(self.path)
@@ -75,10 +70,7 @@ class Contents:
         return Contents(self.path, f"{self.inside}{MEMBERS}/{number}/")
 
     def read(self, name: str) -> bytes:
-        """Read a file whole.
-
-        Args:
-            name: one of ``NAMES``.
+        """Read one of the files ``NAMES`` whole.
 
         Raises:
             BlastscopeError: if it is missing, too large or a link, or the zip is damaged.

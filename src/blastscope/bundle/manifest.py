@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Annotated, Any, Literal
 
@@ -170,10 +169,7 @@ class Manifest(Section):
 
 
 def read_manifest(contents: Contents) -> tuple[Manifest, str]:
-    """Read and check ``bundle.json``.
-
-    Returns:
-        The manifest and the digest of its file.
+    """Read and check ``bundle.json``; return it with the digest of its file.
 
     Raises:
         BlastscopeError: if it is missing, damaged, changed by hand, of another version or not
@@ -181,11 +177,8 @@ def read_manifest(contents: Contents) -> tuple[Manifest, str]:
     """
     raw = contents.read(MANIFEST)
     where = f"{contents}/{MANIFEST}"
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise BlastscopeError(f"{where} is not valid JSON ({error}): copy it again.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = json_object(raw, where)
+    if content.get("format") != FORMAT:
         raise BlastscopeError(
             f"{where} is not a {FORMAT} file: give a bundle that blastscope made."
         )
@@ -214,10 +207,23 @@ def read_manifest(contents: Contents) -> tuple[Manifest, str]:
         ) from error
 
 
-def _own_digest(content: dict[str, Any]) -> str:
-    """Return the digest of a manifest's content, whatever its layout.
+def json_object(raw: bytes, where: str) -> dict[str, Any]:
+    """Read a JSON object from the content of a bundle's file.
 
-    It protects against damage and edits by hand, not against forgery.
+    Raises:
+        BlastscopeError: naming ``where``, if it is not one.
     """
-    whole = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    return "sha256:" + hashlib.sha256(whole).hexdigest()
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BlastscopeError(
+            f"{where} is not valid JSON ({error}): copy it again, or make the bundle again."
+        ) from error
+    if not isinstance(content, dict):
+        raise BlastscopeError(f"{where} is not a JSON object: make the bundle again.")
+    return content
+
+
+def _own_digest(content: dict[str, Any]) -> str:
+    """Digest a manifest's content: against damage and edits by hand, not against forgery."""
+    return digest_of(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from blastscope.bundle.contents import MANIFEST, ONNX, OOD, WEIGHTS, Contents, digest_of
-from blastscope.bundle.manifest import Manifest, Network
+from blastscope.bundle.manifest import Manifest, Network, json_object
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.training.finished_run import FinishedRun
@@ -85,7 +84,7 @@ def network_of(contents: Contents, manifest: Manifest, network: Network) -> Bund
         BlastscopeError: if it needs a preparation of cells that is not known here.
     """
     p, wanted = network.preparation, network.recipe.input
-    settings = StoreSettings(p.size, p.scale, p.clahe, p.contour, p.field, p.threshold)
+    settings = StoreSettings(**p.model_dump())
     known = StoreSettings(wanted.size, wanted.scale, wanted.clahe, p.contour)
     if settings != known:
         raise BlastscopeError(
@@ -129,12 +128,4 @@ def checked_json(contents: Contents, manifest: Manifest, name: str) -> dict[str,
     Raises:
         BlastscopeError: as ``checked`` does, or if it is not a JSON object.
     """
-    try:
-        content = json.loads(checked(contents, manifest, name))
-    except (ValueError, RecursionError) as error:
-        raise BlastscopeError(
-            f"{contents}/{name} is not valid JSON ({error}): make the bundle again."
-        ) from error
-    if not isinstance(content, dict):
-        raise BlastscopeError(f"{contents}/{name} is not a JSON object: make the bundle again.")
-    return content
+    return json_object(checked(contents, manifest, name), f"{contents}/{name}")

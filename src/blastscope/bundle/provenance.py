@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from blastscope.bundle.manifest import (
-    EvaluationEntry,
-    MetricEntry,
-    Preparation,
-    TrainingCells,
-)
-from blastscope.data.store import StoreSettings
+from blastscope.bundle.manifest import EvaluationEntry, MetricEntry, TrainingCells
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import read_json
@@ -27,18 +21,6 @@ _SHOWN = (
     "weighted_f1", "auc", "recall_all", "recall_hem", "precision_all", "precision_hem",
     "accuracy", "balanced_accuracy", "mcc",
 )  # fmt: skip
-
-
-def preparation_of(settings: StoreSettings) -> Preparation:
-    """Return the preparation of a store's cells."""
-    return Preparation(
-        size=settings.size,
-        scale=settings.scale,
-        clahe=settings.clahe,
-        contour=settings.contour,
-        field=settings.field,
-        threshold=settings.threshold,
-    )
 
 
 def data_of(run: FinishedRun) -> TrainingCells:
@@ -60,12 +42,9 @@ def data_of(run: FinishedRun) -> TrainingCells:
 
 
 def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntry:
-    """Read an evaluation that belongs to a model.
+    """Read the evaluation of a folder with a ``metrics.json``.
 
-    Args:
-        folder: with its ``metrics.json``.
-        name: of the model, or of the recipe whose cross-validation it may be.
-        checkpoint: of the model's weights.
+    It must be of the model, or of the recipe ``name``, whose cross-validation it may be.
 
     Raises:
         BlastscopeError: if it is missing or of another model.
@@ -114,5 +93,5 @@ def evaluations_of(
 
 def environment_of(path: Path) -> dict[str, Any]:
     """Read a run's ``environment.json``; empty if it has none."""
-    place = path / "environment.json"
-    return read_json(place) if place.is_file() else {}
+    file = path / "environment.json"
+    return read_json(file) if file.is_file() else {}

@@ -19,21 +19,13 @@ SINGLE = Combination("mean", "weights", (1.0,))
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle; weights are read when a network is loaded.
+    """An open bundle; weights are read when a network is loaded."""
 
-    Attributes:
-        path: the folder or zip.
-        manifest: its ``bundle.json``.
-        digest: ``sha256:`` of its manifest, which holds the digests of all other files.
-        networks: one, or the members of an ensemble.
-        combination: how their probabilities become one.
-    """
-
-    path: Path
-    manifest: Manifest
-    digest: str
-    networks: tuple[BundledNetwork, ...]
-    combination: Combination
+    path: Path  # the folder or zip
+    manifest: Manifest  # its ``bundle.json``
+    digest: str  # ``sha256:`` of its manifest, which holds the digests of all other files
+    networks: tuple[BundledNetwork, ...]  # one, or the members of an ensemble
+    combination: Combination  # how their probabilities become one
 
     @cached_property
     def decision(self) -> DecisionFile | None:
@@ -114,16 +106,16 @@ def _check_small(contents: Contents, manifest: Manifest) -> None:
 
 def _member(contents: Contents, whole: Manifest, k: int) -> BundledNetwork:
     assert whole.ensemble is not None
-    place, member = contents.member(k + 1), whole.ensemble.members[k]
-    manifest, digest = read_manifest(place)
+    inner, member = contents.member(k + 1), whole.ensemble.members[k]
+    manifest, digest = read_manifest(inner)
     if digest != member.manifest:
         raise BlastscopeError(
-            f"{place} is not the member that the bundle was made with: get the bundle again from "
+            f"{inner} is not the member that the bundle was made with: get the bundle again from "
             "its source."
         )
     if manifest.network is None:
         raise BlastscopeError(
-            f"{place} is an ensemble within an ensemble, which a bundle must not hold."
+            f"{inner} is an ensemble within an ensemble, which a bundle must not hold."
         )
-    _check_small(place, manifest)
-    return network_of(place, manifest, manifest.network)
+    _check_small(inner, manifest)
+    return network_of(inner, manifest, manifest.network)

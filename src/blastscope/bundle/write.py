@@ -1,10 +1,11 @@
-"""Put a bundle together: manifest, weights, graph, decision and card, by the names of its files."""
+"""Put a bundle together, and write it as a folder or a zip, completely or not at all."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from blastscope.bundle.manifest import (
     MemberEntry,
     Network,
     PixelNormalization,
+    Preparation,
 )
-from blastscope.bundle.provenance import data_of, environment_of, evaluations_of, preparation_of
+from blastscope.bundle.provenance import data_of, environment_of, evaluations_of
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json
+from blastscope.io.files import read_json, replacing, replacing_folder
 from blastscope.training.finished_run import FinishedRun
 
 INTENDED_USE = (
@@ -43,39 +45,30 @@ INTENDED_USE = (
 SUBJECTS = "subject_shares"
 """The table of a ``decision.json`` that names subjects."""
 
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time of every entry of a zip, so that a model always gives the same zip."""
+
 Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """What PyTorch makes of a run for its bundle (``export.network_files``).
+    """What PyTorch makes of a run for its bundle (``export.network_files``)."""
 
-    Attributes:
-        weights: the content of ``weights.safetensors``.
-        onnx: the content of ``model.onnx``, whose tensors lie in ``weights``.
-        normalization: how the network normalizes pixels.
-        initial_weights: the pretrained weights that training began with; None if they were random.
-    """
-
-    weights: bytes
-    onnx: bytes
-    normalization: PixelNormalization
+    weights: bytes  # the content of ``weights.safetensors``
+    onnx: bytes  # the content of ``model.onnx``, whose tensors lie in ``weights``
+    normalization: PixelNormalization  # how the network normalizes pixels
+    # the pretrained weights that training began with; None if they were random
     initial_weights: InitialWeights | None
 
 
 @dataclass(frozen=True)
 class BundleDraft:
-    """A bundle without its card.
+    """A bundle without its card."""
 
-    Attributes:
-        manifest: ``bundle.json``, which does not list its files yet.
-        files: all others but the card.
-        decision: the decision that travels with it; None without one.
-    """
-
-    manifest: Manifest
-    files: Files
-    decision: DecisionFile | None = None
+    manifest: Manifest  # ``bundle.json``, which does not list its files yet
+    files: Files  # all others but the card
+    decision: DecisionFile | None = None  # the decision that travels with it; None without one
 
     def sealed(self, card: str) -> Files:
         """Return all files of the bundle, with the card and the manifest that lists them."""
@@ -114,15 +107,9 @@ def network_draft(
     evaluations: Sequence[Path] = (),
     note: str = "",
 ) -> BundleDraft:
-    """Draft the bundle of a run.
+    """Draft the bundle of a run; ``half``: its weights are in half precision.
 
-    Args:
-        run: the run.
-        made: what PyTorch makes of it.
-        half: whether ``made`` has its weights in half precision.
-        decision: the decision that shall travel with it.
-        evaluations: folders of further evaluations; the run's own is found beside it.
-        note: the maker's own words for the card.
+    The folders ``evaluations`` are added to the run's own evaluation, which is found beside it.
 
     Raises:
         BlastscopeError: if an evaluation is of another model.
@@ -136,7 +123,7 @@ def network_draft(
         recipe=run.recipe,
         checkpoint=run.checkpoint,
         precision="half" if half else "full",
-        preparation=preparation_of(run.settings),
+        preparation=Preparation(**asdict(run.settings)),
         normalization=made.normalization,
         data=data_of(run),
         initial_weights=made.initial_weights,
@@ -160,25 +147,17 @@ def ensemble_draft(
     evaluations: Sequence[Path] = (),
     note: str = "",
 ) -> BundleDraft:
-    """Draft the bundle of an ensemble.
+    """Draft the bundle of an ensemble, whose members are named, whole bundles.
 
-    Args:
-        folder: of the ensemble.
-        name: of the ensemble.
-        checkpoint: ``sha256:`` of the ensemble's file.
-        combination: how probabilities are combined.
-        members: the name and the whole bundle of each member.
-        synthetic: whether synthetic cells have taught a member.
-        decision: the decision that shall travel with it.
-        evaluations: folders of further evaluations; the ensemble's own is found in its folder.
-        note: the maker's own words for the card.
+    ``checkpoint`` is ``sha256:`` of the ensemble's file. The folders ``evaluations`` are added to
+    the ensemble's own evaluation, which is found in its folder.
 
     Raises:
         BlastscopeError: if an evaluation is of another model.
     """
     files: Files = {}
     for number, (_, inner) in enumerate(members, start=1):
-        files |= {f"{MEMBERS}/{number}/{place}": content for place, content in inner.items()}
+        files |= {f"{MEMBERS}/{number}/{name}": content for name, content in inner.items()}
     entries = [
         MemberEntry(name=member, manifest=digest_of(inner[MANIFEST])) for member, inner in members
     ]
@@ -208,3 +187,27 @@ def _draft(
         **about,
     )
     return BundleDraft(manifest, files, decision)
+
+
+def write_bundle(files: Mapping[str, bytes], out: Path) -> None:
+    """Write files, by their names with forward slashes, to ``out`` and replace an older bundle.
+
+    It is a zip if ``out`` ends in ``.zip``, otherwise a folder.
+
+    Raises:
+        BlastscopeError: if it cannot be written.
+    """
+    if out.suffix.lower() != ".zip":
+        with replacing_folder(out) as folder:
+            for name, content in files.items():
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        return
+    with replacing(out) as beside, zipfile.ZipFile(beside, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.external_attr = 0o100644 << 16
+            packs = name.endswith((".json", ".md"))  # weights hardly shrink
+            entry.compress_type = zipfile.ZIP_DEFLATED if packs else zipfile.ZIP_STORED
+            archive.writestr(entry, files[name])

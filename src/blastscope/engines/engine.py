@@ -22,15 +22,10 @@ there, and the activations of 64 fill 4 GB in VGG16."""
 
 
 class Engine(Protocol):
-    """A network that is ready to compute.
+    """A network that is ready to compute."""
 
-    Attributes:
-        name: of the engine, for messages.
-        views: the number V of views of a cell, in the order of ``models.dihedral``.
-    """
-
-    name: str
-    views: int
+    name: str  # of the engine, for messages
+    views: int  # the number V of views of a cell, in the order of ``models.dihedral``
 
     def view_logits(self, pixels: Pixels) -> Logits:
         """Return the logit of each view.

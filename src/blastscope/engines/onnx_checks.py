@@ -25,19 +25,12 @@ _STANDARD = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph that may be run.
+    """A graph that may be run."""
 
-    Attributes:
-        model: the serialised ONNX model, with its weights in it.
-        views: the number of logits of a cell.
-        size: the side of the cells in pixels.
-        source: its name in messages.
-    """
-
-    model: bytes
-    views: int
-    size: int
-    source: str
+    model: bytes  # the serialised ONNX model, with its weights in it
+    views: int  # the number of logits of a cell
+    size: int  # the side of the cells in pixels
+    source: str  # its name in messages
 
 
 def read_graph(model: bytes, weights: bytes | None = None, source: str = "model.onnx") -> Graph:
@@ -46,7 +39,6 @@ def read_graph(model: bytes, weights: bytes | None = None, source: str = "model.
     Args:
         model: the content of the ONNX file.
         weights: the content of the ``weights.safetensors`` that its tensors may point into.
-        source: its name in messages.
 
     Raises:
         BlastscopeError: if it is damaged, has other inputs or outputs than ``export.onnx_graph``

@@ -36,7 +36,6 @@ class TorchEngine:
         Args:
             classifier: the network; it is put on ``device`` and into evaluation mode.
             views: the recipe's ``prediction.views``: ``one`` or ``dihedral``.
-            device: what to compute on.
         """
         self.views = count_views(views)
         self._device = device
@@ -80,7 +79,6 @@ def load_classifier(recipe: Recipe, weights: bytes) -> Classifier:
     """Build the network of a recipe and fill in its weights, in the network's own precision.
 
     Args:
-        recipe: the resolved recipe.
         weights: safetensors, in single or half precision.
 
     Raises:
@@ -129,13 +127,10 @@ def choose_device(name: str) -> torch.device:
         BlastscopeError: if the name is unknown, or there is no such device.
     """
     check_device(name)
-    have = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    have = [device for device, there in (("cuda", cuda), ("mps", mps), ("cpu", True)) if there]
     if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if have[device])
-    if not have[name]:
+        name = have[0]
+    if name not in have:
         raise BlastscopeError(f"There is no {name} device here: choose --device auto or cpu.")
     return torch.device(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import isqrt
 
@@ -21,17 +21,11 @@ TINY = 1e-6
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer whose output is a map.
+    """A layer whose output is a map."""
 
-    Attributes:
-        name: of the module within the backbone's network.
-        title: for a reader: ``first convolution (conv1 to relu1)``.
-        shape: (C, h, w) of its output.
-    """
-
-    name: str
-    title: str
-    shape: tuple[int, int, int]
+    name: str  # of the module within the backbone's network
+    title: str  # for a reader: ``first convolution (conv1 to relu1)``
+    shape: tuple[int, int, int]  # (C, h, w) of its output
 
 
 @dataclass(frozen=True)
@@ -51,14 +45,10 @@ class LayerMaps:
 def feature_maps(
     model: ExplainedModel, images: Tensor, layers: Sequence[Layer]
 ) -> tuple[LayerMaps, ...]:
-    """Return the activations of layers for images in one view, whatever the model predicts with.
+    """Return the activations of layers for images (N, 3, S, S), RGB, 0..255, in one view.
 
-    The network is left as soon as the last of the layers has its output.
-
-    Args:
-        model: the network.
-        images: (N, 3, S, S), RGB, 0..255.
-        layers: of :func:`layers.choose_layers`, for this model.
+    The network is left as soon as the last of the layers has its output. The layers are those that
+    :func:`layer_choice.choose_layers` chose for this model.
     """
     backbone = model.classifier.backbone
     modules = dict(backbone.net.named_modules())
@@ -92,14 +82,10 @@ def listening(
     def hook(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         return lambda _, inputs, output: keep(name, inputs[0] if inputs else None, output)
 
-    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
-    try:
+    with ExitStack() as hooks, suppress(_Enough):
+        for name, module in modules.items():
+            hooks.enter_context(module.register_forward_hook(hook(name)))
         yield
-    except _Enough:
-        pass
-    finally:
-        for one in hooks:
-            one.remove()
 
 
 def run_through(model: ExplainedModel, images: Tensor) -> None:

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from captum.attr import LayerGradCam, Occlusion
-from numpy.typing import NDArray
 from torch import Tensor
 
 from blastscope.explanation.models import ExplainedModel
+from blastscope.explanation.result import Attribution
 from blastscope.explanation.target_layer import TargetLayerNetwork
 from blastscope.models.dihedral import INVERSE, dihedral_view
 
-Maps = NDArray[np.float32]
 WINDOW, STRIDE = 4, 8
 """The occluding window is a quarter of the side, and moves by an eighth: 7 × 7 places. Where the
 side is not a multiple of 8 the step is rounded and the window takes up the rest, three pixels at
@@ -34,54 +32,11 @@ colour and stain stay, texture and outline go. Black would draw a hole, which is
 _AT_ONCE = 16  # occluded images through the network at a time
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """What speaks for each class, field by field; neither is below zero.
-
-    Attributes:
-        for_all: shape (N, h, w), float32; logit per field for Grad-CAM and occlusion.
-        for_normal: the same for normal.
-    """
-
-    for_all: Maps
-    for_normal: Maps
-
-    @property
-    def signed(self) -> Maps:
-        """Above zero for ALL, below for normal."""
-        return self.for_all - self.for_normal
-
-    def for_call(self, calls_all: NDArray[np.bool_]) -> Maps:
-        """Return, image by image, the attribution of its call.
-
-        Args:
-            calls_all: shape (N,), whether the model called it ALL.
-        """
-        return np.where(calls_all[:, None, None], self.for_all, self.for_normal)
-
-    def at_size(self, size: int) -> Attribution:
-        """Return it on size × size pixels, bilinear between the centres of the fields."""
-        return Attribution(_resized(self.for_all, size), _resized(self.for_normal, size))
-
-
-def _resized(maps: Maps, size: int) -> Maps:
-    if maps.shape[1:] == (size, size):
-        return maps
-    grown = [cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in maps]
-    return np.stack(grown) if grown else np.zeros((0, size, size), np.float32)
-
-
 def attribute(model: ExplainedModel, images: Tensor, method: str = "grad-cam") -> Attribution:
     """Return a model's attribution of images, the mean over the views that it predicts with.
 
-    Args:
-        model: the network.
-        images: any number, (N, 3, S, S), RGB, 0..255.
-        method: one of ``METHODS``.
-
-    Returns:
-        Attribution on the method's own grid: that of the target layer for Grad-CAM and Grad-CAM++,
-        S × S for occlusion.
+    ``images`` are any number, (N, 3, S, S), RGB, 0..255. The attribution is on the method's own
+    grid: that of the target layer for Grad-CAM and Grad-CAM++, S × S for occlusion.
     """
     parts = [_attribute(model, some, method) for some in torch.split(images, model.at_once)]
     return Attribution(

@@ -20,20 +20,14 @@ CELL, DEBRIS, BACKGROUND = 2, 1, 0
 
 @dataclass(frozen=True)
 class CellImage:
-    """A cell as its file shows it.
+    """A cell as its file shows it."""
 
-    Attributes:
-        crop: the square around the cell's box, uint8, side × side × 3, RGB, black outside the
-            box.
-        box: of the cell in its file.
-        whole: the whole image, uint8, RGB.
-        regions: the region of each pixel of the whole image: ``CELL``, the largest piece with all
-            that it encloses; ``DEBRIS``, any other piece; or ``BACKGROUND``. uint8.
-    """
-
+    # the square around the cell's box, uint8, side × side × 3, RGB, black outside the box
     crop: Pixels
-    box: Box
-    whole: Pixels
+    box: Box  # of the cell in its file
+    whole: Pixels  # the whole image, uint8, RGB
+    # the region of each pixel of the whole image: ``CELL``, the largest piece with all that it
+    # encloses; ``DEBRIS``, any other piece; or ``BACKGROUND``. uint8.
     regions: Pixels
 
     @property
@@ -62,14 +56,9 @@ class CellImage:
         return laid[:, :, 0].astype(np.int16)
 
     def on_crop(self, seen: Map, settings: StoreSettings) -> Map:
-        """Lay a map, as a network sees the cell, over the crop.
+        """Lay a map, h × w over the whole of a network's image, over the crop.
 
-        Args:
-            seen: h × w, of any resolution, over the whole of the network's image.
-            settings: how the cell was prepared for the network.
-
-        Returns:
-            float32, side × side; zero outside the network's field.
+        The result is float32, side × side; zero outside the network's field.
         """
         if settings.scale == "crop":
             return _resize(seen, self.side)
@@ -88,13 +77,8 @@ class CellImage:
 def moved(laid: Map, own: CellImage, shown: CellImage) -> Map:
     """Move a map from one crop to another crop of the same image, cut by another contour.
 
-    Args:
-        laid: the map over the crop of ``own``, side × side.
-        own: the cell with the crop of the map.
-        shown: the cell with the crop to move it to.
-
-    Returns:
-        float32, the shown crop's side × side; zero outside the own crop.
+    ``laid`` is the map over the crop of ``own``, side × side. The result is float32, of the shown
+    crop's side × side; zero outside the own crop.
     """
     if own.box == shown.box:
         return laid
@@ -117,12 +101,7 @@ def _corner(picture: CellImage) -> tuple[int, int]:
 
 
 def make_picture(whole: Pixels, box: Box) -> CellImage:
-    """Cut a cell's crop out of its image, and find the regions of the image.
-
-    Args:
-        whole: uint8, height × width × 3, RGB, the cell on black.
-        box: of the cell.
-    """
+    """Cut a cell's crop out of its image (uint8, height × width × 3, RGB), and find its regions."""
     return CellImage(square_crop(whole, box), box, whole, _regions(whole))
 
 

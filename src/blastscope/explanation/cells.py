@@ -1,10 +1,12 @@
-"""The cells to be explained: found by name or by file, prepared for each model."""
+"""The cells to be explained: found in folders, stores or files, and prepared for each model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,14 @@ from torch import Tensor
 
 from blastscope.data.crop import locate
 from blastscope.data.images import SUFFIXES, UnusableImageError, read_image
-from blastscope.data.layouts import CellFile, Listing, list_cells
+from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
 from blastscope.data.names import parse_name
 from blastscope.data.preparation import prepare_listed
-from blastscope.data.store import Store, StoreSettings, open_store
+from blastscope.data.store import INFO, Store, StoreSettings, open_store
 from blastscope.data.synthetic import MARKER
 from blastscope.errors import BlastscopeError, listing
-from blastscope.explanation.cell_image import CellImage, make_picture
-from blastscope.explanation.cell_sources import StoredCell, list_data
+from blastscope.explanation.cell_image import CellImage, Map, make_picture, moved
+from blastscope.explanation.models import ExplainedModel
 
 Rows = NDArray[np.int64]
 Progress = Callable[[int, int], None]
@@ -31,17 +33,11 @@ _REMEDY = "Repair them, or replace them"
 
 @dataclass(frozen=True)
 class ExplainedCells:
-    """Cells, each prepared for every model.
+    """Cells, each prepared for every model."""
 
-    Attributes:
-        files: a cell each, in the order of the rows.
-        stores: the prepared cells by settings, rows in the same order.
-        synthetic: whether they are synthetic.
-    """
-
-    files: tuple[CellFile, ...]
-    stores: dict[StoreSettings, Store]
-    synthetic: bool
+    files: tuple[CellFile, ...]  # a cell each, in the order of the rows
+    stores: dict[StoreSettings, Store]  # the prepared cells by settings, rows in the same order
+    synthetic: bool  # whether they are synthetic
 
     def __len__(self) -> int:
         return len(self.files)
@@ -52,11 +48,9 @@ class ExplainedCells:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
     def cell_image(self, row: int, settings: StoreSettings) -> CellImage:
-        """Read a cell's own file again, to be shown and measured at its native size.
+        """Read a cell's file again, to be shown and measured at its native size.
 
-        Args:
-            row: the cell's row.
-            settings: whose contour finds the cell.
+        The contour of ``settings`` finds the cell.
 
         Raises:
             BlastscopeError: if the file is gone or cannot be read any more.
@@ -69,15 +63,97 @@ class ExplainedCells:
             raise BlastscopeError(f"{item.path} {error}.") from error
 
 
+@dataclass(frozen=True)
+class CellBatch:
+    """A few cells and their source images by contour: each file is read once for each contour."""
+
+    models: Sequence[ExplainedModel]
+    dataset: ExplainedCells
+    rows: Sequence[int]
+    _cell_images: dict[str, list[CellImage]] = field(default_factory=dict)
+
+    def cell_images(self, model: ExplainedModel) -> list[CellImage]:
+        """Return the cells as a model's contour finds them."""
+        contour = model.settings.contour
+        if contour not in self._cell_images:
+            self._cell_images[contour] = [
+                self.dataset.cell_image(row, model.settings) for row in self.rows
+            ]
+        return self._cell_images[contour]
+
+    @cached_property
+    def shown(self) -> list[CellImage]:
+        """The images that all heatmaps are shown over: the first model's."""
+        return self.cell_images(self.models[0])
+
+    def aligned(self, seen: Map, model: ExplainedModel, k: int) -> Map:
+        """Align a model's map of the batch's ``k``-th cell with the shown crop."""
+        own = self.cell_images(model)[k]
+        return moved(own.on_crop(seen, model.settings), own, self.shown[k])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredCell(CellFile):
+    """A cell of a store, with the hash of its image when the store was made."""
+
+    store: Path  # the store's folder
+    pixel_hash: str  # of the image, as ``data.inspection`` makes it
+
+
+def list_data(data: Sequence[Path]) -> Listing:
+    """List the cells of folders of images, and those of stores.
+
+    A store's cells have the labels, subjects and folds that it was made with; their images are
+    looked for in the folders that it was made of. If a cell is in several of ``data``, a store's
+    row counts, or else the first.
+
+    Raises:
+        BlastscopeError: if one is not a folder, or a store's images have been moved.
+    """
+    stores = [path for path in dict.fromkeys(data) if (path / INFO).is_file()]
+    folders = [path for path in dict.fromkeys(data) if path not in stores]
+    parts = [_list_store(path) for path in stores]
+    if folders:
+        parts.append(list_cells(folders))
+    cells: dict[str, CellFile] = {}
+    problems = [problem for part in parts for problem in part.problems]
+    for item in chain.from_iterable(part.cells for part in parts):
+        first = cells.setdefault(item.cell, item)
+        if first is not item and first.path.resolve() != item.path.resolve():
+            message = f"has the name of another cell, {first.path}"
+            problems.append(Problem(str(item.path), "same-name", message))
+    ordered = sorted(cells.values(), key=lambda item: (item.cell, item.file))
+    return Listing(ordered, problems, synthetic=any(part.synthetic for part in parts))
+
+
+def _list_store(path: Path) -> Listing:
+    store = open_store(path)
+    sources = [Path(source) for source in store.sources]
+    gone = [str(source) for source in sources if not source.is_dir()]
+    if gone or not sources:
+        raise BlastscopeError(
+            f"{path} was made of the images in {listing(gone) or 'no folder'}, which do not "
+            "exist: put them back, or prepare the store again."
+        )
+    # As ``list_cells`` names files: from the folder, or, of several, from the one that holds it.
+    roots = sources if len(sources) == 1 else [source.parent for source in sources]
+    *others, last = dict.fromkeys(roots)
+    cells: list[CellFile] = []
+    columns = ("cell", "file", "label", "subject", "fold", "pixel_hash")
+    for cell, file, label, subject, fold, pixels in store.cells.select(columns).iter_rows():
+        image = next((root / file for root in others if (root / file).is_file()), last / file)
+        cells.append(
+            StoredCell(image, file, cell, label, subject, fold, store=path, pixel_hash=pixels)
+        )
+    return Listing(cells, synthetic=store.synthetic)
+
+
 def find_cells(names: Sequence[str], data: Sequence[Path]) -> Listing:
     """Find cells by their names in ``data``, or as image files of their own, in the order given.
 
-    A file has no label if its folder does not name one, or contradicts its name.
-
-    Args:
-        names: the name of a cell, or the path of an image, each. The name of a file in ``data``
-            will do for its cell's.
-        data: folders of cell images, or stores, whose images are looked for where they were.
+    Names are those of cells, or of their files in ``data`` (folders of cell images, or stores,
+    whose images are looked for where they were), or paths of images. A file has no label if its
+    folder does not name one, or contradicts its name.
 
     Raises:
         BlastscopeError: if a name is not in ``data``, or a file is not an image.
@@ -165,16 +241,10 @@ def prepare_cells(
     work: Path,
     on_progress: Progress | None = None,
 ) -> ExplainedCells:
-    """Prepare cells once for each of ``settings``, in stores under ``work``.
+    """Prepare cells once for each of the models' ``settings``, in stores under ``work``.
 
-    Stores of an earlier call with the same files are used again.
-
-    Args:
-        found: the cells.
-        settings: by which each model's cells are prepared.
-        work: the folder for the stores.
-        on_progress: called with how many cells are prepared and their total; each counts once for
-            each way to prepare it.
+    Stores of an earlier call with the same files are used again. ``on_progress`` is called with how
+    many cells are prepared and their total; each counts once per settings.
 
     Raises:
         BlastscopeError: if cells cannot be used, all of which are named, or an image is not the

@@ -1,11 +1,10 @@
-"""Whether a map shows what the network goes by: deletion and insertion.
+"""Deletion and insertion curves: does a map mark the pixels that decide the call?
 
-Petsiuk, Das and Saenko (RISE, BMVC 2018): take away the pixels that a map ranks highest and the
-probability of the class must fall at once; give back only them and it must rise at once. What is
-taken away is detail: the baseline is the blurred picture. The rival of every map is a random one
-on the grid of the network's Grad-CAM: single pixels strewn at random would destroy more than any
-patch, whatever the patch shows. That rival does not know where cells lie in pictures, so that to
-beat it may take no more than that; another cell's map, which ``measure`` adds, knows it too.
+Petsiuk, Das and Saenko (RISE, BMVC 2018): if the pixels that a map ranks highest are removed, the
+probability of the class must fall at once, and rise at once if only they are restored. A removed
+pixel is one of the blurred image. The rival of every map is a random one on the grid of the
+network's Grad-CAM, because single random pixels would destroy more than any patch. That rival does
+not know where cells lie in images; another cell's map, which ``measure`` adds as a rival, does.
 """
 
 from __future__ import annotations
@@ -20,8 +19,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import Tensor
 
-from blastscope.explanation.attribution import Attribution, Maps, blurred
+from blastscope.explanation.attribution import blurred
+from blastscope.explanation.cell_image import Map
 from blastscope.explanation.models import ExplainedModel
+from blastscope.explanation.result import Attribution
 
 Floats = NDArray[np.float64]
 STEPS = 11
@@ -30,63 +31,55 @@ STEPS = 11
 
 @dataclass(frozen=True)
 class Curves:
-    """The probability of the called class while a picture is taken apart and put together.
+    """The probability of the called class while an image is removed or restored."""
 
-    Attributes:
-        deletion: shape (N, 11); the first is the picture as it is, the last blurred wholly.
-        insertion: shape (N, 11); the other way.
-    """
-
-    deletion: Floats
-    insertion: Floats
+    deletion: Floats  # shape (N, 11); the first is the picture as it is, the last blurred wholly
+    insertion: Floats  # shape (N, 11); the other way
 
 
 def curves(
     model: ExplainedModel,
     images: Tensor,
-    maps: Mapping[str, Maps],
-    rivals: Maps,
+    maps: Mapping[str, Map],
+    rivals: Map,
     calls_all: NDArray[np.bool_],
 ) -> dict[str, Curves]:
     """Return both curves of each map, and those of the random rivals as ``random``.
 
     Args:
-        model: the network; it sees each picture once, as it lies.
+        model: the network; it sees each image in one view.
         images: (N, 3, S, S), RGB, 0..255.
-        maps: by name, the evidence for what each cell was called, (N, S, S).
-        rivals: a random map a cell, (N, S, S). It also settles the order of pixels that a map
-            ranks alike, so that a flat map fares as the random one does.
+        maps: by name, the attribution for the call of each cell, (N, S, S).
+        rivals: a random map per cell, (N, S, S). It also settles the order of pixels that a map
+            ranks alike, so that a flat map is as good as the random one.
         calls_all: shape (N,), whether each cell was called ALL.
     """
-    orders = [np.stack([_ranks(*pair) for pair in zip(of, rivals, strict=True)])
-              for of in (*maps.values(), rivals)]  # fmt: skip
+    orders = [
+        np.stack([_ranks(*pair) for pair in zip(of, rivals, strict=True)])
+        for of in (*maps.values(), rivals)
+    ]
     sharp = images.to(model.device).float()
     logits = model.logits(_altered(sharp, orders), tta=False)
     sign = np.where(calls_all, 1.0, -1.0)[:, None]
     p = expit(sign * logits.reshape(len(images), -1))
     whole, soft, between = p[:, :1], p[:, 1:2], p[:, 2:]
-    parts = np.split(between, 2 * len(orders), axis=1)
+    parts = iter(np.split(between, 2 * len(orders), axis=1))
     return {
-        name: Curves(
-            np.hstack([whole, parts[2 * k], soft]), np.hstack([soft, parts[2 * k + 1], whole])
-        )
-        for k, name in enumerate((*maps, "random"))
+        name: Curves(np.hstack([whole, next(parts), soft]), np.hstack([soft, next(parts), whole]))
+        for name in (*maps, "random")
     }
 
 
 def _ranks(one: NDArray[np.float32], ties: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return each pixel's place in the order, 0 for the highest."""
+    """Return each pixel's rank, 0 for the highest."""
     order = np.lexsort((-ties.ravel(), -one.ravel()))
-    places = np.empty(one.size, np.int64)
-    places[order] = np.arange(one.size)
-    return places.reshape(one.shape)
+    ranks = np.empty(one.size, np.int64)
+    ranks[order] = np.arange(one.size)
+    return ranks.reshape(one.shape)
 
 
 def _altered(sharp: Tensor, orders: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
-    """Yield a cell as it is, and blurred, and for each order half taken apart, half put together.
-
-    So all the orders share the first and the last points of their curves.
-    """
+    """Yield each cell unchanged, blurred, and for each order between these: removed, restored."""
     pixels = sharp.shape[-1] ** 2
     counts = [round(step * pixels / (STEPS - 1)) for step in range(1, STEPS - 1)]
     for cell, whole in enumerate(sharp):
@@ -94,29 +87,18 @@ def _altered(sharp: Tensor, orders: Sequence[NDArray[np.int64]]) -> Iterator[Ten
         yield whole
         yield soft
         for order in orders:
-            places = torch.from_numpy(order[cell]).to(sharp.device)
+            ranks = torch.from_numpy(order[cell]).to(sharp.device)
             for under, over in ((soft, whole), (whole, soft)):
                 for count in counts:
-                    yield torch.where(places < count, under, over)
+                    yield torch.where(ranks < count, under, over)
 
 
-def rival(cells: Sequence[str], model: ExplainedModel) -> Maps:
-    """Return a random map a cell, of the same grid as the model's Grad-CAM, enlarged as that is.
+def rival(cells: Sequence[str], model: ExplainedModel) -> Map:
+    """Return a random map per cell, within 0..1, on the grid of the model's Grad-CAM, enlarged.
 
-    It hangs on the cell's name alone, so that neither order nor company changes it.
-
-    Args:
-        cells: N names.
-        model: the network, for its grid and the size of its images.
-
-    Returns:
-        Shape (N, S, S), within 0..1.
+    It depends on the cell's name alone. Its shape is (N, S, S).
     """
     grid = model.opened.shape[1:]
-    drawn = np.stack(
-        [
-            np.random.default_rng(xxhash.xxh3_64_intdigest(cell.encode())).random(grid, np.float32)
-            for cell in cells
-        ]
-    )
+    seeds = (xxhash.xxh3_64_intdigest(cell.encode()) for cell in cells)
+    drawn = np.stack([np.random.default_rng(seed).random(grid, np.float32) for seed in seeds])
     return Attribution(drawn, drawn).at_size(model.size).for_all

@@ -1,25 +1,23 @@
-"""Cells explained: what each model calls them, where its evidence lies, what its layers see."""
+"""Explain cells: each model's call, its attributions and the feature maps of its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.explanation.activations import feature_maps
-from blastscope.explanation.attribution import Attribution, attribute
-from blastscope.explanation.cell_batch import CellBatch
-from blastscope.explanation.cells import ExplainedCells
+from blastscope.explanation.attribution import attribute
+from blastscope.explanation.cells import CellBatch, ExplainedCells
 from blastscope.explanation.layer_choice import ChosenLayers, choose_layers
 from blastscope.explanation.map_measures import agreement, combined_map
 from blastscope.explanation.measures import measure, nullable
 from blastscope.explanation.models import ExplainedModel, ExplainedModels
 from blastscope.explanation.result import (
+    Attribution,
     CellExplained,
-    CropAttribution,
     EnsembleExplained,
     ModelExplained,
     Note,
@@ -28,7 +26,9 @@ from blastscope.explanation.result import (
 from blastscope.explanation.tables import METHODS
 
 AT_ONCE = 8
-"""Cells whose pictures and maps are held together; through a network they go as ``passes`` says."""
+"""How many cells have their images and maps in memory together."""
+_Through = tuple[dict[str, Attribution], list[dict[str, Any]]]
+"""What a batch's pass through a network gives: attributions by method, and a row per cell."""
 
 
 def explain_cells(
@@ -44,13 +44,11 @@ def explain_cells(
     each network for the probability and one for the map, and no curves are measured.
 
     Args:
-        explained: the models.
-        dataset: the cells, prepared for each of them.
         methods: of ``METHODS``.
         layers: names of layers for the feature maps; None for the first ones.
 
     Raises:
-        BlastscopeError: where no model has a layer that is asked for, or a cell's file is gone.
+        BlastscopeError: if no model has a layer that is asked for, or a cell's file is gone.
     """
     chosen = choose_layers(explained.models, layers)
     for start in range(0, len(dataset), AT_ONCE):
@@ -61,20 +59,12 @@ def explain_cells(
             yield _cell(explained, batch, k, tuple(methods), found, chosen)
 
 
-@dataclass(frozen=True)
-class _Through:
-    """What a batch's passage through one network gives."""
-
-    found: dict[str, Attribution]
-    measured: list[dict[str, Any]]
-
-
 def _through(model: ExplainedModel, batch: CellBatch, methods: Sequence[str]) -> _Through:
     images = batch.dataset.images(model.settings, batch.rows)
     found = {method: attribute(model, images, method) for method in methods}
     pictures = batch.cell_images(model)
     table = measure(model, batch.dataset, batch.rows, methods, found, pictures=pictures)
-    return _Through(found, table.to_dicts())
+    return found, table.to_dicts()
 
 
 def _cell(
@@ -87,15 +77,14 @@ def _cell(
 ) -> CellExplained:
     models = explained.models
     laid = [
-        {name: _laid(one, batch, k, model) for name, one in through.found.items()}
-        for model, through in zip(models, found, strict=True)
+        {name: _laid(one, batch, k, model) for name, one in attributions.items()}
+        for model, (attributions, _) in zip(models, found, strict=True)
     ]
     alike = nullable(agreement(np.stack([maps[methods[0]].signed for maps in laid])))
+    rows = [rows[k] | {"agreement": row} for (_, rows), row in zip(found, alike, strict=True)]
+    of_models = zip(models, laid, rows, chosen, strict=True)
     cells = tuple(
-        _model(model, batch, k, maps, through.measured[k] | {"agreement": row}, layers)
-        for model, maps, through, row, layers in zip(
-            models, laid, found, alike, chosen, strict=True
-        )
+        _model(model, batch, k, maps, row, layers) for model, maps, row, layers in of_models
     )
     row, shown = batch.rows[k], batch.shown[k]
     ensemble = _ensemble(explained, cells, methods)
@@ -106,29 +95,29 @@ def _model(
     model: ExplainedModel,
     batch: CellBatch,
     k: int,
-    laid: Mapping[str, CropAttribution],
+    laid: Mapping[str, Attribution],
     measured: Mapping[str, Any],
     chosen: ChosenLayers,
 ) -> ModelExplained:
     images = batch.dataset.images(model.settings, [batch.rows[k]])
     _, height, width = model.opened.shape
     return ModelExplained(
-        model.name,
-        measured["p_all"],
-        measured["called"],
-        model.opened.layer,
-        (height, width),
-        images[0].permute(1, 2, 0).numpy(),
-        laid,
-        feature_maps(model, images, chosen.layers),
-        (*chosen.notes, *_map_notes(model, laid, measured["called"])),
-        measured,
-        model.parts.get(measured["cell"]),
+        name=model.name,
+        p_all=measured["p_all"],
+        called=measured["called"],
+        target_layer=model.opened.layer,
+        grid=(height, width),
+        seen=images[0].permute(1, 2, 0).numpy(),
+        attributions=laid,
+        layers=feature_maps(model, images, chosen.layers),
+        notes=(*chosen.notes, *_map_notes(model, laid, measured["called"])),
+        measured=measured,
+        part=model.parts.get(measured["cell"]),
     )
 
 
 def _map_notes(
-    model: ExplainedModel, laid: Mapping[str, CropAttribution], called: str
+    model: ExplainedModel, laid: Mapping[str, Attribution], called: str
 ) -> Iterator[Note]:
     """Yield a note on each method that does not apply, or has no attribution for the call."""
     fields = min(model.opened.shape[1:])
@@ -154,8 +143,6 @@ def _ensemble(
     return EnsembleExplained(explained.name, p_all, called, signed)
 
 
-def _laid(found: Attribution, batch: CellBatch, k: int, model: ExplainedModel) -> CropAttribution:
-    for_all, for_normal = (
-        batch.aligned(maps[k], model, k) for maps in (found.for_all, found.for_normal)
-    )
-    return CropAttribution(for_all, for_normal)
+def _laid(found: Attribution, batch: CellBatch, k: int, model: ExplainedModel) -> Attribution:
+    maps = (found.for_all[k], found.for_normal[k])
+    return Attribution(*(batch.aligned(one, model, k) for one in maps))

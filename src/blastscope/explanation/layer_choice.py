@@ -35,11 +35,9 @@ def choose_layers(
 ) -> tuple[ChosenLayers, ...]:
     """Choose the layers to be shown of each model.
 
-    Args:
-        models: the networks.
-        asked: names of layers, timm's or Keras's, each of which at least one model has; None for
-            the first convolution, with the normalization and the activation that follow it, and
-            the first pooling that leaves a map.
+    ``asked`` are names of layers, timm's or Keras's, each of which at least one model has. None
+    means the first convolution, with the normalization and the activation that follow it, and the
+    first pooling that leaves a map.
 
     Raises:
         BlastscopeError: if no model has a layer that is asked for; it lists similar names.
@@ -59,17 +57,13 @@ def choose_layers(
 
 @dataclass(frozen=True)
 class _Walk:
-    """The pass of a blank image through a network.
+    """The pass of a blank image through a network."""
 
-    Attributes:
-        model: the network.
-        shapes: the shape of each called module's first output, in the order in which they end: of
-            the map if it is one, otherwise as text.
-        chain: the first convolution, and what only normalizes and activates its output.
-    """
-
-    model: ExplainedModel
+    model: ExplainedModel  # the network
+    # the shape of each called module's first output, in the order in which they end: of the map if
+    # it is one, otherwise as text
     shapes: dict[str, tuple[int, int, int] | str]
+    # the first convolution, and what only normalizes and activates its output
     chain: tuple[str, ...]
 
 
@@ -145,7 +139,7 @@ def _find(walk: _Walk, name: str) -> Layer | Note | BlastscopeError:
     # If timm has a normalization and its activation in one, the output is the activation's.
     asked = span.cut_at if span is not None and span.cut_at is not None else name
     try:
-        own = layer_to_cut_at(asked, backbone.name, backbone.order)
+        own = layer_to_cut_at(asked, backbone.name, backbone.layers)
     except BlastscopeError as error:
         return error
     inside = [other for other in walk.shapes if other.startswith(f"{own}.")]

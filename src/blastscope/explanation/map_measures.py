@@ -33,19 +33,13 @@ class Shares(NamedTuple):
 
 
 def shares(attribution: NDArray[np.floating], regions: Pixels) -> Shares | None:
-    """Return how much of a map's attribution lies in each region.
+    """Return how much of a map (S, S), not below zero, lies in each region; None if it is all zero.
 
     Compare it with :func:`area_shares`, the shares of a flat map, and with the shares of another
     cell's map in the same regions: a map that ignores this image but knows where cells lie in
     images. The fields of a class activation map are wide, so that some of the attribution of a
-    cell's rim always lies outside the cell.
-
-    Args:
-        attribution: shape (S, S), not below zero.
-        regions: the region of each pixel, as ``CellImage.regions_at`` returns it, shape (S, S).
-
-    Returns:
-        The shares; None if the map is zero everywhere.
+    cell's rim always lies outside the cell. Regions are those of ``CellImage.regions_at``, shape
+    (S, S).
     """
     total = float(attribution.sum(dtype=np.float64))
     if total <= 0 or not np.isfinite(total):
@@ -62,18 +56,13 @@ def area_shares(regions: Pixels) -> Shares:
 
 
 def radii(regions: Pixels) -> NDArray[np.float64]:
-    """Return the radius of each pixel.
+    """Return the radius of each pixel of regions (S, S), of the same shape.
 
-    It is measured from the outline rather than from a centre of mass, so that the rim of a
-    bean-shaped cell has one radius. The outline runs between pixels, half a pixel from the centres
-    of the pixels that it separates; if the cell reaches the edge of the image, that is its outline.
-
-    Args:
-        regions: the region of each pixel, shape (S, S).
-
-    Returns:
-        Shape (S, S): 0 at the point farthest from the outline, 1 on the outline, and larger beyond
-        it; NaN everywhere if there is no cell.
+    It is 0 at the point farthest from the outline, 1 on the outline and larger beyond it; NaN
+    everywhere if there is no cell. It is measured from the outline rather than from a centre of
+    mass, so that the rim of a bean-shaped cell has one radius. The outline runs between pixels,
+    half a pixel from the centres of the pixels that it separates; if the cell reaches the edge of
+    the image, that is its outline.
     """
     cell = np.pad((regions == CELL).astype(np.uint8), 1)
     if not cell.any():
@@ -93,13 +82,12 @@ def radial_profile(signed: NDArray[np.floating], regions: Pixels) -> NDArray[np.
     """Return the mean attribution per pixel by radius, divided by the mean absolute attribution.
 
     Args:
-        signed: above zero for ALL, below for normal, shape (S, S).
-        regions: the region of each pixel, shape (S, S).
+        signed: above zero for ALL, below for normal, shape (S, S), as ``regions``.
 
     Returns:
         Shape (15,), a value per bin of ``RADII``: 2 means that a pixel there speaks twice as
-        strongly for ALL as an average pixel does for either class. NaN if a bin has no pixel;
-        NaN everywhere if there is no cell or no attribution.
+            strongly for ALL as an average pixel does for either class. NaN if a bin has no
+            pixel; NaN everywhere if there is no cell or no attribution.
     """
     bins = len(RADII) - 1
     which = np.digitize(radii(regions).ravel(), RADII) - 1  # NaN is beyond the last, too
@@ -116,13 +104,9 @@ def radial_profile(signed: NDArray[np.floating], regions: Pixels) -> NDArray[np.
 def agreement(signed: NDArray[np.floating]) -> Floats:
     """Return the agreement of the maps of one cell: Spearman's correlation, which ignores scale.
 
-    Args:
-        signed: the models' maps in common coordinates (``CellImage.on_crop``), above zero for ALL,
-            shape (models, side, side).
-
-    Returns:
-        Spearman's correlation on a common 16 × 16 grid, shape (models, models); NaN on the
-        diagonal and if a map is flat.
+    The signed maps (models, side, side) are in common coordinates (``CellImage.on_crop``) and
+    compared on a 16 × 16 grid. The result is (models, models), NaN on the diagonal and if a map is
+    flat.
     """
     return agreement_of(np.stack([coarse(one) for one in signed]))
 
@@ -142,15 +126,7 @@ def coarse(signed: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Floats:
-    """Return Spearman's correlation of each map with its counterpart.
-
-    Args:
-        first: maps of any shape (N, …).
-        second: as many, of the same shape.
-
-    Returns:
-        Shape (N,); NaN if either map is flat.
-    """
+    """Return Spearman's correlation of N maps with their counterparts, (N,); NaN if flat."""
     products = _ranks(first.reshape(len(first), -1)) * _ranks(second.reshape(len(second), -1))
     return np.asarray(np.clip(products.sum(axis=1), -1, 1))
 
@@ -173,17 +149,11 @@ def weights_of(combination: Combination) -> tuple[float, ...]:
 
 
 def combined_map(signed: Sequence[Map], combination: Combination) -> Map:
-    """Combine the members' maps on the crop into the map of the ensemble, by its weights.
+    """Combine the members' signed maps on the crop, all of one shape, by the ensemble's weights.
 
     Logits of different networks have different scales, so each map is first divided by the sum of
-    its absolute values; a map that is zero everywhere adds nothing.
-
-    Args:
-        signed: one map per member, all of one shape, above zero for ALL and below for normal.
-        combination: how the members' probabilities are combined.
-
-    Returns:
-        float32, of the same shape; below zero for normal.
+    its absolute values; a map that is zero everywhere adds nothing. The result is float32, below
+    zero for normal.
 
     Raises:
         ValueError: if the numbers of maps and weights differ.

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.explanation.attribution import Attribution, attribute
+from blastscope.explanation.attribution import attribute
 from blastscope.explanation.cell_image import REGIONS, CellImage
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.deletion_insertion import curves, rival
 from blastscope.explanation.map_measures import Shares, area_shares, radial_profile, shares
 from blastscope.explanation.models import ExplainedModel
+from blastscope.explanation.result import Attribution
 from blastscope.explanation.size import logits_scaled, p_same_size, p_there_and_back
 from blastscope.explanation.tables import AUDIT, CURVES, METHODS
 
@@ -39,8 +40,6 @@ def measure(
     maps themselves take a pass through the network.
 
     Args:
-        model: the network.
-        dataset: the cells.
         rows: which of them; all their images are held in memory, so some 32 at a time.
         methods: of ``METHODS``.
         found: attributions of these cells that are known already, by method.

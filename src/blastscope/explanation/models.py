@@ -19,12 +19,11 @@ from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.explanation.target_layer import GRID, TargetLayerNetwork, open_at_target_layer
-from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
+from blastscope.io.predictions import marked
 from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import count_views
 from blastscope.prediction.members import open_members
 from blastscope.training.finished_run import FinishedRun
-from blastscope.training.run_folder import RunFolder
 
 _MOST = 64
 _PIXELS = 2**19
@@ -33,19 +32,12 @@ _PIXELS = 2**19
 
 @dataclass(frozen=True)
 class ExplainedModel:
-    """A network, opened at Grad-CAM's target layer, in evaluation mode and without gradients.
+    """A network, opened at Grad-CAM's target layer, in evaluation mode and without gradients."""
 
-    Attributes:
-        name: what it is called in tables and pictures.
-        run: where it comes from.
-        device: where it computes.
-        grid: the fewest fields a side of the target layer's output.
-    """
-
-    name: str
-    run: FinishedRun
-    device: torch.device
-    grid: int = GRID
+    name: str  # what it is called in tables and pictures
+    run: FinishedRun  # where it comes from
+    device: torch.device  # where it computes
+    grid: int = GRID  # the fewest fields a side of the target layer's output
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -60,10 +52,7 @@ class ExplainedModel:
     @cached_property
     def parts(self) -> Mapping[str, str]:
         """The split part of each cell in the run's table, by the cell's name."""
-        path = RunFolder(self.run.path).predictions
-        if not path.is_file():
-            return {}
-        return dict(read_predictions(path)[0].select("cell", "part").iter_rows())
+        return self.run.recorded("part")
 
     @property
     def settings(self) -> StoreSettings:
@@ -86,15 +75,10 @@ class ExplainedModel:
         return max(1, min(_MOST, _PIXELS // self.size**2))
 
     def logits(self, images: Iterable[Tensor], tta: bool = True) -> NDArray[np.float64]:
-        """Return logits (N,) of images that may be made while the network takes them.
+        """Return logits (N,), above zero for ALL, of images that may be made while it works.
 
-        Args:
-            images: N images, (3, S, S) each, RGB, 0..255, on any device.
-            tta: whether to average over the run's views, as its predictions do (test-time
-                augmentation); otherwise each image is seen once.
-
-        Returns:
-            Above zero for ALL.
+        The N images are (3, S, S), RGB, 0..255, on any device. With ``tta`` the logit is the mean
+        over the run's views, as in its predictions; otherwise each image is seen in one view.
         """
         views, left = len(self.views) if tta else 1, iter(images)
         found = [np.zeros(0)]
@@ -106,19 +90,13 @@ class ExplainedModel:
 
 @dataclass(frozen=True)
 class ExplainedModels:
-    """Models to be explained side by side.
+    """Models to be explained side by side."""
 
-    Attributes:
-        models: one a panel, in the order given.
-        combination: how the models' probabilities become one; None unless an ensemble was given.
-        name: the ensemble's name, or the model's where there is one, or ``N models``.
-        synthetic: whether any was trained on synthetic cells.
-    """
-
-    models: tuple[ExplainedModel, ...]
+    models: tuple[ExplainedModel, ...]  # one a panel, in the order given
+    # how the models' probabilities become one; None unless an ensemble was given
     combination: Combination | None
-    name: str
-    synthetic: bool
+    name: str  # the ensemble's name, or the model's where there is one, or ``N models``
+    synthetic: bool  # whether any was trained on synthetic cells
 
 
 def open_models(
@@ -137,7 +115,7 @@ def open_models(
     if alone:
         names = list(members.names)
     models = tuple(
-        ExplainedModel(_shown(name, run), run, device, grid)
+        ExplainedModel(marked(name or run.recipe.name, run.synthetic), run, device, grid)
         for name, run in zip(names, members.runs, strict=True)
     )
     _refuse_same_names(models)
@@ -145,22 +123,15 @@ def open_models(
     return ExplainedModels(models, members.combination if alone else None, title, members.synthetic)
 
 
-def _shown(name: str | None, run: FinishedRun) -> str:
-    shown = name or run.recipe.name
-    marked = shown.endswith(SYNTHETIC_MARK) or not run.synthetic
-    return shown if marked else shown + SYNTHETIC_MARK
-
-
 def _refuse_same_names(models: Sequence[ExplainedModel]) -> None:
     seen: dict[str, Path] = {}
     for model in models:
-        path = model.run.path
-        if model.name in seen and seen[model.name].resolve() == path.resolve():
+        path, first = model.run.path, seen.setdefault(model.name, model.run.path)
+        if model.run.path is first:
+            continue
+        if path.resolve() == first.resolve():
             raise BlastscopeError(f"{path} is given twice: give each model once.")
-        if model.name in seen:
-            first = seen[model.name]
-            raise BlastscopeError(
-                f"{first} and {path} are both called '{model.name}': name them apart, "
-                f"A={first} B={path}."
-            )
-        seen[model.name] = path
+        raise BlastscopeError(
+            f"{first} and {path} are both called '{model.name}': name them apart, "
+            f"A={first} B={path}."
+        )

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from blastscope.data.crop import Pixels
 from blastscope.data.layouts import CellFile
 from blastscope.explanation.cell_image import CellImage, Map
@@ -46,8 +50,12 @@ class Note:
 
 
 @dataclass(frozen=True)
-class CropAttribution:
-    """The attribution laid over a cell's crop, side × side, float32, not below zero."""
+class Attribution:
+    """What speaks for each class, field by field: float32, not below zero.
+
+    Either of N images, (N, h, w), or laid over the crop of one cell, (side, side). Of Grad-CAM and
+    occlusion it is in logits per field.
+    """
 
     for_all: Map
     for_normal: Map
@@ -57,36 +65,37 @@ class CropAttribution:
         """Above zero for ALL, below for normal."""
         return self.for_all - self.for_normal
 
+    def for_call(self, calls_all: NDArray[np.bool_]) -> Map:
+        """Return the attribution of each image's call; ``calls_all`` (N,): whether that is ALL."""
+        return np.where(calls_all[:, None, None], self.for_all, self.for_normal)
+
+    def at_size(self, size: int) -> Attribution:
+        """Return that of N images on size × size pixels, bilinear between the fields' centres."""
+        return Attribution(_resized(self.for_all, size), _resized(self.for_normal, size))
+
+
+def _resized(maps: Map, size: int) -> Map:
+    if maps.shape[1:] == (size, size):
+        return maps
+    grown = [cv2.resize(one, (size, size), interpolation=cv2.INTER_LINEAR) for one in maps]
+    return np.stack(grown) if grown else np.zeros((0, size, size), np.float32)
+
 
 @dataclass(frozen=True)
 class ModelExplained:
-    """The explanation of one cell by one model.
+    """The explanation of one cell by one model."""
 
-    Attributes:
-        name: of the model.
-        p_all: the probability of ALL, from the mean logit over the model's views.
-        called: ``all`` or ``hem``.
-        target_layer: where Grad-CAM reads the network.
-        grid: the fields (rows, columns) of Grad-CAM's map.
-        seen: the cell as the network sees it, uint8, S × S × 3, RGB.
-        attributions: on the crop, by method.
-        layers: the feature maps, N = 1.
-        notes: what is missing or coarse.
-        measured: a row of ``tables.AUDIT``, by column.
-        part: of the split of the model's own run that has the cell; None if none has.
-    """
-
-    name: str
-    p_all: float
-    called: str
-    target_layer: str
-    grid: tuple[int, int]
-    seen: Pixels
-    attributions: Mapping[str, CropAttribution]
-    layers: tuple[LayerMaps, ...]
-    notes: tuple[Note, ...]
-    measured: Mapping[str, Any]
-    part: str | None
+    name: str  # of the model
+    p_all: float  # the probability of ALL, from the mean logit over the model's views
+    called: str  # ``all`` or ``hem``
+    target_layer: str  # where Grad-CAM reads the network
+    grid: tuple[int, int]  # the fields (rows, columns) of Grad-CAM's map
+    seen: Pixels  # the cell as the network sees it, uint8, S × S × 3, RGB
+    attributions: Mapping[str, Attribution]  # on the crop, by method
+    layers: tuple[LayerMaps, ...]  # the feature maps, N = 1
+    notes: tuple[Note, ...]  # what is missing or coarse
+    measured: Mapping[str, Any]  # a row of ``tables.AUDIT``, by column
+    part: str | None  # of the split of the model's own run that has the cell; None if none has
 
 
 @dataclass(frozen=True)
@@ -101,21 +110,13 @@ class EnsembleExplained:
 
 @dataclass(frozen=True)
 class CellExplained:
-    """One cell.
+    """One cell."""
 
-    Attributes:
-        file: its file, with the label and subject that path and name give.
-        picture: the cell as its file shows it.
-        methods: the attribution methods, the first to be shown first.
-        models: one per panel.
-        ensemble: None unless an ensemble was given.
-    """
-
-    file: CellFile
-    picture: CellImage
-    methods: tuple[str, ...]
-    models: tuple[ModelExplained, ...]
-    ensemble: EnsembleExplained | None
+    file: CellFile  # its file, with the label and subject that path and name give
+    picture: CellImage  # the cell as its file shows it
+    methods: tuple[str, ...]  # the attribution methods, the first to be shown first
+    models: tuple[ModelExplained, ...]  # one per panel
+    ensemble: EnsembleExplained | None  # None unless an ensemble was given
 
     def right(self, called: str) -> bool | None:
         """Return whether a call is right; None if the true class is unknown."""

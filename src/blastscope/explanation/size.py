@@ -1,17 +1,15 @@
-"""How much of a decision is size: the same cell, larger and smaller.
+"""Rescale cells, to measure how much of a decision depends on their size.
 
-Lymphoblasts are larger than normal cells, so that a network may go by that alone. Here a cell is
-rescaled in its own image, before it is prepared. What a network is left to see of it depends on
-the preparation. With ``keep`` every cell is cut by the same field, and a cell of twice the size
-is seen at twice the size. With ``crop`` every cell fills the picture; all that is left of its
-size is how sharp it is: one that was enlarged is softer, one that was shrunk has lost detail.
-So rescaling costs more than size, and the control is the same cell rescaled and brought back: it
-has its own size, and has lost what the way there lost for good.
+Lymphoblasts are larger than normal cells, so a network may use size alone. Here a cell is rescaled
+in its own image before it is prepared. With ``keep`` every cell is cut by the same field, so that a
+cell of twice the size is seen at twice the size. With ``crop`` every cell fills the image, and only
+sharpness depends on its size. Rescaling changes sharpness too; the control is the same cell
+rescaled and brought back to its own size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -34,7 +32,6 @@ def rescaled(pixels: Pixels, box: Box, scale: float) -> tuple[Pixels, Box]:
 
     Args:
         pixels: uint8, height × width × 3, RGB.
-        box: where the cell is.
         scale: of lengths; 1 gives both back as they are.
     """
     if scale == 1:
@@ -64,9 +61,8 @@ def seen_at(picture: CellImage, settings: StoreSettings, scale: float) -> Tensor
 def seen_there_and_back(picture: CellImage, settings: StoreSettings, scale: float) -> Tensor:
     """Return a cell, rescaled, given its own size again and prepared: uint8, (3, S, S), RGB.
 
-    At scale 1 its pixels are those of the file. The box is the cell's own, so that nothing but
-    the pixels' sharpness differs. Where ``scale`` is below 1, detail that was lost stays lost;
-    above 1, little is.
+    At scale 1 its pixels are those of the file. The box is the cell's own, so that only sharpness
+    differs: much if ``scale`` is below 1, little above.
     """
     away, _ = rescaled(picture.whole, picture.box, scale)
     return _seen(_resized(away, *picture.whole.shape[:2]), picture.box, settings)
@@ -78,44 +74,28 @@ def _seen(pixels: Pixels, box: Box, settings: StoreSettings) -> Tensor:
 
 
 def logits_scaled(model: ExplainedModel, pictures: Sequence[CellImage]) -> Floats:
-    """Return the logit of each cell at each of ``SCALES``, as the model predicts with all views.
+    """Return the logit of each of N cells at each of ``SCALES``, with TTA, shape (N, 9).
 
-    Args:
-        model: the network.
-        pictures: N cells, of the contour that the model's cells are prepared with.
-
-    Returns:
-        Shape (N, 9).
+    The cells must be of the contour that the model's cells are prepared with, here and below.
     """
-
-    def made() -> Iterator[Tensor]:
-        for picture in pictures:
-            for scale in SCALES:
-                yield seen_at(picture, model.settings, scale)
-
-    return model.logits(made(), tta=True).reshape(len(pictures), len(SCALES))
+    made = (seen_at(one, model.settings, scale) for one in pictures for scale in SCALES)
+    return model.logits(made, tta=True).reshape(len(pictures), len(SCALES))
 
 
 def p_same_size(model: ExplainedModel, pictures: Sequence[CellImage], side: float) -> Floats:
-    """Return the probability of ALL of cells that are all given the same size, shape (N,).
+    """Return the probability of ALL of N cells that are given the same size, shape (N,).
 
-    Args:
-        model: the network.
-        pictures: N cells, of the contour that the model's cells are prepared with.
-        side: what the longer side of each cell's box becomes, in source pixels.
+    ``side`` is what the longer side of each cell's box becomes, in source pixels.
     """
     alike = (seen_at(one, model.settings, side / one.side) for one in pictures)
     return np.asarray(expit(model.logits(alike, tta=True)), np.float64)
 
 
 def p_there_and_back(model: ExplainedModel, pictures: Sequence[CellImage], side: float) -> Floats:
-    """Return the probability of ALL of cells that are given that size and then their own again.
+    """Return the same of cells that are given that size and then their own again: the control.
 
-    The control of :func:`p_same_size`, of the same arguments: what it changes is no size. It is a
-    whole one where cells shrink; the softness of one that was enlarged goes as it comes back.
-
-    Returns:
-        Shape (N,).
+    It is a full control of cells that shrink; one that was enlarged loses its softness on the way
+    back.
     """
     alike = (seen_there_and_back(one, model.settings, side / one.side) for one in pictures)
     return np.asarray(expit(model.logits(alike, tta=True)), np.float64)

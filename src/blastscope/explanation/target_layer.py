@@ -1,4 +1,4 @@
-"""Opening a classifier at Grad-CAM's target layer.
+"""Open a classifier at Grad-CAM's target layer.
 
 The target layer is the end of the backbone, whose map the head takes. On small images that map may
 have no more than two fields by two; then the target layer is the last one further down through
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from blastscope.models.classifier import Classifier
-from blastscope.models.frozen_split import Features, Lower, Upper, subgraph, trace
+from blastscope.models.frozen_split import Upper, subgraph, trace
 
 GRID = 5
 """The fewest fields a side. The paper's networks, at the paper's sizes, have 5 (its own CNN), 7 or
@@ -47,41 +47,6 @@ class TargetLayerNetwork(nn.Module):
         return logits
 
 
-class _End(nn.Module):
-    """All of the backbone, its features laid out as a map whatever its kind."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.normalise = classifier.normalise
-        self.backbone = classifier.backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.backbone(self.normalise(images))
-        return features
-
-
-class _Head(nn.Module):
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.head = classifier.head
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)
-
-
-class _First(nn.Module):
-    """The only tensor of a part that hands on one."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Features = self.part(images)
-        return features[0]
-
-
 def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) -> TargetLayerNetwork:
     """Open a classifier at the last layer whose map has at least ``grid`` fields a side.
 
@@ -92,7 +57,6 @@ def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) ->
         classifier: the network, whose weights the result shares. It is put into evaluation mode,
             and its weights no longer require gradients.
         size: the side of its images in pixels.
-        grid: the fewest fields a side.
     """
     classifier.eval().requires_grad_(False)
     shape = classifier.backbone.shape
@@ -100,9 +64,9 @@ def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) ->
         inner = _opened_inside(classifier, size, grid)
         if inner is not None:
             return inner.eval()
-    return TargetLayerNetwork(
-        _End(classifier), _Head(classifier), "the end of the base", shape
-    ).eval()
+    lower = nn.Sequential(classifier.normalise, classifier.backbone)
+    upper = nn.Sequential(classifier.head, nn.Flatten(0))
+    return TargetLayerNetwork(lower, upper, "the end of the base", shape).eval()
 
 
 def _opened_inside(classifier: Classifier, size: int, grid: int) -> TargetLayerNetwork | None:
@@ -120,12 +84,11 @@ def _opened_inside(classifier: Classifier, size: int, grid: int) -> TargetLayerN
         return None
     k = fine[-1]
     constants = [node for node in nodes[: k + 1] if node.op == "get_attr"]
-    below = subgraph(root, nodes[: k + 1], (), [nodes[k]])
+    below = subgraph(root, nodes[: k + 1], (), nodes[k])
     above = subgraph(root, [*constants, *nodes[k + 1 :]], [nodes[k]], None)
-    shape = shapes.of[nodes[k].name]
-    layer = _name_of(nodes[k])
-    lower, upper = _First(Lower(classifier, below)), Upper(classifier, above)
-    return TargetLayerNetwork(lower, upper, layer, (shape[1], shape[2], shape[3]))
+    _, *shape = shapes.of[nodes[k].name]
+    lower, upper = nn.Sequential(classifier.normalise, below), Upper(classifier, above)
+    return TargetLayerNetwork(lower, upper, _name_of(nodes[k]), (shape[0], shape[1], shape[2]))
 
 
 class _Shapes(fx.Interpreter):

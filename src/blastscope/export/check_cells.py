@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,10 +15,8 @@ from blastscope.data.names import ALL
 from blastscope.data.preparation import prepare
 from blastscope.data.store import INFO, Store, open_store
 from blastscope.errors import BlastscopeError
-from blastscope.io.predictions import read_predictions
 from blastscope.training.class_balance import Rows
 from blastscope.training.finished_run import FinishedRun, refuse_other_preparation
-from blastscope.training.run_folder import RunFolder
 
 SAMPLE = 256
 """How many cells show whether engines agree, and what range a layer's outputs have."""
@@ -27,15 +25,9 @@ Progress = Callable[[int, int], None]
 
 @contextmanager
 def cells_for(run: FinishedRun, path: Path, on_progress: Progress | None = None) -> Iterator[Store]:
-    """Open the cells of ``path``, prepared as a run's training cells were.
+    """Open the cells of a store or a folder of images, prepared as a run's training cells were.
 
-    Args:
-        run: the run.
-        path: a store, or a folder of cell images, which are prepared in a temporary folder.
-        on_progress: called with the images prepared, and their total.
-
-    Yields:
-        A store, with at least one cell.
+    Yields a store with at least one cell; images are prepared in a temporary folder.
 
     Raises:
         BlastscopeError: if the store is prepared by other settings, or no image can be used.
@@ -64,15 +56,15 @@ def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarr
 
     Ranges come from cells that the run was trained on, if the store has any, and the cost from
     labelled cells that it was neither trained nor chosen on. If the store has no training cell,
-    every fourth cell sets the ranges.
-
-    Returns:
-        Rows that set ranges, other rows that are labelled, and whether each of these is ALL.
+    every fourth cell sets the ranges. Returns rows that set ranges, other rows that are labelled,
+    and whether each of these is ALL.
 
     Raises:
         BlastscopeError: if either would be none.
     """
-    cells = store.cells.with_row_index("row").with_columns(part=_parts(run, store.cells))
+    parts = run.recorded("part")
+    of_cells = pl.Series([parts.get(cell, "") for cell in store.cells["cell"]], dtype=pl.String())
+    cells = store.cells.with_row_index("row").with_columns(part=of_cells)
     seen = cells.filter(pl.col("part") == "train")
     ranges = _rows(seen) if seen.height else _rows(cells)[::4]
     rest = cells.filter(
@@ -86,17 +78,6 @@ def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarr
             "with labelled cells of other subjects, to measure what int8 costs."
         )
     return sample(ranges), _rows(rest), (rest["label"] == ALL).to_numpy()
-
-
-def _parts(run: FinishedRun, cells: pl.DataFrame) -> pl.Series:
-    """Return the part of the run's split that each cell belonged to; empty for other cells."""
-    path = RunFolder(run.path).predictions
-    if not path.is_file():
-        return pl.Series([""] * cells.height, dtype=pl.String())
-    table, _ = read_predictions(path)
-    parts = dict(table.select("cell", "part").iter_rows())
-    names: Sequence[str] = cells["cell"].to_list()
-    return pl.Series([parts.get(name, "") for name in names], dtype=pl.String())
 
 
 def _rows(cells: pl.DataFrame) -> Rows:

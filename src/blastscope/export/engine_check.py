@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from blastscope.data.crop import Pixels
 from blastscope.engines.engine import Engine, mean_probability
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-from blastscope.engines.openvino import OpenVinoEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
 from blastscope.engines.torch_engine import TorchEngine
 from blastscope.errors import BlastscopeError
 from blastscope.training.finished_run import FinishedRun
@@ -26,28 +25,21 @@ makes 1e-6, a wrong normalization or view 1e-2 and more."""
 
 @dataclass(frozen=True)
 class EngineMeasurement:
-    """What an engine did on the cells.
+    """What an engine did on the cells."""
 
-    Attributes:
-        engine: its name.
-        cells: how many there were.
-        difference: the largest difference of p(ALL) from PyTorch's; None for PyTorch itself.
-        cells_per_second: its speed, all views of a cell included.
-        load_seconds: from weights or file to a loaded engine.
-    """
-
-    engine: str
-    cells: int
+    engine: str  # its name
+    cells: int  # how many there were
+    # the largest difference of p(ALL) from PyTorch's; None for PyTorch itself
     difference: float | None
-    cells_per_second: float
-    load_seconds: float
+    cells_per_second: float  # its speed, all views of a cell included
+    load_seconds: float  # from weights or file to a loaded engine
 
 
 @dataclass(frozen=True)
 class Timed:
     """The probabilities that an engine gave, (N,), and how long it took."""
 
-    engine: Engine
+    engine: str
     p_all: NDArray[np.float64]
     cells_per_second: float
     load_seconds: float
@@ -62,18 +54,15 @@ def timed(load: Callable[[], Engine], pixels: Pixels) -> Timed:
     begun = time.perf_counter()
     p_all = mean_probability(engine.view_logits(pixels))
     seconds = time.perf_counter() - begun
-    return Timed(engine, p_all, len(pixels) / seconds, loaded - start)
+    return Timed(engine.name, p_all, len(pixels) / seconds, loaded - start)
 
 
 def compare_engines(
     run: FinishedRun, model: bytes, pixels: Pixels
 ) -> tuple[EngineMeasurement, ...]:
-    """Predict the same cells in PyTorch, ONNX Runtime and, if it is installed, OpenVINO.
+    """Predict prepared cells (N, S, S, 3) in PyTorch, ONNX Runtime and, if installed, OpenVINO.
 
-    Args:
-        run: the network as it was trained.
-        model: the same as an ONNX file that stands alone.
-        pixels: prepared cells, (N, S, S, 3), at least one.
+    ``model`` is the run's network as an ONNX file that stands alone.
     """
     views, cpu = run.recipe.prediction.views, torch.device("cpu")
     loads: list[Callable[[], Engine]] = [lambda: OnnxRuntimeEngine(model)]
@@ -89,7 +78,7 @@ def compare_engines(
 
 def _measured(one: Timed, difference: float | None) -> EngineMeasurement:
     return EngineMeasurement(
-        one.engine.name, len(one.p_all), difference, one.cells_per_second, one.load_seconds
+        one.engine, len(one.p_all), difference, one.cells_per_second, one.load_seconds
     )
 
 

@@ -24,21 +24,13 @@ SUFFIX = ".onnx"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """What was written."""
 
-    Attributes:
-        path: the ONNX file, which stands alone.
-        engines: the measurement of each engine on the cells.
-        int8: the file in int8; None if it was not requested.
-        costs: fp32 and int8 on labelled cells; empty likewise.
-        calibrated_on: how many cells set the ranges of int8.
-    """
-
-    path: Path
-    engines: tuple[EngineMeasurement, ...]
-    int8: Path | None = None
-    costs: tuple[PrecisionCost, ...] = ()
-    calibrated_on: int = 0
+    path: Path  # the ONNX file, which stands alone
+    engines: tuple[EngineMeasurement, ...]  # the measurement of each engine on the cells
+    int8: Path | None = None  # the file in int8; None if it was not requested
+    costs: tuple[PrecisionCost, ...] = ()  # fp32 and int8 on labelled cells; empty likewise
+    calibrated_on: int = 0  # how many cells set the ranges of int8
 
 
 def export_run(
@@ -56,10 +48,8 @@ def export_run(
     calibrated: a ``decision.json`` is not in it.
 
     Args:
-        run: the run.
         out: the file to write; int8 goes beside it, as ``<name>-int8.onnx``.
         cells: a store, or a folder of cell images, on which engines must agree.
-        force: replace files that are there.
         int8: write the network in int8, too, and measure what that costs on labelled cells.
         on_progress: called with the images prepared, and their total.
 

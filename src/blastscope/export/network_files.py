@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load, save
+
 from blastscope.bundle.manifest import InitialWeights, PixelNormalization
 from blastscope.bundle.provenance import environment_of
-from blastscope.bundle.tensors import stored_weights
 from blastscope.bundle.write import NetworkFiles
 from blastscope.engines.torch_engine import load_classifier
 from blastscope.errors import BlastscopeError
@@ -20,11 +22,7 @@ from blastscope.training.run_folder import RunFolder
 
 
 def network_files(run: FinishedRun, *, half: bool = False) -> NetworkFiles:
-    """Compute the files of a run's bundle that need PyTorch.
-
-    Args:
-        run: the run.
-        half: keep weights in half precision.
+    """Compute the files of a run's bundle that need PyTorch; ``half``: weights in half precision.
 
     Raises:
         BlastscopeError: if weights are not finite or too large for half precision, the network
@@ -72,12 +70,37 @@ def initial_weights_of(run: FinishedRun) -> InitialWeights | None:
 
 
 def _started_from(run: FinishedRun, start: dict[str, Any]) -> Path:
-    place = Path(str(start.get("run")))
-    beside = run.path.parent / place.name  # if both were moved
-    folder = next((one for one in (place, beside) if one.is_dir()), None)
+    recorded = Path(str(start.get("run")))
+    beside = run.path.parent / recorded.name  # if both were moved
+    folder = next((one for one in (recorded, beside) if one.is_dir()), None)
     if folder is None:
         raise BlastscopeError(
-            f"{run.path} started from the run {place}, which is missing: put it beside, so that "
+            f"{run.path} started from the run {recorded}, which is missing: put it beside, so that "
             "the card can name the weights that training began with."
         )
     return folder
+
+
+def stored_weights(content: bytes, half: bool) -> bytes:
+    """Return the safetensors of a checkpoint as a bundle keeps them: unchanged unless ``half``.
+
+    Half precision is for tensors of two dimensions and more. Biases and the statistics of batch
+    normalization stay as they are: they are few, and half precision may round a variance to zero.
+
+    Raises:
+        BlastscopeError: if a weight is not finite or too large for half precision.
+    """
+    tensors = load(content)
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise BlastscopeError(f"The weights {name} contain NaN or infinity: train again.")
+    if not half:
+        return content
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.float32 and tensor.ndim >= 2:
+            tensors[name] = tensor.astype(np.float16)
+        if not np.isfinite(tensors[name]).all():
+            raise BlastscopeError(
+                f"The weights {name} are too large for half precision: leave --half out."
+            )
+    return bytes(save(tensors))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -18,6 +15,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.export.shared_weights import share_weights
 from blastscope.models.classifier import Classifier
 from blastscope.models.dihedral import count_views, dihedral_view
+from blastscope.process import quiet
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -59,7 +57,6 @@ def onnx_graph(
         weights: the content of the ``weights.safetensors`` that will lie beside the file: the
             graph points into it rather than hold the same numbers again. Without it the graph
             stands alone.
-        metadata: further metadata of the file.
 
     Raises:
         BlastscopeError: if the network cannot be written as ONNX, or ``weights`` are damaged.
@@ -79,7 +76,8 @@ def _exported(classifier: Classifier, views: int, size: int) -> ModelProto:
     network = _Graph(deepcopy(classifier).cpu(), views).eval()
     # Two cells, for torch.export takes a single one for a constant.
     cells = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    with _silence():
+    # The exporter's remarks are for those who write exporters.
+    with quiet("torch.onnx", "torch.export", "onnxscript"):
         try:
             program = torch.onnx.export(
                 network,
@@ -126,19 +124,3 @@ def _tidy(model: ModelProto) -> None:
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the exporter's remarks, which are for those who write exporters, off the screen."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

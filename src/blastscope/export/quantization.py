@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +13,11 @@ from numpy.typing import NDArray
 from blastscope.data.crop import Pixels
 from blastscope.engines.engine import cells_at_once, in_batches
 from blastscope.engines.onnx_checks import PIXELS
-from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
+from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import compute_metrics
 from blastscope.export.engine_check import timed
+from blastscope.process import quiet
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -31,27 +29,16 @@ _QUANTISED = [*_WEIGHTED, "Add", "MaxPool", "Clip", "Relu"]
 
 @dataclass(frozen=True)
 class PrecisionCost:
-    """A form of a network on labelled cells.
+    """A form of a network on labelled cells."""
 
-    Attributes:
-        form: ``fp32`` or ``int8``.
-        megabytes: the size of its file, in millions of bytes.
-        cells: how many there were.
-        weighted_f1: called ALL above one half.
-        auc: None if the cells are of one class.
-        difference: the largest difference of p(ALL) from fp32; None of fp32 itself.
-        mean_difference: likewise, the mean.
-        cells_per_second: in ONNX Runtime, all views of a cell included.
-    """
-
-    form: str
-    megabytes: float
-    cells: int
-    weighted_f1: float
-    auc: float | None
-    difference: float | None
-    mean_difference: float | None
-    cells_per_second: float
+    form: str  # ``fp32`` or ``int8``
+    megabytes: float  # the size of its file, in millions of bytes
+    cells: int  # how many there were
+    weighted_f1: float  # called ALL above one half
+    auc: float | None  # None if the cells are of one class
+    difference: float | None  # the largest difference of p(ALL) from fp32; None of fp32 itself
+    mean_difference: float | None  # likewise, the mean
+    cells_per_second: float  # in ONNX Runtime, all views of a cell included
 
 
 def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
@@ -64,7 +51,6 @@ def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
     Args:
         model: a serialised ONNX model of ``export.onnx_graph`` that stands alone.
         pixels: prepared cells, (N, S, S, 3), as the network will see them.
-        views: how many views the model makes of a cell.
 
     Raises:
         BlastscopeError: if the network cannot be quantized.
@@ -82,7 +68,7 @@ def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
         def get_next(self) -> dict[str, Any] | None:
             return next(({PIXELS: batch} for batch in self.batches), None)
 
-    with TemporaryDirectory(prefix="blastscope-") as folder, _silence():
+    with TemporaryDirectory(prefix="blastscope-") as folder, quiet("root"):
         whole, joined, small = (Path(folder) / f"{n}.onnx" for n in ("whole", "joined", "small"))
         whole.write_bytes(model)
         try:
@@ -110,7 +96,7 @@ def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
 def _early(model: ModelProto) -> list[str]:
     """Return the names of the nodes before the second quarter of those that have weights."""
     nodes = list(model.graph.node)
-    weighted = [place for place, node in enumerate(nodes) if node.op_type in _WEIGHTED]
+    weighted = [k for k, node in enumerate(nodes) if node.op_type in _WEIGHTED]
     first = weighted[len(weighted) // 4] if weighted else len(nodes)
     return [node.name for node in nodes[:first]]
 
@@ -126,13 +112,9 @@ def _only_standard_opset(proto: ModelProto) -> None:
 def int8_cost(
     full: bytes, small: bytes, pixels: Pixels, is_all: NDArray[np.bool_]
 ) -> tuple[PrecisionCost, PrecisionCost]:
-    """Measure a network in both forms on labelled cells.
+    """Measure a network in single precision and in int8 on labelled cells (N, S, S, 3).
 
-    Args:
-        full: the ONNX file in single precision.
-        small: the one in int8.
-        pixels: prepared cells, (N, S, S, 3), that set no range of int8.
-        is_all: the truth, (N,).
+    The cells must set no range of int8; ``is_all`` is the truth, (N,).
     """
     before = timed(lambda: OnnxRuntimeEngine(full), pixels)
     after = timed(lambda: OnnxRuntimeEngine(small), pixels)
@@ -155,14 +137,3 @@ def int8_cost(
             )
         )
     return costs[0], costs[1]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep the quantiser's remarks off the screen."""
-    root, level = logging.getLogger(), logging.root.level
-    try:
-        root.setLevel(logging.ERROR)
-        yield
-    finally:
-        root.setLevel(level)

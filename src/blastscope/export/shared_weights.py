@@ -18,12 +18,12 @@ from blastscope.engines.onnx_checks import WEIGHTS
 from blastscope.errors import BlastscopeError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto
 
 _HALF, _SINGLE = "F16", "F32"
 
 
-class _Place(NamedTuple):
+class _Stretch(NamedTuple):
     """Where a tensor lies in the file."""
 
     offset: int
@@ -32,75 +32,58 @@ class _Place(NamedTuple):
 
 
 def share_weights(model: ModelProto, weights: bytes) -> None:
-    """Point a graph's tensors into a safetensors file, as far as the file has them to the bit.
+    """Point a graph's tensors into ``weights.safetensors``, as far as that has them to the bit.
 
-    What it does not have stays in the graph.
-
-    Args:
-        model: changed in place; its tensors are inline.
-        weights: the content of ``weights.safetensors``.
+    What it does not have stays in the graph, which is changed in place.
 
     Raises:
-        BlastscopeError: if ``weights`` is not a safetensors file.
+        BlastscopeError: if ``weights`` is not the content of a safetensors file.
     """
     from onnx import TensorProto, helper
+    from onnx.external_data_helper import set_external_data
 
-    places = _places(weights)
+    stretches = _stretches(weights)
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or not tensor.raw_data:
             continue
-        place = places.get(_digest(tensor.raw_data))
-        if place is None:
+        stretch = stretches.get(_digest(tensor.raw_data))
+        if stretch is None:
             continue
-        if place.half:
+        if stretch.half:
             single = tensor.name
             tensor.name, tensor.data_type = f"{single}.half", TensorProto.FLOAT16
-            casts.append(
-                helper.make_node(
-                    "Cast", [tensor.name], [single], f"widen.{single}", to=TensorProto.FLOAT
-                )
-            )
-        _point(tensor, place)
+            to = TensorProto.FLOAT
+            cast = helper.make_node("Cast", [tensor.name], [single], f"widen.{single}", to=to)
+            casts.append(cast)
+        set_external_data(tensor, WEIGHTS, stretch.offset, stretch.length)
+        tensor.ClearField("raw_data")
     nodes = [*casts, *model.graph.node]  # a node stands behind those whose outcome it takes
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
 
-def _point(tensor: TensorProto, place: _Place) -> None:
-    from onnx import TensorProto
-
-    tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (
-        ("location", WEIGHTS),
-        ("offset", place.offset),
-        ("length", place.length),
-    ):
-        tensor.external_data.add(key=key, value=str(value))
-
-
-def _places(weights: bytes) -> dict[bytes, _Place]:
-    """Return the place of each tensor of single or half precision, by its digest in single."""
+def _stretches(weights: bytes) -> dict[bytes, _Stretch]:
+    """Return the stretch of each tensor of single or half precision, by its digest in single."""
     try:
         start = 8 + int.from_bytes(weights[:8], "little")
         header = json.loads(weights[8:start])
         header.pop("__metadata__", None)
-        places = {}
+        found = {}
         for entry in header.values():
             kind, (first, last) = entry["dtype"], entry["data_offsets"]
             if kind not in (_HALF, _SINGLE):
                 continue
-            place = _Place(start + first, last - first, kind == _HALF)
-            held = weights[place.offset : place.offset + place.length]
-            if place.half:
+            stretch = _Stretch(start + first, last - first, kind == _HALF)
+            held = weights[stretch.offset : stretch.offset + stretch.length]
+            if stretch.half:
                 held = np.frombuffer(held, "<f2").astype("<f4").tobytes()
-            places[_digest(held)] = place
+            found[_digest(held)] = stretch
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BlastscopeError(
             f"{WEIGHTS} is not a safetensors file ({error}): write it again."
         ) from error
-    return places
+    return found
 
 
 def _digest(values: bytes) -> bytes:

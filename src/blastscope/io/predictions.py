@@ -40,6 +40,12 @@ PROBLEM = "problem"
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
 
+
+def marked(name: str, synthetic: bool) -> str:
+    """Return a model's name, which ends with ``SYNTHETIC_MARK`` if ``synthetic``."""
+    return name + SYNTHETIC_MARK if synthetic and not name.endswith(SYNTHETIC_MARK) else name
+
+
 # A column of whole numbers with gaps reaches us as 1.0 and 0.0 from pandas.
 _LABELS = {"all": "all", "1": "all", "1.0": "all", "hem": "hem", "0": "hem", "0.0": "hem"}
 

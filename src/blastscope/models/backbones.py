@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from math import isqrt
 from pathlib import Path
@@ -34,7 +35,7 @@ class Backbone(nn.Module):
     Attributes:
         net: the network: timm's, a registered one or one of ``models.scratch``.
         config: what timm records of the network's training; empty for other networks.
-        order: the names of the layers of ``net``, containers included, in the order in which an
+        layers: the names of the layers of ``net``, containers included, in the order in which an
             image enters them.
         unused: the names of the children that no image passes through, above all the classifier;
             they are removed.
@@ -54,7 +55,7 @@ class Backbone(nn.Module):
         self.initial: Path | None = None
         self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
         self._prefix_tokens = int(getattr(net, "num_prefix_tokens", 0))
-        self.order = self._record_order(size)
+        self.layers = self._entered_layers(size)
         self.unused = self._drop_unused()
         self.shape = self._shape(size)
 
@@ -87,7 +88,7 @@ class Backbone(nn.Module):
         Raises:
             BlastscopeError: if the backbone has no such layer or cannot be cut there.
         """
-        layer = layer_to_cut_at(name, self.name, self.order)
+        layer = layer_to_cut_at(name, self.name, self.layers)
         # Layers that differ between training and evaluation stay whole: each keeps its own mode.
         moody = (_NormBase, nn.modules.dropout._DropoutNd, DropPath)
         for kind in {type(module) for module in self.net.modules() if isinstance(module, moody)}:
@@ -99,26 +100,21 @@ class Backbone(nn.Module):
             raise BlastscopeError(f"{self.name} cannot be cut at {name}: {reason}.") from error
         self.cut = layer
         left = {module_name for module_name, _ in self.net.named_modules()}
-        self.order = tuple(layer_name for layer_name in self.order if layer_name in left)
+        self.layers = tuple(layer_name for layer_name in self.layers if layer_name in left)
         self.shape = self._shape(size)
 
-    def _record_order(self, size: int) -> tuple[str, ...]:
+    def _entered_layers(self, size: int) -> tuple[str, ...]:
         entered: list[str] = []
-        hooks = [
-            module.register_forward_pre_hook(lambda *_, name=name: entered.append(name))
-            for name, module in self.net.named_modules()
-            if name
-        ]
-        try:
+        with ExitStack() as hooks:
+            for name, module in self.net.named_modules():
+                note = lambda *_, name=name: entered.append(name)  # noqa: E731
+                hooks.enter_context(module.register_forward_pre_hook(note))
             self._shape(size)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return tuple(dict.fromkeys(entered))
+        return tuple(name for name in dict.fromkeys(entered) if name)
 
     def _drop_unused(self) -> tuple[str, ...]:
         """Remove the children that no image passes through, those of the classifier."""
-        used = {name.partition(".")[0] for name in self.order}
+        used = {name.partition(".")[0] for name in self.layers}
         unused = tuple(name for name, _ in self.net.named_children() if name not in used)
         for name in unused:
             setattr(self.net, name, nn.Identity())
@@ -153,7 +149,6 @@ def make_backbone(
     """Build the backbone of a recipe for images of ``size`` pixels.
 
     Args:
-        model: the recipe's section.
         size: the side of the images in pixels.
         weights_dir: the folder with ``weights: imagenet``; timm's hub if it is not given.
         pretrained: False does not read ``weights``, for a network that a checkpoint will fill.

@@ -66,7 +66,6 @@ def build_model(
     """Build the network of a recipe; what is random comes from torch's global generator.
 
     Args:
-        recipe: the recipe.
         weights_dir: the folder with the ImageNet weights, if the recipe asks for them; where it
             is not given they come from timm's hub.
         pretrained: False builds the network alone, for weights that a checkpoint will fill in.
@@ -112,8 +111,8 @@ def freeze(backbone: Backbone, trainable: Trainable, batchnorm: str) -> tuple[nn
 
 def _trained(backbone: Backbone, trainable: Trainable) -> set[str]:
     if isinstance(trainable, From):
-        first = layer_named(trainable.start, backbone.name, backbone.order)
-        return set(backbone.order[backbone.order.index(first) :])
+        first = layer_named(trainable.start, backbone.name, backbone.layers)
+        return set(backbone.layers[backbone.layers.index(first) :])
     if trainable == "head":
         return set()
     return {name for name, _ in backbone.net.named_modules()}
@@ -133,12 +132,7 @@ def _kept_in_evaluation(net: nn.Module, trained: set[str], batchnorm: str) -> It
 def make_head(steps: tuple[Step, ...], shape: tuple[int, int, int]) -> nn.Sequential:
     """Build the head of a recipe, with the last dense layer that it implies.
 
-    Args:
-        steps: the recipe's ``model.head``.
-        shape: the shape (C, H, W) of the features.
-
-    Returns:
-        A module that takes (N, C, H, W) and gives logits (N, 1).
+    It takes features (N, C, H, W), whose (C, H, W) is ``shape``, and gives logits (N, 1).
     """
     head = nn.Sequential()
     width = 0

@@ -44,7 +44,6 @@ def dihedral_view(images: Images, operation: int, axes: tuple[int, int] = CHANNE
     Args:
         images: any number of axes, two of them of the same length.
         operation: 0 to 7.
-        axes: those of rows and columns.
     """
     flip_rows, flip_columns, exchange = _STEPS[operation]
     flipped = [axis for axis, asked in zip(axes, (flip_rows, flip_columns), strict=True) if asked]
@@ -55,14 +54,9 @@ def dihedral_view(images: Images, operation: int, axes: tuple[int, int] = CHANNE
 
 
 def dihedral_views(images: Images, operations: Any) -> Images:
-    """Return a view of its own of each image of a batch.
+    """Return new images (N, C, S, S), each in a view of its own.
 
-    Args:
-        images: (N, C, S, S), of any type.
-        operations: N numbers of 0 to 7, an array or tensor as ``images``.
-
-    Returns:
-        New images of the same shape and type.
+    ``operations`` are N numbers of 0 to 7, an array or tensor as ``images``.
     """
     if isinstance(images, np.ndarray):
         result: Any = np.empty_like(images, order="C")

@@ -7,8 +7,10 @@ can change; a residual block may then pass on more than one tensor.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import torch
 from timm.layers import (  # type: ignore[attr-defined]
@@ -29,12 +31,9 @@ Features = tuple[Tensor, ...]
 class FrozenSplit:
     """The frozen part of a classifier and the rest; both share its weights."""
 
-    frozen: nn.Module
-    """Maps images (N, 3, S, S) of 0..255 to tensors, each (N, ...)."""
-    upper: nn.Module
-    """Maps those to logits (N,)."""
-    description: str
-    """Where the network is split, as text: equal for equal splits."""
+    frozen: nn.Module  # maps images (N, 3, S, S) of 0..255 to tensors, each (N, ...)
+    upper: nn.Module  # maps those to logits (N,)
+    description: str  # where the network is split, as text: equal for equal splits
 
 
 class _WholeBackbone(nn.Module):
@@ -50,26 +49,11 @@ class _WholeBackbone(nn.Module):
         return (self.pooling(self.backbone(self.normalise(images))),)
 
 
-class _Head(nn.Module):
-    def __init__(self, head: nn.Module) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)
-
-
 def split_frozen(classifier: Classifier, size: int) -> FrozenSplit | None:
-    """Split a classifier where its frozen part ends.
+    """Split a classifier on the CPU where its frozen part ends.
 
-    Args:
-        classifier: the network, on the CPU.
-        size: the side of its images in pixels.
-
-    Returns:
-        Both parts; None if nothing is frozen or the network cannot be split (torch.fx cannot trace
-        it, or both parts together do not give the logits of the whole).
+    None if nothing is frozen or the network cannot be split: torch.fx cannot trace it, or both
+    parts together do not give the logits of the whole for images of ``size`` pixels.
     """
     found = split_unchecked(classifier)
     if found is None or any(weight.requires_grad for weight in found.frozen.parameters()):
@@ -106,10 +90,9 @@ def _whole(classifier: Classifier) -> FrozenSplit:
     # Flattening and pooling have no weights: their output is as fixed as their input.
     count = 2 if steps[0][0] == "gap" else 1
     pooling = nn.Sequential(*(module for _, module in steps[:count]))
-    rest = nn.Sequential(*(module for _, module in steps[count:]))
-    names = [name for name, _ in steps[:count]]
-    description = f"{_kind(classifier)}, {' '.join(names)}"
-    return FrozenSplit(_WholeBackbone(classifier, pooling), _Head(rest), description)
+    rest = nn.Sequential(*(module for _, module in steps[count:]), nn.Flatten(0))
+    description = f"{_kind(classifier)}, {' '.join(name for name, _ in steps[:count])}"
+    return FrozenSplit(_WholeBackbone(classifier, pooling), rest, description)
 
 
 def _kind(classifier: Classifier) -> str:
@@ -131,11 +114,12 @@ def _split_inside(classifier: Classifier, changing: _changing) -> FrozenSplit | 
     ]
     if not frontier or last in fixed or all(node.op == "placeholder" for node in frontier):
         return None
-    lower = subgraph(root, [node for node in graph.nodes if node in fixed], (), frontier)
+    lower = subgraph(root, [node for node in graph.nodes if node in fixed], (), tuple(frontier))
     rest = [node for node in graph.nodes if node not in fixed or node.op == "get_attr"]
     upper = subgraph(root, rest, frontier, None)
     description = f"{_kind(classifier)}\n{lower.code.strip()}"
-    return FrozenSplit(Lower(classifier, lower), Upper(classifier, upper), description)
+    frozen = nn.Sequential(OrderedDict(normalise=classifier.normalise, graph=lower))
+    return FrozenSplit(frozen, Upper(classifier, upper), description)
 
 
 def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: _changing) -> set[fx.Node]:
@@ -148,17 +132,11 @@ def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: _changing) -> set[f
             step = root.get_submodule(str(node.target))
             if any(changing(module) for module in step.modules()):
                 continue
-        if node.op == "get_attr" and _attribute(root, str(node.target)).requires_grad:
+        if node.op == "get_attr" and attrgetter(str(node.target))(root).requires_grad:
             continue
         if node.op != "output":
             fixed.add(node)
     return fixed
-
-
-def _attribute(root: nn.Module, path: str) -> Tensor:
-    owner, _, name = path.rpartition(".")
-    attribute: Tensor = getattr(root.get_submodule(owner), name)
-    return attribute
 
 
 def _agree(classifier: Classifier, split: FrozenSplit, size: int) -> bool:
@@ -175,19 +153,6 @@ def _agree(classifier: Classifier, split: FrozenSplit, size: int) -> bool:
             )
     finally:
         classifier.train()
-
-
-class Lower(nn.Module):
-    """From images (N, 3, S, S) of 0..255 to the tensors at the split."""
-
-    def __init__(self, classifier: Classifier, graph: fx.GraphModule) -> None:
-        super().__init__()
-        self.normalise = classifier.normalise
-        self.graph = graph
-
-    def forward(self, images: Tensor) -> Features:
-        """Return the tensors at the split."""
-        return tuple(self.graph(self.normalise(images)))
 
 
 class Upper(nn.Module):
@@ -238,22 +203,19 @@ def subgraph(
     root: nn.Module,
     nodes: Sequence[fx.Node],
     inputs: Sequence[fx.Node],
-    outputs: Sequence[fx.Node] | None,
+    outputs: fx.Node | tuple[fx.Node, ...] | None,
 ) -> fx.GraphModule:
-    """Build a module of ``nodes`` alone, with new placeholders for ``inputs``.
+    """Build a module of ``nodes`` alone, in order, with new placeholders for ``inputs``.
 
-    Args:
-        root: the module of :func:`trace`, which has the layers.
-        nodes: the steps, in the graph's order.
-        inputs: steps before them that they use.
-        outputs: steps that are returned; None if ``nodes`` includes the graph's end.
+    ``root`` is the module of :func:`trace`, which has the layers; ``inputs`` are earlier steps that
+    ``nodes`` use; ``outputs`` is what is returned, None if ``nodes`` includes the graph's end.
     """
     part = fx.Graph()
     copies = {node: part.placeholder(f"features_{k}") for k, node in enumerate(inputs)}
     for node in nodes:
         copies[node] = part.node_copy(node, lambda old: copies[old])
     if outputs is not None:
-        part.output(tuple(copies[node] for node in outputs))
+        part.output(fx.map_arg(outputs, lambda node: copies[node]))
     module = fx.GraphModule(root, part)
     module.graph.eliminate_dead_code()
     module.recompile()

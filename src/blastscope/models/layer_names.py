@@ -1,9 +1,8 @@
-"""The layer that a recipe means: by timm's name, or by Keras's where the paper uses the network.
+"""The layer that a recipe means: by timm's name, or by Keras's if the paper uses the network.
 
-Keras's names, which the paper uses, for the layers of timm's VGG16, ResNet-50 and MobileNetV2.
-
-The names are those of keras.applications without the classifier, and the bare names of blocks and
-stages besides, which Keras has not: ``block4``, ``conv4_block6``, ``conv4``, ``block_10``.
+Keras's names are those of keras.applications without the classifier, for timm's VGG16, ResNet-50
+and MobileNetV2. Blocks and stages have bare names, which Keras lacks: ``block4``, ``conv4_block6``,
+``conv4``, ``block_10``.
 """
 
 from __future__ import annotations
@@ -16,23 +15,18 @@ from blastscope.errors import BlastscopeError
 
 
 class Span(NamedTuple):
-    """What a name of Keras's stands for in timm's network.
+    """What a name of Keras's stands for in timm's network."""
 
-    Attributes:
-        first: the layer that an image enters first, where training from this name begins.
-        last: the layer that gives what this one gives, where a cut at this name ends.
-        begin_at: the name to train from instead, where timm's order is not Keras's behind it.
-        cut_at: the name to cut at instead, where timm joins this layer with the one after it.
-    """
-
-    first: str
-    last: str
+    first: str  # the layer that an image enters first, from which training begins
+    last: str  # the layer with the same output, after which a cut network ends
+    # the name to train from instead, if timm's order differs from Keras's after it
     begin_at: str | None = None
+    # the name to cut at instead, if timm joins this layer with the one after it
     cut_at: str | None = None
 
 
 def keras_layers(architecture: str) -> Mapping[str, Span]:
-    """Return Keras's names of a network of timm's; none where it is not one of the paper's.
+    """Return Keras's names of a network of timm's; none if it is not one of the paper's.
 
     Args:
         architecture: timm's name without the tag of the weights, such as ``vgg16``.
@@ -46,7 +40,7 @@ def _one(layer: str) -> Span:
 
 
 def _vgg16() -> dict[str, Span]:
-    """Number timm's layers: a ReLU after each convolution, which Keras's has in it, and pools."""
+    """Number timm's layers: each convolution, its ReLU, which Keras counts to it, and the pools."""
     names = {}
     position = 0
     for block, convolutions in enumerate((2, 2, 3, 3, 3), start=1):
@@ -62,12 +56,8 @@ def _vgg16() -> dict[str, Span]:
 
 
 def _resnet50() -> dict[str, Span]:
-    names = {
-        "conv1_conv": _one("conv1"),
-        "conv1_bn": _one("bn1"),
-        "conv1_relu": _one("act1"),
-        "pool1_pool": _one("maxpool"),
-    }
+    stem = {"conv1_conv": "conv1", "conv1_bn": "bn1", "conv1_relu": "act1", "pool1_pool": "maxpool"}
+    names = {name: _one(layer) for name, layer in stem.items()}
     for stage, blocks in enumerate((3, 4, 6, 3), start=1):
         own = f"layer{stage}"
         names[f"conv{stage + 1}"] = Span(f"{own}.0", f"{own}.{blocks - 1}")
@@ -80,18 +70,16 @@ def _resnet50() -> dict[str, Span]:
 def _bottleneck(name: str, own: str, shortcut: bool) -> dict[str, Span]:
     names = {
         name: _one(own),
-        # The addition is no module of timm's; training that begins with it passes the block over.
+        # timm has no module for the addition; training that begins with it leaves the block out.
         f"{name}_add": Span(f"{own}.act3", own, cut_at=f"{name}_out"),
         f"{name}_out": Span(f"{own}.act3", own),
     }
-    for number in (1, 2, 3):
-        names[f"{name}_{number}_conv"] = _one(f"{own}.conv{number}")
-        names[f"{name}_{number}_bn"] = _one(f"{own}.bn{number}")
-    for number in (1, 2):
-        names[f"{name}_{number}_relu"] = _one(f"{own}.act{number}")
+    for keras, timm, count in (("conv", "conv", 3), ("bn", "bn", 3), ("relu", "act", 2)):
+        for number in range(1, count + 1):
+            names[f"{name}_{number}_{keras}"] = _one(f"{own}.{timm}{number}")
     if shortcut:
-        # Keras lists 0_conv, 3_conv, 0_bn, 3_bn, where timm calls conv3, bn3 and then the shortcut.
-        # What is behind 0_conv in the one is behind conv3 in the other; inside they differ.
+        # Keras lists 0_conv, 3_conv, 0_bn, 3_bn; timm calls conv3, bn3 and then the shortcut. The
+        # layers after 0_conv in Keras are those after conv3 in timm; between these they differ.
         begin = f"{name}_0_conv"
         names[begin] = Span(f"{own}.conv3", f"{own}.downsample.0")
         names[f"{name}_0_bn"] = Span(f"{own}.bn3", f"{own}.downsample.1", begin_at=begin)
@@ -101,48 +89,41 @@ def _bottleneck(name: str, own: str, shortcut: bool) -> dict[str, Span]:
 
 
 def _mobilenetv2() -> dict[str, Span]:
+    own = "blocks.0.0"
     names = {
-        "Conv1": _one("conv_stem"),
-        **_normalisation("bn_Conv1", "Conv1_relu", "bn1"),
-        "expanded_conv": _one("blocks.0.0"),
-        "expanded_conv_depthwise": _one("blocks.0.0.conv_dw"),
-        **_normalisation(
-            "expanded_conv_depthwise_BN", "expanded_conv_depthwise_relu", "blocks.0.0.bn1"
-        ),
-        "expanded_conv_project": _one("blocks.0.0.conv_pw"),
-        "expanded_conv_project_BN": _one("blocks.0.0.bn2"),
-        "Conv_1": _one("conv_head"),
-        **_normalisation("Conv_1_bn", "out_relu", "bn2"),
+        **_convolution("Conv1", "bn_Conv1", "Conv1_relu", "conv_stem", "bn1"),
+        "expanded_conv": _one(own),
+        **_step("expanded_conv_depthwise", f"{own}.conv_dw", f"{own}.bn1"),
+        "expanded_conv_project": _one(f"{own}.conv_pw"),
+        "expanded_conv_project_BN": _one(f"{own}.bn2"),
+        **_convolution("Conv_1", "Conv_1_bn", "out_relu", "conv_head", "bn2"),
     }
     number = 0
     for stage, blocks in enumerate((2, 3, 4, 3, 3, 1), start=1):
-        for place in range(blocks):
+        for position in range(blocks):
             number += 1
-            # A block adds its input where it keeps the width and the size.
-            addition = place > 0
-            names |= _inverted_residual(f"block_{number}", f"blocks.{stage}.{place}", addition)
+            name, own = f"block_{number}", f"blocks.{stage}.{position}"
+            names |= {
+                name: _one(own),
+                **_step(f"{name}_expand", f"{own}.conv_pw", f"{own}.bn1"),
+                **_step(f"{name}_depthwise", f"{own}.conv_dw", f"{own}.bn2"),
+                f"{name}_project": _one(f"{own}.conv_pwl"),
+                f"{name}_project_BN": _one(f"{own}.bn3"),
+            }
+            if position > 0:  # it keeps width and size, so it adds its input
+                # timm calls its stochastic depth, which drops nothing here, just before it adds.
+                names[f"{name}_add"] = Span(f"{own}.drop_path", own)
     return names
 
 
-def _inverted_residual(name: str, own: str, addition: bool) -> dict[str, Span]:
-    names = {
-        name: _one(own),
-        f"{name}_expand": _one(f"{own}.conv_pw"),
-        **_normalisation(f"{name}_expand_BN", f"{name}_expand_relu", f"{own}.bn1"),
-        f"{name}_depthwise": _one(f"{own}.conv_dw"),
-        **_normalisation(f"{name}_depthwise_BN", f"{name}_depthwise_relu", f"{own}.bn2"),
-        f"{name}_project": _one(f"{own}.conv_pwl"),
-        f"{name}_project_BN": _one(f"{own}.bn3"),
-    }
-    if addition:
-        # timm calls its stochastic depth, which drops nothing here, just before it adds.
-        names[f"{name}_add"] = Span(f"{own}.drop_path", own)
-    return names
+def _step(name: str, layer: str, norm: str) -> dict[str, Span]:
+    return _convolution(name, f"{name}_BN", f"{name}_relu", layer, norm)
 
 
-def _normalisation(name: str, relu: str, own: str) -> dict[str, Span]:
-    """Name a BatchNorm and the ReLU after it, which timm has as one layer."""
-    return {name: Span(own, own, cut_at=relu), relu: Span(f"{own}.act", own)}
+def _convolution(conv: str, bn: str, relu: str, layer: str, norm: str) -> dict[str, Span]:
+    """Name a convolution, its BatchNorm and its ReLU; timm has the last two as one layer."""
+    joined = {bn: Span(norm, norm, cut_at=relu), relu: Span(f"{norm}.act", norm)}
+    return {conv: _one(layer), **joined}
 
 
 _FAMILIES: dict[str, Callable[[], dict[str, Span]]] = {
@@ -152,21 +133,21 @@ _FAMILIES: dict[str, Callable[[], dict[str, Span]]] = {
 }
 
 
-def layer_named(name: str, backbone: str, order: Sequence[str]) -> str:
+def layer_named(name: str, backbone: str, layers: Sequence[str]) -> str:
     """Return the backbone's own name of the layer with which training from ``name`` begins.
 
-    That of a block is the block, or its first layer where timm has no such block.
+    For a block it is the block, or its first layer if timm has no such block.
 
     Args:
-        name: timm's name of a layer or block, or Keras's where the backbone has them.
+        name: timm's name of a layer or block, or Keras's if the backbone has them.
         backbone: the recipe's ``model.backbone``, with or without timm's tag.
-        order: the names of the layers that an image passes through.
+        layers: the names of the layers that an image passes through, in order.
 
     Raises:
-        BlastscopeError: if there is no such layer; it lists near names. Where what timm calls
-            after the layer is not what Keras lists after it; it says what to name instead.
+        BlastscopeError: if there is no such layer (it lists similar names), or timm calls other
+            layers after it than Keras lists (it names the layer to choose instead).
     """
-    span = _span(name, backbone, order)
+    span = _span(name, backbone, layers)
     if span.begin_at is not None:
         raise BlastscopeError(
             f"{backbone} cannot be trained from {name}, beside which the block's shortcut runs: "
@@ -175,18 +156,15 @@ def layer_named(name: str, backbone: str, order: Sequence[str]) -> str:
     return span.first
 
 
-def layer_to_cut_at(name: str, backbone: str, order: Sequence[str]) -> str:
-    """Return the backbone's own name of the last layer to keep; that of a block is its end.
+def layer_to_cut_at(name: str, backbone: str, layers: Sequence[str]) -> str:
+    """Return the backbone's own name of the last layer to keep; for a block, its end.
 
-    Args:
-        name: timm's name of a layer or block, or Keras's where the backbone has them.
-        backbone: the recipe's ``model.backbone``, with or without timm's tag.
-        order: the names of the layers that an image passes through.
+    The arguments are those of :func:`layer_named`.
 
     Raises:
-        BlastscopeError: if there is no such layer, or where the network goes on inside it.
+        BlastscopeError: if there is no such layer, or timm joins it with the next one.
     """
-    span = _span(name, backbone, order)
+    span = _span(name, backbone, layers)
     if span.cut_at is not None:
         raise BlastscopeError(
             f"{backbone} cannot be cut at {name}, which is one layer with the activation after "
@@ -195,11 +173,11 @@ def layer_to_cut_at(name: str, backbone: str, order: Sequence[str]) -> str:
     return span.last
 
 
-def _span(name: str, backbone: str, order: Sequence[str]) -> Span:
+def _span(name: str, backbone: str, layers: Sequence[str]) -> Span:
     keras = keras_layers(backbone.partition(".")[0])
-    span = keras.get(name, Span(name, name))
-    if span.first in order:
+    span = keras.get(name, _one(name))
+    if span.first in layers:
         return span
-    known = [*(alias for alias, there in keras.items() if there.first in order), *order]
+    known = [*(alias for alias, there in keras.items() if there.first in layers), *layers]
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or known[:5]
     raise BlastscopeError(f"{backbone} has no layer {name}; near it are {', '.join(near)}.")

@@ -33,11 +33,7 @@ CAFFE_MEAN = (103.939, 116.779, 123.68)
 def normalize_colours(images: Tensor) -> Tensor:
     """Give each channel of each cell the same mean and standard deviation; black stays black.
 
-    Args:
-        images: float, (N, 3, H, W), RGB, 0..255, cells on black.
-
-    Returns:
-        A new tensor of the same shape, within 0..255.
+    Images are float, (N, 3, H, W), RGB, 0..255, cells on black; the result is a new tensor.
     """
     cell = (images.amax(dim=1, keepdim=True) > _BLACK).to(images.dtype)
     count = cell.sum((2, 3), keepdim=True).clamp(min=1.0)
@@ -90,28 +86,22 @@ def make_normalization(settings: Input, config: Mapping[str, Any]) -> Normalizat
     """Build the normalization of a recipe's ``input`` section.
 
     ``unit``, ``minus_one_one`` and ``caffe`` are what Keras's Rescaling(1/255), MobileNet's and
-    VGG16's ``preprocess_input`` do.
-
-    Args:
-        settings: the recipe's section.
-        config: what timm records of the backbone; ``model`` takes its mean and deviation.
+    VGG16's ``preprocess_input`` do; ``model`` takes mean and deviation from timm's ``config``.
     """
-    mean: Sequence[float]
-    deviation: Sequence[float]
-    match settings.normalization:
-        case "unit":
-            mean, deviation = (0.0,) * 3, (255.0,) * 3
-        case "minus_one_one":
-            mean, deviation = (127.5,) * 3, (127.5,) * 3
-        case "caffe":
-            mean, deviation = CAFFE_MEAN, (1.0,) * 3
-        case "imagenet":
-            mean, deviation = _in_pixels(IMAGENET_MEAN), _in_pixels(IMAGENET_STD)
-        case "model":
-            mean, deviation = _in_pixels(config["mean"]), _in_pixels(config["std"])
-    reverse = settings.normalization == "caffe"
-    return Normalization(mean, deviation, reverse, settings.colour_normalization == "per-cell")
+    known: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+        "unit": ((0.0,) * 3, (255.0,) * 3),
+        "minus_one_one": ((127.5,) * 3, (127.5,) * 3),
+        "caffe": (CAFFE_MEAN, (1.0,) * 3),
+        "imagenet": (_in_pixels(IMAGENET_MEAN), _in_pixels(IMAGENET_STD)),
+    }
+    kind = settings.normalization
+    if kind == "model":
+        mean, deviation = _in_pixels(config["mean"]), _in_pixels(config["std"])
+    else:
+        mean, deviation = known[kind]
+    per_cell = settings.colour_normalization == "per-cell"
+    return Normalization(mean, deviation, kind == "caffe", per_cell)
 
 
-def _in_pixels(values: Sequence[float]) -> list[float]:
-    return [255 * value for value in values]
+def _in_pixels(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(255 * value for value in values)

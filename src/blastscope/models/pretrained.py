@@ -34,19 +34,12 @@ HUB_FILE = "model.safetensors"
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """Weights of timm's hub.
+    """Weights of timm's hub."""
 
-    Attributes:
-        name: timm's name of network and training, ``vgg16.tv_in1k``.
-        repository: on the hub, ``timm/vgg16.tv_in1k``.
-        licence: as timm records it, or where to read it.
-        size: the side in pixels of the images that they were trained on.
-    """
-
-    name: str
-    repository: str
-    licence: str
-    size: int
+    name: str  # timm's name of network and training, ``vgg16.tv_in1k``
+    repository: str  # on the hub, ``timm/vgg16.tv_in1k``
+    licence: str  # as timm records it, or where to read it
+    size: int  # the side in pixels of the images that they were trained on
 
     @property
     def file(self) -> str:
@@ -119,10 +112,7 @@ def weights_name(config: Mapping[str, Any]) -> str:
 def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | None) -> Path:
     """Return the file with the ImageNet weights of a timm network.
 
-    Args:
-        config: what timm records of the network.
-        backbone: the recipe's name of it.
-        weights_dir: the only folder to look in; if it is not given, the hub and its cache.
+    If ``weights_dir`` is given, it is the only folder to look in; otherwise the hub and its cache.
 
     Raises:
         BlastscopeError: if the file is not there; it names it.
@@ -158,13 +148,11 @@ def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool
     repository = config.get("hf_hub_id")
     if not repository:  # timm has the network but no weights for it
         return False
-    if isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
-        return True
     try:
-        get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
+        cached = isinstance(try_to_load_from_cache(repository, HUB_FILE), str)
+        return cached or bool(get_hf_file_metadata(hf_hub_url(repository, HUB_FILE)))
     except Exception:  # as above
         return False
-    return True
 
 
 def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:

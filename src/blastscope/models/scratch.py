@@ -11,10 +11,8 @@ from blastscope.errors import BlastscopeError
 
 
 class _Plan(NamedTuple):
-    filters: tuple[int, ...]
-    """Of each 3x3 convolution."""
-    pools: tuple[int, ...]
-    """The side of the pooling after each."""
+    filters: tuple[int, ...]  # of each 3x3 convolution
+    pools: tuple[int, ...]  # the side of the pooling after each
     batchnorm: bool
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -24,25 +25,14 @@ def summarise(model: nn.Module, size: int) -> dict[str, Any]:
     outputs = _outputs(model, size)
     layers = []
     for name, module in model.named_modules():
-        if name not in outputs and _own(module) == (0, 0):
-            continue
         parameters, trainable = _own(module)
-        layers.append(
-            {
-                "name": name,
-                "type": type(module).__name__,
-                "output": outputs.get(name, []),
-                "parameters": parameters,
-                "trainable": trainable,
-            }
-        )
+        if name in outputs or parameters:
+            about = {"name": name, "type": type(module).__name__, "output": outputs.get(name, [])}
+            layers.append({**about, "parameters": parameters, "trainable": trainable})
     position = {name: index for index, name in enumerate(outputs)}
     layers.sort(key=lambda layer: position.get(str(layer["name"]), -1))
-    return {
-        "layers": layers,
-        "total": sum(int(layer["parameters"]) for layer in layers),
-        "trainable": sum(int(layer["trainable"]) for layer in layers),
-    }
+    totals = {key: sum(layer[key] for layer in layers) for key in ("parameters", "trainable")}
+    return {"layers": layers, "total": totals["parameters"], "trainable": totals["trainable"]}
 
 
 def _own(module: nn.Module) -> tuple[int, int]:
@@ -51,29 +41,28 @@ def _own(module: nn.Module) -> tuple[int, int]:
     return sum(p.numel() for p in own), sum(p.numel() for p in own if p.requires_grad)
 
 
+def _restore(modes: list[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        module.training = training
+
+
 def _outputs(model: nn.Module, size: int) -> dict[str, list[int]]:
-    """Send an empty image through, and note what each layer gives, in order."""
+    """Send an empty image through, and note the shape of each layer's output, in order."""
     outputs: dict[str, list[int]] = {}
 
     def note(name: str, output: object) -> None:
         if isinstance(output, Tensor):
             outputs.setdefault(name, list(output.shape[1:]))
 
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: note(name, output))
-        for name, module in model.named_modules()
-        if not isinstance(module, nn.Identity)
-        and (next(module.children(), None) is None or _own(module) != (0, 0))
-    ]
     modes = [(module, module.training) for module in model.modules()]
-    device = next(model.parameters()).device
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(torch.zeros(1, 3, size, size, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in modes:
-            module.training = training
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in model.named_modules():
+            is_layer = next(module.children(), None) is None or _own(module) != (0, 0)
+            if is_layer and not isinstance(module, nn.Identity):
+                hooks.enter_context(
+                    module.register_forward_hook(lambda _m, _i, out, name=name: note(name, out))
+                )
+        hooks.callback(_restore, modes)
+        device = next(model.parameters()).device
+        model.eval()(torch.zeros(1, 3, size, size, device=device))
     return outputs

@@ -52,17 +52,12 @@ def fetch_weights(
 ) -> list[Fetched]:
     """Fill a folder from timm's hub; each file is compared with the hash that the hub announces.
 
-    A file that is there and as recorded is left alone, and the hub is not asked for it.
-
-    Args:
-        wanted: which weights.
-        folder: created if it does not exist.
-        force: replace files that differ from the hub's.
-        on_fetched: called after each file.
+    A file that is there and as recorded is left alone, and the hub is not asked for it; other files
+    are replaced if ``force``.
 
     Raises:
-        BlastscopeError: if the hub cannot be reached, another file of a name is there, a download
-            has another hash than announced, or the folder cannot be written.
+        BlastscopeError: if the hub cannot be reached, another file of a name is there, a
+            download has another hash than announced, or the folder cannot be written.
     """
     done = []
     with only_one(folder / TABLE):
@@ -151,11 +146,8 @@ def verify_weights(
     """Compare every file of a folder with timm's network of its name and with the recorded hash.
 
     A file is right if it is safetensors, has every tensor of the network (the classifier may be
-    missing) in its shape and finite, and has the recorded hash, if one is recorded.
-
-    Args:
-        folder: nothing is written to it.
-        on_verified: called after each file.
+    missing) in its shape and finite, and has the recorded hash, if one is recorded. Nothing is
+    written.
 
     Raises:
         BlastscopeError: if the folder has no weights, or its table is damaged or names a file

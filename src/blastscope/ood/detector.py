@@ -33,20 +33,14 @@ class OodDetector:
     The distance is Mahalanobis's, with a covariance shrunk after Ledoit and Wolf (Journal of
     Multivariate Analysis 88:365-411, 2004), of features in standard deviations. It does not ask
     the network: a fine-tuned one is as confident of a photograph as of a cell.
-
-    Attributes:
-        mean: of the training cells' features, shape (features,).
-        deviation: likewise; above zero.
-        precision: the inverse covariance of the standardised features, shape (features, features).
-        threshold: the 99 % quantile of the validation cells' distances; above zero.
-        cells: how many training cells were measured.
     """
 
-    mean: Floats
-    deviation: Floats
+    mean: Floats  # of the training cells' features, shape (features,)
+    deviation: Floats  # likewise; above zero
+    # the inverse covariance of the standardised features, shape (features, features)
     precision: Floats
-    threshold: float
-    cells: int
+    threshold: float  # the 99 % quantile of the validation cells' distances; above zero
+    cells: int  # how many training cells were measured
 
     def of(self, pixels: Pixels) -> Floats:
         """Return distance divided by threshold, shape (N,), of prepared images (N, S, S, 3)."""
@@ -60,16 +54,9 @@ class OodDetector:
 
 
 def fit_ood(pixels: Pixels, training: Rows, validation: Rows, seed: int = 24) -> OodDetector | None:
-    """Fit a detector on cells of a store, at most ``MOST`` of each part, drawn at random.
+    """Fit a detector on rows of a store (N, S, S, 3), at most ``MOST`` of each part, at random.
 
-    Args:
-        pixels: of the store, (N, S, S, 3).
-        training: rows of training cells.
-        validation: rows of validation cells.
-        seed: of the draw.
-
-    Returns:
-        None if there is a single cell or all look alike, so that no distance has a meaning.
+    None if there is a single cell or all look alike, so that no distance has a meaning.
     """
     from sklearn.covariance import LedoitWolf
 
@@ -130,12 +117,7 @@ def ood_from(content: dict[str, Any], where: str) -> OodDetector:
 
 
 def _checked(content: dict[str, Any]) -> OodDetector:
-    """Build a detector.
-
-    Raises:
-        KeyError: if a value is missing.
-        ValueError: if one is of another shape or kind, or not finite.
-    """
+    """Build a detector; a KeyError or ValueError says what is missing or wrong."""
     if content["format"] != FORMAT or tuple(content["features"]) != FEATURES:
         raise ValueError("another format")
     mean, deviation, precision = (

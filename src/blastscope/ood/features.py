@@ -33,13 +33,9 @@ _SMALL = 0.1
 
 
 def ood_features(pixels: Pixels) -> Floats:
-    """Compute the features of prepared images.
+    """Compute the features of prepared images, uint8, (N, S, S, 3), RGB.
 
-    Args:
-        pixels: uint8, (N, S, S, 3), RGB.
-
-    Returns:
-        Shape (N, ``len(FEATURES)``); an image that is all black has zeros after the first two.
+    Shape (N, ``len(FEATURES)``); an image that is all black has zeros after the first two.
     """
     return np.array([_features(image) for image in pixels], np.float64).reshape(-1, len(FEATURES))
 
@@ -50,10 +46,10 @@ def _features(image: Pixels) -> tuple[float, ...]:
     red, green, blue = cv2.split(image)  # NumPy is slow along an axis of three
     here = np.asarray(cv2.max(cv2.max(red, green), blue)) > _BLACK
     rim = np.concatenate([here[0], here[-1], here[1:-1, 0], here[1:-1, -1]])
-    place = (float(here.mean()), float(rim.mean()))
+    position = (float(here.mean()), float(rim.mean()))
     if here.sum() < _FEWEST:
-        return place + (0.0,) * (len(FEATURES) - len(place))
-    return (*place, *_stain_and_texture(image, here), *_outline(here))
+        return position + (0.0,) * (len(FEATURES) - len(position))
+    return (*position, *_stain_and_texture(image, here), *_outline(here))
 
 
 def _stain_and_texture(image: Pixels, here: NDArray[np.bool_]) -> tuple[float, ...]:

@@ -25,15 +25,12 @@ def find_decision(
 ) -> DecisionFile | None:
     """Find what to decide by: what is given, or what an evaluation left in the model's folder.
 
-    Args:
-        models: the folders of runs, or of one ensemble or bundle.
-        members: what was opened from them.
-        given: a ``decision.json`` or a folder with one, of a cross-validation for instance; None
-            for the model's own.
+    ``given`` is a ``decision.json`` or a folder with one, of a cross-validation for instance; None
+    means the model's own.
 
     Raises:
-        BlastscopeError: if ``given`` is not a decision, or a decision belongs to other weights or,
-            if it names none, to another recipe.
+        BlastscopeError: if ``given`` is not a decision, or a decision belongs to other weights
+            or, if it names none, to another recipe.
     """
     if given is not None:
         path = given / NAME if given.is_dir() else given
@@ -69,19 +66,13 @@ def _weights(members: Members) -> str | None:
 
 @dataclass(frozen=True)
 class Tally:
-    """What was decided of all cells together.
+    """What was decided of all cells together."""
 
-    Attributes:
-        called_all: how many cells are called ALL.
-        referred: how many go to an expert; None if the model does not decide.
-        out_of_distribution: how many look unlike the training cells; None if the model has no
-            detector.
-        subjects: a row a subject (``decision.subject_shares``); None if the model does not decide.
-    """
-
-    called_all: int
-    referred: int | None
+    called_all: int  # how many cells are called ALL
+    referred: int | None  # how many go to an expert; None if the model does not decide
+    # how many look unlike the training cells; None if the model has no detector
     out_of_distribution: int | None
+    # a row a subject (``decision.subject_shares``); None if the model does not decide
     subjects: pl.DataFrame | None
 
 
@@ -118,7 +109,6 @@ def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
 
     Args:
         frame: what ``decide`` made.
-        by: what it decided by.
     """
     flags = frame["out_of_distribution"].drop_nulls()
     out_of_distribution = None if flags.is_empty() else int(flags.sum())

@@ -35,25 +35,18 @@ _ONE_AT_A_TIME = threading.Lock()
 
 @dataclass(frozen=True)
 class InputImage:
-    """One image to predict on, not yet read.
+    """One image to predict on, not yet read."""
 
-    Attributes:
-        file: the user's name for it: a path as given, one inside the folder given, or
-            ``archive.zip/inner/name.bmp``; empty for an image in memory that has none.
-        cell: its name in tables, unique among the inputs.
-        source: what reads it, or why it cannot be used, if that is known beforehand.
-        subject: the subject, in upper case; None if unknown.
-        label: ``all`` or ``hem``; None if unknown.
-        flags: what is odd about its name.
-        path: of the file that it is; None for an image in a zip or in memory.
-    """
-
+    # the user's name for it: a path as given, one inside the folder given, or
+    # ``archive.zip/inner/name.bmp``; empty for an image in memory that has none
     file: str
-    cell: str
+    cell: str  # its name in tables, unique among the inputs
+    # what reads it, or why it cannot be used, if that is known beforehand
     source: Callable[[], Decoded] | Problem = field(repr=False)
-    subject: str | None = None
-    label: str | None = None
-    flags: tuple[str, ...] = ()
+    subject: str | None = None  # the subject, in upper case; None if unknown
+    label: str | None = None  # ``all`` or ``hem``; None if unknown
+    flags: tuple[str, ...] = ()  # what is odd about its name
+    # of the file that it is; None for an image in a zip or in memory
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -74,21 +67,14 @@ class InputImage:
 
 @dataclass(frozen=True)
 class InputImages:
-    """The images in the order given.
+    """The images in the order given."""
 
-    Attributes:
-        images: all of them, also those that cannot be used.
-        notes: what the user should know of how they were found.
-        synthetic: whether some are from a folder or zip of synthetic cells.
-        closers: what to call once the images are read or no longer needed.
-        archives: the zips that hold some of them.
-    """
-
-    images: tuple[InputImage, ...]
-    notes: tuple[str, ...] = ()
-    synthetic: bool = False
+    images: tuple[InputImage, ...]  # all of them, also those that cannot be used
+    notes: tuple[str, ...] = ()  # what the user should know of how they were found
+    synthetic: bool = False  # whether some are from a folder or zip of synthetic cells
+    # what to call once the images are read or no longer needed
     closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
-    archives: tuple[Path, ...] = ()
+    archives: tuple[Path, ...] = ()  # the zips that hold some of them
 
     def __len__(self) -> int:
         return len(self.images)
@@ -199,11 +185,29 @@ def _longer(image: InputImage, step: int, number: int) -> str:
     return path if step == 2 else f"{path}{'#' * (step - 2)}{number}"
 
 
-@dataclass(frozen=True)
 class SubjectPattern:
     """A regular expression that finds the subject in a file's path."""
 
-    expression: re.Pattern[str]
+    def __init__(self, text: str) -> None:
+        """Compile the expression.
+
+        Raises:
+            BlastscopeError: if it is not valid, or too long.
+        """
+        if len(text) > LONGEST_PATTERN:
+            raise BlastscopeError(
+                f"The regular expression for subjects has {len(text)} characters: give at most "
+                f"{LONGEST_PATTERN}."
+            )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.expression = re.compile(text)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise BlastscopeError(
+                f"{text!r} is not a regular expression ({error}): give one that finds subjects, "
+                r"such as 'patient(\d+)'."
+            ) from None
 
     def find(self, file: str) -> str | None:
         """Return the subject in upper case; None if the pattern finds none.
@@ -216,25 +220,3 @@ class SubjectPattern:
         group = "subject" if "subject" in self.expression.groupindex else 1
         text = match[group if self.expression.groups else 0]
         return (text or "").strip().upper() or None
-
-
-def subject_pattern(text: str) -> SubjectPattern:
-    """Compile a regular expression for subjects.
-
-    Raises:
-        BlastscopeError: if it is not valid, or too long.
-    """
-    if len(text) > LONGEST_PATTERN:
-        raise BlastscopeError(
-            f"The regular expression for subjects has {len(text)} characters: give at most "
-            f"{LONGEST_PATTERN}."
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return SubjectPattern(re.compile(text))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise BlastscopeError(
-            f"{text!r} is not a regular expression ({error}): give one that finds subjects, such "
-            r"as 'patient(\d+)'."
-        ) from None

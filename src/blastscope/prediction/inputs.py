@@ -23,10 +23,10 @@ from blastscope.prediction.images import (
     AnImage,
     InputImage,
     InputImages,
+    SubjectPattern,
     as_list,
     image_in_memory,
     input_image,
-    subject_pattern,
     unique_cells,
 )
 
@@ -161,7 +161,7 @@ class _Gathered:
     """The images listed so far; a file that is given again is left out if ``once``."""
 
     def __init__(self, subject_from: str | None, once: bool = True) -> None:
-        self.pattern = None if subject_from is None else subject_pattern(subject_from)
+        self.pattern = None if subject_from is None else SubjectPattern(subject_from)
         self.once = once
         self.groups: list[_Group] = []
         self.notes: list[str] = []

@@ -19,11 +19,9 @@ class Journal:
     """Finished rows of one prediction, in parts of ``ROWS``, in a folder beside its table."""
 
     def __init__(self, path: Path, identity: Mapping[str, str]) -> None:
-        """Open the folder, or begin it anew if it is of another prediction.
+        """Open the folder, or begin it again if it is of another prediction.
 
-        Args:
-            path: the folder.
-            identity: what the rows follow from: images, model and settings.
+        ``identity`` is what the rows follow from: images, model and settings.
 
         Raises:
             BlastscopeError: if it cannot be written.

@@ -13,7 +13,7 @@ from blastscope.ensemble.ensemble_folder import EnsembleFolder, read_ensemble
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import sha256_of
-from blastscope.io.predictions import SYNTHETIC_MARK
+from blastscope.io.predictions import marked
 from blastscope.training.finished_run import FinishedRun, open_run
 
 if TYPE_CHECKING:
@@ -22,24 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Members:
-    """Networks, and how their probabilities become one.
+    """Networks, and how their probabilities become one."""
 
-    Attributes:
-        name: what tables call them together.
-        runs: the networks.
-        combination: from a probability of each to one.
-        ensemble: ``sha256:`` of the ``ensemble.json`` with the combination; None if there is none.
-        names: what an ensemble calls its members; empty if it is not one.
-        bundle: ``sha256:`` of the manifest of the bundle that they are from; None if not from one.
-        decision: what a bundle decides by; None if it does not, or it is not a bundle.
-    """
-
-    name: str
-    runs: tuple[FinishedRun, ...]
-    combination: Combination
+    name: str  # what tables call them together
+    runs: tuple[FinishedRun, ...]  # the networks
+    combination: Combination  # from a probability of each to one
+    # ``sha256:`` of the ``ensemble.json`` with the combination; None if there is none
     ensemble: str | None = None
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # what an ensemble calls its members; empty if it is not one
+    # ``sha256:`` of the manifest of the bundle that they are from; None if not from one
     bundle: str | None = None
+    # what a bundle decides by; None if it does not, or it is not a bundle
     decision: DecisionFile | None = None
 
     @property
@@ -138,9 +131,7 @@ def _of_bundle(path: Path) -> Members:
 
 def _marked(members: Members) -> Members:
     """Mark the name of networks that were trained on synthetic cells."""
-    if not members.synthetic or members.name.endswith(SYNTHETIC_MARK):
-        return members
-    return replace(members, name=members.name + SYNTHETIC_MARK)
+    return replace(members, name=marked(members.name, members.synthetic))
 
 
 def _member(folder: Path, ensemble: EnsembleFolder, k: int) -> FinishedRun:

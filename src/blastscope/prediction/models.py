@@ -30,7 +30,7 @@ from blastscope.engines.engine import (
     view_probabilities,
 )
 from blastscope.errors import BlastscopeError, require_training
-from blastscope.io.predictions import SYNTHETIC_MARK
+from blastscope.io.predictions import marked
 from blastscope.models.dihedral import CHANNELS_LAST, VIEWS, dihedral_view
 from blastscope.prediction.decisions import find_decision
 from blastscope.prediction.members import Members, open_members
@@ -47,14 +47,10 @@ Prepared = Mapping[StoreSettings, Pixels]
 
 @dataclass(frozen=True)
 class Probabilities:
-    """The probabilities of N cells, shape (N,) each.
+    """The probabilities of N cells, shape (N,) each."""
 
-    Attributes:
-        p_all: the probability of ALL, not calibrated.
-        spread: its standard deviation over the eight views; None if it was not asked for.
-    """
-
-    p_all: Floats
+    p_all: Floats  # the probability of ALL, not calibrated
+    # its standard deviation over the eight views; None if it was not asked for
     spread: Floats | None
 
 
@@ -73,10 +69,9 @@ class Predictor:
         """Choose the engine; the networks are loaded when the first cell comes.
 
         Args:
-            members: the networks and their combination.
             engine: one of ``ENGINES``. ``auto`` is PyTorch on a GPU and for what is not a bundle,
                 else ONNX Runtime.
-            device: ``auto``, ``cpu``, ``cuda`` or ``mps``, for PyTorch.
+            device: of ``DEVICES``, for PyTorch.
             spread: whether to compute the spread over the eight views; slower.
 
         Raises:
@@ -173,14 +168,10 @@ class Predictor:
 
             device = choose_device(self._device)
             return TorchEngine(run.classifier(), run.recipe.prediction.views, device)
-        model, weights, source = run.onnx(), run.weights(), f"{run.contents}/model.onnx"
-        if self._engine == "openvino":
-            from blastscope.engines.openvino import OpenVinoEngine
+        from blastscope.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
 
-            return OpenVinoEngine(model, weights, source=source)
-        from blastscope.engines.onnx_runtime import OnnxRuntimeEngine
-
-        return OnnxRuntimeEngine(model, weights, threads, source)
+        kind = OpenVinoEngine if self._engine == "openvino" else OnnxRuntimeEngine
+        return kind(run.onnx(), run.weights(), threads, f"{run.contents}/model.onnx")
 
 
 def _all_views(engine: Engine, pixels: Pixels, logits: Logits) -> Logits:
@@ -213,16 +204,11 @@ def _has_gpu() -> bool:
 
 @dataclass(frozen=True)
 class PredictionModel:
-    """Networks, the name that tables give them, and what they decide by.
+    """Networks, the name that tables give them, and what they decide by."""
 
-    Attributes:
-        predictor: the networks.
-        name: what tables call them.
-        decision: how probabilities become decisions; None if the model does not decide.
-    """
-
-    predictor: Predictor
-    name: str
+    predictor: Predictor  # the networks
+    name: str  # what tables call them
+    # how probabilities become decisions; None if the model does not decide
     decision: DecisionFile | None
 
     @property
@@ -233,10 +219,7 @@ class PredictionModel:
 
     def marked(self, synthetic_cells: bool) -> PredictionModel:
         """Return it under the name that marks a synthetic model, or predictions of such cells."""
-        marked = self.name.endswith(SYNTHETIC_MARK)
-        if marked or not (self.synthetic or synthetic_cells):
-            return self
-        return replace(self, name=self.name + SYNTHETIC_MARK)
+        return replace(self, name=marked(self.name, self.synthetic or synthetic_cells))
 
 
 def open_model(
@@ -252,9 +235,7 @@ def open_model(
     Args:
         models: a bundle's folder or zip, folders of runs, or the folder of one ensemble.
         decision: a ``decision.json``, or a folder with one, to decide by; by default the model's.
-        engine: what computes (see :class:`Predictor`).
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        spread: whether to compute the spread over the eight views.
+        engine: as ``device`` and ``spread``, for :class:`Predictor`.
 
     Raises:
         BlastscopeError: if a model is unfinished, stale or damaged, the decision belongs to other

@@ -35,19 +35,13 @@ STORE_BATCH = 64
 
 @dataclass(frozen=True)
 class PreparedCell:
-    """A cell as networks see it.
+    """A cell as networks see it."""
 
-    Attributes:
-        pixels: by settings, uint8, size × size × 3, RGB: the same as those of a store.
-        pixel_hash: of the whole image, as ``data.inspection`` makes it.
-        flags: what is odd about it, as in a cell table.
-        ood_score: how far it looks from the training cells (``Predictor.ood_scores``); NaN if
-            unknown.
-    """
-
+    # by settings, uint8, size × size × 3, RGB: the same as those of a store
     pixels: Mapping[StoreSettings, Pixels]
-    pixel_hash: str
-    flags: tuple[str, ...]
+    pixel_hash: str  # of the whole image, as ``data.inspection`` makes it
+    flags: tuple[str, ...]  # what is odd about it, as in a cell table
+    # how far it looks from the training cells (``Predictor.ood_scores``); NaN if unknown
     ood_score: float = math.nan
 
 
@@ -59,17 +53,13 @@ def read_cells(
     ood: OodScores | None = None,
     ahead: int | None = None,
 ) -> Iterator[tuple[InputImage, PreparedCell | Problem]]:
-    """Read images in their order, a few ahead of what is asked for.
+    """Yield each image with its cell, or with why it cannot be used; a few are read ahead.
 
     Args:
-        inputs: the images.
         settings: by which each is prepared; duplicates count once.
         workers: the number of threads that read; by default the number of cores.
         ood: computes the OOD scores of prepared cells, in these threads.
         ahead: the number of images read ahead; by default a few a thread.
-
-    Yields:
-        Each image with its cell, or with why it cannot be used.
     """
     distinct = tuple(dict.fromkeys(settings))
 
@@ -111,15 +101,7 @@ def predict_rows(inputs: InputImages, predictor: Predictor, model: str) -> Itera
 
     All cores work on each batch while the next is read. If there are many images and the engine
     allows it, each core takes a batch of its own, from the files to the rows, and waits for no
-    other.
-
-    Args:
-        inputs: the images.
-        predictor: the networks.
-        model: what the table calls them.
-
-    Yields:
-        Up to ``BATCH`` rows (``table.SCHEMA``), in the order of the images.
+    other. Up to ``BATCH`` rows (``table.SCHEMA``) come at a time, in the order of the images.
     """
     many = len(inputs) >= 2 * cores() * BATCH
     single_core = predictor.single_core if many else None
@@ -172,17 +154,10 @@ def predict_store(
     predictor: Predictor,
     perturb: Callable[[Pixels], Pixels] | None = None,
 ) -> tuple[Floats, Floats]:
-    """Predict cells that are prepared already, perhaps perturbed first.
+    """Predict cells (N, S, S, 3) that are prepared for the predictor, perhaps perturbed first.
 
-    Args:
-        pixels: of a store that is prepared by the only one of the predictor's settings,
-            (N, S, S, 3).
-        rows: which of them.
-        predictor: the networks.
-        perturb: changes a batch of cells before the networks see it.
-
-    Returns:
-        The probability of ALL, not calibrated, and the OOD score, NaN if unknown; (rows,) each.
+    The predictor must have a single setting. Returns the probability of ALL, not calibrated, and
+    the OOD score, NaN if unknown; (rows,) each.
     """
     (settings,) = predictor.settings
     p_all, ood = [np.empty(0)], [np.empty(0)]

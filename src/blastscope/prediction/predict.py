@@ -27,31 +27,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Predicted:
-    """What was predicted.
+    """What was predicted."""
 
-    Attributes:
-        frame: a row an image.
-        files: those of usable images that are in distribution and files of their own.
-        model: the name of what predicted.
-        tally: what was decided of all together.
-        decision: how probabilities became decisions; None if the model does not decide.
-        notes: what the user should know of how the images were found.
-        synthetic_model: whether the model or its decision was fitted on synthetic cells.
-        synthetic_cells: whether the images are of synthetic cells.
-        about: what a table of them records.
-        path: of the table; None if none was written.
-    """
-
-    frame: pl.DataFrame
+    frame: pl.DataFrame  # a row an image
+    # those of usable images that are in distribution and files of their own
     files: tuple[Path, ...]
-    model: str
-    tally: Tally
+    model: str  # the name of what predicted
+    tally: Tally  # what was decided of all together
+    # how probabilities became decisions; None if the model does not decide
     decision: DecisionFile | None
-    notes: tuple[str, ...]
-    synthetic_model: bool
-    synthetic_cells: bool
-    about: dict[str, Any]
-    path: Path | None
+    notes: tuple[str, ...]  # what the user should know of how the images were found
+    synthetic_model: bool  # whether the model or its decision was fitted on synthetic cells
+    synthetic_cells: bool  # whether the images are of synthetic cells
+    about: dict[str, Any]  # what a table of them records
+    path: Path | None  # of the table; None if none was written
 
     @property
     def problems(self) -> pl.DataFrame:
@@ -80,14 +69,9 @@ def predict(
 
     Args:
         images: files, folders, zips, globs (see ``prediction.inputs``), or listed images.
-        models: as ``open_model`` takes them.
+        models: as ``open_model`` takes them, like ``decision``, ``engine``, ``device``, ``spread``.
         out: the table to write, .parquet, .csv or .json; None for no file.
-        decision: likewise.
-        engine: likewise.
-        device: likewise.
-        spread: likewise.
         subject_from: a regular expression that finds the subject in a file's name.
-        force: replace an existing file.
         on_progress: called with the images done and their total.
 
     Raises:
@@ -100,9 +84,8 @@ def predict(
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
     model = opened.marked(found.synthetic)
     if out is None:
-        rows = pl.concat(
-            _told(predict_rows(found, model.predictor, model.name), found, on_progress)
-        )
+        frames = predict_rows(found, model.predictor, model.name)
+        rows = pl.concat(_told(frames, found, on_progress))
         return _predicted(rows, found, model, None)
     with only_one(out.absolute()):
         journal = open_journal(found, model, out)
@@ -116,12 +99,7 @@ def predict(
 
 
 def stream(inputs: InputImages, model: PredictionModel) -> Iterator[pl.DataFrame]:
-    """Yield decided rows as they come, a batch at a time.
-
-    Args:
-        inputs: as ``list_inputs`` lists them.
-        model: as ``open_model`` opens it.
-    """
+    """Yield decided rows of listed images as they come, a batch at a time."""
     model = model.marked(inputs.synthetic)
     for frame in predict_rows(inputs, model.predictor, model.name):
         yield decide(frame, model.decision)

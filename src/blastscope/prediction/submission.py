@@ -24,23 +24,14 @@ TABLE, ZIP = "predictions.parquet", "submission.zip"
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission on disk.
+    """A submission on disk."""
 
-    Attributes:
-        path: of the zip.
-        lines: the number of images.
-        called_all: how many of them are called ALL.
-        model: the name of what predicted.
-        predictions: the table that it was made from.
-        already: whether the same submission existed.
-    """
-
-    path: Path
-    lines: int
-    called_all: int
-    model: str
-    predictions: Path
-    already: bool
+    path: Path  # of the zip
+    lines: int  # the number of images
+    called_all: int  # how many of them are called ALL
+    model: str  # the name of what predicted
+    predictions: Path  # the table that it was made from
+    already: bool  # whether the same submission existed
 
 
 def submit_table(table: Path, out: Path, *, force: bool = False) -> Submission:
@@ -48,8 +39,6 @@ def submit_table(table: Path, out: Path, *, force: bool = False) -> Submission:
 
     Args:
         table: Parquet or CSV, of one model.
-        out: the folder to write to.
-        force: replace another submission.
 
     Raises:
         BlastscopeError: if the table holds several models or no test cells, its cells are not
@@ -81,18 +70,10 @@ def submit_images(
 ) -> Submission:
     """Apply a model to a folder of images ``N.bmp`` and write a submission.
 
-    Writes ``OUT/submission.zip`` and ``OUT/predictions.parquet``. Several runs are averaged (the
-    paper's first ensemble, section 3.4), an ensemble is combined by its own weights. A cell is
-    called ALL above one half, whatever the model's decision.
-
-    Args:
-        models: as ``open_model`` takes them.
-        images: the challenge's preliminary or final test set.
-        out: the folder to write to; the same command again finds its work there.
-        engine: as ``open_model`` takes it.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        force: replace what another command left there.
-        on_progress: called with the images done and their total.
+    Writes ``OUT/submission.zip`` and ``OUT/predictions.parquet``; the same command resumes. Several
+    runs are averaged (the paper's first ensemble, section 3.4), an ensemble is combined by its own
+    weights. A cell is called ALL above one half, whatever the model's decision. ``models``,
+    ``engine`` and ``device`` are given as to ``open_model``.
 
     Raises:
         BlastscopeError: if a model is unfinished or stale, an image cannot be used, the images

@@ -62,7 +62,6 @@ def rows_frame(
     Args:
         rows: of images.
         found: the probabilities of those without a problem; None if there are none.
-        model: the name of what predicted.
         spread: whether there is a column for it.
     """
     usable = [k for k, row in enumerate(rows) if row.problem is None]
@@ -98,13 +97,9 @@ def stacked(prepared: Sequence[Prepared]) -> Prepared:
 def write_table(
     frame: pl.DataFrame, subjects: pl.DataFrame | None, out: Path, about: Mapping[str, Any]
 ) -> None:
-    """Write predictions, whole or not at all.
+    """Write predictions as .parquet, .csv (without ``about``) or .json (with ``subjects``).
 
-    Args:
-        frame: a row an image.
-        subjects: a row a subject, for JSON only; None if nothing is known of them.
-        out: .parquet, .csv or .json.
-        about: what made them; a CSV leaves it out.
+    The file is written whole or not at all.
 
     Raises:
         BlastscopeError: if ``out`` cannot be written.

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from blastscope.data.crop import Pixels, resize
 from blastscope.explanation.cell_image import BACKGROUND, CELL, CellImage, Map
 from blastscope.explanation.result import (
+    Attribution,
     CellExplained,
-    CropAttribution,
     EnsembleExplained,
     ModelExplained,
 )
@@ -182,7 +182,7 @@ def class_panel(cell: CellExplained) -> Figure:
     return sheet.figure
 
 
-def _both(base: Pixels, found: CropAttribution) -> tuple[Pixels, Pixels]:
+def _both(base: Pixels, found: Attribution) -> tuple[Pixels, Pixels]:
     """Draw the attribution of both classes on one scale, so that they can be compared."""
     most = float(max(found.for_all.max(initial=0), found.for_normal.max(initial=0)))
     return overlay(base, found.for_all, most), overlay(base, -found.for_normal, most)

@@ -19,9 +19,8 @@ from blastscope.report.html import render, small_uri, svg_uri
 from blastscope.report.style import PALETTE, QUIET, printable, save, styled
 from blastscope.report.text import LABELS, counted, listed, metric, number, percent
 from blastscope.robustness.metrics import StepMetrics
-from blastscope.robustness.ood_check import OodCheck
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation, Step, steps
-from blastscope.robustness.summary import NOTICED, ModelRobustness
+from blastscope.robustness.perturbations import PERTURBATIONS, Perturbation, Step, steps
+from blastscope.robustness.summary import NOTICED, ModelRobustness, OodCheck
 
 _EXAMPLE_SIDE = 96
 

@@ -14,7 +14,7 @@ from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 from blastscope.io.tables import TableFormat
-from blastscope.robustness.perturbation_plan import Step
+from blastscope.robustness.perturbations import Step
 
 STRESS = TableFormat(
     "stress",
@@ -44,23 +44,15 @@ _SEED = 24
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """A model at one step.
+    """A model at one step."""
 
-    Attributes:
-        step: the perturbation.
-        values: by metric (``weighted_f1, auc, recall_all, recall_hem``).
-        drops: of weighted F1 and AUC: unchanged minus perturbed; the interval is paired.
-        mean_change: mean of the absolute change of p(ALL).
-        calls_changed: share of calls that change.
-        out_of_distribution: share of cells that are flagged as OOD; NaN if that is not known.
-    """
-
-    step: Step
-    values: dict[str, float]
+    step: Step  # the perturbation
+    values: dict[str, float]  # by metric (``weighted_f1, auc, recall_all, recall_hem``)
+    # of weighted F1 and AUC: unchanged minus perturbed; the interval is paired
     drops: dict[str, Estimate]
-    mean_change: float
-    calls_changed: float
-    out_of_distribution: float
+    mean_change: float  # mean of the absolute change of p(ALL)
+    calls_changed: float  # share of calls that change
+    out_of_distribution: float  # share of cells that are flagged as OOD; NaN if that is not known
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.evaluation.overlap import Overlap, part_overlap
 from blastscope.experiments.crossval_folder import FORMAT
 from blastscope.io.files import read_json
-from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
+from blastscope.io.predictions import SYNTHETIC_MARK, marked, read_predictions
 from blastscope.training.class_balance import Rows
 from blastscope.training.finished_run import FinishedRun, open_run, refuse_other_preparation
 from blastscope.training.run_folder import RunFolder
@@ -25,15 +25,11 @@ _CROSSVAL = "crossval.json"
 
 @dataclass(frozen=True)
 class TestedNetwork:
-    """A network, and the cells that it is tested on.
+    """A network, and the cells that it is tested on."""
 
-    Attributes:
-        run: the network's run.
-        cells: ``cell, subject, label``, ``p_all`` as the run recorded it, and ``row`` in the
-            store; labelled cells only.
-    """
-
-    run: FinishedRun
+    run: FinishedRun  # the network's run
+    # ``cell, subject, label``, ``p_all`` as the run recorded it, and ``row`` in the store; labelled
+    # cells only
     cells: pl.DataFrame
 
     @property
@@ -44,17 +40,12 @@ class TestedNetwork:
 
 @dataclass(frozen=True)
 class TestedModel:
-    """A model.
+    """A model."""
 
-    Attributes:
-        name: what it is called.
-        members: the networks, one for a run, one a fold for a cross-validation.
-        overlap: whether the cells' subjects are in their training.
-    """
-
-    name: str
+    name: str  # what it is called
+    # the networks, one for a run, one a fold for a cross-validation
     members: tuple[TestedNetwork, ...]
-    overlap: Overlap
+    overlap: Overlap  # whether the cells' subjects are in their training
 
     @property
     def cells(self) -> pl.DataFrame:
@@ -68,13 +59,10 @@ class TestedModel:
 
 
 def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[TestedModel, ...]:
-    """Open the models.
+    """Open folders of runs or cross-validations; ``NAME=PATH`` gives one another name.
 
-    Args:
-        given: folders of runs or cross-validations; ``NAME=PATH`` names one anew.
-        store: the prepared cells.
-        part: of a run's own split. Each fold of a cross-validation is tested on its own
-            test cells; of several repeats the first counts.
+    ``part`` is one of a run's own split. Each fold of a cross-validation is tested on its own test
+    cells; of several repeats the first counts.
 
     Raises:
         BlastscopeError: if a folder is neither, or unfinished or stale; the store's cells are
@@ -85,10 +73,7 @@ def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[T
     for text in given:
         name, path = part_name(text)
         opened = _open(path, store, part)
-        own = opened.name
-        shown = own if name is None else name
-        if own.endswith(SYNTHETIC_MARK) and not shown.endswith(SYNTHETIC_MARK):
-            shown += SYNTHETIC_MARK
+        shown = marked(name or opened.name, opened.name.endswith(SYNTHETIC_MARK))
         if shown in {model.name for model in models}:
             raise BlastscopeError(
                 f"Two models are called '{shown}': name them apart, A={path} and so on."
@@ -122,7 +107,7 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
         members.append(_member(open_run(folder), table, store, part))
     by = {"out_of_fold": content["identity"]["by"]}
     overlap = part_overlap(pl.DataFrame(), part, by)
-    return TestedModel(name + SYNTHETIC_MARK * store.synthetic, tuple(members), overlap)
+    return TestedModel(marked(name, store.synthetic), tuple(members), overlap)
 
 
 def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> TestedNetwork:

@@ -25,15 +25,9 @@ _SMALLEST, _LARGEST = 0.22, 0.42
 
 
 def non_cell_images(side: int, each: int = EACH, seed: int = 24) -> dict[str, Pixels]:
-    """Draw images that are not cells.
+    """Draw ``each`` images of each kind that are not cells; of ``black`` there is one.
 
-    Args:
-        side: of each image, in pixels.
-        each: how many of each kind; of ``black`` there is one.
-        seed: the same seed draws the same images.
-
-    Returns:
-        By kind, uint8 of shape (each, side, side, 3), RGB.
+    By kind, uint8 of shape (each, side, side, 3), RGB.
     """
     rng = np.random.default_rng(seed)
     photographs = _photographs()
@@ -89,10 +83,10 @@ def _words(rng: np.random.Generator, side: int) -> Pixels:
     height = side / 6
     for line in range(6):
         letters = "".join(chr(code) for code in rng.integers(ord("A"), ord("z"), 12))
-        place = (int(rng.integers(-side // 10, side // 10)), round((line + 0.8) * height))
+        corner = (int(rng.integers(-side // 10, side // 10)), round((line + 0.8) * height))
         ink = tuple(int(value) for value in rng.integers(0, 256, 3))
         cv2.putText(
-            picture, letters, place, cv2.FONT_HERSHEY_SIMPLEX, height / 30, ink,
+            picture, letters, corner, cv2.FONT_HERSHEY_SIMPLEX, height / 30, ink,
             max(1, round(height / 15)), cv2.LINE_AA,
         )  # fmt: skip
     return picture

@@ -13,7 +13,6 @@ import torch
 
 from blastscope import __version__
 from blastscope.data.store import Store
-from blastscope.errors import BlastscopeError
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.io.tables import TableFormat, read_part, read_table, write_table
@@ -24,14 +23,11 @@ from blastscope.prediction.models import Floats, Predictor
 from blastscope.prediction.pipeline import predict_store
 from blastscope.robustness.models import TestedModel, TestedNetwork
 from blastscope.robustness.non_cell_images import non_cell_images
-from blastscope.robustness.perturbation_plan import NOTHING, Step, steps
+from blastscope.robustness.perturbations import NOTHING, Step, steps
 from blastscope.training.run_folder import RunFolder
 
 Progress = Callable[[int, int], None]
 FOLDER = "predictions"
-SAME = 0.01
-"""By how much a probability may differ from the run's own: machines differ by far less, images by
-more."""
 _NON_CELLS = "non-cells"
 _KIND = FolderKind("identity.json", scratch=True)
 PART = TableFormat(
@@ -41,29 +37,21 @@ PART = TableFormat(
 
 @dataclass(frozen=True)
 class PartialStressTest:
-    """The folder of the predictions that are done.
+    """The folder of the predictions that are done."""
 
-    Attributes:
-        path: the folder.
-        models: the tested models.
-        store: the prepared cells.
-        device: what to compute on.
-    """
-
-    path: Path
-    models: tuple[TestedModel, ...]
-    store: Store
-    device: torch.device
+    path: Path  # the folder
+    models: tuple[TestedModel, ...]  # the tested models
+    store: Store  # the prepared cells
+    device: torch.device  # what to compute on
 
     def fill(self, on_progress: Progress | None) -> None:
         """Predict all that is not done; a part that cannot be read is predicted again.
 
-        Args:
-            on_progress: called with the cells that are done, each once per step, and their total.
+        ``on_progress`` is called with the cells that are done, each once per step, and their total.
 
         Raises:
-            BlastscopeError: if a network's probability for an unchanged cell is not the one that
-                its run recorded.
+            BlastscopeError: if a network's probability for an unchanged cell is not the one
+                that its run recorded.
         """
         WorkFolder(self.path, _KIND, self._identity()).open_or_resume()
         todo = tuple(steps())
@@ -76,8 +64,9 @@ class PartialStressTest:
             for step in todo:
                 if read_part(self._file(k, n, step.key), PART) is None:
                     frame = _on_cells(predictor, member, self.store, step)
-                    if step.name == NOTHING:
-                        _refuse_other_cells(frame, member, self.store)
+                    if step.name == NOTHING:  # before hours are spent on other images
+                        found = frame["cell"], frame["p_all"]
+                        member.run.refuse_other_images(*found, f"in {self.store.path}")
                     write_table(frame, self._file(k, n, step.key), PART)
                 done += member.cells.height
                 if on_progress:
@@ -156,15 +145,3 @@ def _on_non_cells(predictor: Predictor, side: int) -> pl.DataFrame:
 def _frame(names: list[str], p_all: Floats, ood: Floats) -> pl.DataFrame:
     scores = pl.Series(ood, dtype=pl.Float64).fill_nan(None)
     return pl.DataFrame({"cell": names, "p_all": p_all, "ood_score": scores})
-
-
-def _refuse_other_cells(frame: pl.DataFrame, member: TestedNetwork, store: Store) -> None:
-    """Refuse cells that are not those that the run was predicted on, before hours are spent."""
-    off = np.abs(frame["p_all"].to_numpy() - member.cells["p_all"].to_numpy())
-    worst = int(off.argmax())
-    if off[worst] > SAME:
-        said, found = member.cells["p_all"][worst], frame["p_all"][worst]
-        raise BlastscopeError(
-            f"The cell '{frame['cell'][worst]}' has p(ALL) {found:.3f} in {store.path}, where "
-            f"{member.run.path} recorded {said:.3f}: give the store that it was trained on."
-        )

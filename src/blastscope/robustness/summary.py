@@ -1,4 +1,4 @@
-"""Sum up a stress test: what each perturbation costs each model, and where its cost begins."""
+"""Sum up a stress test: what each perturbation costs a model, and what its OOD flag is worth."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from blastscope.data.names import ALL
+from blastscope.data.names import ALL, HEM
 from blastscope.evaluation.overlap import Overlap
 from blastscope.io.files import without_nan
 from blastscope.robustness.metrics import StepDraws, StepMetrics, measure
-from blastscope.robustness.ood_check import OodCheck, judge
-from blastscope.robustness.perturbation_plan import PERTURBATIONS, Perturbation, steps
+from blastscope.robustness.perturbations import PERTURBATIONS, Perturbation, steps
 
 if TYPE_CHECKING:
     from blastscope.robustness.models import TestedModel
@@ -24,22 +23,70 @@ NOTICED = 0.02
 
 
 @dataclass(frozen=True)
-class ModelRobustness:
-    """One model.
+class Kind:
+    """One kind of images that are not cells."""
 
-    Attributes:
-        model: its name.
-        cells: how many were perturbed.
-        overlap: whether their subjects are in its training.
-        found: its metrics at every step.
-        ood: its out-of-distribution flag; None if it has none.
+    kind: str  # what they are
+    images: int  # how many, over all networks of the model
+    auroc: float  # how well the OOD score tells them from cells: 1 perfectly, .5 not at all
+    flagged: float  # share of them that is flagged
+
+
+@dataclass(frozen=True)
+class OodCheck:
+    """The shares of images that a model flags as out-of-distribution."""
+
+    flagged: float  # share of the cells that are flagged, though they are cells
+    by_class: dict[str, float]  # the same for each class
+    # the subject with the highest share, its share and its number of cells; None if no cell names
+    # its subject
+    worst: tuple[str, float, int] | None
+    kinds: tuple[Kind, ...]  # images that are not cells
+
+
+def judge_ood(cells: pl.DataFrame, non_cells: pl.DataFrame) -> OodCheck | None:
+    """Judge the flag of one model.
+
+    Args:
+        cells: ``subject, label, ood_score`` of the unchanged cells.
+        non_cells: ``cell`` (the kind), ``ood_score``.
+
+    Returns:
+        None if the OOD scores are not known.
     """
+    from sklearn.metrics import roc_auc_score
 
-    model: str
-    cells: int
-    overlap: Overlap
-    found: StepDraws
-    ood: OodCheck | None
+    if cells["ood_score"].null_count() or non_cells["ood_score"].null_count():
+        return None
+    known = cells["ood_score"].to_numpy()
+    kinds = []
+    for (kind,), rows in non_cells.group_by("cell", maintain_order=True):
+        far = rows["ood_score"].to_numpy()
+        truth = np.repeat([0, 1], [len(known), len(far)])
+        auroc = float(roc_auc_score(truth, np.concatenate([known, far])))
+        kinds.append(Kind(str(kind), len(far), auroc, float((far > 1).mean())))
+    flag = pl.col("ood_score") > 1
+    shares = dict(cells.group_by("label").agg(flag.mean()).iter_rows())
+    by_subject = (
+        cells.filter(pl.col("subject").is_not_null())
+        .group_by("subject")
+        .agg(flag.mean().alias("share"), pl.len())
+        .sort("share", "subject", descending=[True, False])
+    )
+    worst = by_subject.row(0) if by_subject.height else None
+    by_class = {label: float(shares[label]) for label in (ALL, HEM) if label in shares}
+    return OodCheck(float((known > 1).mean()), by_class, worst, tuple(kinds))
+
+
+@dataclass(frozen=True)
+class ModelRobustness:
+    """One model."""
+
+    model: str  # its name
+    cells: int  # how many were perturbed
+    overlap: Overlap  # whether their subjects are in its training
+    found: StepDraws  # its metrics at every step
+    ood: OodCheck | None  # its out-of-distribution flag; None if it has none
 
     @property
     def unchanged(self) -> StepMetrics:
@@ -91,7 +138,7 @@ def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobust
     is_all = (cells["label"] == ALL).to_numpy()
     found = measure(is_all, cells["subject"].to_list(), taken, p_all, scores)
     beside = cells.select("subject", "label").with_columns(frames[0]["ood_score"])
-    ood = judge(beside, parts.of_non_cells(k))
+    ood = judge_ood(beside, parts.of_non_cells(k))
     return ModelRobustness(model.name, cells.height, model.overlap, found, ood)
 
 

@@ -61,12 +61,7 @@ def pixel_augmentation(name: str) -> Augmentation | None:
 def strong(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Change the shape, stain, light and focus of each image of a batch.
 
-    Args:
-        pixels: uint8, N × 3 × S × S, RGB, cells on black.
-        rng: the source of all random numbers.
-
-    Returns:
-        A new tensor of the same shape and type.
+    Pixels are uint8, N × 3 × S × S, RGB, cells on black; so is the result, a new tensor.
     """
     changed = _transformed(pixels.float(), rng)
     cell = changed.amax(dim=1, keepdim=True) > _BLACK

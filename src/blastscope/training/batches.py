@@ -12,11 +12,10 @@ import torch
 from blastscope.data.crop import Pixels
 from blastscope.models.dihedral import VIEWS, dihedral_views
 from blastscope.training.augmentation import Augmentation
-from blastscope.training.class_balance import Rows, TrainingSet
+from blastscope.training.class_balance import Bools, Operations, Rows, TrainingSet
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
 Batch = tuple[Inputs, torch.Tensor]
-Operations = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,11 @@ class TrainingBatches:
     """
 
     views: Views
-    is_all: np.ndarray[Any, np.dtype[np.bool_]]
-    """For each row of the store."""
+    is_all: Bools  # for each row of the store
     chosen: TrainingSet
     size: int
-    dihedral: bool
-    """Whether an epoch draws a dihedral operation for each cell."""
-    augment: Augmentation | None
-    """What changes a batch's pixels, if anything does."""
+    dihedral: bool  # whether an epoch draws a dihedral operation for each cell
+    augment: Augmentation | None  # what changes a batch's pixels, if anything does
     seed: int
     epoch: int
 
@@ -99,9 +95,9 @@ class TrainingBatches:
         if self.dihedral:  # an online operation replaces that of a copy
             operations = rng.integers(0, VIEWS, len(order), dtype=np.uint8)
         for first in range(0, len(order), self.size):
-            places = order[first : first + self.size]
-            rows = self.chosen.rows[places]
-            taken = self.views.take(rows, operations[places])
+            batch = order[first : first + self.size]
+            rows = self.chosen.rows[batch]
+            taken = self.views.take(rows, operations[batch])
             if self.augment:
                 assert isinstance(taken, torch.Tensor)  # such a recipe has no cached features
                 taken = self.augment(taken, rng)
@@ -113,7 +109,7 @@ class PlainBatches:
     """The same view of rows of the store, in their order: (input, float targets N)."""
 
     views: Views
-    is_all: np.ndarray[Any, np.dtype[np.bool_]]
+    is_all: Bools
     rows: Rows
     size: int
     operation: int = 0
@@ -136,5 +132,5 @@ def views_of_training(chosen: TrainingSet, augment: bool) -> ViewList:
     return ViewList(np.repeat(rows, VIEWS), np.tile(np.arange(VIEWS, dtype=np.uint8), len(rows)))
 
 
-def _targets(is_all: np.ndarray[Any, np.dtype[np.bool_]], rows: Rows) -> torch.Tensor:
+def _targets(is_all: Bools, rows: Rows) -> torch.Tensor:
     return torch.from_numpy(is_all[rows].astype(np.float32))

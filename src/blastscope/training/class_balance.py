@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.dihedral import FLIPS, ROTATIONS
 
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+Rows = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Operations = NDArray[np.uint8]
+"""Each an operation of ``models.dihedral``; 0 changes nothing."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
     """The cells of an epoch."""
 
-    rows: Rows
-    """Rows of the store; a cell may stand here more than once."""
-    operations: np.ndarray[Any, np.dtype[np.uint8]]
-    """For each row, the flip or rotation that makes it (``models.dihedral``); 0 is none."""
+    rows: Rows  # rows of the store; a cell may stand here more than once
+    # for each row, the flip or rotation that makes it (``models.dihedral``); 0 is none
+    operations: Operations
+    # the weight of a normal and of an ALL cell in the loss
     class_weights: tuple[float, float] = (1.0, 1.0)
-    """The weight of a normal and of an ALL cell in the loss."""
 
 
-def balanced(
-    rows: Rows, is_all: np.ndarray[Any, np.dtype[np.bool_]], how: str, seed: int
-) -> TrainingSet:
+def balanced(rows: Rows, is_all: Bools, how: str, seed: int) -> TrainingSet:
     """Balance the classes of a training part.
 
     - ``paper`` (Section 3.1): each class is brought to half the part's size, the larger one by
@@ -40,7 +40,6 @@ def balanced(
     Args:
         rows: the part's rows of the store.
         is_all: for each of them, whether the cell is ALL.
-        how: one of the four names.
         seed: decides which cells are left out, copied, and how.
 
     Raises:
@@ -59,16 +58,14 @@ def balanced(
     return _joined([_to_size(members, half, rng) for members in classes])
 
 
-def from_uses(rows: Rows, uses: np.ndarray[Any, np.dtype[np.int8]], seed: int) -> TrainingSet:
+def from_uses(rows: Rows, uses: NDArray[np.int8], seed: int) -> TrainingSet:
     """Take each cell as often as a ``paper`` split says: never, once, or once and as a copy."""
     rng = np.random.default_rng([seed, 1])
     once, twice = rows[uses >= 1], rows[uses >= 2]
     return _joined([(once, np.zeros(len(once), np.uint8)), (twice, _copies(len(twice), rng))])
 
 
-def _to_size(
-    members: Rows, size: int, rng: np.random.Generator
-) -> tuple[Rows, np.ndarray[Any, np.dtype[np.uint8]]]:
+def _to_size(members: Rows, size: int, rng: np.random.Generator) -> tuple[Rows, Operations]:
     """Draw ``size`` of ``members``; where they are fewer, add copies, no cell before its turn."""
     if len(members) >= size:
         return np.sort(rng.choice(members, size, replace=False)), np.zeros(size, np.uint8)
@@ -79,14 +76,14 @@ def _to_size(
     return np.concatenate([members, copied]), operations
 
 
-def _copies(count: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _copies(count: int, rng: np.random.Generator) -> Operations:
     """Draw how copies are made, as the paper's authors did: a coin for flip or rotation first."""
     flips, rotations = (rng.choice(kind, count) for kind in (FLIPS, ROTATIONS))
     return np.where(rng.random(count) < 0.5, flips, rotations).astype(np.uint8)
 
 
 def _joined(
-    parts: Sequence[tuple[Rows, np.ndarray[Any, np.dtype[np.uint8]]]],
+    parts: Sequence[tuple[Rows, Operations]],
 ) -> TrainingSet:
     rows, operations = zip(*parts, strict=True)
     return TrainingSet(np.concatenate(rows), np.concatenate(operations))

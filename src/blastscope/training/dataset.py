@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +14,7 @@ from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import PARTS
 from blastscope.recipes.schema import Recipe
-from blastscope.training.class_balance import Rows, TrainingSet, balanced, from_uses
+from blastscope.training.class_balance import Bools, Rows, TrainingSet, balanced, from_uses
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,9 @@ class TrainingData:
 
     store: Store
     split: Split
-    rows: dict[str, Rows]
-    """The store's rows of each part."""
-    is_all: np.ndarray[Any, np.dtype[np.bool_]]
-    """For each row of the store, whether the cell is ALL."""
+    rows: dict[str, Rows]  # the store's rows of each part
+    # for each row of the store, whether the cell is ALL
+    is_all: Bools
     training: TrainingSet
 
 
@@ -62,27 +60,18 @@ def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> TrainingD
 
 def _refuse_other_preparation(recipe: Recipe, store: Store) -> None:
     """Refuse a store that is not prepared by the recipe's settings."""
-    expected = {name: getattr(recipe.input, name) for name in ("size", "scale", "clahe")}
-    for name, value in expected.items():
-        found = getattr(store.settings, name)
-        if found == value:
-            continue
-        flags = f"--size {expected['size']} --scale {expected['scale']}"
-        flags += " --clahe" * expected["clahe"]
-        raise BlastscopeError(
-            f"{recipe.name} needs cells of {name} {_word(value)}, and {store.path} has "
-            f"{_word(found)}: prepare a store with {flags}, or give --set "
-            f"input.{name}={_word(found)}."
-        )
+    wanted = recipe.input
+    flags = f"--size {wanted.size} --scale {wanted.scale}{' --clahe' * wanted.clahe}"
+    for name in ("size", "scale", "clahe"):
+        value, found = (str(getattr(one, name)).lower() for one in (wanted, store.settings))
+        if value != found:
+            raise BlastscopeError(
+                f"{recipe.name} needs cells of {name} {value}, and {store.path} has {found}: "
+                f"prepare a store with {flags}, or give --set input.{name}={found}."
+            )
 
 
-def _word(value: object) -> str:
-    return str(value).lower()
-
-
-def _training_set(
-    recipe: Recipe, table: pl.DataFrame, rows: Rows, is_all: np.ndarray[Any, np.dtype[np.bool_]]
-) -> TrainingSet:
+def _training_set(recipe: Recipe, table: pl.DataFrame, rows: Rows, is_all: Bools) -> TrainingSet:
     how, seed = recipe.training.balance, recipe.training.seed
     if how == "paper" and USES in table.columns:
         return from_uses(rows, table[USES].to_numpy(), seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,21 +27,14 @@ class TrainingDisplay:
             transient=True,
         )
         self.task = self.bar.add_task(name, total=None, state="")
-        self._done, self._epochs = 0, 0
-        self._batches = 0
-        self._cells = 0
+        self._done = self._epochs = self._batches = self._cells = 0
         self._began = 0.0
 
     def __enter__(self) -> TrainingDisplay:
         self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def watch(self, tensorboard: bool = False) -> TrainingWatch:

@@ -49,11 +49,10 @@ class FeatureCache:
     """An open cache of features, a source of views for training and prediction."""
 
     path: Path
-    shapes: list[tuple[int, ...]]
-    """Of each tensor, without the batch."""
+    shapes: list[tuple[int, ...]]  # of each tensor, without the batch
     _pieces: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
     _piece_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
-    _place_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
+    _row_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
 
     @property
     def bytes_a_view(self) -> int:
@@ -62,14 +61,14 @@ class FeatureCache:
 
     def take(self, rows: Rows, operations: np.ndarray[Any, Any]) -> Features:
         """Return the features of views: float32 tensors, each (n, ...)."""
-        pieces, places = self._piece_of[rows, operations], self._place_of[rows, operations]
+        pieces, within = self._piece_of[rows, operations], self._row_of[rows, operations]
         if (pieces < 0).any():
             raise IndexError("The features of a view were never computed.")
         found = [np.empty((len(rows), *shape), np.float32) for shape in self.shapes]
         for piece in np.unique(pieces):
             here = np.flatnonzero(pieces == piece)
             for target, source in zip(found, self._pieces[piece], strict=True):
-                target[here] = source[places[here]]
+                target[here] = source[within[here]]
         return tuple(torch.from_numpy(values) for values in found)
 
     def missing(self, wanted: ViewList) -> ViewList:
@@ -81,14 +80,14 @@ class FeatureCache:
         """Open the pieces that are on disk; ``cells`` is the number of the store's rows."""
         self._pieces = []
         self._piece_of = np.full((cells, VIEWS), -1, np.int32)
-        self._place_of = np.zeros((cells, VIEWS), np.int32)
+        self._row_of = np.zeros((cells, VIEWS), np.int32)
         for number, path in enumerate(sorted(self.path.glob("*.views.npy"))):
             views = _map(path)
             stem = path.name.partition(".")[0]
             files = (self.path / f"{stem}.{k}.npy" for k in range(len(self.shapes)))
             self._pieces.append([_map(file) for file in files])
             self._piece_of[views[:, 0], views[:, 1]] = number
-            self._place_of[views[:, 0], views[:, 1]] = np.arange(len(views))
+            self._row_of[views[:, 0], views[:, 1]] = np.arange(len(views))
 
     def add(self, views: ViewList, features: Sequence[np.ndarray[Any, Any]]) -> None:
         """Write one more piece; its list of views comes last and marks it as complete."""
@@ -108,20 +107,11 @@ def features_of(
 ) -> FeatureCache | None:
     """Return the features of every view in ``wanted``, computing those that are not on disk.
 
-    They are computed in single precision, as predictions are, whatever precision training uses.
-    An interrupted computation continues after its last whole piece; a second process that needs
-    the same features waits for the first.
-
-    Args:
-        split: the frozen part and the rest.
-        store: the prepared cells.
-        wanted: which rows in which views.
-        device: what to compute on.
-        on_progress: called with the number of views computed, and their total.
-
-    Returns:
-        The cache; None if it would not pay (``_is_worth_it``), or if the store is read-only and
-        does not have it.
+    They are computed in single precision, as predictions are, whatever precision training uses. An
+    interrupted computation continues after its last whole piece; a second process that needs the
+    same features waits for the first. None if a cache would not pay (``_is_worth_it``), or if the
+    store is read-only and does not have it. ``on_progress`` is called with the number of views
+    computed, and their total.
 
     Raises:
         BlastscopeError: if the cache is damaged.
@@ -168,7 +158,7 @@ def _measure(compute: _Compute) -> tuple[list[tuple[int, ...]], int]:
 
 
 def _is_worth_it(
-    cache: FeatureCache, operations: int, views: int, place: Path, device: torch.device
+    cache: FeatureCache, operations: int, views: int, folder: Path, device: torch.device
 ) -> bool:
     """Return whether features are faster to read than to compute and fit into memory and disk.
 
@@ -178,7 +168,7 @@ def _is_worth_it(
     if operations < least * cache.bytes_a_view:
         return False
     size = views * cache.bytes_a_view
-    return size < shutil.disk_usage(place).free / 2 and size < memory() / 2
+    return size < shutil.disk_usage(folder).free / 2 and size < memory() / 2
 
 
 def _fill(

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
 
 from blastscope.data.store import Store, StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.sources import CROSSVAL, SEEDS, open_source
+from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import Recipe
 
 if TYPE_CHECKING:
     from blastscope.models.classifier import Classifier
     from blastscope.ood.detector import OodDetector
+
+SAME = 0.01
+"""By how much a probability may differ from the run's own: machines differ by far less, images by
+more."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +32,9 @@ class FinishedRun:
 
     path: Path
     recipe: Recipe
-    checkpoint: str
-    """``sha256:`` of the weights."""
-    synthetic: bool
-    """Whether it was trained on synthetic cells."""
-    settings: StoreSettings
-    """How its cells are prepared."""
+    checkpoint: str  # ``sha256:`` of the weights
+    synthetic: bool  # whether it was trained on synthetic cells
+    settings: StoreSettings  # how its cells are prepared
 
     def weights(self) -> bytes:
         """Return the weights as safetensors.
@@ -61,6 +67,37 @@ class FinishedRun:
             f"The checkpoint of {self.path} does not fit its recipe.yaml ({error}): train again, "
             "into a new folder."
         )
+
+    @cached_property
+    def own_predictions(self) -> pl.DataFrame | None:
+        """The table of its own predictions; None if there is none."""
+        path = self.path / "predictions.parquet"
+        return read_predictions(path)[0] if path.is_file() else None
+
+    def recorded(self, column: str) -> dict[str, Any]:
+        """Return a column of its own predictions by cell; empty if there are none."""
+        table = self.own_predictions
+        return {} if table is None else dict(table.select("cell", column).iter_rows())
+
+    def refuse_other_images(self, cells: Iterable[str], p_all: Iterable[float], data: str) -> None:
+        """Refuse images that are not those that the run was predicted on.
+
+        Args:
+            cells: their names.
+            p_all: the probability of ALL that the network gives each of them now.
+            data: where the images are from, for the message: ``in <path>``.
+
+        Raises:
+            BlastscopeError: if one differs from what the run recorded by more than ``SAME``.
+        """
+        recorded = self.recorded("p_all")
+        for cell, found in zip(cells, p_all, strict=True):
+            said = recorded.get(cell, found)
+            if abs(found - said) > SAME:
+                raise BlastscopeError(
+                    f"The cell '{cell}' has p(ALL) {found:.3f} {data}, where {self.path} recorded "
+                    f"{said:.3f}: give the data that it was trained on."
+                )
 
     def ood(self) -> OodDetector | None:
         """Return the run's out-of-distribution detector; None if the run has none.

@@ -1,4 +1,4 @@
-"""The run that another starts from: found, and held against the new one."""
+"""Find the run that another one starts from, and check that it fits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from blastscope.recipes.schema import Recipe
 from blastscope.training.run_folder import RunFolder
 
 
-def started_from(folder: RunFolder, given: Path | None) -> None:
-    """Hold the run that is asked for against the one that a begun run started from.
+def refuse_other_start(folder: RunFolder, given: Path | None) -> None:
+    """Refuse to go on with a run that did not start from ``given``.
 
     Raises:
-        BlastscopeError: if ``given`` is another one.
+        BlastscopeError: if it started from another run.
     """
     if given is None:
         return
@@ -28,19 +28,15 @@ def started_from(folder: RunFolder, given: Path | None) -> None:
         )
 
 
-def start_note(start: Path | None) -> dict[str, Any]:
-    """Return what a run's ``environment.json`` says of the run that it starts from."""
-    if start is None:
-        return {}
-    checkpoint = sha256_of(RunFolder(start).checkpoint)
-    return {"starts_from": {"run": str(start), "checkpoint": checkpoint}}
-
-
-def initial_note(weights: Path | None) -> dict[str, Any]:
-    """Return what a run's ``environment.json`` says of the pretrained weights it begins with."""
-    if weights is None:
-        return {}
-    return {"initial_weights": {"file": weights.name, "sha256": sha256_of(weights)}}
+def notes_of_start(start: Path | None, weights: Path | None) -> dict[str, Any]:
+    """Return what ``environment.json`` says of the run and pretrained weights it begins with."""
+    notes: dict[str, Any] = {}
+    if start is not None:
+        checkpoint = sha256_of(RunFolder(start).checkpoint)
+        notes["starts_from"] = {"run": str(start), "checkpoint": checkpoint}
+    if weights is not None:
+        notes["initial_weights"] = {"file": weights.name, "sha256": sha256_of(weights)}
+    return notes
 
 
 def find_start(
@@ -48,16 +44,16 @@ def find_start(
 ) -> Path | None:
     """Return the folder of the run whose weights a recipe starts from; None if it needs none.
 
-    Without ``given``, the finished run of that recipe, on the same store and split, is looked for
+    Without ``given``, it is the only finished run of that recipe, on the same store and split,
     among the folders beside ``run``.
 
     Raises:
-        BlastscopeError: if there is none, or it learnt from another store or split (its
-            training part may hold cells that are now for testing).
+        BlastscopeError: if there is none, or it was trained on another store or split (whose
+            training part may have cells that are now for testing).
     """
     if recipe.starts_from is None:
         if given is not None:
-            raise BlastscopeError(f"{recipe.name} starts from no other run: leave out --from.")
+            raise BlastscopeError(f"{recipe.name} starts from no other run: leave --from out.")
         return None
     if given is not None:
         reason = _misfit(given, recipe.starts_from, identity)
@@ -71,14 +67,15 @@ def find_start(
     what = "more than one" if fitting else "no"
     raise BlastscopeError(
         f"{recipe.name} starts from a run of {recipe.starts_from}, and {what} finished one on this "
-        f"store and split stands beside {run}: train it first, or name it with --from."
+        f"store and split is beside {run}: train it first, or name it with --from."
     )
 
 
 def _misfit(path: Path, name: str, identity: dict[str, Any]) -> str:
+    """Return why a run does not fit; empty if it does."""
     folder = RunFolder(path)
     if not folder.environment.is_file() or not folder.finished:
-        return "is no finished run"
+        return "is not a finished run"
     try:
         environment = read_json(folder.environment)
         fingerprint = sha256_of(folder.checkpoint)
@@ -91,5 +88,5 @@ def _misfit(path: Path, name: str, identity: dict[str, Any]) -> str:
         if theirs.get(key) != identity[key]:
             return f"was trained on another {key}"
     if environment.get("checkpoint") != fingerprint:
-        return "has a checkpoint that is not its own"
+        return "has another checkpoint than it was trained to"
     return ""

@@ -44,7 +44,7 @@ class LightningClassifier(lightning.LightningModule):
         self._batches = batches
         self._validation = validation
         self._loss = loss_function(recipe.training.loss)
-        self.figures = nn.ModuleDict(
+        self.metrics = nn.ModuleDict(
             {
                 f"{part}_{name}": metric()
                 for part in ("train", "val")
@@ -67,10 +67,8 @@ class LightningClassifier(lightning.LightningModule):
         schedule = make_schedule(settings.schedule, optimizer, steps)
         if schedule is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        scheduler = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def on_fit_start(self) -> None:
         """Move what is not the classifier's to where the trainer has moved the classifier."""
@@ -97,26 +95,24 @@ class LightningClassifier(lightning.LightningModule):
         self._note("val", self._loss(logit, target).mean(), logit, target)
 
     def on_validation_epoch_end(self) -> None:
-        """Publish the validation figures that stopping and the best epoch go by."""
+        """Publish the validation metrics that stopping and the best epoch go by."""
         for name in ("val_loss", "val_accuracy"):
-            self.log(name, self.figure(name))
+            self.log(name, self.metric(name))
 
-    def figure(self, name: str) -> float:
-        """Return a figure of the running epoch, ``train_loss`` or the like."""
-        metric = self.figures[name]
+    def metric(self, name: str) -> float:
+        """Return a metric of the running epoch, ``train_loss`` or the like."""
+        metric = self.metrics[name]
         assert isinstance(metric, MeanMetric | BinaryAccuracy)
         return float(metric.compute())
 
-    def reset_figures(self) -> None:
-        """Forget the epoch's figures."""
-        for metric in self.figures.values():
+    def reset_metrics(self) -> None:
+        """Forget the epoch's metrics."""
+        for metric in self.metrics.values():
             metric.reset()  # type: ignore[operator]
 
     def _note(
         self, part: str, loss: torch.Tensor, logit: torch.Tensor, target: torch.Tensor
     ) -> None:
-        self.figures[f"{part}_loss"].update(loss.detach(), weight=len(target))  # type: ignore[operator]
-        above = (
-            logit.detach() > 0
-        ).float()  # probability above one half; BinaryAccuracy cuts at .5
-        self.figures[f"{part}_accuracy"].update(above, target.int())  # type: ignore[operator]
+        self.metrics[f"{part}_loss"].update(loss.detach(), weight=len(target))  # type: ignore[operator]
+        above = (logit.detach() > 0).float()  # p(ALL) above one half; BinaryAccuracy cuts at .5
+        self.metrics[f"{part}_accuracy"].update(above, target.int())  # type: ignore[operator]

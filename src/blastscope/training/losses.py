@@ -15,10 +15,7 @@ Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss_function(name: str) -> Loss:
-    """Return a function of logits (N,) and targets (N,) that gives the loss of each cell, (N,).
-
-    Args:
-        name: the recipe's ``training.loss``.
+    """Return the function of logits (N,) and targets (N,) that gives each cell's loss, (N,).
 
     Raises:
         BlastscopeError: if the name is not registered; later, if the function returns another

@@ -29,8 +29,8 @@ class NetworkInput:
     views: Views
     network: Callable[..., Tensor]
     cached: bool = False
+    # the memory format of pixels; the network's weights should have the same
     layout: torch.memory_format = torch.channels_last
-    """The memory format of pixels; the network's weights should have the same."""
 
     def __call__(self, inputs: NetworkInputs) -> Tensor:
         """Return the logits (N,) of a batch."""
@@ -66,21 +66,16 @@ def make_network_input(
 
     Args:
         classifier: the network, on the CPU, with the weights that training begins with.
-        recipe: decides which views will be needed.
-        inputs: store, split and training set.
-        device: what features are computed on.
         on_progress: called with the views computed so far, and their total.
         layout: the memory format of pixels.
     """
     pixels_change = pixel_augmentation(recipe.training.augmentation) is not None
-    halves = None if pixels_change else split_frozen(classifier, recipe.input.size)
-    if halves is None:
-        return pixel_input(classifier, inputs, layout)
-    wanted = _wanted(recipe, inputs)
-    cache = features_of(halves, inputs.store, wanted, device, on_progress)
-    if cache is None:
-        return pixel_input(classifier, inputs, layout)
-    return NetworkInput(cache, halves.upper, True)
+    split = None if pixels_change else split_frozen(classifier, recipe.input.size)
+    if split is not None:
+        cache = features_of(split, inputs.store, _wanted(recipe, inputs), device, on_progress)
+        if cache is not None:
+            return NetworkInput(cache, split.upper, True)
+    return pixel_input(classifier, inputs, layout)
 
 
 def _wanted(recipe: Recipe, inputs: TrainingData) -> ViewList:

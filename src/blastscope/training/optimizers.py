@@ -1,15 +1,14 @@
-"""Learning rates that fall with a layer's distance from the head.
+"""Optimizers with the defaults of Keras, which the paper's authors used, schedules and rates.
 
-The first layers of a pretrained network see edges and colours, which cells have as well: they need
-to move least (Howard and Ruder 2018; for images, Bao and others 2021, BEiT). Which layer a weight
-belongs to, timm knows for each of its networks.
-
-Optimisers with the defaults of Keras, which the paper's authors used.
+Learning rates may fall with a layer's distance from the head: the first layers of a pretrained
+network see edges and colours, which cells have as well, so they need to change least (Howard and
+Ruder 2018; for images, Bao and others 2021, BEiT). timm knows to which layer a weight belongs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
@@ -26,42 +25,35 @@ _EPSILON = 1e-7
 _RMSPROP_RHO = 0.9
 _ADAMW_DECAY = 0.004
 _WARM = 0.05
-"""The share of a cosine schedule's steps over which the rate rises: a head that has learnt is not
-thrown off by the first batches of a network that has yet to."""
+"""The share of a cosine schedule's steps over which the rate rises, so that the first batches do
+not spoil what a head has learned."""
 
 
 def make_optimizer(recipe: Recipe, classifier: Classifier) -> Optimizer:
-    """Build the optimiser of a recipe for the weights of ``classifier`` that are trained.
+    """Build the optimizer of a recipe for the weights of ``classifier`` that are trained.
 
     Raises:
-        BlastscopeError: if the recipe wants rates by layer of a network that has no such order.
+        BlastscopeError: if the recipe needs rates by layer and the network has no such order.
     """
     settings = recipe.training
-    rate = settings.rate
     decay = _ADAMW_DECAY if settings.optimizer == "adamw" else 0.0
     trained: list[Any] = [p for p in classifier.parameters() if p.requires_grad]
     if settings.layer_decay < 1:
-        trained = rate_groups(classifier, rate, settings.layer_decay, decay)
-    match settings.optimizer:
-        case "adam":
-            return Adam(trained, lr=rate, eps=_EPSILON)
-        case "adamw":
-            return AdamW(trained, lr=rate, eps=_EPSILON, weight_decay=decay)
-        case "rmsprop":
-            return RMSprop(trained, lr=rate, alpha=_RMSPROP_RHO, eps=_EPSILON)
-        case "sgd":
-            return SGD(trained, lr=rate)
+        trained = rate_groups(classifier, settings.rate, settings.layer_decay, decay)
+    kinds: dict[str, tuple[Callable[..., Optimizer], dict[str, float]]] = {
+        "adam": (Adam, {"eps": _EPSILON}),
+        "adamw": (AdamW, {"eps": _EPSILON, "weight_decay": decay}),
+        "rmsprop": (RMSprop, {"alpha": _RMSPROP_RHO, "eps": _EPSILON}),
+        "sgd": (SGD, {}),
+    }
+    make, options = kinds[settings.optimizer]
+    return make(trained, lr=settings.rate, **options)
 
 
 def make_schedule(kind: str, optimizer: Optimizer, steps: int) -> LambdaLR | None:
-    """Build what changes the rates step by step; None if they are constant.
+    """Build what changes the rates in each of ``steps`` steps; None if they are constant.
 
     ``cosine``: Loshchilov and Hutter, SGDR, ICLR 2017, once and without restarts.
-
-    Args:
-        kind: the recipe's ``training.schedule``.
-        optimizer: whose rates are changed.
-        steps: how many there will be, if no epoch is left out.
     """
     if kind == "constant":
         return None
@@ -86,7 +78,7 @@ def rate_groups(
         weight_decay: of weights; scales, shifts and biases have none.
 
     Raises:
-        BlastscopeError: if the network does not say its layers: ours, or one that is cut.
+        BlastscopeError: if it is not a whole network of timm's.
     """
     net = classifier.backbone.net
     if not hasattr(net, "group_matcher"):
@@ -98,9 +90,7 @@ def rate_groups(
     for group in groups:
         group["lr"] = rate * group.pop("lr_scale")
     for matrix in (True, False):
-        own = [
-            p for p in classifier.head.parameters() if p.requires_grad and (p.ndim > 1) == matrix
-        ]
-        if own:
+        trained = (p for p in classifier.head.parameters() if p.requires_grad)
+        if own := [p for p in trained if (p.ndim > 1) == matrix]:
             groups.append({"params": own, "lr": rate, "weight_decay": weight_decay * matrix})
     return groups  # type: ignore[no-any-return]

@@ -19,16 +19,19 @@ from blastscope.recipes.library import read_recipe, recipe_yaml
 from blastscope.recipes.schema import Recipe
 
 PACKAGES = (
-    "blastscope",
-    "torch",
-    "torchvision",
-    "timm",
-    "lightning",
-    "numpy",
-    "opencv-python-headless",
-)
-
+    "blastscope", "torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless",
+)  # fmt: skip
 _KIND = FolderKind("environment.json")
+
+
+class _File:
+    """A file of a run's folder: ``folder.checkpoint`` is its path."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, _: type[RunFolder]) -> Path:
+        return folder.path / self.name
 
 
 @dataclass(frozen=True)
@@ -37,45 +40,14 @@ class RunFolder:
 
     path: Path
 
-    @property
-    def recipe(self) -> Path:
-        """The resolved recipe."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def history(self) -> Path:
-        """One row for each epoch."""
-        return self.path / "history.csv"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The best weights, as safetensors; written when training has ended."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def resume(self) -> Path:
-        """The state after the last whole epoch; removed when training has ended."""
-        return self.path / "resume.ckpt"
-
-    @property
-    def ood(self) -> Path:
-        """The OOD detector; runs of earlier versions have none."""
-        return self.path / "ood.json"
-
-    @property
-    def predictions(self) -> Path:
-        """The prediction table; its presence says that the run is whole."""
-        return self.path / "predictions.parquet"
-
-    @property
-    def network(self) -> Path:
-        """The network's layers and parameters."""
-        return self.path / "network.json"
-
-    @property
-    def environment(self) -> Path:
-        """The marker of the folder: identity, versions, machine, time."""
-        return self.path / "environment.json"
+    recipe = _File("recipe.yaml")  # the resolved recipe
+    history = _File("history.csv")  # one row for each epoch
+    checkpoint = _File("checkpoint.safetensors")  # the best weights; written after training
+    resume = _File("resume.ckpt")  # the state after the last whole epoch; removed after training
+    ood = _File("ood.json")  # the OOD detector; runs of earlier versions have none
+    predictions = _File("predictions.parquet")  # its presence says that the run is whole
+    network = _File("network.json")  # the network's layers and parameters
+    environment = _File("environment.json")  # the marker: identity, versions, machine, time
 
     @property
     def finished(self) -> bool:

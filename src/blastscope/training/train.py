@@ -8,22 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
+from numpy.typing import NDArray
 
+from blastscope.data.store import Store
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, write_json
-from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, write_predictions
+from blastscope.io.predictions import PARTS, marked, write_predictions
 from blastscope.models.classifier import Classifier, build_model, choose_layout
+from blastscope.models.dihedral import count_views
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
+from blastscope.training.batches import Inputs, PlainBatches
+from blastscope.training.class_balance import Rows
 from blastscope.training.dataset import TrainingData, read_inputs
-from blastscope.training.initial_run import find_start, initial_note, start_note, started_from
+from blastscope.training.initial_run import find_start, notes_of_start, refuse_other_start
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input
 from blastscope.training.run_folder import RunFolder, load_checkpoint, save_checkpoint
-from blastscope.training.store_predictions import prediction_frame, probabilities
 from blastscope.training.trainer import TrainingWatch, load_state, train_network
+
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,8 @@ class Trained:
     """A finished run."""
 
     path: Path
-    already: bool
-    """True if the run was there and whole."""
-    part: str = "test"
-    """The part to evaluate it by: validation where the split has no test part."""
+    already: bool  # true if the run was there and whole
+    part: str = "test"  # the part to evaluate it by: validation where the split has no test part
 
 
 def train(
@@ -51,20 +56,15 @@ def train(
 ) -> Trained:
     """Train a recipe and predict every cell of the split with its best epoch's weights.
 
-    A run that is whole is left as it is; one that was interrupted goes on after its last whole
-    epoch, with the result of one that was not (on the same machine, software and threads).
+    A finished run is left as it is; an interrupted one goes on after its last whole epoch, with the
+    same result as an uninterrupted one (on the same machine, with the same software and threads).
 
     Args:
-        recipe: what to train.
-        store: the prepared cells.
-        split: which of them train, validate and test.
-        run: the run's folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder of ImageNet weights, where the recipe asks for them.
+        weights_dir: a folder of ImageNet weights, if the recipe asks for them.
         start: the run whose weights it starts from; by default it is looked for beside ``run``.
-        keep_features: compute what a frozen part makes of the cells once, and keep it beside the
-            store; otherwise it is computed anew in every epoch.
-        watch: whom to tell of batches and epochs.
+        keep_features: compute the features of a frozen part once, and keep them beside the store;
+            otherwise they are computed in every epoch.
 
     Raises:
         BlastscopeError: if recipe, store, split, weights or folder do not fit each other.
@@ -92,16 +92,16 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
     begun = folder.finished or folder.resume.is_file()
     if begun:  # its weights are its own by now
         folder.begin(job.recipe, job.identity, {})
-        started_from(folder, start)
+        refuse_other_start(folder, start)
     part = "test" if len(job.inputs.rows["test"]) else "validation"
     if folder.finished:
         return Trained(folder.path, True, part)
     beginning = None if begun else find_start(job.recipe, folder.path, start, job.identity)
     torch.manual_seed(job.recipe.training.seed)
     classifier = _build(job, weights_dir, beginning, begun)
-    note = {**start_note(beginning), **initial_note(classifier.backbone.initial)}
-    note["contour"] = job.inputs.store.settings.contour  # recipes do not say; prediction must know
-    folder.begin(job.recipe, job.identity, note)
+    notes = notes_of_start(beginning, classifier.backbone.initial)
+    notes["contour"] = job.inputs.store.settings.contour  # prediction needs it; no recipe has it
+    folder.begin(job.recipe, job.identity, notes)
     write_json(folder.network, summarise(classifier, job.recipe.input.size))
     began = time.perf_counter()
     network_input = _network_input(classifier, job, keep_features)
@@ -123,7 +123,7 @@ def _network_input(classifier: Classifier, job: _Job, keep_features: bool) -> Ne
 def _fit(
     classifier: Classifier, network_input: NetworkInput, job: _Job, feature_seconds: float
 ) -> str:
-    """Train, restore the best epoch's weights from the file they are kept in; return its print."""
+    """Train, load the best epoch's weights from their file, and return its fingerprint."""
     folder = job.folder
     began = time.perf_counter()
     record = train_network(
@@ -143,7 +143,7 @@ def _fit(
 
 
 def run_identity(recipe: Recipe, inputs: TrainingData) -> dict[str, Any]:
-    """What tells a run, but for its recipe's settings, from another in the same folder."""
+    """Return all that a run follows from, but for the settings of its recipe."""
     return {
         "recipe": recipe.name,
         "store": inputs.store.fingerprint,
@@ -154,15 +154,13 @@ def run_identity(recipe: Recipe, inputs: TrainingData) -> dict[str, Any]:
 
 
 def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: bool) -> Classifier:
-    """Build the network with the weights that it begins with, or went on to before a kill."""
+    """Build the network with the weights that it begins with, or had when it was interrupted."""
     recipe = job.recipe
+    classifier = build_model(recipe, weights_dir, pretrained=not begun and beginning is None)
     if begun:
-        classifier = build_model(recipe, pretrained=False)
         load_state(classifier, job.folder.resume)
+    if begun or beginning is None:
         return classifier
-    if beginning is None:
-        return build_model(recipe, weights_dir)
-    classifier = build_model(recipe, pretrained=False)
     weights = load_checkpoint(RunFolder(beginning).checkpoint)
     try:
         classifier.load_state_dict(weights)
@@ -177,17 +175,64 @@ def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: b
 def _predict(
     classifier: Classifier, network_input: NetworkInput, job: _Job, fingerprint: str
 ) -> None:
-    """Write the prediction table of all parts, with the fingerprint of the weights behind it.
-
-    Before it, what tells pictures that are no cells.
-    """
-    inputs, name = job.inputs, job.recipe.name
+    """Write the OOD detector, then the prediction table of all parts with the fingerprint."""
+    inputs = job.inputs
     ood = fit_ood(inputs.store.pixels, inputs.rows["train"], inputs.rows["validation"])
     if ood is not None:
         write_ood(ood, job.folder.ood)
     parts = [part for part in PARTS for _ in inputs.rows[part]]
     rows = np.concatenate([inputs.rows[part] for part in PARTS])
     p_all = probabilities(classifier, network_input, rows, job.device, job.recipe.prediction.views)
-    name += SYNTHETIC_MARK if inputs.store.synthetic else ""
+    name = marked(job.recipe.name, inputs.store.synthetic)
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
     write_predictions(frame, job.folder.predictions, {**job.identity, "checkpoint": fingerprint})
+
+
+def probabilities(
+    classifier: Classifier,
+    feed: NetworkInput,
+    rows: Rows,
+    device: torch.device,
+    views: str = "one",
+) -> NDArray[np.float64]:
+    """Return the probability of ALL for each of ``rows`` of the store, in single precision.
+
+    They come from cached features if the backbone is frozen, which is why they do not go through
+    ``prediction.pipeline``; those of a finished run do.
+
+    Args:
+        classifier: the network; it is put on ``device`` and into evaluation mode.
+        views: the recipe's ``prediction.views``: ``one``, or ``dihedral`` for the mean of the
+            logits over the eight views (TTA).
+    """
+    classifier.to(device).eval()
+    feed.to(device)
+    unknown = np.zeros(int(rows.max()) + 1 if len(rows) else 0, bool)
+    operations = range(count_views(views))
+    logits = np.zeros(len(rows))
+    with torch.inference_mode():
+        for operation in operations:
+            first = 0
+            for inputs, targets in PlainBatches(feed.views, unknown, rows, BATCH, operation):
+                found = feed(_moved(inputs, device)).double().cpu().numpy()
+                logits[first : first + len(targets)] += found / len(operations)
+                first += len(targets)
+    return torch.sigmoid(torch.from_numpy(logits)).numpy()
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    if isinstance(inputs, tuple):
+        return tuple(tensor.to(device) for tensor in inputs)
+    return inputs.to(device)
+
+
+def prediction_frame(
+    store: Store, rows: Rows, parts: list[str], model: str, p_all: NDArray[np.float64]
+) -> pl.DataFrame:
+    """Return a prediction table for rows of a store."""
+    cells: pl.DataFrame = store.cells.select("cell", "subject", "label")[rows.tolist()]
+    return cells.with_columns(
+        part=pl.Series(parts, dtype=pl.String()),
+        model=pl.lit(model),
+        p_all=pl.Series(p_all, dtype=pl.Float64()),
+    )

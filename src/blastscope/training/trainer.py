@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, LambdaCallback
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
 from blastscope.models.classifier import Classifier
+from blastscope.process import quiet
 from blastscope.recipes.schema import Recipe
 from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import PlainBatches, TrainingBatches
 from blastscope.training.dataset import TrainingData
-from blastscope.training.devices import lightning_device, lightning_precision
 from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
@@ -36,16 +35,15 @@ from blastscope.training.run_folder import RunFolder
 class TrainingWatch:
     """Who is told how a training goes."""
 
-    tensorboard: bool = False
-    """Whether TensorBoard events are written into the run as well."""
+    tensorboard: bool = False  # whether TensorBoard events are written into the run as well
+    # called while a frozen part's features are computed, with the views done and their total
     on_features: Callable[[int, int], None] | None = None
-    """Called while a frozen part's features are computed, with the views done and their total."""
+    # called with the epochs that are done, the batches of one epoch, and the most epochs
     on_begin: Callable[[int, int, int], None] | None = None
-    """Called with the epochs that are done, the batches of one epoch, and the most epochs."""
+    # called after each batch with its cells and its loss
     on_batch: Callable[[int, float], None] | None = None
-    """Called after each batch with its cells and its loss."""
+    # called after each epoch with its row of the history
     on_epoch: Callable[[dict[str, float]], None] | None = None
-    """Called after each epoch with its row of the history."""
 
 
 def train_network(
@@ -74,11 +72,12 @@ def train_network(
     stop = EarlyStopping("val_loss", patience=settings.patience, mode="min")
     callbacks: list[lightning.Callback] = [stop, record, ResumeState(folder.resume)]
     if watch.on_batch:
-        callbacks.insert(0, _Batches(watch.on_batch))
+        callbacks.insert(0, LambdaCallback(on_train_batch_end=partial(_tell, watch.on_batch)))
     with _as_before():
         trainer = lightning.Trainer(
-            **lightning_device(device),
-            precision=lightning_precision(settings.precision, device),
+            accelerator="gpu" if device.type == "cuda" else device.type,
+            devices=1,
+            precision=_precision(settings.precision, device),
             max_epochs=settings.epochs,
             deterministic=settings.deterministic,
             callbacks=callbacks,
@@ -92,18 +91,24 @@ def train_network(
     return record
 
 
+def _precision(setting: str, device: torch.device) -> Any:
+    """Return Lightning's name of a recipe's precision.
+
+    ``auto`` is bfloat16 if the device computes it fast (a CPU without its own unit for it is slower
+    than in single precision).
+    """
+    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return "bf16-mixed" if setting == "bf16" or (setting == "auto" and mixed) else "32-true"
+
+
 @contextmanager
 def _as_before() -> Iterator[None]:
     """Silence Lightning's advice on loaders and loggers, and restore what its trainer sets."""
-    logger = logging.getLogger("lightning.pytorch")
-    level, deterministic = logger.level, torch.are_deterministic_algorithms_enabled()
-    logger.setLevel(logging.ERROR)
+    deterministic = torch.are_deterministic_algorithms_enabled()
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
+        with quiet("lightning.pytorch", module="lightning"):
             yield
     finally:
-        logger.setLevel(level)
         torch.use_deterministic_algorithms(deterministic)
 
 
@@ -127,21 +132,10 @@ def _module(
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
     augment = pixel_augmentation(settings.augmentation)
 
-    def batches(epoch: int) -> TrainingBatches:
-        return TrainingBatches(
-            network_input.views,
-            is_all,
-            chosen,
-            settings.batch,
-            settings.augmentation == "dihedral",
-            augment,
-            settings.seed,
-            epoch,
-        )
-
-    validation = PlainBatches(
-        network_input.views, is_all, inputs.rows["validation"], settings.batch
-    )
+    views, dihedral = network_input.views, settings.augmentation == "dihedral"
+    source = (views, is_all, chosen, settings.batch, dihedral, augment, settings.seed)
+    batches = partial(TrainingBatches, *source)
+    validation = PlainBatches(views, is_all, inputs.rows["validation"], settings.batch)
     return LightningClassifier(
         classifier, network_input, recipe, chosen.class_weights, batches, validation
     )
@@ -198,21 +192,14 @@ def _logger(folder: RunFolder) -> Any:
         ) from error
 
 
-class _Batches(lightning.Callback):
-    """Tells a progress bar of every batch."""
-
-    def __init__(self, on_batch: Callable[[int, float], None]) -> None:
-        self.on_batch = on_batch
-
-    def on_train_batch_end(
-        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Pass on how many cells the batch had, and its loss."""
-        self.on_batch(len(batch[1]), float(outputs["loss"]))
+def _tell(
+    on_batch: Callable[[int, float], None], _t: Any, _m: Any, outputs: Any, batch: Any, _k: int
+) -> None:
+    on_batch(len(batch[1]), float(outputs["loss"]))
 
 
-COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "rate", "seconds")
-FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+COLUMNS = ("epoch", *METRICS, "rate", "seconds")
 
 
 class Record(lightning.Callback):
@@ -241,15 +228,15 @@ class Record(lightning.Callback):
         return len(self.history) >= epochs or waited >= patience
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Start the epoch's clock and figures."""
+        """Start the epoch's clock and metrics."""
         self._began = time.perf_counter()
-        module.reset_figures()
+        module.reset_metrics()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Add the epoch to the history, and keep its weights if they are the best so far."""
         assert isinstance(module, LightningClassifier)
         row: dict[str, float] = {"epoch": trainer.current_epoch + 1}
-        row |= {name: module.figure(name) for name in FIGURES}
+        row |= {name: module.metric(name) for name in METRICS}
         row["rate"] = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         row["seconds"] = round(time.perf_counter() - self._began, 3)
         self.history.append(row)

@@ -10,12 +10,10 @@ from blastscope.data.crop import Box
 from blastscope.data.layouts import Listing
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.attribution import attribute
-from blastscope.explanation.audit import partial_audit as parts_of_audit
+from blastscope.explanation.audit import audit as parts_of_audit
 from blastscope.explanation.audit.audit import audit_cells, run_audit
-from blastscope.explanation.cell_batch import CellBatch
 from blastscope.explanation.cell_image import make_picture
-from blastscope.explanation.cell_sources import list_data
-from blastscope.explanation.cells import prepare_cells
+from blastscope.explanation.cells import CellBatch, list_data, prepare_cells
 from blastscope.explanation.map_measures import agreement
 from blastscope.explanation.models import open_models
 from blastscope.explanation.tables import AUDIT, RANDOMIZATION
@@ -173,7 +171,7 @@ def test_images_other_than_those_predicted_on_are_refused(recorded, trained, tmp
         run_audit(explained, dataset, tmp_path / "a")
     said = str(error.value)
     assert f"'{cell}' has p(ALL) {real:.3f}" in said
-    assert f"have {real + 0.02:.3f}: give the data that the models were trained on" in said
+    assert f"recorded {real + 0.02:.3f}: give the data that it was trained on" in said
     assert run_audit(*recorded(-0.008), tmp_path / "b").cells.height == 2
 
 
@@ -195,7 +193,7 @@ def test_other_data_is_found_with_the_first_batch(given, trained, tmp_path, monk
         "measure",
         lambda model, *a, **k: measured.append(model.name) or real(model, *a, **k),
     )
-    with pytest.raises(BlastscopeError, match="give the data that the models were trained on"):
+    with pytest.raises(BlastscopeError, match="give the data that it was trained on"):
         run_audit(explained, dataset, tmp_path / "out")
     assert len(measured) <= 2
 

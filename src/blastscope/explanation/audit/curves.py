@@ -45,40 +45,24 @@ class RivalVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """The mean probability of the called class while the image is removed or restored.
+    """The mean probability of the called class while the image is removed or restored."""
 
-    Attributes:
-        kind: ``deletion`` or ``insertion``.
-        method: one of ``RANKERS``.
-        cells: how many have the curve.
-        mean: at each step, from none to all of the image.
-        area: under the curve, 0 to 1: the trapezoid mean, averaged over the cells.
-    """
-
-    kind: str
-    method: str
-    cells: int
-    mean: tuple[float, ...]
-    area: Estimate
+    kind: str  # ``deletion`` or ``insertion``
+    method: str  # one of ``RANKERS``
+    cells: int  # how many have the curve
+    mean: tuple[float, ...]  # at each step, from none to all of the image
+    area: Estimate  # under the curve, 0 to 1: the trapezoid mean, averaged over the cells
 
 
 @dataclass(frozen=True)
 class RivalComparison:
-    """Grad-CAM compared with a rival on the same cells.
+    """Grad-CAM compared with a rival on the same cells."""
 
-    Attributes:
-        kind: ``deletion``, for which less is better, or ``insertion``, for which more is.
-        against: one of ``RIVALS``.
-        cells: how many have both curves.
-        difference: Grad-CAM's area minus the rival's; the interval is paired.
-        verdict: whether Grad-CAM is better, and by enough to count.
-    """
-
-    kind: str
-    against: str
-    cells: int
-    difference: Estimate
-    verdict: RivalVerdict
+    kind: str  # ``deletion``, for which less is better, or ``insertion``, for which more is
+    against: str  # one of ``RIVALS``
+    cells: int  # how many have both curves
+    difference: Estimate  # Grad-CAM's area minus the rival's; the interval is paired
+    verdict: RivalVerdict  # whether Grad-CAM is better, and by enough to count
 
     @property
     def better(self) -> bool:
@@ -126,17 +110,11 @@ def judge(kind: str, difference: Estimate) -> RivalVerdict:
 
 @dataclass(frozen=True)
 class Blurred:
-    """What is left of the calls if the whole image is blurred.
+    """What is left of the calls if the whole image is blurred."""
 
-    Attributes:
-        cells: how many were blurred.
-        kept: share of them whose call stays the same.
-        p_called: by call, the mean probability of that call that is left.
-    """
-
-    cells: int
-    kept: Estimate
-    p_called: dict[str, float]
+    cells: int  # how many were blurred
+    kept: Estimate  # share of them whose call stays the same
+    p_called: dict[str, float]  # by call, the mean probability of that call that is left
 
 
 def blur_away(rows: Rows) -> Blurred | None:

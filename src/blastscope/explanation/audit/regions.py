@@ -15,7 +15,7 @@ from blastscope.explanation.map_measures import RADII
 
 METHODS = ("grad_cam", "occlusion")
 """The methods whose attribution is shared out by region, as their columns begin."""
-PLACES = ("background", "debris")
+OUTSIDE = ("background", "debris")
 """The regions beside the cell."""
 MOST = 12
 """How many off-cell cells are named."""
@@ -32,36 +32,22 @@ Direction = Literal["all", "hem", "neither", "too-few-cells", "not-measured"]
 
 @dataclass(frozen=True)
 class Region:
-    """How much of the attribution a region has.
+    """How much of the attribution a region has."""
 
-    Attributes:
-        region: ``cell``, ``debris`` or ``background``.
-        share: the mean share of the attribution.
-        area: the mean share of the image, of the same cells.
-        ratio: share divided by area; 1 for a map that ignores the image.
-    """
-
-    region: str
-    share: Estimate
-    area: float
-    ratio: Estimate
+    region: str  # ``cell``, ``debris`` or ``background``
+    share: Estimate  # the mean share of the attribution
+    area: float  # the mean share of the image, of the same cells
+    ratio: Estimate  # share divided by area; 1 for a map that ignores the image
 
 
 @dataclass(frozen=True)
 class RegionShares:
-    """Where the attribution for the called class lies.
+    """Where the attribution for the called class lies."""
 
-    Attributes:
-        method: ``grad_cam`` or ``occlusion``.
-        cells: cells that have such an attribution.
-        without: cells that have none.
-        regions: cell, debris, background.
-    """
-
-    method: str
-    cells: int
-    without: int
-    regions: tuple[Region, ...]
+    method: str  # ``grad_cam`` or ``occlusion``
+    cells: int  # cells that have such an attribution
+    without: int  # cells that have none
+    regions: tuple[Region, ...]  # cell, debris, background
 
     def region(self, name: str) -> Region:
         """Return one of the regions."""
@@ -106,48 +92,30 @@ def share_by_region(rows: Rows) -> tuple[RegionShares, ...]:
 
 @dataclass(frozen=True)
 class OffCellImage:
-    """One cell with much attribution off the cell.
+    """One cell with much attribution off the cell."""
 
-    Attributes:
-        cell: its name.
-        label: its true class, if known.
-        called: the class that the model called.
-        p_all: the model's probability of ALL.
-        share: the region's share of the Grad-CAM attribution for the call.
-        area: the region's share of the image.
-        ratio: share divided by area.
-    """
-
-    cell: str
-    label: str | None
-    called: str
-    p_all: float
-    share: float
-    area: float
-    ratio: float
+    cell: str  # its name
+    label: str | None  # its true class, if known
+    called: str  # the class that the model called
+    p_all: float  # the model's probability of ALL
+    share: float  # the region's share of the Grad-CAM attribution for the call
+    area: float  # the region's share of the image
+    ratio: float  # share divided by area
 
 
 @dataclass(frozen=True)
 class OffCell:
-    """The cells in which a region beside the cell has clearly more than its share.
+    """The cells in which a region beside the cell has clearly more than its share."""
 
-    Attributes:
-        place: ``background`` or ``debris``.
-        total: how many such cells there are.
-        of: cells that have the region, and an attribution for their call.
-        expected: how many there would be with the map of another cell laid on each of these: a map
-            that ignores the image, but knows where cells lie in images. None if unknown.
-        expected_of: cells that have such another map.
-        not_above_expected: whether there are no more of these cells than expected.
-        worst: at most ``MOST``, those with the largest excess over the region's share first.
-    """
-
-    place: str
-    total: int
-    of: int
+    place: str  # ``background`` or ``debris``
+    total: int  # how many such cells there are
+    of: int  # cells that have the region, and an attribution for their call
+    # how many there would be with the map of another cell laid on each of these: a map that ignores
+    # the image, but knows where cells lie in images. None if unknown.
     expected: int | None
-    expected_of: int
-    not_above_expected: bool
+    expected_of: int  # cells that have such another map
+    not_above_expected: bool  # whether there are no more of these cells than expected
+    # at most ``MOST``, those with the largest excess over the region's share first
     worst: tuple[OffCellImage, ...]
 
 
@@ -155,30 +123,25 @@ def find_off_cell(cells: pl.DataFrame) -> dict[str, tuple[OffCell, ...]]:
     """Find the cells in which each model's attribution lies on the background, or on debris.
 
     They are ordered by the excess over the region's share of the image, not by the ratio: with
-    hardly any background, any attribution there is many times its share.
-
-    Args:
-        cells: ``audit.parquet``.
-
-    Returns:
-        By model, in the order of the table: background, then debris. A region that no cell has, or
-        in which no cell has an attribution, is left out.
+    hardly any background, any attribution there is many times its share. By model, in the order of
+    the table ``audit.parquet``: background, then debris; a region that no cell has, or in which no
+    cell has an attribution, is left out.
     """
     found = {}
     for model in cells["model"].unique(maintain_order=True):
         mine = cells.filter(pl.col("model") == model)
-        places = (_off_cell(mine, place) for place in PLACES)
-        found[str(model)] = tuple(place for place in places if place is not None)
+        regions = (_off_cell(mine, region) for region in OUTSIDE)
+        found[str(model)] = tuple(region for region in regions if region is not None)
     return found
 
 
-def _off_cell(cells: pl.DataFrame, place: str) -> OffCell | None:
-    share, area = pl.col(f"grad_cam_{place}"), pl.col(f"area_{place}")
+def _off_cell(cells: pl.DataFrame, region: str) -> OffCell | None:
+    share, area = pl.col(f"grad_cam_{region}"), pl.col(f"area_{region}")
     have = cells.filter(share.is_not_null() & (area > 0))
     if not have.height:
         return None
     more = have.filter(share - area > BEYOND)
-    other = pl.col(f"other_{place}")
+    other = pl.col(f"other_{region}")
     laid = have.filter(other.is_not_null())
     expected = laid.filter(other - area > BEYOND).height if laid.height else None
     # a tie is sorted by name, so that a table in another order names the same cells
@@ -186,7 +149,7 @@ def _off_cell(cells: pl.DataFrame, place: str) -> OffCell | None:
     columns = {"share": share, "area": area, "ratio": share / area}
     shown = worst.select("cell", "label", "called", "p_all", **columns)
     return OffCell(
-        place=place,
+        place=region,
         total=more.height,
         of=have.height,
         expected=expected,
@@ -199,22 +162,16 @@ def _off_cell(cells: pl.DataFrame, place: str) -> OffCell | None:
 
 @dataclass(frozen=True)
 class Profile:
-    """The mean attribution by radius in the cells of one class.
+    """The mean attribution by radius in the cells of one class."""
 
-    Attributes:
-        label: the true class.
-        cells: how many have an attribution.
-        mean: one per bin, above zero for ALL; NaN if no cell reaches it. Each bin has an interval
-            of its own.
-        zones: the mean over the bins of each of ``ZONES``, every cell counting alike.
-        directions: for which class each zone clearly speaks.
-    """
-
-    label: str
-    cells: int
+    label: str  # the true class
+    cells: int  # how many have an attribution
+    # one per bin, above zero for ALL; NaN if no cell reaches it. Each bin has an interval of its
+    # own.
     mean: tuple[Estimate, ...]
+    # the mean over the bins of each of ``ZONES``, every cell counting alike
     zones: tuple[Estimate, ...]
-    directions: tuple[Direction, ...]
+    directions: tuple[Direction, ...]  # for which class each zone clearly speaks
 
 
 @dataclass(frozen=True)

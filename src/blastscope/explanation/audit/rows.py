@@ -25,15 +25,10 @@ CHANCE = 0.5
 
 @dataclass(frozen=True)
 class Rows:
-    """Cells of one model of an audit.
+    """Cells of one model of an audit."""
 
-    Attributes:
-        frame: rows of ``audit.parquet``.
-        seed: of the resamples; the same for every model, so that their draws are paired.
-    """
-
-    frame: pl.DataFrame
-    seed: int = 24
+    frame: pl.DataFrame  # rows of ``audit.parquet``
+    seed: int = 24  # of the resamples; the same for every model, so that their draws are paired
 
     @cached_property
     def draws(self) -> Resampling:
@@ -92,9 +87,9 @@ def stacked(lists: Sequence[Sequence[float | None] | None]) -> Floats:
     if len(widths) > 1:
         raise ValueError(f"lists of different lengths: {sorted(widths)}")
     found = np.full((len(lists), widths.pop() if widths else 0), np.nan)
-    for place, row in enumerate(lists):
+    for k, row in enumerate(lists):
         if row is not None:
-            found[place] = [math.nan if value is None else value for value in row]
+            found[k] = [math.nan if value is None else value for value in row]
     return found
 
 
@@ -107,13 +102,9 @@ def means(values: Floats) -> Floats:
 def drawn_means(values: Floats, draws: Resampling) -> BootstrapDraws:
     """Return the mean of the known values of each column, for all cells and every resample.
 
-    Args:
-        values: shape (cells, columns); NaN if a cell has no value.
-        draws: of the same cells.
-
-    Returns:
-        Means of shape (rows, columns). If fewer than ``FEWEST`` cells have a value, those of the
-        resamples are NaN, and the mean has no interval.
+    ``values`` are of shape (cells, columns), NaN if a cell has no value; the means of shape (rows,
+    columns). If fewer than ``FEWEST`` cells have a value, those of the resamples are NaN, and the
+    mean has no interval.
     """
     known = ~np.isnan(values)
     marked = np.hstack([np.where(known, values, 0), known.astype(np.float64)])

@@ -49,45 +49,27 @@ class Undecided(StrEnum):
 
 @dataclass(frozen=True)
 class Stage:
-    """The mean |correlation| with the maps of the trained network; NaN if no cell has one.
+    """The mean |correlation| with the maps of the trained network; NaN if no cell has one."""
 
-    Attributes:
-        stage: 0 as trained; each further stage randomizes one more group of layers.
-        layer: the group's name.
-        cells: how many have a map to compare.
-        correlation: the mean of |Spearman's correlation|, over the draws of a cell and then over
-            the cells.
-    """
-
-    stage: int
-    layer: str
-    cells: int
+    stage: int  # 0 as trained; each further stage randomizes one more group of layers
+    layer: str  # the group's name
+    cells: int  # how many have a map to compare
+    # the mean of |Spearman's correlation|, over the draws of a cell and then over the cells
     correlation: float
 
 
 @dataclass(frozen=True)
 class Randomized:
-    """The randomization test of one model.
+    """The randomization test of one model."""
 
-    Attributes:
-        stages: from the trained network to one with all its weights randomized.
-        between: the same between the trained network's maps of different cells.
-        excess: the last stage minus ``between``, cell by cell.
-        kept: that excess as a share of the way from ``between`` to 1; NaN if undefined.
-        drawn: the mean of the last stage, one per draw of random weights.
-        unit: what the interval of ``excess`` is over: ``subject`` or ``cell``.
-        verdict: whether the map follows the weights.
-        undecided: why the verdict is undecided; None if it is not.
-    """
-
-    stages: tuple[Stage, ...]
-    between: Stage
-    excess: Estimate
-    kept: float
-    drawn: tuple[float, ...]
-    unit: str
-    verdict: WeightsVerdict
-    undecided: Undecided | None
+    stages: tuple[Stage, ...]  # from the trained network to one with all its weights randomized
+    between: Stage  # the same between the trained network's maps of different cells
+    excess: Estimate  # the last stage minus ``between``, cell by cell
+    kept: float  # that excess as a share of the way from ``between`` to 1; NaN if undefined
+    drawn: tuple[float, ...]  # the mean of the last stage, one per draw of random weights
+    unit: str  # what the interval of ``excess`` is over: ``subject`` or ``cell``
+    verdict: WeightsVerdict  # whether the map follows the weights
+    undecided: Undecided | None  # why the verdict is undecided; None if it is not
 
     @property
     def easy(self) -> bool:
@@ -96,11 +78,9 @@ class Randomized:
 
 
 def judge_randomization(randomization: pl.DataFrame, cells: Rows) -> Randomized | None:
-    """Sum up the rows of ``randomization.parquet`` of one model; None without any.
+    """Sum up one model's rows of ``randomization.parquet``; None without any.
 
-    Args:
-        randomization: the rows of the model.
-        cells: the rows of the model in the audit, which give the subjects of the cells.
+    ``cells`` are the model's rows in the audit, which give the subjects of the cells.
     """
     steps = sorted(set(randomization["stage"]) - {BETWEEN})
     if not steps:

@@ -50,41 +50,27 @@ class SizeVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class SizeQuestion:
-    """What a model makes of the size of a cell.
+    """What a model makes of the size of a cell."""
 
-    Attributes:
-        cells: how many were rescaled.
-        scales: by how much.
-        cut: share of the cells that the field cuts off, at each scale; zero if images are cut to
-            the cell.
-        p_all: the mean probability of ALL at each scale, by label; ``any`` is of all cells.
-        changed: share of the calls that change at the same size.
-        changed_back: the same, there and back; None if that was not measured.
-        judged: of the labelled cells; None if they are of one class.
-        by: what a loss is due to: ``size`` or ``sharpness``.
-        verdict: how much of the decision depends on it.
-    """
-
-    cells: int
-    scales: tuple[float, ...]
+    cells: int  # how many were rescaled
+    scales: tuple[float, ...]  # by how much
+    # share of the cells that the field cuts off, at each scale; zero if images are cut to the cell
     cut: tuple[float, ...]
+    # the mean probability of ALL at each scale, by label; ``any`` is of all cells
     p_all: dict[str, tuple[float, ...]]
-    changed: Estimate
-    changed_back: Estimate | None
-    judged: RescaledMetrics | None
-    by: str
-    verdict: SizeVerdict
+    changed: Estimate  # share of the calls that change at the same size
+    changed_back: Estimate | None  # the same, there and back; None if that was not measured
+    judged: RescaledMetrics | None  # of the labelled cells; None if they are of one class
+    by: str  # what a loss is due to: ``size`` or ``sharpness``
+    verdict: SizeVerdict  # how much of the decision depends on it
 
 
 def ask_size(rows: Rows, scale: Scale) -> SizeQuestion | None:
     """Answer the size question for one model; None if no cell was rescaled.
 
-    The call of an unchanged cell is taken at scale 1 of the same tables, so that both sides of
-    each comparison were computed in the same way.
-
-    Args:
-        rows: the cells of the model.
-        scale: how they were prepared. With ``crop``, a loss at the same size is due to sharpness.
+    The call of an unchanged cell is taken at scale 1 of the same tables, so that both sides of each
+    comparison were computed in the same way. If cells were prepared with ``crop``, a loss at the
+    same size is due to sharpness.
 
     Raises:
         ValueError: if the lists are not of ``SCALES``.
@@ -151,43 +137,28 @@ def _judge(judged: RescaledMetrics | None, by: str) -> SizeVerdict:
 
 @dataclass(frozen=True)
 class RescaledMetrics:
-    """How well a model tells labelled cells apart, unchanged and rescaled.
+    """How well a model tells labelled cells apart, unchanged and rescaled."""
 
-    Attributes:
-        cells: how many are labelled.
-        as_is: ``weighted_f1`` and ``auc``.
-        same_size: the same metrics, with every cell at the same size.
-        there_and_back: the same metrics, with every cell rescaled to that size and back; None if it
-            was not measured.
-        difference: same size minus as is; the intervals are paired.
-        beyond: same size minus there and back; None if that was not measured.
-        size_alone: AUC of the longer side of the box; below 0.5 if the smaller cells are ALL.
-        lost: the share of the AUC beyond chance that is lost to ``SizeQuestion.by``; NaN if the AUC
-            is not beyond chance.
-    """
-
-    cells: int
-    as_is: Metrics
-    same_size: Metrics
+    cells: int  # how many are labelled
+    as_is: Metrics  # ``weighted_f1`` and ``auc``
+    same_size: Metrics  # the same metrics, with every cell at the same size
+    # the same metrics, with every cell rescaled to that size and back; None if it was not measured
     there_and_back: Metrics | None
-    difference: Metrics
-    beyond: Metrics | None
+    difference: Metrics  # same size minus as is; the intervals are paired
+    beyond: Metrics | None  # same size minus there and back; None if that was not measured
+    # AUC of the longer side of the box; below 0.5 if the smaller cells are ALL
     size_alone: Estimate
+    # the share of the AUC beyond chance that is lost to ``SizeQuestion.by``; NaN if the AUC is not
+    # beyond chance
     lost: Estimate
 
 
 def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> RescaledMetrics | None:
     """Compare the metrics of the labelled cells, all under the same resamples.
 
-    Args:
-        rows: the cells.
-        seen: their probabilities as they are, at the same size and perhaps there and back:
-            (cells, 2 or 3).
-        scale: how they were prepared. The loss of ``crop`` is counted from the unchanged cells,
-            that of ``keep`` from there and back, if that was measured.
-
-    Returns:
-        None without ``FEWEST`` labelled cells of each class.
+    ``seen`` are their probabilities as they are, at the same size and perhaps there and back,
+    (cells, 2 or 3). The loss of ``crop`` is counted from the unchanged cells, that of ``keep`` from
+    there and back, if that was measured. None without ``FEWEST`` labelled cells of each class.
     """
     labelled = rows.labelled
     is_all = labelled.is_all
@@ -195,9 +166,9 @@ def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> RescaledMetrics | 
         return None
     mine = seen[rows.frame["label"].is_not_null().to_numpy()]
     scores = np.column_stack([mine, labelled.column("side")])
-    places = [FIGURES.index(name) for name in SHOWN]
+    columns = [FIGURES.index(name) for name in SHOWN]
     every = draw(WeightedMetrics(is_all, scores).of, labelled.draws)
-    drawn = every.of(lambda figures: figures[..., places])
+    drawn = every.of(lambda figures: figures[..., columns])
 
     def shown(of: Callable[[Floats], Floats]) -> Metrics:
         return dict(zip(SHOWN, drawn.of(of).estimates(), strict=True))
@@ -219,12 +190,7 @@ def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> RescaledMetrics | 
 
 
 def _lost(auc: Floats, before: int) -> Floats:
-    """Return the share of the AUC beyond chance that is lost at the same size, shape (rows, 1).
-
-    Args:
-        auc: shape (rows, scores): as is, same size and perhaps there and back.
-        before: the score from which the loss is counted.
-    """
+    """Return the share of the AUC beyond chance that is lost at the same size, shape (rows, 1)."""
     beyond = auc[:, :1] - CHANCE
     lost = np.full(beyond.shape, np.nan)
     np.divide(auc[:, before, None] - auc[:, 1:2], beyond, out=lost, where=beyond > 0)

@@ -58,16 +58,11 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True)
 class CallSummary:
-    """The calls of a model on the cells of an audit.
+    """The calls of a model on the cells of an audit."""
 
-    Attributes:
-        cells: how many there are.
-        called_all: how many of them it calls ALL.
-        auc: of its probabilities; None without ``FEWEST`` labelled cells of each class.
-    """
-
-    cells: int
-    called_all: int
+    cells: int  # how many there are
+    called_all: int  # how many of them it calls ALL
+    # of its probabilities; None without ``FEWEST`` labelled cells of each class
     auc: Estimate | None
 
     @property
@@ -96,32 +91,24 @@ def count_calls(rows: Rows) -> CallSummary:
 
 @dataclass(frozen=True)
 class ModelAudit:
-    """The audit of one model.
+    """The audit of one model."""
 
-    Attributes:
-        model: its name.
-        cells: how many cells were audited.
-        calls: whether it makes a decision that an explanation can show.
-        blurred: what is left of its calls if everything is blurred; None without deletion.
-        shares: where the attribution lies: of Grad-CAM, and of occlusion if it was used.
-        curves: deletion and insertion of every method; empty if they were not measured.
-        gains: Grad-CAM compared with its rivals.
-        randomized: whether the map follows the weights; None if that was not tested.
-        by_radius: the attribution from centre to outline; None without labels or attribution.
-        size: the size question; None if no cell was rescaled.
-        off_cell: the cells in which the attribution lies on the background or on debris.
-    """
-
-    model: str
-    cells: int
-    calls: CallSummary
+    model: str  # its name
+    cells: int  # how many cells were audited
+    calls: CallSummary  # whether it makes a decision that an explanation can show
+    # what is left of its calls if everything is blurred; None without deletion
     blurred: Blurred | None
+    # where the attribution lies: of Grad-CAM, and of occlusion if it was used
     shares: tuple[RegionShares, ...]
+    # deletion and insertion of every method; empty if they were not measured
     curves: tuple[MeanCurve, ...]
-    gains: tuple[RivalComparison, ...]
+    gains: tuple[RivalComparison, ...]  # Grad-CAM compared with its rivals
+    # whether the map follows the weights; None if that was not tested
     randomized: Randomized | None
+    # the attribution from centre to outline; None without labels or attribution
     by_radius: ByRadius | None
-    size: SizeQuestion | None
+    size: SizeQuestion | None  # the size question; None if no cell was rescaled
+    # the cells in which the attribution lies on the background or on debris
     off_cell: tuple[OffCell, ...]
 
     @property
@@ -179,22 +166,16 @@ class ModelAudit:
 
 @dataclass(frozen=True)
 class AuditSummary:
-    """The audit of all models.
+    """The audit of all models."""
 
-    Attributes:
-        models: in the order of the table.
-        cells: how many each of them explained.
-        unlabelled: how many of these have no label; then resamples are drawn regardless of class.
-        draws: of the cells, for every model the same; there are no intervals with fewer than
-            ``FEWEST`` cells.
-        agreement: models × models: the mean correlation of their maps; None on the diagonal, and
-            if no cell has both maps.
-    """
-
-    models: tuple[ModelAudit, ...]
-    cells: int
-    unlabelled: int
+    models: tuple[ModelAudit, ...]  # in the order of the table
+    cells: int  # how many each of them explained
+    unlabelled: int  # how many of these have no label; then resamples are drawn regardless of class
+    # of the cells, for every model the same; there are no intervals with fewer than ``FEWEST``
+    # cells
     draws: Resampling
+    # models × models: the mean correlation of their maps; None on the diagonal, and if no cell has
+    # both maps
     agreement: tuple[tuple[float | None, ...], ...]
 
     @property
@@ -236,7 +217,6 @@ def summarize(
         cells: ``audit.parquet``, the models in the order of the audit.
         randomization: ``randomization.parquet``.
         scales: by model, how its cells were prepared: ``crop`` or ``keep``.
-        seed: of the resamples.
 
     Raises:
         BlastscopeError: if there are no cells, or the models did not explain the same cells.
@@ -251,9 +231,7 @@ def summarize(
         _sum_up(model, mine, randomization, scales[model], off_cell[model])
         for model, mine in rows.items()
     )
-    agreement = tuple(
-        _agreement(mine, place, len(models)) for place, mine in enumerate(rows.values())
-    )
+    agreement = tuple(_agreement(mine, k, len(models)) for k, mine in enumerate(rows.values()))
     first = rows[models[0]]
     unlabelled = first.frame["label"].null_count()
     return AuditSummary(found, first.frame.height, unlabelled, first.draws, agreement)
@@ -296,8 +274,8 @@ def _sum_up(
     )
 
 
-def _agreement(rows: Rows, place: int, models: int) -> tuple[float | None, ...]:
-    """Return a model's row of the matrix of agreement.
+def _agreement(rows: Rows, k: int, models: int) -> tuple[float | None, ...]:
+    """Return the ``k``-th model's row of the matrix of agreement.
 
     Raises:
         ValueError: if its lists do not have one number per other model and none for itself: then
@@ -306,6 +284,6 @@ def _agreement(rows: Rows, place: int, models: int) -> tuple[float | None, ...]:
     values: Floats = rows.lists("agreement")
     if not values.shape[1]:
         return (None,) * models
-    if values.shape[1] != models or not np.isnan(values[:, place]).all():
+    if values.shape[1] != models or not np.isnan(values[:, k]).all():
         raise ValueError("the agreement's numbers are not in the order of the models")
     return tuple(None if np.isnan(value) else float(value) for value in means(values))
