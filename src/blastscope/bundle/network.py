@@ -50,11 +50,7 @@ class BundledNetwork(FinishedRun):
         return content
 
     def onnx(self) -> bytes:
-        """Return ``model.onnx``.
-
-        Raises:
-            BlastscopeError: if it was changed.
-        """
+        """Return ``model.onnx``; a BlastscopeError if it was changed."""
         return checked(self.contents, self.manifest, ONNX)
 
     def _misfit(self, error: ValueError) -> BlastscopeError:
@@ -64,11 +60,7 @@ class BundledNetwork(FinishedRun):
         )
 
     def ood(self) -> OodDetector | None:
-        """Return the out-of-distribution detector; None if the bundle has none.
-
-        Raises:
-            BlastscopeError: if its file is damaged.
-        """
+        """Return the out-of-distribution detector; None if the bundle has none."""
         from blastscope.ood.detector import ood_from
 
         if OOD not in self.manifest.files:

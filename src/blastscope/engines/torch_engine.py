@@ -21,12 +21,7 @@ ON_A_GPU = 64
 
 
 class TorchEngine:
-    """A classifier in PyTorch.
-
-    Attributes:
-        name: ``PyTorch``.
-        views: the number of logits of each cell.
-    """
+    """A classifier in PyTorch."""
 
     name = "PyTorch"
 
@@ -37,7 +32,7 @@ class TorchEngine:
             classifier: the network; it is put on ``device`` and into evaluation mode.
             views: the recipe's ``prediction.views``: ``one`` or ``dihedral``.
         """
-        self.views = count_views(views)
+        self.views = count_views(views)  # the number of logits of each cell
         self._device = device
         self._classifier = classifier.to(device).eval()
         # Channels last in memory, as the pixels come and as convolutions are faster.

@@ -10,9 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from blastscope.data.crop import Pixels
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.explanation.attribution import attribute
-from blastscope.explanation.cell_image import REGIONS, CellImage
+from blastscope.explanation.cell_image import REGIONS, CellImage, Map
 from blastscope.explanation.cells import ExplainedCells
 from blastscope.explanation.deletion_insertion import curves, rival
 from blastscope.explanation.map_measures import Shares, area_shares, radial_profile, shares
@@ -40,7 +41,7 @@ def measure(
     maps themselves take a pass through the network.
 
     Args:
-        rows: which of them; all their images are held in memory, so some 32 at a time.
+        rows: which of the cells; all their images are held in memory, so some 32 at a time.
         methods: of ``METHODS``.
         found: attributions of these cells that are known already, by method.
         same_size: the side in source pixels to which all cells are rescaled for ``p_same_size``,
@@ -61,33 +62,21 @@ def measure(
     p_all = np.asarray(expit(model.logits(images, tta=True)), np.float64)
     calls_all = p_all > THRESHOLD
     seen = pictures or [dataset.cell_image(row, model.settings) for row in rows]
-    known = {
-        method: (found or {}).get(method) or attribute(model, images, method) for method in methods
-    }
-    maps = {method: one.at_size(model.size) for method, one in known.items() if method in methods}
-    called = {method: one.for_call(calls_all) for method, one in maps.items()}
-    regions = [one.regions_at(model.settings) for one in seen]
+    known = found or {}
+    attributions = {name: known.get(name) or attribute(model, images, name) for name in methods}
+    maps = {name: one.at_size(model.size) for name, one in attributions.items()}
+    called = {name: one.for_call(calls_all) for name, one in maps.items()}
+    if others and "grad-cam" in called and len(rows) > 1:
+        called["other"] = np.roll(called["grad-cam"], -1, axis=0)
     files = [dataset.files[row] for row in rows]
     columns: _Columns = {
-        "cell": [item.cell for item in files],
-        "subject": [item.subject for item in files],
-        "label": [item.label for item in files],
+        **{name: [getattr(item, name) for item in files] for name in ("cell", "subject", "label")},
         "model": [model.name] * len(files),
         "p_all": p_all.tolist(),
         "called": np.where(calls_all, "all", "hem").tolist(),
         "side": [one.side for one in seen],
-        **_by_region("area", [area_shares(one) for one in regions]),
+        **_by_region(maps, called, [one.regions_at(model.settings) for one in seen]),
     }
-    if others and "grad-cam" in called and len(files) > 1:
-        called["other"] = np.roll(called["grad-cam"], -1, axis=0)
-    for name, of in (("grad-cam", "grad_cam"), ("occlusion", "occlusion"), ("other", "other")):
-        if name in called:
-            on = [shares(*pair) for pair in zip(called[name], regions, strict=True)]
-            columns |= _by_region(of, on)
-    if "grad-cam" in maps:
-        signed = maps["grad-cam"].signed
-        profiles = [radial_profile(*pair) for pair in zip(signed, regions, strict=True)]
-        columns["radius"] = nullable(profiles)
     if "occlusion" in methods:
         rivals = rival(columns["cell"], model)
         for name, both in curves(model, images, called, rivals, calls_all).items():
@@ -97,22 +86,30 @@ def measure(
         if same_size is not None:
             columns["p_same_size"] = p_same_size(model, seen, same_size).tolist()
             columns["p_there_and_back"] = p_there_and_back(model, seen, same_size).tolist()
-    return _frame(columns, len(files))
+    empty = [None] * len(files)
+    data = {name: columns.get(name, empty) for name in AUDIT.columns}
+    return pl.DataFrame(data, schema=dict(AUDIT.columns))
 
 
-def _by_region(of: str, found: Sequence[Shares | None]) -> _Columns:
-    return {
-        f"{of}_{region}": [None if one is None else getattr(one, region) for one in found]
+def _by_region(
+    maps: Mapping[str, Attribution], called: Mapping[str, Map], regions: Sequence[Pixels]
+) -> _Columns:
+    """Return the columns of each region's area and attribution, and the profiles by radius."""
+    found: dict[str, list[Shares | None]] = {"area": [area_shares(one) for one in regions]}
+    for name, of in (("grad-cam", "grad_cam"), ("occlusion", "occlusion"), ("other", "other")):
+        if name in called:
+            found[of] = [shares(*pair) for pair in zip(called[name], regions, strict=True)]
+    columns: _Columns = {
+        f"{of}_{region}": [None if one is None else getattr(one, region) for one in each]
+        for of, each in found.items()
         for region in REGIONS
     }
+    if "grad-cam" in maps:
+        pairs = zip(maps["grad-cam"].signed, regions, strict=True)
+        columns["radius"] = nullable([radial_profile(*pair) for pair in pairs])
+    return columns
 
 
 def nullable(values: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> list[Any]:
     """Return rows of numbers as lists, with None for NaN."""
     return [[None if np.isnan(value) else float(value) for value in row] for row in values]
-
-
-def _frame(columns: _Columns, height: int) -> pl.DataFrame:
-    empty = [None] * height
-    data = {name: columns.get(name, empty) for name in AUDIT.columns}
-    return pl.DataFrame(data, schema=dict(AUDIT.columns))

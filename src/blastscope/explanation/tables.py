@@ -23,38 +23,27 @@ SCALES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
 """The sizes to which a cell is rescaled, times its own. In fold 1 of C-NMC, 98 of 100 cells have
 sides of 0.68 to 1.48 times the median."""
 
-_NUMBERS = pl.List(pl.Float64())
+_TEXT, _COUNT, _NUMBER = pl.String(), pl.Int64(), pl.Float64()
+_NUMBERS = pl.List(_NUMBER)
 AUDIT = TableFormat(
     "explanation audit",
     2,
     {
-        "cell": pl.String(),
-        "subject": pl.String(),
-        "label": pl.String(),
-        "model": pl.String(),
-        "p_all": pl.Float64(),
-        "called": pl.String(),
-        "side": pl.Int64(),
-        **{f"{of}_{region}": pl.Float64() for of in ("grad_cam", "area", "occlusion", "other")
+        "cell": _TEXT, "subject": _TEXT, "label": _TEXT, "model": _TEXT,
+        "p_all": _NUMBER, "called": _TEXT, "side": _COUNT,
+        **{f"{of}_{region}": _NUMBER for of in ("grad_cam", "area", "occlusion", "other")
            for region in REGIONS},
         **{f"{curve}_{name}": _NUMBERS for name in CURVES.values()
            for curve in ("deletion", "insertion")},
-        "agreement": _NUMBERS,
-        "radius": _NUMBERS,
-        "logits_scaled": _NUMBERS,
-        "p_same_size": pl.Float64(),
-        "p_there_and_back": pl.Float64(),
+        "agreement": _NUMBERS, "radius": _NUMBERS, "logits_scaled": _NUMBERS,
+        "p_same_size": _NUMBER, "p_there_and_back": _NUMBER,
     },
 )  # fmt: skip
 RANDOMIZATION = TableFormat(
     "weight randomization",
     2,
     {
-        "model": pl.String(),
-        "stage": pl.Int64(),
-        "layer": pl.String(),
-        "cell": pl.String(),
-        "correlation": pl.Float64(),
-        "draw": pl.Int64(),
+        "model": _TEXT, "stage": _COUNT, "layer": _TEXT, "cell": _TEXT,
+        "correlation": _NUMBER, "draw": _COUNT,
     },
-)
+)  # fmt: skip

@@ -21,25 +21,18 @@ GRID = 5
 
 
 class TargetLayerNetwork(nn.Module):
-    """A classifier in two parts, split at the target layer.
-
-    Attributes:
-        lower: from images (N, 3, S, S) of 0..255 to a map (N, C, H, W).
-        tap: does nothing; what it gives is the map, for those who hook layers.
-        upper: from the map to logits (N,), above zero for ALL.
-        layer: the name of the target layer.
-        shape: the map's (C, H, W).
-    """
+    """A classifier in two parts, split at the target layer."""
 
     def __init__(
         self, lower: nn.Module, upper: nn.Module, layer: str, shape: tuple[int, int, int]
     ) -> None:
         super().__init__()
-        self.lower = lower
+        self.lower = lower  # from images (N, 3, S, S) of 0..255 to a map (N, C, H, W)
+        # does nothing; what it gives is the map, for those who hook layers
         self.tap = nn.Identity()
-        self.upper = upper
-        self.layer = layer
-        self.shape = shape
+        self.upper = upper  # from the map to logits (N,), above zero for ALL
+        self.layer = layer  # the name of the target layer
+        self.shape = shape  # the map's (C, H, W)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the classifier's logits."""

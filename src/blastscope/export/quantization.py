@@ -16,7 +16,7 @@ from blastscope.engines.onnx_checks import PIXELS
 from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import compute_metrics
-from blastscope.export.engine_check import timed
+from blastscope.export.engine_check import Timed, timed
 from blastscope.process import quiet
 
 if TYPE_CHECKING:
@@ -119,21 +119,19 @@ def int8_cost(
     before = timed(lambda: OnnxRuntimeEngine(full), pixels)
     after = timed(lambda: OnnxRuntimeEngine(small), pixels)
     off = np.abs(after.p_all - before.p_all)
-    costs = []
-    for form, model, one in (("fp32", full, before), ("int8", small, after)):
-        figures = compute_metrics(is_all, one.p_all)
-        weighted_f1, auc = figures["weighted_f1"], figures["auc"]
-        differs = form == "int8"
-        costs.append(
-            PrecisionCost(
-                form,
-                len(model) / 1e6,
-                len(is_all),
-                float(weighted_f1 or 0),
-                None if auc is None else float(auc),
-                float(off.max()) if differs else None,
-                float(off.mean()) if differs else None,
-                one.cells_per_second,
-            )
+
+    def cost(form: str, model: bytes, one: Timed) -> PrecisionCost:
+        metrics, differs = compute_metrics(is_all, one.p_all), form == "int8"
+        auc = metrics["auc"]
+        return PrecisionCost(
+            form=form,
+            megabytes=len(model) / 1e6,
+            cells=len(is_all),
+            weighted_f1=float(metrics["weighted_f1"] or 0),
+            auc=None if auc is None else float(auc),
+            difference=float(off.max()) if differs else None,
+            mean_difference=float(off.mean()) if differs else None,
+            cells_per_second=one.cells_per_second,
         )
-    return costs[0], costs[1]
+
+    return cost("fp32", full, before), cost("int8", small, after)

@@ -30,34 +30,26 @@ _CUT = "features"
 
 
 class Backbone(nn.Module):
-    """A network without its classifier.
+    """A network without its classifier."""
 
-    Attributes:
-        net: the network: timm's, a registered one or one of ``models.scratch``.
-        config: what timm records of the network's training; empty for other networks.
-        layers: the names of the layers of ``net``, containers included, in the order in which an
-            image enters them.
-        unused: the names of the children that no image passes through, above all the classifier;
-            they are removed.
-        shape: the shape (C, H, W) of the feature map.
-        cut: timm's name of the last layer that is kept, if it is cut.
-        initial: the file that its pretrained weights were read from.
-        gives_maps: whether its layers' outputs are (N, C, H, W), as those of convolutions are,
-            and not tokens or maps with channels last.
-    """
+    # Whether its layers' outputs are (N, C, H, W), as those of convolutions are, and not tokens or
+    # maps with channels last.
+    gives_maps: bool
 
     def __init__(self, name: str, net: nn.Module, size: int) -> None:
         super().__init__()
         self.name = name
-        self.net = net
+        self.net = net  # timm's, a registered one or one of ``models.scratch``
+        # What timm records of the network's training; empty for other networks.
         self.config: Mapping[str, Any] = getattr(net, "pretrained_cfg", {})
-        self.cut: str | None = None
-        self.initial: Path | None = None
+        self.cut: str | None = None  # timm's name of the last layer that is kept
+        self.initial: Path | None = None  # the file that its pretrained weights were read from
         self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
         self._prefix_tokens = int(getattr(net, "num_prefix_tokens", 0))
+        # The layers' names, containers included, in the order in which an image enters them.
         self.layers = self._entered_layers(size)
-        self.unused = self._drop_unused()
-        self.shape = self._shape(size)
+        self.unused = self._drop_unused()  # the removed children, above all the classifier
+        self.shape = self._shape(size)  # (C, H, W) of the feature map
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (N, 3, S, S) to features (N, C, H, W)."""

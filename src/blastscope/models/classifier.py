@@ -18,14 +18,7 @@ from blastscope.recipes.schema import Dense, Dropout, From, Recipe, Step, Traina
 
 
 class Classifier(nn.Module):
-    """A normalisation, a backbone and a head in one.
-
-    Attributes:
-        normalise: from 0..255 to what the backbone takes; it has no weights.
-        backbone: from normalised images to a map of features.
-        head: from the map to a logit.
-        kept_in_evaluation: the layers that stay in evaluation mode while the rest is trained.
-    """
+    """A normalisation, a backbone and a head in one."""
 
     def __init__(
         self,
@@ -35,9 +28,10 @@ class Classifier(nn.Module):
         kept_in_evaluation: tuple[nn.Module, ...] = (),
     ) -> None:
         super().__init__()
-        self.normalise = normalise
-        self.backbone = backbone
-        self.head = head
+        self.normalise = normalise  # from 0..255 to what the backbone takes; it has no weights
+        self.backbone = backbone  # from normalised images to a map of features
+        self.head = head  # from the map to a logit
+        # the layers that stay in evaluation mode while the rest is trained
         self.kept_in_evaluation = kept_in_evaluation
 
     def forward(self, images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ can change; a residual block may then pass on more than one tensor.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -25,6 +25,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from blastscope.models.classifier import Classifier
 
 Features = tuple[Tensor, ...]
+Predicate = Callable[[nn.Module], bool]
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,17 @@ def split_unchecked(classifier: Classifier) -> FrozenSplit | None:
         return None
 
 
-class _changing:  # noqa: N801 - a predicate with a set behind it
-    """Whether a module itself has anything that training changes or that is random."""
+def _changing(classifier: Classifier) -> Predicate:
+    """Return a test: whether training changes a module's own weights, or it is random."""
+    kept = {id(module) for module in classifier.kept_in_evaluation}
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.kept = {id(module) for module in classifier.kept_in_evaluation}
-
-    def __call__(self, module: nn.Module) -> bool:
+    def changing(module: nn.Module) -> bool:
         if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
             return True
         moody = isinstance(module, _NormBase | _DropoutNd | DropPath)
-        return moody and id(module) not in self.kept
+        return moody and id(module) not in kept
+
+    return changing
 
 
 def _whole(classifier: Classifier) -> FrozenSplit:
@@ -103,7 +104,7 @@ def _kind(classifier: Classifier) -> str:
     return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 
-def _split_inside(classifier: Classifier, changing: _changing) -> FrozenSplit | None:
+def _split_inside(classifier: Classifier, changing: Predicate) -> FrozenSplit | None:
     root, graph = trace(classifier)
     fixed = _fixed_nodes(root, graph, changing)
     last = graph.output_node()
@@ -122,7 +123,7 @@ def _split_inside(classifier: Classifier, changing: _changing) -> FrozenSplit | 
     return FrozenSplit(frozen, Upper(classifier, upper), description)
 
 
-def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: _changing) -> set[fx.Node]:
+def _fixed_nodes(root: nn.Module, graph: fx.Graph, changing: Predicate) -> set[fx.Node]:
     """Return the steps whose output does not depend on anything that changes."""
     fixed: set[fx.Node] = set()
     for node in graph.nodes:

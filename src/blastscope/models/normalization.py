@@ -48,12 +48,7 @@ def normalize_colours(images: Tensor) -> Tensor:
 
 
 class Normalization(nn.Module):
-    """Subtracts a mean and divides by a deviation, both per channel and in pixel values.
-
-    Attributes:
-        reverse: whether it turns RGB into BGR first.
-        per_cell: whether colour normalization comes before everything else.
-    """
+    """Subtracts a mean and divides by a deviation, both per channel and in pixel values."""
 
     mean: Tensor
     deviation: Tensor
@@ -66,8 +61,8 @@ class Normalization(nn.Module):
         per_cell: bool = False,
     ) -> None:
         super().__init__()
-        self.reverse = reverse
-        self.per_cell = per_cell
+        self.reverse = reverse  # whether it turns RGB into BGR first
+        self.per_cell = per_cell  # whether colour normalization comes before everything else
         # Not in the checkpoint: the recipe determines them.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1), persistent=False)

@@ -134,16 +134,11 @@ def _problem(name: str, info: ZipInfo) -> Problem | None:
 
 
 class Archive:
-    """A zip that several threads can read; open from the first image read to the last.
-
-    Attributes:
-        path: of the zip.
-        expected: how many images will be read from it.
-    """
+    """A zip that several threads can read; open from the first image read to the last."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.expected = 0
+        self.path = path  # of the zip
+        self.expected = 0  # how many images will be read from it
         self._left = 0
         self._zip: ZipFile | None = None
         self._lock = threading.Lock()

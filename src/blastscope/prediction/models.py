@@ -55,13 +55,7 @@ class Probabilities:
 
 
 class Predictor:
-    """The networks of a run, an ensemble or a bundle, each of which averages over its views (TTA).
-
-    Attributes:
-        members: the networks and their combination.
-        settings: the different settings by which cells must be prepared for them.
-        spread: whether the spread over the eight views is computed as well.
-    """
+    """The networks of a run, an ensemble or a bundle; each averages over its views (TTA)."""
 
     def __init__(
         self, members: Members, *, engine: str = "auto", device: str = "auto", spread: bool = False
@@ -96,6 +90,7 @@ class Predictor:
             flag = f"`--engine {engine}`" if engine == "torch" else f"`--device {device}`"
             require_training(flag if bundled else f"{members.name}, which is not a bundle,")
         self._device = device
+        # The different settings by which cells must be prepared for the networks.
         self.settings = tuple(dict.fromkeys(run.settings for run in members.runs))
 
     @cached_property

@@ -14,17 +14,12 @@ import polars as pl
 
 from blastscope import DISCLAIMER, __version__
 from blastscope.io.files import without_nan, write_json
-from blastscope.io.predictions import write_predictions
+from blastscope.io.predictions import PREDICTIONS, write_predictions
 from blastscope.prediction.models import Prepared, Probabilities
 
 SCHEMA = {
     "file": pl.String(),
-    "cell": pl.String(),
-    "subject": pl.String(),
-    "label": pl.String(),
-    "part": pl.String(),
-    "model": pl.String(),
-    "p_all": pl.Float64(),
+    **PREDICTIONS.columns,
     "ood_score": pl.Float64(),
     "out_of_distribution": pl.Boolean(),
     "flags": pl.String(),

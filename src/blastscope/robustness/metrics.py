@@ -16,28 +16,19 @@ from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 from blastscope.io.tables import TableFormat
 from blastscope.robustness.perturbations import Step
 
+_TEXT, _NUMBER = pl.String(), pl.Float64()
 STRESS = TableFormat(
     "stress",
     2,
     {
-        "model": pl.String(),
-        "perturbation": pl.String(),
-        "strength": pl.Int32(),
-        "value": pl.Float64(),
-        "unit": pl.String(),
-        "cells": pl.Int64(),
-        **{
-            f"{name}{end}": pl.Float64()
-            for name in ("weighted_f1", "auc")
-            for end in ("", "_drop", "_drop_low", "_drop_high")
-        },
-        "sensitivity": pl.Float64(),
-        "specificity": pl.Float64(),
-        "mean_change": pl.Float64(),
-        "calls_changed": pl.Float64(),
-        "out_of_distribution": pl.Float64(),
+        "model": _TEXT, "perturbation": _TEXT, "strength": pl.Int32(), "value": _NUMBER,
+        "unit": _TEXT, "cells": pl.Int64(),
+        **{f"{name}{end}": _NUMBER for name in ("weighted_f1", "auc")
+           for end in ("", "_drop", "_drop_low", "_drop_high")},
+        "sensitivity": _NUMBER, "specificity": _NUMBER, "mean_change": _NUMBER,
+        "calls_changed": _NUMBER, "out_of_distribution": _NUMBER,
     },
-)
+)  # fmt: skip
 """``mean_change`` is the mean of |p - p unchanged|; the last three are shares of the cells."""
 _SEED = 24
 
@@ -85,27 +76,22 @@ def measure(
     names = ("weighted_f1", "auc")
     columns = [FIGURES.index(name) for name in names]
     drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
-
-    def fall(found: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the first step minus each step, over the last but one axis."""
-        return np.asarray(found[..., :1, columns] - found[..., columns])
-
-    drops = drawn.of(fall).estimates()  # step by step, within a step name by name
+    # The first step minus each step, over the last but one axis.
+    fall = drawn.of(lambda found: np.asarray(found[..., :1, columns] - found[..., columns]))
+    drops = fall.estimates()  # step by step, within a step name by name
     called = p_all > THRESHOLD
     found = []
     for k, step in enumerate(taken):
-        estimates = dict(zip(names, drops[k * len(names) :], strict=False))
         far = ood[:, k]
-        found.append(
-            StepMetrics(
-                step,
-                {name: float(drawn.value[0, k, at]) for at, name in enumerate(FIGURES)},
-                estimates,
-                float(np.abs(p_all[:, k] - p_all[:, 0]).mean()),
-                float((called[:, k] != called[:, 0]).mean()),
-                math.nan if np.isnan(far).any() else float((far > 1).mean()),
-            )
+        one = StepMetrics(
+            step=step,
+            values={name: float(drawn.value[0, k, at]) for at, name in enumerate(FIGURES)},
+            drops=dict(zip(names, drops[k * len(names) :], strict=False)),
+            mean_change=float(np.abs(p_all[:, k] - p_all[:, 0]).mean()),
+            calls_changed=float((called[:, k] != called[:, 0]).mean()),
+            out_of_distribution=math.nan if np.isnan(far).any() else float((far > 1).mean()),
         )
+        found.append(one)
     return StepDraws(tuple(found), draws.sampling)
 
 
