@@ -58,7 +58,7 @@ class NetworkFiles:
     weights: bytes  # the content of ``weights.safetensors``
     onnx: bytes  # the content of ``model.onnx``, whose tensors lie in ``weights``
     normalization: PixelNormalization  # how the network normalizes pixels
-    # the pretrained weights that training began with; None if they were random
+    # The pretrained weights that training began with; None if they were random.
     initial_weights: InitialWeights | None
 
 

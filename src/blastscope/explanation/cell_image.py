@@ -22,11 +22,11 @@ CELL, DEBRIS, BACKGROUND = 2, 1, 0
 class CellImage:
     """A cell as its file shows it."""
 
-    # the square around the cell's box, uint8, side × side × 3, RGB, black outside the box
+    # The square around the cell's box, uint8, side × side × 3, RGB, black outside the box.
     crop: Pixels
     box: Box  # of the cell in its file
     whole: Pixels  # the whole image, uint8, RGB
-    # the region of each pixel of the whole image: ``CELL``, the largest piece with all that it
+    # The region of each pixel of the whole image: ``CELL``, the largest piece with all that it
     # encloses; ``DEBRIS``, any other piece; or ``BACKGROUND``. uint8.
     regions: Pixels
 

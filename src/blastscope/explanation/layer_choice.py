@@ -60,10 +60,10 @@ class _Walk:
     """The pass of a blank image through a network."""
 
     model: ExplainedModel  # the network
-    # the shape of each called module's first output, in the order in which they end: of the map if
-    # it is one, otherwise as text
+    # The shape of each called module's first output, in the order in which they end: of the map if
+    # it is one, otherwise as text.
     shapes: dict[str, tuple[int, int, int] | str]
-    # the first convolution, and what only normalizes and activates its output
+    # The first convolution, and what only normalizes and activates its output.
     chain: tuple[str, ...]
 
 

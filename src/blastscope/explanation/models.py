@@ -93,7 +93,7 @@ class ExplainedModels:
     """Models to be explained side by side."""
 
     models: tuple[ExplainedModel, ...]  # one a panel, in the order given
-    # how the models' probabilities become one; None unless an ensemble was given
+    # How the models' probabilities become one; None unless an ensemble was given.
     combination: Combination | None
     name: str  # the ensemble's name, or the model's where there is one, or ``N models``
     synthetic: bool  # whether any was trained on synthetic cells

@@ -99,8 +99,8 @@ class LayerGroup:
     """Neighbouring layers."""
 
     name: str  # by the backbone's own stages: ``layer4``, ``blocks.1 to blocks.2``, or ``head``
-    # the network's own tensors that hold what they learned: weights and biases, and the means and
-    # variances of normalizations
+    # The network's own tensors that hold what they learned: weights and biases, and the means and
+    # variances of normalizations.
     tensors: tuple[Tensor, ...]
 
     @property

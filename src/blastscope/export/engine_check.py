@@ -29,7 +29,7 @@ class EngineMeasurement:
 
     engine: str  # its name
     cells: int  # how many there were
-    # the largest difference of p(ALL) from PyTorch's; None for PyTorch itself
+    # The largest difference of p(ALL) from PyTorch's; None for PyTorch itself.
     difference: float | None
     cells_per_second: float  # its speed, all views of a cell included
     load_seconds: float  # from weights or file to a loaded engine

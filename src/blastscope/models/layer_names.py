@@ -19,9 +19,9 @@ class Span(NamedTuple):
 
     first: str  # the layer that an image enters first, from which training begins
     last: str  # the layer with the same output, after which a cut network ends
-    # the name to train from instead, if timm's order differs from Keras's after it
+    # The name to train from instead, if timm's order differs from Keras's after it.
     begin_at: str | None = None
-    # the name to cut at instead, if timm joins this layer with the one after it
+    # The name to cut at instead, if timm joins this layer with the one after it.
     cut_at: str | None = None
 
 

@@ -37,7 +37,7 @@ class OodDetector:
 
     mean: Floats  # of the training cells' features, shape (features,)
     deviation: Floats  # likewise; above zero
-    # the inverse covariance of the standardised features, shape (features, features)
+    # The inverse covariance of the standardised features, shape (features, features).
     precision: Floats
     threshold: float  # the 99 % quantile of the validation cells' distances; above zero
     cells: int  # how many training cells were measured

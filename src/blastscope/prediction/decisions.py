@@ -70,9 +70,9 @@ class Tally:
 
     called_all: int  # how many cells are called ALL
     referred: int | None  # how many go to an expert; None if the model does not decide
-    # how many look unlike the training cells; None if the model has no detector
+    # How many look unlike the training cells; None if the model has no detector.
     out_of_distribution: int | None
-    # a row a subject (``decision.subject_shares``); None if the model does not decide
+    # A row a subject (``decision.subject_shares``); None if the model does not decide.
     subjects: pl.DataFrame | None
 
 

@@ -37,16 +37,16 @@ _ONE_AT_A_TIME = threading.Lock()
 class InputImage:
     """One image to predict on, not yet read."""
 
-    # the user's name for it: a path as given, one inside the folder given, or
-    # ``archive.zip/inner/name.bmp``; empty for an image in memory that has none
+    # The user's name for it: a path as given, one inside the folder given, or
+    # ``archive.zip/inner/name.bmp``; empty for an image in memory that has none.
     file: str
     cell: str  # its name in tables, unique among the inputs
-    # what reads it, or why it cannot be used, if that is known beforehand
+    # What reads it, or why it cannot be used, if that is known beforehand.
     source: Callable[[], Decoded] | Problem = field(repr=False)
     subject: str | None = None  # the subject, in upper case; None if unknown
     label: str | None = None  # ``all`` or ``hem``; None if unknown
     flags: tuple[str, ...] = ()  # what is odd about its name
-    # of the file that it is; None for an image in a zip or in memory
+    # Of the file that it is; None for an image in a zip or in memory.
     path: Path | None = field(default=None, compare=False)
 
     @property
@@ -72,7 +72,7 @@ class InputImages:
     images: tuple[InputImage, ...]  # all of them, also those that cannot be used
     notes: tuple[str, ...] = ()  # what the user should know of how they were found
     synthetic: bool = False  # whether some are from a folder or zip of synthetic cells
-    # what to call once the images are read or no longer needed
+    # What to call once the images are read or no longer needed.
     closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
     archives: tuple[Path, ...] = ()  # the zips that hold some of them
 

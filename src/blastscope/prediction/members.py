@@ -27,12 +27,12 @@ class Members:
     name: str  # what tables call them together
     runs: tuple[FinishedRun, ...]  # the networks
     combination: Combination  # from a probability of each to one
-    # ``sha256:`` of the ``ensemble.json`` with the combination; None if there is none
+    # ``sha256:`` of the ``ensemble.json`` with the combination; None if there is none.
     ensemble: str | None = None
     names: tuple[str, ...] = ()  # what an ensemble calls its members; empty if it is not one
-    # ``sha256:`` of the manifest of the bundle that they are from; None if not from one
+    # ``sha256:`` of the manifest of the bundle that they are from; None if not from one.
     bundle: str | None = None
-    # what a bundle decides by; None if it does not, or it is not a bundle
+    # What a bundle decides by; None if it does not, or it is not a bundle.
     decision: DecisionFile | None = None
 
     @property

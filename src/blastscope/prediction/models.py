@@ -50,7 +50,7 @@ class Probabilities:
     """The probabilities of N cells, shape (N,) each."""
 
     p_all: Floats  # the probability of ALL, not calibrated
-    # its standard deviation over the eight views; None if it was not asked for
+    # Its standard deviation over the eight views; None if it was not asked for.
     spread: Floats | None
 
 
@@ -203,7 +203,7 @@ class PredictionModel:
 
     predictor: Predictor  # the networks
     name: str  # what tables call them
-    # how probabilities become decisions; None if the model does not decide
+    # How probabilities become decisions; None if the model does not decide.
     decision: DecisionFile | None
 
     @property

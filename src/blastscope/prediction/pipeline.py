@@ -37,11 +37,11 @@ STORE_BATCH = 64
 class PreparedCell:
     """A cell as networks see it."""
 
-    # by settings, uint8, size × size × 3, RGB: the same as those of a store
+    # By settings, uint8, size × size × 3, RGB: the same as those of a store.
     pixels: Mapping[StoreSettings, Pixels]
     pixel_hash: str  # of the whole image, as ``data.inspection`` makes it
     flags: tuple[str, ...]  # what is odd about it, as in a cell table
-    # how far it looks from the training cells (``Predictor.ood_scores``); NaN if unknown
+    # How far it looks from the training cells (``Predictor.ood_scores``); NaN if unknown.
     ood_score: float = math.nan
 
 

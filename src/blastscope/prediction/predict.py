@@ -30,11 +30,11 @@ class Predicted:
     """What was predicted."""
 
     frame: pl.DataFrame  # a row an image
-    # those of usable images that are in distribution and files of their own
+    # Those of usable images that are in distribution and files of their own.
     files: tuple[Path, ...]
     model: str  # the name of what predicted
     tally: Tally  # what was decided of all together
-    # how probabilities became decisions; None if the model does not decide
+    # How probabilities became decisions; None if the model does not decide.
     decision: DecisionFile | None
     notes: tuple[str, ...]  # what the user should know of how the images were found
     synthetic_model: bool  # whether the model or its decision was fitted on synthetic cells

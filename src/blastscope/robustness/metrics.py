@@ -39,7 +39,7 @@ class StepMetrics:
 
     step: Step  # the perturbation
     values: dict[str, float]  # by metric (``weighted_f1, auc, recall_all, recall_hem``)
-    # of weighted F1 and AUC: unchanged minus perturbed; the interval is paired
+    # Of weighted F1 and AUC: unchanged minus perturbed; the interval is paired.
     drops: dict[str, Estimate]
     mean_change: float  # mean of the absolute change of p(ALL)
     calls_changed: float  # share of calls that change

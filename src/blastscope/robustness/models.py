@@ -29,7 +29,7 @@ class TestedNetwork:
 
     run: FinishedRun  # the network's run
     # ``cell, subject, label``, ``p_all`` as the run recorded it, and ``row`` in the store; labelled
-    # cells only
+    # cells only.
     cells: pl.DataFrame
 
     @property
@@ -43,7 +43,7 @@ class TestedModel:
     """A model."""
 
     name: str  # what it is called
-    # the networks, one for a run, one a fold for a cross-validation
+    # The networks, one for a run, one a fold for a cross-validation.
     members: tuple[TestedNetwork, ...]
     overlap: Overlap  # whether the cells' subjects are in their training
 

@@ -119,10 +119,10 @@ class Perturbation:
     shown: str  # on pages
     unit: str  # of its values
     unchanged: float  # the value that changes nothing
-    # at each of the five strengths, the weakest first: one value, or two of the same size if there
-    # are two directions
+    # At each of the five strengths, the weakest first: one value, or two of the same size if there
+    # are two directions.
     values: tuple[tuple[float, ...], ...]
-    # the function of uint8 pixels (N, S, S, 3) and a value
+    # The function of uint8 pixels (N, S, S, 3) and a value.
     change: Callable[[Pixels, float], Pixels]
 
     @property

@@ -38,8 +38,8 @@ class OodCheck:
 
     flagged: float  # share of the cells that are flagged, though they are cells
     by_class: dict[str, float]  # the same for each class
-    # the subject with the highest share, its share and its number of cells; None if no cell names
-    # its subject
+    # The subject with the highest share, its share and its number of cells; None if no cell names
+    # its subject.
     worst: tuple[str, float, int] | None
     kinds: tuple[Kind, ...]  # images that are not cells
 

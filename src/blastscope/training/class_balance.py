@@ -22,9 +22,9 @@ class TrainingSet:
     """The cells of an epoch."""
 
     rows: Rows  # rows of the store; a cell may stand here more than once
-    # for each row, the flip or rotation that makes it (``models.dihedral``); 0 is none
+    # For each row, the flip or rotation that makes it (``models.dihedral``); 0 is none.
     operations: Operations
-    # the weight of a normal and of an ALL cell in the loss
+    # The weight of a normal and of an ALL cell in the loss.
     class_weights: tuple[float, float] = (1.0, 1.0)
 
 

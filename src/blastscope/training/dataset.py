@@ -24,7 +24,7 @@ class TrainingData:
     store: Store
     split: Split
     rows: dict[str, Rows]  # the store's rows of each part
-    # for each row of the store, whether the cell is ALL
+    # For each row of the store, whether the cell is ALL.
     is_all: Bools
     training: TrainingSet
 

@@ -29,7 +29,7 @@ class NetworkInput:
     views: Views
     network: Callable[..., Tensor]
     cached: bool = False
-    # the memory format of pixels; the network's weights should have the same
+    # The memory format of pixels; the network's weights should have the same.
     layout: torch.memory_format = torch.channels_last
 
     def __call__(self, inputs: NetworkInputs) -> Tensor:

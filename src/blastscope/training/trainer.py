@@ -36,13 +36,13 @@ class TrainingWatch:
     """Who is told how a training goes."""
 
     tensorboard: bool = False  # whether TensorBoard events are written into the run as well
-    # called while a frozen part's features are computed, with the views done and their total
+    # Called while a frozen part's features are computed, with the views done and their total.
     on_features: Callable[[int, int], None] | None = None
-    # called with the epochs that are done, the batches of one epoch, and the most epochs
+    # Called with the epochs that are done, the batches of one epoch, and the most epochs.
     on_begin: Callable[[int, int, int], None] | None = None
-    # called after each batch with its cells and its loss
+    # Called after each batch with its cells and its loss.
     on_batch: Callable[[int, float], None] | None = None
-    # called after each epoch with its row of the history
+    # Called after each epoch with its row of the history.
     on_epoch: Callable[[dict[str, float]], None] | None = None
 
 

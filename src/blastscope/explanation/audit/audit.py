@@ -37,7 +37,7 @@ _PART = TableFormat(AUDIT.name, AUDIT.version, {**AUDIT.columns, _COARSE: pl.Lis
 class Audit:
     """The tables of an audit."""
 
-    # the columns of ``AUDIT``, one row per cell and model; those of the first model first
+    # The columns of ``AUDIT``, one row per cell and model; those of the first model first.
     cells: pl.DataFrame
     randomization: pl.DataFrame  # the columns of ``RANDOMIZATION``
 

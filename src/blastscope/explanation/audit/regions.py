@@ -110,12 +110,12 @@ class OffCell:
     place: str  # ``background`` or ``debris``
     total: int  # how many such cells there are
     of: int  # cells that have the region, and an attribution for their call
-    # how many there would be with the map of another cell laid on each of these: a map that ignores
+    # How many there would be with the map of another cell laid on each of these: a map that ignores
     # the image, but knows where cells lie in images. None if unknown.
     expected: int | None
     expected_of: int  # cells that have such another map
     not_above_expected: bool  # whether there are no more of these cells than expected
-    # at most ``MOST``, those with the largest excess over the region's share first
+    # At most ``MOST``, those with the largest excess over the region's share first.
     worst: tuple[OffCellImage, ...]
 
 
@@ -166,10 +166,10 @@ class Profile:
 
     label: str  # the true class
     cells: int  # how many have an attribution
-    # one per bin, above zero for ALL; NaN if no cell reaches it. Each bin has an interval of its
+    # One per bin, above zero for ALL; NaN if no cell reaches it. Each bin has an interval of its
     # own.
     mean: tuple[Estimate, ...]
-    # the mean over the bins of each of ``ZONES``, every cell counting alike
+    # The mean over the bins of each of ``ZONES``, every cell counting alike.
     zones: tuple[Estimate, ...]
     directions: tuple[Direction, ...]  # for which class each zone clearly speaks
 

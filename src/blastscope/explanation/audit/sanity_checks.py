@@ -54,7 +54,7 @@ class Stage:
     stage: int  # 0 as trained; each further stage randomizes one more group of layers
     layer: str  # the group's name
     cells: int  # how many have a map to compare
-    # the mean of |Spearman's correlation|, over the draws of a cell and then over the cells
+    # The mean of |Spearman's correlation|, over the draws of a cell and then over the cells.
     correlation: float
 
 

@@ -54,9 +54,9 @@ class SizeQuestion:
 
     cells: int  # how many were rescaled
     scales: tuple[float, ...]  # by how much
-    # share of the cells that the field cuts off, at each scale; zero if images are cut to the cell
+    # Share of the cells that the field cuts off, at each scale; zero if images are cut to the cell.
     cut: tuple[float, ...]
-    # the mean probability of ALL at each scale, by label; ``any`` is of all cells
+    # The mean probability of ALL at each scale, by label; ``any`` is of all cells.
     p_all: dict[str, tuple[float, ...]]
     changed: Estimate  # share of the calls that change at the same size
     changed_back: Estimate | None  # the same, there and back; None if that was not measured
@@ -142,14 +142,14 @@ class RescaledMetrics:
     cells: int  # how many are labelled
     as_is: Metrics  # ``weighted_f1`` and ``auc``
     same_size: Metrics  # the same metrics, with every cell at the same size
-    # the same metrics, with every cell rescaled to that size and back; None if it was not measured
+    # The same metrics, with every cell rescaled to that size and back; None if it was not measured.
     there_and_back: Metrics | None
     difference: Metrics  # same size minus as is; the intervals are paired
     beyond: Metrics | None  # same size minus there and back; None if that was not measured
-    # AUC of the longer side of the box; below 0.5 if the smaller cells are ALL
+    # AUC of the longer side of the box; below 0.5 if the smaller cells are ALL.
     size_alone: Estimate
-    # the share of the AUC beyond chance that is lost to ``SizeQuestion.by``; NaN if the AUC is not
-    # beyond chance
+    # The share of the AUC beyond chance that is lost to ``SizeQuestion.by``; NaN if the AUC is not
+    # beyond chance.
     lost: Estimate
 
 

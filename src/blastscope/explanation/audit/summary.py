@@ -62,7 +62,7 @@ class CallSummary:
 
     cells: int  # how many there are
     called_all: int  # how many of them it calls ALL
-    # of its probabilities; None without ``FEWEST`` labelled cells of each class
+    # Of its probabilities; None without ``FEWEST`` labelled cells of each class.
     auc: Estimate | None
 
     @property
@@ -96,19 +96,19 @@ class ModelAudit:
     model: str  # its name
     cells: int  # how many cells were audited
     calls: CallSummary  # whether it makes a decision that an explanation can show
-    # what is left of its calls if everything is blurred; None without deletion
+    # What is left of its calls if everything is blurred; None without deletion.
     blurred: Blurred | None
-    # where the attribution lies: of Grad-CAM, and of occlusion if it was used
+    # Where the attribution lies: of Grad-CAM, and of occlusion if it was used.
     shares: tuple[RegionShares, ...]
-    # deletion and insertion of every method; empty if they were not measured
+    # Deletion and insertion of every method; empty if they were not measured.
     curves: tuple[MeanCurve, ...]
     gains: tuple[RivalComparison, ...]  # Grad-CAM compared with its rivals
-    # whether the map follows the weights; None if that was not tested
+    # Whether the map follows the weights; None if that was not tested.
     randomized: Randomized | None
-    # the attribution from centre to outline; None without labels or attribution
+    # The attribution from centre to outline; None without labels or attribution.
     by_radius: ByRadius | None
     size: SizeQuestion | None  # the size question; None if no cell was rescaled
-    # the cells in which the attribution lies on the background or on debris
+    # The cells in which the attribution lies on the background or on debris.
     off_cell: tuple[OffCell, ...]
 
     @property
@@ -171,11 +171,11 @@ class AuditSummary:
     models: tuple[ModelAudit, ...]  # in the order of the table
     cells: int  # how many each of them explained
     unlabelled: int  # how many of these have no label; then resamples are drawn regardless of class
-    # of the cells, for every model the same; there are no intervals with fewer than ``FEWEST``
-    # cells
+    # Of the cells, for every model the same; there are no intervals with fewer than ``FEWEST``
+    # cells.
     draws: Resampling
-    # models × models: the mean correlation of their maps; None on the diagonal, and if no cell has
-    # both maps
+    # Models × models: the mean correlation of their maps; None on the diagonal, and if no cell has
+    # both maps.
     agreement: tuple[tuple[float | None, ...], ...]
 
     @property
