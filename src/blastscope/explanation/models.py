@@ -124,11 +124,12 @@ def open_models(
 
 
 def _refuse_same_names(models: Sequence[ExplainedModel]) -> None:
-    seen: dict[str, Path] = {}
+    seen: dict[str, ExplainedModel] = {}
     for model in models:
-        path, first = model.run.path, seen.setdefault(model.name, model.run.path)
-        if model.run.path is first:
+        other = seen.setdefault(model.name, model)
+        if other is model:
             continue
+        path, first = model.run.path, other.run.path
         if path.resolve() == first.resolve():
             raise BlastscopeError(f"{path} is given twice: give each model once.")
         raise BlastscopeError(

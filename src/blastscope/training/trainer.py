@@ -131,7 +131,6 @@ def _module(
 ) -> LightningClassifier:
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
     augment = pixel_augmentation(settings.augmentation)
-
     views, dihedral = network_input.views, settings.augmentation == "dihedral"
     source = (views, is_all, chosen, settings.batch, dihedral, augment, settings.seed)
     batches = partial(TrainingBatches, *source)
