@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from blastscope.data.crop import Pixels
 
-NOTHING = "none"
-"""The name of strength 0, at which nothing is changed."""
+NOTHING, NON_CELLS = "none", "non-cells"
+"""The names of strength 0, at which nothing is changed, and of images that are not cells."""
 _WHITE = 255
 
 

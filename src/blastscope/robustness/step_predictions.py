@@ -23,12 +23,11 @@ from blastscope.prediction.models import Floats, Predictor
 from blastscope.prediction.pipeline import predict_store
 from blastscope.robustness.models import TestedModel, TestedNetwork
 from blastscope.robustness.non_cell_images import non_cell_images
-from blastscope.robustness.perturbations import NOTHING, Step, steps
+from blastscope.robustness.perturbations import NON_CELLS, NOTHING, Step, steps
 from blastscope.training.run_folder import RunFolder
 
 Progress = Callable[[int, int], None]
 FOLDER = "predictions"
-_NON_CELLS = "non-cells"
 _KIND = FolderKind("identity.json", scratch=True)
 PART = TableFormat(
     "stress-part", 1, {"cell": pl.String(), "p_all": pl.Float64(), "ood_score": pl.Float64()}
@@ -71,23 +70,14 @@ class PartialStressTest:
                 done += member.cells.height
                 if on_progress:
                     on_progress(done, total)
-            if read_part(self._file(k, n, _NON_CELLS), PART) is None:
+            if read_part(self._file(k, n, NON_CELLS), PART) is None:
                 frame = _on_non_cells(predictor, self.store.settings.size)
-                write_table(frame, self._file(k, n, _NON_CELLS), PART)
+                write_table(frame, self._file(k, n, NON_CELLS), PART)
 
-    def of_step(self, model: int, step: Step) -> pl.DataFrame:
-        """Return a model's part of a step, its cells in the model's order, once all is done."""
-        return self._join(model, step.key)
-
-    def of_non_cells(self, model: int) -> pl.DataFrame:
-        """Return a model's OOD scores of images that are not cells; ``cell`` is their kind."""
-        return self._join(model, _NON_CELLS)
-
-    def _join(self, model: int, key: str) -> pl.DataFrame:
-        members = self.models[model].members
-        return pl.concat(
-            [read_table(self._file(model, n, key), PART)[0] for n in range(len(members))]
-        )
+    def table(self, model: int, key: str) -> pl.DataFrame:
+        """Return a model's predictions of a step or of ``NON_CELLS``, whose kind is ``cell``."""
+        members = range(len(self.models[model].members))
+        return pl.concat([read_table(self._file(model, n, key), PART)[0] for n in members])
 
     def _file(self, model: int, member: int, key: str) -> Path:
         return self.path / f"{model:03d}-{member:03d}-{key}.parquet"

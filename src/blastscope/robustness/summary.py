@@ -12,7 +12,7 @@ from blastscope.data.names import ALL, HEM
 from blastscope.evaluation.overlap import Overlap
 from blastscope.io.files import without_nan
 from blastscope.robustness.metrics import StepDraws, StepMetrics, measure
-from blastscope.robustness.perturbations import PERTURBATIONS, Perturbation, steps
+from blastscope.robustness.perturbations import NON_CELLS, PERTURBATIONS, Perturbation, steps
 
 if TYPE_CHECKING:
     from blastscope.robustness.models import TestedModel
@@ -130,7 +130,7 @@ def summarize(parts: PartialStressTest) -> tuple[ModelRobustness, ...]:
 
 def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobustness:
     cells, taken = model.cells, tuple(steps())
-    frames = [parts.of_step(k, step) for step in taken]
+    frames = [parts.table(k, step.key) for step in taken]
     p_all, scores = (
         np.column_stack([frame[name].cast(pl.Float64).to_numpy() for frame in frames])
         for name in ("p_all", "ood_score")
@@ -138,7 +138,7 @@ def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobust
     is_all = (cells["label"] == ALL).to_numpy()
     found = measure(is_all, cells["subject"].to_list(), taken, p_all, scores)
     beside = cells.select("subject", "label").with_columns(frames[0]["ood_score"])
-    ood = judge_ood(beside, parts.of_non_cells(k))
+    ood = judge_ood(beside, parts.table(k, NON_CELLS))
     return ModelRobustness(model.name, cells.height, model.overlap, found, ood)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from torch import Tensor
@@ -23,7 +24,7 @@ def loss_function(name: str) -> Loss:
     """
     own = require("loss", name)
     if own is None:
-        return _bce
+        return partial(binary_cross_entropy_with_logits, reduction="none")
 
     def checked(logits: Tensor, targets: Tensor) -> Tensor:
         losses: Tensor = own(logits, targets)
@@ -35,7 +36,3 @@ def loss_function(name: str) -> Loss:
         return losses
 
     return checked
-
-
-def _bce(logits: Tensor, targets: Tensor) -> Tensor:
-    return binary_cross_entropy_with_logits(logits, targets, reduction="none")

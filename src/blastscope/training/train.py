@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 
 from blastscope.data.store import Store
@@ -22,7 +23,7 @@ from blastscope.models.dihedral import count_views
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
-from blastscope.training.batches import Inputs, PlainBatches
+from blastscope.training.batches import PlainBatches
 from blastscope.training.class_balance import Rows
 from blastscope.training.dataset import TrainingData, read_inputs
 from blastscope.training.initial_run import find_start, notes_of_start, refuse_other_start
@@ -214,16 +215,10 @@ def probabilities(
         for operation in operations:
             first = 0
             for inputs, targets in PlainBatches(feed.views, unknown, rows, BATCH, operation):
-                found = feed(_moved(inputs, device)).double().cpu().numpy()
+                found = feed(move_data_to_device(inputs, device)).double().cpu().numpy()
                 logits[first : first + len(targets)] += found / len(operations)
                 first += len(targets)
     return torch.sigmoid(torch.from_numpy(logits)).numpy()
-
-
-def _moved(inputs: Inputs, device: torch.device) -> Inputs:
-    if isinstance(inputs, tuple):
-        return tuple(tensor.to(device) for tensor in inputs)
-    return inputs.to(device)
 
 
 def prediction_frame(
