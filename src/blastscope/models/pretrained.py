@@ -149,10 +149,11 @@ def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool
     if not repository:  # timm has the network but no weights for it
         return False
     try:
-        cached = isinstance(try_to_load_from_cache(repository, HUB_FILE), str)
-        return cached or bool(get_hf_file_metadata(hf_hub_url(repository, HUB_FILE)))
+        if not isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
+            get_hf_file_metadata(hf_hub_url(repository, HUB_FILE))
     except Exception:  # as above
         return False
+    return True
 
 
 def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:
