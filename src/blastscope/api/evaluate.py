@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
@@ -28,7 +28,7 @@ from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report import evaluation_plots as plots
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
-from blastscope.report.crossval_page import leakage_figure
+from blastscope.report.crossval_page import FoldsTable, folds_table, leakage_figure
 from blastscope.report.evaluation_page import evaluation_page, model_card
 from blastscope.report.evaluation_text import (
     WORST_SUBJECTS,
@@ -40,9 +40,6 @@ from blastscope.report.evaluation_text import (
 )
 from blastscope.report.style import save_all
 from blastscope.report.text import LABELS, interval, metric, number
-
-if TYPE_CHECKING:
-    from blastscope.report.crossval_page import FoldsTable
 
 _SHOWN_SUBJECTS = 5
 
@@ -216,7 +213,6 @@ def evaluate(
     folds = None
     if isinstance(place, Path) and (place / CROSSVAL).is_file():
         from blastscope.experiments.crossval_metrics import read_crossval_metrics
-        from blastscope.report.crossval_page import folds_table
 
         first = opened.predictions.filter(pl.col("repeat") == 1)["model"][0]
         model, folds = model or str(first), folds_table(read_crossval_metrics(place / CROSSVAL))

@@ -37,6 +37,8 @@ WITHOUT_WIDTH = (
 )
 MOST_OPEN = 10
 """More pairs than this are folded away."""
+MOST_PAIRS = 30
+_LETTERS, _LINES = 26, 2
 
 
 def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str:
@@ -190,10 +192,6 @@ def _net(net: int, cells: int) -> str:
 
 def _lead(value: float) -> str:
     return "less than 0.0001" if value < 0.00005 else number(value)
-
-
-MOST_PAIRS = 30
-_LETTERS, _LINES = 26, 2
 
 
 def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:

@@ -19,6 +19,7 @@ from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, s
 from blastscope.report.text import HEADLINE, number, signed, spread
 
 Line = tuple[str, ...]
+CONTENT = "leakage.json"
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,6 @@ def _headline(found: CrossvalMetrics) -> str:
 def _each(over: Callable[[str], Spread | None]) -> str:
     found = ((shown, over(name)) for name, shown in HEADLINE.items())
     return ", ".join(f"{shown} {spread(values)}" for shown, values in found if values is not None)
-
-
-CONTENT = "leakage.json"
 
 
 def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakage:

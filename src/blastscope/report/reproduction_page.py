@@ -64,6 +64,14 @@ PICTURES = {
     "roc": "ROC curve",
 }
 MAX_PICTURE_BYTES = 4 * 2**20
+Rows = list[tuple[str, str, Sequence[str]]]
+"""The rows of one of the paper's tables: name, ``paper``, ``own`` or ``difference``, metrics."""
+_MARKS = {
+    "paper": {"marker": "D", "color": QUIET, "markerfacecolor": "none", "markersize": 5.5},
+    "image": {"marker": "o", "color": INK, "markerfacecolor": "white", "markersize": 5.5},
+    "subject": {"marker": "o", "color": INK, "markersize": 5.5},
+}
+_NAMES = {"paper": "the paper's", "image": "image-level", "subject": "subject-disjoint"}
 
 
 def write_reproduction(
@@ -235,10 +243,6 @@ def _escaped(text: str) -> str:
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
 
 
-Rows = list[tuple[str, str, Sequence[str]]]
-"""The rows of one of the paper's tables: name, ``paper``, ``own`` or ``difference``, metrics."""
-
-
 def experiment_section(experiment: Experiment, base: Path, *, synthetic: bool) -> dict[str, Any]:
     """Collect what the page shows of an experiment that was run: the first seed of each protocol.
 
@@ -346,14 +350,6 @@ def _small_png(path: Path) -> str:
 
 def _link(result: RunResult, base: Path) -> str:
     return quote(Path(os.path.relpath(result.run / "report.html", base)).as_posix())
-
-
-_MARKS = {
-    "paper": {"marker": "D", "color": QUIET, "markerfacecolor": "none", "markersize": 5.5},
-    "image": {"marker": "o", "color": INK, "markerfacecolor": "white", "markersize": 5.5},
-    "subject": {"marker": "o", "color": INK, "markersize": 5.5},
-}
-_NAMES = {"paper": "the paper's", "image": "image-level", "subject": "subject-disjoint"}
 
 
 @styled

@@ -23,6 +23,10 @@ from blastscope.robustness.perturbations import PERTURBATIONS, Perturbation, Ste
 from blastscope.robustness.summary import NOTICED, ModelRobustness, OodCheck
 
 _EXAMPLE_SIDE = 96
+METRICS = {"auc": "AUC", "weighted_f1": "weighted F1"}
+_COLOURS = [PALETTE[k] for k in (0, 5, 2, 3, 4, 1, 7)]
+_LINES = ("-", "--", ":")
+_COLUMNS = 4
 
 
 def stress_html(
@@ -80,9 +84,6 @@ def _strips(picture: Pixels) -> dict[str, list[tuple[str, str]]]:
 def _uri(step: Step, picture: Pixels) -> str:
     changed: Pixels = step(picture)[0]
     return small_uri(resize(changed, _EXAMPLE_SIDE) if len(changed) > _EXAMPLE_SIDE else changed)
-
-
-METRICS = {"auc": "AUC", "weighted_f1": "weighted F1"}
 
 
 def value_text(perturbation: Perturbation, value: float) -> str:
@@ -158,11 +159,6 @@ def _flags(found: OodCheck) -> str:
         text += f", at most {percent(share)} of the {counted(cells)} of subject {subject}"
     kinds = [f"{kind.kind} {percent(kind.flagged, 0)}" for kind in found.kinds]
     return f"{text}; of images that are not cells: {', '.join(kinds)}."
-
-
-_COLOURS = [PALETTE[k] for k in (0, 5, 2, 3, 4, 1, 7)]
-_LINES = ("-", "--", ":")
-_COLUMNS = 4
 
 
 def draw_stress(models: Sequence[ModelRobustness], folder: Path) -> dict[str, Path]:
