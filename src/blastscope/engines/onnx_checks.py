@@ -36,14 +36,12 @@ class Graph:
 def read_graph(model: bytes, weights: bytes | None = None, source: str = "model.onnx") -> Graph:
     """Check a serialized ONNX model and put its weights into it; no file is read.
 
-    Args:
-        model: the content of the ONNX file.
-        weights: the content of the ``weights.safetensors`` that its tensors may point into.
+    Tensors may point into ``weights``, the content of ``weights.safetensors``.
 
     Raises:
-        BlastscopeError: if it is damaged, has other inputs or outputs than ``export.onnx_graph``
-            writes, has operations that are not ONNX's own or graphs within the graph, or names
-            another file than ``weights``.
+        BlastscopeError: if it is damaged, has other inputs or outputs than
+            ``export.onnx_graph`` writes, has operations that are not ONNX's own or graphs
+            within the graph, or names another file than ``weights``.
     """
     from google.protobuf.message import DecodeError
     from onnx import ModelProto

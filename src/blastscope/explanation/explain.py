@@ -37,15 +37,12 @@ def explain_cells(
     methods: Sequence[str] = tuple(METHODS),
     layers: Sequence[str] | None = None,
 ) -> Iterator[CellExplained]:
-    """Explain all cells of ``dataset``, in their order.
+    """Explain all cells of ``dataset``, in their order, by some of ``METHODS``.
 
     A few cells go through the networks at a time, and feature maps are made cell by cell, so that
-    memory does not grow with the number of cells. Without occlusion there is one pass through
-    each network for the probability and one for the map, and no curves are measured.
-
-    Args:
-        methods: of ``METHODS``.
-        layers: names of layers for the feature maps; None for the first ones.
+    memory does not grow with the number of cells. Without occlusion there is one pass through each
+    network for the probability and one for the map, and no curves are measured. ``layers`` are
+    names of layers for the feature maps; None means the first ones.
 
     Raises:
         BlastscopeError: if no model has a layer that is asked for, or a cell's file is gone.

@@ -39,18 +39,17 @@ _STATISTICS = ("running_mean", "running_var")
 def randomize(model: ExplainedModel, dataset: ExplainedCells, rows: Sequence[int]) -> pl.DataFrame:
     """Permute the weights of a network's copies from the head down, and compare Grad-CAM maps.
 
-    Args:
-        model: the network, which is left as it is: a copy's weights are read from the run.
-        dataset: the cells.
-        rows: those to look at, as :func:`sample` draws them.
+    The network itself is left as it is: a copy's weights are read from the run. The rows are those
+    that :func:`sample` draws.
 
     Returns:
-        The columns of ``RANDOMIZATION``. A row's correlation is Spearman's, of the signed map on
-        its own grid with that of the trained network; null if a map is flat. Stage 0 is the
-        network as trained, each later one permutes the weights of one more group of layers. Stage
-        -1 is the trained network's map of another cell, drawn at random: maps that are no more
-        similar than those have nothing in common but the network. ``draw`` tells the three copies
-        apart, each from the trained weights; stages -1 and 0 have draw 0 alone.
+        The columns of ``RANDOMIZATION``. A row's correlation is Spearman's, of the signed map
+            on its own grid with that of the trained network; null if a map is flat. Stage 0 is
+            the network as trained, each later one permutes the weights of one more group of
+            layers. Stage -1 is the trained network's map of another cell, drawn at random: maps
+            that are no more similar than those have nothing in common but the network. ``draw``
+            tells the three copies apart, each from the trained weights; stages -1 and 0 have
+            draw 0 alone.
     """
     images = dataset.images(model.settings, rows)
     trained = attribute(model, images, "grad-cam").signed

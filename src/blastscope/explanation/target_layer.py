@@ -44,12 +44,9 @@ def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) ->
     """Open a classifier at the last layer whose map has at least ``grid`` fields a side.
 
     It is the end of the backbone if that is fine enough, if torch.fx cannot trace the network, or
-    if its inner maps are laid out differently (transformers, whose tokens make the map).
-
-    Args:
-        classifier: the network, whose weights the result shares. It is put into evaluation mode,
-            and its weights no longer require gradients.
-        size: the side of its images in pixels.
+    if its inner maps are laid out differently (transformers, whose tokens make the map). The result
+    shares the network's weights, which no longer require gradients; images have ``size`` pixels a
+    side.
     """
     classifier.eval().requires_grad_(False)
     shape = classifier.backbone.shape

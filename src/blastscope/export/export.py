@@ -44,18 +44,16 @@ def export_run(
 ) -> Exported:
     """Write a run's network as an ONNX file with its weights in it, in single precision.
 
-    It takes prepared cells and gives logits and p(ALL) (see ``export.onnx_graph``), not
-    calibrated: a ``decision.json`` is not in it.
-
-    Args:
-        out: the file to write; int8 goes beside it, as ``<name>-int8.onnx``.
-        cells: a store, or a folder of cell images, on which engines must agree.
-        int8: write the network in int8, too, and measure what that costs on labelled cells.
-        on_progress: called with the images prepared, and their total.
+    It takes prepared cells and gives logits and p(ALL) (see ``export.onnx_graph``), not calibrated:
+    a ``decision.json`` is not in it. With ``int8`` the network in int8 goes beside it, as
+    ``<name>-int8.onnx``, and its cost on labelled cells is measured. Engines must agree on
+    ``cells``, a store or a folder of cell images. ``on_progress`` is called with the images
+    prepared, and their total.
 
     Raises:
         BlastscopeError: if ``out`` does not end in .onnx or is there already, the cells cannot
-            be used, the network cannot be exported, or engines do not agree; nothing is written.
+            be used, the network cannot be exported, or engines do not agree; nothing is
+            written.
     """
     if out.suffix.lower() != SUFFIX:
         raise BlastscopeError(f"{out} does not end in {SUFFIX}: choose another name.")

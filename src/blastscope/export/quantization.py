@@ -46,11 +46,8 @@ def quantize(model: bytes, pixels: Pixels, views: int) -> bytes:
 
     The first quarter of the convolutions and dense layers stays in single precision: it holds few
     of the weights and makes most of the error (docs/export.md). Weights are signed and scaled by
-    channel; what passes between layers is unsigned, in the range that it has on ``pixels``.
-
-    Args:
-        model: a serialised ONNX model of ``export.onnx_graph`` that stands alone.
-        pixels: prepared cells, (N, S, S, 3), as the network will see them.
+    channel; what passes between layers is unsigned, in the range that it has on the prepared cells
+    ``pixels``, (N, S, S, 3). The model of ``export.onnx_graph`` must stand alone.
 
     Raises:
         BlastscopeError: if the network cannot be quantized.

@@ -138,12 +138,10 @@ class Backbone(nn.Module):
 def make_backbone(
     model: Model, size: int, weights_dir: Path | None = None, pretrained: bool = True
 ) -> Backbone:
-    """Build the backbone of a recipe for images of ``size`` pixels.
+    """Build the backbone of a recipe for images of ``size`` pixels a side.
 
-    Args:
-        size: the side of the images in pixels.
-        weights_dir: the folder with ``weights: imagenet``; timm's hub if it is not given.
-        pretrained: False does not read ``weights``, for a network that a checkpoint will fill.
+    Its ImageNet weights, if any, come from ``weights_dir`` or else timm's hub; they are not read if
+    not ``pretrained``, for a network that a checkpoint will fill.
 
     Raises:
         BlastscopeError: if the backbone, its weights or the layer to cut at do not exist.

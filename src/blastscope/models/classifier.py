@@ -59,10 +59,7 @@ def build_model(
 ) -> Classifier:
     """Build the network of a recipe; what is random comes from torch's global generator.
 
-    Args:
-        weights_dir: the folder with the ImageNet weights, if the recipe asks for them; where it
-            is not given they come from timm's hub.
-        pretrained: False builds the network alone, for weights that a checkpoint will fill in.
+    ImageNet weights are read as by ``make_backbone``.
 
     Raises:
         BlastscopeError: if the recipe names a backbone, a layer or weights that are not there,

@@ -157,13 +157,10 @@ def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool
 
 
 def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:
-    """Fill ``net`` from a safetensors file; half precision becomes single.
+    """Fill a network without its classifier from a safetensors file; half precision becomes single.
 
-    Args:
-        net: the network without its classifier.
-        path: the file; it must hold every tensor of ``net``, in its shape.
-        unused: the children of the whole network that ``net`` lacks, above all its classifier; the
-            file may hold their tensors besides those of ``net``.
+    The file must hold every tensor of ``net``, in its shape. It may also hold those of ``unused``:
+    the children of the whole network that ``net`` lacks, above all its classifier.
 
     Raises:
         BlastscopeError: if the file does not fit the network, which is then unchanged.

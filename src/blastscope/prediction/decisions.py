@@ -102,13 +102,10 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
 
 
 def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
-    """Count what was decided, and sum up each subject.
+    """Count what ``decide`` decided, and sum up each subject.
 
     Without a decision a cell counts as called ALL above one half. An out-of-distribution cell
     counts for no subject.
-
-    Args:
-        frame: what ``decide`` made.
     """
     flags = frame["out_of_distribution"].drop_nulls()
     out_of_distribution = None if flags.is_empty() else int(flags.sum())

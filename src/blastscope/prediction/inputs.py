@@ -40,13 +40,11 @@ _REMEDY = (
 def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -> InputImages:
     """List the images of input paths, in the order given; within a folder or zip by name.
 
-    A file that is given twice counts once. What makes a file unusable is listed with it.
-
-    Args:
-        inputs: files (whatever their suffix), folders in any layout that ``data.layouts`` reads,
-            zips, patterns, and ``-`` for names on standard input, one a line.
-        subject_from: a regular expression that finds the subject in an image's ``file``; if it
-            finds none, the name decides as always.
+    Paths are files (whatever their suffix), folders in any layout that ``data.layouts`` reads,
+    zips, patterns, and ``-`` for names on standard input, one a line. A file that is given twice
+    counts once. What makes a file unusable is listed with it. ``subject_from`` is a regular
+    expression that finds the subject in an image's ``file``; if it finds none, the name decides as
+    always.
 
     Raises:
         BlastscopeError: if an input does not exist, holds no image or is a damaged zip, or the
@@ -60,12 +58,10 @@ def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -
 def as_inputs(images: AnImage | Iterable[AnImage], subject_from: str | None = None) -> InputImages:
     """List images in memory, and input paths, in the order given; duplicates stay.
 
-    Args:
-        images: one or several of: arrays (uint8; height × width × 3 in RGB, height × width in
-            grey, or height × width × 4 in RGBA), Pillow images, and paths as in
-            :func:`list_inputs`. Images without a name are called ``image-1``, ``image-2``, … by
-            their position.
-        subject_from: as in :func:`list_inputs`.
+    Images are one or several of: arrays (uint8; height × width × 3 in RGB, height × width in grey,
+    or height × width × 4 in RGBA), Pillow images, and paths as in :func:`list_inputs`, like
+    ``subject_from``. Images without a name are called ``image-1``, ``image-2``, … by their
+    position.
 
     Raises:
         BlastscopeError: if one is none of these, or as in :func:`list_inputs`.

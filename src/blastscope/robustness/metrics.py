@@ -64,13 +64,9 @@ def measure(
 ) -> StepDraws:
     """Compute the metrics of each step, and the drops with their intervals.
 
-    Args:
-        is_all: truth, shape (cells,).
-        subjects: each cell's subject.
-        taken: the steps; the first changes nothing.
-        p_all: shape (cells, steps).
-        ood: the OOD score, shape (cells, steps); NaN if it is not known.
-        resamples: how many times subjects are drawn, the same ones at every step.
+    The truth ``is_all`` and the subjects are of each cell; ``p_all`` and the OOD scores, NaN if not
+    known, are of shape (cells, steps). The first step changes nothing. Subjects are drawn
+    ``resamples`` times, the same ones at every step.
     """
     draws = resampling(is_all, subjects, resamples, _SEED)
     names = ("weighted_f1", "auc")

@@ -45,14 +45,10 @@ class OodCheck:
 
 
 def judge_ood(cells: pl.DataFrame, non_cells: pl.DataFrame) -> OodCheck | None:
-    """Judge the flag of one model.
+    """Judge the OOD flag of one model; None if the scores are not known.
 
-    Args:
-        cells: ``subject, label, ood_score`` of the unchanged cells.
-        non_cells: ``cell`` (the kind), ``ood_score``.
-
-    Returns:
-        None if the OOD scores are not known.
+    ``cells`` are ``subject, label, ood_score`` of the unchanged cells, ``non_cells`` are ``cell``
+    (the kind) and ``ood_score``.
     """
     from sklearn.metrics import roc_auc_score
 

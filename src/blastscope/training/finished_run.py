@@ -80,15 +80,11 @@ class FinishedRun:
         return {} if table is None else dict(table.select("cell", column).iter_rows())
 
     def refuse_other_images(self, cells: Iterable[str], p_all: Iterable[float], data: str) -> None:
-        """Refuse images that are not those that the run was predicted on.
-
-        Args:
-            cells: their names.
-            p_all: the probability of ALL that the network gives each of them now.
-            data: where the images are from, for the message: ``in <path>``.
+        """Refuse images, from ``data``, that are not those that the run was predicted on.
 
         Raises:
-            BlastscopeError: if one differs from what the run recorded by more than ``SAME``.
+            BlastscopeError: if a cell's p(ALL) differs from what the run recorded by more than
+                ``SAME``.
         """
         recorded = self.recorded("p_all")
         for cell, found in zip(cells, p_all, strict=True):

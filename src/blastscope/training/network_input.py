@@ -62,12 +62,9 @@ def make_network_input(
     """Return the input of a recipe's network: cached features if part of it is frozen.
 
     Features are kept beside the store (``training.features``). If the network cannot be split, its
-    features would not fit, or the pixels of a cell change in every epoch, the input is pixels.
-
-    Args:
-        classifier: the network, on the CPU, with the weights that training begins with.
-        on_progress: called with the views computed so far, and their total.
-        layout: the memory format of pixels.
+    features would not fit, or the pixels of a cell change in every epoch, the input is pixels. The
+    network is on the CPU, with the weights that training begins with. ``on_progress`` is called
+    with the views computed so far, and their total.
     """
     pixels_change = pixel_augmentation(recipe.training.augmentation) is not None
     split = None if pixels_change else split_frozen(classifier, recipe.input.size)

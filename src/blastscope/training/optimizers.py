@@ -69,13 +69,10 @@ def make_schedule(kind: str, optimizer: Optimizer, steps: int) -> LambdaLR | Non
 def rate_groups(
     classifier: Classifier, rate: float, decay: float, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Return an optimiser's groups: the head at ``rate``, each layer below it at ``decay`` times.
+    """Return an optimizer's groups: the head at ``rate``, each layer below it at ``decay`` times.
 
-    Args:
-        classifier: a whole timm network and a head.
-        rate: of the head.
-        decay: what the rate is multiplied by, once for each layer (timm's ``group_matcher``).
-        weight_decay: of weights; scales, shifts and biases have none.
+    The layers are timm's (``group_matcher``). Weights have ``weight_decay``; scales, shifts and
+    biases have none.
 
     Raises:
         BlastscopeError: if it is not a whole network of timm's.

@@ -208,15 +208,11 @@ def summarize(
     scales: Mapping[str, Scale],
     seed: int = 24,
 ) -> AuditSummary:
-    """Sum up the two tables of an audit.
+    """Sum up the tables ``audit.parquet`` and ``randomization.parquet`` of an audit.
 
     All intervals are of 95 %, from resamples of the subjects, the same for every model. A mean of
-    fewer than ``FEWEST`` cells has no interval, and no verdict.
-
-    Args:
-        cells: ``audit.parquet``, the models in the order of the audit.
-        randomization: ``randomization.parquet``.
-        scales: by model, how its cells were prepared: ``crop`` or ``keep``.
+    fewer than ``FEWEST`` cells has no interval, and no verdict. ``scales`` says by model how its
+    cells were prepared: ``crop`` or ``keep``.
 
     Raises:
         BlastscopeError: if there are no cells, or the models did not explain the same cells.
