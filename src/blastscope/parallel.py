@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from blastscope.process import THREADS, tune_process
@@ -84,9 +83,6 @@ def in_order(
 def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error, if that is a terminal.
 
-    Args:
-        what: what is being done.
-
     Yields:
         A function to call with the number of items done and their total.
     """
@@ -94,14 +90,8 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    rate = TextColumn("{task.fields[rate]}")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        rate,
-        Remaining(),
-    )
+    what_column, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    columns = (what_column, BarColumn(), MofNCompleteColumn(), rate, Remaining())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None, rate="")
@@ -166,12 +156,7 @@ class ProcessCrew(Generic[Task, Result]):
     def __enter__(self) -> ProcessCrew[Task, Result]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for worker in self._workers:
             worker.end()
 

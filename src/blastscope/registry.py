@@ -1,8 +1,8 @@
 """Networks, losses and augmentations of your own, under names that a recipe may use.
 
 Nothing here imports PyTorch. A package may announce its registrations to the command line and to
-worker processes by an entry point of the group ``blastscope``: the module that it names is
-imported when a recipe uses a name that is not registered yet.
+worker processes by an entry point of the group ``blastscope``: the module that it names is imported
+when a recipe uses a name that is not registered yet.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def register_network(name: str) -> Callable[[Function], Function]:
     normalized images (N, 3, S, S) to a feature map (N, C, H, W). The recipe's head comes after it.
 
     Args:
-        name: what ``model.backbone`` calls it.
+        name: the name in recipes, neither built in nor that of another function.
 
     Returns:
         The decorator.
 
     Raises:
-        BlastscopeError: if the name is built in or stands for another function.
+        BlastscopeError: if the name is taken.
     """
     return _decorator("network", name)
 
@@ -61,13 +61,13 @@ def register_loss(name: str) -> Callable[[Function], Function]:
     returns the loss of each cell, (N,). Class weights are applied to its result.
 
     Args:
-        name: what ``training.loss`` calls it.
+        name: the name in recipes, neither built in nor that of another function.
 
     Returns:
         The decorator.
 
     Raises:
-        BlastscopeError: if the name is built in or stands for another function.
+        BlastscopeError: if the name is taken.
     """
     return _decorator("loss", name)
 
@@ -80,13 +80,13 @@ def register_augmentation(name: str) -> Callable[[Function], Function]:
     from the generator, or a resumed training differs from an uninterrupted one.
 
     Args:
-        name: what ``training.augmentation`` calls it.
+        name: the name in recipes, neither built in nor that of another function.
 
     Returns:
         The decorator.
 
     Raises:
-        BlastscopeError: if the name is built in or stands for another function.
+        BlastscopeError: if the name is taken.
     """
     return _decorator("augmentation", name)
 

@@ -141,7 +141,7 @@ def test_the_command_says_what_is_missing(trained, tmp_path):
         assert isinstance(outcome.exception, BlastscopeError)
         return str(outcome.exception)
 
-    assert "b is neither a run nor a bundle: if it is a cell, write --cells before it" in fails(
+    assert "b is neither a run nor a bundle: if it is a cell, give it as a cell" in fails(
         "explain", str(trained.run), "--cells", "a", "b"
     )
     elsewhere = tmp_path / "none"

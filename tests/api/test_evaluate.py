@@ -102,7 +102,7 @@ def test_a_csv_alone(tmp_path):
         evaluate(path, part="validation")
     with pytest.raises(BlastscopeError, match=r"no train cells: it has validation; test"):
         evaluate(path, part="train")
-    with pytest.raises(BlastscopeError, match=r"'holdout' is no part"):
+    with pytest.raises(BlastscopeError, match=r"'holdout' is not a part"):
         evaluate(path, part="holdout")
 
 

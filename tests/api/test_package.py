@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -38,4 +39,5 @@ def test_every_verb_has_a_docstring_and_types(name):
     assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
     assert signature.return_annotation is not inspect.Signature.empty
     for parameter in signature.parameters:
-        assert f"        {parameter}: " in verb.__doc__, f"{name}: {parameter} is not described"
+        described = re.search(rf"^        (\w+, )*{parameter}(, \w+)*: ", verb.__doc__, re.M)
+        assert described, f"{name}: {parameter} is not described"

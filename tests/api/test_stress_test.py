@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from blastscope.api.recipes import with_starts
 from blastscope.api.stress_test import stress_test
 from blastscope.cli import app
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError
-from blastscope.experiments.crossval import gather, lay_out, train_folds, with_starts
+from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import crossval_metrics, record
 from blastscope.io.files import read_json

@@ -64,6 +64,7 @@ def test_a_wrong_choice_is_refused_with_the_choices(arguments):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2
     assert f"'{arguments[-1]}' is not one of" in done.output
+    assert "Value error" not in done.output
 
 
 def test_the_command_line_imports_the_api_only():

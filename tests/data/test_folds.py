@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from blastscope.data.folds import make_folds
+from blastscope.data.folds import FoldCut, make_folds
 from blastscope.errors import BlastscopeError
+from blastscope.io.json_objects import read_as
+from blastscope.report.crossval_page import cut_text
 
 
 def table(all_sizes, hem_sizes, folds=None) -> pl.DataFrame:
@@ -82,7 +87,7 @@ def test_folds_are_scikit_learns_where_subjects_suffice():
     for split, (_, rows) in zip(plan.splits, theirs, strict=True):
         ours = split.table.filter(pl.col("part") == "test")["cell"]
         assert ours.to_list() == cells[rows]["cell"].to_list()
-    assert "5 folds by subject" in plan.sentences[0]
+    assert "5 folds by subject" in cut_text(plan.cut)[0]
 
 
 def test_one_normal_subject_is_left_out_at_a_time_where_there_are_three():
@@ -96,7 +101,8 @@ def test_one_normal_subject_is_left_out_at_a_time_where_there_are_three():
         ["H2"],
         ["H3"],
     ]
-    assert "Only 3 subjects have normal cells" in plan.sentences[0]
+    assert (plan.cut.scarce, plan.cut.folds, plan.cut.asked) == ("hem", 3, 5)
+    assert "Only 3 subjects have normal cells" in cut_text(plan.cut)[0]
     counts = [
         split.table.filter((pl.col("part") == "test") & pl.col("cell").str.ends_with("all")).height
         for split in plan.splits
@@ -113,13 +119,15 @@ def test_two_subjects_of_a_class_stay_in_training_before_validation_takes_one():
         share = split.table.filter(pl.col("part") == "validation").height
         rest = split.table.filter(pl.col("part") != "test").height
         assert share == pytest.approx(rest / 5, abs=1)
-    assert "drawn at random" in three.sentences[-1]
+    assert three.cut.whole == 0
+    assert "drawn at random" in cut_text(three.cut)[-1]
     cells = table([9] * 8, [9] * 8)
     eight = make_folds(cells, "subject", 4, 24)
     for parts in parts_of(cells, eight):
         assert not parts["validation"] & parts["train"]
         assert len([s for s in parts["train"] if s[0] == "H"]) >= 2
-    assert eight.sentences[-1] == "Subjects of their own choose the epoch."
+    assert eight.cut.whole == eight.cut.folds == 4
+    assert cut_text(eight.cut)[-1] == "Subjects of their own choose the epoch."
 
 
 def test_the_published_folds_are_taken_as_they_are():
@@ -139,14 +147,16 @@ def test_by_image_subjects_are_shared_and_it_is_said():
     assert sorted(cells_tested(plan)) == sorted(cells["cell"])
     assert all(parts["test"] <= parts["train"] for parts in parts_of(cells, plan))
     assert all(split.protocol == "image" for split in plan.splits)
-    assert "say nothing about unseen patients" in plan.sentences[0].replace("\n", " ")
+    assert "say nothing about unseen patients" in cut_text(plan.cut)[0]
 
 
 def test_a_fold_of_one_class_is_named():
     cells = table([5, 5, 5], [5, 5], {"all": [0, 1, 2], "hem": [1, 2]})
     plan = make_folds(cells, "fold")
-    assert plan.sentences[1] == "Fold 1: cells of one class only, so no AUC there."
-    assert "one class only" not in " ".join(make_folds(cells, "image", 2).sentences)
+    assert plan.cut.one_class == (1,)
+    assert cut_text(plan.cut)[1] == "Fold 1: cells of one class, so no AUC."
+    assert read_as(FoldCut, json.loads(json.dumps(asdict(plan.cut)))) == plan.cut
+    assert make_folds(cells, "image", 2).cut.one_class == ()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +164,7 @@ def test_a_fold_of_one_class_is_named():
     [
         (table([5, 5], [5]), "subject", 5, "Only one subject has normal cells"),
         (table([5, 5], []), "subject", 5, "No cell is labelled hem"),
-        (table([5, 5], [5, 5]), "patient", 5, "'patient' is no way"),
+        (table([5, 5], [5, 5]), "patient", 5, "'patient' is not a way"),
         (table([5, 5], [5, 5]), "subject", 1, "1 folds test nothing"),
         (table([5, 5], [5, 5]), "fold", 5, "the published folds need"),
         (table([5, 5], [1, 1]), "image", 5, "A class has 2 cells only"),

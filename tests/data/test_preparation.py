@@ -48,7 +48,7 @@ def test_again_is_a_no_op_and_other_settings_are_refused(dataset, tmp_path):
     before = (out / "store.json").stat().st_mtime_ns
     assert prepare([root], out, SMALL).already
     assert (out / "store.json").stat().st_mtime_ns == before
-    with pytest.raises(BlastscopeError, match=r"made with size 32, not 48: choose .* --force"):
+    with pytest.raises(BlastscopeError, match=r"made with size 32, not 48: choose .* `force`"):
         prepare([root], out, StoreSettings(size=48))
     prepare([root], out, StoreSettings(size=48), force=True)
     assert open_store(out).pixels.shape == (40, 48, 48, 3)
@@ -75,7 +75,7 @@ def test_bad_files_are_all_named_and_nothing_is_left(dataset, tmp_path, chunks_o
     with pytest.raises(BlastscopeError) as error:
         prepare([root], tmp_path / "store", SMALL)
     assert all(path.name in str(error.value) for path in bad)
-    assert "--skip-bad" in str(error.value)
+    assert "skip-bad" in str(error.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
     made = prepare([root], tmp_path / "store", SMALL, skip_bad=True)
     assert (made.cells, len(made.skipped)) == (40, 3)
@@ -192,7 +192,7 @@ def test_a_store_of_another_version_or_tampered_with(dataset, tmp_path):
 
 
 def test_a_path_that_is_no_store(tmp_path):
-    with pytest.raises(BlastscopeError, match="is no store: make one with blastscope prepare"):
+    with pytest.raises(BlastscopeError, match="is not a store: make one with `blastscope prepare"):
         open_store(tmp_path / "nothing")
 
 
@@ -247,7 +247,7 @@ def test_force_mends_a_broken_store_and_keeps_what_else_is_there(dataset, tmp_pa
     (out / "splits").mkdir()
     (out / "splits" / "mine.parquet").write_text("mine")
     (out / "store.json").write_text("{")
-    with pytest.raises(BlastscopeError, match="give --force to replace it"):
+    with pytest.raises(BlastscopeError, match="replace it with `force`"):
         prepare([root], out, SMALL)
     prepare([root], out, SMALL, force=True)
     assert len(open_store(out)) == 40

@@ -188,9 +188,9 @@ def test_pixels_in_two_parts_are_counted():
 def test_make_split_says_what_it_lacks(tmp_path):
     names = tmp_path / "names.csv"
     names.write_text("file\n" + "\n".join(f"UID_{k}_1_1_all.bmp" for k in range(3)))
-    with pytest.raises(BlastscopeError, match="is no protocol"):
+    with pytest.raises(BlastscopeError, match="is not a protocol"):
         make_split(names, "random")
-    with pytest.raises(BlastscopeError, match="needs --membership"):
+    with pytest.raises(BlastscopeError, match="needs the `membership`"):
         make_split(names, "paper")
     names.write_text("file\ncat.bmp\n")
     with pytest.raises(BlastscopeError, match=r"names 'cat.bmp', which is not of the form"):
@@ -210,9 +210,9 @@ def test_cells_without_a_subject_are_not_called_disjoint():
 
 
 def test_what_a_protocol_does_not_use_is_refused(tmp_path):
-    with pytest.raises(BlastscopeError, match="leave out --fractions"):
+    with pytest.raises(BlastscopeError, match="leave the fractions out"):
         make_split(tmp_path, "official", fractions=(0.6, 0.2, 0.2))
-    with pytest.raises(BlastscopeError, match="--membership is for the paper protocol"):
+    with pytest.raises(BlastscopeError, match="The `membership` is for the paper protocol"):
         make_split(tmp_path, "image", membership=tmp_path)
 
 

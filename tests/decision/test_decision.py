@@ -174,9 +174,9 @@ def test_wishes():
         OperatingRule("sensitivity", 0.95), 0.1, 0.9
     )
     for share in (0.0, 1.0, -0.1, float("nan")):
-        with pytest.raises(BlastscopeError, match=r"--error .* is out of range"):
+        with pytest.raises(BlastscopeError, match=r"error .* is out of range"):
             DecisionRequest().changed(error=share)
-        with pytest.raises(BlastscopeError, match=r"--coverage .* is out of range"):
+        with pytest.raises(BlastscopeError, match=r"coverage .* is out of range"):
             DecisionRequest().changed(coverage=share)
 
 

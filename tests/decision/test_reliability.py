@@ -10,6 +10,7 @@ from hypothesis import given
 from scipy.special import expit
 from sklearn.metrics import brier_score_loss, log_loss
 
+from blastscope.decision import reliability as reliability_module
 from blastscope.decision.reliability import calibration_error, equal_mass_bins, reliability
 from blastscope.evaluation.bootstrap import resampling
 from tests.decision.made import drawn, labelled, persons_cells
@@ -28,10 +29,11 @@ def test_by_hand():
     assert calibration_error(is_all, p_all, place) == pytest.approx(expected)
 
 
-def test_bins_hold_as_many_cells_each():
+def test_bins_hold_as_many_cells_each(monkeypatch):
     p_all = np.random.default_rng(1).random(1500)
     assert set(np.bincount(equal_mass_bins(p_all))) <= {99, 100, 101}
-    assert np.bincount(equal_mass_bins(p_all, 4)).tolist() == [375] * 4
+    monkeypatch.setattr(reliability_module, "BINS", 4)
+    assert np.bincount(equal_mass_bins(p_all)).tolist() == [375] * 4
 
 
 def test_hard_calls_make_two_bins_and_one_value_one():

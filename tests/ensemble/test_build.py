@@ -96,7 +96,7 @@ def test_what_fits_nothing_may_be_reported_anywhere():
     ("wrong", "words"),
     [
         ({"method": "median"}, "'median' is not a method of an ensemble: choose mean, vote"),
-        ({"fit": "validation", "nested": True}, "--nested needs one part"),
+        ({"fit": "validation", "nested": True}, "`nested` needs one part"),
         ({"method": "vote", "fit": "test", "nested": True}, "vote has no weights to fit"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from blastscope.ensemble.combination import Combination
+from blastscope.io.json_objects import read_as
 
 
 def test_the_published_weights_are_applied_as_they_are():
@@ -57,7 +59,7 @@ def test_a_tie_is_a_tie_in_whichever_order_it_is_summed():
 
 def test_json_round_trip():
     before = Combination("stacking", "logistic", (0.25, -1.5), 0.125)
-    assert Combination.from_json(before.as_json()) == before
+    assert read_as(Combination, asdict(before)) == before
 
 
 GOOD = {"method": "mean", "kind": "weights", "weights": [0.5, 0.5], "intercept": 0}
@@ -78,15 +80,15 @@ GOOD = {"method": "mean", "kind": "weights", "weights": [0.5, 0.5], "intercept":
     ],
 )
 def test_damaged_json_is_refused(wrong):
-    assert Combination.from_json(GOOD).weights == (0.5, 0.5)
-    with pytest.raises(ValueError, match=r"weights|kind|intercept"):
-        Combination.from_json({**GOOD, **wrong})
+    assert read_as(Combination, GOOD).weights == (0.5, 0.5)
+    with pytest.raises(ValueError, match=r"weights|kind|intercept|method"):
+        read_as(Combination, {**GOOD, **wrong})
 
 
 @pytest.mark.parametrize("missing", ["method", "kind", "weights"])
 def test_incomplete_json_is_refused(missing):
     with pytest.raises(ValueError, match=missing):
-        Combination.from_json({key: value for key, value in GOOD.items() if key != missing})
+        read_as(Combination, {key: value for key, value in GOOD.items() if key != missing})
 
 
 def test_a_table_of_another_number_of_models_is_refused():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
+from blastscope.ensemble import methods
 from blastscope.ensemble.genetic import GeneticSettings
 from blastscope.ensemble.methods import (
     METHODS,
@@ -94,7 +95,7 @@ def test_greedy_selection_begins_with_the_best_and_goes_up():
     assert score == pytest.approx(f1_score(is_all, p @ weights > 0.5, average="weighted"))
 
 
-def test_greedy_selection_against_a_plain_loop():
+def test_greedy_selection_against_a_plain_loop(monkeypatch):
     p, is_all = correlated(150, 3, seed=4)
     bag, reached = [], []
     for _ in range(12):
@@ -106,7 +107,8 @@ def test_greedy_selection_against_a_plain_loop():
         bag.append(-max(scores)[2])
         reached.append(max(scores)[0])
     best = reached.index(max(reached)) + 1
-    weights, found = greedy_weights(p, is_all, choices=12)
+    monkeypatch.setattr(methods, "_CHOICES", 12)
+    weights, found = greedy_weights(p, is_all)
     np.testing.assert_allclose(found["history"], reached, atol=1e-9)
     assert found["rounds"] == best
     np.testing.assert_allclose(weights, np.bincount(bag[:best], minlength=3) / best)
@@ -163,9 +165,10 @@ def test_the_grid_grows_no_larger_than_it_may(models, steps):
     assert grid_weights(p, is_all)[1]["steps"] == steps
 
 
-def test_the_best_of_a_coarse_grid_by_hand():
+def test_the_best_of_a_coarse_grid_by_hand(monkeypatch):
     p, is_all = correlated(60, 3)
-    weights, notes = grid_weights(p, is_all, step=0.25)
+    monkeypatch.setattr(methods, "_FINEST", 4)
+    weights, notes = grid_weights(p, is_all)
     grid = simplex_grid(3, 4)
     scores = [f1_score(is_all, p @ row > CALL, average="weighted", zero_division=0) for row in grid]
     assert notes["steps"] == 4

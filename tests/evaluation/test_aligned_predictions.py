@@ -68,7 +68,7 @@ def test_a_model_may_lack_a_part_but_not_a_cell_of_one_that_is_used(tmp_path):
         scores.part("train")
     with pytest.raises(BlastscopeError, match="No table has validation cells, only train"):
         scores.part("validation")
-    with pytest.raises(BlastscopeError, match="'dev' is no part"):
+    with pytest.raises(BlastscopeError, match="'dev' is not a part"):
         scores.part("dev")
 
 

@@ -19,13 +19,13 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.baseline_rules import AlwaysAll, Logistic, SizeRule
-from blastscope.evaluation.baselines import baselines, read_baselines
+from blastscope.evaluation.baselines import baselines
 from blastscope.evaluation.cell_measurements import measure_cells
 
 
 def test_the_published_boxes_give_the_known_floors(shared):
     """Figures of the 10,661 boxes: AUC .796, weighted F1 .790 at 196 px, .553 for always-ALL."""
-    found = read_baselines(shared / "data" / "cnmc_training_boxes.csv", cuts=2)
+    found = baselines(measure_cells(shared / "data" / "cnmc_training_boxes.csv"), cuts=2)
     always, size = found.baselines
     assert (found.cells, found.subjects) == (10_661, 73)
     assert always.in_sample["weighted_f1"] == pytest.approx(0.553, abs=5e-4)
@@ -76,13 +76,13 @@ def test_the_regression_is_scikit_learns():
 
 def test_a_store_has_colours_and_its_own_table_has_none(dataset, tmp_path):
     store = prepare([dataset()], tmp_path / "store", StoreSettings(size=48)).path
-    found = read_baselines(store, folds=2, cuts=2)
+    found = baselines(measure_cells(store), folds=2, cuts=2)
     assert [baseline.name for baseline in found.baselines] == [
         "always ALL",
         "size",
         "size and colour",
     ]
-    plain = read_baselines(store / "cells.parquet", folds=2, cuts=2)
+    plain = baselines(measure_cells(store / "cells.parquet"), folds=2, cuts=2)
     assert plain.baselines == found.baselines[:2]
     table = measure_cells(store).cells
     is_all = (table["label"] == "all").to_numpy()
@@ -113,7 +113,7 @@ def test_json_and_table_say_the_same(dataset, tmp_path):
     store = prepare([dataset()], tmp_path / "store", StoreSettings(size=48)).path
     told = CliRunner().invoke(app, ["baselines", str(store), "--folds", "2", "--json"])
     content = json.loads(told.stdout)
-    assert content["format"] == "blastscope-baselines/1"
+    assert content["format"] == "blastscope-baselines/2"
     table = CliRunner().invoke(app, ["baselines", str(store), "--folds", "2"])
     assert f"{content['baselines'][1]['in_sample']['auc']:.3f}" in table.stdout
     assert "40 cells of 8 subjects" in table.stdout
@@ -132,4 +132,4 @@ def test_json_and_table_say_the_same(dataset, tmp_path):
 def test_a_table_that_is_no_use_is_one_sentence(tmp_path, text, said):
     (tmp_path / "boxes.csv").write_text(text)
     with pytest.raises(BlastscopeError, match=said):
-        read_baselines(tmp_path / "boxes.csv")
+        baselines(measure_cells(tmp_path / "boxes.csv"))

@@ -11,6 +11,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import draw
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.io.json_objects import read_as
 from blastscope.report.evaluation_text import sampling_text
 
 # Three ALL subjects of 4, 2 and 1 cells, two normal ones of 3 and 2, interleaved.
@@ -101,7 +102,7 @@ def test_the_text_says_what_is_hardly_in_the_intervals():
 
 def test_what_was_drawn_can_be_written_and_read():
     sampling = resampling(IS_ALL, SUBJECTS, 2000).sampling
-    assert SamplingUnits.from_json(asdict(sampling)) == sampling
+    assert read_as(SamplingUnits, asdict(sampling)) == sampling
 
 
 def test_a_subject_of_both_classes_is_a_class_of_its_own():

@@ -160,14 +160,14 @@ def test_resamples_without_a_figure_are_left_out_of_its_interval():
 def test_each_subject_is_left_out_once_and_cells_of_a_lone_one():
     is_all = np.array([True] * 6 + [False] * 4)
     subjects = ["1", "1", "2", "2", "3", "3", "H1", "H1", "H1", "H1"]
-    without = leave_out(resampling(is_all, subjects))
-    assert without.weights.shape == (3 + 4, 10)
-    assert without.strata.tolist() == [0, 0, 0, 1, 1, 1, 1]
-    gone = [np.flatnonzero(row == 0).tolist() for row in without.weights]
+    without, strata = leave_out(resampling(is_all, subjects))
+    assert without.shape == (3 + 4, 10)
+    assert strata.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    gone = [np.flatnonzero(row == 0).tolist() for row in without]
     assert gone == [[0, 1], [2, 3], [4, 5], [6], [7], [8], [9]]
-    many = leave_out(resampling(np.arange(1000) % 2 == 0, [None] * 1000))
-    assert many.weights.shape == (400, 1000)
-    assert (many.weights == 0).sum(axis=0).tolist() == [1] * 1000
+    many, _ = leave_out(resampling(np.arange(1000) % 2 == 0, [None] * 1000))
+    assert many.shape == (400, 1000)
+    assert (many == 0).sum(axis=0).tolist() == [1] * 1000
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_a_submission_of_another_length_is_refused(labels, tmp_path):
 
 def test_a_submission_without_labels_says_what_it_lacks(tmp_path):
     write_submission(np.array([True]), tmp_path / "submission.zip")
-    with pytest.raises(BlastscopeError, match="give --labels"):
+    with pytest.raises(BlastscopeError, match="give a table of labels"):
         evaluate(tmp_path / "submission.zip")
 
 

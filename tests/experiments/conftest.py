@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from blastscope.api.recipes import with_starts
 from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings
-from blastscope.experiments.crossval import with_starts
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from tests.training.conftest import RECIPE, material
 

@@ -59,7 +59,7 @@ def _figures_are_scikit_learns(order, started, table):
         assert (spread.mean, spread.deviation) == pytest.approx((fmean(values), stdev(values)))
     assert f"weighted F1 {fmean(scores):.4f} ± {stdev(scores):.4f}" in folds_table(found).headline
     record(order, started.store.fingerprint, found)
-    told = json.loads(order.record.read_text())
+    told = json.loads((order.out / "crossval.json").read_text())
     assert told["pooled"][0]["n"] == 40
     assert told["pooled"][0]["auc"] == pytest.approx(
         roc_auc_score((table["label"] == "all").to_numpy(), table["p_all"])
@@ -136,7 +136,7 @@ def test_the_command_prints_folds_and_writes_a_page(order: CrossvalRequest, tmp_
     assert "mean over 2 folds ± standard deviation: weighted F1" in told.output
     page = (order.out / "report.html").read_text()
     assert "was trained without its subject" in page
-    content = json.loads(order.record.read_text())
+    content = json.loads((order.out / "crossval.json").read_text())
     scores = [fold["metrics"]["weighted_f1"] for fold in content["folds"]]
     spread = f"{fmean(scores):.4f} ± {stdev(scores):.4f}"
     assert f'<td class="n now">{spread}</td>' in page
@@ -157,7 +157,8 @@ def test_repeats_print_the_spread_of_all_cells_together(order: CrossvalRequest, 
     how = ["--set", "training.epochs=1", "--device", "cpu", "--repeats", "2"]
     told = CliRunner().invoke(app, ["crossval", str(tmp_path / "tiny.yaml"), *where, *how])
     assert told.exit_code == 0, told.output
-    aucs = [pooled["auc"] for pooled in json.loads(order.record.read_text())["pooled"]]
+    content = json.loads((order.out / "crossval.json").read_text())
+    aucs = [pooled["auc"] for pooled in content["pooled"]]
     spread = f"{fmean(aucs):.4f} ± {stdev(aucs):.4f}"
     assert "all cells together over 2 repeats" in told.output
     assert f"AUC {spread}" in told.output

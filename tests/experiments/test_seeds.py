@@ -58,7 +58,7 @@ def test_seeds_are_whole_runs_of_one_split_and_their_spread_is_numpys(command, m
     metrics = [json.loads((out / f"seed{k}/metrics.json").read_text()) for k in (24, 25)]
     scores = [found["parts"]["test"]["weighted_f1"] for found in metrics]
     content = json.loads((out / "seeds.json").read_text())
-    assert (content["format"], content["seeds"]) == ("blastscope-seeds/1", [24, 25])
+    assert (content["format"], content["seeds"]) == ("blastscope-seeds/2", [24, 25])
     assert [run["metrics"]["weighted_f1"] for run in content["runs"]] == scores
     found = content["spread"]["auc"]
     aucs = [run["metrics"]["auc"] for run in content["runs"]]

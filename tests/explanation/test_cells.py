@@ -135,7 +135,7 @@ def test_a_file_that_is_no_cell_is_one_sentence(tmp_path):
         with pytest.raises(BlastscopeError, match="all black") as error:
             prepare_cells(find_cells([str(black)], []), [StoreSettings(size=32)], tmp_path / "w")
         assert "replace them" in str(error.value)
-        assert "--skip-bad" not in str(error.value)  # explain has no such option
+        assert "skip-bad" not in str(error.value)  # explain has no such option
 
 
 def test_a_cell_may_be_called_as_its_file_is(dataset, tmp_path, monkeypatch):

@@ -124,7 +124,7 @@ def test_other_zips_are_refused(tmp_path):
     with pytest.raises(BlastscopeError, match="holds 2 files"):
         read_submission(twice)
     odd = zipped(tmp_path / "odd.zip", (MEMBER, "1\n"), how=zipfile.ZIP_LZMA)
-    with pytest.raises(BlastscopeError, match="unsupported method"):
+    with pytest.raises(BlastscopeError, match="unsupported compression"):
         read_submission(odd)
     (tmp_path / "text.zip").write_text("1\n0\n")
     with pytest.raises(BlastscopeError, match="cannot be read as a zip"):

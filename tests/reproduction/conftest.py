@@ -15,7 +15,7 @@ from blastscope.report.evaluation_text import headline
 from blastscope.reproduction import runner
 from blastscope.reproduction.plan import StudyJob, StudyPlan
 from blastscope.reproduction.runner import StudyLocation
-from blastscope.reproduction.study_cells import prepare_cells
+from blastscope.reproduction.study_folder import prepare_cells
 from blastscope.training.train import Trained
 
 RECIPES = {

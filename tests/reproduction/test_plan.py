@@ -84,10 +84,10 @@ def test_weights_are_looked_for_in_the_folder(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "instead"),
     [
-        ("training.seed=3", "give --seeds"),
-        ("name=foo", "choose them with --only"),
-        (" starts_from = paper/cnn-exp1", "choose them with --only"),
-        ("extends=paper/cnn-exp1", "choose them with --only"),
+        ("training.seed=3", "give a number of seeds"),
+        ("name=foo", "choose them by a pattern"),
+        (" starts_from = paper/cnn-exp1", "choose them by a pattern"),
+        ("extends=paper/cnn-exp1", "choose them by a pattern"),
         ("expected.weighted_f1=0.99", "are not settings"),
     ],
 )

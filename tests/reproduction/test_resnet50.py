@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from blastscope.reproduction.plan import StudyPlan, make_plan
 from blastscope.reproduction.runner import StudyLocation
-from blastscope.reproduction.study_cells import prepare_cells
+from blastscope.reproduction.study_folder import prepare_cells
 from tests.reproduction.conftest import run_plan
 
 SETTINGS = ["input.size=32", "model.weights=none", "training.epochs=1", "training.batch=16"]

@@ -16,8 +16,7 @@ from blastscope.io.files import read_json, write_json
 from blastscope.recipes.library import load_recipe
 from blastscope.reproduction.outcomes import _seeds, is_done, outcomes
 from blastscope.reproduction.plan import StudyJob, StudyPlan
-from blastscope.reproduction.study_cells import prepare_cells
-from blastscope.reproduction.study_folder import study_folder, whole_stores
+from blastscope.reproduction.study_folder import prepare_cells, study_folder, whole_stores
 from tests.conftest import draw_cell, write_cell
 from tests.reproduction.conftest import run_plan
 
@@ -28,10 +27,10 @@ def files(folder):
 
 
 def refused(study, jobs=None, why="is a reproduction study that differs in cells"):
-    """Prepare a study's cells, which is refused in one sentence without a word of --force."""
+    """Prepare a study's cells, which is refused in one sentence without a word of force."""
     with pytest.raises(BlastscopeError, match=why) as caught:
         prepare_cells(study.data, study.place.out, jobs or study.plan.jobs, None)
-    assert "--force" not in str(caught.value)
+    assert "force" not in str(caught.value)
     return str(caught.value)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from blastscope.api.result import PAGE, AnyPath, Progress, Result, TextTable, showing
+from blastscope.api.result import PAGE, AnyPath, Progress, Result, TextTable, as_path, showing
 from blastscope.api.tables import Models, as_models
 from blastscope.data.store import Store, open_store
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
@@ -27,32 +29,20 @@ from blastscope.report.text import LABELS
 CONTENT, TABLE = "errors.json", "cells.csv"
 
 
-@dataclass(frozen=True)
-class CellPages:
-    """What the page of each cell shown is made with.
-
-    Attributes:
-        models: the runs, or one ensemble.
-        device: what their networks compute on.
-        progress: whether to show a progress bar, or whom to call.
-    """
-
-    models: tuple[str | Path, ...]
-    device: str
-    progress: Progress
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class ErrorsResult(Result, ErrorAnalysis):
     """The errors of models on the same cells.
 
     Attributes:
         store: the prepared cells, to show them; None without.
-        cell_pages: how the page of each cell shown is made; None for no such pages.
+        cell_pages: writes the page of each cell shown below a folder, and returns their addresses
+            by the cell's row; None for no such pages.
     """
 
     store: Store | None = field(default=None, kw_only=True)
-    cell_pages: CellPages | None = field(default=None, kw_only=True)
+    cell_pages: Callable[[ErrorAnalysis, Path], dict[int, str]] | None = field(
+        default=None, kw_only=True
+    )
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row a cell: how many models miss it, their probabilities, its traits."""
@@ -92,20 +82,12 @@ class ErrorsResult(Result, ErrorAnalysis):
 
     def _write(self, out: Path) -> None:
         refuse_foreign(out, CONTENT, ["report.html", TABLE])
-        pages = {} if self.cell_pages is None else self._write_cell_pages(self.cell_pages, out)
+        pages = {} if self.cell_pages is None else self.cell_pages(self, out)
         page = errors_html(self, draw_errors(self, out / "figures"), self.store, pages)
         write_json(out / CONTENT, self.as_json())
         write_csv(self.cells, out / TABLE)
         write_text(out / PAGE, page)
         remove_other_pages(out / "cells", [Path(address).stem for address in pages.values()])
-
-    def _write_cell_pages(self, how: CellPages, out: Path) -> dict[int, str]:
-        from blastscope.api.explain_errors import write_error_pages  # captum takes its time
-
-        if self.store is None:
-            return {}
-        with showing("Explaining", how.progress) as advance:
-            return write_error_pages(how.models, self, self.store.path, out, how.device, advance)
 
 
 def analyze_errors(
@@ -125,13 +107,12 @@ def analyze_errors(
     a gallery shows. Files of an earlier analysis there are replaced; nothing else is touched.
 
     Args:
-        models: runs, ensembles or prediction tables: paths (``NAME=PATH`` names a model anew),
-            frames, or a mapping of names to them.
+        models: runs, ensembles or prediction tables, as :func:`blastscope.compare` takes them.
         part: ``train``, ``validation`` or ``test``.
         out: the folder to write to; nothing is written without it.
         store: the store of these cells, to measure and show them; None to do without.
-        explain: write a page with heatmaps for each cell shown; ``models`` must then be runs or
-            an ensemble.
+        explain: write a page with heatmaps for each cell shown; ``models`` must then be runs or an
+            ensemble.
         device: what the networks compute on, ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
@@ -142,18 +123,28 @@ def analyze_errors(
         BlastscopeError: if the predictions, the part or the store cannot be used together, or
             ``out`` holds another kind of report, or cannot be written.
     """
-    if explain and store is None:
-        raise BlastscopeError("--explain needs images of the cells: give a store with --store.")
-    sources = as_models(models)
+    sources, path = as_models(models), as_path(store)
     pages = None
     if explain:
-        require_training("--explain")
-        folders = tuple(one for one in sources if not isinstance(one, InMemoryTable))
+        if path is None:
+            raise BlastscopeError("`explain` needs images of the cells: give their store.")
+        require_training("`explain`")
+        folders = [one for one in sources if not isinstance(one, InMemoryTable)]
         if len(folders) < len(sources):
-            raise BlastscopeError("--explain needs networks: give runs or an ensemble, not tables.")
-        pages = CellPages(folders, device, progress)
+            raise BlastscopeError("`explain` needs networks: give runs or an ensemble, not tables.")
+        pages = partial(_cell_pages, folders, path, device, progress)
     if out is not None:  # before the work
         refuse_foreign(Path(out), CONTENT, ["report.html", TABLE])
-    opened = None if store is None else open_store(Path(store))
+    opened = None if path is None else open_store(path)
     found = analyse(align_predictions(sources), part, opened)
     return ErrorsResult.of(found, store=opened, cell_pages=pages).saved(out)
+
+
+def _cell_pages(
+    models: Sequence[str | Path], store: Path, device: str, progress: Progress,
+    analysis: ErrorAnalysis, out: Path,
+) -> dict[int, str]:  # fmt: skip
+    from blastscope.api.explain_errors import write_error_pages  # captum takes its time
+
+    with showing("Explaining", progress) as advance:
+        return write_error_pages(models, analysis, store, out, device, advance)

@@ -70,9 +70,6 @@ class AuditResult(ExplanationResult):
         """Say what the intervals are of, and what does not apply."""
         return [f"Intervals: {self.view.intervals}", *super().notes()]
 
-    def _title(self) -> str:
-        return self.view.answer
-
 
 def audit_explanations(
     models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath],
@@ -87,32 +84,29 @@ def audit_explanations(
 ) -> AuditResult:
     """Audit the explanations of models on a whole split part: can their heatmaps be believed?
 
-    With ``out`` it writes a table a cell and model, its summary, plots, and what ``explain``
-    writes for the cells that the audit names. If an audit is killed, the same call goes on where
-    it stopped. Without ``out`` the files lie in a temporary folder until ``save`` is called.
+    With ``out`` it writes a table a cell and model, its summary, plots, and what ``explain`` writes
+    for the cells that the audit names. If an audit is killed, the same call goes on where it
+    stopped. Without ``out`` the files lie in a temporary folder until ``save`` is called.
 
     Args:
         models: runs, or one ensemble: paths, ``NAME=PATH``, or a mapping of names.
         part: ``train``, ``validation`` or ``test``, of the runs' own split.
         data: folders of images, or stores, that have the part's cells.
         out: the folder to write to.
-        layers: names of layers for the feature maps of the named cells; None for the first ones.
-        grid: the fewest fields a side of the heatmaps of Grad-CAM.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        progress: show a progress bar; or a function to call with how much is done and of how much.
+        layers, grid, device, progress: as :func:`blastscope.explain` takes them.
 
     Returns:
         The measures of each model, and the cells.
 
     Raises:
-        BlastscopeError: if a model, a cell or a layer does not exist, or ``out`` holds another
-            kind of report, or an audit of other models or cells, or cannot be written.
+        BlastscopeError: if a model, a cell or a layer does not exist, or ``out`` holds another kind
+            of report, or an audit of other models or cells, or cannot be written.
     """
     requested, paths, folders = out, as_run_paths(models), as_paths(data)
     out, keeper = out_or_temporary(requested)
     refuse_foreign(out, CELLS_FILE, ["report.html", TABLE])
     if not folders:
-        raise BlastscopeError("An audit needs images of the cells: give their folder with --data.")
+        raise BlastscopeError("An audit needs images of the cells: give their folder as `data`.")
     explained = open_models(paths, choose_device(device), grid)
     found = audit_cells(paths, part, folders)
     _refuse_another_audit(out, explained, found)
@@ -163,5 +157,5 @@ def _refuse_another_audit(out: Path, explained: ExplainedModels, found: Listing)
     if [list(model[:3]) for model in recorded] != models or set(table["cell"]) != cells:
         raise BlastscopeError(
             f"{out} holds an audit of other models or cells ({CELLS_FILE}), which would be lost: "
-            "choose another folder with --out, or remove it."
+            "choose another folder, or remove it."
         )

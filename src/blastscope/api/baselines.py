@@ -9,7 +9,9 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.result import AnyPath, Result, TextTable
-from blastscope.evaluation.baselines import FIGURES, Baselines, read_baselines
+from blastscope.evaluation.baselines import FIGURES, Baselines, baselines
+from blastscope.evaluation.cell_measurements import measure_cells
+from blastscope.report.crossval_page import cut_text
 from blastscope.report.text import number, spread
 
 
@@ -34,8 +36,7 @@ class BaselinesResult(Result, Baselines):
 
     def as_json(self) -> dict[str, Any]:
         """Return the metrics of every baseline."""
-        content = Baselines.as_json(self)
-        return {key: value for key, value in content.items() if key != "path"}
+        return {key: value for key, value in Baselines.as_json(self).items() if key != "path"}
 
     def tables(self) -> list[TextTable]:
         """Return the metrics of every baseline."""
@@ -61,7 +62,7 @@ class BaselinesResult(Result, Baselines):
         """Say how unseen subjects were tested."""
         return [
             f"Unseen subjects: mean ± standard deviation over the folds of {self.cuts} cuts. "
-            + " ".join(self.sentences)
+            f"{cut_text(self.cut)[0]}"
         ]
 
 
@@ -82,4 +83,4 @@ def measure_baselines(
     Raises:
         BlastscopeError: if the cells cannot be read, or cut by subject.
     """
-    return BaselinesResult.of(read_baselines(Path(source), folds, cuts, seed))
+    return BaselinesResult.of(baselines(measure_cells(Path(source)), folds, cuts, seed))

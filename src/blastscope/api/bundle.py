@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blastscope.api.result import AnyPath, FolderResult, as_paths
+from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, as_paths
 from blastscope.errors import BlastscopeError, require_training
 
 if TYPE_CHECKING:
     import polars as pl
 
     from blastscope.bundle.write import BundleDraft, Files
-    from blastscope.decision.decision_file import DecisionFile
     from blastscope.prediction.members import Members
     from blastscope.training.finished_run import FinishedRun
 
@@ -24,11 +23,7 @@ class BundleResult(FolderResult):
     """A bundle on disk.
 
     Attributes:
-        name: of the model.
-        bytes: of all its files.
-        networks: how many it holds.
         decided: whether it holds a decision, so that it calibrates and calls cells.
-        synthetic: whether synthetic cells have taught it.
     """
 
     name: str
@@ -45,14 +40,12 @@ class BundleResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the attributes."""
-        return {
-            "path": str(self.path),
-            "name": self.name,
-            "bytes": self.bytes,
-            "networks": self.networks,
-            "decided": self.decided,
-            "synthetic": self.synthetic,
-        }
+        names = ("name", "bytes", "networks", "decided", "synthetic")
+        return {"path": str(self.path), **{name: getattr(self, name) for name in names}}
+
+    def tables(self) -> list[TextTable]:
+        """Return the attributes."""
+        return [TextTable.of_frame(self.to_frame())]
 
     def answers(self) -> list[str]:
         """Return what was written."""
@@ -65,7 +58,7 @@ class BundleResult(FolderResult):
 
         undecided = (
             "It has no decision, so it calls no cell ALL or normal: run `blastscope evaluate`, "
-            "or give --decision."
+            "or give a `decision`."
         )
         return [SYNTHETIC] * self.synthetic + [undecided] * (not self.decided)
 
@@ -113,7 +106,7 @@ def make_bundle(
         raise BlastscopeError(f"{source} is a bundle already: give the run or ensemble behind it.")
     refuse_taken(target, force)
     members = open_members([source])
-    by = find_decision([source], members, None if decision is None else Path(decision))
+    by = find_decision([source], members, as_path(decision))
     more: dict[str, Any] = {"decision": by, "evaluations": as_paths(evaluations), "note": note}
     if members.ensemble is None:
         draft = _network(members.runs[0], half, **more)
@@ -121,30 +114,16 @@ def make_bundle(
         draft = _ensemble(source, members, members.ensemble, half, **more)
     files = _sealed(draft)
     write_bundle(files, target)
-    return BundleResult(
-        draft.manifest.name,
-        sum(map(len, files.values())),
-        len(members.runs),
-        by is not None,
-        draft.manifest.synthetic,
-        path=target,
-    )
+    name, size = draft.manifest.name, sum(map(len, files.values()))
+    synthetic, count = draft.manifest.synthetic, len(members.runs)
+    return BundleResult(name, size, count, by is not None, synthetic, path=target)
 
 
-def _network(
-    run: FinishedRun,
-    half: bool,
-    *,
-    decision: DecisionFile | None = None,
-    evaluations: Iterable[Path] = (),
-    note: str = "",
-) -> BundleDraft:
+def _network(run: FinishedRun, half: bool, **more: Any) -> BundleDraft:
     from blastscope.bundle.write import network_draft
     from blastscope.export.network_files import network_files
 
-    made = network_files(run, half=half)
-    more: dict[str, Any] = {"decision": decision, "evaluations": evaluations, "note": note}
-    return network_draft(run, made, half=half, **more)
+    return network_draft(run, network_files(run, half=half), half=half, **more)
 
 
 def _ensemble(
@@ -155,15 +134,9 @@ def _ensemble(
 
     names = [member.model for member in read_ensemble(source).members]
     inner = [_sealed(_network(run, half)) for run in members.runs]
-    return ensemble_draft(
-        source,
-        members.name,
-        checkpoint,
-        members.combination,
-        list(zip(names, inner, strict=True)),
-        synthetic=members.synthetic,
-        **more,
-    )
+    pairs = list(zip(names, inner, strict=True))
+    about = (source, members.name, checkpoint, members.combination, pairs)
+    return ensemble_draft(*about, synthetic=members.synthetic, **more)
 
 
 def _sealed(draft: BundleDraft) -> Files:

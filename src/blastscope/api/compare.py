@@ -60,25 +60,15 @@ class ComparisonResult(Result, Comparison):
 
     def pairs_frame(self) -> pl.DataFrame:
         """Return a row for each pair, in the order given: the first minus the second."""
-        rows = [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "weighted_f1_difference": pair.weighted_f1.value,
-                "weighted_f1_low": pair.weighted_f1.low,
-                "weighted_f1_high": pair.weighted_f1.high,
-                "auc_difference": pair.auc.value,
-                "auc_low": pair.auc.low,
-                "auc_high": pair.auc.high,
-                "only_first_right": pair.only_first,
-                "only_second_right": pair.only_second,
-                "mcnemar_p": pair.mcnemar_p,
-                "mcnemar_p_holm": pair.mcnemar_p_holm,
-                "delong_p": pair.delong_p,
-                "delong_p_holm": pair.delong_p_holm,
-            }
-            for pair in self.pairs
-        ]
+        rows = []
+        for pair in self.pairs:
+            row: dict[str, Any] = {"first": pair.first, "second": pair.second}
+            for name, found in (("weighted_f1", pair.weighted_f1), ("auc", pair.auc)):
+                row[f"{name}_difference"] = found.value
+                row |= {f"{name}_low": found.low, f"{name}_high": found.high}
+            row |= {"only_first_right": pair.only_first, "only_second_right": pair.only_second}
+            tests = ("mcnemar_p", "mcnemar_p_holm", "delong_p", "delong_p_holm")
+            rows.append(row | {name: getattr(pair, name) for name in tests})
         return pl.DataFrame(rows).fill_nan(None)
 
     def tables(self) -> list[TextTable]:
@@ -119,8 +109,8 @@ def compare(
 ) -> ComparisonResult:
     """Compare models on the same cells.
 
-    With ``out`` it writes ``comparison.json``, ``models.csv``, ``pairs.csv``, ``figures/*.png``
-    and ``*.svg``, and a self-contained ``report.html``. Files of these names there are replaced;
+    With ``out`` it writes ``comparison.json``, ``models.csv``, ``pairs.csv``, ``figures/*.png`` and
+    ``*.svg``, and a self-contained ``report.html``. Files of these names there are replaced;
     nothing else is touched.
 
     Args:
@@ -135,8 +125,8 @@ def compare(
         The metrics of each model, and the differences of each pair.
 
     Raises:
-        BlastscopeError: if there are not two models, they do not have the same cells, or the
-            folder cannot be written or holds something else.
+        BlastscopeError: if there are not two models, they do not have the same cells, or the folder
+            cannot be written or holds something else.
     """
     scores = align_predictions(as_models(models))
     if len(scores.models) < 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,13 @@ import polars as pl
 
 from blastscope.api.evaluate import EvaluationResult, evaluate
 from blastscope.api.recipes import AnyRecipe, Settings, with_starts
-from blastscope.api.result import AnyPath, FolderResult, TextTable, notice
+from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
 from blastscope.evaluation.leakage import Leakage
 from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
-from blastscope.report.crossval_page import folds_table
+from blastscope.report.crossval_page import cut_text, folds_table
 from blastscope.report.crossval_page import measure_leakage as compare_out_of_fold
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.text import HEADLINE, metric, spread
@@ -27,7 +27,6 @@ class CrossvalResult(FolderResult):
     """A cross-validation: every cell predicted by a network that was not trained on it.
 
     Attributes:
-        recipe: the recipe's name.
         metrics: of every fold and repeat.
         evaluation: of all cells of the first repeat.
     """
@@ -35,11 +34,7 @@ class CrossvalResult(FolderResult):
     recipe: str
     metrics: CrossvalMetrics
     evaluation: EvaluationResult
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells are synthetic."""
-        return self.evaluation.synthetic
+    synthetic = synthetic_of("evaluation")
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row for each repeat, fold and metric."""
@@ -66,7 +61,7 @@ class CrossvalResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say how the folds were cut."""
-        return list(self.metrics.sentences)
+        return list(cut_text(self.metrics.cut))
 
 
 def cross_validate(
@@ -89,18 +84,15 @@ def cross_validate(
     If it is interrupted, the same call goes on where it stopped.
 
     Args:
-        recipe: a packaged recipe's name, the path of a ``.yaml``, or a recipe.
-        store: the prepared cells.
+        recipe, store: as :func:`blastscope.train` takes them.
         out: the folder to write to.
         folds: how many folds.
-        by: what is kept together: ``subject``; ``image``, by cell, as the paper; ``fold``, the
-            data set's own folds; ``matched``, by cell but with the sizes of ``subject``.
+        by: what is kept together: ``subject``; ``image``, by cell, as the paper; ``fold``, the data
+            set's own folds; ``matched``, by cell but with the sizes of ``subject``.
         repeats: how many times to cut and train anew, each with its seed.
         seed: of the first cut and training.
         jobs: how many folds to train at a time, each with its share of the cores.
-        settings: settings of the recipe to change, ``{"training.epochs": 3}``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
+        settings, device, weights_dir: as :func:`blastscope.train` takes them.
         progress: show folds and epochs on standard error.
 
     Returns:
@@ -111,19 +103,12 @@ def cross_validate(
     """
     order = CrossvalRequest(
         with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
-        None if weights_dir is None else Path(weights_dir),
+        as_path(weights_dir),
     )  # fmt: skip
-    return _cross_validate(order, jobs, progress)
-
-
-def _cross_validate(order: CrossvalRequest, jobs: int, progress: bool) -> CrossvalResult:
     started = lay_out(order)
     already = len(started.folds) - len(started.left)
-    if progress:
-        with JobsProgress(started.left, notice, already=already) as shown:
-            train_folds(started, jobs, shown.watch, shown.tell)
-    else:
-        train_folds(started, jobs)
+    with JobsProgress(started.left, notice, already=already, show=progress) as shown:
+        train_folds(started, jobs, shown.watch, shown.tell)
     table = gather(started)
     found = crossval_metrics(started, table)
     record(order, started.store.fingerprint, found)
@@ -137,7 +122,6 @@ class LeakageResult(FolderResult):
     """What an image-level split hides: the same recipe with the subjects known and unseen.
 
     Attributes:
-        recipe: the recipe's name.
         found: the metrics on both sides, and their difference.
         repeats: how many times both were trained.
     """
@@ -145,11 +129,7 @@ class LeakageResult(FolderResult):
     recipe: str
     found: Leakage
     repeats: int
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells are synthetic."""
-        return self.found.synthetic
+    synthetic = synthetic_of("found")
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row for each metric: with the subjects known, unseen, and the difference."""
@@ -172,16 +152,11 @@ class LeakageResult(FolderResult):
 
     def tables(self) -> list[TextTable]:
         """Return the headline metrics with their intervals."""
-        rows = [
-            (
-                name,
-                metric(gain.known, 4),
-                metric(gain.unseen, 4),
-                metric(gain.difference, 4, sign=True),
-            )
-            for key, name in HEADLINE.items()
-            for gain in [self.found.gains[key]]
-        ]
+        rows = []
+        for key, name in HEADLINE.items():
+            gain = self.found.gains[key]
+            difference = metric(gain.difference, 4, sign=True)
+            rows.append((name, metric(gain.known, 4), metric(gain.unseen, 4), difference))
         columns = ("metric", "subjects also in training", "unseen subjects", "difference")
         return [TextTable.of(columns, rows)]
 
@@ -222,17 +197,10 @@ def measure_leakage(
     If it is interrupted, the same call goes on where it stopped.
 
     Args:
-        recipe: a packaged recipe's name, the path of a ``.yaml``, or a recipe.
-        store: the prepared cells.
-        out: the folder to write to.
-        folds: how many folds.
-        repeats: how many times to cut and train anew, each with its seed.
-        seed: of the first cut and training.
-        jobs: how many folds to train at a time, each with its share of the cores.
-        settings: settings of the recipe to change, ``{"training.epochs": 3}``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
-        progress: show folds and epochs on standard error.
+        recipe, store: as :func:`cross_validate` takes them.
+        out: the folder to write to; the cross-validations lie in ``subject`` and ``matched``.
+        folds, repeats, seed, jobs, settings, device, weights_dir, progress: as
+            :func:`cross_validate` takes them.
 
     Returns:
         The metrics with the subjects known and unseen, and their difference.
@@ -240,15 +208,17 @@ def measure_leakage(
     Raises:
         BlastscopeError: as :func:`cross_validate`.
     """
-    recipes, place = with_starts(recipe, settings), Path(out)
-    unseen = CrossvalRequest(
-        recipes, Path(store), place / "subject", "subject", folds, repeats, seed, device,
-        None if weights_dir is None else Path(weights_dir),
+    place = Path(out)
+    unseen, known = (
+        cross_validate(
+            recipe, store, out=place / by, by=by, folds=folds, repeats=repeats, seed=seed,
+            jobs=jobs, settings=settings, device=device, weights_dir=weights_dir,
+            progress=progress,
+        )
+        for by in ("subject", "matched")
     )  # fmt: skip
-    known = replace(unseen, by="matched", out=place / "matched")
-    done = [(order, _cross_validate(order, jobs, progress)) for order in (unseen, known)]
-    name = recipes[-1].name
-    found = compare_out_of_fold(name, known.predictions, unseen.predictions, place)
-    for order, one in done:  # both reports show it from now on
-        evaluate(order.out, model=one.evaluation.model, out=order.out, store=store, leakage=place)
-    return LeakageResult(name, found, repeats, path=place)
+    tables = (Path(known) / "predictions.parquet", Path(unseen) / "predictions.parquet")
+    found = compare_out_of_fold(unseen.recipe, *tables, place)
+    for one in (unseen, known):  # both reports show it from now on
+        evaluate(Path(one), model=one.evaluation.model, out=one, store=store, leakage=place)
+    return LeakageResult(unseen.recipe, found, repeats, path=place)

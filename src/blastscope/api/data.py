@@ -15,8 +15,10 @@ from blastscope.api.result import (
     Progress,
     Result,
     TextTable,
+    as_path,
     as_paths,
     showing,
+    synthetic_of,
 )
 from blastscope.data.check import MEANINGS, CheckReport
 from blastscope.data.check import check as check_cells
@@ -35,16 +37,12 @@ class CheckResult(Result):
     """
 
     found: CheckReport
+    synthetic = synthetic_of("found")
 
     @property
     def usable(self) -> bool:
         """Whether a model can be trained or run on these cells as they are."""
         return self.found.usable
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells are synthetic."""
-        return self.found.synthetic
 
     def to_frame(self) -> pl.DataFrame:
         """Return the number of cells of each subject."""
@@ -128,19 +126,13 @@ def check(
         BlastscopeError: if a folder or the labels cannot be read.
     """
     with showing("Reading", progress) as advance:
-        found = check_cells(
-            as_paths(folders), None if labels is None else Path(labels), believe, advance
-        )
+        found = check_cells(as_paths(folders), as_path(labels), believe, advance)
     return CheckResult(found)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CellsResult(FolderResult):
-    """A folder of cell images that was written.
-
-    Attributes:
-        told: what it holds.
-    """
+    """A folder of cell images that was written."""
 
     told: tuple[str, ...]
 
@@ -153,10 +145,6 @@ class CellsResult(FolderResult):
     def as_json(self) -> dict[str, Any]:
         """Return the folder and what it holds."""
         return {"path": str(self.path), "told": list(self.told)}
-
-    def tables(self) -> list[TextTable]:
-        """Return no tables."""
-        return []
 
     def answers(self) -> list[str]:
         """Say what was written."""

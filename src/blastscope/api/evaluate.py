@@ -8,13 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.api.result import PAGE, WIDTH, AnyPath, Result, TextTable, table_text
+from blastscope.api.result import PAGE, WIDTH, AnyPath, Result, TextTable, as_path, table_text
 from blastscope.api.tables import Source, as_source
 from blastscope.decision.assessment import assess_decisions
 from blastscope.decision.decision import DecisionRequest
 from blastscope.decision.decision_file import write_decision
 from blastscope.decision.fitting import NoDecision
-from blastscope.decision.reported_evaluation import ReportedEvaluation, reported
+from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.curves import precision_recall_curve, roc_curve
 from blastscope.evaluation.evaluate import judge
@@ -49,9 +49,7 @@ class EvaluationResult(Result, ReportedEvaluation):
     """The evaluation of one model.
 
     Attributes:
-        request: what was asked of the decisions.
-        run_notes: what a run says of itself.
-        fingerprint: ``sha256:...`` of the checkpoint or the ensemble; None where unknown.
+        fingerprint: ``sha256:...`` of the checkpoint or the ensemble; None if unknown.
         folds: of a cross-validation, for the page.
         home: the folder that the report of the test part belongs into; None for a table in memory.
     """
@@ -76,7 +74,7 @@ class EvaluationResult(Result, ReportedEvaluation):
         return ReportedEvaluation.as_json(self)
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row for each split part and metric: value, and its interval where it has one."""
+        """Return a row for each split part and metric: value, and its interval if it has one."""
         bounds, none = self.intervals.bounds, (None, None)
         rows = [
             (part, name, value, *(bounds.get(name, none) if part == self.part else none))
@@ -188,9 +186,9 @@ def evaluate(
         The metrics, intervals, decisions and subjects.
 
     Raises:
-        BlastscopeError: if there is nothing to judge by (no predictions, no labels), the labels
-            are not of the same cells, the run's checkpoint is stale, a request cannot be met, the
-            store or the leakage is of something else, or ``out`` is another report's or cannot be
+        BlastscopeError: if there is nothing to judge by (no predictions, no labels), the labels are
+            not of the same cells, the run's checkpoint is stale, a request cannot be met, the store
+            or the leakage is of something else, or ``out`` is another report's or cannot be
             written.
 
     Example:
@@ -209,7 +207,7 @@ def evaluate(
         0.75
     """
     place = as_source(source)
-    opened = open_labelled(place, None if labels is None else Path(labels), part, model)
+    opened = open_labelled(place, as_path(labels), part, model)
     folds = None
     if isinstance(place, Path) and (place / CROSSVAL).is_file():
         from blastscope.experiments.crossval_metrics import read_crossval_metrics
@@ -219,17 +217,17 @@ def evaluate(
     evaluation = judge(opened, part, model)
     table, name = select_model(opened.predictions, opened.where, model)
     request = DecisionRequest().changed(rule, error, coverage)
-    baselines = model_baselines(
-        None if store is None else Path(store), table, part, opened.metadata
-    )
+    baselines = model_baselines(as_path(store), table, part, opened.metadata)
     known = None if leakage is None else _leakage(Path(leakage), name)
     decisions = assess_decisions(table, part, opened.metadata, request)
-    found = reported(evaluation, decisions, baselines, known)
     return EvaluationResult.of(
-        found,
+        evaluation,
+        decisions=decisions,
+        baselines=baselines,
+        leakage=known,
         request=request,
         run_notes=opened.notes,
-        fingerprint=found.checkpoint or opened.metadata.get("ensemble"),
+        fingerprint=evaluation.checkpoint or opened.metadata.get("ensemble"),
         folds=folds,
         home=opened.default_out,
     ).saved(out)

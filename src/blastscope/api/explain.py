@@ -19,6 +19,7 @@ from blastscope.api.result import (
     as_paths,
     out_or_temporary,
     showing,
+    synthetic_of,
 )
 from blastscope.api.tables import as_run_paths
 from blastscope.bundle.contents import is_bundle
@@ -30,7 +31,7 @@ from blastscope.explanation.cells import find_cells, prepare_cells
 from blastscope.explanation.explain import explain_cells
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
-from blastscope.explanation.result import Note, NoteCode
+from blastscope.explanation.result import CellExplained, Note, NoteCode
 from blastscope.explanation.tables import METHODS
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import read_json, write_json, write_text
@@ -39,6 +40,7 @@ from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import AuditView
 from blastscope.report.explanation_page import (
     COLUMNS,
+    CellPage,
     CellSummary,
     index_html,
     note_pages,
@@ -75,18 +77,10 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ExplanationResult(FolderResult):
-    """The attributions of some cells: pages with heatmaps, and how far they can be believed.
-
-    Attributes:
-        found: a summary a cell.
-    """
+    """The attributions of some cells: pages with heatmaps, and how far they can be believed."""
 
     found: Explanation
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells or the models are synthetic."""
-        return self.found.synthetic
+    synthetic = synthetic_of("found")
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row for each cell, model and method (docs/formats.md)."""
@@ -138,8 +132,8 @@ def explain(
         cells: the names of cells in ``data``, or image files; one or several.
         out: the folder to write to.
         data: folders of images, or stores.
-        methods: of attribution, the first on the panels; without ``occlusion`` it is quick, and
-            no deletion and insertion curves are measured.
+        methods: of attribution, the first on the panels; without ``occlusion`` it is quick, and no
+            deletion and insertion curves are measured.
         layers: names of layers for the feature maps; None for the first ones.
         grid: the fewest fields a side of the heatmaps of Grad-CAM.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -173,8 +167,8 @@ def _refuse_cells_among_runs(models: Sequence[str | Path]) -> None:
         path = part_name(model)[1]
         if not path.is_dir() and not is_bundle(path):
             raise BlastscopeError(
-                f"{model} is neither a run nor a bundle: if it is a cell, write --cells before it, "
-                "as before every cell; if not, give a run."
+                f"{model} is neither a run nor a bundle: if it is a cell, give it as a cell "
+                "(--cells before each); if not, give a run."
             )
 
 
@@ -188,41 +182,22 @@ def write_explanation(
     audit: Callable[[dict[str, str]], AuditView] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Explain listed cells as :func:`explain` does, with an audit above them if given.
+    """Explain listed cells as :func:`explain` does.
 
-    Args:
-        explained: the models.
-        found: the cells.
-        out: the folder to write to.
-        methods: of ``METHODS``.
-        layers: names of layers for the feature maps; None for the first ones.
-        audit: makes the section of the audit, given the address of each cell's page.
-        on_progress: called with the number of cells done and their total.
-
-    Raises:
-        BlastscopeError: if a cell or a layer does not exist, or ``out`` cannot be written.
+    If ``audit`` is given, it makes the section above the cells from the address of each cell's
+    page.
     """
     names = page_names([item.cell for item in found.cells])
     summaries: list[CellSummary] = []
     rows: list[dict[str, Any]] = []
-    settings = [model.settings for model in explained.models]
     synthetic = explained.synthetic or found.synthetic
-    with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
-        dataset = prepare_cells(found, settings, Path(work))
-        note_pages(out / "cells", names.values())
-        for cell in explain_cells(explained, dataset, methods, layers):
-            name = names[cell.file.cell]
-            shown = write_cell_page(
-                cell, out / "cells", "../report.html", name=name, synthetic=synthetic,
-                figures=out / "figures" / name,
-            )  # fmt: skip
-            summaries.append(summarize_cell(cell, shown))
-            rows.extend(table_rows(cell))
-            if on_progress is not None:
-                on_progress(len(summaries), len(dataset))
-    notes = tuple(_coarse_maps(explained))
-    page = out / "report.html"
-    made = Explanation(page, explained.name, synthetic, tuple(summaries), tuple(rows), notes)
+    for cell, page in cell_pages(
+        explained, found, out, names, methods, layers, figures=True, on_progress=on_progress
+    ):
+        summaries.append(summarize_cell(cell, page))
+        rows.extend(table_rows(cell))
+    notes, path = tuple(_coarse_maps(explained)), out / "report.html"
+    made = Explanation(path, explained.name, synthetic, tuple(summaries), tuple(rows), notes)
     section = audit({cell.file.cell: cell.page for cell in summaries}) if audit else None
     write_json(out / FILE, _as_json(made, explained, methods, rows))
     write_csv(pl.DataFrame(rows, schema=COLUMNS), out / TABLE)
@@ -233,6 +208,41 @@ def write_explanation(
     write_text(made.path, index)
     remove_other_pages(out / "cells", names.values(), out / "figures")
     return made
+
+
+def cell_pages(
+    explained: ExplainedModels,
+    found: Listing,
+    out: Path,
+    names: Mapping[str, str],
+    methods: Sequence[str],
+    layers: Sequence[str] | None = None,
+    *,
+    back: Callable[[str], str] = lambda cell: "../report.html",
+    figures: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[CellExplained, CellPage]]:
+    """Explain listed cells one after the other, and write the page of each, called by ``names``.
+
+    ``back`` is the address that a cell's page leads back to; ``figures`` writes its plots as well.
+    """
+    settings = [model.settings for model in explained.models]
+    synthetic = explained.synthetic or found.synthetic
+    with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
+        dataset = prepare_cells(found, settings, Path(work))
+        note_pages(out / "cells", names.values())
+        for done, cell in enumerate(explain_cells(explained, dataset, methods, layers), 1):
+            name = names[cell.file.cell]
+            plots = out / "figures" / name if figures else None
+            address = back(cell.file.cell)
+            yield (
+                cell,
+                write_cell_page(
+                    cell, out / "cells", address, name=name, synthetic=synthetic, figures=plots
+                ),
+            )
+            if on_progress is not None:
+                on_progress(done, len(dataset))
 
 
 def _methods(asked: Sequence[str]) -> tuple[str, ...]:
@@ -267,7 +277,7 @@ def _as_json(
             }
             for model in explained.models
         ],
-        "combination": None if explained.combination is None else explained.combination.as_json(),
+        "combination": None if explained.combination is None else asdict(explained.combination),
         "cells": [{"cell": cell.file.cell, "page": cell.page} for cell in made.cells],
         "rows": list(rows),
         "notes": [asdict(note) for note in made.notes],

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from blastscope.api.explain import cell_pages
 from blastscope.engines.torch_engine import choose_device
 from blastscope.ensemble.ensemble_folder import read_ensemble
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import ModelSource, part_name
 from blastscope.evaluation.sources import ENSEMBLE
-from blastscope.explanation.cells import find_cells, prepare_cells
-from blastscope.explanation.explain import explain_cells
+from blastscope.explanation.cells import find_cells
 from blastscope.explanation.models import ExplainedModels, open_models
 from blastscope.report.errors_page import make_galleries
-from blastscope.report.explanation_page import note_pages, page_names, write_cell_page
+from blastscope.report.explanation_page import page_names
 
 METHODS = ("grad-cam", "grad-cam++")
 """Two passes per cell and network; occlusion, in ``blastscope explain``, takes a hundred."""
@@ -36,18 +35,10 @@ def write_error_pages(
     Args:
         given: the inputs of the analysis: runs, or an ensemble with or without its members. The
             pages call the models as the analysis does.
-        analysis: the errors.
         store: the store of these cells; their images must be where they were.
-        out: the folder of the report.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        on_progress: called with the number of cells done and their total.
 
     Returns:
         The address of each page from the report, by the cell's row in the analysis.
-
-    Raises:
-        BlastscopeError: if an input is not a run or an ensemble, or is not a member of the
-            ensemble that was given, or images are missing, or ``out`` cannot be written.
     """
     networks = _networks(given)
     galleries = make_galleries(analysis)
@@ -57,20 +48,12 @@ def write_error_pages(
     opened = open_models(networks, choose_device(device))
     explained = _as_analysed(opened, networks, analysis.scores.members)
     cells = [analysis.scores.cells["cell"][row] for row in rows]
-    names = page_names(cells)
-    settings = [model.settings for model in explained.models]
-    with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
-        dataset = prepare_cells(find_cells(cells, [store]), settings, Path(work))
-        note_pages(out / "cells", names.values())
-        synthetic = explained.synthetic or dataset.synthetic
-        found = explain_cells(explained, dataset, METHODS)
-        for done, (row, cell) in enumerate(zip(rows, found, strict=True), 1):
-            back = f"../report.html#cell-{row}"
-            name = names[cell.file.cell]
-            write_cell_page(cell, out / "cells", back, name=name, synthetic=synthetic)
-            if on_progress:
-                on_progress(done, len(rows))
-    return {row: f"cells/{names[cell]}.html" for row, cell in zip(rows, cells, strict=True)}
+    names, row_of = page_names(cells), dict(zip(cells, rows, strict=True))
+    pages = cell_pages(
+        explained, find_cells(cells, [store]), out, names, METHODS,
+        back=lambda cell: f"../report.html#cell-{row_of[cell]}", on_progress=on_progress,
+    )  # fmt: skip
+    return {row_of[cell.file.cell]: f"cells/{names[cell.file.cell]}.html" for cell, _ in pages}
 
 
 def _networks(given: Sequence[str | Path]) -> list[str | Path]:
@@ -79,13 +62,14 @@ def _networks(given: Sequence[str | Path]) -> list[str | Path]:
     for path in paths:
         if not path.is_dir():
             raise BlastscopeError(
-                f"{path} is a table of predictions, and --explain needs networks: give run folders "
-                "or an ensemble, or leave --explain out."
+                f"{path} is a table of predictions, and `explain` needs networks: give run folders "
+                "or an ensemble, or leave `explain` out."
             )
-    ensembles = [text for text, path in zip(given, paths, strict=True) if _is_ensemble(path)]
+    pairs = zip(given, paths, strict=True)
+    ensembles = [text for text, path in pairs if (path / ENSEMBLE).is_file()]
     if len(ensembles) > 1:
         raise BlastscopeError(
-            f"--explain takes one ensemble, but {ensembles[0]} and {ensembles[1]} are both "
+            f"`explain` takes one ensemble, but {ensembles[0]} and {ensembles[1]} are both "
             "ensembles: leave one of them out."
         )
     if not ensembles:
@@ -95,7 +79,7 @@ def _networks(given: Sequence[str | Path]) -> list[str | Path]:
     for path in paths:
         if path != ensemble and path.resolve() not in inside:
             raise BlastscopeError(
-                f"{path} is not a member of the ensemble {ensemble}, and --explain takes an "
+                f"{path} is not a member of the ensemble {ensemble}, and `explain` takes an "
                 "ensemble with its members only: leave one of the two out."
             )
     return ensembles
@@ -116,8 +100,3 @@ def _as_analysed(
     if explained.combination is not None:
         title = names.get(part_name(networks[0])[1].resolve(), title)
     return replace(explained, models=models, name=title)
-
-
-def _is_ensemble(path: Path) -> bool:
-    """Whether a folder is an ensemble's."""
-    return (path / ENSEMBLE).is_file()

@@ -39,31 +39,19 @@ class ExportResult(FolderResult):
         engines = TextTable.of(
             ("engine", "cells", "max |Δp|", "cells/s", "load, s"),
             [
-                (
-                    one.engine,
-                    one.cells,
-                    "–" if one.difference is None else f"{one.difference:.1e}",
-                    round(one.cells_per_second),
-                    f"{one.load_seconds:.2f}",
-                )
-                for one in self.made.engines
+                (e.engine, e.cells, None if e.difference is None else f"{e.difference:.1e}",
+                 round(e.cells_per_second), f"{e.load_seconds:.2f}")
+                for e in self.made.engines
             ],
-        )
+        )  # fmt: skip
         costs = TextTable.of(
             ("form", "MB", "weighted F1", "AUC", "max |Δp|", "mean |Δp|", "cells/s"),
             [
-                (
-                    one.form,
-                    f"{one.megabytes:.1f}",
-                    one.weighted_f1,
-                    one.auc,
-                    one.difference,
-                    one.mean_difference,
-                    round(one.cells_per_second),
-                )
-                for one in self.made.costs
+                (c.form, f"{c.megabytes:.1f}", c.weighted_f1, c.auc, c.difference,
+                 c.mean_difference, round(c.cells_per_second))
+                for c in self.made.costs
             ],
-        )
+        )  # fmt: skip
         return [engines, costs] if costs.rows else [engines]
 
     def answers(self) -> list[str]:
@@ -74,11 +62,8 @@ class ExportResult(FolderResult):
         """Say what the file takes, and which cells int8 was measured on."""
         said = ["The file takes prepared cells; its p_all is not calibrated (docs/export.md)."]
         if self.made.costs:
-            said.insert(
-                0,
-                f"int8: ranges from {self.made.calibrated_on:,} cells, the table from "
-                f"{self.made.costs[0].cells:,} others.",
-            )
+            ranges, others = self.made.calibrated_on, self.made.costs[0].cells
+            said.insert(0, f"int8: ranges from {ranges:,} cells, the table from {others:,} others.")
         return said
 
 

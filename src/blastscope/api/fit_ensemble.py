@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.api.compare import paper_style
-from blastscope.api.result import PAGE, AnyPath, Result, TextTable
+from blastscope.api.result import PAGE, AnyPath, Result, TextTable, synthetic_of
 from blastscope.api.tables import Models, as_models
 from blastscope.data.store import Store, open_store
 from blastscope.ensemble.build import Built, EnsembleSettings, build
@@ -65,16 +65,12 @@ class EnsembleResult(Result):
     errors: ErrorAnalysis | None
     store: Store | None = None
     force: bool = False
+    synthetic = synthetic_of("scores")
 
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each member."""
         return dict(zip(self.built.members, self.built.chosen.combination.weights, strict=True))
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells are synthetic."""
-        return self.scores.synthetic
 
     def to_frame(self) -> pl.DataFrame:
         """Return the ensemble's predictions, as ``evaluate`` and ``compare`` take them."""
@@ -124,12 +120,6 @@ class EnsembleResult(Result):
     def _title(self) -> str:
         return self.built.name
 
-    def to_html(self) -> str:
-        """Return the report; a small page if there are no labels to judge by."""
-        if self.comparison is None:
-            return self.small_page()
-        return super().to_html()
-
     def _write(self, out: Path) -> None:
         built, scores = self.built, self.scores
         _refuse_members_folder(scores, out)
@@ -178,8 +168,7 @@ def fit_ensemble(
     labels, also ``comparison.json``, ``errors.json``, ``figures/`` and ``report.html``.
 
     Args:
-        models: runs, ensembles or prediction tables: paths (``NAME=PATH`` names a model anew),
-            frames, or a mapping of names to them.
+        models: runs, ensembles or prediction tables, as :func:`blastscope.compare` takes them.
         out: the folder to write to; nothing is written without it.
         method: one of ``ensemble.methods.METHODS``.
         fit: the part that weights are fitted on; ``validation``, or with ``nested`` ``apply``.
@@ -252,13 +241,13 @@ def _fitted(built: Built) -> dict[str, Any]:
 
 
 def _rivals(built: Built) -> dict[str, Any]:
-    """Every method's weights and what its search knows of them; the chosen one's are no others."""
+    """Every method's weights and what its search knows of them; the chosen one's among them."""
     methods = {}
     for name, fitted in built.fitted.items():
         kept = {key: value for key, value in fitted.notes.items() if key != "history"}
-        methods[name] = {**fitted.combination.as_json(), **kept}
+        methods[name] = {**asdict(fitted.combination), **kept}
         if name in built.nested:
-            folds = [combination.as_json() for combination in built.nested[name].combinations]
+            folds = [asdict(combination) for combination in built.nested[name].combinations]
             methods[name]["folds"] = folds
     return {"format": "blastscope-rivals/1", "members": list(built.members), "methods": methods}
 
@@ -269,31 +258,29 @@ def _refuse_members_folder(scores: AlignedPredictions, out: Path) -> None:
     for member in scores.members:
         if member.path and member.path.resolve() in (home, *(home / name for name in WRITTEN)):
             raise BlastscopeError(
-                f"{member.path}, a member's predictions, would be replaced: choose another folder "
-                "with --out."
+                f"{member.path}, a member's predictions, would be replaced: choose another folder."
             )
 
 
 def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
     """Make way for an ensemble: only for the very same, or where replacing was asked for."""
     if (out / "checkpoint.safetensors").exists() or (out / "store.json").exists():
-        raise BlastscopeError(f"{out} is a run or a store: choose another folder with --out.")
+        raise BlastscopeError(f"{out} is a run or a store: choose another folder.")
     if (out / ENSEMBLE).exists():
         same = _is(out, about)
         if not same and not force:
             raise BlastscopeError(
                 f"{out} holds another ensemble (other members, weights or settings): choose "
-                "another folder, or give --force to replace it."
+                "another folder, or replace it with `force`."
             )
         for name in () if same else ("figures", "evaluation"):
             remove_folder(out / name)
     elif not force:
-        there = next((name for name in WRITTEN if (out / name).exists()), None)
-        if there is not None:
-            raise BlastscopeError(
-                f"{out / there} is there already and would be replaced: choose another folder, or "
-                "give --force."
-            )
+        for path in (out / name for name in WRITTEN):
+            if path.exists():
+                raise BlastscopeError(
+                    f"{path} is there already: choose another folder, or replace it with `force`."
+                )
     for name in WRITTEN:  # a page never stands beside figures that are not its own
         with writing(out / name):
             (out / name).unlink(missing_ok=True)

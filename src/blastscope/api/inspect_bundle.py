@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from blastscope import DISCLAIMER
-from blastscope.api.result import AnyPath, Result, TextTable
+from blastscope.api.result import AnyPath, Result, TextTable, as_path, synthetic_of
 from blastscope.box import in_the_box
 from blastscope.bundle.read import Bundle, open_bundle
 from blastscope.report.bundle_card import SYNTHETIC, evaluated_on, interval_notes, metric_rows
@@ -24,16 +23,11 @@ class InspectResult(Result):
 
     Attributes:
         found: the bundle; every file fits its digest.
-        bytes: of all files.
     """
 
     found: Bundle
     bytes: int
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether synthetic cells have taught the model."""
-        return self.found.manifest.synthetic
+    synthetic = synthetic_of("found.manifest")
 
     @property
     def card(self) -> str:
@@ -107,5 +101,5 @@ def inspect_bundle(path: AnyPath | None = None) -> InspectResult:
     Raises:
         BlastscopeError: if it is not a bundle, or a file does not fit its digest.
     """
-    found = open_bundle(in_the_box() if path is None else Path(path))
+    found = open_bundle(as_path(path) or in_the_box())
     return InspectResult(found, found.verify())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from blastscope import DISCLAIMER
-from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_paths, showing
+from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, as_paths, showing
 from blastscope.box import in_the_box
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.prediction.images import SubjectPattern
@@ -38,13 +38,7 @@ Models = AnyPath | Sequence[AnyPath] | None
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to predict; its networks are loaded with the first image.
-
-    Attributes:
-        name: what tables call it; it ends in " (synthetic)" if synthetic cells have taught it.
-        synthetic: whether they have.
-        sizes: the sides, in pixels, of the images that its networks see.
-    """
+    """A model that is ready to predict; its networks are loaded with the first image."""
 
     _model: PredictionModel
 
@@ -55,7 +49,7 @@ class LoadedModel:
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """What tables call it; it ends in " (synthetic)" if synthetic cells have taught it."""
         return self._model.name
 
     @property
@@ -75,8 +69,8 @@ class LoadedModel:
         neither cropped nor scaled.
 
         Args:
-            images: one or a sequence of NumPy arrays, uint8, (H, W, 3) RGB, (H, W, 4) RGBA or
-                (H, W) grey; PIL images; or paths.
+            images: one or a sequence of NumPy arrays, uint8, (H, W, 3) RGB, (H, W, 4) RGBA or (H,
+                W) grey; PIL images; or paths.
 
         Returns:
             A row an image, in their order, with the columns ``file`` (empty for what comes from
@@ -102,7 +96,7 @@ class LoadedModel:
             predictions: what ``predict`` returned; rows without a subject count for no subject.
 
         Returns:
-            A row a subject (``decision.subject_shares.person_table``); no rows if the model does
+            A row a subject (``decision.subject_shares.subject_shares``); no rows if the model does
             not decide.
         """
         from blastscope.prediction.decisions import tally
@@ -117,8 +111,7 @@ def load(
     """Load a model: a bundle, a run, several runs (their mean), an ensemble.
 
     Args:
-        path: a bundle's folder or zip, or folders; without it the model that comes with
-            blastscope.
+        path: a bundle's folder or zip, or folders; without it the model that comes with blastscope.
         engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``. ``auto`` is PyTorch on a GPU
             and for what is not a bundle, else ONNX Runtime.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -208,7 +201,8 @@ class PredictionResult(Result):
         found, problems = self.found, self.found.problems
         said = [f"{sentence}." for sentence in found.notes]
         if self.path is None and self._used > MOST_CELLS:
-            said.append(f"And {self._used - MOST_CELLS:,} more cells: --out FILE writes them all.")
+            more = self._used - MOST_CELLS
+            said.append(f"And {more:,} more cells: give a file as `out` to write them all.")
         for file, problem in problems.select("file", "problem").head(MOST_PROBLEMS).iter_rows():
             said.append(f"not used: {file} {problem}")
         if len(problems) > MOST_PROBLEMS:
@@ -223,9 +217,8 @@ class PredictionResult(Result):
             said.append(how_decided(found.decision, brief="bundle" in found.about))
         said += [*self._share_notes(), *self._unmatched(), *self._unlike()]
         if self.unexplained:
-            said.append(
-                f"{self.unexplained:,} cells lie in zips and have no page: unpack the zips."
-            )
+            told = f"{self.unexplained:,} cells lie in zips and have no page"
+            said.append(f"{told}: unpack the zips.")
         if self.explanation is not None:
             said.append(
                 "The pages show the networks' own probabilities and calls at one half; the table "
@@ -320,9 +313,7 @@ def predict(
         out: the table to write, .parquet, .csv or .json; nothing is written without it.
         decision: a ``decision.json``, or a folder with one, to calibrate, call and refer by;
             without it the model's own.
-        engine: ``auto``, ``onnxruntime``, ``openvino`` or ``torch``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        spread: whether to say how far the eight views of a cell differ.
+        engine, device, spread: as :func:`load` takes them.
         subject_from: a regular expression that finds the subject in a file's path.
         explain: a folder for a page with heatmaps for each cell.
         force: replace a file that is there.
@@ -336,7 +327,7 @@ def predict(
             ``out`` is there already or cannot be written.
     """
     if explain is not None:
-        require_training("--explain")
+        require_training("`explain`")
         from blastscope.io.workfolder import refuse_foreign
 
         refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
@@ -345,8 +336,8 @@ def predict(
         found = predict_images(
             as_inputs(images, subject_from) if _in_memory(images) else as_paths(images),
             models,
-            None if out is None else Path(out),
-            decision=None if decision is None else Path(decision),
+            as_path(out),
+            decision=as_path(decision),
             engine=engine,
             device=device,
             spread=spread,
@@ -402,12 +393,7 @@ def stream_predictions(
 
     Args:
         images: as :func:`predict` takes them; ``-`` reads names from standard input.
-        model: likewise.
-        decision: likewise.
-        engine: likewise.
-        device: likewise.
-        spread: likewise.
-        subject_from: likewise.
+        model, decision, engine, device, spread, subject_from: as :func:`predict` takes them.
 
     Returns:
         The batches, and what should be said beside them.
@@ -416,7 +402,7 @@ def stream_predictions(
         BlastscopeError: if the model or the images cannot be opened.
     """
     found = list_inputs(as_paths(images), subject_from)
-    by = None if decision is None else Path(decision)
+    by = as_path(decision)
     opened = open_model(_models(model), decision=by, engine=engine, device=device, spread=spread)
     notes = [f"{sentence}." for sentence in found.notes]
     if opened.synthetic:
@@ -443,15 +429,15 @@ def _explain(
 
 def _cells_table(frame: pl.DataFrame) -> TextTable:
     """Show the first cells."""
-    names = {"cell": "cell", "subject": "subject", "p_all": "p(ALL)", "called": "called"}
-    names |= {"refer": "refer", "out_of_distribution": "OOD", "spread": "spread"}
-    shown = [name for name in names if name in frame.columns]
+    names = {"p_all": "p(ALL)", "out_of_distribution": "OOD"}
+    order = ("cell", "subject", "p_all", "called", "refer", "out_of_distribution", "spread")
+    shown = [name for name in order if name in frame.columns]
     if frame["subject"].null_count() == len(frame):
         shown.remove("subject")
     called = {"all": "ALL", "hem": "normal", True: "yes", False: "", None: None}
     usable = frame.filter(frame["p_all"].is_not_null())
     return TextTable.of(
-        [names[name] for name in shown],
+        [names.get(name, name) for name in shown],
         [
             [called.get(value, value) if type(value) is not float else value for value in row]
             for row in usable.select(shown).head(MOST_CELLS).iter_rows()

@@ -14,8 +14,10 @@ from blastscope.api.result import (
     FolderResult,
     Progress,
     TextTable,
+    as_path,
     as_paths,
     showing,
+    synthetic_of,
 )
 from blastscope.data.preparation import Prepared
 from blastscope.data.preparation import prepare as make_store
@@ -36,11 +38,7 @@ class StoreResult(FolderResult):
 
     made: Prepared
     size: int
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells are synthetic."""
-        return self.made.synthetic
+    synthetic = synthetic_of("made")
 
     def to_frame(self) -> pl.DataFrame:
         """Return the cell table (docs/formats.md)."""
@@ -48,12 +46,7 @@ class StoreResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts."""
-        content = asdict(self.made)
-        return content | {"path": str(self.path), "size": self.size}
-
-    def tables(self) -> list[TextTable]:
-        """Return no tables."""
-        return []
+        return asdict(self.made) | {"path": str(self.path), "size": self.size}
 
     def answers(self) -> list[str]:
         """Say how many cells the store has."""
@@ -128,8 +121,8 @@ def prepare(
         The store; it can be given to every verb that takes a store.
 
     Raises:
-        BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind
-            of folder, or it cannot be written.
+        BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind of
+            folder, or it cannot be written.
     """
     settings = StoreSettings(size=size, scale=scale, clahe=clahe, contour=contour)  # type: ignore[arg-type]
     with showing("Preparing", progress) as advance:
@@ -137,7 +130,7 @@ def prepare(
             as_paths(folders),
             Path(out),
             settings,
-            labels=None if labels is None else Path(labels),
+            labels=as_path(labels),
             believe=believe,
             skip_bad=skip_bad,
             force=force,
@@ -169,16 +162,12 @@ class SplitResult(FolderResult):
     def tables(self) -> list[TextTable]:
         """Return the cells and subjects of each part."""
         rows = []
-        for part, counts in self.found.cells.items():
-            subjects = self.found.subjects[part]
-            rows.append(
-                (
-                    part,
-                    *(counts.get(label, 0) for label in ("all", "hem")),
-                    sum(counts.values()),
-                    *(subjects.get(label, 0) for label in ("all", "hem")),
-                )
+        for part, cells in self.found.cells.items():
+            by_class = (
+                (c.get("all", 0), c.get("hem", 0)) for c in (cells, self.found.subjects[part])
             )
+            (n_all, n_hem), subjects = by_class
+            rows.append((part, n_all, n_hem, sum(cells.values()), *subjects))
         columns = ("part", "ALL cells", "normal cells", "cells", "ALL subjects", "normal subjects")
         return [TextTable.of(columns, rows)]
 
@@ -221,9 +210,8 @@ def split(
 
     Args:
         source: a store, a cell table, or a CSV with a column ``file`` of C-NMC names.
-        protocol: ``image``, at random by image, as the paper; ``subject``, no subject in two
-            parts; ``official``, train folds against the preliminary set; ``paper``, the published
-            members.
+        protocol: ``image``, at random by image, as the paper; ``subject``, no subject in two parts;
+            ``official``, train folds against the preliminary set; ``paper``, the published members.
         seed: the same seed and cells give the same split.
         fractions: shares of train, validation and test, for ``image`` and ``subject``; .6, .2 and
             .2 by default.
@@ -237,11 +225,6 @@ def split(
         BlastscopeError: if the cells cannot be split so, or the file is another split already.
     """
     path, found = make_split(
-        Path(source),
-        protocol,
-        seed,
-        fractions,
-        None if membership is None else Path(membership),
-        None if out is None else Path(out),
+        Path(source), protocol, seed, fractions, as_path(membership), as_path(out)
     )
     return SplitResult(found, path=path)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from blastscope.api.result import AnyPath, Progress, Result, TextTable
-from blastscope.recipes.library import RecipeEntry, changed_recipe, recipe_yaml
-from blastscope.recipes.library import list_recipes as packaged_recipes
+from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, notice
+from blastscope.recipes.library import changed_recipe, recipe_names, recipe_yaml
 from blastscope.recipes.library import load_recipe as load_by_name
 from blastscope.recipes.schema import Recipe
 
@@ -33,7 +33,7 @@ Settings = Mapping[str, Any] | Sequence[str]
 class RecipesResult(Result):
     """The packaged recipes."""
 
-    recipes: tuple[RecipeEntry, ...]
+    recipes: tuple[Recipe, ...]
 
     def to_frame(self) -> pl.DataFrame:
         """Return names and titles."""
@@ -54,7 +54,7 @@ def list_recipes() -> RecipesResult:
     Returns:
         Their names and titles.
     """
-    return RecipesResult(tuple(packaged_recipes()))
+    return RecipesResult(tuple(map(load_by_name, recipe_names())))
 
 
 def load_recipe(recipe: AnyRecipe, settings: Settings = ()) -> Recipe:
@@ -83,8 +83,6 @@ def load_recipe(recipe: AnyRecipe, settings: Settings = ()) -> Recipe:
 
 def setting_texts(settings: Settings) -> list[str]:
     """Return settings as the command line writes them: ``training.epochs=3``."""
-    import json
-
     if isinstance(settings, Mapping):
         return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     return list(settings)
@@ -100,11 +98,7 @@ def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightsResult(Result):
-    """ImageNet weights: which recipes need them, and where they are.
-
-    Attributes:
-        rows: one for each file.
-    """
+    """ImageNet weights: which recipes need them, and where they are."""
 
     rows: tuple[dict[str, Any], ...]
 
@@ -135,15 +129,9 @@ class WeightsResult(Result):
         if not self.rows or "problem" in self.rows[0]:
             return []
         columns = [name for name in self.rows[0] if name not in ("name", "repository")]
-        return [
-            TextTable.of(
-                columns,
-                [
-                    [len(v) if isinstance(v := row[name], list) else v for name in columns]
-                    for row in self.rows
-                ],
-            )
-        ]
+        values = ([row[name] for name in columns] for row in self.rows)
+        rows = [[len(v) if isinstance(v, list) else v for v in row] for row in values]
+        return [TextTable.of(columns, rows)]
 
 
 def list_weights(weights_dir: AnyPath | None = None) -> WeightsResult:
@@ -157,7 +145,7 @@ def list_weights(weights_dir: AnyPath | None = None) -> WeightsResult:
     """
     from blastscope.models.pretrained import needed_weights
 
-    folder = None if weights_dir is None else Path(weights_dir)
+    folder = as_path(weights_dir)
     rows = [
         {
             "name": known.name,
@@ -186,8 +174,8 @@ def fetch_weights(
         weights_dir: the folder.
         names: timm's names; by default all that the packaged recipes need.
         force: replace files that are not as recorded.
-        progress: say on standard error which file is there; or a function to call with how many
-            are and of how many.
+        progress: say on standard error which file is there; or a function to call with how many are
+            and of how many.
 
     Returns:
         Name, hash and licence of each.
@@ -198,9 +186,8 @@ def fetch_weights(
     from blastscope.models.pretrained import known_weights, needed_weights
     from blastscope.models.weights_folder import fetch_weights as fetch
 
-    wanted = list(
-        dict.fromkeys([known_weights(name) for name in names] if names else needed_weights())
-    )
+    asked = map(known_weights, names) if names else needed_weights()
+    wanted = list(dict.fromkeys(asked))
     rows: list[dict[str, Any]] = []
 
     def told(fetched: Fetched) -> None:
@@ -239,14 +226,7 @@ def verify_weights(weights_dir: AnyPath, *, progress: Progress = False) -> Weigh
     rows: list[dict[str, Any]] = []
 
     def told(verified: Verified) -> None:
-        rows.append(
-            {
-                "name": verified.name,
-                "sha256": verified.sha256,
-                "recorded": verified.recorded,
-                "problem": verified.problem,
-            }
-        )
+        rows.append(asdict(verified))
         _tell(progress, len(rows), None, verified.name)
 
     verify(Path(weights_dir), told)
@@ -254,8 +234,6 @@ def verify_weights(weights_dir: AnyPath, *, progress: Progress = False) -> Weigh
 
 
 def _tell(progress: Progress, done: int, total: int | None, what: str) -> None:
-    from blastscope.api.result import notice
-
     if not isinstance(progress, bool):
         progress(done, total or done)
     elif progress:

@@ -16,6 +16,7 @@ from blastscope.api.result import (
     Progress,
     Result,
     TextTable,
+    as_path,
     notice,
     showing,
 )
@@ -31,8 +32,7 @@ from blastscope.reproduction.outcomes import is_done
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan
 from blastscope.reproduction.runner import StudyLocation, run_plan
 from blastscope.reproduction.study import ReproductionRequest, cells_by_part, plan_of
-from blastscope.reproduction.study_cells import prepare_cells
-from blastscope.reproduction.study_folder import study_folder
+from blastscope.reproduction.study_folder import prepare_cells, study_folder
 from blastscope.training.train import Trained
 
 Key = tuple[str, str, int]
@@ -57,20 +57,15 @@ class PlanResult(Result):
     def to_frame(self) -> pl.DataFrame:
         """Return a row for each experiment; seconds are null if it is done."""
         rows = [
-            {
-                "recipe": job.recipe.name,
-                "protocol": job.protocol,
-                "seed": job.seed,
-                "starts_from": job.recipe.starts_from,
-                "seconds": self.times[job.key].usual if job.key in self.times else None,
-            }
+            (*job.key, job.recipe.starts_from,
+             self.times[job.key].usual if job.key in self.times else None)
             for job in self.plan.jobs
-        ]
+        ]  # fmt: skip
         schema = {
             "recipe": pl.String, "protocol": pl.String, "seed": pl.Int64,
             "starts_from": pl.String, "seconds": pl.Float64,
         }  # fmt: skip
-        return pl.DataFrame(rows, schema=schema)
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     def as_json(self) -> dict[str, Any]:
         """Return the experiments, and why others cannot be run."""
@@ -118,14 +113,7 @@ class PlanResult(Result):
         return self.answers()[-1]
 
     def run(self, jobs: int = 1, *, progress: bool = False) -> ReproductionResult:
-        """Run what is not done yet, and report all.
-
-        Args:
-            jobs: how many experiments to train at a time, each with its share of the cores.
-            progress: show experiments and epochs on standard error.
-
-        Returns:
-            The report.
+        """Run what is not done yet, ``jobs`` experiments at a time, and report all.
 
         Raises:
             BlastscopeError: if nothing can be run, or the folder is another study's.
@@ -140,11 +128,8 @@ class PlanResult(Result):
         seconds = {key: time.usual for key, time in self.times.items()}
         todo = [job for job in plan.jobs if job.key in seconds]
         try:
-            if progress:
-                with JobsProgress(todo, notice, seconds=seconds) as shown:
-                    run_plan(plan, request.place, _evaluate, jobs, shown.watch, shown.tell, done)
-            else:
-                run_plan(plan, request.place, _evaluate, jobs, outcomes=done)
+            with JobsProgress(todo, notice, seconds=seconds, show=progress) as shown:
+                run_plan(plan, request.place, _evaluate, jobs, shown.watch, shown.tell, done)
         except KeyboardInterrupt:
             notice(f"{report(request, plan, done.failures)} (of what is done so far)")
             raise
@@ -177,15 +162,8 @@ class ReproductionResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return what was run now, and what failed."""
-        return {
-            "path": str(self.path),
-            "experiments": self.to_frame().to_dicts(),
-            "failed": self.failed,
-        }
-
-    def tables(self) -> list[TextTable]:
-        """Return no tables: the report has them."""
-        return []
+        experiments = self.to_frame().to_dicts()
+        return {"path": str(self.path), "experiments": experiments, "failed": self.failed}
 
     def answers(self) -> list[str]:
         """Give the means over seeds."""
@@ -222,8 +200,7 @@ def plan_reproduction(
         protocol: ``image`` or ``subject``; both by default.
         seeds: how many splits and trainings of each experiment.
         settings: settings to change in every recipe, ``{"training.epochs": 3}``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
+        device, weights_dir: as :func:`blastscope.train` takes them.
         command: what the report says to type to have it again.
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
@@ -236,7 +213,7 @@ def plan_reproduction(
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise BlastscopeError(f"{protocol!r} is not a protocol of a study: image or subject.")
-    place = StudyLocation(Path(out), device, None if weights_dir is None else Path(weights_dir))
+    place = StudyLocation(Path(out), device, as_path(weights_dir))
     request = ReproductionRequest(
         data=Path(data),
         place=place,
@@ -273,15 +250,9 @@ def reproduce(
     If it is interrupted, the same call goes on where it stopped.
 
     Args:
-        data: the folder with the labelled cells.
-        out: the study's folder.
-        only: a pattern of recipe names; what they start from is added.
-        protocol: ``image`` or ``subject``; both by default.
-        seeds: how many splits and trainings of each experiment.
-        jobs: how many to train at a time, each with its share of the cores.
-        settings: settings to change in every recipe, ``{"training.epochs": 3}``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
+        data, out, only, protocol, seeds: as :func:`plan_reproduction` takes them.
+        jobs: how many experiments to train at a time, each with its share of the cores.
+        settings, device, weights_dir: as :func:`plan_reproduction` takes them.
         progress: show experiments and epochs on standard error.
 
     Returns:

@@ -32,11 +32,7 @@ from blastscope.training.class_balance import balanced
 def report(
     order: ReproductionRequest, plan: StudyPlan, failures: Mapping[Any, Failure] | None = None
 ) -> Path:
-    """Write ``report.html`` and ``results.md`` of the results so far; return the page.
-
-    Raises:
-        BlastscopeError: if ``out`` is not a study's folder, has no store or cannot be written.
-    """
+    """Write ``report.html`` and ``results.md`` of the results so far; return the page."""
     out = order.place.out
     refuse_foreign(out, MARKER)
     # The page says of every experiment whether it can be run here, also if it was not requested:
@@ -54,12 +50,9 @@ def report(
 
 
 def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, str, str, str]]:
-    """Rows of experiment, split, weighted F1 and AUC: mean ± standard deviation over the seeds.
+    """Return experiment, split, weighted F1 and AUC: mean ± standard deviation over the seeds.
 
-    Of the results so far; each seed is a split and a training of its own.
-
-    Raises:
-        BlastscopeError: if a run does not fit its records.
+    Each seed is a split and a training of its own.
     """
     return [
         (
@@ -79,11 +72,8 @@ def data_section(
 ) -> tuple[DataSection, bool]:
     """Describe the cells of a study for its report, and whether they are synthetic.
 
-    Args:
-        data: the source images, for the paper's Figures 1 to 3.
-        out: the study's folder, with at least one store.
-        protocols: those whose first split is described, if it is there.
-        jobs: the plan; its first store is described, or any whole one.
+    The source images in ``data`` are for the paper's Figures 1 to 3. The first split of each
+    protocol is described, if it is there, and the first store of the jobs, or any whole one.
 
     Raises:
         BlastscopeError: if there is no store, or the data or a split cannot be read.

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +29,7 @@ Progress = bool | Callable[[int, int], None]
 """Whether to show a progress bar; or a function to call with how much is done and of how much."""
 
 WIDTH = 100
-"""Columns of text where nobody says how wide the screen is."""
+"""Columns of text if the width of the screen is not known."""
 PAGE = "report.html"
 _SHOWN = 40
 """Rows of a frame that a screen shows."""
@@ -69,8 +70,8 @@ class Result(ABC):
     but for what a verb wrote into the ``out`` that it was given.
 
     Attributes:
-        path: the folder or file that it was written to; None where nothing was written. A result
-            with a path can be given to every verb that takes a path.
+        path: the folder or file that it was written to; None if nothing was written. A result with
+            a path can be given to every verb that takes a path.
     """
 
     path: Path | None = field(default=None, kw_only=True)
@@ -106,7 +107,8 @@ class Result(ABC):
             return self.small_page()
         with tempfile.TemporaryDirectory(prefix="blastscope-") as folder:
             self._write(Path(folder))
-            return (Path(folder) / PAGE).read_text("utf-8")
+            page = Path(folder) / PAGE
+            return page.read_text("utf-8") if page.is_file() else self.small_page()
 
     def save(self, folder: AnyPath) -> Path:
         """Write the report, and the files that belong to it, into a folder.
@@ -191,10 +193,14 @@ class FolderResult(Result):
     """The result of a verb whose product is a folder or a file.
 
     Attributes:
-        keeper: the temporary folder that holds the product while nobody has saved it.
+        keeper: the temporary folder that holds the product until the result is saved.
     """
 
     keeper: tempfile.TemporaryDirectory[str] | None = field(default=None, kw_only=True)
+
+    def tables(self) -> list[TextTable]:
+        """Return no tables: the product has them."""
+        return []
 
     @property
     def place(self) -> Path:
@@ -224,14 +230,23 @@ class FolderResult(Result):
         return out
 
 
-def out_or_temporary(
-    out: AnyPath | None,
-) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
+def synthetic_of(inner: str) -> property:
+    """Return the property ``synthetic`` of a result: that of an inner object, such as ``found``."""
+    read = attrgetter(f"{inner}.synthetic")
+    return property(lambda result: bool(read(result)), doc="Whether the cells are synthetic.")
+
+
+def out_or_temporary(out: AnyPath | None) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:
     """Return the folder to work in: the one that is asked for, or a temporary one."""
     if out is not None:
         return Path(out), None
     keeper = tempfile.TemporaryDirectory(prefix="blastscope-")
     return Path(keeper.name), keeper
+
+
+def as_path(path: AnyPath | None) -> Path | None:
+    """Return a path that need not be given."""
+    return None if path is None else Path(path)
 
 
 def as_paths(paths: AnyPath | Iterable[AnyPath] | None) -> list[Path]:
@@ -248,16 +263,13 @@ def showing(what: str, progress: Progress) -> Iterator[Callable[[int, int], None
     Yields:
         A function to call with how much is done, and of how much; None without a bar.
     """
-    if not isinstance(progress, bool):
-        yield progress
-        return
-    if not progress:
-        yield None
-        return
-    from blastscope.parallel import progress_total
+    if progress is True:
+        from blastscope.parallel import progress_total
 
-    with progress_total(what) as advance:
-        yield advance
+        with progress_total(what) as advance:
+            yield advance
+    else:
+        yield progress or None
 
 
 def notice(line: str) -> None:
@@ -322,22 +334,16 @@ def _one_a_line(table: TextTable) -> TextTable:
 
 
 def _table_html(table: TextTable) -> str:
-    aligned = [
-        ' style="text-align:right"' if _numeric(table, place) else ' style="text-align:left"'
-        for place in range(len(table.columns))
-    ]
-    head = "".join(
-        f"<th{how}>{html.escape(name)}</th>"
-        for how, name in zip(aligned, table.columns, strict=True)
-    )
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td{how}>{html.escape(_shown(value))}</td>"
-            for how, value in zip(aligned, row, strict=True)
+    sides = ["right" if _numeric(table, k) else "left" for k in range(len(table.columns))]
+
+    def line(tag: str, values: Iterable[object]) -> str:
+        cells = (
+            f'<{tag} style="text-align:{side}">{html.escape(_shown(value))}</{tag}>'
+            for side, value in zip(sides, values, strict=True)
         )
-        + "</tr>"
-        for row in table.rows
-    )
+        return f"<tr>{''.join(cells)}</tr>"
+
+    rows = "".join(line("td", row) for row in table.rows)
     caption = f"<caption>{html.escape(table.title)}</caption>" if table.title else ""
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    head = line("th", table.columns)
+    return f"<table>{caption}<thead>{head}</thead><tbody>{rows}</tbody></table>"

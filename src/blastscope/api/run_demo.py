@@ -16,7 +16,7 @@ import polars as pl
 
 from blastscope.api.bundle import make_bundle
 from blastscope.api.evaluate import evaluate
-from blastscope.api.result import AnyPath, FolderResult, TextTable
+from blastscope.api.result import AnyPath, FolderResult, as_path
 from blastscope.box import in_the_box
 from blastscope.data.check import CheckReport, check
 from blastscope.data.crop import Pixels
@@ -63,16 +63,9 @@ class DemoResult(FolderResult):
         ]
         return {"path": str(self.path), "runs": runs}
 
-    def tables(self) -> list[TextTable]:
-        """Return no tables: the report has them."""
-        return []
-
 
 def run_demo(
-    out: AnyPath,
-    data: AnyPath | None = None,
-    *,
-    say: Callable[[str], None] = lambda line: None,
+    out: AnyPath, data: AnyPath | None = None, *, say: Callable[[str], None] = lambda line: None
 ) -> DemoResult:
     """Run the main job from end to end on a few cells; what an earlier run made is used again.
 
@@ -88,7 +81,7 @@ def run_demo(
         BlastscopeError: if the data cannot be used, or ``out`` holds the demo of other data.
     """
     out = Path(out)
-    cells = Path(data) if data is not None else _draw(out / "cells", say)
+    cells = as_path(data) or _draw(out / "cells", say)
     found = check([cells])
     if not found.usable:
         raise BlastscopeError(f"{cells} cannot be used: {' '.join(found.reasons)}")
@@ -159,25 +152,22 @@ def _suspicious(found: CheckReport) -> list[str]:
 def _facts(found: CheckReport, store: Store) -> list[tuple[str, str]]:
     side = store.cells.select("label", side=pl.max_horizontal("box_w", "box_h"))
     median = dict(side.group_by("label").median().iter_rows())
+    size = store.settings.size
     kind = "synthetic, drawn by blastscope synth" if found.synthetic else ", ".join(found.folders)
     return [
         ("Cells", kind),
-        ("ALL", f"{found.per_class[ALL]:,} cells, {found.subjects_per_class.get(ALL, 0)} subjects"),
-        (
-            "Normal",
-            f"{found.per_class[HEM]:,} cells, {found.subjects_per_class.get(HEM, 0)} subjects",
+        *(
+            (name, f"{found.per_class[c]:,} cells, {found.subjects_per_class.get(c, 0)} subjects")
+            for c, name in ((ALL, "ALL"), (HEM, "Normal"))
         ),
         ("Median side of a cell's box", f"ALL {median[ALL]:.0f} px, normal {median[HEM]:.0f} px"),
         ("Looked suspicious", listing(_suspicious(found))),
-        (
-            "Prepared",
-            f"{store.settings.size} × {store.settings.size} pixels, {store.settings.scale}",
-        ),
+        ("Prepared", f"{size} × {size} pixels, {store.settings.scale}"),
     ]
 
 
 def _examples(store: Store) -> list[tuple[str, Pixels]]:
-    """Choose some cells of each class, each of another subject where there are enough."""
+    """Choose some cells of each class, each of another subject if there are enough."""
     pictures = []
     for label, name in ((ALL, "ALL"), (HEM, "Normal")):
         rows = store.cells.with_row_index("row").filter(pl.col("label") == label)

@@ -76,14 +76,9 @@ class StressResult(FolderResult):
 
     def answers(self) -> list[str]:
         """Say what costs most."""
-        return [
-            sentence
-            for model in self.models
-            for sentence in (
-                robustness_page.verdict_text(model),
-                *robustness_page.model_text(model),
-            )
-        ]
+        text = robustness_page
+        told = ((text.verdict_text(model), *text.model_text(model)) for model in self.models)
+        return [sentence for sentences in told for sentence in sentences]
 
     def notes(self) -> list[str]:
         """Say what the intervals are of."""
@@ -118,8 +113,8 @@ def stress_test(
         The metrics at every step.
 
     Raises:
-        BlastscopeError: if a model or the store does not fit, or ``out`` holds something else, or
-            a test of other models, or cannot be written.
+        BlastscopeError: if a model or the store does not fit, or ``out`` holds something else, or a
+            test of other models, or cannot be written.
     """
     requested = out
     out, keeper = out_or_temporary(requested)

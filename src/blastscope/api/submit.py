@@ -9,14 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.api.result import (
-    AnyPath,
-    FolderResult,
-    Progress,
-    TextTable,
-    as_paths,
-    showing,
-)
+from blastscope.api.result import AnyPath, FolderResult, Progress, as_paths, showing
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.submission import Submission, submit_images, submit_table
 
@@ -39,18 +32,8 @@ class SubmissionResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts."""
-        made = self.made
-        return {
-            "path": str(made.path),
-            "model": made.model,
-            "lines": made.lines,
-            "called_all": made.called_all,
-            "already": made.already,
-        }
-
-    def tables(self) -> list[TextTable]:
-        """Return no tables."""
-        return []
+        names = ("path", "model", "lines", "called_all", "already")
+        return {name: getattr(self.made, name) for name in names} | {"path": str(self.made.path)}
 
     def answers(self) -> list[str]:
         """Say how many cells are called ALL."""

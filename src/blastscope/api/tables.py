@@ -19,11 +19,7 @@ Models = Source | Iterable[Source] | Mapping[str, Source]
 
 
 def as_frame(table: object) -> pl.DataFrame | None:
-    """Return a Polars or pandas frame, or a mapping of columns, as Polars; None for anything else.
-
-    Raises:
-        BlastscopeError: if a column cannot be converted.
-    """
+    """Return a Polars or pandas frame as Polars; None for anything else."""
     if isinstance(table, pl.DataFrame):
         return table
     if isinstance(table, pl.LazyFrame):
@@ -45,11 +41,7 @@ def _values(column: Any) -> list[Any]:
 
 
 def as_source(source: Source, name: str | None = None) -> Path | InMemoryTable:
-    """Return a path, or a frame under the name that its model is to have.
-
-    Raises:
-        BlastscopeError: if it is neither a path nor a frame.
-    """
+    """Return a path, or a frame under the name that its model is to have."""
     frame = as_frame(source)
     if frame is not None:
         return InMemoryTable(frame, name)
@@ -62,14 +54,7 @@ def as_source(source: Source, name: str | None = None) -> Path | InMemoryTable:
 
 
 def as_models(models: Models) -> list[str | Path | InMemoryTable]:
-    """Return the models of a verb that takes several.
-
-    Args:
-        models: one source or several; a mapping names them; a text may be ``NAME=PATH``.
-
-    Raises:
-        BlastscopeError: if one is neither a path nor a frame.
-    """
+    """Return one model or several; a mapping names them, and a text may be ``NAME=PATH``."""
     if isinstance(models, Mapping):
         return [_named(name, source) for name, source in models.items()]
     if isinstance(models, str | PathLike) or as_frame(models) is not None:
@@ -85,11 +70,7 @@ def _named(name: str, source: Source) -> str | InMemoryTable:
 
 
 def as_run_paths(models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath]) -> list[str | Path]:
-    """Return models that must be folders: their networks are needed, not their predictions.
-
-    Raises:
-        BlastscopeError: if one is a table in memory.
-    """
+    """Return models that must be folders: their networks are needed, not their predictions."""
     found: list[str | Path] = []
     for one in as_models(models):
         if isinstance(one, InMemoryTable):

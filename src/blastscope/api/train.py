@@ -11,7 +11,7 @@ import polars as pl
 
 from blastscope.api.evaluate import EvaluationResult, evaluate
 from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
-from blastscope.api.result import AnyPath, FolderResult, TextTable, notice
+from blastscope.api.result import AnyPath, FolderResult, as_path, notice, synthetic_of
 from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
 from blastscope.report.evaluation_text import headline
@@ -27,7 +27,6 @@ class TrainingResult(FolderResult):
     """A run: a trained network, its predictions and its evaluation.
 
     Attributes:
-        recipe: the recipe's name.
         evaluation: of the best epoch.
         already: whether the run was finished before.
     """
@@ -35,11 +34,7 @@ class TrainingResult(FolderResult):
     recipe: str
     evaluation: EvaluationResult
     already: bool
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the cells are synthetic."""
-        return self.evaluation.synthetic
+    synthetic = synthetic_of("evaluation")
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row for each split part and metric."""
@@ -53,10 +48,6 @@ class TrainingResult(FolderResult):
             "already": self.already,
             "metrics": self.evaluation.as_json(),
         }
-
-    def tables(self) -> list[TextTable]:
-        """Return no tables: the report has them."""
-        return []
 
     def answers(self) -> list[str]:
         """Say how the best epoch does."""
@@ -99,10 +90,6 @@ class SeedsResult(FolderResult):
             "part": self.found.part,
             "seeds": {seed: dict(one.metrics) for seed, one in self.found.results.items()},
         }
-
-    def tables(self) -> list[TextTable]:
-        """Return no tables: the report has them."""
-        return []
 
     def answers(self) -> list[str]:
         """Say what the seeds reach on average."""
@@ -154,25 +141,18 @@ def train(
             the folder is another's or cannot be written.
     """
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
-    weights = None if weights_dir is None else Path(weights_dir)
-    begin = None if start is None else Path(start)
+    weights, begin = as_path(weights_dir), as_path(start)
     if seeds > 1:
         order = SeedsOrder(
             loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
         )
         return _train_seeds(order, tensorboard, progress)
     with TrainingDisplay(loaded.name) as display:
+        watch = display.watch(tensorboard) if progress else TrainingWatch(tensorboard)
         done = train_recipe(
-            loaded,
-            cells,
-            Path(split),
-            run,
-            device=device,
-            weights_dir=weights,
-            start=begin,
-            keep_features=keep_features,
-            watch=display.watch(tensorboard) if progress else TrainingWatch(tensorboard),
-        )
+            loaded, cells, Path(split), run, device=device, weights_dir=weights, start=begin,
+            keep_features=keep_features, watch=watch,
+        )  # fmt: skip
     return TrainingResult(loaded.name, evaluate_run(done, cells), done.already, path=run)
 
 
@@ -184,19 +164,11 @@ def evaluate_run(run: Trained, store: Path) -> EvaluationResult:
 def _train_seeds(order: SeedsOrder, tensorboard: bool, progress: bool) -> SeedsResult:
     """Train and evaluate the seeds, then write their spread."""
     with begin_seeds(order) as seeds:
-        jobs = [SeedJob(seed) for seed in seeds.all]
-        shown = JobsProgress(
-            jobs,
-            notice,
+        with JobsProgress(
+            [SeedJob(seed) for seed in seeds.all], notice, tensorboard=tensorboard, show=progress,
             headline=lambda found: headline(found.part, found.metrics),
-            tensorboard=tensorboard,
-        )
-        with shown:
-            results = train_seeds(
-                seeds,
-                partial(evaluate_run, store=order.store),
-                watch=shown.watch if progress else lambda job: TrainingWatch(tensorboard),
-                on_done=shown.tell if progress else None,
-            )
+        ) as shown:  # fmt: skip
+            evaluate_seed = partial(evaluate_run, store=order.store)
+            results = train_seeds(seeds, evaluate_seed, watch=shown.watch, on_done=shown.tell)
         found = report_seeds(seeds, results)
     return SeedsResult(found, path=order.out)

@@ -11,6 +11,7 @@ from blastscope.bundle.contents import MANIFEST, Contents, digest_of
 from blastscope.data.names import printable
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits
+from blastscope.io.json_objects import read_as
 from blastscope.recipes.schema import Recipe, Section, Text
 
 FORMAT, VERSION = "blastscope-bundle", 2
@@ -24,8 +25,8 @@ Numbers = Annotated[tuple[float, ...], Strict(False)]
 
 def _sampling(content: dict[str, Any]) -> dict[str, Any]:
     try:
-        SamplingUnits.from_json(content)
-    except (KeyError, TypeError, AttributeError) as error:
+        read_as(SamplingUnits, content)
+    except ValueError as error:
         raise ValueError(f"it does not say what was drawn ({error})") from error
     return content
 

@@ -13,6 +13,7 @@ from blastscope.data.names import printable
 from blastscope.decision.decision_file import DecisionFile, decision_from
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
+from blastscope.io.json_objects import read_as
 
 SINGLE = Combination("mean", "weights", (1.0,))
 
@@ -83,7 +84,7 @@ def open_bundle(path: Path) -> Bundle:
         return Bundle(path, manifest, digest, (network,), SINGLE)
     assert manifest.ensemble is not None
     try:
-        combination = Combination.from_json(manifest.ensemble.combination)
+        combination = read_as(Combination, manifest.ensemble.combination)
     except ValueError as error:
         raise BlastscopeError(
             f"{path}/{MANIFEST} cannot be read ({error}): make the bundle again."

@@ -162,7 +162,7 @@ def ensemble_draft(
         MemberEntry(name=member, manifest=digest_of(inner[MANIFEST])) for member, inner in members
     ]
     ensemble = Ensemble(
-        checkpoint=checkpoint, members=tuple(entries), combination=combination.as_json()
+        checkpoint=checkpoint, members=tuple(entries), combination=asdict(combination)
     )
     title = f"Ensemble of {len(members)} networks ({combination.method})"
     judged = evaluations_of(folder / "evaluation", evaluations, name, checkpoint)

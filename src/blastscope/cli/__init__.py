@@ -39,6 +39,14 @@ class Sections(TyperGroup):
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; a wrong value is told without the words that Typer puts before the reason."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            told = error.message.replace("Value error, ", "")
+            raise typer.BadParameter(told, error.ctx, error.param, error.param_hint) from None
+
 
 app = typer.Typer(
     cls=Sections,

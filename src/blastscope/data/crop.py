@@ -1,12 +1,10 @@
-"""From an image and a box to the square that a network sees.
+"""Find the cell in an image, and cut the square that a network sees.
 
-Where the cell is in its image: everything that is not black background.
-
-C-NMC cells are segmented, on pure black. The paper (Section 3.1) takes the grey image, a
-threshold at 1, and the bounding box of the *first* outer contour that OpenCV lists; on an image
-with debris that may be the debris. The default here is the box around everything above the
-threshold, which can only be too generous. On the 3,581 cells of fold 1 both give the published
-boxes (C. Marzahl) within one pixel on every side; they differ where a second piece lies apart.
+C-NMC cells are segmented, on pure black. The paper (Section 3.1) takes the grey image, a threshold
+at 1, and the bounding box of the *first* outer contour that OpenCV lists; on an image with debris
+that may be the debris. The default here is the box around everything above the threshold, which can
+only be too large. On the 3,581 cells of fold 1 both give the published boxes (C. Marzahl) within
+one pixel on every side; they differ if a second piece lies apart.
 """
 
 from __future__ import annotations
@@ -19,9 +17,19 @@ import numpy as np
 
 from blastscope.data.images import UnusableImageError
 
+Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Contour = Literal["union", "first"]
+Scale = Literal["crop", "keep"]
+
 THRESHOLD = 1
 """Grey values up to this one are background (paper, Section 3.1)."""
+FIELD = 320
+"""Side of the field that ``keep`` cuts, in source pixels. It holds 98 of 100 C-NMC cells
+whole and the rest but for their rims; a wider one would only spend pixels on black."""
+BEYOND = "beyond-field"
+"""The flag of a cell that the field cuts."""
+CLAHE_CLIP = 2.0
+CLAHE_TILES = (8, 8)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Located:
     touches_frame: bool
 
 
-def locate(pixels: np.ndarray[Any, np.dtype[np.uint8]], contour: Contour = "union") -> Located:
+def locate(pixels: Pixels, contour: Contour = "union") -> Located:
     """Find the cell in an RGB image (uint8, height × width × 3).
 
     Raises:
@@ -66,23 +74,11 @@ def locate(pixels: np.ndarray[Any, np.dtype[np.uint8]], contour: Contour = "unio
     return Located(box, len(outlines), touches)
 
 
-Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
-Scale = Literal["crop", "keep"]
-
-FIELD = 320
-"""Side of the field that ``keep`` cuts, in source pixels. It holds 98 of 100 C-NMC cells
-whole and the rest but for their rims; a wider one would only spend pixels on black."""
-BEYOND = "beyond-field"
-"""How a cell is flagged that the field does not hold whole."""
-CLAHE_CLIP = 2.0
-CLAHE_TILES = (8, 8)
-
-
 def square_crop(pixels: Pixels, box: Box) -> Pixels:
     """Cut ``box`` out of an RGB image and pad it with black to a square (paper, Section 3.1).
 
-    The side is the box's longer one; where the padding is odd, the extra row or column is below
-    or to the right, as in the paper's experiments.
+    The side is the box's longer one; if the padding is odd, the extra row or column is below or to
+    the right, as in the paper's experiments.
     """
     side = max(box.w, box.h)
     top, left = (side - box.h) // 2, (side - box.w) // 2
@@ -92,16 +88,13 @@ def square_crop(pixels: Pixels, box: Box) -> Pixels:
     return square
 
 
-def fixed_field(pixels: Pixels, box: Box, field: int = FIELD) -> Pixels:
-    """Cut a ``field``-pixel square around the box's centre, so that absolute size survives.
-
-    Beyond the image, and beyond the box, it is black.
-    """
-    square = np.zeros((field, field, 3), np.uint8)
-    left = box.x + box.w // 2 - field // 2
-    top = box.y + box.h // 2 - field // 2
-    x0, x1 = max(box.x, left), min(box.x + box.w, left + field)
-    y0, y1 = max(box.y, top), min(box.y + box.h, top + field)
+def fixed_field(pixels: Pixels, box: Box) -> Pixels:
+    """Cut the field around the box's centre, black beyond the box: absolute size survives."""
+    square = np.zeros((FIELD, FIELD, 3), np.uint8)
+    left = box.x + box.w // 2 - FIELD // 2
+    top = box.y + box.h // 2 - FIELD // 2
+    x0, x1 = max(box.x, left), min(box.x + box.w, left + FIELD)
+    y0, y1 = max(box.y, top), min(box.y + box.h, top + FIELD)
     square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
     return square
 
@@ -123,7 +116,7 @@ def clahe(pixels: Pixels) -> Pixels:
 
 
 def resize(square: Pixels, size: int) -> Pixels:
-    """Resize a square to ``size``: by area where it shrinks, so that chromatin does not alias."""
+    """Resize a square to ``size``: by area if it shrinks, so that chromatin does not alias."""
     if square.shape[0] == size:
         return square
     if square.shape[0] < size:
@@ -136,18 +129,10 @@ def resize(square: Pixels, size: int) -> Pixels:
 
 
 def prepared(pixels: Pixels, box: Box, size: int, scale: Scale, with_clahe: bool) -> Pixels:
-    """Do the whole preparation of one cell, in the paper's order: crop, CLAHE, resize.
+    """Prepare one cell in the paper's order: crop, CLAHE, resize.
 
-    Args:
-        pixels: uint8, height × width × 3, RGB.
-        box: where the cell is.
-        size: the side of the result.
-        scale: ``crop`` stretches each cell's box to the size (the paper's way); ``keep`` cuts
-            the same field for every cell.
-        with_clahe: whether to equalise the contrast.
-
-    Returns:
-        uint8, size × size × 3, RGB.
+    ``scale``: ``crop`` stretches each cell's box to ``size`` pixels (the paper's way); ``keep``
+    cuts the same field for every cell. Both images are uint8, height × width × 3, RGB.
     """
     square = square_crop(pixels, box) if scale == "crop" else fixed_field(pixels, box)
     return resize(clahe(square) if with_clahe else square, size)

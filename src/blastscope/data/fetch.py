@@ -1,4 +1,4 @@
-"""Getting the C-NMC 2019 data from its Kaggle mirror, through kagglehub."""
+"""Fetch the C-NMC 2019 data from its Kaggle mirror, through kagglehub."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def fetch_cnmc(folder: Path) -> Path:
     """Download the data to ``folder``, which must not be there yet.
 
     Returns:
-        The folder inside it that holds the training folds; ``folder`` where there is none.
+        The folder inside it that holds the training folds; ``folder`` if there is none.
 
     Raises:
-        BlastscopeError: if kagglehub is not installed, Kaggle cannot be reached or refuses,
-            or the folder is there or cannot be written.
+        BlastscopeError: if kagglehub is not installed, Kaggle cannot be reached or refuses, or the
+            folder is there or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BlastscopeError(f"{folder} is there already and not empty: choose another folder.")

@@ -1,10 +1,9 @@
-"""The folds of a cross-validation: which cells each network is tested on, and which choose."""
+"""Cut the folds of a cross-validation: which cells each network is tested on, which choose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -26,27 +25,46 @@ Folds = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class FoldPlan:
-    """The splits of a cross-validation, one a fold.
+class FoldCut:
+    """How the folds of a cross-validation were cut.
 
     Attributes:
-        splits: each with the fold's cells as its test part.
-        sentences: how the folds were made, and what a reader has to know of it.
+        by: what they keep together.
+        folds: how many there are.
+        asked: how many were asked for.
+        scarce: the class with fewer subjects than ``asked``: in each fold one subject of it is left
+            out. None if both have as many.
+        names: of the data set's own folds.
+        one_class: the numbers, from 1, of folds that test cells of one class only.
+        whole: in how many folds whole subjects choose the epoch, rather than cells at random.
     """
 
+    by: By
+    folds: int
+    asked: int
+    scarce: str | None = None
+    names: tuple[str, ...] = ()
+    one_class: tuple[int, ...] = ()
+    whole: int = 0
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """The splits of a cross-validation, one a fold, each with the fold's cells as its test part."""
+
     splits: tuple[Split, ...]
-    sentences: tuple[str, ...]
+    cut: FoldCut
 
 
 def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> FoldPlan:
     """Cut cells into folds, each tested by the others; every labelled cell is tested once.
 
-    By subject the folds are scikit-learn's ``StratifiedGroupKFold``. Where a class has fewer
-    subjects than folds are asked for, one subject of that class is left out at a time, and the
-    other class's subjects are dealt out so that the folds hold about as many of its cells.
+    By subject the folds are scikit-learn's ``StratifiedGroupKFold``. If a class has fewer subjects
+    than folds are asked for, one subject of that class is left out at a time, and the other class's
+    subjects are dealt out so that the folds have about as many of its cells.
 
-    Of the cells that a fold does not test, about a fifth choose the epoch: whole subjects where
-    three of each class are left, so that training keeps two; cells at random where they are not.
+    Of the cells that a fold does not test, about a fifth choose the epoch: whole subjects if three
+    of each class are left, so that training keeps two; otherwise cells at random.
 
     Args:
         cells: ``cell, subject, label, fold`` (and others).
@@ -55,32 +73,37 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
             subject, so that beside it nothing differs but who is known.
         folds: how many; not for ``fold``, which has its own number.
         seed: the same seed and cells give the same folds, whatever the order of the rows.
-
-    Raises:
-        BlastscopeError: if the cells cannot be cut so.
     """
     if by not in WAYS:
-        raise BlastscopeError(f"{by!r} is no way to cut folds: choose {', '.join(WAYS)}.")
+        raise BlastscopeError(f"{by!r} is not a way to cut folds: choose {', '.join(WAYS)}.")
     if folds < 2:
-        raise BlastscopeError(f"{folds} folds test nothing on others: give --folds 2 or more.")
+        raise BlastscopeError(f"{folds} folds test nothing on others: ask for two or more.")
     if by == "matched":
         return _matched(cells, folds, seed)
     known = cells.filter(pl.col("label").is_not_null()).sort("cell")
     for label in (ALL, HEM):
         if label not in set(known["label"]):
             raise BlastscopeError(f"No cell is labelled {label}: a cross-validation needs both.")
+    scarce: str | None = None
+    names: tuple[str, ...] = ()
     if by == "image":
-        tested, sentence = _by_image(known, folds, seed)
+        tested = _by_image(known, folds, seed)
     else:
         _refuse_nameless(known, by)
-        cut = _by_subject if by == "subject" else _published
-        tested, sentence = cut(known, folds, seed)
-    chosen = [_choose(known, tested == k, by != "image", seed) for k in range(tested.max() + 1)]
+        if by == "subject":
+            tested, scarce = _by_subject(known, folds, seed)
+        else:
+            tested, names = _published(known)
+    numbers = range(tested.max() + 1)
+    chosen = [_choose(known, tested == k, by != "image", seed) for k in numbers]
     splits = tuple(
         _split(known, tested == k, choosing, by, seed) for k, (choosing, _) in enumerate(chosen)
     )
-    sentences = (sentence, *_one_sided(known, tested), _choosing([whole for _, whole in chosen]))
-    return FoldPlan(splits, sentences)
+    labels = known["label"].to_numpy()
+    one_class = tuple(k + 1 for k in numbers if len(set(labels[tested == k])) < 2)
+    whole = sum(whole for _, whole in chosen)
+    way: By = by  # type: ignore[assignment]  # one of WAYS
+    return FoldPlan(splits, FoldCut(way, len(splits), folds, scarce, names, one_class, whole))
 
 
 def _matched(cells: pl.DataFrame, folds: int, seed: int) -> FoldPlan:
@@ -91,56 +114,55 @@ def _matched(cells: pl.DataFrame, folds: int, seed: int) -> FoldPlan:
     for label in (ALL, HEM):
         names = cells.filter(pl.col("label") == label)["cell"].sort().to_list()
         taken |= dict(zip(names, rng.permutation(names).tolist(), strict=True))
-    splits = tuple(
-        Split(
-            split.table.with_columns(pl.col("cell").replace_strict(taken)).sort("cell"),
-            "image",
-            seed,
-        )
-        for split in plan.splits
-    )
-    return FoldPlan(
-        splits,
-        (
-            f"{len(splits)} folds by cell, with as many cells of each class in each part as by "
-            "subject: subjects are in training and test alike.",
-        ),
-    )
+    swapped = pl.col("cell").replace_strict(taken)
+    tables = (split.table.with_columns(swapped).sort("cell") for split in plan.splits)
+    splits = tuple(Split(table, "image", seed) for table in tables)
+    return FoldPlan(splits, FoldCut("matched", len(splits), folds))
 
 
-def _by_image(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:
-    from sklearn.model_selection import StratifiedKFold
+def stratified(y: Any, folds: int, seed: int, groups: Any = None) -> Folds:
+    """Return the fold that tests each cell, as scikit-learn deals them out; whole groups if given.
 
+    ``y``, the classes, and ``groups`` have shape (cells,).
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    tested = np.empty(len(y), np.intp)
+    for k, (_, rows) in enumerate(kind(folds, shuffle=True, random_state=seed).split(y, y, groups)):
+        tested[rows] = k
+    return tested
+
+
+def whole_folds(
+    is_all: NDArray[np.bool_], subjects: NDArray[np.str_], folds: int, seed: int
+) -> Folds | None:
+    """Number folds of whole subjects; None if one of them leaves cells of one class to the rest."""
+    dealt = stratified(is_all, folds, seed, subjects)
+    _, fold = np.unique(dealt, return_inverse=True)  # a fold of whole subjects may be empty
+    left = (is_all[fold != number] for number in range(fold.max() + 1))
+    return fold if all(len(set(rest)) == 2 for rest in left) else None
+
+
+def _by_image(known: pl.DataFrame, folds: int, seed: int) -> Folds:
     few = int(known["label"].value_counts()["count"].min())  # type: ignore[arg-type]
     if few < folds:
-        raise BlastscopeError(f"A class has {few} cells only: give fewer than {folds} --folds.")
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    tested = _numbered(splitter.split(known["label"], known["label"]), known.height)
-    return tested, (
-        f"{folds} folds by cell: subjects are in training and test alike, so these figures say "
-        "nothing about unseen patients."
-    )
+        raise BlastscopeError(f"A class has {few} cells only: ask for fewer than {folds} folds.")
+    return stratified(known["label"], folds, seed)
 
 
-def _by_subject(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:
-    from sklearn.model_selection import StratifiedGroupKFold
-
+def _by_subject(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str | None]:
+    """Return the folds, and the class of which one subject is left out at a time, if any."""
     subjects = dict(known.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
     scarce = min(sorted(subjects), key=lambda label: subjects[label])
     if subjects[scarce] < 2:
         raise BlastscopeError(
-            f"Only one subject has {_word(scarce)} cells: no other is left to train on. "
-            "Cut by image, or add subjects."
+            f"Only one subject has {'ALL' if scarce == ALL else 'normal'} cells: no other is left "
+            "to train on. Cut by image, or add subjects."
         )
     if subjects[scarce] < folds:
-        return _leave_one_out(known, scarce, seed), (
-            f"Only {subjects[scarce]} subjects have {_word(scarce)} cells, fewer than the {folds} "
-            f"folds asked for: in {subjects[scarce]} folds one of them is left out at a time, each "
-            "with a share of the other class's subjects."
-        )
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    parts = splitter.split(known["label"], known["label"], known["subject"])
-    return _numbered(parts, known.height), f"{folds} folds by subject: nobody is in two of them."
+        return _leave_one_out(known, scarce, seed), scarce
+    return stratified(known["label"], folds, seed, known["subject"]), None
 
 
 def _leave_one_out(known: pl.DataFrame, scarce: str, seed: int) -> Folds:
@@ -157,8 +179,8 @@ def _leave_one_out(known: pl.DataFrame, scarce: str, seed: int) -> Folds:
     return np.array([fold_of[subject] for subject in known["subject"]], np.intp)
 
 
-def _published(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:
-    del folds, seed  # the data set has its own
+def _published(known: pl.DataFrame) -> tuple[Folds, tuple[str, ...]]:
+    """Return the data set's own folds, and their names."""
     names = known["fold"].unique().sort().to_list()
     if None in names or len(names) < 2:
         raise BlastscopeError(
@@ -171,22 +193,19 @@ def _published(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str]:
             f"{listing(sorted(shared['subject']))} are in more than one of the data set's folds: "
             "cut by subject."
         )
-    tested = np.array([names.index(name) for name in known["fold"]], np.intp)
-    return tested, f"The data set's own folds, {listing(names)}: nobody is in two of them."
+    return np.array([names.index(name) for name in known["fold"]], np.intp), tuple(names)
 
 
 def _choose(
     known: pl.DataFrame, tested: NDArray[np.bool_], by_subject: bool, seed: int
 ) -> tuple[set[str], bool]:
     """Return the cells that choose the epoch, and whether they are whole subjects."""
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
     rest = known.filter(~tested)
     subjects = rest.group_by("label").agg(pl.col("subject").n_unique())["subject"].to_list()
     if len(subjects) < 2:
         raise BlastscopeError(
-            "A fold would leave cells of one class only to learn from: give another --seed, or "
-            "more --folds."
+            "A fold would leave cells of one class only to learn from: choose another seed, or "
+            "more folds."
         )
     is_all = (rest["label"] == ALL).to_numpy()
     fewest = int(min(is_all.sum(), (~is_all).sum()))
@@ -196,13 +215,12 @@ def _choose(
         )
     if by_subject and min(subjects) >= _FEWEST:
         cut = min(CHOOSING, fewest, *subjects)
-        whole = StratifiedGroupKFold(cut, shuffle=True, random_state=seed)
-        for learning, choosing in whole.split(is_all, is_all, rest["subject"]):
-            if len(set(is_all[learning])) == len(set(is_all[choosing])) == 2:
-                return set(rest[choosing]["cell"]), True
-    cells = StratifiedKFold(min(CHOOSING, fewest), shuffle=True, random_state=seed)
-    _, choosing = next(cells.split(is_all, is_all))
-    return set(rest[choosing]["cell"]), False
+        fold = stratified(is_all, cut, seed, rest["subject"])
+        for k in range(cut):
+            if len(set(is_all[fold != k])) == len(set(is_all[fold == k])) == 2:
+                return set(rest.filter(fold == k)["cell"]), True
+    fold = stratified(is_all, min(CHOOSING, fewest), seed)
+    return set(rest.filter(fold == 0)["cell"]), False
 
 
 def _split(
@@ -216,33 +234,7 @@ def _split(
     return Split(table, "image" if by == "image" else "subject", seed)
 
 
-def _numbered(parts: Iterable[tuple[Folds, Folds]], height: int) -> Folds:
-    tested = np.empty(height, np.intp)
-    for k, (_, rows) in enumerate(parts):
-        tested[rows] = k
-    return tested
-
-
-def _one_sided(known: pl.DataFrame, tested: Folds) -> list[str]:
-    labels = known["label"].to_numpy()
-    single = [k + 1 for k in range(tested.max() + 1) if len(set(labels[tested == k])) < 2]
-    if not single:
-        return []
-    return [f"Fold {listing([str(k) for k in single])}: cells of one class only, so no AUC there."]
-
-
-def _choosing(whole: Sequence[bool]) -> str:
-    if all(whole):
-        return "Subjects of their own choose the epoch."
-    told = "A fifth of the training subjects' cells, drawn at random, choose the epoch"
-    return f"{told}{' in some folds' if any(whole) else ''}; nobody who is tested is among them."
-
-
 def _refuse_nameless(known: pl.DataFrame, by: str) -> None:
     if known["subject"].null_count():
         cell = known.filter(pl.col("subject").is_null())["cell"][0]
         raise BlastscopeError(f"{cell} has no subject: folds by {by} need every cell's.")
-
-
-def _word(label: str) -> str:
-    return "ALL" if label == ALL else "normal"

@@ -67,8 +67,8 @@ def read_image(path: Path) -> Decoded:
     """Decode one image file to RGB.
 
     Raises:
-        UnusableImageError: if the file is unreadable, no image, truncated, too large or of a
-            mode that has no one right conversion to 8 bits.
+        UnusableImageError: if the file is unreadable, no image, truncated, too large or of a mode
+            that has no one right conversion to 8 bits.
     """
     try:
         _refuse_length(path.stat().st_size)
@@ -128,11 +128,7 @@ def _packed(compression: int) -> str | None:
 
 
 def decode_pillow(image: Image.Image) -> Decoded:
-    """Convert an opened Pillow image to RGB by the rules for files; of several frames, the current.
-
-    Raises:
-        UnusableImageError: as :func:`read_image` does.
-    """
+    """Convert an opened Pillow image to RGB as files are; of several frames, the current one."""
     _refuse(image)
     return _converted(image, first=False)
 

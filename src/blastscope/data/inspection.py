@@ -1,4 +1,4 @@
-"""Looking at one cell's image: decode, find the cell, hash the pixels, note what is odd."""
+"""Inspect one cell's image: decode it, find the cell, hash the pixels, note what is odd."""
 
 from __future__ import annotations
 
@@ -38,12 +38,7 @@ def inspect_cell(item: CellFile, contour: Contour = "union") -> Inspection | Pro
 def inspect_image(
     decoded: Decoded, contour: Contour = "union", flags: Sequence[str] = ()
 ) -> Inspection:
-    """Look at one decoded image.
-
-    Args:
-        decoded: the image.
-        contour: how the cell is found.
-        flags: what is odd about its name or place.
+    """Inspect a decoded image; ``flags`` are what is odd about its name or place.
 
     Raises:
         UnusableImageError: if there is no cell on it.
@@ -60,14 +55,8 @@ def inspect_image(
         found.append("frame")
     if located.components > 1:
         found.append("components")
-    return Inspection(
-        decoded.pixels,
-        located,
-        pixel_hash(decoded.pixels),
-        decoded.format,
-        decoded.mode,
-        tuple(found),
-    )
+    digest = pixel_hash(decoded.pixels)
+    return Inspection(decoded.pixels, located, digest, decoded.format, decoded.mode, tuple(found))
 
 
 def pixel_hash(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:

@@ -1,7 +1,7 @@
 """Cell names, subjects and labels, as the C-NMC 2019 data writes them.
 
-A file is called ``UID_<subject>_<image>_<cell>_<all|hem>``; a healthy subject
-begins with ``H``. One subject of the published data is written ``h3``, so case never counts.
+A file is called ``UID_<subject>_<image>_<cell>_<all|hem>``; a healthy subject begins with ``H``.
+One subject of the published data is written ``h3``, so case never counts.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ class CellName:
 
     cell: str
     subject: str | None = None
-    image: int | None = None
-    number: int | None = None
     label: str | None = None
     lower_case: bool = False
     """True if the subject was written in lower case."""
@@ -43,18 +41,12 @@ def parse_name(stem: str) -> CellName:
         return CellName(cell=stem.strip())
     written = match["subject"]
     subject, label = written.upper(), match["label"].lower()
-    return CellName(
-        cell=f"UID_{subject}_{match['image']}_{match['number']}_{label}",
-        subject=subject,
-        image=int(match["image"]),
-        number=int(match["number"]),
-        label=label,
-        lower_case=written != subject,
-    )
+    cell = f"UID_{subject}_{match['image']}_{match['number']}_{label}"
+    return CellName(cell, subject, label, lower_case=written != subject)
 
 
 def printable(name: str) -> str:
-    """Return a file's name with what is no text, or no visible one, written as escapes."""
+    """Return a file's name with invisible characters and bytes that are not text as escapes."""
     if name.isprintable():  # the quick way for nearly all
         return name
     text = name.encode("utf-8", "backslashreplace").decode()
@@ -62,11 +54,7 @@ def printable(name: str) -> str:
 
 
 def parse_label(text: str) -> str:
-    """Return ``all`` or ``hem`` for any way of writing it: ``ALL``, ``hem``, ``1``, ``0``.
-
-    Raises:
-        BlastscopeError: for anything else.
-    """
+    """Return ``all`` or ``hem`` for ``ALL``, ``hem``, ``1``, ``0``; BlastscopeError for others."""
     try:
         return _LABELS[text.strip().lower()]
     except KeyError:

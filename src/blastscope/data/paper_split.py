@@ -1,10 +1,9 @@
 """The paper's own split, as far as it can be recovered.
 
-The authors' notebook lists the 6,396 files of its final training set: 3,198 ALL cells, 1,964
-normal ones and 1,234 augmented copies of normal ones. The 1,234 ALL cells that balancing left out
-of training, and which of the rest were validation and which test, were not printed. They are
-drawn here under a seed, in the published numbers (Section 1.1: 4,432 + 1,964, 1,403 + 729,
-1,437 + 696).
+The authors' notebook lists the 6,396 files of its final training set: 3,198 ALL cells, 1,964 normal
+ones and 1,234 augmented copies of normal ones. The 1,234 ALL cells that balancing left out of
+training, and which of the rest were validation and which test, were not printed. They are drawn
+here under a seed, in the published numbers (Section 1.1: 4,432 + 1,964, 1,403 + 729, 1,437 + 696).
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ def paper_split(cells: pl.DataFrame, membership: Path, seed: int = 24) -> Split:
     """Rebuild the published training membership.
 
     Args:
-        cells: ``cell`` and ``label`` of the C-NMC training set, or of a part of it.
+        cells: ``cell`` and ``label`` of the C-NMC training set, or of a subset of it.
         membership: a CSV ``file,augmented_copy_of`` of the final training set's files.
         seed: draws what was not published.
 
     Returns:
-        A split with the column ``uses``: how often the balanced training set holds each cell.
-        On a part of the data the drawn numbers keep their published proportions.
+        A split with the column ``uses``: how often the balanced training set has each cell. On a
+        subset of the data the drawn numbers keep their published proportions.
 
     Raises:
         BlastscopeError: if the list cannot be read or names none of the cells.

@@ -32,9 +32,6 @@ class PartialStore:
     """The folder ``.<store>.partial`` and what is done in it.
 
     Attributes:
-        work: the folder.
-        out: the folder of the store.
-        total: the number of its cells.
         size: the side of their images, pixels.
         chunk: how many cells are one part.
     """
@@ -50,9 +47,6 @@ class PartialStore:
         """Begin, or go on with, a store of ``total`` cells; ``inputs`` is the digest of its files.
 
         The room for the pixels is taken at once, so that a disk that is too full says so now.
-
-        Raises:
-            BlastscopeError: if the folder cannot be written or its disk is too full.
         """
         out = out.absolute()
         identity = {"inputs": inputs, "total": total, "size": size, "chunk": chunk}
@@ -81,12 +75,9 @@ class PartialStore:
     def writer(self) -> Iterator[Callable[[int, Pixels], None]]:
         """Yield a function that writes a cell's pixels at its index.
 
-        They are written, not copied into a memory map, where every new page costs a page fault.
+        They are written, not copied into a memory map, in which every new page costs a page fault.
         They are on the disk when the block ends; otherwise, after a power cut, the chunk would
         count as done without its pixels.
-
-        Raises:
-            BlastscopeError: if the disk does not take them.
         """
         with writing(self.out), (self.path / PIXELS).open("r+b") as file:
 
@@ -146,8 +137,8 @@ class PartialStore:
     def publish(self, cells: pl.DataFrame, info: dict[str, Any]) -> None:
         """Write the table and ``store.json``, and publish the folder under the store's name.
 
-        A store that is there already (the caller decided that it goes) is replaced; other files
-        in its folder, such as splits, stay.
+        A store that is there already (the caller decided that it goes) is replaced; other files in
+        its folder, such as splits, stay.
         """
         note = {"synthetic": info["synthetic"], "pixel_hash": HASH}
         write_table(cells, self.path / TABLE, CELLS, note)

@@ -27,12 +27,12 @@ from blastscope.data.store import (
     settings_from,
     store_info,
 )
-from blastscope.errors import BlastscopeError, listing
+from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, read_json
 from blastscope.parallel import cores, in_order
 
 CHUNK = 128
-_REMEDY = "Replace or remove them, or give --skip-bad"
+_REMEDY = "Replace or remove them, or leave them out (skip-bad)"
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,17 @@ def prepare(
 ) -> Prepared:
     """Make the store ``out`` from folders of cell images.
 
-    The same files and settings again are a no-op; a store of other files or settings is left
-    alone unless ``force``.
+    The same files and settings again are a no-op; a store of other files or settings is left alone
+    unless ``force``.
 
     Args:
-        folders: the data set, in any layout of ``data.layouts``.
-        out: the store's folder.
-        settings: size, scale, CLAHE and contour.
-        labels: a labels table.
         believe: what to believe if a name, a folder and a table contradict each other.
         skip_bad: leave out files that cannot be used; otherwise they are an error.
         force: replace a store made of other files or with other settings.
-        on_progress: called with the number of cells done and their total.
 
     Raises:
-        BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind
-            of folder, or it cannot be written.
+        BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind of
+            folder, or it cannot be written.
     """
     found = list_cells(folders, labels, believe)
     wanted = settings or StoreSettings()
@@ -103,68 +98,45 @@ def prepare_listed(
     on_progress: Callable[[int, int], None] | None = None,
     remedy: str = _REMEDY,
 ) -> Prepared:
-    """Make the store ``out`` of cells that are listed already, as :func:`prepare` does.
+    """Make a store of cells that are listed already, as :func:`prepare` does.
 
     Args:
         found: the cells; the store has them in this order.
-        folders: where they come from, for the store's record.
-        out: the store's folder.
-        settings: size, scale, CLAHE and contour.
-        skip_bad: leave out files that cannot be used; otherwise they are an error.
-        force: replace a store made of other files or with other settings.
-        on_progress: called with the number of cells done and their total.
-        remedy: what to do, in the words of the command, if files cannot be used.
-
-    Raises:
-        BlastscopeError: as :func:`prepare` does.
+        folders: the folders that they come from, for the store's record.
+        remedy: what to do if files cannot be used.
     """
     inputs = inputs_digest(found, settings)
     with only_one(out.absolute()):
-        return _prepare(found, folders, out, settings, inputs, skip_bad, force, on_progress, remedy)
-
-
-def _prepare(
-    found: Listing,
-    folders: Sequence[Path],
-    out: Path,
-    settings: StoreSettings,
-    inputs: str,
-    skip_bad: bool,
-    force: bool,
-    on_progress: Callable[[int, int], None] | None,
-    remedy: str,
-) -> Prepared:
-    skipped = _skipped(out, settings, inputs, force)
-    if skipped is not None:
-        if skipped and not skip_bad:
-            raise BlastscopeError(_refusal(skipped, remedy))
-        store = open_store(out)
-        return Prepared(
-            out, len(store), (), already=True, synthetic=store.synthetic, notes=tuple(found.notes)
-        )
-    partial = PartialStore.begin(out, inputs, len(found.cells), settings.size, CHUNK)
-    resumed = partial.done_cells
-    bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
-    if bad and not skip_bad:
-        partial.work.remove()
-        raise BlastscopeError(_refusal(bad, remedy))
-    cells = partial.finish_table()
-    if cells.height == 0:
-        partial.work.remove()
-        why = f": {bad[0].file} {bad[0].message}" if bad else ""
-        raise BlastscopeError(f"There is no usable image in {', '.join(map(str, folders))}{why}.")
-    lost = {item.label for item in found.cells if item.label} - set(cells["label"].drop_nulls())
-    if lost:
-        partial.work.remove()
-        raise BlastscopeError(
-            f"Every cell of the class {' and '.join(sorted(lost))} would be left out: "
-            f"{_refusal(bad, 'Replace them')}"
-        )
-    if found.synthetic:
-        cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
-    sources = [str(folder) for folder in folders]
-    info = store_info(cells, settings, sources, inputs, found.synthetic)
-    partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
+        skipped = _skipped(out, settings, inputs, force)
+        if skipped is not None:
+            if skipped and not skip_bad:
+                raise BlastscopeError(_refusal(skipped, remedy))
+            store = open_store(out)
+            notes = tuple(found.notes)
+            return Prepared(out, len(store), (), True, store.synthetic, notes=notes)
+        partial = PartialStore.begin(out, inputs, len(found.cells), settings.size, CHUNK)
+        resumed = partial.done_cells
+        bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
+        if bad and not skip_bad:
+            partial.work.remove()
+            raise BlastscopeError(_refusal(bad, remedy))
+        cells = partial.finish_table()
+        names = [str(folder) for folder in folders]
+        if cells.height == 0:
+            partial.work.remove()
+            why = f": {bad[0].file} {bad[0].message}" if bad else ""
+            raise BlastscopeError(f"There is no usable image in {', '.join(names)}{why}.")
+        lost = {item.label for item in found.cells if item.label} - set(cells["label"].drop_nulls())
+        if lost:
+            partial.work.remove()
+            raise BlastscopeError(
+                f"Every cell of the class {' and '.join(sorted(lost))} would be left out: "
+                f"{_refusal(bad, 'Replace them')}"
+            )
+        if found.synthetic:
+            cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
+        info = store_info(cells, settings, names, inputs, found.synthetic)
+        partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
     counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
     flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
     labels = dict(cells["label"].drop_nulls().value_counts().sort("label").iter_rows())
@@ -209,7 +181,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
     except BlastscopeError as error:
         if force:
             return None
-        raise BlastscopeError(f"{error} Or give --force to replace it.") from error
+        raise BlastscopeError(f"{error} Or replace it with `force`.") from error
     if info.get("inputs") == inputs:
         return [Problem(*problem.values()) for problem in info.get("skipped", ())]
     if force:
@@ -217,7 +189,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
     made_with = settings_from(info, out).differences(settings)
     raise BlastscopeError(
         f"{out} is a store made {f'with {made_with}' if made_with else 'of other files'}: choose "
-        "another folder, or give --force to replace it."
+        "another folder, or replace it with `force`."
     )
 
 
@@ -268,7 +240,7 @@ def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pi
 
 
 def _refusal(bad: Sequence[Problem], remedy: str) -> str:
-    files = listing([f"{problem.file} {problem.message}" for problem in bad], most=len(bad))
+    files = "; ".join(f"{problem.file} {problem.message}" for problem in bad)
     count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
     if any(problem.kind in ("label", "subject") for problem in bad):
         remedy = f"{remedy}, or say with --believe what to trust if two contradict each other"

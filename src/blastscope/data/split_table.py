@@ -1,4 +1,4 @@
-"""The split table: which part each cell belongs to, and a report on what that means."""
+"""The split table: the part of each cell, and a report on what that means."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def read_split(path: Path) -> Split:
     """Read a split and check that it is the one that was written.
 
     Raises:
-        BlastscopeError: if it is missing, has a part of another name, a cell twice, or rows
-            that its hash does not fit.
+        BlastscopeError: if it is missing, has a part of another name, a cell twice, or rows that
+            its hash does not fit.
     """
     table, note = read_table(path, SPLIT)
     strange = set(table["part"].unique()) - set(PARTS)

@@ -1,6 +1,6 @@
-"""Making a split: the protocol by name, its report, the file.
+"""Split cells into train, validation and test by a named protocol, and write the split.
 
-The protocols by which cells are split; none depends on the order of files on disk.
+No protocol depends on the order of files on disk.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from blastscope.data.cell_sources import read_cells
+from blastscope.data.folds import stratified
 from blastscope.data.names import ALL, HEM
 from blastscope.data.paper_split import paper_split
 from blastscope.data.split_table import Split, SplitReport, describe
@@ -32,12 +33,12 @@ def image_split(
     """Split at random by image, as the paper did (Section 1.1): subjects end in several parts.
 
     The list is ALL cells, then normal ones, shuffled by Python's ``random`` under the seed and cut
-    at whole numbers. Each class is sorted by name, where the authors took the order of their disk:
-    on the 10,661 C-NMC cells the parts have the published sizes per class, not the same members.
-    Test may have a share of 0, for a model that is to learn from all and was judged before.
+    at whole numbers. Each class is sorted by name; the authors took the order of their disk. On the
+    10,661 C-NMC cells the parts have the published sizes per class, not the same members. Test may
+    have a share of 0, for a model that is trained on all cells and was judged before.
 
     Raises:
-        BlastscopeError: if the fractions are none or a class is missing.
+        BlastscopeError: if the fractions are wrong or a class is missing.
     """
     shares = check_fractions(fractions, without_test=True)
     labelled = _both_classes(cells)
@@ -61,14 +62,12 @@ def subject_split(
     """Split so that no subject is in two parts, both classes in each.
 
     Scikit-learn's ``StratifiedGroupKFold`` cuts the subjects into as many folds as the fractions
-    need (five for .6 .2 .2); the parts are made of whole folds, those of validation and test
-    chosen so that each holds both classes.
+    need (five for .6 .2 .2); the parts are made of whole folds, those of validation and test chosen
+    so that each holds both classes.
 
     Raises:
         BlastscopeError: if a cell has no subject, or a class too few subjects for three parts.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     shares = check_fractions(fractions)
     labelled = _both_classes(cells)
     if labelled["subject"].null_count():
@@ -85,22 +84,16 @@ def subject_split(
     is_all = (labelled["label"] == ALL).to_numpy()
     most = max(int(is_all.sum()), int((~is_all).sum()))
     folds = min(sum(wanted), labelled["subject"].n_unique(), most)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    fold = np.empty(labelled.height, int)
-    for k, (_, rows) in enumerate(splitter.split(is_all, is_all, labelled["subject"].to_numpy())):
-        fold[rows] = k
+    fold = stratified(is_all, folds, seed, labelled["subject"].to_numpy())
     part_of = _assign_folds(fold, is_all, wanted, seed)
     parts = {cell: part_of[k] for cell, k in zip(labelled["cell"], fold.tolist(), strict=True)}
     return _split(parts, "subject", seed, fractions)
 
 
-def official_split(cells: pl.DataFrame, seed: int = SEED, validation: float = 0.2) -> Split:
-    """Train on the challenge's folds 0 to 2, test on its preliminary set: all subjects apart.
+def official_split(cells: pl.DataFrame, seed: int = SEED) -> Split:
+    """Train on the challenge's folds 0 to 2, test on its preliminary set: no subject is in both.
 
-    Validation is cut out of the training folds by subject.
-
-    Raises:
-        BlastscopeError: if either part of the challenge is missing.
+    Validation is a fifth of the training folds, by subject.
     """
     labelled = cells.filter(pl.col("label").is_not_null())
     test = labelled.filter(pl.col("fold") == "preliminary")
@@ -110,18 +103,14 @@ def official_split(cells: pl.DataFrame, seed: int = SEED, validation: float = 0.
             "The official split needs cells of fold_0 to fold_2 and of the labelled preliminary "
             "set: prepare both folders into one store."
         )
-    inner = subject_split(rest, seed, (1 - validation, validation / 2, validation / 2))
+    inner = subject_split(rest, seed, (0.8, 0.1, 0.1))
     parts = dict(inner.table.with_columns(pl.col("part").replace("test", "validation")).iter_rows())
     parts |= dict.fromkeys(test["cell"].to_list(), "test")
-    return _split(parts, "official", seed, (1 - validation, validation))
+    return _split(parts, "official", seed, (0.8, 0.2))
 
 
 def check_fractions(fractions: Sequence[float], without_test: bool = False) -> list[Fraction]:
-    """Return the shares of train, validation and test exactly.
-
-    Args:
-        fractions: the shares.
-        without_test: whether test's may be 0.
+    """Return the shares of train, validation and test exactly; ``without_test``, test's may be 0.
 
     Raises:
         BlastscopeError: unless they are three, positive, and add up to 1.
@@ -164,7 +153,7 @@ def _assign_folds(
     if _classes(left, classes) < 2:
         raise BlastscopeError(
             "No choice of whole folds leaves both classes in train, validation and test: try "
-            "another --seed, or larger fractions for validation and test."
+            "another seed, or larger fractions for validation and test."
         )
     return part_of
 
@@ -198,19 +187,7 @@ def make_split(
     membership: Path | None = None,
     out: Path | None = None,
 ) -> tuple[Path, SplitReport]:
-    """Split the cells of a store, a cell table or a list of names, and write the split.
-
-    Args:
-        source: a store, a cell table, or a CSV with a column ``file``.
-        protocol: ``image``, ``subject``, ``official`` or ``paper``.
-        seed: the same seed and cells give the same split, whatever the order on disk.
-        fractions: shares of train, validation and test, for ``image`` and ``subject``;
-            .6 .2 .2 without.
-        membership: for ``paper``, the CSV of its final training set's files.
-        out: the Parquet file; in the store's folder ``splits`` by default.
-
-    Returns:
-        The file and what is in it.
+    """Split cells as :func:`blastscope.split` does, and write the split.
 
     Raises:
         BlastscopeError: if the cells cannot be split so, a subject split has a subject in two
@@ -218,30 +195,25 @@ def make_split(
     """
     _refuse_unused(protocol, fractions, membership)
     cells = read_cells(source)
-    if protocol == "image":
-        split = image_split(cells, seed, fractions or FRACTIONS)
-    elif protocol == "subject":
-        split = subject_split(cells, seed, fractions or FRACTIONS)
+    if protocol in ("image", "subject"):
+        cut = image_split if protocol == "image" else subject_split
+        split = cut(cells, seed, fractions or FRACTIONS)
     elif protocol == "official":
         split = official_split(cells, seed)
     elif protocol == "paper":
         if membership is None:
             raise BlastscopeError(
-                "The paper protocol needs --membership FILE, a CSV file,augmented_copy_of of the "
+                "The paper protocol needs the `membership`, a CSV file,augmented_copy_of of the "
                 "published training set."
             )
         split = paper_split(cells, membership, seed)
     else:
-        raise BlastscopeError(f"{protocol!r} is no protocol: choose {', '.join(PROTOCOLS)}.")
+        raise BlastscopeError(f"{protocol!r} is not a protocol: choose {', '.join(PROTOCOLS)}.")
     report = describe(split, cells)
     refuse_overlap(report)
     without_test = fractions is not None and fractions[-1] == 0  # only by image
-    empty = [
-        part
-        for part, counts in report.cells.items()
-        if not counts and not (without_test and part == "test")
-    ]
-    if empty:
+    empty = [part for part, counts in report.cells.items() if not counts]
+    if empty and not (without_test and empty == ["test"]):
         raise BlastscopeError(
             f"{source} has too few cells: the {' and '.join(empty)} part would be empty."
         )
@@ -254,9 +226,9 @@ def _refuse_unused(
     protocol: str, fractions: Sequence[float] | None, membership: Path | None
 ) -> None:
     if fractions is not None and protocol in ("official", "paper"):
-        raise BlastscopeError(f"The {protocol} split has its own sizes: leave out --fractions.")
+        raise BlastscopeError(f"The {protocol} split has its own sizes: leave the fractions out.")
     if membership is not None and protocol != "paper":
-        raise BlastscopeError("--membership is for the paper protocol: leave it out.")
+        raise BlastscopeError("The `membership` is for the paper protocol: leave it out.")
 
 
 def refuse_overlap(report: SplitReport) -> None:
@@ -281,5 +253,5 @@ def refuse_overlap(report: SplitReport) -> None:
 
 def _default_path(source: Path, split: Split) -> Path:
     if not source.is_dir():
-        raise BlastscopeError(f"{source} is a file: say with --out where the split is to go.")
+        raise BlastscopeError(f"{source} is a file: name the file of the split (`out`).")
     return source / "splits" / f"{split.protocol}-seed{split.seed}.parquet"

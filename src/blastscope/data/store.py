@@ -36,11 +36,7 @@ class StoreSettings:
     threshold: int = THRESHOLD
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a store.
-
-        Raises:
-            BlastscopeError: if the size or a name is out of its range.
-        """
+        """Refuse a size or a name that is out of its range."""
         if not 16 <= self.size <= 1024:
             raise BlastscopeError(f"size {self.size} is not within 16 to 1024 pixels.")
         if self.scale not in ("crop", "keep"):
@@ -82,7 +78,7 @@ def open_store(path: Path) -> Store:
     """
     if not (path / INFO).is_file():
         raise BlastscopeError(
-            f"{path} is no store: make one with blastscope prepare DIR --out {path}."
+            f"{path} is not a store: make one with `blastscope prepare DIR --out {path}`."
         )
     info = read_json(path / INFO)
     version = info.get("version")
@@ -111,11 +107,7 @@ def open_store(path: Path) -> Store:
 
 
 def settings_from(info: dict[str, Any], path: Path) -> StoreSettings:
-    """Read the settings out of a store's JSON.
-
-    Raises:
-        BlastscopeError: if they are not ones of this version.
-    """
+    """Read the settings out of a store's JSON."""
     try:
         return StoreSettings(**info["settings"])
     except (KeyError, TypeError) as error:

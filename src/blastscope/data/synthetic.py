@@ -1,9 +1,8 @@
-"""Writes a folder of synthetic cells in the layout and format of C-NMC 2019.
+"""Write a folder of synthetic cells in the layout and format of C-NMC 2019.
 
-They let the whole system be tried, tested and timed without patient data. They are drawn by
-rules (see ``synthetic_drawing``), so a result on them says nothing about real cells.
-
-How a folder of synthetic cells is told from one of real cells.
+They let the whole system be tried, tested and timed without patient data. They are drawn by rules
+(:mod:`blastscope.data.synthetic_drawing`), so a result on them says nothing about real cells. A
+marker file at the top of their folder says that they are synthetic.
 """
 
 from __future__ import annotations
@@ -22,15 +21,6 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing_folder
 
 MARKER = "SYNTHETIC.txt"
-"""The file at the top of a folder of synthetic cells: its presence says that they are synthetic."""
-
-
-def is_marked(folder: Path) -> bool:
-    """Return whether a folder is one of synthetic cells, or is at most two folders below one."""
-    whole = folder.resolve()  # "." has neither a name nor parents
-    return any((up / MARKER).is_file() for up in (whole, *whole.parents[:2]))
-
-
 FOLDS = 3
 FIRST_SUBJECT = 901
 """Lowest subject number: none of the real subjects has so high a one."""
@@ -39,6 +29,12 @@ _ALL_CELLS = 2 / 3  # of the cells are ALL; 7,272 of 10,661 in C-NMC
 _ALL_SUBJECTS = 0.6  # of the subjects have ALL; 47 of 73 in C-NMC
 _CELLS_PER_IMAGE = 3
 _SUBJECT_STREAM, _CELL_STREAM, _COUNT_STREAM = 1, 2, 3
+
+
+def is_marked(folder: Path) -> bool:
+    """Return whether a folder is one of synthetic cells, or is at most two folders below one."""
+    whole = folder.resolve()  # "." has neither a name nor parents
+    return any((up / MARKER).is_file() for up in (whole, *whole.parents[:2]))
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,8 @@ def write_synthetic(
     """Write synthetic cells to ``folder``, whole or not at all.
 
     The layout is C-NMC's: ``fold_0`` to ``fold_2``, in each ``all`` and ``hem``, in these
-    ``UID_<subject>_<image>_<cell>_<label>.bmp`` of 450 x 450 pixels and 24 bits (0.6 MB each).
-    A subject lies whole in one fold; about 2/3 of the cells and 60 % of the subjects are ALL, and
+    ``UID_<subject>_<image>_<cell>_<label>.bmp`` of 450 x 450 pixels and 24 bits (0.6 MB each). A
+    subject lies whole in one fold; about 2/3 of the cells and 60 % of the subjects are ALL, and
     subjects differ in their number of cells. A file ``SYNTHETIC.txt`` says what the folder holds.
 
     The same arguments and library versions give the same bytes, however many threads draw.
@@ -68,12 +64,10 @@ def write_synthetic(
         folder: where to write; it must not exist or be empty.
         cells: how many cells, at least one for each subject.
         subjects: how many subjects, at least 2; from 6 on, every fold has both classes.
-        seed: not negative.
-        on_progress: told how many cells are written so far, after each of them.
 
     Raises:
-        BlastscopeError: if an argument is out of its range, the folder is in use or it cannot
-            be written.
+        BlastscopeError: if an argument is out of its range, the folder is in use or it cannot be
+            written.
     """
     _check(folder, cells, subjects, seed)
     with replacing_folder(folder) as beside:

@@ -1,13 +1,11 @@
-"""Draws one synthetic cell: a stained nucleus with a little cytoplasm on black.
+"""Draw one synthetic cell: a stained nucleus with a little cytoplasm, on black.
 
-The light that a stain lets through falls exponentially with its amount (Beer and Lambert's law),
-so a cell is drawn as a map of stain density and turned into colour at the end. The differences
-between the classes are those that the FAB classification and haematology textbooks name for
-lymphoblasts against mature lymphocytes: a larger nucleus, finer and paler chromatin, nucleoli,
-an indented outline and scant cytoplasm. Each of them overlaps between the classes. The numbers
-were set by eye and by the summary statistics of real cells; they are no measurement.
-
-The shapes of a synthetic cell: its outline, the snags on it and the debris beside it.
+The light that a stain lets through falls exponentially with its amount (Beer and Lambert's law), so
+a cell is drawn as a map of stain density and turned into colour at the end. The differences between
+the classes are those that the FAB classification and haematology textbooks name for lymphoblasts
+against mature lymphocytes: a larger nucleus, finer and paler chromatin, nucleoli, an indented
+outline and scant cytoplasm. Each of them overlaps between the classes. The numbers were set by eye
+and by the summary statistics of real cells; they are not measurements.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 Point = NDArray[np.float64]
 """x and y in pixels, shape (2,)."""
@@ -25,15 +24,20 @@ Radii = NDArray[np.float64]
 """An outline: the distance from the centre at each of ``ANGLES``, shape (320,)."""
 
 ANGLES = np.linspace(0, 2 * np.pi, 320, endpoint=False)
+SIDE = 450
+"""Height and width of an image in pixels, as in C-NMC."""
+
+# Blue, green, red, as OpenCV has it: the light of glass without stain, then optical densities per
+# unit of stain.
+_LIGHT = np.array([200, 190, 200], np.float32)
+_NUCLEUS = np.array([0.91, 1.9, 1.07], np.float32)
+_CYTOPLASM = np.array([0.68, 1.2, 1.04], np.float32)
+_DEBRIS = np.array([0.8, 1.2, 0.82], np.float32)
+_DARKEST = 4  # inside a cell nothing is black, so that a threshold finds the whole cell
 
 
 def outline(roughness: float, cleft: float, rng: np.random.Generator) -> Radii:
-    """Return the outline of a nucleus, its mean radius being 1.
-
-    Args:
-        roughness: spread of its deviations from an ellipse.
-        cleft: probability of an indentation.
-    """
+    """Return a nucleus's outline of mean radius 1; ``cleft``: the probability of an indentation."""
     elongation = abs(rng.normal(0, 0.05)) + 0.01
     radii = 1 + elongation * np.cos(2 * (ANGLES - rng.uniform(0, np.pi)))
     orders = np.arange(3, 22)[:, None]
@@ -82,22 +86,6 @@ def debris(radii: Radii, centre: Point, cell: Mask, rng: np.random.Generator) ->
         mask |= filled(own * outline(0.09, 0.3, rng), place, len(cell))
     around = np.asarray(cv2.dilate(cell, np.ones((5, 5), np.uint8)), np.uint8)
     return np.where(around > 0, 0, mask).astype(np.uint8)
-
-
-SIDE = 450
-"""Height and width of an image in pixels, as in C-NMC."""
-
-Array = NDArray[np.float32]
-
-_LIGHT = np.array(
-    [200, 190, 200], np.float32
-)  # glass without stain; blue, green, red as OpenCV has it
-_NUCLEUS = np.array(
-    [0.91, 1.9, 1.07], np.float32
-)  # optical densities per unit of stain, same order
-_CYTOPLASM = np.array([0.68, 1.2, 1.04], np.float32)
-_DEBRIS = np.array([0.8, 1.2, 0.82], np.float32)
-_DARKEST = 4  # inside a cell nothing is black, so that a threshold finds the whole cell
 
 
 @dataclass(frozen=True)
@@ -165,8 +153,8 @@ def draw_cell(label: str, subject: Subject, rng: np.random.Generator) -> Mask:
         rng: where the cell's own variation comes from; the image depends on nothing else.
 
     Returns:
-        Image of shape (450, 450, 3), blue-green-red, exactly 0 outside the cell and its debris
-        and at least 4 inside.
+        Image of shape (450, 450, 3), blue-green-red, exactly 0 outside the cell and its debris and
+        at least 4 inside.
     """
     typical = MORPHOLOGY[label]
     radius = float(np.clip(typical.radius * subject.size * _spread(rng, 0.13), 48, 160))
@@ -216,11 +204,7 @@ def _colours(
     radius: float,
     rng: np.random.Generator,
 ) -> Array:
-    """Return the colour of every pixel, blue-green-red, of shape (size, size, 3).
-
-    Args:
-        inside: mask of the nucleus, shape (size, size); ``centre`` and ``radius`` belong to it.
-    """
+    """Return the colour of every pixel, blue-green-red, shape (size, size, 3)."""
     size = len(inside)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
     edge = np.exp(depth * (-1 / (rng.uniform(0.08, 0.2) * radius)))
@@ -265,11 +249,7 @@ def _pattern(size: int, scale: float, rng: np.random.Generator) -> Array:
 
 
 def _nucleoli(
-    typical: Morphology,
-    size: int,
-    centre: Point,
-    radius: float,
-    rng: np.random.Generator,
+    typical: Morphology, size: int, centre: Point, radius: float, rng: np.random.Generator
 ) -> Array:
     """Return how much stain the nucleoli take away, as a share: pale spots with a soft edge."""
     y, x = np.ogrid[:size, :size]

@@ -1,4 +1,4 @@
-"""What can be measured of a cell without any model: its size, its outline and its stain."""
+"""Measure a cell without any model: its size, its outline and its stain."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
     eccentricity is sqrt(1 - (b/a)²) of the ellipse with its second moments. Stain colour is the
     mean in CIELAB (sRGB, D65) over the foreground without its rim.
 
-    Where a picture was shrunk its rim is mixed with black, the more of a cell the smaller it is.
-    So the rim's colour is left out, and the outline is drawn at the source's scale where half the
+    Where a picture was shrunk its rim is mixed with black, the more of a cell the smaller it is. So
+    the rim's colour is left out, and the outline is drawn at the source's scale where half the
     stain's brightness is reached: that mixing does not move. What is left on 156 C-NMC cells,
-    against their unshrunk pixels: background .005 lower from a ``crop`` store of 120, .010 and
-    .015 from ``keep`` stores of 96 and 64; L* 0.1, 0.3 and 0.6 lower.
+    against their unshrunk pixels: background .005 lower from a ``crop`` store of 120, .010 and .015
+    from ``keep`` stores of 96 and 64; L* 0.1, 0.3 and 0.6 lower.
 
     Args:
         store: an open store that has all the cells.
         cells: ``cell`` and ``label``, a row a cell.
 
     Returns:
-        ``cell``, the columns of ``TRAITS`` and ``FLAGS``, in the order of ``cells``. Shape is
-        null if a ``keep`` store's field cuts the cell.
+        ``cell``, the columns of ``TRAITS`` and ``FLAGS``, in the order of ``cells``. Shape is null
+        if a ``keep`` store's field cuts the cell.
 
     Raises:
         BlastscopeError: if the store lacks cells, has other labels, or was made with CLAHE.
@@ -121,7 +121,7 @@ def _rows_of(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def _shape_and_stain(pixels: Pixels, threshold: int, side: int) -> tuple[float, ...]:
-    """Measure one picture of ``side`` source pixels; the first figure is its own black share.
+    """Measure one picture of ``side`` source pixels; the first number is its own black share.
 
     All are NaN without a cell.
     """
@@ -138,7 +138,7 @@ def _shape_and_stain(pixels: Pixels, threshold: int, side: int) -> tuple[float, 
     half = max(float(threshold), float(np.median(grey[grey > threshold])) / 2)
     _, cell = cv2.threshold(grey, half, 1, cv2.THRESH_BINARY)
     outlines, _ = cv2.findContours(cell, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(cell, outlines, -1, 1, cv2.FILLED)  # dark chromatin is no background
+    cv2.drawContours(cell, outlines, -1, 1, cv2.FILLED)  # dark chromatin is not background
     largest = max(outlines, key=cv2.contourArea)
     return (float(1 - cell.mean()), *_outline_shape(largest), *(float(v) for v in colour))
 

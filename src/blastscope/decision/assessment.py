@@ -24,15 +24,11 @@ class DecisionAssessment:
     """How decisions do on the cells of one split part.
 
     Attributes:
-        decision: the decision to keep. If cells were called in folds, it is fitted on all of
-            them, and the metrics here belong to the decisions of the folds.
+        decision: the decision to keep. If cells were called in folds, it is fitted on all of them,
+            and the metrics here belong to the decisions of the folds.
         fitted_on: which cells it was fitted on, and which subjects they share with others.
-        calls: of the part's cells, in their order.
-        before: reliability of the network's own probabilities.
-        after: reliability of the calibrated ones.
         curve: the error of the calls that are not referred.
         estimates: by name (``DecisionMetrics``), with 95 % intervals by subject.
-        sampling: what was drawn for the intervals.
         known_coverage: how often conformal sets contain the true label of other cells of the
             subjects that they were fitted on; None if there are too few cells to try.
         subject_shares: a row a subject (see :func:`subject_shares`), the worst first.
@@ -53,16 +49,11 @@ class DecisionAssessment:
 def assess_decisions(
     table: pl.DataFrame, part: str, metadata: Mapping[str, Any], request: DecisionRequest
 ) -> DecisionAssessment | NoDecision:
-    """Fit decisions on validation, or on the other folds, and assess them on ``part``.
+    """Fit decisions on validation, or on the other folds, and assess them on ``part``, if possible.
 
     Args:
         table: one model's prediction table, every part of it.
-        part: the split part to assess them on; its labelled cells count.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
-        request: the options.
-
-    Returns:
-        The assessment, or why there is none.
     """
     cells = labelled(table, part)
     is_all, raw = truth(cells), cells["p_all"].to_numpy()

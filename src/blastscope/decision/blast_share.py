@@ -57,29 +57,29 @@ _LEAST_INFORMATIVE = 0.05
 
 @dataclass(frozen=True)
 class Reference:
-    """How the classifier did on subjects whose cells are labelled.
-
-    Attributes:
-        all_called: for each subject with ALL cells, how many of them are called ALL.
-        all_cells: how many of them there are.
-        hem_called: for each subject with normal cells, how many of them are called normal.
-        hem_cells: how many of them there are.
-    """
+    """The right calls and the cells of each labelled subject, by class."""
 
     all_called: tuple[int, ...]
     all_cells: tuple[int, ...]
     hem_called: tuple[int, ...]
     hem_cells: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be."""
+        for called, cells in ((self.all_called, self.all_cells), (self.hem_called, self.hem_cells)):
+            pairs = list(zip(called, cells, strict=True))
+            if not pairs or not all(0 <= right <= total and total for right, total in pairs):
+                raise ValueError("impossible counts by subject")
+
     @property
     def sensitivity(self) -> float:
         """The mean over subjects, each with the same weight."""
-        return _mean_share(self.all_called, self.all_cells)
+        return float(np.mean(np.array(self.all_called) / self.all_cells))
 
     @property
     def specificity(self) -> float:
         """The mean over subjects, each with the same weight."""
-        return _mean_share(self.hem_called, self.hem_cells)
+        return float(np.mean(np.array(self.hem_called) / self.hem_cells))
 
     @property
     def fewest(self) -> int:
@@ -87,17 +87,10 @@ class Reference:
         return min(len(self.all_cells), len(self.hem_cells))
 
 
-def _mean_share(called: Sequence[int], cells: Sequence[int]) -> float:
-    return float(np.mean(np.array(called) / np.array(cells)))
-
-
 def reference(is_all: Bools, called: Bools, subjects: Sequence[str | None]) -> Reference | None:
-    """Count the right calls of each subject; None if a class has no known subject.
+    """Count the right calls of each subject, of arrays of shape (n,).
 
-    Args:
-        is_all: truth, shape (n,).
-        called: whether each cell is called ALL, shape (n,).
-        subjects: each cell's subject; None where unknown.
+    None if a class has no known subject.
     """
     counts: list[tuple[int, ...]] = []
     names = np.array(["" if subject is None else subject for subject in subjects])
@@ -116,14 +109,7 @@ def reference(is_all: Bools, called: Bools, subjects: Sequence[str | None]) -> R
 
 @dataclass(frozen=True)
 class Share:
-    """The share of blasts among a subject's cells.
-
-    Attributes:
-        called: the share that is called ALL.
-        share: corrected for the classifier's errors.
-        low: the lower end of its 95 % interval.
-        high: the upper end.
-    """
+    """The share called ALL of a subject's cells; the share of blasts, with its 95 % interval."""
 
     called: float
     share: float
@@ -139,10 +125,10 @@ class Share:
 def blast_share(called: int, cells: int, known: Reference, seed: int = 24) -> Share:
     """Estimate a subject's share of blasts, with an interval for the next subject.
 
-    Each draw takes a sensitivity and a specificity that the next subject may have, by how the
-    known ones differ (``_next_subject``), and a share called ALL within what this subject's cells
-    leave open (Jeffreys' prior). So the interval contains how subjects differ, and not only how
-    well their mean is known: with few subjects it is wide. A draw in which the calls would carry no
+    Each draw takes a sensitivity and a specificity that the next subject may have, by how the known
+    ones differ (``_next_subject``), and a share called ALL within what this subject's cells leave
+    open (Jeffreys' prior). So the interval contains how subjects differ, and not only how well
+    their mean is known: with few subjects it is wide. A draw in which the calls would carry no
     information leaves the share open between 0 and 1.
 
     Args:

@@ -1,9 +1,9 @@
 """Calibration: map a network's probabilities to ones that agree with observed shares.
 
 Temperature: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Platt: Probabilistic
-Outputs for Support Vector Machines, 1999. Isotonic: Zadrozny and Elkan, KDD 2002. All of them
-rise with the probability that they are given, so that the order of the cells, and AUC, stay. None
-says more than the cells show: n cells never show that something is certain.
+Outputs for Support Vector Machines, 1999. Isotonic: Zadrozny and Elkan, KDD 2002. All of them rise
+with the probability that they are given, so that the order of the cells, and AUC, stay. None says
+more than the cells show: n cells never show that something is certain.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Calibration:
 
     Attributes:
         method: ``none``, ``temperature``, ``platt`` or ``isotonic``.
-        values: temperature: the temperature. Platt: slope and intercept of the log-odds.
-            Isotonic: the points' probabilities and, behind them, what each becomes.
+        values: temperature: the temperature. Platt: slope and intercept of the log-odds. Isotonic:
+            the points' probabilities and, behind them, what each becomes.
     """
 
     method: str = "none"
@@ -66,7 +66,7 @@ class Calibration:
         """Read what :func:`dataclasses.asdict` made of one.
 
         Raises:
-            BlastscopeError: where it is none, or would not rise.
+            BlastscopeError: if it is not one, or would not rise.
         """
         try:
             method, values = str(content["method"]), tuple(float(v) for v in content["values"])
@@ -128,29 +128,19 @@ def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration:
         return float((np.logaddexp(0, cooled) - target * cooled).mean())
 
     found = minimize_scalar(
-        loss,
-        bounds=(-_HOTTEST, _HOTTEST),
-        method="bounded",
-        options={"xatol": 1e-6},
+        loss, bounds=(-_HOTTEST, _HOTTEST), method="bounded", options={"xatol": 1e-6}
     )
     return Calibration("temperature", (float(np.exp(found.x)),))
 
 
 def fit_platt(is_all: Bools, p_all: Floats) -> Calibration | None:
-    """Fit slope and intercept of the log-odds, to Platt's softened targets.
-
-    Returns:
-        The map; None where the slope is not above zero, so that it would turn the order round.
-    """
+    """Fit slope and intercept of the log-odds to Platt's softened targets; None if it falls."""
     from sklearn.linear_model import LogisticRegression
 
     z, target = log_odds(p_all)[:, None], _softened(is_all)
     both = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
-    both.fit(
-        np.concatenate([z, z]),
-        np.repeat([1, 0], len(z)),
-        sample_weight=np.concatenate([target, 1 - target]),
-    )
+    weight = np.concatenate([target, 1 - target])
+    both.fit(np.concatenate([z, z]), np.repeat([1, 0], len(z)), sample_weight=weight)
     slope, intercept = float(both.coef_[0, 0]), float(both.intercept_[0])
     return Calibration("platt", (slope, intercept)) if slope > 0 else None
 
@@ -170,14 +160,8 @@ def fit_isotonic(is_all: Bools, p_all: Floats) -> Calibration:
     return Calibration("isotonic", (*map(float, points), *map(float, becomes)))
 
 
-def fit_none(is_all: Bools, p_all: Floats) -> Calibration:
-    """Leave probabilities as they are."""
-    del is_all, p_all
-    return Calibration()
-
-
 FITS: dict[str, Callable[[Bools, Floats], Calibration | None]] = {
-    "none": fit_none,
+    "none": lambda is_all, p_all: Calibration(),
     "temperature": fit_temperature,
     "platt": fit_platt,
     "isotonic": fit_isotonic,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.decision.calibration import Bools, Floats
+from blastscope.io.json_objects import Probability
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class Conformal:
 
     Attributes:
         promised: the lowest share of cells of either class with the true label in their set.
-        least_all: ALL is in the set where the probability of ALL is at least this.
-        least_hem: normal is in the set where the probability of normal is at least this.
+        least_all: ALL is in the set if the probability of ALL is at least this.
+        least_hem: normal is in the set if the probability of normal is at least this.
     """
 
-    promised: float
-    least_all: float
-    least_hem: float
+    promised: Probability
+    least_all: Probability
+    least_hem: Probability
 
     def sets(self, p_all: Floats) -> NDArray[np.bool_]:
         """Return whether normal and whether ALL are in each cell's set, shape (n, 2)."""
@@ -36,16 +37,15 @@ class Conformal:
 
 
 def fit_conformal(is_all: Bools, p_all: Floats, promised: float) -> Conformal:
-    """Find the probabilities that a set must let in.
+    """Find the probabilities from which a label is put into the set.
 
     Args:
         is_all: truth, shape (n,), both classes present.
         p_all: calibrated probability of ALL, shape (n,).
         promised: the coverage, above 0 and below 1.
     """
-    return Conformal(
-        promised, _least(p_all[is_all], promised), _least(1 - p_all[~is_all], promised)
-    )
+    least_all, least_hem = (_least(p, promised) for p in (p_all[is_all], 1 - p_all[~is_all]))
+    return Conformal(promised, least_all, least_hem)
 
 
 def _least(of_truth: Floats, promised: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from blastscope.decision.operating_point import (
 )
 from blastscope.decision.referral import Referral, choose_referral, sureness
 from blastscope.errors import BlastscopeError
+from blastscope.io.json_objects import Probability, read_as
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,8 @@ class DecisionRequest:
     """The options of decisions.
 
     Attributes:
-        rule: for the operating point.
         error: the share of wrong calls among those that are not referred.
-        coverage: how often a conformal set should hold the truth.
+        coverage: how often a conformal set should contain the true label.
     """
 
     rule: OperatingRule = DEFAULT
@@ -49,13 +49,12 @@ class DecisionRequest:
         for name, value in (("error", error), ("coverage", coverage)):
             if value is not None and not 0 < value < 1:
                 raise BlastscopeError(
-                    f"--{name} {value:g} is out of range: give a share above 0 and below 1."
+                    f"{name} {value:g} is out of range: give a share above 0 and below 1."
                 )
         return DecisionRequest(
-            self.rule if rule is None else read_rule(rule),
-            self.error if error is None else error,
-            self.coverage if coverage is None else coverage,
-        )
+            self.rule if rule is None else read_rule(rule), error or self.error,
+            coverage or self.coverage,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,13 +85,8 @@ class Decision:
     """Everything that is fitted.
 
     Attributes:
-        calibration: of the probabilities.
-        choice: how it was chosen.
-        point: from which probability on a cell is called ALL.
         referral: how sure a call has to be to be kept.
-        conformal: which labels a cell's set has.
         reference: right calls by subject at the operating point; None if subjects are unknown.
-        cells: how many it was fitted on.
         share_all: the share of ALL among them: probabilities are right for such a mix only.
         subjects: how many subjects they are of; 0 if unknown.
     """
@@ -104,7 +98,7 @@ class Decision:
     conformal: Conformal
     reference: Reference | None
     cells: int
-    share_all: float
+    share_all: Probability
     subjects: int
 
     def apply(self, p_all: Floats) -> Decided:
@@ -125,79 +119,33 @@ class Decision:
         """Read what :meth:`as_json` made.
 
         Raises:
-            BlastscopeError: where something is missing or of another kind.
+            BlastscopeError: if something is missing or of another kind.
         """
-        calibration = Calibration.from_json(_inside(content, "calibration", where), where)
-        try:
-            known, point = content["reference"], content["point"]
-            decision = cls(
-                calibration,
-                CalibrationChoice.from_json(content["choice"]),
-                OperatingPoint(read_rule(point["rule"]), **_numbers(point, least=-1.0, but="rule")),
-                Referral(**_numbers(content["referral"], most=2.0)),  # 2 refers all
-                Conformal(**_numbers(content["conformal"])),
-                None if known is None else _reference(known),
-                int(content["cells"]),
-                _numbers({"share_all": content["share_all"]})["share_all"],
-                int(content["subjects"]),
+        if not isinstance(content, dict) or "calibration" not in content:
+            raise BlastscopeError(
+                f"{where} has no decision (its calibration is missing): run `blastscope evaluate` "
+                "again."
             )
-        except (
-            KeyError, TypeError, ValueError, AttributeError, OverflowError, BlastscopeError
-        ) as error:  # fmt: skip
+        calibration = Calibration.from_json(content["calibration"], where)
+        try:
+            return replace(read_as(cls, content), calibration=calibration)
+        except (ValueError, BlastscopeError) as error:
             raise BlastscopeError(
                 f"{where} has a damaged decision ({error}): run `blastscope evaluate` again."
             ) from error
-        return decision
-
-
-def _numbers(
-    content: dict[str, Any], least: float = 0.0, most: float = 1.0, but: str = ""
-) -> dict[str, float]:
-    numbers = {name: float(value) for name, value in content.items() if name != but}
-    for name, value in numbers.items():
-        if not least <= value <= most:
-            raise ValueError(f"{name} {value:g} is out of range")
-    return numbers
-
-
-def _reference(known: dict[str, Any]) -> Reference:
-    counts = {name: tuple(map(int, subjects)) for name, subjects in known.items()}
-    found = Reference(**counts)
-    for called, cells in (
-        (found.all_called, found.all_cells),
-        (found.hem_called, found.hem_cells),
-    ):
-        pairs = list(zip(called, cells, strict=True))
-        if not pairs or not all(0 <= right <= total and total for right, total in pairs):
-            raise ValueError("impossible counts by subject")
-    return found
-
-
-def _inside(content: Any, name: str, where: str) -> Any:
-    if not isinstance(content, dict) or name not in content:
-        raise BlastscopeError(
-            f"{where} has no decision ({name} is missing): run `blastscope evaluate` again."
-        )
-    return content[name]
 
 
 def fit_decision(
-    is_all: Bools,
-    p_all: Floats,
-    subjects: Sequence[str | None],
-    request: DecisionRequest,
-    seed: int = 24,
+    is_all: Bools, p_all: Floats, subjects: Sequence[str | None], request: DecisionRequest
 ) -> Decision:
-    """Fit calibration, operating point, referral and conformal sets, each behind the last.
+    """Fit calibration, operating point, referral and conformal sets, one after the other.
 
     Args:
         is_all: truth, shape (n,), both classes present.
         p_all: a network's probability of ALL, shape (n,).
-        subjects: each cell's subject; None where unknown.
-        request: what is asked for.
-        seed: of the folds that the calibration is chosen in.
+        subjects: each cell's subject; None if unknown.
     """
-    calibration, choice = choose_calibration(is_all, p_all, subjects, seed)
+    calibration, choice = choose_calibration(is_all, p_all, subjects)
     p = calibration.apply(p_all)
     point = choose_point(request.rule, is_all, p)
     called = p > point.threshold

@@ -12,6 +12,7 @@ from blastscope.decision.decision import Decision, DecisionRequest
 from blastscope.decision.fitting import FittedOn, NoDecision
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, refuse_other_version, without_nan, write_json
+from blastscope.io.json_objects import read_as
 from blastscope.io.predictions import SYNTHETIC_MARK
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ class DecisionFile:
     """What ``predict`` and bundles read from the file.
 
     Attributes:
-        path: the file.
-        decision: the decision.
-        model: the model that it was fitted for.
         checkpoint: ``sha256:`` of that model's weights; None if unknown.
-        synthetic: whether it was fitted on synthetic cells.
-        fitted_on: which cells it was fitted on.
         digest: ``sha256:`` of the content, its keys sorted.
     """
 
@@ -58,18 +54,13 @@ def write_decision(
 ) -> None:
     """Write ``decision.json`` into a folder; without a decision an older one is removed.
 
-    Args:
-        out: the folder.
-        found: the assessment, or why there is none.
-        request: the options, for the record.
-        about: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
+    ``about``: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
     """
     path = out / NAME
     if isinstance(found, NoDecision):
         if path.is_file() and str(read_json(path).get("format")).startswith(KIND):
             path.unlink()
         return
-    after, before = asdict(found.after), asdict(found.before)
     scores = ("ece", "by_chance", "brier", "log_loss")
     content = {
         "format": FORMAT,
@@ -79,8 +70,8 @@ def write_decision(
         "decision": found.decision.as_json(),
         "estimates": {name: asdict(value) for name, value in found.estimates.items()},
         "reliability": {
-            "before": {name: before[name] for name in scores},
-            "after": {name: after[name] for name in scores},
+            "before": {name: getattr(found.before, name) for name in scores},
+            "after": {name: getattr(found.after, name) for name in scores},
         },
         "risk_coverage": {"area": found.curve.area, "best": found.curve.best},
         "known_coverage": found.known_coverage,
@@ -96,16 +87,18 @@ def read_decision(path: Path) -> DecisionFile:
     Raises:
         BlastscopeError: if the file is missing, too large, damaged or of another kind or version.
     """
-    return decision_from(_read(path), path)
+    return decision_from(read_json(path), path)
 
 
 def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
-    """Read a decision from the content of its file.
-
-    Raises:
-        BlastscopeError: if it is damaged or of another kind or version.
-    """
+    """Read a decision from the content of its file, with the errors of :func:`read_decision`."""
     refuse_other_version(content, FORMAT, path, "blastscope evaluate")
+    try:
+        fitted_on = read_as(FittedOn, content.get("fitted_on"))
+    except ValueError as error:
+        raise BlastscopeError(
+            f"{path} is damaged ({error}): run `blastscope evaluate` again."
+        ) from error
     checkpoint = content.get("checkpoint")
     whole = json.dumps(content, sort_keys=True).encode()
     return DecisionFile(
@@ -114,23 +107,6 @@ def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
         str(content.get("model")),
         None if checkpoint is None else str(checkpoint),
         content.get("synthetic") is True,
-        _fitted_on(content, path),
+        fitted_on,
         "sha256:" + hashlib.sha256(whole).hexdigest(),
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    refuse_other_version(content, FORMAT, path, "blastscope evaluate")
-    return content
-
-
-def _fitted_on(content: dict[str, Any], path: Path) -> FittedOn:
-    try:
-        return FittedOn.from_json(content["fitted_on"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> BlastscopeError:
-    return BlastscopeError(f"{path} is damaged ({error}): run `blastscope evaluate` again.")

@@ -15,13 +15,10 @@ class DecisionMetrics:
     """Sums over cells, and their ratios, under any weights of the cells.
 
     The calibration error is not among them: every draw adds to it, so that an interval by resamples
-    lies above the truth (none of 300 simulated ones held it where probabilities were right).
+    lies above the truth (none of 300 simulated ones contained it if probabilities were right).
     :class:`blastscope.decision.reliability.Reliability` says what chance adds instead.
 
-    Args:
-        is_all: truth, shape (n,).
-        raw: the network's own probability of ALL, shape (n,).
-        decided: what was made of it.
+    Arguments have shape (n,); ``raw`` is the network's own probability of ALL.
     """
 
     def __init__(self, is_all: Bools, raw: Floats, decided: Decided) -> None:
@@ -58,7 +55,7 @@ class DecisionMetrics:
         """Compute the metrics under weights of shape (resamples, cells).
 
         Returns:
-            Shape (resamples, ``len(names)``); NaN where there is nothing to divide by.
+            Shape (resamples, ``len(names)``); NaN if there is nothing to divide by.
         """
         drawn = weights.astype(np.float64)
         above, below = drawn @ self._above, drawn @ self._below

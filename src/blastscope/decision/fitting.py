@@ -25,9 +25,9 @@ class NoDecision:
     """Why there is no decision for the cells of a split part.
 
     Attributes:
-        reason: ``one-class``: the part's cells have only one class. ``fitted-here``: decisions
-            are fitted on this part (validation). ``no-validation``: the table has no validation
-            cells of both classes to fit them on.
+        reason: ``one-class``: the part's cells have only one class. ``fitted-here``: decisions are
+            fitted on this part (validation). ``no-validation``: the table has no validation cells
+            of both classes to fit them on.
         part: the split part that is reported.
     """
 
@@ -64,19 +64,6 @@ class FittedOn:
     shared_training: int = 0
     ensemble: bool = False
 
-    @classmethod
-    def from_json(cls, content: Any) -> FittedOn:
-        """Read what :func:`dataclasses.asdict` made.
-
-        Raises:
-            KeyError, TypeError or ValueError: if it is something else.
-        """
-        known: dict[str, Any] = {
-            field.name: int(content[field.name]) for field in fields(cls) if field.type == "int"
-        }
-        known |= {name: str(content[name]) for name in ("part", "reported")}
-        return cls(**known, ensemble=content["ensemble"] is True)
-
 
 @dataclass(frozen=True)
 class CrossFitted:
@@ -86,7 +73,6 @@ class CrossFitted:
         decision: the one to keep.
         pieces: which of the reported cells each decision is for.
         fitted_on: which cells ``decision`` was fitted on, in numbers.
-        on: these cells.
     """
 
     decision: Decision
@@ -114,16 +100,11 @@ class CrossFitted:
 def fit_for(
     table: pl.DataFrame, part: str, metadata: Mapping[str, Any], request: DecisionRequest
 ) -> CrossFitted | NoDecision:
-    """Fit on validation, or fold by fold on the other folds of a cross-validation.
+    """Fit on validation, or fold by fold on the other folds; return why, if nothing is fitted.
 
     Args:
         table: one model's prediction table, every part of it.
-        part: the split part whose cells are to be called.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
-        request: the options.
-
-    Returns:
-        What was fitted, or why nothing was.
     """
     cells = labelled(table, part)
     in_folds = _in_folds(cells, part, request) if has_folds(cells, metadata) else None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, ConfigDict, Field, with_config
 
 from blastscope.decision.calibration import EDGE, Bools, Floats
 from blastscope.errors import BlastscopeError
+from blastscope.io.json_objects import Probability
 
 Kind = Literal["sensitivity", "specificity", "youden", "cost", "half"]
 _HELP = "sensitivity>=0.95, specificity>=0.9, youden, cost=5 or half"
@@ -46,15 +48,15 @@ def read_rule(text: str) -> OperatingRule:
     """Read a rule as a user writes it.
 
     Raises:
-        BlastscopeError: where it is none, or its number is out of range.
+        BlastscopeError: if it is not one, or its number is out of range.
     """
     plain = text.strip().lower()
     if plain in ("youden", "half"):
-        return OperatingRule("youden" if plain == "youden" else "half")
+        return OperatingRule(cast(Kind, plain))
     found = _WRITTEN.fullmatch(plain)
     if found is None:
         raise BlastscopeError(f"'{text}' is not a rule for an operating point: write {_HELP}.")
-    name, number = (found[1], found[2]) if found[1] else (found[3], found[4])
+    name, number = filter(None, found.groups())
     try:
         value = float(number)
     except ValueError:
@@ -70,37 +72,29 @@ def read_rule(text: str) -> OperatingRule:
         raise BlastscopeError(
             f"{name}>={number} is out of range: give a share between 0 and 1, as in {name}>=0.95."
         )
-    kinds: dict[str, Kind] = {
-        "sensitivity": "sensitivity", "specificity": "specificity", "cost": "cost"
-    }  # fmt: skip
-    return OperatingRule(kinds[name], value)
+    return OperatingRule(cast(Kind, name), value)
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class OperatingPoint:
     """A threshold, and what it reaches on the cells that it was chosen on.
 
     Attributes:
-        rule: what it was chosen by.
-        threshold: a cell is called ALL where its calibrated probability is above this; below 0
-            where even cells of probability 0 are.
-        sensitivity: on the cells that it was chosen on.
-        specificity: likewise.
+        threshold: a cell is called ALL if its calibrated probability is above this; below 0 if even
+            cells of probability 0 are.
     """
 
-    rule: OperatingRule
-    threshold: float
-    sensitivity: float
-    specificity: float
+    rule: Annotated[OperatingRule, BeforeValidator(lambda text: read_rule(str(text)))]
+    threshold: Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+    sensitivity: Probability
+    specificity: Probability
 
 
 def choose_point(rule: OperatingRule, is_all: Bools, p_all: Floats) -> OperatingPoint:
     """Choose the threshold that a rule asks for, half way between two cells' probabilities.
 
-    Args:
-        rule: the rule.
-        is_all: truth, shape (n,), both classes present.
-        p_all: calibrated probability of ALL, shape (n,).
+    Truth (both classes present) and calibrated probability of ALL have shape (n,).
     """
     values = np.unique(p_all)
     # From calling everything ALL to calling nothing ALL.

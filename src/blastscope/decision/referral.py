@@ -7,25 +7,24 @@ Classification for Deep Neural Networks, NeurIPS 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from blastscope.decision.calibration import Bools, Floats
+from blastscope.io.json_objects import Probability
 
 FEWEST_KEPT = 20
 """An error rate among fewer cells than these is chance."""
 
 
 def sureness(p_all: Floats, called: Bools) -> Floats:
-    """Return the probability that each call is right, by the calibrated probability itself.
+    """Return the probability that each call is right, by its calibrated probability, shape (n,).
 
     A cell with a probability of .2 that is called ALL, because no blast is to be missed, is
-    probably no blast, and among the first that an expert should see.
-
-    Args:
-        p_all: calibrated probability of ALL, shape (n,).
-        called: whether each cell is called ALL, shape (n,).
+    probably normal, and among the first that an expert should see.
     """
     return np.where(called, p_all, 1 - p_all)
 
@@ -51,12 +50,7 @@ class RiskCoverage:
 
 
 def risk_coverage(wrong: Bools, sure: Floats) -> RiskCoverage:
-    """Compute the curve.
-
-    Args:
-        wrong: whether each call is wrong, shape (n,).
-        sure: how sure each is, shape (n,).
-    """
+    """Compute the curve of calls, ``wrong`` or not and so ``sure``, both of shape (n,)."""
     n = len(wrong)
     order = np.argsort(-sure, kind="stable")
     ordered = sure[order]
@@ -78,20 +72,20 @@ def risk_coverage(wrong: Bools, sure: Floats) -> RiskCoverage:
 
 @dataclass(frozen=True)
 class Referral:
-    """From which sureness on a call is kept, and what that reached where it was chosen.
+    """From which sureness on a call is kept, and what that reached on the fitting cells.
 
     Attributes:
         wanted: the highest error rate among the calls that are kept.
-        threshold: calls that are less sure than this are referred; above 1 where all are, because
-            no number of the surest calls has so few errors.
+        threshold: calls that are less sure than this are referred; above 1 if all are, because no
+            number of the surest calls has so few errors.
         kept: the share of cells that were kept.
-        error: the share of wrong calls among them; 0 where none is kept.
+        error: the share of wrong calls among them; 0 if none is kept.
     """
 
-    wanted: float
-    threshold: float
-    kept: float
-    error: float
+    wanted: Probability
+    threshold: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+    kept: Probability
+    error: Probability
 
     def refers(self, sure: Floats) -> NDArray[np.bool_]:
         """Return which calls go to the expert, shape (n,)."""
@@ -99,13 +93,7 @@ class Referral:
 
 
 def choose_referral(wrong: Bools, sure: Floats, wanted: float) -> Referral:
-    """Keep as many calls as can be kept with an error rate of ``wanted`` at most.
-
-    Args:
-        wrong: whether each call is wrong, shape (n,).
-        sure: how sure each is, shape (n,).
-        wanted: the error rate, 0 to 1.
-    """
+    """Keep as many calls, shape (n,), as can be kept with an error rate of ``wanted`` at most."""
     curve = risk_coverage(wrong, sure)
     enough = np.round(curve.coverage * len(wrong)) >= min(FEWEST_KEPT, len(wrong))
     good = np.flatnonzero((curve.risk <= wanted) & enough)

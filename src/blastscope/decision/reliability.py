@@ -28,8 +28,8 @@ class Reliability:
         cells: cells in each bin, shape (bins,).
         ece: expected calibration error: the mean gap of the two, weighed by the cells.
         by_chance: the mean error of calibrated probabilities on so many subjects (cells, if
-            subjects are unknown): a smaller error cannot be told from zero. With few subjects it
-            is too small.
+            subjects are unknown): a smaller error cannot be told from zero. With few subjects it is
+            too small.
         chance_limit: such an error is not larger than this in 95 of 100 draws.
         brier: the mean squared distance from 0 and 1.
         log_loss: the mean log loss.
@@ -45,17 +45,13 @@ class Reliability:
     log_loss: float
 
 
-def equal_mass_bins(p_all: Floats, bins: int = BINS) -> NDArray[np.intp]:
-    """Put cells into bins of about as many cells; cells of one probability stay together.
-
-    Args:
-        p_all: probabilities, shape (n,).
-        bins: how many at most.
+def equal_mass_bins(p_all: Floats) -> NDArray[np.intp]:
+    """Put cells into at most ``BINS`` bins of equal size; equal probabilities stay together.
 
     Returns:
         The number of each cell's bin, from 0, without gaps, shape (n,).
     """
-    edges = np.unique(np.quantile(p_all, np.arange(1, bins) / bins, method="higher"))
+    edges = np.unique(np.quantile(p_all, np.arange(1, BINS) / BINS, method="higher"))
     # A bin begins with its edge, so that the equal probabilities of hard calls are not cut apart.
     place = np.searchsorted(edges, p_all, side="right")
     _, numbered = np.unique(place, return_inverse=True)
@@ -74,13 +70,7 @@ def calibration_error(
 
 
 def reliability(is_all: Bools, p_all: Floats, draws: Resampling) -> Reliability:
-    """Compute the diagram and its metrics.
-
-    Args:
-        is_all: truth, shape (n,).
-        p_all: probability of ALL, shape (n,).
-        draws: of the subjects, or cells, for ``by_chance``.
-    """
+    """Compute diagram and metrics of arrays of shape (n,); ``draws`` are for ``by_chance``."""
     place = equal_mass_bins(p_all)
     cells = np.bincount(place)
     by_subject = draws.sampling.unit == "subject"

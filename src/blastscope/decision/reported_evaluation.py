@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from blastscope.decision.assessment import DecisionAssessment
@@ -45,14 +45,3 @@ class ReportedEvaluation(Evaluation):
             "baselines": {baseline.name: baseline.as_json() for baseline in self.baselines},
             "leakage": None if self.leakage is None else self.leakage.as_json(),
         }
-
-
-def reported(
-    evaluation: Evaluation,
-    decisions: DecisionAssessment | NoDecision,
-    baselines: tuple[ModelBaseline, ...],
-    leakage: Leakage | None,
-) -> ReportedEvaluation:
-    """Join an evaluation with its decisions, baselines and leakage."""
-    own = {field.name: getattr(evaluation, field.name) for field in fields(evaluation)}
-    return ReportedEvaluation(**own, decisions=decisions, baselines=baselines, leakage=leakage)

@@ -11,17 +11,13 @@ from blastscope.decision.decision import Decided
 def subject_shares(cells: pl.DataFrame, decided: Decided, known: Reference | None) -> pl.DataFrame:
     """Sum up each known subject, the one with the most wrong calls first.
 
-    Args:
-        cells: ``subject, label`` and others, a row a cell.
-        decided: the calls of these cells, in their order.
-        known: right calls of other subjects; without it no share is corrected.
+    Without ``known``, right calls of other subjects, no share is corrected.
 
     Returns:
-        ``subject, label`` ("mixed" if a subject has both, null if unknown), ``cells``,
-        ``called`` (share called ALL), ``wrong`` and ``referred`` (shares), ``covered`` (share of
-        cells with the true label in their conformal set; null without labels) and, corrected,
-        ``share`` with its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above`` or
-        ``open``).
+        ``subject, label`` ("mixed" if a subject has both, null if unknown), ``cells``, ``called``
+        (share called ALL), ``wrong`` and ``referred`` (shares), ``covered`` (share of cells with
+        the true label in their conformal set; null without labels) and, corrected, ``share`` with
+        its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above`` or ``open``).
     """
     is_all = pl.col("label") == "all"
     held = pl.when(is_all).then("set_all").when(~is_all).then("set_hem")  # null without a label

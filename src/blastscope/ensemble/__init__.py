@@ -1,1 +1,1 @@
-"""Several models as one: how their probabilities are combined, and how the weights are found."""
+"""Several models as one: how their probabilities are combined, and how weights are found."""

@@ -31,14 +31,8 @@ METHOD_NAMES = {
 class EnsembleSettings:
     """The options of an ensemble.
 
-    Attributes:
-        method: one of ``METHODS``.
-        fit: the part that weights are fitted on.
-        apply: the part that is reported.
-        nested: fit and report on one part, in folds, so that no cell is judged by weights that
-            have seen it.
-        genetic: the genetic search's settings.
-        seed: of the folds.
+    ``nested``: fit and report on one part, in folds, so that no cell is judged by weights that have
+    seen it.
     """
 
     method: str = "genetic"
@@ -49,26 +43,22 @@ class EnsembleSettings:
     seed: int = 24
 
     def __post_init__(self) -> None:
-        """Refuse to report weights on the cells that chose them.
-
-        Raises:
-            BlastscopeError: if the method is unknown or the parts do not fit it.
-        """
+        """Refuse to report weights on the cells that chose them."""
         if self.method not in METHODS:
             raise BlastscopeError(
                 f"{self.method!r} is not a method of an ensemble: choose {', '.join(METHODS)}."
             )
         if self.nested and self.method in UNFITTED:
-            raise BlastscopeError(f"{self.method} has no weights to fit: leave --nested out.")
+            raise BlastscopeError(f"{self.method} has no weights to fit: leave `nested` out.")
         if self.nested and self.fit != self.apply:
             raise BlastscopeError(
-                f"--nested needs one part to fit and report on, not {self.fit} and {self.apply}: "
-                f"give --fit {self.apply}."
+                f"`nested` needs one part to fit and report on, not {self.fit} and {self.apply}: "
+                f"fit on {self.apply}."
             )
         if self.fit == self.apply and not self.nested and self.method not in UNFITTED:
             raise BlastscopeError(
                 f"The weights would be fitted and reported on the same {self.fit} cells: choose "
-                "another part to --fit, or give --nested, which fits in folds."
+                "another part to fit on, or `nested`, which fits in folds."
             )
 
     @property
@@ -82,14 +72,13 @@ class Built:
     """An ensemble, with the outcome of every other method on the same members.
 
     Attributes:
-        plan: the options.
         name: the ensemble's, in its prediction table.
         fitted: every method's outcome on the whole fit part, the chosen one's among them.
         nested: every fitted method's outcome in folds, if nested.
-        fit_cells: labelled cells that weights were fitted on; none where nothing was fitted.
-        scores: the members, then every method, on all cells; NaN where a member does not know a
-            cell. Where nested, labelled cells of the reported part are cross-fitted, and other
-            parts, whose weights would know those labels, have NaN.
+        fit_cells: labelled cells that weights were fitted on; 0 if nothing was fitted.
+        scores: the members, then every method, on all cells; NaN if a member does not know a cell.
+            Where nested, labelled cells of the reported part are cross-fitted, and other parts,
+            whose weights would know those labels, have NaN.
     """
 
     plan: EnsembleSettings
@@ -128,15 +117,11 @@ def build(scores: AlignedPredictions, plan: EnsembleSettings) -> Built:
     """Fit every method on one part and apply it to another.
 
     The reported part may be unlabelled, unless nested. A mean or a vote needs no part to be fitted
-    on; where there is none, the methods that do are left out.
-
-    Args:
-        scores: the members' probabilities on all cells.
-        plan: the options.
+    on; without one, the methods that do are left out.
 
     Raises:
-        BlastscopeError: where a part is missing or what is fitted on has no labels, there is but
-            one member, or a member's own weights were fitted on the reported part.
+        BlastscopeError: if a part is missing or what is fitted on has no labels, there is only one
+            member, or a member's own weights were fitted on the reported part.
     """
     _refuse_members(scores, plan)
     reported = scores.part(plan.apply) if plan.nested else scores.every(plan.apply)
@@ -181,7 +166,7 @@ def _refuse_members(scores: AlignedPredictions, plan: EnsembleSettings) -> None:
 
 
 def _seen(scores: AlignedPredictions, plan: EnsembleSettings) -> AlignedPredictions | None:
-    """Return the cells to fit on; None where only a mean or a vote can be had of these tables."""
+    """Return the cells to fit on; None if these tables allow only a mean or a vote."""
     if plan.method not in UNFITTED:
         return scores.part(plan.fit)
     try:
@@ -202,7 +187,7 @@ def _column(
     known = ~np.isnan(scores.p_all).any(axis=1)
     p_all = np.full(scores.cells.height, np.nan)
     if method in nested:
-        # The weights of all the part know its labels, so other parts are no test of them either.
+        # The weights of all the part know its labels, so other parts do not test them either.
         known &= ((scores.cells["part"] == plan.apply) & scores.cells["label"].is_null()).to_numpy()
     p_all[known] = fitted.combination.apply(scores.p_all[known])
     if method in nested:
@@ -215,17 +200,9 @@ def _column(
 def _nested(reported: AlignedPredictions, plan: EnsembleSettings) -> dict[str, Nested]:
     """Cross-fit every method that has weights, the chosen one first."""
     methods = [name for name in METHODS if name not in UNFITTED]
-    return {
-        name: cross_fitted(
-            name,
-            reported.p_all,
-            reported.is_all,
-            reported.subjects,
-            seed=plan.seed,
-            genetic=plan.genetic,
-        )
-        for name in sorted(methods, key=lambda name: name != plan.method)
-    }
+    methods.sort(key=lambda name: name != plan.method)
+    known = (reported.p_all, reported.is_all, reported.subjects)
+    return {name: cross_fitted(name, *known, plan.seed, plan.genetic) for name in methods}
 
 
 def _member(method: str, scores: AlignedPredictions) -> ModelSource:

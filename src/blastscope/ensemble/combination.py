@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, Strict
 from scipy.special import expit, logit
 
 from blastscope.evaluation.metrics import THRESHOLD
 
 Kind = Literal["weights", "votes", "logistic"]
+Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 TIE = 1e-12
 """A combined probability this near to the threshold is on it: .1 + .2 + .2 is a half, in whichever
@@ -27,7 +27,7 @@ class Combination:
     """A fixed rule that makes one probability of ALL from the probabilities of several models.
 
     Attributes:
-        method: how it was found, one of ``fit.METHODS``.
+        method: how it was found, one of ``methods.METHODS``.
         kind: "weights", a weighted sum; "votes", the majority; "logistic", a sum of logits.
         weights: one a model, in the order of the columns. They need not sum to 1 (the weights that
             the paper publishes do not) and are applied as they are; votes count one each.
@@ -36,8 +36,8 @@ class Combination:
 
     method: str
     kind: Kind
-    weights: tuple[float, ...]
-    intercept: float = 0.0
+    weights: Annotated[tuple[Finite, ...], Field(min_length=1)]
+    intercept: Finite = 0.0
 
     def apply(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Combine probabilities of ALL.
@@ -67,30 +67,6 @@ class Combination:
             return np.asarray((votes + settled(p.mean(axis=1))) / (p.shape[1] + 1))
         return np.asarray(expit(self.intercept + clipped_logit(p) @ weights), dtype=np.float64)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what ``from_json`` reads."""
-        return {**asdict(self), "weights": list(self.weights)}
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Combination:
-        """Read a combination back.
-
-        Raises:
-            ValueError: if something is missing or no combination could have it.
-        """
-        try:
-            method, kind = content["method"], content["kind"]
-            weights, intercept = content["weights"], content.get("intercept", 0.0)
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"a combination lacks {error}") from error
-        if not isinstance(method, str) or kind not in get_args(Kind):
-            raise ValueError(f"no combination is of the method {method!r} and the kind {kind!r}")
-        if not isinstance(weights, list) or not weights or not all(map(_is_number, weights)):
-            raise ValueError("weights must be finite numbers, one a model")
-        if not _is_number(intercept):
-            raise ValueError(f"the intercept {intercept!r} is no finite number")
-        return cls(method, kind, tuple(float(weight) for weight in weights), float(intercept))
-
 
 def settled(score: NDArray[np.float64]) -> NDArray[np.float64]:
     """Set what is within ``TIE`` of the threshold onto it."""
@@ -101,12 +77,3 @@ def settled(score: NDArray[np.float64]) -> NDArray[np.float64]:
 def clipped_logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return log odds of the same shape, of probabilities kept 1e-6 away from 0 and 1."""
     return np.asarray(logit(np.clip(p, _LEAST, 1 - _LEAST)), dtype=np.float64)
-
-
-def _is_number(value: object) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # JSON's whole numbers have no limit
-        return False

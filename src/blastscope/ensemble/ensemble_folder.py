@@ -10,13 +10,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import ModelSource
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import read_json, write_json
+from blastscope.io.json_objects import read_as
 
 FORMAT = "blastscope-ensemble/1"
 
@@ -26,14 +29,13 @@ class EnsembleMember:
     """One of an ensemble's models.
 
     Attributes:
-        model: its name.
         path: of its run or prediction table, relative to the ensemble's folder; empty for a table
             that was in memory.
         checkpoint: ``sha256:`` of its weights; None if only its predictions are known.
     """
 
     model: str
-    path: str
+    path: Annotated[str, Field(max_length=4096), AfterValidator(lambda path: _relative(path))]
     checkpoint: str | None
 
 
@@ -52,31 +54,19 @@ class EnsembleFolder:
 def ensemble_members(members: Sequence[ModelSource], out: Path) -> tuple[EnsembleMember, ...]:
     """Name members as ``ensemble.json`` in ``out`` does."""
     home = out.resolve()  # a relative path that crosses a link would lead elsewhere
-    return tuple(
-        EnsembleMember(
-            member.name,
-            "" if member.path is None else _relative(member.path, home),
-            str(member.metadata["checkpoint"])
-            if member.path is not None and member.path.is_dir() and "checkpoint" in member.metadata
-            else None,
-        )
-        for member in members
-    )
-
-
-def _relative(path: Path, home: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), home)).as_posix()
+    found = []
+    for member in members:
+        path, checkpoint = "", None
+        if member.path is not None:
+            path = Path(os.path.relpath(member.path.resolve(), home)).as_posix()
+            checkpoint = member.metadata.get("checkpoint") if member.path.is_dir() else None
+        found.append(EnsembleMember(member.name, path, checkpoint))
+    return tuple(found)
 
 
 def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:
-    """Write ``ensemble.json``.
-
-    Raises:
-        BlastscopeError: if the folder cannot be written.
-    """
-    content = {"format": FORMAT, **asdict(ensemble)}
-    content["combination"] = ensemble.combination.as_json()
-    write_json(out / ENSEMBLE, content)
+    """Write ``ensemble.json``."""
+    write_json(out / ENSEMBLE, {"format": FORMAT, **asdict(ensemble)})
 
 
 def read_ensemble(path: Path) -> EnsembleFolder:
@@ -91,27 +81,18 @@ def read_ensemble(path: Path) -> EnsembleFolder:
             f"{path / ENSEMBLE} is not a {FORMAT} file: build the ensemble again."
         )
     try:
-        members = tuple(_member(**member) for member in content["members"])
-        combination = Combination.from_json(content["combination"])
-        if len(members) != len(combination.weights):
-            raise ValueError(f"{len(members)} members, {len(combination.weights)} weights")
-        return EnsembleFolder(
-            str(content["name"]),
-            combination,
-            members,
-            content["synthetic"] is True,
-            dict(content["fitted"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        found = read_as(EnsembleFolder, content)
+        if len(found.members) != len(found.combination.weights):
+            counts = f"{len(found.members)} members, {len(found.combination.weights)} weights"
+            raise ValueError(counts)
+    except ValueError as error:
         raise BlastscopeError(
             f"{path / ENSEMBLE} is damaged ({error}): build the ensemble again."
         ) from error
+    return found
 
 
-def _member(model: object, path: object, checkpoint: object) -> EnsembleMember:
-    """Check a member: its path must be relative and of a usual length, as we write it."""
-    if not isinstance(model, str) or not isinstance(checkpoint, str | None):
-        raise ValueError("the model or checkpoint of a member is not a text")
-    if not isinstance(path, str) or len(path) > 4096 or "\0" in path or Path(path).is_absolute():
-        raise ValueError(f"the path of the member {model[:80]!r} is not relative")
-    return EnsembleMember(model, path, checkpoint)
+def _relative(path: str) -> str:
+    if "\0" in path or Path(path).is_absolute():
+        raise ValueError("is not relative")
+    return path

@@ -1,4 +1,4 @@
-"""The paper's genetic search of an ensemble's weights, whole populations at once.
+"""The paper's genetic search of an ensemble's weights, on whole populations at once.
 
 Section 3.4.3.1 of the paper; what it leaves open (tournaments, what is averaged in a crossover,
 that only a crossed pair can mutate) is as in the authors' notebook.
@@ -6,7 +6,7 @@ that only a crossed pair can mutate) is as in the authors' notebook.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,18 @@ from blastscope.errors import BlastscopeError
 
 @dataclass(frozen=True)
 class GeneticSettings:
-    """The search's settings; those of the paper unless said otherwise.
+    """The settings of the search; the paper's by default.
 
     Attributes:
         population: chromosomes in a generation, an even number.
-        generations: of each run, the first being drawn at random.
-        tournament: how many are drawn for a parent's place.
+        generations: of each run; the first is drawn at random.
+        tournament: how many chromosomes compete to be a parent.
         crossover: probability that a pair of parents is crossed.
-        crossover_genes: how many positions are drawn, with replacement, to be averaged.
-        mutation: probability that a crossed child has one gene redrawn.
+        crossover_genes: how many positions, drawn with replacement, are averaged.
+        mutation: probability that one gene of a crossed child is drawn anew.
         runs: independent runs, of which the best counts.
-        seed: of all of them; run k is the same however many follow it.
-        as_published: leave a mutated chromosome as it is, as the authors' program does, whose
+        seed: of all of them; run k does not depend on how many follow it.
+        as_published: leave a mutated chromosome as it is, as the authors' program does; their
             published weights therefore sum to .97921.
     """
 
@@ -43,29 +43,24 @@ class GeneticSettings:
     as_published: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no search can be run with."""
+        """Refuse settings that no search can be run with."""
         if self.population < 2 or self.population % 2:
             raise BlastscopeError(
                 f"A population of {self.population} cannot be paired: give an even number from 2."
             )
-        for name in ("generations", "tournament", "crossover_genes", "runs"):
-            if getattr(self, name) < 1:
-                raise BlastscopeError(
-                    f"The genetic search has {name} = {getattr(self, name)}: give 1 or more."
-                )
-        for name in ("crossover", "mutation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BlastscopeError(
-                    f"The genetic search has {name} = {getattr(self, name)}: give a probability "
-                    "between 0 and 1."
-                )
+        for name, value in asdict(self).items():
+            told = f"The genetic search has {name} = {value}"
+            if name in ("crossover", "mutation") and not 0 <= value <= 1:
+                raise BlastscopeError(f"{told}: give a probability between 0 and 1.")
+            if name in ("generations", "tournament", "crossover_genes", "runs") and value < 1:
+                raise BlastscopeError(f"{told}: give 1 or more.")
         if self.seed < 0:
             raise BlastscopeError(f"The seed {self.seed} is negative: give 0 or more.")
 
 
 @dataclass(frozen=True)
 class GeneticRun:
-    """The best weighted F1 of a run and the generation, from 1, that first had it."""
+    """The best weighted F1 of a run, and the first generation, from 1, that reached it."""
 
     score: float
     generation: int
@@ -73,12 +68,10 @@ class GeneticRun:
 
 @dataclass(frozen=True)
 class GeneticResult:
-    """What the search found.
+    """The result of the search.
 
     Attributes:
         weights: the best chromosome, shape (models,); of equal runs the earlier one's.
-        score: its weighted F1.
-        runs: each run's best.
         history: the best so far, shape (runs, generations).
     """
 
@@ -88,17 +81,13 @@ class GeneticResult:
     history: Floats
 
 
-def genetic_weights(
-    p: Floats, is_all: NDArray[np.bool_], settings: GeneticSettings | None = None
-) -> GeneticResult:
-    """Search the weights with the best weighted F1.
+def genetic_weights(p: Floats, is_all: NDArray[np.bool_], asked: GeneticSettings) -> GeneticResult:
+    """Search for the weights with the best weighted F1.
 
     Args:
         p: probabilities of ALL, shape (cells, models).
         is_all: truth, shape (cells,), with both classes.
-        settings: the paper's where None.
     """
-    asked = settings or GeneticSettings()
     objective = Objective(p, is_all, simplex=not asked.as_published)
     seeds = np.random.SeedSequence(asked.seed).spawn(asked.runs)
     rngs = [np.random.default_rng(seed) for seed in seeds]
@@ -143,7 +132,7 @@ def initial(population: int, models: int, rng: np.random.Generator) -> Floats:
 
 
 def select(fitness: Floats, tournament: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Fill as many places as there are with winners of tournaments; the first drawn wins a tie."""
+    """Select as many parents as there are chromosomes by tournaments; the first drawn wins ties."""
     drawn = rng.integers(len(fitness), size=(len(fitness), tournament))
     winners = fitness[drawn].argmax(axis=1)
     return np.asarray(drawn[np.arange(len(drawn)), winners], dtype=np.intp)
@@ -157,7 +146,7 @@ def cross(
     Both children take the parents' mean at the drawn positions and are normalised.
 
     Returns:
-        The children, where uncrossed pairs pass as they are, and which are crossed.
+        The children (pairs that are not crossed stay as they are), and which are crossed.
     """
     pairs, models = len(parents) // 2, parents.shape[1]
     chosen = np.flatnonzero(rng.random(pairs) < probability)
@@ -181,13 +170,12 @@ def mutate(
     *,
     normalise: bool = True,
 ) -> Floats:
-    """Redraw one gene, uniform in [0, 1), of some of the ``crossed`` children."""
+    """Draw one gene anew, uniform in [0, 1), in some of the ``crossed`` children."""
     rows = np.flatnonzero(crossed)
     rows = rows[rng.random(len(rows)) < probability]
     changed = children[rows]
-    changed[np.arange(len(rows)), rng.integers(children.shape[1], size=len(rows))] = rng.random(
-        len(rows)
-    )
+    genes = rng.integers(children.shape[1], size=len(rows))
+    changed[np.arange(len(rows)), genes] = rng.random(len(rows))
     mutated = children.copy()
     mutated[rows] = normalised(changed) if normalise else changed
     return mutated

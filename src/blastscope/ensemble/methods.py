@@ -35,7 +35,6 @@ class FittedWeights:
     """A combination, and what its search recorded.
 
     Attributes:
-        combination: the rule.
         notes: empty if nothing was searched. Otherwise ``weighted_f1`` on the fitting cells, and
             for "genetic" ``settings``, ``runs`` (each one's ``score`` and ``generation``) and
             ``history`` (best so far, an array of shape (runs, generations)); for "grid" ``steps``;
@@ -63,8 +62,8 @@ def fit(
         genetic: settings of "genetic"; the paper's if None.
 
     Raises:
-        BlastscopeError: if the method is unknown, there are no models or cells, or the cells are
-            of one class only and the method needs both.
+        BlastscopeError: if the method is unknown, there are no models or cells, or the cells are of
+            one class only and the method needs both.
     """
     if method not in METHODS:
         raise BlastscopeError(f"'{method}' is not a method: choose {', '.join(METHODS)}.")
@@ -109,24 +108,21 @@ def _refuse_one_class(method: str, is_all: Truth) -> None:
         )
 
 
-def grid_weights(p: Floats, is_all: Truth, step: float | None = None) -> Found:
+def grid_weights(p: Floats, is_all: Truth) -> Found:
     """Try every weighting of a grid; of equal weighted F1 the lowest log loss wins.
+
+    Its step is .01, or the finest with which it has at most 200,000 points.
 
     Args:
         p: probabilities of ALL, shape (cells, models).
         is_all: truth, shape (cells,), with both classes.
-        step: the distance between neighbouring weights; if None, .01 or the finest with which the
-            grid has at most 200,000 points.
 
     Returns:
         The weights, shape (models,), and their ``weighted_f1`` and ``steps``, into how many 1 was
         divided.
     """
-    models = p.shape[1]
-    steps = 1 if step is None else round(1 / step)
-    while step is None and steps < _FINEST:
-        if math.comb(steps + models, models - 1) > _MOST_POINTS:
-            break
+    models, steps = p.shape[1], 1
+    while steps < _FINEST and math.comb(steps + models, models - 1) <= _MOST_POINTS:
         steps += 1
     grid = simplex_grid(models, steps)
     objective = Objective(p, is_all)
@@ -153,7 +149,7 @@ def simplex_grid(models: int, steps: int) -> Floats:
     return np.column_stack([*columns, left]) / steps
 
 
-def greedy_weights(p: Floats, is_all: Truth, choices: int = _CHOICES) -> Found:
+def greedy_weights(p: Floats, is_all: Truth) -> Found:
     """Select models one at a time for weighted F1, of equal ones the lowest log loss.
 
     R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, Ensemble selection from libraries of
@@ -163,7 +159,6 @@ def greedy_weights(p: Floats, is_all: Truth, choices: int = _CHOICES) -> Found:
     Args:
         p: probabilities of ALL, shape (cells, models).
         is_all: truth, shape (cells,), with both classes.
-        choices: how many choices to make.
 
     Returns:
         How often each model was chosen, divided by the choices, shape (models,); their
@@ -173,8 +168,8 @@ def greedy_weights(p: Floats, is_all: Truth, choices: int = _CHOICES) -> Found:
     models = p.shape[1]
     objective = Objective(p, is_all)
     counts = np.zeros(models)
-    every, history = [], np.empty(choices)
-    for turn in range(choices):
+    every, history = [], np.empty(_CHOICES)
+    for turn in range(_CHOICES):
         candidates = (counts + np.eye(models)) / (turn + 1)
         scores = objective.scores(candidates)
         chosen = objective.best_of(candidates, scores)
@@ -195,13 +190,8 @@ def _auc(p: Floats, is_all: Truth, _: GeneticSettings) -> Found:
 
 def _genetic(p: Floats, is_all: Truth, settings: GeneticSettings) -> Found:
     found = genetic_weights(p, is_all, settings)
-    notes = {
-        "weighted_f1": found.score,
-        "settings": asdict(settings),
-        "runs": [asdict(run) for run in found.runs],
-        "history": found.history,
-    }
-    return found.weights, notes
+    notes = {"weighted_f1": found.score, "settings": asdict(settings), "history": found.history}
+    return found.weights, {**notes, "runs": [asdict(run) for run in found.runs]}
 
 
 def _stacked(p: Floats, is_all: Truth) -> Combination:

@@ -67,9 +67,9 @@ class Objective:
     def weighted_f1(self, true: Floats, false: Floats) -> Floats:
         """Weighted F1 from the cells called ALL rightly and wrongly, both of one shape.
 
-        It is the mean of the two classes' F1, weighted by their cells, as scikit-learn has it:
-        2 TP / (2 TP + FP + FN) with TP + FN and TN + FP known. It rises with ``true`` and falls
-        with ``false``.
+        It is the mean of the two classes' F1, weighted by their cells, as scikit-learn has it: 2 TP
+        / (2 TP + FP + FN) with TP + FN and TN + FP known. It rises with ``true`` and falls with
+        ``false``.
         """
         ill, well = self.totals
         n = ill + well

@@ -21,13 +21,7 @@ from blastscope.error_analysis.causes import (
     check_guess,
     find_causes,
 )
-from blastscope.error_analysis.counts import (
-    Counts,
-    PairAgreement,
-    agreements,
-    count_errors,
-    misses,
-)
+from blastscope.error_analysis.counts import Counts, PairAgreement, agreements, count_errors, misses
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.evaluation.overlap import Overlap, members_overlap
@@ -57,8 +51,6 @@ class ErrorAnalysis:
     """The error analysis of one part.
 
     Attributes:
-        scores: the labelled cells of the part.
-        part: its name.
         counts: cells by the number of models that miss them.
         pairs: the agreement of each two models; empty for one model.
         traits: what was measured of each cell, in the order of the cells; None without a store.
@@ -133,12 +125,10 @@ class ErrorAnalysis:
 
 
 def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> ErrorAnalysis:
-    """Analyse the errors of every model in ``scores`` on one part, without writing a file.
+    """Analyse the errors of every model in ``scores`` on one part.
 
-    Args:
-        scores: one or several models, with every part, so that subjects in training are known.
-        part: ``train``, ``validation`` or ``test``.
-        store: the prepared pixels of (at least) these cells, to measure them; may be None.
+    ``scores`` have every part, so that subjects in training are known; the store measures the
+    cells.
 
     Raises:
         BlastscopeError: if the part has no labelled cells, or the store is of other cells.

@@ -1,8 +1,8 @@
 """Find causes of errors: what missed cells have in common, tested within each class.
 
 Size depends on class, so ALL and normal cells are never pooled. All tests of an analysis are
-corrected together (Holm). The tests treat cells as independent, but cells of one subject are
-alike, so each effect is also measured within subjects.
+corrected together (Holm). The tests treat cells as independent, but cells of one subject are alike,
+so each effect is also measured within subjects.
 """
 
 from __future__ import annotations
@@ -110,11 +110,6 @@ class TraitFinding(_Tested):
     """A trait of the hard cells of a class compared with that of the right ones.
 
     Attributes:
-        trait: what was measured.
-        hard: hard cells with a value.
-        right: right cells with a value.
-        median_hard: of the hard cells.
-        median_right: of the right cells.
         found: Cliff's delta; steps of J. Romano and others (Annual meeting of the Florida
             Association of Institutional Research, 2006).
         within: the delta averaged over the ``both`` subjects that have hard and right cells.
@@ -181,12 +176,8 @@ class Causes:
 
     Attributes:
         hard: cells that at least half of the models miss, shape (cells,).
-        groups: one per class.
-        findings: every test that could be made.
         subjects: ``subject``, ``label``, ``cells``, ``hard``, ``rate`` with its 95 % Wilson
             interval ``low`` to ``high``; the worst of each class first.
-        models: how many models there are.
-        measured: whether the traits of the cells were measured.
     """
 
     hard: NDArray[np.bool_]
@@ -206,10 +197,8 @@ class Causes:
 def find_causes(scores: AlignedPredictions, traits: pl.DataFrame | None) -> Causes:
     """Compare the cells that at least half of the models miss with the rest of their class.
 
-    Args:
-        scores: the labelled cells of one part.
-        traits: the table of ``traits.measure``, the same cells in the same order; None without a
-            store: then only subjects are compared.
+    ``traits`` are those of the same labelled cells of one part, in order; only subjects are
+    compared without them.
     """
     missed = misses(scores)
     hard = np.asarray(2 * missed.sum(axis=1) >= missed.shape[1])
@@ -245,8 +234,8 @@ Verdict = Literal["supports", "contradicts", "no-difference", "not-tested"]
 class PaperGuess:
     """The paper's guess held against one class.
 
-    Its authors saw more black background and more irregular shapes in missed cells (Section
-    3.4.1). Irregular is taken as a lower solidity of the outline.
+    Its authors saw more black background and more irregular shapes in missed cells (Section 3.4.1).
+    Irregular is taken as a lower solidity of the outline.
     """
 
     label: str
@@ -345,9 +334,7 @@ def _flags(
 def _subjects(label: str, subjects: pl.DataFrame) -> list[Finding]:
     mine = subjects.filter(pl.col("label") == label)
     hard, cells = mine["hard"].to_numpy(), mine["cells"].to_numpy()
-    if len(mine) < 2 or not 0 < hard.sum() < cells.sum():
-        return []
-    if cells.mean() < PER_SUBJECT:
+    if len(mine) < 2 or not 0 < hard.sum() < cells.sum() or cells.mean() < PER_SUBJECT:
         return []
     return [SubjectFinding(label, 1.0, len(mine), effects.heterogeneity(hard, cells))]
 

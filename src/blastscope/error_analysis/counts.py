@@ -20,12 +20,7 @@ class ModelErrors:
     """The errors of one model in one class, in cells.
 
     Attributes:
-        model: the model's name.
-        label: ``all`` or ``hem``.
-        cells: how many cells the class has.
-        errors: how many of them the model misses.
-        only_right: cells that this model gets right and every other misses; None for one
-            model.
+        only_right: cells that this model gets right and every other misses; None for one model.
         only_wrong: cells that this model misses and every other gets right; None likewise.
     """
 
@@ -64,11 +59,9 @@ class PairAgreement:
     """The agreement of two models: pairwise measures of an ensemble's diversity.
 
     Attributes:
-        one: the name of the first model.
-        other: the name of the second model.
         kappa: Cohen's kappa of their calls; None if both call every cell the same class.
-        q: Yule's Q of being right, -1 to 1: 0 if they err independently, 1 if they err on the
-            same cells; None if it is 0/0.
+        q: Yule's Q of being right, -1 to 1: 0 if they err independently, 1 if they err on the same
+            cells; None if it is 0/0.
         disagreement: share of cells that exactly one of them gets right.
         double_fault: share of cells that both miss.
     """
@@ -116,8 +109,8 @@ def count_errors(scores: AlignedPredictions) -> Counts:
 def agreements(scores: AlignedPredictions) -> tuple[PairAgreement, ...]:
     """Measure the agreement of every pair of models on the labelled cells of one part.
 
-    Kappa is of the calls. Q, disagreement and double fault are of right and wrong, as in
-    L. I. Kuncheva and C. J. Whitaker, Machine Learning 51:181-207 (2003), Table 1 and Section 2.
+    Kappa is of the calls. Q, disagreement and double fault are of right and wrong, as in L. I.
+    Kuncheva and C. J. Whitaker, Machine Learning 51:181-207 (2003), Table 1 and Section 2.
     """
     called, right = scores.p_all > THRESHOLD, ~misses(scores)
     return tuple(

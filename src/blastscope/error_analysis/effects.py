@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from blastscope.evaluation.pair_tests import components
+
 Z95 = 1.959963984540054
 SIMULATIONS = 9_999
 _AT_ONCE = 2**22
@@ -37,16 +39,14 @@ class Difference:
 def difference(hard: NDArray[np.float64], right: NDArray[np.float64]) -> Difference:
     """Compare two groups of values, shapes (m,) and (n,): at least two in each, not all equal.
 
-    Delta is N. Cliff's (Psychological Bulletin 114:494-509, 1993), 2 U / (m n) - 1. Its variance
-    is that of the area under the ROC curve by E. R. DeLong and others (Biometrics 44:837-845,
-    1988), times four.
+    Delta is N. Cliff's (Psychological Bulletin 114:494-509, 1993), 2 U / (m n) - 1. Its variance is
+    that of the area under the ROC curve by E. R. DeLong and others (Biometrics 44:837-845, 1988),
+    times four.
     """
     test = stats.mannwhitneyu(hard, right)
     m, n = len(hard), len(right)
-    ranks = stats.rankdata(np.concatenate([hard, right]))
-    above = (ranks[:m] - stats.rankdata(hard)) / n
-    below = 1 - (ranks[m:] - stats.rankdata(right)) / m
-    variance = 4 * (above.var(ddof=1) / m + below.var(ddof=1) / n)
+    above, below = components(np.arange(m + n) < m, np.concatenate([hard, right]))
+    variance = 4 * ((above / n).var(ddof=1) / m + (below / m).var(ddof=1) / n)
     delta = float(2 * test.statistic / (m * n) - 1)
     if variance < 1e-12:  # the groups do not overlap, so their spread cannot be estimated
         return Difference(delta, None, None, float(test.pvalue))
@@ -60,12 +60,8 @@ def delta_within(
     """Average Cliff's delta over the subjects that have both hard and right cells.
 
     A subject's weight is m n / (m + n + 1), with which P. van Elteren (Bulletin de l'Institut
-    International de Statistique 37:351-361, 1960) adds up Wilcoxon's test over strata.
-
-    Args:
-        values: shape (cells,).
-        hard: shape (cells,).
-        subjects: of each cell; a cell without a known subject is left out.
+    International de Statistique 37:351-361, 1960) adds up Wilcoxon's test over strata. All arrays
+    have shape (cells,); a cell without a known subject is left out.
 
     Returns:
         The mean, None if no subject has both, and the number of subjects that have both.
@@ -134,15 +130,12 @@ class Heterogeneity:
 
 
 def heterogeneity(hard: NDArray[np.int_], cells: NDArray[np.int_]) -> Heterogeneity:
-    """Test whether all subjects have the same rate of hard cells.
+    """Test whether all subjects have the same rate of hard cells, of counts of shape (subjects,).
 
-    If more than a fifth of the expected counts lie below 5 (W. G. Cochran, Biometrics
-    10:417-451, 1954), p is from 9,999 random tables with the same margins. The correction of V is
-    W. Bergsma's (Journal of the Korean Statistical Society 42:323-328, 2013).
-
-    Args:
-        hard: each subject's hard cells, shape (subjects,), neither all 0 nor all of ``cells``.
-        cells: each subject's cells, shape (subjects,), at least two subjects.
+    If more than a fifth of the expected counts lie below 5 (W. G. Cochran, Biometrics 10:417-451,
+    1954), p is from 9,999 random tables with the same margins. The correction of V is W. Bergsma's
+    (Journal of the Korean Statistical Society 42:323-328, 2013). There must be two subjects or
+    more, and hard cells neither none nor all.
     """
     found = stats.chi2_contingency(np.column_stack([hard, cells - hard]), correction=False)
     expected = found.expected_freq

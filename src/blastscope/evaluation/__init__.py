@@ -1,4 +1,4 @@
-"""From a table of predictions to figures that say how far to trust them.
+"""From a table of predictions to metrics that say how far to trust them.
 
 Nothing here needs the model: a table that any program wrote is judged by the same rules as a run.
 """

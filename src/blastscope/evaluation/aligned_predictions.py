@@ -1,4 +1,4 @@
-"""What several models say of the same cells: any number of prediction tables, laid side by side."""
+"""Align the predictions of several models for the same cells, from any number of tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ from blastscope.io.predictions import PARTS, SYNTHETIC_MARK
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model, and what holds its predictions.
-
-    Attributes:
-        name: of the model.
-        path: of the file or folder; None for a table in memory.
-        metadata: what that says of itself.
-    """
+    """A model; the file or folder of its predictions, None for a table in memory; its metadata."""
 
     name: str
     path: Path | None
@@ -43,7 +37,7 @@ class AlignedPredictions:
     Attributes:
         cells: ``cell``, ``subject``, ``label`` and ``part``, a row a cell.
         members: the models, in the order in which they were given.
-        p_all: probability of ALL, shape (cells, models); NaN where a model does not know a cell.
+        p_all: probability of ALL, shape (cells, models); NaN if a model does not know a cell.
     """
 
     cells: pl.DataFrame
@@ -57,7 +51,7 @@ class AlignedPredictions:
 
     @property
     def is_all(self) -> NDArray[np.bool_]:
-        """Truth, shape (cells,); False also where a label is missing."""
+        """Truth, shape (cells,); False also if a label is missing."""
         return (self.cells["label"] == "all").fill_null(False).to_numpy()
 
     @property
@@ -67,7 +61,7 @@ class AlignedPredictions:
 
     @property
     def synthetic(self) -> bool:
-        """Whether any of the models speaks of synthetic cells."""
+        """Whether any of the models is of synthetic cells."""
         return any(
             member.metadata.get("synthetic") is True or member.name.endswith(SYNTHETIC_MARK)
             for member in self.members
@@ -75,7 +69,7 @@ class AlignedPredictions:
 
     @property
     def protocol(self) -> str | None:
-        """How the cells were split, where all the models agree on it."""
+        """How the cells were split, if all the models agree on it."""
         found = {member.metadata.get("protocol") for member in self.members}
         only = found.pop() if len(found) == 1 else None
         return None if only is None else str(only)
@@ -87,11 +81,7 @@ class AlignedPredictions:
     def with_models(
         self, added: Sequence[ModelSource], p_all: NDArray[np.float64]
     ) -> AlignedPredictions:
-        """Set further models, with columns of shape (cells, added), beside these.
-
-        Raises:
-            BlastscopeError: where one has the name of another.
-        """
+        """Set further models, with columns of shape (cells, added), beside these."""
         members = (*self.members, *added)
         _refuse_same_names(members)
         return replace(self, members=members, p_all=np.column_stack([self.p_all, p_all]))
@@ -106,10 +96,10 @@ class AlignedPredictions:
         """Return the cells of one part, labelled or not, of which every model must know all.
 
         Raises:
-            BlastscopeError: where the part is not there, or a model lacks cells that another has.
+            BlastscopeError: if the part is not there, or a model lacks cells that another has.
         """
         if part not in PARTS:
-            raise BlastscopeError(f"'{part}' is no part of a split: choose {', '.join(PARTS)}.")
+            raise BlastscopeError(f"'{part}' is not a part of a split: choose {', '.join(PARTS)}.")
         rows = self.take((self.cells["part"] == part).to_numpy())
         if rows.cells.is_empty():
             present = [name for name in PARTS if name in set(self.cells["part"])]
@@ -121,8 +111,8 @@ class AlignedPredictions:
         """Return the labelled cells of one part, of which every model must know all.
 
         Raises:
-            BlastscopeError: where the part is not there or has no labels, or a model lacks cells
-                that another has.
+            BlastscopeError: if the part is not there or has no labels, or a model lacks cells that
+                another has.
         """
         rows = self.every(name)
         labelled = rows.take(rows.cells["label"].is_not_null().to_numpy())
@@ -154,7 +144,7 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
             ``NAME=PATH``, which names the model anew.
 
     Raises:
-        BlastscopeError: where one cannot be read, two models share a name, or they disagree on a
+        BlastscopeError: if one cannot be read, two models share a name, or they disagree on a
             cell's label, subject or part.
     """
     members: list[ModelSource] = []
@@ -185,7 +175,7 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
 
 
 def part_name(text: str | Path) -> tuple[str | None, Path]:
-    """Part ``NAME=PATH``; a path that is there is taken as it is."""
+    """Take ``NAME=PATH`` apart; a path that is there is taken as it is."""
     whole = Path(text)
     name, equals, rest = str(text).partition("=")
     if whole.exists() or not equals or not name.strip() or not rest:
@@ -196,26 +186,23 @@ def part_name(text: str | Path) -> tuple[str | None, Path]:
 def _refuse_same_names(members: Sequence[ModelSource]) -> None:
     seen: dict[str, ModelSource] = {}
     for member in members:
-        other = seen.get(member.name)
-        if other is not None and other.path and member.path:
+        other = seen.setdefault(member.name, member)
+        if other is member:
+            continue
+        remedy = 'give a mapping of names to tables, {"A": first, "B": second}'
+        if other.path and member.path:
             if other.path.resolve() == member.path.resolve():
                 raise BlastscopeError(f"{member.where} is given twice: give each model once.")
-            raise BlastscopeError(
-                f"{other.where} and {member.where} both hold a model called '{member.name}': "
-                f"name them apart, A={other.where} B={member.where}."
-            )
-        if other is not None:
-            raise BlastscopeError(
-                f"{other.where} and {member.where} both hold a model called '{member.name}': give "
-                'a mapping of names to tables, {"A": first, "B": second}.'
-            )
-        seen[member.name] = member
+            remedy = f"name them apart, A={other.where} B={member.where}"
+        raise BlastscopeError(
+            f"{other.where} and {member.where} both hold a model called '{member.name}': {remedy}."
+        )
 
 
 def _refuse_contradictions(
     tables: Sequence[pl.DataFrame], members: Sequence[ModelSource], column: str
 ) -> None:
-    """Two tables of the same cells that were split or labelled differently do not compare."""
+    """Refuse tables of the same cells that were split or labelled differently."""
     first = tables[0].select("cell", pl.col(column).alias("known"), who=pl.lit(members[0].name))
     for table, member in zip(tables[1:], members[1:], strict=True):
         both = table.select("cell", column).join(first, on="cell", how="full", coalesce=True)

@@ -1,18 +1,21 @@
-"""The rules: always ALL, a threshold on size, and a logistic regression of size and colour."""
+"""The rules without a network: always ALL, a threshold on size, a regression of size and colour."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+SIZE = ("size",)
+COLOURS = ("size", "lightness", "a_star", "b_star")
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
 class BaselineRule(Protocol):
-    """What is fitted on some cells and scores others: ALL where the score is above .5."""
+    """What is fitted on some cells and scores others: ALL if the score is above .5."""
 
     def fit(self, features: Floats, is_all: Bools) -> BaselineRule:
         """Fit on features of shape (cells, columns)."""
@@ -34,11 +37,7 @@ class AlwaysAll:
 
 
 class SizeRule:
-    """Calls a cell ALL from one size on: the size that gives the highest weighted F1.
-
-    Attributes:
-        threshold: the smallest size that is called ALL, in pixels; infinite before fitting.
-    """
+    """Calls a cell ALL from one size on: the size that gives the highest weighted F1."""
 
     def __init__(self) -> None:
         self.threshold = np.inf
@@ -81,3 +80,11 @@ class Logistic:
         """Return the probability of ALL."""
         found: Floats = self._model.predict_proba(features)[:, 1]
         return found
+
+
+ALWAYS_ALL = "always ALL"
+FITTED: dict[str, tuple[Callable[[], BaselineRule], tuple[str, ...]]] = {
+    "size": (SizeRule, SIZE),
+    "size and colour": (Logistic, COLOURS),
+}
+"""The rules that are fitted, by name, each with the measurements that it needs."""

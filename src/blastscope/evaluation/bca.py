@@ -1,6 +1,6 @@
-"""Bootstrap intervals that hold what they promise from forty subjects on.
+"""Bootstrap intervals that contain the true value as often as promised, from forty subjects on.
 
-Plain percentile intervals are too narrow with few subjects and off-centre where a figure is skewed.
+Plain percentile intervals are too narrow with few subjects and off-centre if a metric is skewed.
 Here their ends are moved twice: for bias and skewness (BC_a: Efron, Journal of the American
 Statistical Association 82:171-185, 1987; acceleration for several strata after Davison and Hinkley,
 Bootstrap Methods and their Application, 1997, section 5.3), and for the number of subjects (the
@@ -10,7 +10,6 @@ expanded percentiles of Hesterberg, The American Statistician 69:371-386, 2015).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,53 +24,43 @@ _MOST_UNITS = 200
 """Of a stratum; more are left out by the handful: the skewness does not need each one."""
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """Weights of the cells with one unit (a subject, or a cell where cells are drawn) left out.
+def leave_out(draws: Resampling) -> tuple[NDArray[np.uint16], NDArray[np.intp]]:
+    """Leave each drawn unit (a subject, or a cell if cells are drawn) out once.
 
-    Attributes:
-        weights: 0 or 1, shape (units, cells).
-        strata: for each unit the stratum that it belongs to, shape (units,).
+    Returns:
+        Weights, 0 or 1, shape (units, cells), and the stratum of each unit, shape (units,).
     """
-
-    weights: NDArray[np.uint16]
-    strata: NDArray[np.intp]
-
-
-def leave_out(draws: Resampling) -> LeftOut:
-    """Leave each drawn unit out once, as the resamples draw them."""
-    weights, strata = [], []
+    every: list[NDArray[np.intp]] = []
+    strata: list[int] = []
     for stratum, groups in enumerate(draws.strata):
         units = list(groups) if len(groups) > 1 else [np.array([cell]) for cell in groups[0]]
         if len(units) > _MOST_UNITS:
             order = np.random.default_rng(draws.seed).permutation(len(units))
-            units = [
-                np.concatenate([units[k] for k in some])
-                for some in np.array_split(order, _MOST_UNITS)
-            ]
-        for unit in units:
-            kept = np.ones(draws.cells, np.uint16)
-            kept[unit] = 0
-            weights.append(kept)
-            strata.append(stratum)
-    return LeftOut(np.stack(weights), np.array(strata, np.intp))
+            some = np.array_split(order, _MOST_UNITS)
+            units = [np.concatenate([units[k] for k in handful]) for handful in some]
+        every += units
+        strata += [stratum] * len(units)
+    weights = np.ones((len(every), draws.cells), np.uint16)
+    for row, unit in zip(weights, every, strict=True):
+        row[unit] = 0
+    return weights, np.array(strata, np.intp)
 
 
 def corrected_interval(
     value: Floats, drawn: Floats, left_out: Floats, strata: NDArray[np.intp], fewest: int
 ) -> tuple[Floats, Floats]:
-    """The 95 % interval of each figure.
+    """The 95 % interval of each metric.
 
     Args:
-        value: the figures of all cells, shape (...).
-        drawn: those of the resamples, shape (resamples, ...); where one is undefined it is left
-            out of its interval.
+        value: the metrics of all cells, shape (...).
+        drawn: those of the resamples, shape (resamples, ...); one that is undefined is left out of
+            its interval.
         left_out: those with each unit left out, shape (units, ...).
         strata: the stratum of each unit, shape (units,).
         fewest: drawn units of the stratum that has the fewest.
 
     Returns:
-        The lower and the upper bounds, of the shape of ``value``; NaN where a figure is undefined.
+        The lower and the upper bounds, of the shape of ``value``; NaN if a metric is undefined.
     """
     shape = value.shape
     bounds = np.full((2, value.size), np.nan)
@@ -91,7 +80,7 @@ def _shares(figure: float, drawn: Floats, acceleration: float, fewest: int) -> l
     level = np.isclose(drawn, figure, rtol=1e-12, atol=1e-12)  # but for the rounding of sums
     below = (drawn < figure) & ~level
     edge = 0.5 / len(drawn)
-    share = below.mean() + level.mean() / 2  # a draw that equals the figure lies on neither side
+    share = below.mean() + level.mean() / 2  # a draw that equals the metric lies on neither side
     bias = float(norm.ppf(np.clip(share, edge, 1 - edge)))
     ends = []
     for end in (-reach, reach):
@@ -108,7 +97,7 @@ def _expanded(fewest: int) -> float:
 
 
 def _acceleration(without: Floats, strata: NDArray[np.intp]) -> float:
-    """Return the skewness of what each unit adds, over six; 0 where it cannot be told."""
+    """Return the skewness of what each unit adds, over six; 0 if it cannot be told."""
     cubes = squares = 0.0
     for stratum in np.unique(strata):
         figures = without[strata == stratum]

@@ -1,14 +1,14 @@
 """Draw subjects, with all their cells, many times, the same draws for every model.
 
-The bootstrap is Efron's (Annals of Statistics 7:1-26, 1979), with the subject as what is drawn,
-because the cells of one person are not independent of each other.
+The bootstrap is Efron's (Annals of Statistics 7:1-26, 1979). The subject is what is drawn, because
+the cells of one subject are not independent of each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from blastscope.errors import BlastscopeError
 FEWEST_RESAMPLES = 100
 """Below this a 95 % interval hangs on two or three of the draws."""
 MOST_RESAMPLES = 100_000
-"""Above this the figures of all resamples would fill the memory, and the bounds hardly move."""
+"""Above this the metrics of all resamples would fill the memory, and the bounds hardly move."""
 _CHUNK = 2**20  # weights at a time: small enough that the passes over them stay near the cache
 STRATA = ("all", "hem", "mixed")
 """The classes of subjects: those of ALL cells, of normal cells and of both."""
@@ -33,10 +33,8 @@ class SamplingUnits:
 
     Attributes:
         unit: ``subject`` if every cell names its subject, otherwise ``cell``.
-        resamples: how many times it is drawn.
         counts: units of each of the ``STRATA`` that is there.
         unnamed: cells that name no subject.
-        cells: all cells.
     """
 
     unit: Literal["subject", "cell"]
@@ -50,33 +48,18 @@ class SamplingUnits:
         """Subjects of the class that has the fewest of them; None if cells are drawn."""
         return min(self.counts.values()) if self.unit == "subject" else None
 
-    @classmethod
-    def from_json(cls, content: Any) -> SamplingUnits:
-        """Read what :func:`dataclasses.asdict` made.
-
-        Raises:
-            KeyError, TypeError or ValueError: if it is something else.
-        """
-        counts = {name: int(content["counts"][name]) for name in content["counts"]}
-        unit: Literal["subject", "cell"] = "subject" if content["unit"] == "subject" else "cell"
-        resamples, unnamed, cells = (int(content[k]) for k in ("resamples", "unnamed", "cells"))
-        return cls(unit, resamples, counts, unnamed, cells)
-
 
 @dataclass(frozen=True)
 class Resampling:
     """How often each cell is drawn, resample by resample.
 
     Within each class as many subjects are drawn, with replacement, as there are, each with all its
-    cells. A class of one subject would not vary at all: there its cells are drawn instead. So are
-    they, within each class, where subjects are not known.
+    cells. A class of one subject would not vary at all: its cells are drawn instead. If subjects
+    are not known, cells are drawn within each class.
 
     Attributes:
-        cells: how many cells there are.
         strata: for each class the subjects, and for each subject its cells.
-        resamples: how many times to draw.
-        seed: the same seed draws the same; so figures of several models, and those of several
-            calls, are paired.
+        seed: the same seed draws the same, so the metrics of several models or calls are paired.
         sampling: what is drawn, and how many of each class.
     """
 
@@ -126,21 +109,14 @@ def _draw_cells(rng: np.random.Generator, n: int, rows: int) -> NDArray[np.int64
 
 
 def resampling(
-    is_all: NDArray[np.bool_],
-    subjects: Sequence[str | None],
-    resamples: int = 2000,
-    seed: int = 24,
+    is_all: NDArray[np.bool_], subjects: Sequence[str | None], resamples: int = 2000, seed: int = 24
 ) -> Resampling:
-    """Plan the draws: by subject where every cell names one, by cell otherwise.
+    """Plan the draws: by subject if every cell names one, otherwise by cell.
 
-    Args:
-        is_all: truth, shape (cells,).
-        subjects: each cell's subject; None where unknown.
-        resamples: how many times to draw, ``FEWEST_RESAMPLES`` to ``MOST_RESAMPLES``.
-        seed: of the draws, not negative.
+    ``is_all`` and ``subjects`` (None if unknown) have shape (cells,).
 
     Raises:
-        BlastscopeError: where ``resamples`` is out of range or ``seed`` below zero.
+        BlastscopeError: if ``resamples`` is out of range or ``seed`` below zero.
     """
     if not FEWEST_RESAMPLES <= resamples <= MOST_RESAMPLES:
         raise BlastscopeError(
@@ -173,7 +149,7 @@ def resampling(
 
 
 def _by_class(is_all: NDArray[np.bool_], subjects: Sequence[str | None]) -> list[Groups]:
-    """Part the subjects into those of ALL cells, of normal cells and of both."""
+    """Group the subjects: those of ALL cells, of normal cells and of both."""
     _, places = np.unique(np.array(subjects, dtype=str), return_inverse=True)
     strata: list[list[NDArray[np.intp]]] = [[], [], []]
     for place in range(int(places.max()) + 1):

@@ -1,4 +1,4 @@
-"""What the baselines go by: the size of each cell, and its colours where there are pixels."""
+"""Measure what the baselines need: the size of each cell, and its colours if there are pixels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from blastscope.data.cell_table import CELLS
 from blastscope.data.store import open_store
 from blastscope.data.traits import measure
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.baseline_rules import COLOURS
 from blastscope.io.tables import read_table
 from blastscope.io.text_tables import SUFFIXES, read_text_table
-
-SIZE = ("size",)
-COLOURS = ("size", "lightness", "a_star", "b_star")
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class MeasuredCells:
     Attributes:
         cells: ``cell, label, subject, fold`` and the measured columns; labelled cells only.
         has_colours: whether ``COLOURS`` were measured; otherwise only ``SIZE``.
-        synthetic: whether the cells are synthetic, where that is known.
+        synthetic: whether the cells are synthetic, if that is known.
     """
 
     cells: pl.DataFrame
@@ -45,7 +43,7 @@ def measure_cells(source: Path) -> MeasuredCells:
             height``, its files named as C-NMC's are.
 
     Raises:
-        BlastscopeError: where it is none of these, or a box is missing.
+        BlastscopeError: if it is none of these, or a box is missing.
     """
     if source.is_dir():
         store = open_store(source)
@@ -86,7 +84,7 @@ def _read_boxes(source: Path) -> pl.DataFrame:
 
 
 def _whole(rows: pl.DataFrame, source: Path) -> pl.DataFrame:
-    """Refuse what has no size, or a size that is none."""
+    """Refuse cells without a size above zero."""
     bad = rows.filter(pl.col("size").is_null() | pl.col("size").is_nan() | (pl.col("size") <= 0))
     if bad.height:
         raise BlastscopeError(

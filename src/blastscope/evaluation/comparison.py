@@ -21,13 +21,9 @@ COMPARISON_FORMAT = "blastscope-comparison/2"
 
 @dataclass(frozen=True)
 class ModelPair:
-    """Two models, compared on the same cells.
+    """Two models compared on the same cells: the first minus the second, with paired intervals.
 
     Attributes:
-        first: the one model.
-        second: the other.
-        weighted_f1: that of the first minus that of the second; the interval is paired.
-        auc: likewise.
         only_first: cells that only the first calls right.
         only_second: cells that only the second calls right.
         mcnemar_p: of McNemar's exact test of the calls.
@@ -77,21 +73,12 @@ class Comparison:
     """Several models on the same cells of one part.
 
     Attributes:
-        part: the part whose cells were judged.
-        models: their names, in the order given.
-        checkpoints: ``sha256:...`` of what made each model's predictions, where known.
-        cells: labelled cells.
-        cells_all: those of them that are ALL.
-        subjects: how many subjects are known; None for none.
+        checkpoints: ``sha256:...`` of what made each model's predictions, if known.
         unlabelled: cells of the part that carry no label and are left out.
-        protocol: how the cells were split, where all the models agree on it.
-        synthetic: whether the cells are synthetic.
+        protocol: how the cells were split, if all the models agree on it.
         overlap: whether the part's subjects are also in training.
-        sampling: what was drawn for the intervals.
-        seed: of the draws.
         estimates: by model, then by figure (``weighted_metrics.FIGURES``).
         counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
-        pairs: the models that were held against each other.
     """
 
     part: str
@@ -113,13 +100,11 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """The content of ``comparison.json``; null for what is undefined."""
         content: dict[str, Any] = asdict(self)
-        content |= {"pairs": list(content["pairs"]), "overlap": self.overlap.as_json()}
         for pair in content["pairs"]:
             for name in ("weighted_f1", "auc"):
                 pair[f"{name}_difference"] = pair.pop(name)
         head = {"format": COMPARISON_FORMAT, "threshold": THRESHOLD}
-        told: dict[str, Any] = without_nan({**head, **content})
-        return told
+        return without_nan({**head, **content})  # type: ignore[no-any-return]
 
 
 def compare(
@@ -129,19 +114,15 @@ def compare(
     seed: int = 24,
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> Comparison:
-    """Compute every figure of every model with its interval, and test pairs of models.
+    """Compute every metric of every model on ``part`` with its interval, and test pairs of models.
 
     Args:
         scores: the models, every part of them.
-        part: the part to judge on.
-        resamples: how many times to draw subjects and cells for the intervals.
-        seed: of the draws.
-        pairs: which models to hold against each other; every two without it. The tests are
-            corrected for the number of these.
+        pairs: the pairs to test, for whose number the tests are corrected; every two by default.
 
     Raises:
-        BlastscopeError: where the part is not there or has no labels, a model lacks some of its
-            cells, or ``resamples`` or ``seed`` is too low.
+        BlastscopeError: if the part is not there or has no labels, a model lacks some of its cells,
+            or ``resamples`` or ``seed`` is too low.
     """
     here = scores.part(part)
     is_all, subjects = here.is_all, here.subjects
@@ -153,7 +134,7 @@ def compare(
     return Comparison(
         part=part,
         models=here.models,
-        checkpoints={member.name: _checkpoint(member.metadata) for member in here.members},
+        checkpoints={one.name: one.metadata.get("checkpoint") for one in here.members},
         cells=len(is_all),
         cells_all=int(is_all.sum()),
         subjects=len(known) or None,
@@ -169,17 +150,12 @@ def compare(
     )
 
 
-def _checkpoint(metadata: Mapping[str, object]) -> str | None:
-    found = metadata.get("checkpoint")
-    return None if found is None else str(found)
-
-
 def _counts(metrics: Metrics) -> dict[str, int]:
     return {name: int(metrics[name] or 0) for name in ("tn", "fp", "fn", "tp")}
 
 
 def _estimates(models: Sequence[str], drawn: BootstrapDraws) -> dict[str, dict[str, Estimate]]:
-    found = iter(drawn.estimates())  # model by model, and of each model figure by figure
+    found = iter(drawn.estimates())  # model by model, and of each model metric by metric
     return {model: {name: next(found) for name in FIGURES} for model in models}
 
 

@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals: subjects are drawn, because the cells of one are alike."""
+"""Metrics with their 95 % intervals: subjects are drawn, because the cells of one are alike."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from blastscope.evaluation.bca import corrected_interval, leave_out
 from blastscope.evaluation.bootstrap import Resampling, SamplingUnits, resampling
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.io.json_objects import NumberOrNull
 
 Floats = NDArray[np.float64]
 _MOST_WEIGHTS = 2**22  # of units left out, at a time: more would fill the memory with many cells
@@ -19,15 +20,15 @@ _MOST_WEIGHTS = 2**22  # of units left out, at a time: more would fill the memor
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval; NaN where a class is absent."""
+    """A metric and its 95 % interval; NaN if a class is absent."""
 
-    value: float
-    low: float
-    high: float
+    value: NumberOrNull
+    low: NumberOrNull
+    high: NumberOrNull
 
     @property
     def known(self) -> bool:
-        """Whether the figure is defined."""
+        """Whether the metric is defined."""
         return not math.isnan(self.value)
 
     @property
@@ -46,9 +47,9 @@ class BootstrapDraws:
 
     Attributes:
         value: of all cells, shape (1, ...).
-        resamples: shape (resamples, ...); NaN where a figure is undefined.
-        left_out: with each unit (a subject, or a cell where cells are drawn) left out, shape
-            (units, ...).
+        resamples: shape (resamples, ...); NaN if a metric is undefined.
+        left_out: with each unit (a subject, or a cell if cells are drawn) left out, shape (units,
+            ...).
         strata: the stratum of each unit, shape (units,).
         fewest: drawn units of the stratum that has the fewest.
     """
@@ -60,11 +61,7 @@ class BootstrapDraws:
     fewest: int
 
     def of(self, function: Callable[[Floats], Floats]) -> BootstrapDraws:
-        """Make other figures of these, row by row: the interval of a difference is then paired.
-
-        Args:
-            function: of figures (rows, ...) to others (rows, ...).
-        """
+        """Make other metrics of these, row by row; a difference's interval is then paired."""
         value, resamples, left_out = map(function, (self.value, self.resamples, self.left_out))
         return replace(self, value=value, resamples=resamples, left_out=left_out)
 
@@ -78,29 +75,27 @@ class BootstrapDraws:
 
 
 def draw(figures: Callable[[NDArray[np.uint16]], Floats], draws: Resampling) -> BootstrapDraws:
-    """Compute figures of all cells, of every resample and with each unit left out.
+    """Compute metrics of all cells, of every resample and with each unit left out.
 
-    Args:
-        figures: of weights (rows, cells) to figures (rows, ...), as ``WeightedMetrics.of``.
-        draws: the resamples.
+    ``figures`` maps weights (rows, cells) to metrics (rows, ...), as ``WeightedMetrics.of`` does.
     """
-    without = leave_out(draws)
-    blocks = np.array_split(without.weights, 1 + without.weights.size // _MOST_WEIGHTS)
+    without, strata = leave_out(draws)
+    blocks = np.array_split(without, 1 + without.size // _MOST_WEIGHTS)
     return BootstrapDraws(
         value=figures(np.ones((1, draws.cells), np.uint16)),
         resamples=np.concatenate([figures(weights) for weights in draws.chunks()]),
         left_out=np.concatenate([figures(weights) for weights in blocks]),
-        strata=without.strata,
+        strata=strata,
         fewest=draws.units,
     )
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """The intervals of every figure of one part.
+    """The intervals of every metric of one part.
 
     Attributes:
-        bounds: by figure (``resampled.FIGURES``); a figure that is undefined has none.
+        bounds: by metric (``weighted_metrics.FIGURES``); one that is undefined has none.
         sampling: what was drawn, and how many of each class.
     """
 
@@ -115,16 +110,9 @@ def intervals(
     resamples: int = 2000,
     seed: int = 24,
 ) -> Intervals:
-    """Draw subjects, with all their cells, and compute every figure of each draw.
+    """Draw subjects, with all their cells, and compute every metric of each draw.
 
-    If a cell names no subject, cells are drawn instead.
-
-    Args:
-        is_all: truth, shape (n,).
-        p_all: probability of ALL, shape (n,).
-        subjects: each cell's subject; None where unknown.
-        resamples: how many times to draw.
-        seed: of the draws.
+    If a cell names no subject, cells are drawn instead. All arrays have shape (cells,).
     """
     draws = resampling(is_all, subjects, resamples, seed)
     found = draw(WeightedMetrics(is_all, p_all[:, None]).of, draws).estimates()

@@ -22,10 +22,7 @@ class Curve:
 def roc_curve(is_all: NDArray[np.bool_], p_all: NDArray[np.float64], threshold: float) -> Curve:
     """Sensitivity for ALL (y) against the share of normal cells called ALL (x).
 
-    Args:
-        is_all: truth, shape (n,), both classes present.
-        p_all: probability of ALL, shape (n,).
-        threshold: the decision's threshold, marked on the curve.
+    Both arrays have shape (n,), with both classes; the point of ``threshold`` is marked.
     """
     x, y, _ = sk.roc_curve(is_all, p_all)
     called = p_all > threshold
@@ -38,10 +35,8 @@ def precision_recall_curve(
 ) -> Curve:
     """Precision of the call ALL (y) against sensitivity (x); the area is average precision.
 
-    Args:
-        is_all: truth, shape (n,), both classes present.
-        p_all: probability of ALL, shape (n,).
-        threshold: the decision's threshold; not marked where nothing is called ALL.
+    Both arrays have shape (n,), with both classes; the point of ``threshold`` is marked unless
+    nothing is called ALL.
     """
     precision, recall, _ = sk.precision_recall_curve(is_all, p_all, drop_intermediate=True)
     called = p_all > threshold

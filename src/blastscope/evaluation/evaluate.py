@@ -1,4 +1,4 @@
-"""Judge a model from its predictions: the figures of every part, one part in detail."""
+"""Judge a model from its predictions: the metrics of every part, one part in detail."""
 
 from __future__ import annotations
 
@@ -15,15 +15,10 @@ from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, select_model
 
 
 def judge(source: Source, part: str, model: str | None) -> Evaluation:
-    """Compute the figures of a run's or a table's predictions; nothing is written.
-
-    Args:
-        source: the predictions.
-        part: the part to look at in detail; metrics are computed for every labelled part.
-        model: which model, where the table holds several.
+    """Compute the metrics of every labelled part, and look at one part in detail; write nothing.
 
     Raises:
-        BlastscopeError: where the part or the model is not there, or has no labels.
+        BlastscopeError: if the part or the model is not there, or has no labels.
     """
     table, name = select_model(source.predictions, source.where, model)
     cells = _labelled_part(table, part, source.where)
@@ -50,7 +45,7 @@ def judge(source: Source, part: str, model: str | None) -> Evaluation:
 
 def _labelled_part(table: pl.DataFrame, part: str, path: str) -> pl.DataFrame:
     if part not in PARTS:
-        raise BlastscopeError(f"'{part}' is no part of a split: choose {', '.join(PARTS)}.")
+        raise BlastscopeError(f"'{part}' is not a part of a split: choose {', '.join(PARTS)}.")
     rows = table.filter(pl.col("part") == part)
     if rows.is_empty():
         present = [name for name in PARTS if name in set(table["part"])]

@@ -35,9 +35,5 @@ _SIMULATED = (
 
 
 def simulated_coverage(subjects: int) -> SimulatedCoverage:
-    """Return the simulation with as many subjects, or the next fewer.
-
-    Args:
-        subjects: of the class that has the fewest, 2 to ``FEW_SUBJECTS``.
-    """
+    """Return the simulation with as many subjects of the scarcer class, or the next fewer."""
     return [one for one in _SIMULATED if one.subjects <= subjects][-1]

@@ -1,4 +1,4 @@
-"""Predictions of cells whose labels come in a table of their own, made ready to be judged."""
+"""Give predictions the labels of a table of their own, so that they can be judged."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from blastscope.io.submission import is_submission, numeric_order, read_submissi
 
 
 def open_labelled(
-    source: Path | InMemoryTable,
-    labels: Path | None,
-    part: str = "test",
-    model: str | None = None,
+    source: Path | InMemoryTable, labels: Path | None, part: str = "test", model: str | None = None
 ) -> Source:
     """Open what is to be judged and give the cells of ``part`` the labels of a table.
 
     Args:
         source: a run, a prediction table, a submission (zip), or the ``.predict`` file out of one.
             The calls of a submission become probabilities of 0 and 1.
-        labels: the labels table (see ``data.labels``), of just the cells of ``part``. It fills in
-            subjects as well where it names them. None where ``source`` has its labels.
-        part: which part the table is of; a submission is all ``test``.
-        model: which model, where the prediction table holds several.
+        labels: the labels table (see ``data.labels``), of just the cells of ``part``; subjects that
+            it names are filled in as well. None if ``source`` has its labels.
+        part: the part that the table is of; a submission is all ``test``.
+        model: which model, if the prediction table holds several.
 
     Raises:
-        BlastscopeError: where a file is none of these, the table is not of the same cells, or it
+        BlastscopeError: if a file is none of these, the table is not of the same cells, or it
             contradicts labels or subjects that are there.
     """
     submission = not isinstance(source, InMemoryTable) and is_submission(source)
     if labels is None:
         if submission:
-            raise BlastscopeError(f"{source} is a submission, which has no labels: give --labels.")
+            raise BlastscopeError(
+                f"{source} is a submission, which has no labels: give a table of labels."
+            )
         return open_source(source)
     table = read_label_table(labels)
     if submission and not isinstance(source, InMemoryTable):

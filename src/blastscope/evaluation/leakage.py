@@ -18,6 +18,7 @@ from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.spread import Spread
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 from blastscope.io.files import read_json, refuse_other_version, without_nan
+from blastscope.io.json_objects import NumberOrNull, read_as
 from blastscope.io.predictions import read_predictions
 
 FORMAT = "blastscope-leakage/2"
@@ -38,7 +39,7 @@ class LeakageGain:
     known: Estimate
     unseen: Estimate
     difference: Estimate
-    repeats: tuple[float, ...]
+    repeats: tuple[NumberOrNull, ...]
 
     @property
     def spread(self) -> Spread | None:
@@ -52,10 +53,6 @@ class Leakage:
 
     Attributes:
         gains: by metric (``MEASURED``).
-        cells: how many were predicted both ways.
-        subjects: how many subjects they are of.
-        sampling: what was drawn for the intervals.
-        synthetic: whether the cells are synthetic.
     """
 
     gains: dict[str, LeakageGain]
@@ -74,45 +71,21 @@ def read_leakage(path: Path) -> tuple[str, Leakage]:
     """Read a ``leakage.json``, and the recipe it is of.
 
     Raises:
-        BlastscopeError: where the file is missing or none.
+        BlastscopeError: if the file is missing, damaged or of another kind.
     """
     content = read_json(path)
     return str(content.get("recipe")), leakage_from(content, path)
 
 
 def leakage_from(content: Any, where: Path) -> Leakage:
-    """Read what :meth:`Leakage.as_json` made.
-
-    Raises:
-        BlastscopeError: where it is none.
-    """
+    """Read what :meth:`Leakage.as_json` made."""
     refuse_other_version(content, FORMAT, where, "blastscope leakage")
     try:
-        gains = {name: _read_gain(content["gains"][name]) for name in MEASURED}
-        return Leakage(
-            gains,
-            int(content["cells"]),
-            int(content["subjects"]),
-            SamplingUnits.from_json(content["sampling"]),
-            content["synthetic"] is True,
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        return read_as(Leakage, content)
+    except ValueError as error:
         raise BlastscopeError(
             f"{where} is damaged ({error}): run `blastscope leakage` again."
         ) from error
-
-
-def _read_gain(content: dict[str, Any]) -> LeakageGain:
-    known, unseen, difference = (
-        Estimate(
-            *(
-                math.nan if content[name][end] is None else float(content[name][end])
-                for end in ("value", "low", "high")
-            )
-        )
-        for name in ("known", "unseen", "difference")
-    )
-    return LeakageGain(known, unseen, difference, tuple(map(float, content["repeats"])))
 
 
 def compare_out_of_fold(
@@ -120,17 +93,15 @@ def compare_out_of_fold(
 ) -> Leakage:
     """Compare two out-of-fold tables of the same cells and recipe.
 
-    The figures are means over the repeats. Intervals draw whole subjects, the same ones for both
+    The metrics are means over the repeats. Intervals draw whole subjects, the same ones for both
     tables and all repeats.
 
     Args:
         known: the out-of-fold table of folds by cell (``matched`` or ``image``).
         unseen: that of folds by subject.
-        resamples: how many times to draw subjects.
-        seed: of the draws.
 
     Raises:
-        BlastscopeError: where a table is of another kind, or they differ in cells or repeats.
+        BlastscopeError: if a table is of another kind, or they differ in cells or repeats.
     """
     tables = {"known": _read(known, ("matched", "image")), "unseen": _read(unseen, ("subject",))}
     pairs = _paired(tables["known"], tables["unseen"], known, unseen)
@@ -142,7 +113,7 @@ def compare_out_of_fold(
     drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
 
     def estimate(weights: NDArray[np.float64], at: int) -> Estimate:
-        """A figure's sum over the columns under weights."""
+        """A metric's sum over the columns under weights."""
         (found,) = drawn.of(lambda figures: figures[..., at] @ weights).estimates()
         return found
 
@@ -154,7 +125,7 @@ def compare_out_of_fold(
 def _gain(
     values: NDArray[np.float64], at: int, estimate: Callable[[NDArray[np.float64], int], Estimate]
 ) -> LeakageGain:
-    """Sum up one figure; the columns are known and unseen, repeat by repeat."""
+    """Sum up one metric; the columns are known and unseen, repeat by repeat."""
     repeats = len(values) // 2
     known, unseen = (np.tile(which, repeats) / repeats for which in ([1.0, 0.0], [0.0, 1.0]))
     return LeakageGain(

@@ -1,4 +1,4 @@
-"""The figures of one part of a split, all of them from scikit-learn."""
+"""The metrics of one part of a split, all of them from scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ def compute_metrics(
     is_all: NDArray[np.bool_],
     p_all: NDArray[np.floating],
     subjects: Sequence[str | None] | None = None,
-    threshold: float = THRESHOLD,
 ) -> Metrics:
-    """Compute the figures that C-NMC 2019 and the paper (section 3) report.
+    """Compute the metrics that C-NMC 2019 and the paper (section 3) report.
 
-    A cell is called ALL where ``p_all > threshold``; an exact 0.5 is normal, as ``numpy.rint``
-    makes it in the paper.
+    A cell is called ALL if ``p_all > THRESHOLD``; an exact 0.5 is normal, as ``numpy.rint`` makes
+    it in the paper.
 
     Args:
         is_all: truth, shape (n,).
         p_all: probability of ALL, shape (n,).
-        subjects: each cell's subject, for the count of subjects; None where unknown.
-        threshold: the decision's threshold.
+        subjects: each cell's subject, for the count of subjects; None if unknown.
 
     Returns:
-        The metrics of the contract in ``docs/formats.md``. What is undefined because only one
-        class is present is None; the precision of a class that is never predicted is 0.
+        The metrics of the contract in ``docs/formats.md``. What is undefined because only one class
+        is present is None; the precision of a class that is never predicted is 0.
 
     Raises:
-        ValueError: where the arrays are empty or of different lengths.
+        ValueError: if the arrays are empty or of different lengths.
     """
     from sklearn import metrics as sk  # a prediction needs THRESHOLD and no scikit-learn
 
@@ -43,7 +41,7 @@ def compute_metrics(
     score = np.asarray(p_all, dtype=np.float64)
     if truth.size == 0 or truth.shape != score.shape:
         raise ValueError(f"is_all {truth.shape} and p_all {score.shape} must match and hold cells")
-    called = score > threshold
+    called = score > THRESHOLD
     tn, fp, fn, tp = (int(n) for n in sk.confusion_matrix(truth, called, labels=_CLASSES).ravel())
     precision = sk.precision_score(truth, called, labels=_CLASSES, average=None, zero_division=0.0)
     both = bool(truth.any() and not truth.all())

@@ -16,9 +16,8 @@ from blastscope.data.names import ALL
 from blastscope.data.store import open_store
 from blastscope.data.traits import measure
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.baseline_rules import BaselineRule, Logistic, SizeRule
+from blastscope.evaluation.baseline_rules import ALWAYS_ALL, COLOURS, FITTED, SIZE, BaselineRule
 from blastscope.evaluation.bootstrap import resampling
-from blastscope.evaluation.cell_measurements import COLOURS, SIZE
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
@@ -27,7 +26,6 @@ from blastscope.io.predictions import has_folds
 
 Bools = NDArray[np.bool_]
 
-ALWAYS_ALL, BY_SIZE, BY_COLOUR = "always ALL", "size", "size and colour"
 COMPARED = ("weighted_f1", "auc")
 """The metrics that a model is compared with its baselines by."""
 
@@ -37,7 +35,6 @@ class ModelBaseline:
     """A rule without a network, and how far the model is ahead of it on the same cells.
 
     Attributes:
-        name: what it is called in tables.
         metrics: of the rule on the cells that are reported.
         estimates: the rule's metrics (``COMPARED``) with 95 % intervals, drawn by subject.
         lead: the model's metrics minus the rule's, with paired intervals from the same draws.
@@ -64,13 +61,11 @@ def model_baselines(
     store, or cells to fit on, always-ALL stands alone.
 
     Args:
-        store: the store that holds the table's cells.
         table: one model's prediction table, every part of it.
-        part: the part that is reported.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
 
     Raises:
-        BlastscopeError: where ``store`` is none, or lacks cells of the table.
+        BlastscopeError: if ``store`` is not one, or lacks cells of the table.
     """
     cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
     is_all = (cells["label"] == ALL).to_numpy()
@@ -86,12 +81,10 @@ def _fitted(
     """Score the reported cells by the rules that need a store; without those that cannot be fit."""
     measured = _measured(store.resolve(), (store / "store.json").stat().st_mtime_ns)
     pieces = _pieces(table, cells, part, metadata)
-    rules: list[tuple[str, Callable[[], BaselineRule], Sequence[str]]] = [(BY_SIZE, SizeRule, SIZE)]
-    if set(COLOURS) <= set(measured.columns):
-        rules.append((BY_COLOUR, Logistic, COLOURS))
     found = {
         name: _score(rule, columns, measured, cells, pieces, store)
-        for name, rule, columns in (rules if pieces else ())
+        for name, (rule, columns) in FITTED.items()
+        if pieces and set(columns) <= set(measured.columns)
     }
     return {name: score for name, score in found.items() if score is not None}
 
@@ -119,12 +112,7 @@ def _compared(
 
 @lru_cache(maxsize=4)
 def _measured(store: Path, changed: int) -> pl.DataFrame:
-    """Measure a store once for all the models that are judged on it.
-
-    Returns:
-        ``cell``, ``size`` and, but for a store with CLAHE, which changes the stain, the colours;
-        null where a prepared picture shows no stain.
-    """
+    """Measure a store once for all the models that are judged on it."""
     del changed  # what is asked for anew when the store is
     opened = open_store(store)
     size = pl.max_horizontal("box_w", "box_h").cast(pl.Float64)
@@ -165,7 +153,7 @@ def _score(
     pieces: _Pieces,
     store: Path,
 ) -> NDArray[np.float64] | None:
-    """Score the reported cells; None where a colour of one of them could not be measured."""
+    """Score the reported cells; None if a colour of one of them could not be measured."""
     features = _features(cells, columns, measured, store)
     if features is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,14 +28,10 @@ class Overlap:
     """Whether subjects of a split part are also in training, and how that is known.
 
     Attributes:
-        kind: ``disjoint`` (unseen subjects), ``shared`` (some or all are in training),
-            ``training`` (the model, or an ensemble's weights, were fitted on these very cells) or
-            ``unknown``.
+        kind: ``disjoint`` (unseen subjects), ``shared`` (some or all are in training), ``training``
+            (the model, or an ensemble's weights, were fitted on these very cells) or ``unknown``.
         reason: ``subjects`` if subjects were compared; otherwise what stands in for that, or what
             is missing.
-        part: the split part that is reported.
-        subjects: how many subjects it has.
-        shared: how many of them are in training.
         in_validation: how many test subjects are in validation, which chose the epoch.
         unnamed: cells of both parts that name no subject.
         models: the models that this applies to; empty if it applies to all.
@@ -52,19 +48,14 @@ class Overlap:
     models: tuple[str, ...] = ()
     fitted: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """The codes and counts as JSON."""
-        return {**asdict(self), "models": list(self.models), "fitted": list(self.fitted)}
-
 
 def part_overlap(table: pl.DataFrame, part: str, metadata: Mapping[str, Any]) -> Overlap:
     """Return whether the subjects of ``part`` are known to the network that is judged on them.
 
     Args:
         table: one model's rows of a prediction table, every part, labelled or not.
-        part: the split part that is reported.
-        metadata: of the table. In a cross-validation each cell has a training of its own, which
-            the table does not hold; ``out_of_fold`` is how folds were cut. ``fitted_on`` lists the
+        metadata: of the table. In a cross-validation each cell has a training of its own, which the
+            table does not hold; ``out_of_fold`` is how folds were cut. ``fitted_on`` lists the
             parts that an ensemble's weights were fitted on.
     """
     by = metadata.get("out_of_fold")
@@ -80,12 +71,7 @@ def part_overlap(table: pl.DataFrame, part: str, metadata: Mapping[str, Any]) ->
 
 
 def subject_overlap(table: pl.DataFrame, part: str) -> Overlap:
-    """Compare the subjects of ``part`` with those of the training part of the same table.
-
-    Args:
-        table: one model's rows of a prediction table, every part, labelled or not.
-        part: the split part that is reported.
-    """
+    """Compare the subjects of ``part`` with those of the training part of one model's table."""
     if part == "train":
         return Overlap("training", "training-part", part)
     here, training = (table.filter(pl.col("part") == name) for name in (part, "train"))
@@ -110,10 +96,6 @@ def members_overlap(scores: AlignedPredictions, part: str) -> Overlap:
 
     A table without training cells leaves open what its model was trained on, whatever the other
     tables hold.
-
-    Args:
-        scores: the models, every part of them.
-        part: the split part that is reported.
     """
     found = {}
     for column, member in enumerate(scores.members):

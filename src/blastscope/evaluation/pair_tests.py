@@ -1,7 +1,7 @@
-"""Tests between two models on the same cells, and what many tests at once cost.
+"""Tests between two models on the same cells, and a correction for many tests at once.
 
-Both take the cells for independent draws. Cells of one person are not: where subjects are few,
-the paired interval over subjects (:mod:`blastscope.evaluation.bootstrap`) is the one to go by.
+Both tests take cells for independent draws. Cells of one subject are not: if subjects are few, the
+paired interval over subjects (:mod:`blastscope.evaluation.bootstrap`) is the one to trust.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ Floats = NDArray[np.float64]
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact two-sided test (Q. McNemar, Psychometrika 12:153-157, 1947).
+    """Return the two-sided p of McNemar's exact test (Q. McNemar, Psychometrika 12:153-157, 1947).
 
     Args:
         only_first: cells that only the first model calls right.
         only_second: cells that only the second model calls right.
-
-    Returns:
-        The p-value: of two models equally often right, each of these cells is a fair coin.
     """
     cells = only_first + only_second
     if cells == 0:
@@ -35,23 +32,19 @@ def delong(is_all: NDArray[np.bool_], first: Floats, second: Floats) -> tuple[fl
     """DeLong's test of two AUCs on the same cells, two-sided.
 
     The variance is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44:837-845, 1988), by
-    midranks as Sun and Xu compute it (IEEE Signal Processing Letters 21:1389-1393, 2014).
-
-    Args:
-        is_all: truth, shape (cells,).
-        first: the first model's probability of ALL, shape (cells,).
-        second: the second's.
+    midranks as Sun and Xu compute it (IEEE Signal Processing Letters 21:1389-1393, 2014). All
+    arrays have shape (cells,).
 
     Returns:
-        AUC of the first less that of the second, and the p-value. The p-value is 1 where both
-        rank alike, and NaN where the variance cannot be had (a class of one cell, or no spread
-        at all between unequal models); both are NaN where a class is absent.
+        AUC of the first minus that of the second, and the p-value. The p-value is 1 if both rank
+        alike, and NaN if there is no variance (a class of one cell, or no spread at all between
+        unequal models); both are NaN if a class is absent.
     """
     n_all, n_hem = int(is_all.sum()), int((~is_all).sum())
     if not n_all or not n_hem:
         return np.nan, np.nan
-    of_all, of_hem = _components(is_all, first)
-    other_all, other_hem = _components(is_all, second)
+    of_all, of_hem = components(is_all, first)
+    other_all, other_hem = components(is_all, second)
     # The components are whole or half numbers until here, so equal models differ by exactly 0.
     by_all, by_hem = (of_all - other_all) / n_hem, (of_hem - other_hem) / n_all
     difference = float(by_all.mean())
@@ -63,7 +56,7 @@ def delong(is_all: NDArray[np.bool_], first: Floats, second: Floats) -> tuple[fl
     return difference, float(2 * stats.norm.sf(abs(difference) / np.sqrt(variance)))
 
 
-def _components(is_all: NDArray[np.bool_], p_all: Floats) -> tuple[Floats, Floats]:
+def components(is_all: NDArray[np.bool_], p_all: Floats) -> tuple[Floats, Floats]:
     """Count, for each ALL cell, the normal cells below it, and for each normal the ALL above.
 
     A tie counts half. These are DeLong's structural components, before the division.
@@ -77,11 +70,7 @@ def _components(is_all: NDArray[np.bool_], p_all: Floats) -> tuple[Floats, Float
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for their number (S. Holm, Scandinavian J. of Statistics 6:65-70, 1979).
 
-    Args:
-        p_values: of the tests made; NaN for one that could not be made, which counts for none.
-
-    Returns:
-        The corrected p-values, in the order given; NaN stays NaN.
+    NaN is that of a test that could not be made: it stays NaN, and does not count.
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN sorts last

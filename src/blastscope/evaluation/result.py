@@ -22,13 +22,10 @@ class Evaluation:
     """One model's metrics: on every labelled split part, and on one of them in detail.
 
     Attributes:
-        model: the model's name.
-        part: the part that the report is about.
         parts: metrics of every part that has labelled cells.
         intervals: 95 % intervals of the metrics of ``part``, drawn by subject.
-        synthetic: whether the cells are synthetic.
-        checkpoint: ``sha256:...`` of what made the predictions, where known.
-        protocol: how the cells were split (``image``, ``subject``...), where known.
+        checkpoint: ``sha256:...`` of what made the predictions, if known.
+        protocol: how the cells were split (``image``, ``subject``...), if known.
         cells: the labelled rows of ``part``.
         unlabelled: how many cells of ``part`` carry no label and are left out.
         subjects: accuracy by subject, worst first (see ``subject_table``).
@@ -70,16 +67,12 @@ class Evaluation:
             "parts": dict(self.parts),
             "intervals": {name: list(bounds) for name, bounds in self.intervals.bounds.items()},
             "sampling": asdict(self.intervals.sampling),
-            "overlap": self.overlap.as_json(),
+            "overlap": asdict(self.overlap),
         }
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """Read a ``metrics.json`` that an evaluation wrote.
-
-    Raises:
-        BlastscopeError: if it is missing or of another format.
-    """
+    """Read a ``metrics.json`` that an evaluation wrote."""
     content = read_json(path)
     refuse_other_version(content, METRICS_FORMAT, path, "blastscope evaluate")
     return content

@@ -1,4 +1,4 @@
-"""What is evaluated: a run, an ensemble or a bare prediction table, and what lies beside it."""
+"""Open what is evaluated: a run, an ensemble or a bare prediction table, and its notes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import check_predictions, read_predictions
 from blastscope.io.text_tables import read_text_table
+from blastscope.recipes.reading import read_yaml
 
 ENSEMBLE = "ensemble.json"
 """What tells the folder of an ensemble, whose predictions it made, from that of a run."""
 CROSSVAL, SEEDS = "crossval.json", "seeds.json"
 """Likewise those of a cross-validation and of several seeds, each with runs of its own."""
-MAX_RECIPE_BYTES = 2**20
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
 
 
@@ -65,12 +64,9 @@ class Source:
 def open_source(source: Path | InMemoryTable) -> Source:
     """Open a run, an ensemble, a cross-validation, several seeds, or a table.
 
-    Args:
-        source: a folder, a file (Parquet or CSV), or a table in memory.
-
     Raises:
-        BlastscopeError: where there is nothing to evaluate, or a folder's predictions were not made
-            by the checkpoint or the weights that lie beside them.
+        BlastscopeError: if there is nothing to evaluate, or a folder's predictions were not made by
+            the checkpoint or the weights that lie beside them.
     """
     where = str(source)
     if isinstance(source, InMemoryTable):
@@ -83,7 +79,7 @@ def open_source(source: Path | InMemoryTable) -> Source:
     table = path / "predictions.parquet"
     if not table.is_file():
         raise BlastscopeError(
-            f"{path} has no predictions.parquet, so it is no finished run: if it is a run, give "
+            f"{path} has no predictions.parquet, so it is not a finished run: if it is a run, give "
             "its train command again, which resumes; otherwise give a run or a prediction table."
         )
     predictions, metadata = read_predictions(table)
@@ -98,10 +94,10 @@ def open_source(source: Path | InMemoryTable) -> Source:
 
 
 def _refuse_stale(checkpoint: Path, recorded: object) -> None:
-    """The paper's authors lost three experiments to the evaluation of another run's file."""
+    """Refuse stale files: the paper's authors lost three experiments to those of another run."""
     folder, again = checkpoint.parent, "train into a new folder"
     if checkpoint.name == ENSEMBLE:
-        again = "build the ensemble again with --force, or into a new folder"
+        again = "build the ensemble again with `force`, or into a new folder"
     if not checkpoint.is_file():
         raise BlastscopeError(
             f"{folder} has no checkpoint.safetensors to check its predictions against: evaluate "
@@ -115,29 +111,15 @@ def _refuse_stale(checkpoint: Path, recorded: object) -> None:
 
 
 def _read_notes(run: Path) -> RunNotes:
-    text = _read_text(run / "recipe.yaml")
-    try:
-        recipe = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise BlastscopeError(f"{run / 'recipe.yaml'} is not valid YAML ({reason}).") from error
-    history = run / "history.csv"
+    path, history = run / "recipe.yaml", run / "history.csv"
+    recipe = read_yaml(path) if path.is_file() else {}
     return RunNotes(
-        recipe_text=text,
-        recipe=recipe if isinstance(recipe, dict) else {},
+        recipe_text=path.read_text(encoding="utf-8") if recipe else "",
+        recipe=recipe,
         history=_read_history(history) if history.is_file() else None,
         network=_read_object(run / "network.json", "layers", "total", "trainable"),
         environment=_read_object(run / "environment.json"),
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if path.is_file() and path.stat().st_size > MAX_RECIPE_BYTES:
-            raise BlastscopeError(f"{path} is larger than {MAX_RECIPE_BYTES} bytes: not a recipe.")
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise BlastscopeError(f"{path} cannot be read as text ({error}).") from error
 
 
 def _read_object(path: Path, *keys: str) -> dict[str, Any] | None:
@@ -150,7 +132,7 @@ def _read_object(path: Path, *keys: str) -> dict[str, Any] | None:
 
 
 def _read_history(path: Path) -> pl.DataFrame | None:
-    """Read the learning history; None where no epoch was finished."""
+    """Read the learning history; None if no epoch was finished."""
     if path.is_file() and not path.stat().st_size:
         return None
     frame = read_text_table(path).frame

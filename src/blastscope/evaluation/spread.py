@@ -1,4 +1,4 @@
-"""How far a figure moves from one training, split or fold to another."""
+"""The spread of a metric over several trainings, splits or folds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from statistics import fmean, stdev
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over several runs.
-
-    Attributes:
-        mean: over them.
-        deviation: the sample standard deviation; None of one.
-        lowest: of them.
-        highest: of them.
-        n: how many there are.
-    """
+    """A metric over several runs; ``deviation`` is that of the sample, None for one run."""
 
     mean: float
     deviation: float | None
@@ -27,7 +19,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """Summarise ``values``; None where there are none."""
+        """Summarise ``values``; None if there are none."""
         if not values:
             return None
         deviation = stdev(values) if len(values) > 1 else None

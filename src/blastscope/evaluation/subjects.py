@@ -14,14 +14,9 @@ _Z95 = 1.959963984540054  # the normal distribution's 97.5 % point
 def wilson_interval(
     successes: NDArray[np.int_], trials: NDArray[np.int_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The 95 % score interval of a share (E. B. Wilson, JASA 22:209-212, 1927).
+    """Return the bounds of the 95 % score interval of shares, within [0, 1], shape (n,) each.
 
-    Args:
-        successes: counts, shape (n,).
-        trials: counts above zero, shape (n,).
-
-    Returns:
-        The lower and the upper bounds, each of shape (n,), within [0, 1].
+    E. B. Wilson, JASA 22:209-212, 1927. ``trials`` are above zero.
     """
     share = successes / trials
     scale = 1 + _Z95**2 / trials
@@ -33,13 +28,10 @@ def wilson_interval(
 def subject_table(cells: pl.DataFrame) -> pl.DataFrame:
     """Sum up the labelled cells of each known subject, the worst subject first.
 
-    Args:
-        cells: rows of one model and part of a prediction table.
-
     Returns:
-        ``subject``, ``label`` ("mixed" where a subject has both), ``cells``, ``correct``,
-        ``accuracy`` with its 95 % Wilson interval ``low`` to ``high``, and ``mean_p_all``.
-        The interval treats a subject's cells as independent draws; the true uncertainty is larger.
+        ``subject``, ``label`` ("mixed" if a subject has both), ``cells``, ``correct``, ``accuracy``
+        with its 95 % Wilson interval ``low`` to ``high``, and ``mean_p_all``. The interval treats a
+        subject's cells as independent draws; the true uncertainty is larger.
     """
     called = pl.when(pl.col("p_all") > THRESHOLD).then(pl.lit("all")).otherwise(pl.lit("hem"))
     table = (

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from blastscope.evaluation.baseline_rules import ALWAYS_ALL
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS
 from blastscope.evaluation.metrics import Metrics
-from blastscope.evaluation.model_baselines import ALWAYS_ALL, COMPARED, ModelBaseline
+from blastscope.evaluation.model_baselines import COMPARED, ModelBaseline
 from blastscope.evaluation.overlap import Kind, Overlap
 
 Baselines = Literal["ahead", "level", "behind"]
@@ -27,14 +28,10 @@ class Verdict:
         baselines: ``ahead`` if the paired 95 % interval of the lead in weighted F1 is above zero
             for every baseline; ``behind`` if the interval of weighted F1 or AUC is below zero for
             one of them; otherwise ``level``.
-        compared: the names of the baselines.
-        closest: the baseline with the smallest lead in weighted F1.
         tested_on: the kind of overlap of the tested subjects with training.
         calls: whether the model calls both classes; ``one-class-cells`` if the cells have only one.
         subjects: whether each class has enough subjects to take 95 % intervals literally;
             ``too-few`` with one or none, ``unknown`` if not every cell names its subject.
-        subjects_all: subjects with ALL cells.
-        subjects_hem: subjects with normal cells.
         calibration: whether the calibrated probabilities agree with the labels: ``calibrated`` if
             their error is not above what chance shows in 95 of 100 draws.
     """
@@ -89,15 +86,10 @@ def verdict(
     baselines: Sequence[ModelBaseline],
     calibration_error: tuple[float, float] | None,
 ) -> Verdict:
-    """Judge an evaluation.
+    """Judge an evaluation by its baselines, of which one is always-ALL.
 
-    Args:
-        metrics: of the reported part.
-        sampling: the subjects of the same cells, as drawn for intervals.
-        overlap: whether the part's subjects are in training.
-        baselines: at least always-ALL.
-        calibration_error: the expected calibration error of the calibrated probabilities, and the
-            largest one that chance explains; None if nothing was calibrated.
+    ``calibration_error``: that of the calibrated probabilities, and the largest one that chance
+    explains; None if nothing was calibrated.
     """
     closest = min(baselines, key=lambda one: one.lead["weighted_f1"].value)
     counts = sampling.counts if sampling.unit == "subject" else {}

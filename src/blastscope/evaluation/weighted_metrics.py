@@ -1,4 +1,4 @@
-"""Every figure of ``compute_metrics`` for thousands of resamples at once.
+"""Every metric of ``compute_metrics`` for thousands of resamples at once.
 
 A resample is a weight for each cell, so the cells are sorted by probability once for a model and
 every resample is a matter of sums: of weights for the calls, of running weights for the areas.
@@ -30,11 +30,11 @@ FIGURES = (
     "precision_hem",
     "recall_hem",
 )
-"""The figures, in the order of the last axis of what is returned here."""
+"""The metrics, in the order of the last axis of what is returned here."""
 
 
 class WeightedMetrics:
-    """What does not hang on the weights: each model's calls, and its cells in order.
+    """What does not depend on the weights: each model's calls, and its cells in order.
 
     Args:
         is_all: truth, shape (cells,).
@@ -50,7 +50,7 @@ class WeightedMetrics:
         self._rankings = [_Ranking(is_all, p) for p in p_all.T]
 
     def of(self, weights: Counts) -> Floats:
-        """Compute the figures under weights of shape (resamples, cells).
+        """Compute the metrics under weights of shape (resamples, cells).
 
         Returns:
             Shape (resamples, models, ``len(FIGURES)``).
@@ -80,8 +80,8 @@ class _Ranking:
         """Sum up what AUC and average precision are shares of, shape (resamples, 2).
 
         The first is the number of pairs of an ALL and a normal cell that are in order, a tie
-        counting half (Mann and Whitney); the second the sum, over the ALL cells, of the
-        precision down to each cell's tie.
+        counting half (Mann and Whitney); the second the sum, over the ALL cells, of the precision
+        down to each cell's tie.
         """
         rows = max(1, _BLOCK // weights.shape[1])
         room = _Room(rows, weights.shape[1], len(self._ends))
@@ -132,7 +132,7 @@ def _steps(running: Floats, out: Floats) -> Floats:
 
 
 def _of_counts(tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> dict[str, Floats]:
-    """The figures that go by the calls; each count is of shape (resamples, models)."""
+    """The metrics that follow from the calls; each count is of shape (resamples, models)."""
     n_all, n_hem = tp + fn, tn + fp
     total = n_all + n_hem
     wrong = fp + fn
@@ -153,7 +153,7 @@ def _of_counts(tn: Floats, fp: Floats, fn: Floats, tp: Floats) -> dict[str, Floa
 
 
 def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
-    """Divide, with ``otherwise`` where there is nothing to divide by."""
+    """Divide, with ``otherwise`` if there is nothing to divide by."""
     shape = np.broadcast_shapes(above.shape, below.shape)
     out: Floats = np.full(shape, float(otherwise))
     np.divide(above, below, out=out, where=below > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,13 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
-from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.training.trainer import TrainingWatch
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold of one repeat.
-
-    Attributes:
-        repeat: from 1.
-        number: from 1.
-        split: the file of its split.
-        folder: the folder of its runs, each under its recipe's name.
-    """
+    """One fold of one repeat, both counted from 1: the file of its split, its folder of runs."""
 
     repeat: int
     number: int
@@ -68,24 +60,8 @@ class CrossvalRun:
         return [f for f in self.folds if not (f.run(last) / "predictions.parquet").is_file()]
 
 
-def with_starts(name: str, overrides: Sequence[str] = ()) -> tuple[Recipe, ...]:
-    """Load a recipe, after the recipes that it starts from.
-
-    Raises:
-        BlastscopeError: if one of them or a setting is not known.
-    """
-    recipes = [load_recipe(name, overrides)]
-    while (start := recipes[0].starts_from) is not None:
-        recipes.insert(0, load_recipe(start, overrides))
-    return tuple(recipes)
-
-
 def lay_out(order: CrossvalRequest) -> CrossvalRun:
-    """Cut the folds and write their splits; those that are there stay.
-
-    Raises:
-        BlastscopeError: if the folder is another's, or the cells cannot be cut into such folds.
-    """
+    """Cut the folds and write their splits; those that are there stay."""
     store = open_store(order.store)
     seeds = [order.seed + repeat for repeat in range(order.repeats)]
     plans = tuple(make_folds(store.cells, order.by, order.folds, seed) for seed in seeds)
@@ -101,18 +77,13 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
 
 
 def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: CrossvalRequest) -> str:
-    """Train those of a fold's networks that are not trained yet; return ``trained``.
-
-    Raises:
-        BlastscopeError: if one cannot be trained.
-    """
+    """Train those of a fold's networks that are not trained yet; return ``trained``."""
     from blastscope.training.train import train
 
     start = None
     for recipe in order.recipes:
-        training = recipe.training.model_copy(update={"seed": order.seed + fold.repeat - 1})
         start = train(
-            recipe.model_copy(update={"training": training}),
+            recipe.with_seed(order.seed + fold.repeat - 1),
             order.store,
             fold.split,
             fold.run(recipe),
@@ -130,13 +101,9 @@ def train_folds(
     watch: Callable[[Fold], TrainingWatch] | None = None,
     on_done: Callable[[Fold, str | Failure, float], None] | None = None,
 ) -> None:
-    """Train every fold that is not trained yet.
+    """Train every fold that is not trained yet, ``jobs`` of them at the same time.
 
-    Args:
-        started: the cross-validation.
-        jobs: how many folds are trained at the same time.
-        watch: as :func:`blastscope.experiments.runner.run_jobs` takes it.
-        on_done: likewise.
+    ``watch`` and ``on_done``: as :func:`blastscope.experiments.runner.run_jobs` takes them.
 
     Raises:
         BlastscopeError: at the end, if folds failed; those that are trained stay.
@@ -156,21 +123,16 @@ def gather(started: CrossvalRun) -> pl.DataFrame:
         The table, with the further columns ``repeat`` and ``fold``.
     """
     order, frames = started.order, []
-    name = order.name + (SYNTHETIC_MARK if started.store.synthetic else "")
+    mark = SYNTHETIC_MARK if started.store.synthetic else ""
     for fold in started.folds:
         rows, _ = read_predictions(fold.run(order.recipes[-1]) / "predictions.parquet")
-        model = f"{order.name} #{fold.repeat}" if order.repeats > 1 else order.name
-        model += SYNTHETIC_MARK if started.store.synthetic else ""
+        model = order.name + (f" #{fold.repeat}" if order.repeats > 1 else "") + mark
+        about = {"model": model, "repeat": fold.repeat, "fold": fold.number}
         tested = rows.filter(pl.col("part") == "test")
-        number = pl.lit(fold.number).alias("fold")
-        frames.append(
-            tested.with_columns(
-                pl.lit(model).alias("model"), pl.lit(fold.repeat).alias("repeat"), number
-            )
-        )
+        frames.append(tested.with_columns(**{name: pl.lit(value) for name, value in about.items()}))
     table = pl.concat(frames).sort("repeat", "cell")
     metadata = {
-        "recipe": name,
+        "recipe": order.name + mark,
         "protocol": "image" if order.by in ("image", "matched") else "subject",
         "synthetic": started.store.synthetic,
         "out_of_fold": order.by,

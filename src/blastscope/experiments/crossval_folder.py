@@ -8,7 +8,7 @@ from pathlib import Path
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 
-FORMAT = "blastscope-crossval/1"
+FORMAT = "blastscope-crossval/2"
 _KIND = FolderKind("crossval.json", FORMAT)
 
 
@@ -18,14 +18,8 @@ class CrossvalRequest:
 
     Attributes:
         recipes: the recipe, after those that it starts from.
-        store: the prepared cells.
-        out: the folder to write to.
         by: what folds keep together: ``subject``, ``image``, ``fold`` or ``matched``.
-        folds: how many.
-        repeats: how many times the folds are cut and trained, each time with the next seed.
-        seed: of the first repeat.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder of ImageNet weights.
+        repeats: how many times the folds are cut and trained, from ``seed`` on.
     """
 
     recipes: tuple[Recipe, ...]
@@ -44,21 +38,12 @@ class CrossvalRequest:
         return self.recipes[-1].name
 
     @property
-    def record(self) -> Path:
-        """The marker of the folder, with the metrics once all folds are trained."""
-        return self.out / "crossval.json"
-
-    @property
     def predictions(self) -> Path:
         """The out-of-fold prediction table."""
         return self.out / "predictions.parquet"
 
     def folder(self, fingerprint: str) -> WorkFolder:
-        """The work folder of this cross-validation; more repeats may be added to it.
-
-        Args:
-            fingerprint: of the store.
-        """
+        """The work folder of this cross-validation of a store; more repeats may be added to it."""
         identity = {
             "recipes": [recipe.experiment for recipe in self.recipes],
             "store": fingerprint,

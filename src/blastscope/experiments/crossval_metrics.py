@@ -1,19 +1,21 @@
-"""The figures of a cross-validation: by fold, and of all cells, each tested once, together."""
+"""The metrics of a cross-validation: by fold, and of all cells, each tested once, together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from blastscope.data.folds import FoldCut
 from blastscope.data.names import ALL, HEM
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_folder import FORMAT, CrossvalRequest
-from blastscope.io.files import read_json
+from blastscope.io.files import read_json, refuse_other_version
+from blastscope.io.json_objects import read_as
 
 if TYPE_CHECKING:
     from blastscope.experiments.crossval import CrossvalRun
@@ -21,14 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldMetrics:
-    """How the network of one fold did on the cells that it never saw.
-
-    Attributes:
-        repeat: from 1.
-        fold: from 1.
-        tested: by class, the subjects it was tested on.
-        metrics: on their cells.
-    """
+    """The metrics of one fold's network on the cells of the tested subjects, named by class."""
 
     repeat: int
     fold: int
@@ -38,82 +33,68 @@ class FoldMetrics:
 
 @dataclass(frozen=True)
 class CrossvalMetrics:
-    """The figures of all folds.
+    """The metrics of all folds.
 
     Attributes:
-        folds: one a fold and repeat.
         pooled: by repeat, the metrics of all cells together, each predicted by the network of the
             fold that tested it. Its AUC also asks that the folds' probabilities mean the same.
-        sentences: how the folds were cut.
+        cut: how the folds of the first repeat were cut.
     """
 
     folds: tuple[FoldMetrics, ...]
     pooled: tuple[Metrics, ...]
-    sentences: tuple[str, ...]
+    cut: FoldCut
 
     def over_folds(self, name: str) -> Spread | None:
-        """The spread of a metric over all folds that have it; None where none has it."""
+        """The spread of a metric over all folds that have it; None if none has it."""
         return Spread.of([value for f in self.folds if (value := f.metrics[name]) is not None])
 
     def over_repeats(self, name: str) -> Spread | None:
-        """The spread of a metric of all cells together, over the repeats; None where undefined."""
+        """The spread of a metric of all cells together, over the repeats; None if undefined."""
         return Spread.of([value for m in self.pooled if (value := m[name]) is not None])
 
     def as_json(self) -> dict[str, Any]:
-        """The figures for ``crossval.json``."""
+        """The metrics for ``crossval.json``."""
         return {
-            "sentences": list(self.sentences),
-            "folds": [
-                {"repeat": f.repeat, "fold": f.fold, "tested": f.tested, "metrics": dict(f.metrics)}
-                for f in self.folds
-            ],
+            "cut": asdict(self.cut),
+            "folds": [asdict(fold) for fold in self.folds],
             "pooled": [dict(metrics) for metrics in self.pooled],
         }
 
 
 def crossval_metrics(started: CrossvalRun, table: pl.DataFrame) -> CrossvalMetrics:
-    """Compute the figures of an out-of-fold table.
-
-    Args:
-        started: the cross-validation.
-        table: as :func:`blastscope.experiments.crossval.gather` returns it.
-    """
+    """Compute the metrics of the table that :func:`blastscope.experiments.crossval.gather` made."""
     folds = []
     for (repeat, number), rows in table.group_by("repeat", "fold", maintain_order=True):
+        named = rows.drop_nulls("subject")
         tested = {
-            label: rows.filter(pl.col("label") == label)["subject"].drop_nulls().unique().sort()
+            label: named.filter(pl.col("label") == label)["subject"].unique().sort().to_list()
             for label in (ALL, HEM)
         }
-        people = {label: names.to_list() for label, names in tested.items()}
-        folds.append(FoldMetrics(int(str(repeat)), int(str(number)), people, _metrics(rows)))
+        folds.append(FoldMetrics(int(str(repeat)), int(str(number)), tested, _metrics(rows)))
     folds.sort(key=lambda f: (f.repeat, f.fold))
     repeats = table.partition_by("repeat", maintain_order=True)
-    return CrossvalMetrics(tuple(folds), tuple(map(_metrics, repeats)), started.plans[0].sentences)
+    return CrossvalMetrics(tuple(folds), tuple(map(_metrics, repeats)), started.plans[0].cut)
 
 
 def read_crossval_metrics(path: Path) -> CrossvalMetrics:
     """Read what :func:`record` wrote into ``crossval.json``.
 
     Raises:
-        BlastscopeError: where it is none, or of a cross-validation that is not whole.
+        BlastscopeError: if it is not one, or is of a cross-validation that is not whole.
     """
     content = read_json(path)
+    refuse_other_version(content, FORMAT, path, "blastscope crossval")
     try:
-        if content["format"] != FORMAT:
-            raise KeyError("format")
-        folds = tuple(
-            FoldMetrics(int(f["repeat"]), int(f["fold"]), f["tested"], f["metrics"])
-            for f in content["folds"]
-        )
-        return CrossvalMetrics(folds, tuple(content["pooled"]), tuple(content["sentences"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return read_as(CrossvalMetrics, content)
+    except ValueError as error:
         raise BlastscopeError(
             f"{path} has no folds ({error}): give the crossval command again, which goes on."
         ) from error
 
 
 def record(order: CrossvalRequest, fingerprint: str, found: CrossvalMetrics) -> None:
-    """Write the figures into ``crossval.json``, beside what the folder is."""
+    """Write the metrics into ``crossval.json``, beside what the folder is."""
     order.folder(fingerprint).record({"recipe": order.name, **found.as_json()})
 
 

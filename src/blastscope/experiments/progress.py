@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Any
 
 from blastscope.experiments.runner import Failure, Job
@@ -16,12 +15,12 @@ class JobsProgress:
     """Shows jobs as :func:`blastscope.experiments.runner.run_jobs` runs them.
 
     Args:
-        jobs: what is to be run.
         say: what prints a line.
         already: how many jobs were done before; they count in "k of n".
         seconds: how long each job will take, by its key; alike for all without it.
         headline: gives the line of a job's result.
         tensorboard: whether each training writes TensorBoard events into its run.
+        show: whether anything is shown.
     """
 
     def __init__(
@@ -33,9 +32,11 @@ class JobsProgress:
         seconds: Mapping[Any, float] | None = None,
         headline: Callable[[Any], str] = str,
         tensorboard: bool = False,
+        show: bool = True,
     ) -> None:
         self._left = {job.key: (seconds or {}).get(job.key, 1.0) for job in jobs}
-        self._say = say
+        self._say = say if show else lambda line: None
+        self._show = show
         self._already = already
         self._headline = headline
         self._tensorboard = tensorboard
@@ -49,16 +50,13 @@ class JobsProgress:
             self._say(f"{self._already} of {self._total} are done already.")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._close()
 
     def watch(self, job: Job) -> TrainingWatch:
         """Show the bar of a job that begins; return what its training is to be given."""
+        if not self._show:
+            return TrainingWatch(self._tensorboard)
         self._close()
         self._display = TrainingDisplay(job.name)
         return self._display.__enter__().watch(self._tensorboard)

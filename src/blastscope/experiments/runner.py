@@ -54,14 +54,7 @@ class Outcomes(Generic[Result]):
     failures: dict[Hashable, Failure] = field(default_factory=dict)
 
     def raise_failures(self, what: str) -> None:
-        """Raise if a job failed.
-
-        Args:
-            what: what the jobs are, in the plural.
-
-        Raises:
-            BlastscopeError: if one did.
-        """
+        """Raise a BlastscopeError if a job failed; ``what`` names the jobs, in the plural."""
         if self.failures:
             first = str(next(iter(self.failures.values()))).removesuffix(".")
             total = len(self.failures) + len(self.results)
@@ -85,17 +78,13 @@ def run_jobs(
     An interrupt ends the processes and leaves in ``outcomes`` what is done.
 
     Args:
-        jobs: in an order in which each comes after the one that it needs. A needed job that is
-            not among them is taken for done.
-        work: does a job; a function of a module, or a partial of one, if ``processes`` is above 1.
+        jobs: each after the one that it needs. A needed job that is not among them counts as done.
+        work: a function of a module, or a partial of one, if ``processes`` is above 1.
         processes: how many jobs run at the same time, each in a process of its own with its share
             of the processor cores; 1 runs them here.
         watch: gives what is told of a job's batches and epochs; used only if they run here.
         on_done: called with each job, its result or failure, and the seconds that it took.
         outcomes: what to fill, for a caller who needs it after an interrupt.
-
-    Returns:
-        ``outcomes``.
     """
     outcomes = Outcomes() if outcomes is None else outcomes
     left = {job.key: job for job in jobs}
@@ -135,12 +124,8 @@ def attempt(
 ) -> Result | Failure:
     """Do a job; whatever goes wrong is its failure.
 
-    Args:
-        job: the job.
-        work: what does it.
-        watch: what is told of batches and epochs.
-        threads: its share of the processor cores, if others run at the same time; two jobs that
-            take all of them slow each other down.
+    ``threads`` is its share of the processor cores if others run at the same time: two jobs that
+    take all of them slow each other down.
     """
     try:
         if threads is not None:

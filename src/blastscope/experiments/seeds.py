@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 
@@ -28,24 +28,17 @@ from blastscope.training.train import Trained, run_identity, train
 from blastscope.training.trainer import TrainingWatch
 
 Result = TypeVar("Result")
-FORMAT = "blastscope-seeds/1"
+FORMAT = "blastscope-seeds/2"
 _KIND = FolderKind("seeds.json", FORMAT)
 
 
 @dataclass(frozen=True)
 class SeedsOrder:
-    """A request for several seeds.
+    """A request for several seeds, from that of the recipe on.
 
     Attributes:
-        recipe: what to train; its seed is the first.
-        store: the prepared cells.
-        split: the file of the split.
-        out: the folder of the runs.
-        count: how many seeds, two or more.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        weights_dir: a folder of ImageNet weights.
-        start: the run whose weights the recipe starts from, the same one for every seed; by
-            default it is looked for beside ``out``.
+        start: the run whose weights the recipe starts from, the same one for every seed; by default
+            it is looked for beside ``out``.
         keep_features: as :func:`blastscope.training.train.train` has it.
     """
 
@@ -58,11 +51,6 @@ class SeedsOrder:
     weights_dir: Path | None = None
     start: Path | None = None
     keep_features: bool = True
-
-    @property
-    def record(self) -> Path:
-        """The marker of the folder, with the metrics once all seeds are trained."""
-        return self.out / "seeds.json"
 
     @property
     def predictions(self) -> Path:
@@ -79,8 +67,6 @@ class Seeds:
     """A folder of seeds that is begun.
 
     Attributes:
-        order: the request.
-        folder: its work folder.
         all: the requested seeds and those that an earlier call finished, in order.
         start: the run that every seed starts from.
     """
@@ -91,15 +77,10 @@ class Seeds:
     start: Path | None
 
     def train(self, seed: int, watch: TrainingWatch | None = None) -> Trained:
-        """Train one seed; a finished run is left as it is.
-
-        Raises:
-            BlastscopeError: as :func:`blastscope.training.train.train`.
-        """
+        """Train one seed; a finished run is left as it is."""
         order = self.order
-        training = order.recipe.training.model_copy(update={"seed": seed})
         return train(
-            order.recipe.model_copy(update={"training": training}),
+            order.recipe.with_seed(seed),
             order.store,
             order.split,
             order.run(seed),
@@ -132,29 +113,20 @@ class SeedJob:
 def train_seeds(
     seeds: Seeds,
     evaluate: Callable[[Trained], Result],
-    processes: int = 1,
     *,
     watch: Callable[[SeedJob], TrainingWatch] | None = None,
     on_done: Callable[[SeedJob, Result | Failure, float], None] | None = None,
 ) -> dict[int, Result]:
-    """Train every seed that is not trained yet, and evaluate all.
+    """Train every seed that is not trained yet; return by seed what ``evaluate`` makes of its run.
 
-    Args:
-        seeds: the folder.
-        evaluate: what evaluates a run; a function of a module, or a partial of one.
-        processes: as :func:`blastscope.experiments.runner.run_jobs` takes it.
-        watch: likewise.
-        on_done: likewise.
-
-    Returns:
-        By seed, what ``evaluate`` returned.
+    ``watch`` and ``on_done``: as :func:`blastscope.experiments.runner.run_jobs` takes them.
 
     Raises:
         BlastscopeError: at the end, if seeds failed; the others stay.
     """
     jobs = [SeedJob(seed) for seed in seeds.all]
     work = partial(_train_seed, seeds=seeds, evaluate=evaluate)
-    outcomes = run_jobs(jobs, work, processes, watch=watch, on_done=on_done)
+    outcomes = run_jobs(jobs, work, watch=watch, on_done=on_done)
     outcomes.raise_failures("seeds")
     return {seed: outcomes.results[seed] for seed in seeds.all}
 
@@ -206,9 +178,6 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
     """Write one prediction table of all seeds, each a model named ``<recipe> #24`` and so on.
 
     It has all parts of the split, as the tables of the runs have.
-
-    Returns:
-        The table.
     """
     order, frames = seeds.order, []
     mark = SYNTHETIC_MARK if seeds.folder.identity["synthetic"] else ""
@@ -220,8 +189,3 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
     table = pl.concat(frames)
     write_predictions(table, order.predictions, metadata)
     return table
-
-
-def record_seeds(seeds: Seeds, content: dict[str, Any]) -> None:
-    """Write the metrics into ``seeds.json``."""
-    seeds.folder.record(content)

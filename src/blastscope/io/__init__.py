@@ -1,1 +1,1 @@
-"""TODO."""
+"""Files: whole ones, tables, prediction tables, submissions, and folders that resume."""

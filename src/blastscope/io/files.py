@@ -21,9 +21,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder and with the same suffix (libraries choose a format by it).
-
-    Raises:
-        BlastscopeError: if the folder cannot be written.
     """
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     with writing(path):
@@ -136,14 +133,10 @@ def read_json(path: Path, limit: int = 16 * 2**20) -> dict[str, Any]:
 def refuse_other_version(content: Any, known: str, path: Path | str, again: str) -> None:
     """Refuse JSON of another kind or version than ``known``, ``<kind>/<version>``.
 
-    Args:
-        content: what was read.
-        known: the format that this version of blastscope writes.
-        path: the file, for the message.
-        again: the command that writes the file.
+    ``again`` is the command that writes the file.
 
     Raises:
-        BlastscopeError: if ``content`` has another format.
+        BlastscopeError: naming ``path``, if ``content`` has another format.
     """
     found = content.get("format") if isinstance(content, dict) else None
     if found == known:

@@ -61,7 +61,7 @@ def write_predictions(
         metadata: what made the table (``checkpoint``, ``recipe``, ``protocol``, ``synthetic``...).
 
     Raises:
-        BlastscopeError: where a value breaks the contract or the folder cannot be written.
+        BlastscopeError: if a value breaks the contract or the folder cannot be written.
     """
     columns = {name: kind for name, kind in PREDICTIONS.columns.items() if name in frame.columns}
     checked = _checked(frame.cast(columns), path)  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         CSV's text, ``joined`` which spellings were taken for one subject.
 
     Raises:
-        BlastscopeError: where the table is empty, lacks a column, or a value breaks the contract.
+        BlastscopeError: if the table is empty, lacks a column, or a value breaks the contract.
     """
     frame, metadata = read_table(path, PREDICTIONS, with_lines=True)
     if joined := respelled(frame["subject"]):
@@ -94,15 +94,8 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 def check_predictions(frame: pl.DataFrame, where: str) -> pl.DataFrame:
     """Check a prediction table that is in memory as :func:`read_predictions` checks a file.
 
-    ``model``, ``part`` and ``subject`` may be missing: all cells are then of one model, of the
-    test part, and of unknown subjects.
-
-    Args:
-        frame: the rows.
-        where: what messages call it.
-
-    Raises:
-        BlastscopeError: as :func:`read_predictions`.
+    ``model``, ``part`` and ``subject`` may be missing: all cells are then of one model, of the test
+    part, and of unknown subjects. Messages call the table ``where``.
     """
     default = {"model": "model", "part": "test", "subject": None}
     added = [
@@ -132,38 +125,22 @@ def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
         _stripped("part").str.to_lowercase(),
     )
     frame = with_subject_names(frame)
-    for name in ("cell", "part", "model"):
-        _refuse(frame, path, pl.col(name).is_null(), f"has no {name}", f"fill the {name} column")
-    p_all = pl.col("p_all")
-    _refuse(
-        frame,
-        path,
-        (p_all.is_null() & ~_unusable(frame)) | p_all.is_nan() | ~p_all.is_between(0, 1),
-        "has a p_all that is not a probability ({p_all})",
-        "p_all must lie between 0 and 1",
-    )
-    _refuse(
-        frame,
-        path,
-        pl.col("label").is_not_null() & ~pl.col("label").is_in(list(_LABELS)),
-        "has the label '{label}'",
-        "labels are all (or 1), hem (or 0), or empty",
-    )
-    _refuse(
-        frame,
-        path,
-        ~pl.col("part").is_in(PARTS),
-        "is of the part '{part}'",
-        f"parts are {', '.join(PARTS)}",
-    )
-    _refuse(
-        frame,
-        path,
-        pl.struct("cell", "model").is_duplicated(),
-        "is there more than once",
-        "keep one row per cell and model",
-    )
-    labels = pl.col("label").replace_strict(_LABELS, return_dtype=pl.String)
+    p_all, label = pl.col("p_all"), pl.col("label")
+    no_probability = (p_all.is_null() & ~_unusable(frame)) | p_all.is_nan()
+    for bad, what, remedy in (
+        *((pl.col(name).is_null(), f"has no {name}", f"fill the {name} column")
+          for name in ("cell", "part", "model")),
+        (no_probability | ~p_all.is_between(0, 1),
+         "has a p_all that is not a probability ({p_all})", "p_all must lie between 0 and 1"),
+        (label.is_not_null() & ~label.is_in(list(_LABELS)),
+         "has the label '{label}'", "labels are all (or 1), hem (or 0), or empty"),
+        (~pl.col("part").is_in(PARTS),
+         "is of the part '{part}'", f"parts are {', '.join(PARTS)}"),
+        (pl.struct("cell", "model").is_duplicated(),
+         "is there more than once", "keep one row per cell and model"),
+    ):  # fmt: skip
+        _refuse(frame, path, bad, what, remedy)
+    labels = label.replace_strict(_LABELS, return_dtype=pl.String)
     return frame.with_columns(labels).drop(LINE, strict=False)
 
 
@@ -187,12 +164,7 @@ def _refuse(frame: pl.DataFrame, path: Path | str, bad: pl.Expr, what: str, reme
 
 
 def has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
-    """Say whether cells are of a cross-validation, every one of a known fold.
-
-    Args:
-        cells: rows of a prediction table.
-        metadata: of the table; ``out_of_fold`` says how its folds were cut.
-    """
+    """Whether cells are of a cross-validation, by their table's ``metadata``, with known folds."""
     in_folds = metadata.get("out_of_fold") is not None and "fold" in cells.columns
     return in_folds and cells["fold"].null_count() == 0
 
@@ -200,23 +172,18 @@ def has_folds(cells: pl.DataFrame, metadata: Mapping[str, Any]) -> bool:
 def select_model(
     frame: pl.DataFrame, where: Path | str, model: str | None
 ) -> tuple[pl.DataFrame, str]:
-    """Keep the rows of one model.
+    """Keep the rows of one model; return its name as well.
 
     Args:
-        frame: a checked prediction table.
-        where: where it came from, for messages.
-        model: whose rows; may be left out where the table holds one model only.
-
-    Returns:
-        The rows, and the model's name.
+        model: whose rows; None if the table has one model only.
 
     Raises:
-        BlastscopeError: where the model is not in the table, or none is named and it holds several.
+        BlastscopeError: if the model is not in the table, or none is named and it has several.
     """
     names = sorted(frame["model"].unique())
     if model is None and len(names) > 1:
         raise BlastscopeError(
-            f"{where} holds {len(names)} models ({listing(names)}): choose one with --model."
+            f"{where} holds {len(names)} models ({listing(names)}): choose one (`model`)."
         )
     chosen = names[0] if model is None else model.strip()
     if chosen not in names:

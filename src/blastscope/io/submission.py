@@ -34,13 +34,9 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 def numeric_order(names: Sequence[str], where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the indices of ``names`` (``1``, ``10``, ``2``…) in the order of their numbers.
 
-    Args:
-        names: the images' names without suffix.
-        where: what has them, for messages.
-
     Raises:
-        BlastscopeError: if a name is not a whole number, two are the same number, or the numbers
-            are not 1 to n.
+        BlastscopeError: naming ``where``, if a name is not a whole number, two are the same number,
+            or the numbers are not 1 to n.
     """
     strange = [name for name in names if not _NUMBER.fullmatch(name)]
     if strange:
@@ -70,18 +66,13 @@ def numeric_order(names: Sequence[str], where: str) -> np.ndarray[Any, np.dtype[
 
 
 def write_submission(calls: Calls, path: Path, *, force: bool = False) -> bool:
-    """Write a submission; the same calls give the same bytes on any machine.
-
-    Args:
-        calls: for each image in the order of its number, whether it is called ALL.
-        path: the zip.
-        force: replace another submission.
+    """Write a submission, in the order of the images' numbers; the same calls give the same bytes.
 
     Returns:
         Whether it was written; False if the same submission exists already.
 
     Raises:
-        BlastscopeError: if another file exists there, or the folder cannot be written.
+        BlastscopeError: if another file exists there (unless ``force``), or it cannot be written.
     """
     content = _zipped("".join(f"{int(call)}\n" for call in calls))
     with writing(path):
@@ -90,7 +81,7 @@ def write_submission(calls: Calls, path: Path, *, force: bool = False) -> bool:
     if path.exists() and not force:
         raise BlastscopeError(
             f"{path} exists already and holds other calls: choose another folder, or replace it "
-            "with --force."
+            "with `force`."
         )
     with replacing(path) as beside:
         beside.write_bytes(content)
@@ -141,13 +132,10 @@ def _member(content: bytes, path: Path) -> bytes:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             found = [entry for entry in archive.infolist() if entry.filename == MEMBER]
             if len(found) != 1:
-                raise BlastscopeError(
-                    f"{path} holds {len(found)} files {MEMBER} instead of one at its top level."
-                )
+                count = f"{len(found)} files {MEMBER}"
+                raise BlastscopeError(f"{path} holds {count} instead of one at its top level.")
             if found[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise BlastscopeError(
-                    f"{path} is compressed by an unsupported method: zip it again."
-                )
+                raise BlastscopeError(f"{path} has an unsupported compression: zip it again.")
             with archive.open(found[0]) as member:
                 text = member.read(MAX_MEMBER_BYTES + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:

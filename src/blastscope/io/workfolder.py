@@ -8,8 +8,8 @@ beside and renamed, so that a part which is there is whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,16 +42,15 @@ def refuse_foreign(out: Path, marker: str, writes: Sequence[str] | None = None) 
     """Refuse a folder that is not ours to write to.
 
     Args:
-        out: the folder; it need not be there.
         marker: the file that marks the wanted kind of folder.
-        writes: files that are ours only if the marker is there; None if a folder without the
-            marker must be empty, but for hidden files.
+        writes: files that are ours only if the marker is there; None if a folder without the marker
+            must be empty, but for hidden files.
 
     Raises:
         BlastscopeError: if ``out`` is another kind of folder, or holds files of unknown origin.
     """
     if out.exists() and not out.is_dir():
-        raise BlastscopeError(f"{out} is not a folder: choose another --out.")
+        raise BlastscopeError(f"{out} is not a folder: choose another.")
     what = MARKERS.get(marker, "ours")
     found = next((name for name in MARKERS if (out / name).exists()), marker)
     known = writes is None and (out / marker).is_file()
@@ -75,8 +74,8 @@ class FolderKind:
 
     Attributes:
         marker: the name of its marker file.
-        format: what the marker's ``format`` says, such as ``blastscope-seeds/1``; None if it
-            has none.
+        format: what the marker's ``format`` says, such as ``blastscope-seeds/1``; None if it has
+            none.
         writes: as :func:`refuse_foreign` takes it.
         scratch: whether the folder holds unfinished work only, so that one of another identity is
             removed and begun anew; otherwise it is refused.
@@ -95,13 +94,7 @@ class FolderKind:
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """A folder of one kind and identity.
-
-    Attributes:
-        path: the folder.
-        kind: its kind.
-        identity: all that its content follows from, in types that JSON has.
-    """
+    """A folder of one kind and identity: all that its content follows from, in JSON's types."""
 
     path: Path
     kind: FolderKind
@@ -113,18 +106,13 @@ class WorkFolder:
         return self.path / self.kind.marker
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process out of the folder while a block runs.
-
-        Raises:
-            BlastscopeError: if another process is at it.
-        """
+        """Keep a second process out while a block runs; BlastscopeError if another is at it."""
         return only_one(self.path.absolute())
 
     def open_or_resume(self, notes: Mapping[str, Any] | None = None) -> bool:
         """Begin the folder, or go on with the one that is there.
 
-        Args:
-            notes: what the marker says beside its identity.
+        ``notes`` are what the marker says beside its identity.
 
         Returns:
             Whether there is earlier work to go on with.
@@ -147,11 +135,7 @@ class WorkFolder:
         return found is not None
 
     def recorded(self) -> dict[str, Any] | None:
-        """Return the marker's content; None if the folder is not begun.
-
-        Raises:
-            BlastscopeError: if the folder is another kind's, or of another identity or format.
-        """
+        """Return the marker's content; None if the folder is not begun."""
         if not self.kind.scratch:
             refuse_foreign(self.path, self.kind.marker, self.kind.writes)
         if not self.marker.is_file():
@@ -202,15 +186,9 @@ class WorkFolder:
         """Whether a part is done."""
         return (self.path / part).is_file()
 
-    @contextmanager
-    def add(self, part: str) -> Iterator[Path]:
-        """Give a path to write a part to; it is done, whole, when the block ends without error.
-
-        Raises:
-            BlastscopeError: if the folder cannot be written.
-        """
-        with replacing(self.path / part) as beside:
-            yield beside
+    def add(self, part: str) -> AbstractContextManager[Path]:
+        """Give a path to write a part to; it is done, whole, when the block ends without error."""
+        return replacing(self.path / part)
 
     def remove(self) -> None:
         """Remove the folder and all that is done in it."""
@@ -227,12 +205,8 @@ class WorkFolder:
     def publish(self, out: Path, last: str) -> None:
         """Turn finished scratch into the folder ``out``; in one that is there, files are replaced.
 
-        Args:
-            out: the folder, on the same disk.
-            last: the part that says that ``out`` is whole, and so is replaced last.
-
-        Raises:
-            BlastscopeError: if ``out`` cannot be written.
+        ``out`` is on the same disk. The part ``last`` says that it is whole, and so is replaced
+        last.
         """
         self.seal()
         with writing(out):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,6 @@ _SHELVES = ("paper", "beyond", "demo")
 _NOT_INHERITED = ("name", "title", "overrides", "paper", "expected")
 
 
-@dataclass(frozen=True)
-class RecipeEntry:
-    """The name and title of a packaged recipe."""
-
-    name: str
-    title: str
-
-
 def recipe_names() -> list[str]:
     """Return the names of the packaged recipes, the paper's first."""
     return [
@@ -44,11 +35,6 @@ def _natural(text: str) -> list[tuple[int, str]]:
     """Return a key by which e2 comes before e10, and e4 before e4bis."""
     pieces = re.findall(r"\d+|\D+", text)
     return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
-
-
-def list_recipes() -> list[RecipeEntry]:
-    """Return the packaged recipes with their titles, the paper's first."""
-    return [RecipeEntry(name, load_recipe(name).title) for name in recipe_names()]
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -65,11 +51,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def changed_recipe(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Change settings of a recipe as :func:`load_recipe` does.
-
-    Raises:
-        BlastscopeError: if a key or a value is unknown or not allowed.
-    """
+    """Change settings of a recipe as :func:`load_recipe` does."""
     content = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     return _overridden(content, overrides, recipe.name)
 

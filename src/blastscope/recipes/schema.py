@@ -77,8 +77,8 @@ class Dropout(Section):
 class Dense(Section):
     """A fully connected layer.
 
-    Its activation is never implied: the paper's text omits that the dense layers of its best
-    VGG16 and ResNet-50 have none.
+    Its activation is never implied: the paper's text omits that the dense layers of its best VGG16
+    and ResNet-50 have none.
     """
 
     dense: int = Field(ge=1, le=65536)
@@ -214,8 +214,8 @@ class Recipe(Section):
     Attributes:
         name: ``paper/cnn-exp2`` for a packaged recipe, the file's stem for a user's own.
         starts_from: the recipe of the run whose weights this one starts from.
-        overrides: settings changed on the command line. If there are any, the experiment is not
-            the one that ``expected`` was published for.
+        overrides: settings changed on the command line. If there are any, the experiment is not the
+            one that ``expected`` was published for.
     """
 
     name: Text
@@ -233,6 +233,11 @@ class Recipe(Section):
     def experiment(self) -> dict[str, Any]:
         """The settings that decide the outcome: all but texts and published metrics."""
         return self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
+
+    def with_seed(self, seed: int) -> Recipe:
+        """Return the recipe with another seed."""
+        training = self.training.model_copy(update={"seed": seed})
+        return self.model_copy(update={"training": training})
 
     @model_validator(mode="after")
     def _scratch_has_no_mean(self) -> Recipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from blastscope.bundle.manifest import EvaluationEntry, Manifest
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
+from blastscope.io.json_objects import read_as
 from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.html import render_text
@@ -61,5 +62,5 @@ def metric_rows(found: EvaluationEntry) -> list[tuple[str, float, float | None, 
 
 def interval_notes(manifest: Manifest) -> list[str]:
     """Write how the intervals of a bundle's evaluations were drawn, each way once."""
-    found = (SamplingUnits.from_json(each.sampling) for each in manifest.evaluations)
+    found = (read_as(SamplingUnits, each.sampling) for each in manifest.evaluations)
     return list(dict.fromkeys(f"Intervals: {sampling_text(one)}" for one in found))

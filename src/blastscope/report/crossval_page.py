@@ -1,4 +1,4 @@
-"""The folds of a cross-validation, and the page and plot of a measurement of leakage."""
+"""The folds of a cross-validation: their metrics, how they were cut; a measurement of leakage."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from blastscope.data.folds import FoldCut
+from blastscope.errors import listing
 from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
@@ -16,7 +18,7 @@ from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save, styled
-from blastscope.report.text import HEADLINE, number, signed, spread
+from blastscope.report.text import HEADLINE, LABELS, number, signed, spread
 
 Line = tuple[str, ...]
 CONTENT = "leakage.json"
@@ -63,6 +65,39 @@ def folds_table(found: CrossvalMetrics) -> FoldsTable:
         spreads.append((f"all cells, mean over {repeats} repeats", "", "", "", *over_repeats))
     head = ("fold", "ALL subjects", "normal subjects", "cells", *HEADLINE.values())
     return FoldsTable(head, tuple(folds), tuple(spreads), _headline(found))
+
+
+def cut_text(cut: FoldCut) -> tuple[str, ...]:
+    """Write how folds were cut, which of them have one class only, and what chooses the epoch."""
+    if cut.by == "matched":
+        return (
+            f"{cut.folds} folds by cell, with as many cells of each class in each part as by "
+            "subject: subjects are in training and test alike.",
+        )
+    told = [_way(cut)]
+    if cut.one_class:
+        told.append(f"Fold {listing([*map(str, cut.one_class)])}: cells of one class, so no AUC.")
+    if cut.whole == cut.folds:
+        return (*told, "Subjects of their own choose the epoch.")
+    some = " in some folds" if cut.whole else ""
+    fifth = "A fifth of the training subjects' cells, drawn at random, choose the epoch"
+    return (*told, f"{fifth}{some}; no tested subject is among them.")
+
+
+def _way(cut: FoldCut) -> str:
+    if cut.by == "image":
+        return (
+            f"{cut.folds} folds by cell: subjects are in training and test alike, so these metrics "
+            "say nothing about unseen patients."
+        )
+    if cut.scarce is not None:
+        return (
+            f"Only {cut.folds} subjects have {LABELS[cut.scarce]} cells, fewer than the "
+            f"{cut.asked} folds asked for: in {cut.folds} folds one of them is left out at a time, "
+            "each with a share of the other class's subjects."
+        )
+    which = f"The data set's own folds, {listing(cut.names)}" if cut.names else ""
+    return f"{which or f'{cut.folds} folds by subject'}: no subject is in two of them."
 
 
 def _subjects(names: list[str]) -> str:

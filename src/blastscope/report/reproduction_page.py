@@ -38,8 +38,8 @@ from blastscope.report.reproduction_summary import (
 )
 from blastscope.report.style import INK, QUIET, one_panel, save, styled
 from blastscope.report.text import LEARNING_NAMES, number, protocol_name, signed, spread
+from blastscope.reproduction.plan import PROTOCOLS
 from blastscope.reproduction.results import (
-    PROTOCOLS,
     DataSection,
     Experiment,
     Outcome,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from blastscope.evaluation.result import Evaluation
 from blastscope.evaluation.spread import Spread
 from blastscope.evaluation.weighted_metrics import FIGURES
-from blastscope.experiments.seeds import Seeds, gather_seeds, record_seeds
+from blastscope.experiments.seeds import Seeds, gather_seeds
 from blastscope.io.files import write_text
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
@@ -81,7 +81,7 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
         results=results,
         spread={name: _spread(results, name) for name in FIGURES},
     )
-    record_seeds(seeds, _content(found))
+    seeds.folder.record(_content(found))
     plot = save(seeds_figure(found), seeds.order.out / "figures", "seeds")
     page = render(
         "seeds.html",

@@ -1,8 +1,8 @@
 """Estimate how long a plan takes: operations are counted, speed is measured.
 
-Every network is counted on torch's ``meta`` device, where nothing is computed, and timed once on a
-few images per backbone. A frozen part runs once per cell; the rest three times forward's cost for
-each training cell and epoch (forward, and a backward of twice that), and once for validation.
+Every network is counted on torch's ``meta`` device, which computes nothing, and timed once on a few
+images per backbone. A frozen part runs once per cell; the rest three times forward's cost for each
+training cell and epoch (forward, and a backward of twice that), and once for validation.
 """
 
 from __future__ import annotations
@@ -52,13 +52,9 @@ def estimate(
     device: torch.device,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str, int], DurationEstimate]:
-    """Estimate the seconds of each job.
+    """Estimate the seconds of each job of a plan, in its order.
 
-    Args:
-        jobs: the plan, in its order.
-        cells: how many cells are in ``train``, ``validation`` and ``test``, roughly.
-        device: the device to compute on.
-        on_progress: called with the jobs done and their number.
+    ``cells`` are roughly those of ``train``, ``validation`` and ``test``.
     """
     costs: dict[str, CellCost] = {}
     speeds: dict[tuple[str, int], float] = {}
@@ -100,10 +96,7 @@ def _of_job(
 def cost_of(recipe: Recipe, device: torch.device, speeds: dict[tuple[str, int], float]) -> CellCost:
     """Count the operations of a network and time one with the same backbone.
 
-    Args:
-        recipe: the recipe of the network.
-        device: the device to compute on.
-        speeds: seconds per operation by backbone and size; missing ones are measured and added.
+    ``speeds`` are seconds per operation by backbone and size; missing ones are measured and added.
     """
     size = recipe.input.size
     with torch.device("meta"):

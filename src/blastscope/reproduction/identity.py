@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -25,17 +24,17 @@ def misfit(job: StudyJob, out: Path) -> str:
     """Return why the run in a job's folder is not the job's; empty if it is.
 
     Store and split are compared if they are there.
-
-    Raises:
-        BlastscopeError: if the run's recipe or environment cannot be read.
     """
     folder = RunFolder(job.run(out))
     if read_recipe(folder.recipe).experiment != job.recipe.experiment:
         return "trained with another version of the recipe"
-    identity = _identity(folder)
-    if _differ(identity.get("store"), _fingerprint(job.store(out))):
+    identity = read_json(folder.environment).get("identity")
+    if not isinstance(identity, dict):
+        raise BlastscopeError("its environment.json has no identity")
+    store, split = _recorded(job.store(out) / INFO, "fingerprint"), _split_hash(job.split(out))
+    if store not in (None, identity.get("store")):
         return "trained on other cells"
-    if _differ(identity.get("split"), _split_hash(job.split(out))):
+    if split not in (None, identity.get("split")):
         return "trained on another split"
     if started_elsewhere(job, out):
         return f"{job.recipe.starts_from}, which it started from, is not there as it was"
@@ -43,32 +42,13 @@ def misfit(job: StudyJob, out: Path) -> str:
 
 
 def started_elsewhere(job: StudyJob, out: Path) -> bool:
-    """Whether a begun run's first weights are not those of the run that it would start from now.
-
-    Raises:
-        BlastscopeError: if its environment cannot be read.
-    """
+    """Whether a begun run's first weights are not those of the run that it would start from now."""
     beginning, folder = job.beginning(out), RunFolder(job.run(out))
     if beginning is None or not (folder.finished or folder.resume.is_file()):
         return False
     recorded = read_json(folder.environment).get("starts_from")
     known = recorded.get("checkpoint") if isinstance(recorded, dict) else None
     return known is None or known != _recorded(RunFolder(beginning).environment, "checkpoint")
-
-
-def _identity(folder: RunFolder) -> dict[str, Any]:
-    identity = read_json(folder.environment).get("identity")
-    if not isinstance(identity, dict):
-        raise BlastscopeError("its environment.json has no identity")
-    return identity
-
-
-def _differ(recorded: object, now: object) -> bool:
-    return now is not None and recorded != now
-
-
-def _fingerprint(store: Path) -> object:
-    return _recorded(store / INFO, "fingerprint")
 
 
 def _recorded(path: Path, key: str) -> object:

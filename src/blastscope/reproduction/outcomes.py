@@ -20,26 +20,19 @@ from blastscope.training.run_folder import RunFolder
 Key = tuple[str, str, int]
 
 
-def is_evaluated(run: Path) -> bool:
-    """Whether a run is finished and its report is of the weights in it."""
-    try:
-        return _is_evaluated(run)
-    except BlastscopeError:
-        return False
-
-
 def is_done(job: StudyJob, out: Path) -> bool:
     """Whether a job's run is evaluated, and was trained with the job's settings and cells.
 
     Only small JSON and YAML files and the metadata of a split are read.
     """
     try:
-        return _is_evaluated(job.run(out)) and not misfit(job, out)
+        return is_evaluated(job.run(out)) and not misfit(job, out)
     except BlastscopeError:  # damaged, or of an older version
         return False
 
 
-def _is_evaluated(run: Path) -> bool:
+def is_evaluated(run: Path) -> bool:
+    """Whether a run is finished and its report is of the weights in it."""
     folder, metrics = RunFolder(run), run / "metrics.json"
     if not (folder.finished and metrics.is_file() and (run / "report.html").is_file()):
         return False
@@ -57,13 +50,8 @@ def outcomes(
 
     Runs of earlier calls, of other recipes or with other settings, are included, each with the
     settings that it was trained with. A run that cannot be read is left out, with the reason.
-
-    Args:
-        out: the study's folder.
-        plan: the plan of this call.
-        overrides: the settings of this call, for planned experiments that have not run; others
-            are shown with the settings of the package.
-        reasons: why jobs failed or cannot be run here.
+    ``overrides`` are the settings of planned experiments that have not run; others are shown with
+    those of the package. ``reasons``: why jobs failed or cannot be run here.
     """
     reasons = {**plan.left_out, **(reasons or {})}
     planned = {job.key for job in plan.jobs}
@@ -97,13 +85,13 @@ def _finished(out: Path, key: Key) -> Outcome | None:
     run = out / "runs" / f"{protocol}-seed{seed}" / name
     if not run.is_dir():
         return None
-    recipe = _seeded(_load(name), seed)
+    recipe = _load(name).with_seed(seed)
     try:
-        if not _is_evaluated(run):
+        if not is_evaluated(run):
             return None
         own = _read_recipe(run)
         # Title, notes and published metrics come from the package, where they may be newer.
-        recipe = _seeded(_load(name, own.overrides), seed)
+        recipe = _load(name, own.overrides).with_seed(seed)
         reason = misfit(StudyJob(recipe, protocol, seed), out)
         if reason:
             return Outcome(recipe, protocol, seed, None, reason)
@@ -117,10 +105,8 @@ def _finished(out: Path, key: Key) -> Outcome | None:
     return outcome
 
 
-@cache
-def _load(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Load a packaged recipe once for all protocols and seeds."""
-    return load_recipe(name, overrides)
+_load = cache(load_recipe)
+"""Load a packaged recipe once for all protocols and seeds."""
 
 
 def _read_recipe(run: Path) -> Recipe:
@@ -128,8 +114,3 @@ def _read_recipe(run: Path) -> Recipe:
         return read_recipe(RunFolder(run).recipe)
     except BlastscopeError as error:
         raise BlastscopeError("its recipe.yaml cannot be read") from error
-
-
-def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    training = recipe.training.model_copy(update={"seed": seed})
-    return recipe.model_copy(update={"training": training})

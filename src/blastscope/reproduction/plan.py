@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,10 +17,10 @@ FIRST_SEED = 24
 """The seed of the paper; further ones follow it."""
 SHELVES = ("paper/", "beyond/")
 _OWN = {
-    "training.seed": "a study sets it itself, give --seeds",
+    "training.seed": "a study sets it itself, give a number of seeds",
     **dict.fromkeys(
         ("name", "starts_from", "extends"),
-        "the recipes of a study keep their names and starts, choose them with --only",
+        "the recipes of a study keep their names and starts, choose them by a pattern",
     ),
     **dict.fromkeys(
         ("title", "paper", "expected"), "published metrics are not settings, leave it out"
@@ -58,11 +58,11 @@ class StudyJob:
 
     def split(self, out: Path) -> Path:
         """The file of its split."""
-        return out / "splits" / f"{self.protocol}-seed{self.seed}.parquet"
+        return out / "splits" / f"{self.run_set}.parquet"
 
     def run(self, out: Path) -> Path:
         """The folder of its run."""
-        return out / "runs" / f"{self.protocol}-seed{self.seed}" / self.recipe.name
+        return out / "runs" / self.run_set / self.recipe.name
 
     def beginning(self, out: Path) -> Path | None:
         """The run whose weights it starts from."""
@@ -109,15 +109,11 @@ def make_plan(
     overrides: Sequence[str] = (),
     weights_at_hand: Callable[[Recipe], str] = lambda recipe: "",
 ) -> StudyPlan:
-    """Plan a study.
+    """Plan a study: every recipe that ``only`` matches, with all that it starts from.
 
-    Args:
-        only: a pattern (``paper/vgg16-*`` or ``vgg16-*``); all recipes without it. The recipes
-            that they start from are added.
-        protocols: how cells are split.
-        seeds: how many splits and trainings of each, from ``FIRST_SEED`` on.
-        overrides: settings changed in every recipe.
-        weights_at_hand: returns why a recipe's pretrained weights are missing; empty if not.
+    ``only`` is a pattern (``paper/vgg16-*`` or ``vgg16-*``). The seeds begin with ``FIRST_SEED``.
+    ``weights_at_hand`` returns why a recipe's pretrained weights are missing; empty if they are
+    not.
 
     Raises:
         BlastscopeError: if the pattern fits no recipe, or a setting is not one of a study's.
@@ -130,8 +126,7 @@ def make_plan(
     for protocol in protocols:
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             for recipe in recipes.values():
-                seeded = recipe.training.model_copy(update={"seed": seed})
-                job = StudyJob(recipe.model_copy(update={"training": seeded}), protocol, seed)
+                job = StudyJob(recipe.with_seed(seed), protocol, seed)
                 if missing[recipe.name]:
                     left_out[job.key] = missing[recipe.name]
                 else:
@@ -144,24 +139,23 @@ def _refuse_own(overrides: Iterable[str]) -> None:
         key = setting.partition("=")[0].strip()
         reason = _OWN.get(key) or _OWN.get(key.partition(".")[0])
         if reason:
-            raise BlastscopeError(f"--set {setting} cannot be used with a study: {reason}.")
+            raise BlastscopeError(f"The setting {setting} cannot be used with a study: {reason}.")
 
 
 def _asked(only: str | None) -> list[str]:
     names = study_names()
     if only is None:
         return names
-    fits = [name for name in names if any(fnmatchcase(text, only) for text in _texts(name))]
+    fits = [
+        name
+        for name in names
+        if fnmatchcase(name, only) or fnmatchcase(name.partition("/")[2], only)
+    ]
     if not fits:
         raise BlastscopeError(
             f"No recipe of the study matches {only}: list them with `blastscope recipes`."
         )
     return fits
-
-
-def _texts(name: str) -> Iterator[str]:
-    yield name
-    yield name.partition("/")[2]
 
 
 def _with_starts(names: Iterable[str]) -> list[str]:

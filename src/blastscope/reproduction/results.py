@@ -23,8 +23,8 @@ from blastscope.evaluation.result import read_metrics
 from blastscope.evaluation.sources import RunNotes, open_source
 from blastscope.evaluation.spread import Spread
 from blastscope.recipes.schema import Recipe
+from blastscope.reproduction.plan import PROTOCOLS
 
-PROTOCOLS = ("image", "subject")
 FAMILIES = {
     "cnn4": "CNN from scratch",
     "vgg16": "VGG16",
@@ -41,10 +41,8 @@ class Outcome:
 
     Attributes:
         recipe: as it is packaged now, with the overrides of the run.
-        protocol: ``image`` or ``subject``.
-        seed: of split and training.
         run: the finished and evaluated run folder; None if it was not run.
-        reason: why it was not run, such as "left out by --only".
+        reason: why it was not run, such as "not asked for".
     """
 
     recipe: Recipe
@@ -56,13 +54,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class DataSection:
-    """The cells of a reproduction.
+    """The cells of a reproduction: the report of one split per protocol, and facts about the cells.
 
     Attributes:
-        splits: the report of one split per protocol, that of the first seed.
         balanced: (protocol, training cells per label before balancing, and after).
         figures: (caption, RGB picture as uint8 of shape (height, width, 3)).
-        facts: (name, value) pairs.
     """
 
     splits: Sequence[SplitReport]
@@ -89,11 +85,6 @@ class RunResult:
     """The result of one evaluated run: the metrics of its test cells, and its own notes.
 
     Attributes:
-        run: its folder.
-        recipe: with the settings of the run.
-        protocol: ``image`` or ``subject``.
-        seed: of split and training.
-        synthetic: whether its cells are synthetic.
         test: the metrics of its test cells.
         notes: history, network and environment of the run.
     """
@@ -139,13 +130,7 @@ class RunResult:
 
 
 def read_result(run: Path, recipe: Recipe, protocol: str, seed: int) -> RunResult:
-    """Read an evaluated run.
-
-    Args:
-        run: its folder.
-        recipe: that it must be of, with its settings.
-        protocol: that it must be under.
-        seed: of split and training.
+    """Read an evaluated run, which must be of ``recipe`` and under ``protocol``.
 
     Raises:
         BlastscopeError: if it is another run, is not evaluated, or has changed since.
@@ -287,15 +272,14 @@ def read_experiments(outcomes: Sequence[Outcome]) -> list[Experiment]:
 
 def _experiment(outcomes: Sequence[Outcome]) -> Experiment:
     """Read the outcomes of one recipe, in the order of their seeds."""
-    ran = [outcome for outcome in outcomes if outcome.run is not None]
+    ran = [one for one in outcomes if one.run is not None]
     experiment = Experiment((ran or outcomes)[0].recipe)
-    for outcome in outcomes:
-        recipe, protocol, seed = outcome.recipe, outcome.protocol, outcome.seed
-        if outcome.run is None:
-            experiment.absent.setdefault(protocol, []).append(outcome.reason or "no reason given")
+    for one in outcomes:
+        if one.run is None:
+            experiment.absent.setdefault(one.protocol, []).append(one.reason or "no reason given")
         else:
-            result = read_result(outcome.run, recipe, protocol, seed)
-            experiment.results.setdefault(protocol, []).append(result)
+            result = read_result(one.run, one.recipe, one.protocol, one.seed)
+            experiment.results.setdefault(one.protocol, []).append(result)
     return experiment
 
 

@@ -35,11 +35,7 @@ def run_job(
     place: StudyLocation,
     evaluate: Callable[[Trained, Path], str],
 ) -> str:
-    """Train and evaluate one experiment, or what of it is not done; return its metrics in a line.
-
-    Raises:
-        BlastscopeError: if it cannot be trained or evaluated.
-    """
+    """Train and evaluate one experiment, unless it is done; return its metrics in a line."""
     from blastscope.training.train import train
 
     out = place.out
@@ -72,18 +68,9 @@ def run_plan(
 ) -> Outcomes[str]:
     """Run every experiment of a plan that is not done, each after the one that it starts from.
 
-    Args:
-        plan: the experiments.
-        place: where and on what.
-        evaluate: evaluates a run with its store and returns the metrics in a line; a function of
-            a module.
-        processes: how many run at the same time.
-        watch: as :func:`blastscope.experiments.runner.run_jobs` takes it.
-        on_done: likewise.
-        outcomes: likewise.
-
-    Returns:
-        The metrics of each in a line, or why it failed.
+    ``evaluate`` evaluates a run with its store and returns the metrics in a line; it is a function
+    of a module. ``processes``, ``watch``, ``on_done`` and ``outcomes``: as
+    :func:`blastscope.experiments.runner.run_jobs` takes them.
     """
     todo = [job for job in plan.jobs if not is_done(job, place.out)]
     work = partial(run_job, place=place, evaluate=evaluate)

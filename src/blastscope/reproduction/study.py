@@ -15,17 +15,7 @@ from blastscope.reproduction.runner import StudyLocation
 
 @dataclass(frozen=True)
 class ReproductionRequest:
-    """A request for a study.
-
-    Attributes:
-        data: the folder of labelled cells.
-        place: its folder and device.
-        only: a pattern of recipe names.
-        protocols: how cells are split.
-        seeds: how many splits and trainings of each.
-        overrides: settings that are changed in every recipe.
-        command: the command that repeats it.
-    """
+    """A request for a study; ``overrides`` change every recipe, ``command`` repeats the study."""
 
     data: Path
     place: StudyLocation
@@ -37,11 +27,7 @@ class ReproductionRequest:
 
 
 def plan_of(order: ReproductionRequest) -> StudyPlan:
-    """Plan a study: which experiments can be run here, and in which order.
-
-    Raises:
-        BlastscopeError: if the pattern fits no recipe or a setting is not known.
-    """
+    """Plan a study: which experiments can be run here, and in which order."""
     at_hand = _weights_at_hand(order.place.weights_dir)
     return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
 
@@ -61,9 +47,9 @@ def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
     def missing(backbone: str) -> str:
         try:
             config = timm.get_pretrained_cfg(backbone)
-        except RuntimeError:  # no such tag of the network: building it says so
-            return ""
-        if config is None:  # no such network: building it says so
+        except RuntimeError:  # no such tag of the network
+            config = None
+        if config is None:  # building the network says so
             return ""
         known: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
         return "" if weights_at_hand(known, weights_dir) else "no weights here"
