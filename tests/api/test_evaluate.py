@@ -122,7 +122,7 @@ def test_one_of_several_models_into_a_chosen_folder(tmp_path, make_run):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("history.csv", "epoch,train_loss\n1,0.2\n", "no learning history"),
+        ("history.csv", "epoch,train_loss\n1,0.2\n", "not a learning history"),
         ("recipe.yaml", "a: [", "not valid YAML"),
         ("network.json", '{"layers": []}', "not what a run writes"),
         ("environment.json", "{", "not valid JSON"),

@@ -64,7 +64,7 @@ def test_a_frame_needs_but_cells_labels_and_probabilities():
     assert (bare.model, bare.metrics["n_subjects"]) == ("model", None)
     with pytest.raises(bs.BlastscopeError, match=r"the table lacks the column p_all"):
         bs.evaluate(table.drop("p_all"))
-    with pytest.raises(bs.BlastscopeError, match=r"the table, row 1: .* no probability"):
+    with pytest.raises(bs.BlastscopeError, match=r"the table, line 1: .* not a probability"):
         bs.evaluate(table.with_columns(p_all=pl.lit(2.0)))
     with pytest.raises(bs.BlastscopeError, match="neither a path nor a table"):
         bs.evaluate(3)
