@@ -103,5 +103,5 @@ def test_the_pattern_for_subjects_sees_the_folder_that_is_given(tmp_path, run):
     assert ",7," in (tmp_path / "p.csv").read_text()
     code, _, err = run("predict", tmp_path / "p7", "--subject-from", "patient([0-9]+)")
     assert code == 0
-    assert "found none in 1 of 1 paths" in err
+    assert "finds no subject in 1 of 1 paths" in err
     assert "p7/1.png" in err

@@ -83,3 +83,12 @@ def test_without_subjects_the_table_is_empty():
     found = subject_shares(*cells((None, "all", 1, 0, "a")), KNOWN)
     assert found.is_empty()
     assert found.columns[0] == "subject"
+
+
+def test_no_number_stands_where_there_is_no_estimate():
+    weak = Reference((50, 52), (100, 100), (51, 49), (100, 100))
+    found = subject_shares(*cells(*[("A", "all", k % 2, 0, "a") for k in range(40)]), weak)
+    row = found.select("share", "low", "high", "line").row(0)
+    assert row == (None, None, None, "not estimable")
+    assert not blast_share(20, 40, weak).estimable
+    assert blast_share(20, 40, KNOWN).estimable

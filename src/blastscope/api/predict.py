@@ -14,7 +14,6 @@ from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, as_paths, showing
 from blastscope.box import in_the_box
 from blastscope.errors import BlastscopeError, require_training
-from blastscope.prediction.images import SubjectPattern
 from blastscope.prediction.inputs import as_inputs, list_inputs
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, stream
@@ -136,13 +135,11 @@ class PredictionResult(Result):
 
     Attributes:
         found: the table, and what was decided.
-        subject_from: the expression that subjects were looked for with.
         explanation: the pages with heatmaps, if they were asked for and there are some.
         unexplained: cells without a page because they lie in zips; None if no pages were asked for.
     """
 
     found: Predicted
-    subject_from: str | None = None
     explanation: ExplanationResult | None = None
     unexplained: int | None = None
 
@@ -215,7 +212,7 @@ class PredictionResult(Result):
             said.append("Cells are called ALL above one half: the model has no decision.json.")
         else:
             said.append(how_decided(found.decision, brief="bundle" in found.about))
-        said += [*self._share_notes(), *self._unmatched(), *self._unlike()]
+        said += [*self._share_notes(), *self._unlike()]
         if self.unexplained:
             told = f"{self.unexplained:,} cells lie in zips and have no page"
             said.append(f"{told}: unpack the zips.")
@@ -242,24 +239,18 @@ class PredictionResult(Result):
         said = [f"And {more:,} more subjects."] if more > 0 else []
         if not doubt:  # the decisions were fitted on cells that name no subject
             return [*said, "No share of blasts: how well it fits known subjects is not known."]
+        if (subjects["line"] == "not estimable").any():
+            said.append(
+                "not estimable: known subjects differ so much under these calls that the share of "
+                "blasts may be anything from 0 to 1."
+            )
         return [
             *said,
             "blasts: the share called ALL, corrected for the errors of these calls on known "
             f"subjects, with its 95 % interval. {doubt} It means something only if the cells are "
             "all the nucleated cells of a field (docs/deciding.md).",
-        ]
-
-    def _unmatched(self) -> list[str]:
-        """Say in how many paths a pattern finds no subject: it may be mistyped."""
-        if self.subject_from is None:
-            return []
-        pattern, files = SubjectPattern(self.subject_from), self.found.frame["file"].to_list()
-        lost = sum(pattern.find(file) is None for file in files)
-        if not lost:
-            return []
-        return [
-            f"{self.subject_from!r} finds no subject in {lost:,} of {len(files):,} paths: there "
-            "the subject is read from a name of C-NMC's kind, or is not known."
+            "20-25 % line: whether the whole interval lies below 20 % blasts, under which acute "
+            "leukaemia is not usually diagnosed, above 25 %, or neither (open).",
         ]
 
     def _unlike(self) -> list[str]:
@@ -345,7 +336,7 @@ def predict(
             force=force,
             on_progress=advance,
         )
-    result = PredictionResult(found, subject_from, path=found.path)
+    result = PredictionResult(found, path=found.path)
     if explain is None:
         return result
     cells = len(found.frame) - len(found.problems) - (found.tally.out_of_distribution or 0)
@@ -436,6 +427,10 @@ def _cells_table(frame: pl.DataFrame) -> TextTable:
         shown.remove("subject")
     called = {"all": "ALL", "hem": "normal", True: "yes", False: "", None: None}
     usable = frame.filter(frame["p_all"].is_not_null())
+    if "out_of_distribution" in shown:  # a probability of such an image means nothing
+        inside = ~pl.col("out_of_distribution").fill_null(False)
+        hidden = [name for name in ("p_all", "called", "spread") if name in shown]
+        usable = usable.with_columns(pl.when(inside).then(name).alias(name) for name in hidden)
     return TextTable.of(
         [names.get(name, name) for name in shown],
         [
@@ -448,8 +443,21 @@ def _cells_table(frame: pl.DataFrame) -> TextTable:
 def _shares_table(subjects: pl.DataFrame) -> TextTable:
     """Show the share of blasts of each subject, the largest first."""
     shown = subjects.sort("share", "subject", descending=[True, False], nulls_last=True)
-    columns = ("subject", "cells", "called", "referred", "share", "low", "high", "line")
+    columns = {
+        "subject": "subject",
+        "label": "label",
+        "cells": "cells",
+        "called": "called ALL",
+        "referred": "referred",
+        "share": "blasts",
+        "low": "from",
+        "high": "to",
+        "line": "20-25 % line",
+    }
+    if shown["label"].null_count() == len(shown):
+        del columns["label"]
+    labels = {"all": "ALL", "hem": "normal"}
+    shown = shown.with_columns(pl.col("label").replace(labels))
     return TextTable.of(
-        ("subject", "cells", "called ALL", "referred", "blasts", "from", "to", "20-25 % line"),
-        shown.select(columns).head(MOST_SUBJECTS).iter_rows(),
+        columns.values(), shown.select(list(columns)).head(MOST_SUBJECTS).iter_rows()
     )

@@ -51,6 +51,8 @@ _SIMULATED = (
 """Simulated with 30 to 300 cells a subject. The shares of right calls follow a beta distribution
 with mean .92 for blasts and .88 for others and standard deviation .05 or .1; for subjects unlike
 the others they are uniform, .1 to .8. Shares of blasts: 0, 5, 20, 25, 50, 90 and 100 %."""
+_OPEN_WIDTH = 0.94
+"""An interval at least as wide leaves the share open: a share without information has 0.95."""
 _LEAST_INFORMATIVE = 0.05
 """Of sensitivity + specificity - 1: below it the calls carry no information on the subject."""
 
@@ -117,8 +119,15 @@ class Share:
     high: float
 
     @property
-    def line(self) -> Literal["below", "above", "open"]:
+    def estimable(self) -> bool:
+        """Whether the interval says anything: known subjects may differ too much for that."""
+        return self.high - self.low < _OPEN_WIDTH
+
+    @property
+    def line(self) -> Literal["below", "above", "open", "not estimable"]:
         """On which side of the 20 to 25 % line the whole interval lies."""
+        if not self.estimable:
+            return "not estimable"
         return "below" if self.high < LINE[0] else "above" if self.low > LINE[1] else "open"
 
 

@@ -14,10 +14,11 @@ def subject_shares(cells: pl.DataFrame, decided: Decided, known: Reference | Non
     Without ``known``, right calls of other subjects, no share is corrected.
 
     Returns:
-        ``subject, label`` ("mixed" if a subject has both, null if unknown), ``cells``, ``called``
-        (share called ALL), ``wrong`` and ``referred`` (shares), ``covered`` (share of cells with
-        the true label in their conformal set; null without labels) and, corrected, ``share`` with
-        its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above`` or ``open``).
+        ``subject, label`` ("mixed" if a subject has both, null if unknown), ``cells``,
+        ``called`` (share called ALL), ``wrong`` and ``referred`` (shares), ``covered`` (share of
+        cells with the true label in their conformal set; null without labels) and, corrected,
+        ``share`` with its 95 % interval ``low`` to ``high`` and ``line`` (``below``, ``above``,
+        ``open`` or ``not estimable``; the share and its interval are null then).
     """
     is_all = pl.col("label") == "all"
     held = pl.when(is_all).then("set_all").when(~is_all).then("set_hem")  # null without a label
@@ -59,8 +60,9 @@ def _shares(table: pl.DataFrame, known: Reference | None) -> list[pl.Series]:
         None if known is None else blast_share(called, cells, known)
         for called, cells in table.select("called_all", "cells").iter_rows()
     ]
-    schema = {"share": pl.Float64, "low": pl.Float64, "high": pl.Float64, "line": pl.String}
-    return [
-        pl.Series(name, [getattr(share, name, None) for share in shares], dtype=kind)
-        for name, kind in schema.items()
+    numbers = [share if share and share.estimable else None for share in shares]
+    columns = [
+        pl.Series(name, [getattr(share, name, None) for share in numbers], dtype=pl.Float64)
+        for name in ("share", "low", "high")
     ]
+    return [*columns, pl.Series("line", [share and share.line for share in shares], pl.String)]

@@ -248,8 +248,9 @@ class _Gathered:
             images.append(replace(image, file=file, source=source, subject=subject))
         if without:
             self.notes.append(
-                f"the pattern for subjects found none in {len(without)} of {len(files)} paths, "
-                f"such as {self._seen_path(groups[0], without[0])}"
+                f"the pattern finds no subject in {len(without):,} of {len(files):,} paths, such "
+                f"as {self._seen_path(groups[0], without[0])}: there the subject is read from a "
+                "name of C-NMC's kind or a table, or is not known"
             )
         names = unique_cells(images)
         named = (replace(p, cell=name) for p, name in zip(images, names, strict=True))

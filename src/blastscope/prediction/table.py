@@ -15,6 +15,7 @@ import polars as pl
 from blastscope import DISCLAIMER, __version__
 from blastscope.io.files import without_nan, write_json
 from blastscope.io.predictions import PREDICTIONS, write_predictions
+from blastscope.io.tables import write_csv, write_parquet
 from blastscope.prediction.models import Prepared, Probabilities
 
 SCHEMA = {
@@ -94,13 +95,18 @@ def write_table(
 ) -> None:
     """Write predictions as .parquet, .csv (without ``about``) or .json (with ``subjects``).
 
-    The file is written whole or not at all.
+    The file is written whole or not at all. ``subjects``, a row a subject, are in the JSON; beside
+    another format they are in a file ``OUT-subjects``.
 
     Raises:
         BlastscopeError: if ``out`` cannot be written.
     """
     if out.suffix.lower() != ".json":
         write_predictions(frame, out, about)
+        if subjects is not None and not subjects.is_empty():
+            beside = out.with_stem(f"{out.stem}-subjects")
+            write = write_csv if out.suffix.lower() == ".csv" else write_parquet
+            write(subjects, beside)
         return
     content = {
         "format": FORMAT,
