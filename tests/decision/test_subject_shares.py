@@ -10,7 +10,7 @@ from blastscope.decision.blast_share import Reference, blast_share
 from blastscope.decision.decision import Decided
 from blastscope.decision.subject_shares import subject_shares
 
-KNOWN = Reference((90, 95), (100, 100), (85, 80), (100, 100))
+KNOWN = Reference((90, 95) * 6, (100,) * 12, (85, 80) * 6, (100,) * 12)
 
 
 def cells(*rows):
@@ -92,3 +92,5 @@ def test_no_number_stands_where_there_is_no_estimate():
     assert row == (None, None, None, "not estimable")
     assert not blast_share(20, 40, weak).estimable
     assert blast_share(20, 40, KNOWN).estimable
+    few = Reference((90, 95), (100, 100), (85, 80), (100, 100))
+    assert not blast_share(20, 40, few).estimable
