@@ -84,7 +84,7 @@ def test_a_users_own_zip_is_kept(trained, numbered, tmp_path):
     images, _ = numbered(3)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "submission.zip").write_text("mine")
-    with pytest.raises(BlastscopeError, match="`force`"):
+    with pytest.raises(BlastscopeError, match="force"):
         submit_images([trained.run], images, tmp_path / "out", device="cpu")
     assert (tmp_path / "out" / "submission.zip").read_text() == "mine"
     assert not (tmp_path / "out" / "predictions.parquet").exists()
@@ -169,7 +169,7 @@ def test_runs_that_are_stale_unfinished_or_of_another_network_are_refused(
     (run / "recipe.yaml").write_text(text.replace("cnn4-small", "cnn4").replace("32", "64"))
     refused("does not fit its recipe")
     (run / "predictions.parquet").unlink()
-    refused("no finished run")
+    refused("not a finished run")
     refused("does not exist", tmp_path / "nothing")
     with pytest.raises(BlastscopeError, match="is not a folder"):
         submit_images([trained.run], tmp_path / "nothing", tmp_path / "out", device="cpu")
