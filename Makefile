@@ -52,7 +52,7 @@ format: setup
 	@$(BIN)/ruff format .
 
 BENCHMARKS := start bootstrap genetic_search prepare predict_files ensemble_of_four \
-	frozen_features explain_panel training_step study growth
+	frozen_features explain_panel training_step study growth busy
 bench: $(addprefix bench-,$(BENCHMARKS))
 
 bench-prepare bench-ensemble_of_four bench-growth: flags = $(data)

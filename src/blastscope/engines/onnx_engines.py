@@ -91,6 +91,8 @@ class OnnxRuntimeEngine(_OnnxEngine):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _ERRORS_ONLY
+        # Threads that wait for work sleep, so that other programs have the cores.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return lambda cells: session.run([VIEW_LOGITS], cells)[0]
 
