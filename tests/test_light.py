@@ -102,7 +102,7 @@ def test_using_and_judging_models_needs_no_pytorch(cells):
 
 
 TRAINING = (
-    "train paper/cnn-exp2 --store store --split store/splits/subject-seed24.parquet --run run",
+    "train paper/cnn-exp2 --store store --split store/splits/subject-seed24.parquet --out run",
     "crossval paper/cnn-exp2 --store store --by subject --out cv",
     "leakage paper/cnn-exp2 --store store --out leakage",
     "explain run --cells cells --data store --out explained",

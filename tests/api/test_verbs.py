@@ -141,7 +141,7 @@ def test_explanations_without_a_folder_go_with_the_result(made, tmp_path, monkey
         "baselines {store} --folds 3 --cuts 1",
         "recipes",
         "recipes demo/cnn-small",
-        "train {recipe} --store {store} --split {split} --run {a} --set training.epochs=1 "
+        "train {recipe} --store {store} --split {split} --out {a} --set training.epochs=1 "
         "--set training.seed=1",
         "evaluate {a}",
         "compare {a} two={b} --out {new} --resamples 100",

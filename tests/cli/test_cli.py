@@ -109,7 +109,7 @@ def test_the_whole_way_by_hand(run, dataset, tmp_path):
     assert status == 0
     assert "train/test: 0 subjects in both" in told
     split = store / "splits" / "subject-seed3.parquet"
-    arguments = (tmp_path / "tiny.yaml", "--store", store, "--split", split, "--run", out)
+    arguments = (tmp_path / "tiny.yaml", "--store", store, "--split", split, "--out", out)
     status, told, notices = run("train", *arguments, "--set", "training.epochs=2")
     assert status == 0
     assert "test weighted F1 " in told
@@ -168,7 +168,7 @@ def test_one_class_only(run, tmp_path):
     ],
 )
 def test_an_unknown_key_or_optimiser_stops_before_anything_is_made(run, tmp_path, setting, words):
-    arguments = ("--store", tmp_path, "--split", tmp_path, "--run", tmp_path / "run")
+    arguments = ("--store", tmp_path, "--split", tmp_path, "--out", tmp_path / "run")
     told = one_sentence(*run("train", "paper/cnn-exp2", *arguments, "--set", setting))
     assert words in told
     assert not (tmp_path / "run").exists()
@@ -184,7 +184,7 @@ def test_weights_that_are_nowhere(run, dataset, tmp_path):
             "train",
             "paper/mobilenetv2-e3",
             *("--store", store, "--split", store / "splits" / "image-seed24.parquet"),
-            *("--run", tmp_path / "run", "--weights-dir", tmp_path / "weights"),
+            *("--out", tmp_path / "run", "--weights-dir", tmp_path / "weights"),
             *("--set", "input.size=64"),
         )
     )

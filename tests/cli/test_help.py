@@ -40,6 +40,14 @@ def test_every_verb_has_an_example_and_json(verb):
     assert "-h, --help" in told
 
 
+@pytest.mark.parametrize("verb", [v for v in VERB_NAMES if v != "weights"])
+def test_the_options_of_an_example_are_options_of_the_verb(verb):
+    command = get_command(app).commands[verb]
+    options = {name for parameter in command.params for name in parameter.opts}
+    shown = set(re.findall(r"(?<= )--[a-z-]+", str(command.epilog)))
+    assert shown <= options, shown - options
+
+
 def test_an_option_has_the_same_words_in_every_verb():
     said: dict[str, set[str]] = {}
     for verb in VERB_NAMES:
@@ -54,7 +62,7 @@ def test_an_option_has_the_same_words_in_every_verb():
     "arguments",
     [
         ["evaluate", "p.csv", "--part", "holdout"],
-        ["train", "r", "--store", "s", "--split", "s", "--run", "r", "--device", "tpu"],
+        ["train", "r", "--store", "s", "--split", "s", "--out", "r", "--device", "tpu"],
         ["prepare", "c", "--out", "s", "--scale", "wide"],
         ["split", "s", "--protocol", "random"],
         ["ensemble", "a", "b", "--out", "o", "--method", "magic"],

@@ -33,7 +33,7 @@ def command(material, tmp_path):
     """Train so many seeds into a folder by the command line."""
 
     def call(seeds, *more, out="many"):
-        where = ["--store", material.store, "--split", material.split, "--run", tmp_path / out]
+        where = ["--store", material.store, "--split", material.split, "--out", tmp_path / out]
         how = ["--set", EPOCH, "--device", "cpu", "--seeds", seeds, *more]
         words = ["train", material.recipe, *where, *how]
         return CliRunner().invoke(app, [str(word) for word in words])
