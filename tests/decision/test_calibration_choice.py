@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from blastscope.decision.calibration import log_odds
+from blastscope.decision.calibration import COLDEST, HOTTEST, fit_temperature, log_odds
 from blastscope.decision.calibration_choice import choose_calibration
 from tests.decision.made import drawn, persons_cells
 
@@ -88,3 +88,26 @@ def test_from_one_or_two_persons_nothing_is_learnt_of_others(persons):
     calibration, choice = choose_calibration(is_all, p_all**3, subjects)
     assert calibration.method == "none"
     assert choice.reason == "few-subjects"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_says_nothing_of_the_labels_is_not_calibrated(seed):
+    """A network that guesses gets no temperature of 403, nor a map that makes all cells alike."""
+    rng = np.random.default_rng(seed)
+    is_all, p_all = rng.random(800) < 0.7, expit(rng.normal(0, 12, 800))
+    calibration, choice = choose_calibration(is_all, p_all, [None] * 800)
+    assert (calibration.method, choice.reason) == ("none", "no-information")
+    turned, choice = choose_calibration(~is_all, np.where(is_all, 0.9, 0.1), [None] * 800)
+    assert (turned.method, choice.reason) == ("none", "no-information")
+
+
+def test_a_temperature_is_within_bounds_or_there_is_none():
+    is_all, p_all = drawn(4000, 3)
+    for sharper in (0.02, 15.0):
+        made = expit(log_odds(p_all) * sharper)
+        found = fit_temperature(is_all, made)
+        assert found is not None
+        assert COLDEST < found.values[0] < HOTTEST
+    assert fit_temperature(is_all, expit(log_odds(p_all) * 0.002)) is None
+    guessed = np.random.default_rng(1).permutation(np.clip(p_all, 1e-6, 1 - 1e-6))
+    assert fit_temperature(is_all, expit(log_odds(guessed) * 9)) is None

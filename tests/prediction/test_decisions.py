@@ -17,18 +17,42 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
 from blastscope.prediction.decisions import decide, tally
 from blastscope.prediction.predict import predict
+from blastscope.training.finished_run import open_run
 from tests.prediction.test_predict import images
 from tests.report.decided_tables import decided_table, written
 
 __all__ = ["images"]
 
 
-@pytest.fixture
-def decision(tmp_path):
-    """A decision of another table of the same recipe, which names no weights."""
+def decided(out, settings=None):
+    """Write the decision of a table that names no weights, of networks with these settings."""
     table = decided_table().with_columns(model=pl.lit("tiny #1"))
-    evaluate(written(tmp_path / "p.parquet", table), out=tmp_path / "cv")
-    return tmp_path / "cv"
+    evaluate(written(out.with_suffix(".parquet"), table, settings=settings), out=out)
+    return out
+
+
+@pytest.fixture
+def decision(trained, tmp_path):
+    """A decision of other networks of the same settings, as of a cross-validation."""
+    return decided(tmp_path / "cv", open_run(trained.run).recipe.settings)
+
+
+def test_one_is_of_the_same_settings_in_every_member_or_refused(
+    trained, images, decision, tmp_path
+):
+    out, settings = tmp_path / "x.csv", open_run(trained.run).recipe.settings
+    assert settings["training"]["seed"] == 0  # a repeat is of another seed
+    longer = {**settings, "training": {**settings["training"], "epochs": 15}}
+    for other, said in ((longer, "training.epochs"), (None, "does not say")):
+        unfit = decided(tmp_path / "unfit", other)
+        with pytest.raises(BlastscopeError, match=said):
+            predict([images], [trained.run], out, device="cpu", decision=unfit)
+    shutil.copytree(trained.run, tmp_path / "run")
+    recipe = (tmp_path / "run" / "recipe.yaml").read_text()
+    (tmp_path / "run" / "recipe.yaml").write_text(recipe.replace("rate: ", "rate: 1"))
+    with pytest.raises(BlastscopeError, match=r"training\.rate"):  # a mean with another in it
+        predict([images], [trained.run, tmp_path / "run"], out, device="cpu", decision=decision)
+    assert not out.exists()
 
 
 def test_a_given_decision_calibrates_calls_and_refers(trained, images, decision, tmp_path):
@@ -136,7 +160,8 @@ def test_without_known_subjects_no_share_of_blasts_is_told_of(
         .with_columns(model=pl.lit("tiny"))
         .with_columns(subject=pl.lit(None, pl.String))
     )
-    evaluate(written(tmp_path / "p.parquet", nameless), out=tmp_path / "cv")
+    settings = open_run(trained.run).recipe.settings
+    evaluate(written(tmp_path / "p.parquet", nameless, settings=settings), out=tmp_path / "cv")
     where = ["--decision", tmp_path / "cv", "--out", tmp_path / "new.csv", "--device", "cpu"]
     words = ["predict", images, "--model", trained.run, *where]
     done = CliRunner().invoke(app, [str(word) for word in words])

@@ -50,6 +50,7 @@ class EvaluationResult(Result, ReportedEvaluation):
 
     Attributes:
         fingerprint: ``sha256:...`` of the checkpoint or the ensemble; None if unknown.
+        settings: of the recipe that networks of a cross-validation or of several seeds share.
         folds: of a cross-validation, for the page.
         home: the folder that the report of the test part belongs into; None for a table in memory.
     """
@@ -57,6 +58,7 @@ class EvaluationResult(Result, ReportedEvaluation):
     request: DecisionRequest = field(kw_only=True)
     run_notes: RunNotes = field(kw_only=True)
     fingerprint: str | None = field(kw_only=True)
+    settings: dict[str, Any] | None = field(kw_only=True)
     folds: FoldsTable | None = field(kw_only=True)
     home: Path | None = field(kw_only=True)
 
@@ -143,6 +145,7 @@ class EvaluationResult(Result, ReportedEvaluation):
             "checkpoint": self.fingerprint,
             "synthetic": self.synthetic,
             "part": self.part,
+            "settings": self.settings,
         }
         write_decision(out, self.decisions, self.request, about)
         write_text(out / "card.md", model_card(self))
@@ -228,6 +231,7 @@ def evaluate(
         request=request,
         run_notes=opened.notes,
         fingerprint=evaluation.checkpoint or opened.metadata.get("ensemble"),
+        settings=opened.metadata.get("settings"),
         folds=folds,
         home=opened.default_out,
     ).saved(out)

@@ -26,8 +26,10 @@ EDGE = 1e-6
 _RISE = {"temperature": 1e-6, "platt": 1e-6, "isotonic": 1e-3}
 """The share of a probability that each map keeps as it is, so that no two cells become equal: on
 the steps of an isotonic map, nor beyond ``EDGE``."""
-_HOTTEST = 6.0
-"""The temperature stays within exp(-6) to exp(6)."""
+COLDEST, HOTTEST = 0.01, 20.0
+"""A temperature, or one divided by Platt's slope, outside of these is not taken. Above 20 the
+surest cell that can be written (``EDGE``) would have odds below 2 to 1, so that the probabilities
+say next to nothing. Below 0.01 the differences between two machines (1e-4) become 1e-2."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,11 @@ def _softened(is_all: Bools) -> Floats:
     return np.where(is_all, (n_all + 1) / (n_all + 2), 1 / (len(is_all) - n_all + 2))
 
 
-def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration:
+def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration | None:
     """Divide the log-odds by the one number with the lowest log loss, to Platt's softened targets.
 
-    Without those, cells without one error would be called as certain as can be written.
+    Without those, cells without one error would be called as certain as can be written. None if the
+    temperature is not within ``COLDEST`` to ``HOTTEST``.
     """
     from scipy.optimize import minimize_scalar
 
@@ -127,22 +130,40 @@ def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration:
         cooled = z / np.exp(heat)
         return float((np.logaddexp(0, cooled) - target * cooled).mean())
 
-    found = minimize_scalar(
-        loss, bounds=(-_HOTTEST, _HOTTEST), method="bounded", options={"xatol": 1e-6}
-    )
-    return Calibration("temperature", (float(np.exp(found.x)),))
+    bounds = (np.log(COLDEST) - 1, np.log(HOTTEST) + 1)  # an optimum beyond is seen as one
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    temperature = float(np.exp(found.x))
+    return Calibration("temperature", (temperature,)) if _sensible(temperature) else None
+
+
+def _sensible(temperature: float) -> bool:
+    return COLDEST <= temperature <= HOTTEST
 
 
 def fit_platt(is_all: Bools, p_all: Floats) -> Calibration | None:
-    """Fit slope and intercept of the log-odds to Platt's softened targets; None if it falls."""
+    """Fit slope and intercept of the log-odds to Platt's softened targets.
+
+    None if it falls, or is flatter or steeper than a temperature may be.
+    """
+    slope, intercept = _logistic(is_all, p_all)
+    sensible = slope > 0 and _sensible(1 / slope)
+    return Calibration("platt", (slope, intercept)) if sensible else None
+
+
+def says_nothing(is_all: Bools, p_all: Floats) -> bool:
+    """Whether the probabilities say next to nothing of the labels, or the contrary of them."""
+    return _logistic(is_all, p_all)[0] < 1 / HOTTEST
+
+
+def _logistic(is_all: Bools, p_all: Floats) -> tuple[float, float]:
+    """Fit slope and intercept of the log-odds to Platt's softened targets."""
     from sklearn.linear_model import LogisticRegression
 
     z, target = log_odds(p_all)[:, None], _softened(is_all)
     both = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     weight = np.concatenate([target, 1 - target])
     both.fit(np.concatenate([z, z]), np.repeat([1, 0], len(z)), sample_weight=weight)
-    slope, intercept = float(both.coef_[0, 0]), float(both.intercept_[0])
-    return Calibration("platt", (slope, intercept)) if slope > 0 else None
+    return float(both.coef_[0, 0]), float(both.intercept_[0])
 
 
 def fit_isotonic(is_all: Bools, p_all: Floats) -> Calibration:

@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.data.folds import stratified, whole_folds
-from blastscope.decision.calibration import FITS, Bools, Calibration, Floats, log_loss
+from blastscope.decision.calibration import (
+    FITS,
+    Bools,
+    Calibration,
+    Floats,
+    log_loss,
+    says_nothing,
+)
 
 _FOLDS = 5
 FEWEST_CELLS = 20
@@ -21,7 +28,7 @@ fits the few subjects best: on 17,905 real predictions (five repeats, two or thr
 that made Brier score and log loss of the next subject's cells worse in all five."""
 
 
-Reason = Literal["log-loss", "few-cells", "few-subjects"]
+Reason = Literal["log-loss", "few-cells", "few-subjects", "no-information"]
 Unit = Literal["subject", "cell"]
 
 
@@ -31,7 +38,8 @@ class CalibrationChoice:
 
     Attributes:
         reason: ``log-loss`` if methods were compared; ``few-cells`` or ``few-subjects`` if there is
-            too little to compare them on, so that probabilities stay as they are.
+            too little to compare them on, ``no-information`` if the probabilities say next to
+            nothing of the labels: in each of these they stay as they are.
         log_loss: by method that could be fitted, cross-fitted, mean over the cells.
         by: what the folds keep whole, ``subject`` or ``cell``; None if nothing was compared.
         folds: how many; 0 if nothing was compared.
@@ -49,8 +57,9 @@ def choose_calibration(
     """Fit every method on part of the cells, in folds, and take the one that does best on the rest.
 
     Folds keep subjects whole; with fewer than three known subjects in a class probabilities stay as
-    they are. If a cell names no subject, cells are put into folds at random. A method that is not
-    better than a plainer one is not taken. All arrays have shape (n,).
+    they are, and with probabilities that say next to nothing of the labels too: a map that makes
+    all of them alike is not a calibration. If a cell names no subject, cells are put into folds at
+    random. A method that is not better than a plainer one is not taken. All arrays have shape (n,).
 
     Returns:
         The calibration, fitted on all the cells, and how it was chosen.
@@ -63,11 +72,13 @@ def choose_calibration(
         return Calibration(), CalibrationChoice("few-subjects")
     fold, by = folds
     tried = {method: _cross_fitted_loss(method, is_all, p_all, fold) for method in FITS}
-    losses = {method: loss for method, loss in tried.items() if loss is not None}
+    fitted = {method: fit(is_all, p_all) for method, fit in FITS.items()}
+    losses = {name: loss for name, loss in tried.items() if loss is not None and fitted[name]}
+    folds_made = int(fold.max()) + 1
+    if says_nothing(is_all, p_all):
+        return Calibration(), CalibrationChoice("no-information", losses, by, folds_made)
     best = min(losses, key=lambda method: losses[method])  # of equals the first, the plainest
-    fitted = FITS[best](is_all, p_all)
-    choice = CalibrationChoice("log-loss", losses, by, int(fold.max()) + 1)
-    return fitted or Calibration(), choice
+    return fitted[best] or Calibration(), CalibrationChoice("log-loss", losses, by, folds_made)
 
 
 def _cross_fitted_loss(

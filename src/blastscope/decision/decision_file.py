@@ -30,6 +30,7 @@ class DecisionFile:
     Attributes:
         checkpoint: ``sha256:`` of that model's weights; None if unknown.
         digest: ``sha256:`` of the content, its keys sorted.
+        settings: of the recipe, without its seed, if it was fitted to several networks of it.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class DecisionFile:
     synthetic: bool
     fitted_on: FittedOn
     digest: str
+    settings: dict[str, Any] | None = None
 
     @property
     def recipe(self) -> str:
@@ -54,7 +56,7 @@ def write_decision(
 ) -> None:
     """Write ``decision.json`` into a folder; without a decision an older one is removed.
 
-    ``about``: ``model``, ``checkpoint``, ``synthetic`` and ``part``.
+    ``about``: ``model``, ``checkpoint``, ``synthetic``, ``part`` and ``settings``.
     """
     path = out / NAME
     if isinstance(found, NoDecision):
@@ -109,4 +111,5 @@ def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
         content.get("synthetic") is True,
         fitted_on,
         "sha256:" + hashlib.sha256(whole).hexdigest(),
+        content.get("settings"),
     )

@@ -133,6 +133,7 @@ def gather(started: CrossvalRun) -> pl.DataFrame:
     table = pl.concat(frames).sort("repeat", "cell")
     metadata = {
         "recipe": order.name + mark,
+        "settings": order.recipes[-1].settings,
         "protocol": "image" if order.by in ("image", "matched") else "subject",
         "synthetic": started.store.synthetic,
         "out_of_fold": order.by,

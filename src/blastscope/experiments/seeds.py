@@ -186,6 +186,7 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
         frames.append(rows.with_columns(model=pl.lit(f"{order.recipe.name} #{seed}{mark}")))
     told = ("recipe", "store", "split", "protocol", "synthetic")
     metadata = {**{key: seeds.folder.identity[key] for key in told}, "seeds": list(seeds.all)}
+    metadata["settings"] = order.recipe.settings
     table = pl.concat(frames)
     write_predictions(table, order.predictions, metadata)
     return table

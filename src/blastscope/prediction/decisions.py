@@ -14,6 +14,7 @@ from blastscope.decision.subject_shares import subject_shares
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.io.predictions import PROBLEM
+from blastscope.io.workfolder import first_difference
 from blastscope.prediction.members import Members
 
 _CALLS = {True: "all", False: "hem"}
@@ -30,7 +31,7 @@ def find_decision(
 
     Raises:
         BlastscopeError: if ``given`` is not a decision, or a decision belongs to other weights
-            or, if it names none, to another recipe.
+            or, if it names none, if a member's recipe has other settings.
     """
     if given is not None:
         path = given / NAME if given.is_dir() else given
@@ -49,12 +50,30 @@ def find_decision(
             f"{path} was fitted to other weights than those of {members.name}: evaluate the model "
             "again, or give its own --decision."
         )
-    if found.checkpoint is None and found.recipe not in {run.recipe.name for run in members.runs}:
-        raise BlastscopeError(
-            f"{path} was fitted to {found.model}, not to {members.name}: give the decision of this "
-            "model, or of a cross-validation of its recipe."
-        )
+    if found.checkpoint is None:
+        _refuse_other_settings(found, members)
     return found
+
+
+def _refuse_other_settings(found: DecisionFile, members: Members) -> None:
+    """Refuse a decision of several networks if a member is not trained as they were."""
+    if any(run.recipe.name != found.recipe for run in members.runs):
+        raise BlastscopeError(
+            f"{found.path} was fitted to {found.model}, not to {members.name}: give the decision "
+            "of this model, or of a cross-validation of its recipe."
+        )
+    if not isinstance(found.settings, dict):
+        raise BlastscopeError(
+            f"{found.path} does not say which weights or settings {found.model} has: evaluate the "
+            "folder of its run or cross-validation, and give the decision that this writes."
+        )
+    for run in members.runs:
+        if (settings := run.recipe.settings) != found.settings:
+            raise BlastscopeError(
+                f"{found.path} was fitted to networks with other settings than those of "
+                f"{run.path} ({run.recipe.name}): {first_difference(found.settings, settings)}; "
+                "give a decision of this model, or of a cross-validation with its settings."
+            )
 
 
 def _weights(members: Members) -> str | None:

@@ -234,6 +234,11 @@ class Recipe(Section):
         """The settings that decide the outcome: all but texts and published metrics."""
         return self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the experiment but for its seed: those that a repeat shares."""
+        return self.with_seed(0).experiment
+
     def with_seed(self, seed: int) -> Recipe:
         """Return the recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})

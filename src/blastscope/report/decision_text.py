@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 CALIBRATIONS = {
-    "none": "not changed",
+    "none": "not calibrated",
     "temperature": "calibrated by a temperature",
     "platt": "calibrated by Platt's logistic curve",
     "isotonic": "calibrated by isotonic regression",
@@ -102,6 +102,11 @@ def fitted_on_text(found: FittedOn) -> str:
 def choice_text(decision: Decision) -> str:
     """Write how a decision's calibration was chosen."""
     choice = decision.choice
+    if choice.reason == "no-information":
+        return (
+            "The probabilities are not calibrated: they say next to nothing of the labels of the "
+            "cells that a calibration would be fitted on."
+        )
     needed = {"few-cells": f"{FEWEST_CELLS} cells", "few-subjects": f"{FEWEST_SUBJECTS} subjects"}
     if choice.reason in needed:
         return (
@@ -136,7 +141,9 @@ def calibration(found: DecisionAssessment) -> str:
         f"Brier score {number(before.brier, 3)} and {number(after.brier, 3)}"
     )
     if (after.ece, after.brier) == (before.ece, before.brier):
-        made = CALIBRATIONS["none"]
+        kept, made = made, CALIBRATIONS["none"]
+        if found.fitted_on.folds > 1 and found.decision.calibration.method != "none":
+            made = kept.replace("calibrated fold by fold", "not calibrated fold by fold")
         errors = (
             f"calibration error (ECE) {number(before.ece, 3)}, Brier score "
             f"{number(before.brier, 3)}"
