@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from blastscope.parallel import LostTask, ProcessCrew, cores
+from blastscope.parallel import LostTask, ProcessCrew, cores, progress_total
+from blastscope.training.display import TrainingDisplay
 from tests.conftest import REPOSITORY
 from tests.labour import obey
 
@@ -111,3 +114,39 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
     assert cores() == 1
     monkeypatch.setenv("BLASTSCOPE_THREADS", "1000")
     assert cores() == usual
+
+
+@pytest.mark.parametrize(("told", "last"), [([(1, 3), (2, 3)], "3/3"), ([(3, 3)], "3/3")])
+def test_a_bar_ends_at_its_total(monkeypatch, capsys, told, last):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_total("Counting") as advance:
+        for tick in told:
+            advance(*tick)
+    counts = re.findall(r"\d+/[\d?]+", capsys.readouterr().err)
+    assert counts[-1] == last
+
+
+def test_a_bar_that_was_told_nothing_goes_and_one_that_failed_stays_where_it_was(
+    monkeypatch, capsys
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_total("Counting"):
+        pass
+    assert "\x1b[2K" in capsys.readouterr().err.rpartition("0/?")[2]  # its line is erased
+    with suppress(KeyError), progress_total("Counting") as advance:
+        advance(1, 3)
+        raise KeyError
+    assert re.findall(r"\d+/[\d?]+", capsys.readouterr().err)[-1] == "1/3"
+
+
+def test_a_trainings_bar_is_full_after_its_last_epoch():
+    display = TrainingDisplay("a")
+    watch = display.watch()
+    watch.on_begin(0, 4, 2)
+    row = dict.fromkeys(("seconds", "train_loss", "train_accuracy", "val_loss"), 0.5)
+    for epoch in (1, 2):
+        for _ in range(4):
+            watch.on_batch(8, 0.5)
+        watch.on_epoch({**row, "val_accuracy": 0.5, "epoch": epoch})
+        done = 0 if epoch == 1 else 4
+        assert (display.bar.tasks[0].completed, display.bar.tasks[0].total) == (done, 4)

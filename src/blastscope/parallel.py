@@ -84,7 +84,8 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error, if that is a terminal.
 
     Yields:
-        A function to call with the number of items done and their total.
+        A function to call with the number of items done and their total. If the block ends without
+        an error, the bar ends at its total, or goes if there was nothing left to do.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -101,6 +102,8 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
             bar.update(task, completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
 
         yield show
+        total = bar.tasks[0].total  # of what an interrupted call had done, nothing may be told
+        bar.update(task, completed=total or 0, visible=total is not None)
 
 
 @dataclass(frozen=True)

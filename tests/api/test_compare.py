@@ -121,6 +121,16 @@ def test_again_gives_the_same_bytes_and_touches_nothing_else(made, tmp_path):
     mine.unlink()
 
 
+def test_the_splits_of_models_that_differ_are_kept(tmp_path):
+    given = [table(tmp_path, "A"), table(tmp_path, "B", 1, protocol="image")]
+    found = compare(given, out=tmp_path / "out", resamples=100)
+    assert found.protocol is None
+    assert found.protocols == {"A": "subject", "B": "image"}
+    assert found.as_json()["protocols"] == found.protocols
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "unknown split" not in page
+
+
 def test_one_model_is_not_compared(tmp_path):
     with pytest.raises(BlastscopeError, match=r"holds one model, 'm'.*use evaluate for one"):
         compare([table(tmp_path, "m")], out=tmp_path / "out")

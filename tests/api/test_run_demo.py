@@ -37,6 +37,14 @@ def test_the_whole_job_on_synthetic_cells(quick, tmp_path):
         shared = by_part["train"] & by_part["test"]
         assert bool(shared) == (entry.protocol == "image")
     assert not re.search(r'(src|href)="https?://(?!doi\.org)', page)
+    assert 'href="model.zip"' in page
+    by_subject = [one.run for one in made.entries if one.protocol == "subject"]
+    best = max(
+        by_subject, key=lambda run: read_json(run / "metrics.json")["parts"]["validation"]["auc"]
+    )
+    auc = read_json(best / "metrics.json")["parts"]["test"]["auc"]
+    assert f"AUC {auc:.3f} on test cells of unseen subjects" in page
+    assert any(line.startswith("bundle: ") and f"AUC {auc:.3f}" in line for line in told)
     assert "split by subject: 0 subjects in both train and test" in told
     # once more: nothing is done again
     before = {entry.run: sha256_of(entry.run / "predictions.parquet") for entry in made.entries}
@@ -55,3 +63,19 @@ def test_unusable_data_is_said(tmp_path, dataset):
     (root / "fold_0" / "all" / "UID_9_1_1_all.bmp").touch()
     with pytest.raises(BlastscopeError, match=r"UID_9_1_1_all\.bmp is empty"):
         demo.run_demo(tmp_path / "demo", root)
+
+
+@pytest.mark.parametrize(
+    ("auc", "bounds", "warned"),
+    [
+        (0.91, [0.84, 0.96], False),
+        (0.50, [0.41, 0.59], True),
+        (0.62, [0.49, 0.74], True),
+        (0.30, [0.10, 0.45], True),
+        (0.80, [None, None], True),
+        (None, [None, None], True),
+    ],
+)
+def test_a_bundle_of_a_network_like_chance_says_so(auc, bounds, warned):
+    text = demo.how_good({"parts": {"test": {"auc": auc}}, "intervals": {"auc": bounds}})
+    assert ("do not use it" in text) == warned

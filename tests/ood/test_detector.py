@@ -11,7 +11,7 @@ from sklearn.covariance import LedoitWolf
 
 from blastscope.errors import BlastscopeError
 from blastscope.ood.detector import MOST, fit_ood, read_ood, write_ood
-from blastscope.ood.features import ood_features
+from blastscope.ood.features import exchanged_stain, ood_features
 from blastscope.robustness.non_cell_images import non_cell_images
 from tests.conftest import draw_cell
 
@@ -43,6 +43,28 @@ def test_what_is_no_cell_is_flagged_and_new_cells_are_not(cells):
         assert (found.of(pictures) > 1).mean() > 0.9, kind
 
 
+def test_colours_in_another_order_are_flagged_and_scores_of_others_are_the_distance():
+    def drawn(count, blue, seed):
+        rng = np.random.default_rng(seed)
+        cells = np.stack([draw_cell(k, 64, 14 + k % 9) for k in range(count)])
+        cells[..., 2] = np.where(cells[..., 0] > 0, blue + rng.integers(0, 9, cells.shape[:3]), 0)
+        return cells
+
+    cells = drawn(130, 225, 0)  # bluer than red, by more than either varies
+    found = fit_ood(cells, *ROWS)
+    new = cells[100:]
+    exchanged = np.ascontiguousarray(new[..., ::-1])
+    far = found.distance(ood_features(exchanged)) / found.threshold
+    assert (found.of(exchanged) > 1).all()
+    assert (found.of(exchanged) >= far).all()
+    plain = found.distance(ood_features(new)) / found.threshold
+    np.testing.assert_array_equal(found.of(new), plain)
+    grey = np.repeat(cells[..., :1], 3, axis=3)  # no order: exchanging changes nothing
+    alike = fit_ood(grey, *ROWS)
+    order = alike.colour_order(ood_features(grey), exchanged_stain(grey))
+    assert np.abs(order).max() < 0.01
+
+
 def test_many_cells_are_drawn_from_and_where_all_look_alike_nothing_can_be_told(cells):
     many = np.concatenate([cells] * 20)
     assert fit_ood(many, np.arange(2200), np.arange(2200, 2600)).cells == MOST
@@ -62,7 +84,7 @@ def test_a_file_comes_back_and_a_damaged_one_is_refused_in_a_sentence(cells, tmp
     for name, value in (
         ("format", "blastscope-ood/3"), ("features", ["filled"]), ("mean", [1.0]),
         ("precision", [[1.0]]), ("threshold", 0), ("threshold", None), ("mean", None),
-        ("deviation", [0.0] * 13),
+        ("deviation", [0.0] * 13), ("precision", [[0.0] * 13] * 13),
     ):  # fmt: skip
         path.write_text(json.dumps({**whole, name: value}))
         with pytest.raises(BlastscopeError, match=r"is not a blastscope-ood/2 file"):

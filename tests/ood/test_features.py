@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blastscope.ood.features import FEATURES, ood_features
+from blastscope.ood.features import FEATURES, STAIN, exchanged_stain, ood_features
 
 
 def disc(radius: int, colour: tuple[int, int, int], side: int = 64) -> np.ndarray:
@@ -78,3 +78,18 @@ def test_looks_do_not_hang_on_where_in_memory_a_picture_lies():
             moved = room[start : start + picture.size].reshape(picture.shape)
             moved[:] = picture
             np.testing.assert_array_equal(ood_features(moved), ood_features(picture))
+
+
+@pytest.mark.parametrize("side", [24, 64, 200])
+def test_the_exchanged_colour_is_that_of_the_exchanged_picture(side):
+    rng = np.random.default_rng(side)
+    pictures = np.stack(
+        [
+            disc(side // 3, (120, 60, 160), side),
+            rng.integers(0, 256, (side, side, 3), np.uint8),
+            np.zeros((side, side, 3), np.uint8),
+        ]
+    )
+    turned = ood_features(np.ascontiguousarray(pictures[..., ::-1]))[:, STAIN]
+    np.testing.assert_allclose(exchanged_stain(pictures), turned, atol=1e-3)
+    assert exchanged_stain(pictures[:0]).shape == (0, 3)

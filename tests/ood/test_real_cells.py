@@ -29,6 +29,8 @@ def test_what_is_no_cell_is_told_from_cells(shared, tmp_path):
     rows = np.random.default_rng(0).permutation(len(store))
     train, validation, test = np.split(rows, [len(rows) // 2, 3 * len(rows) // 4])
     known = fit_ood(store.pixels, train, validation)
+    exchanged = np.ascontiguousarray(store.pixels[test][..., ::-1])
+    assert (known.of(exchanged) > 1).mean() > 0.95
     cells = store.cells[test.tolist()].select("subject", "label")
     cells = cells.with_columns(ood_score=pl.Series(known.of(store.pixels[test])))
     strange = pl.concat(

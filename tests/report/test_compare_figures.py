@@ -15,6 +15,8 @@ from blastscope.report.comparison_page import (
     draw_comparison,
     models_figure,
     shortened,
+    split_text,
+    verdict,
 )
 from blastscope.report.text import metric
 from tests.evaluation.tables import scores_of
@@ -103,3 +105,38 @@ def test_an_interval_without_width_is_not_left_as_certainty():
     is_all = np.arange(40) < 20
     scores = scores_of(is_all, {"a": is_all * 0.8, "b": np.linspace(1, 0, 40) ** 2})
     assert comparison_view(compare(scores, "test", 100), {})["caution"]
+
+
+def test_a_lead_with_fewer_cells_right_is_explained_by_class():
+    is_all = np.arange(15) < 10
+    everything_all = np.full(15, 0.9)
+    balanced = np.where(np.arange(15) < 6, 0.9, 0.1)  # 6 of 10 ALL ...
+    balanced[10:12] = 0.9  # ... and 3 of 5 normal cells
+    models = {"always": everything_all, "both": balanced}
+    found = compare(scores_of(is_all, models, [f"S{i}" for i in range(15)]), "test", 100)
+    led = found.pairs[0].led()
+    assert (led.first, led.only_first - led.only_second) == ("both", -1)
+    text = verdict(found.pairs[0], found)
+    assert "1 fewer cell right" in text
+    assert (
+        "both has sensitivity and specificity 0.6000 and 0.6000, always 1.0000 and 0.0000" in text
+    )
+    other = {"always": everything_all, "right": np.where(is_all, 0.9, 0.1)}
+    plain = compare(scores_of(is_all, other, [f"S{i}" for i in range(15)]), "test", 100)
+    assert "specificity" not in verdict(plain.pairs[0], plain)
+
+
+@pytest.mark.parametrize(
+    ("protocols", "text"),
+    [
+        ({"a": "subject", "b": "subject"}, "subject-disjoint split"),
+        ({"a": None, "b": None}, "unknown split"),
+        (
+            {"a": "subject", "b": "image", "c": "subject"},
+            "subject-disjoint split (a and c), image-level split (b)",
+        ),
+        ({"a": "subject", "b": None}, "subject-disjoint split (a), unknown split (b)"),
+    ],
+)
+def test_the_split_of_each_model_is_named(protocols, text):
+    assert split_text(protocols) == text

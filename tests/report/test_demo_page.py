@@ -61,10 +61,31 @@ def test_a_gap_the_other_way_is_not_called_flattery(tmp_path):
         Entry("A", "subject", run(tmp_path / "b", 0.92, 0.9)),
     ]
     text = text_of(write_demo(entries, tmp_path / "i.html", heading="A", synthetic=False))
-    assert "is −0.020 to −0.020" in text
-    assert "+0.020" in text
+    assert "is +0.020:" in text
+    assert "−0.020" not in text  # one sign in sentence, table and plot
     assert "Synthetic" not in text
     assert "10.7937/tcia.2019.dc64i46r" in text
+
+
+def test_gaps_of_both_signs_keep_their_signs(tmp_path):
+    entries = [
+        Entry("A", "image", run(tmp_path / "a", 0.90, 0.9)),
+        Entry("A", "subject", run(tmp_path / "b", 0.92, 0.9)),
+        Entry("B", "image", run(tmp_path / "c", 0.90, 0.9)),
+        Entry("B", "subject", run(tmp_path / "d", 0.87, 0.9)),
+    ]
+    text = text_of(write_demo(entries, tmp_path / "i.html", heading="A", synthetic=False))
+    assert "minus image-level) is −0.030 to +0.020:" in text
+    assert text.count("−0.030") == text.count("+0.020") == 2
+    assert "+0.030" not in text
+
+
+def test_files_that_were_made_are_named(tmp_path):
+    entries = [Entry("A", "image", run(tmp_path / "a", 0.9, 0.9))]
+    files = [("model.zip", "a bundle <b>")]
+    out = write_demo(entries, tmp_path / "i.html", heading="A", synthetic=False, files=files)
+    assert 'href="model.zip"' in out.read_text()
+    assert "a bundle &lt;b&gt;" in out.read_text()
 
 
 def test_one_synthetic_run_marks_the_page(tmp_path):

@@ -28,10 +28,10 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.explanation.cells import find_cells, prepare_cells
-from blastscope.explanation.explain import explain_cells
+from blastscope.explanation.explain import explain_cells, first_maps
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
-from blastscope.explanation.result import CellExplained, Note, NoteCode
+from blastscope.explanation.result import CellExplained, Note, NoteCode, TableCall
 from blastscope.explanation.tables import METHODS
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import read_json, write_json, write_text
@@ -179,21 +179,23 @@ def write_explanation(
     methods: Sequence[str] = tuple(METHODS),
     layers: Sequence[str] | None = None,
     *,
+    table: Mapping[Path, TableCall] | None = None,
     audit: Callable[[dict[str, str]], AuditView] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explain listed cells as :func:`explain` does.
 
-    If ``audit`` is given, it makes the section above the cells from the address of each cell's
-    page.
+    If ``table`` is given, the pages show what that prediction table says of each file. If ``audit``
+    is given, it makes the section above the cells from the address of each cell's page.
     """
     names = page_names([item.cell for item in found.cells])
     summaries: list[CellSummary] = []
     rows: list[dict[str, Any]] = []
     synthetic = explained.synthetic or found.synthetic
     for cell, page in cell_pages(
-        explained, found, out, names, methods, layers, figures=True, on_progress=on_progress
-    ):
+        explained, found, out, names, methods, layers,
+        figures=True, table=table, on_progress=on_progress,
+    ):  # fmt: skip
         summaries.append(summarize_cell(cell, page))
         rows.extend(table_rows(cell))
     notes, path = tuple(_coarse_maps(explained)), out / "report.html"
@@ -203,7 +205,7 @@ def write_explanation(
     write_csv(pl.DataFrame(rows, schema=COLUMNS), out / TABLE)
     index = index_html(
         made.name, made.cells, explained.models, methods, notes=made.notes, audit=section,
-        synthetic=synthetic,
+        synthetic=synthetic, combined=explained.combination is not None,
     )  # fmt: skip
     write_text(made.path, index)
     remove_other_pages(out / "cells", names.values(), out / "figures")
@@ -220,10 +222,12 @@ def cell_pages(
     *,
     back: Callable[[str], str] = lambda cell: "../report.html",
     figures: bool = False,
+    table: Mapping[Path, TableCall] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[CellExplained, CellPage]]:
     """Explain listed cells one after the other, and write the page of each, called by ``names``.
 
+    The heatmaps of all cells share a scale, so their maps are computed before the first page.
     ``back`` is the address that a cell's page leads back to; ``figures`` writes its plots as well.
     """
     settings = [model.settings for model in explained.models]
@@ -231,7 +235,9 @@ def cell_pages(
     with tempfile.TemporaryDirectory(prefix="blastscope-explain-") as work:
         dataset = prepare_cells(found, settings, Path(work))
         note_pages(out / "cells", names.values())
-        for done, cell in enumerate(explain_cells(explained, dataset, methods, layers), 1):
+        first = first_maps(explained, dataset, methods[0]) if len(dataset) else None
+        cells = explain_cells(explained, dataset, methods, layers, first=first, table=table)
+        for done, cell in enumerate(cells, 1):
             name = names[cell.file.cell]
             plots = out / "figures" / name if figures else None
             address = back(cell.file.cell)

@@ -14,6 +14,7 @@ from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, as_paths, showing
 from blastscope.box import in_the_box
 from blastscope.errors import BlastscopeError, require_training
+from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.prediction.inputs import as_inputs, list_inputs
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, stream
@@ -218,8 +219,8 @@ class PredictionResult(Result):
             said.append(f"{told}: unpack the zips.")
         if self.explanation is not None:
             said.append(
-                "The pages show the networks' own probabilities and calls at one half; the table "
-                "has what was decided. Out-of-distribution images have no page."
+                "The pages show the table's probabilities, calls and referrals. "
+                "Out-of-distribution images have no page."
             )
         return said if self.path is not None else [*said, DISCLAIMER]
 
@@ -411,11 +412,26 @@ def _in_memory(images: Any) -> bool:
 def _explain(
     found: Predicted, models: Sequence[Path], out: Path, device: str, progress: Progress
 ) -> ExplanationResult:
-    """Write a page a cell for the images that are files of their own."""
-    from blastscope.api.explain import explain
+    """Write a page a cell, with what the table says of it, for images that are files."""
+    from blastscope.api.explain import ExplanationResult, write_explanation
+    from blastscope.data.layouts import CellFile, Listing
+    from blastscope.engines.torch_engine import choose_device
+    from blastscope.explanation.models import open_models
+    from blastscope.explanation.result import TableCall
 
-    files = [str(path) for path in found.files]
-    return explain(models, files, out=out, methods=("grad-cam",), device=device, progress=progress)
+    cells, table = [], {}
+    for row, path in found.files.items():
+        one = found.frame.row(row, named=True)
+        called = one.get("called") or ("all" if one["p_all"] > THRESHOLD else "hem")
+        table[path] = TableCall(one["p_all"], called, one.get("refer"))
+        cells.append(CellFile(path, one["file"], one["cell"], one["label"], one["subject"], None))
+    explained = open_models(models, choose_device(device), as_one=True)
+    listed = Listing(cells, synthetic=found.synthetic_cells)
+    with showing("Explaining", progress) as advance:
+        made = write_explanation(
+            explained, listed, out, ("grad-cam",), table=table, on_progress=advance
+        )
+    return ExplanationResult(made, path=out)
 
 
 def _cells_table(frame: pl.DataFrame) -> TextTable:

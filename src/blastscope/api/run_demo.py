@@ -7,7 +7,7 @@ models is made ready to travel, and the model in the box looks at some of the ce
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from blastscope.data.splits import make_split
 from blastscope.data.store import Store, StoreSettings, open_store
 from blastscope.data.synthetic import MARKER, write_synthetic
 from blastscope.errors import BlastscopeError, listing
+from blastscope.evaluation.result import read_metrics
 from blastscope.prediction.predict import predict
 from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.report.demo_page import Entry, write_demo
 from blastscope.report.evaluation_text import headline
+from blastscope.report.text import number
 from blastscope.training.display import TrainingDisplay
 from blastscope.training.train import train
 
@@ -39,6 +41,8 @@ PROTOCOLS = ("image", "subject")
 CELLS, SUBJECTS, SEED = 1500, 24, 24
 EXAMPLES = 8
 BOXED = 48
+CHANCE = 0.5
+"""The AUC of a model that tells nothing."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,24 +101,32 @@ def run_demo(
         shared = len(report.shared_subjects["train/test"])
         say(f"split by {protocol}: {shared} subjects in both train and test")
         entries += [_train(recipe, protocol, out, split, say) for recipe in recipes]
+    files = _ship(out, entries, store, say)
     page = write_demo(
         entries,
         out / "report.html",
         heading="The same recipes on known and on unseen subjects",
         synthetic=store.synthetic,
         facts=_facts(found, store),
+        files=files,
         pictures=_examples(store),
     )
-    _ship(out, store, say)
     return DemoResult(tuple(entries), path=page.parent)
 
 
-def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
-    """Bundle the last recipe's run by subject, and predict some cells with the model in the box."""
-    run = out / "runs" / f"{RECIPES[-1].rpartition('/')[2]}-subject"
+def _ship(
+    out: Path, entries: Sequence[Entry], store: Store, say: Callable[[str], None]
+) -> list[tuple[str, str]]:
+    """Bundle a run by subject, and predict some cells with the model in the box.
+
+    Returns:
+        The names of the files and what they are, for the page.
+    """
+    run = _best(entries)
     made = make_bundle(run, out / "model.zip", force=True)
     taught = ", of synthetic cells" if made.synthetic else ""
-    say(f"bundle: {made.name}{taught}, in {made.path}, {made.bytes / 1e6:.1f} MB")
+    worth = how_good(read_metrics(run / "metrics.json"))
+    say(f"bundle: {made.name}{taught}, in {made.path}, {made.bytes / 1e6:.1f} MB; {worth}")
     some = store.cells.sample(min(BOXED, len(store)), seed=SEED).sort("cell")
     files = [Path(store.sources[0]) / file for file in some["file"]]
     found = predict(files, [in_the_box()], out / "in-the-box.csv", force=True)
@@ -124,6 +136,34 @@ def _ship(out: Path, store: Store, say: Callable[[str], None]) -> None:
         f"predict: the model in the box calls {counts.called_all} of {len(found.frame)} cells ALL "
         f"and finds {counts.out_of_distribution or 0} unlike any cell that it knows{drawn}"
     )
+    return [
+        ("model.zip", f"A bundle of {made.name}, subject-disjoint split: {worth}."),
+        ("in-the-box.csv", f"What the model in the box makes of {len(found.frame)} cells{drawn}."),
+    ]
+
+
+def _best(entries: Sequence[Entry]) -> Path:
+    """Return the run by subject with the highest AUC of its validation cells."""
+
+    def of_validation(entry: Entry) -> float:
+        parts = read_metrics(entry.run / "metrics.json")["parts"]
+        return parts.get("validation", {}).get("auc") or 0.0
+
+    return max((one for one in entries if one.protocol == "subject"), key=of_validation).run
+
+
+def how_good(metrics: Mapping[str, Any]) -> str:
+    """Write a run's AUC on unseen subjects, and whether that differs from chance."""
+    auc = metrics["parts"]["test"]["auc"]
+    if auc is None:
+        return "AUC undefined, because the test cells are of one class: do not use it"
+    low, high = metrics["intervals"].get("auc") or (None, None)
+    text = f"AUC {number(auc, 3)} on test cells of unseen subjects"
+    if low is not None and high is not None:
+        text += f" ({number(low, 3)} to {number(high, 3)})"
+    if low is None or low <= CHANCE:
+        text += ", not shown to be better than chance: it shows the file format, do not use it"
+    return text
 
 
 def _draw(folder: Path, say: Callable[[str], None]) -> Path:

@@ -70,9 +70,14 @@ class AlignedPredictions:
     @property
     def protocol(self) -> str | None:
         """How the cells were split, if all the models agree on it."""
-        found = {member.metadata.get("protocol") for member in self.members}
-        only = found.pop() if len(found) == 1 else None
-        return None if only is None else str(only)
+        found = set(self.protocols.values())
+        return found.pop() if len(found) == 1 else None
+
+    @property
+    def protocols(self) -> dict[str, str | None]:
+        """How the cells of each model were split; None if its table does not say."""
+        known = {one.name: one.metadata.get("protocol") for one in self.members}
+        return {name: None if one is None else str(one) for name, one in known.items()}
 
     def take(self, rows: NDArray[np.bool_]) -> AlignedPredictions:
         """Keep the cells for which ``rows``, shape (cells,), is true."""

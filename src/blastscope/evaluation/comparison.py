@@ -76,6 +76,7 @@ class Comparison:
         checkpoints: ``sha256:...`` of what made each model's predictions, if known.
         unlabelled: cells of the part that carry no label and are left out.
         protocol: how the cells were split, if all the models agree on it.
+        protocols: by model, how its cells were split; None if its table does not say.
         overlap: whether the part's subjects are also in training.
         estimates: by model, then by figure (``weighted_metrics.FIGURES``).
         counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
@@ -89,6 +90,7 @@ class Comparison:
     subjects: int | None
     unlabelled: int
     protocol: str | None
+    protocols: Mapping[str, str | None]
     synthetic: bool
     overlap: Overlap
     sampling: SamplingUnits
@@ -140,6 +142,7 @@ def compare(
         subjects=len(known) or None,
         unlabelled=int((scores.cells["part"] == part).sum()) - len(is_all),
         protocol=scores.protocol,
+        protocols=scores.protocols,
         synthetic=scores.synthetic,
         overlap=members_overlap(scores, part),
         sampling=draws.sampling,

@@ -148,12 +148,14 @@ def weights_of(combination: Combination) -> tuple[float, ...]:
     return combination.weights
 
 
-def combined_map(signed: Sequence[Map], combination: Combination) -> Map:
+def combined_map(
+    signed: Sequence[Map], combination: Combination, scales: Sequence[float] | None = None
+) -> Map:
     """Combine the members' signed maps on the crop, all of one shape, by the ensemble's weights.
 
-    Logits of different networks have different scales, so each map is first divided by the sum of
-    its absolute values; a map that is zero everywhere adds nothing. The result is float32, below
-    zero for normal.
+    Logits of different networks have different scales, so each map is first divided by its model's
+    scale, above zero, or, without ``scales``, by the sum of its absolute values; a map that is zero
+    everywhere adds nothing. The result is float32, below zero for normal.
 
     Raises:
         ValueError: if the numbers of maps and weights differ.
@@ -162,10 +164,10 @@ def combined_map(signed: Sequence[Map], combination: Combination) -> Map:
     if len(signed) != len(weights):
         raise ValueError(f"there are {len(signed)} maps, but {len(weights)} weights")
     total = np.zeros(np.shape(signed[0]), np.float64)
-    for one, weight in zip(signed, weights, strict=True):
-        mass = np.abs(one).sum(dtype=np.float64)
-        if mass > 0:
-            total += weight * one / mass
+    sizes = scales or [float(np.abs(one).sum(dtype=np.float64)) for one in signed]
+    for one, weight, size in zip(signed, weights, sizes, strict=True):
+        if size > 0:
+            total += weight * one / size
     return total.astype(np.float32)
 
 

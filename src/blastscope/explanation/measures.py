@@ -34,6 +34,7 @@ def measure(
     same_size: float | None = None,
     pictures: Sequence[CellImage] | None = None,
     others: bool = False,
+    calls_all: NDArray[np.bool_] | None = None,
 ) -> pl.DataFrame:
     """Measure a model's attribution maps of some cells.
 
@@ -50,6 +51,8 @@ def measure(
         others: whether each cell is also measured with the Grad-CAM map of another cell: the next
             of ``rows`` (the first for the last), for the call of that cell. Null if there is only
             one row; an empty map ranks pixels as the random map does.
+        calls_all: whether each cell is called ALL, if something else than the threshold of one half
+            has decided it.
 
     Returns:
         The columns of ``AUDIT``, in the order of ``rows``. ``agreement`` is null, and so is what
@@ -60,7 +63,8 @@ def measure(
     """
     images = dataset.images(model.settings, rows)
     p_all = np.asarray(expit(model.logits(images, tta=True)), np.float64)
-    calls_all = p_all > THRESHOLD
+    if calls_all is None:
+        calls_all = p_all > THRESHOLD
     seen = pictures or [dataset.cell_image(row, model.settings) for row in rows]
     known = found or {}
     attributions = {name: known.get(name) or attribute(model, images, name) for name in methods}

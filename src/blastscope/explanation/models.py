@@ -100,9 +100,11 @@ class ExplainedModels:
 
 
 def open_models(
-    given: Sequence[str | Path], device: torch.device, grid: int = GRID
+    given: Sequence[str | Path], device: torch.device, grid: int = GRID, *, as_one: bool = False
 ) -> ExplainedModels:
     """Open run folders, each perhaps as ``NAME=PATH``, or one ensemble's folder.
+
+    With ``as_one`` several runs are one model, their mean, as ``predict`` takes them.
 
     Raises:
         BlastscopeError: if one is not a finished run, is stale or unfinished, or two models would
@@ -114,6 +116,8 @@ def open_models(
     names: list[str | None] = [name for name, _ in named]
     if alone:
         names = list(members.names)
+    elif as_one and len(names) > 1:
+        alone, names = True, _numbered([run.recipe.name for run in members.runs])
     models = tuple(
         ExplainedModel(marked(name or run.recipe.name, run.synthetic), run, device, grid)
         for name, run in zip(names, members.runs, strict=True)
@@ -121,6 +125,14 @@ def open_models(
     _refuse_same_names(models)
     title = members.name if alone or len(models) == 1 else f"{len(models)} models"
     return ExplainedModels(models, members.combination if alone else None, title, members.synthetic)
+
+
+def _numbered(names: Sequence[str]) -> list[str | None]:
+    """Number the names that several runs share."""
+    return [
+        f"{name} {names[: k + 1].count(name)}" if names.count(name) > 1 else name
+        for k, name in enumerate(names)
+    ]
 
 
 def _refuse_same_names(models: Sequence[ExplainedModel]) -> None:

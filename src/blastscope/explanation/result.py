@@ -82,6 +82,15 @@ def _resized(maps: Map, size: int) -> Map:
 
 
 @dataclass(frozen=True)
+class TableCall:
+    """What a prediction table says of a cell; a page beside the table shows nothing else."""
+
+    p_all: float  # the probability of ALL, calibrated if the model has a calibration
+    called: str  # ``all`` or ``hem``
+    refer: bool | None  # whether the cell goes to an expert; None if the model has no decision
+
+
+@dataclass(frozen=True)
 class ModelExplained:
     """The explanation of one cell by one model."""
 
@@ -96,6 +105,9 @@ class ModelExplained:
     notes: tuple[Note, ...]  # what is missing or coarse
     measured: Mapping[str, Any]  # a row of ``tables.AUDIT``, by column
     part: str | None  # of the split of the model's own run that has the cell; None if none has
+    # The attribution by the first method that is drawn strongest, the same for all cells of a set;
+    # None if each cell has its own scale.
+    scale: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,9 @@ class EnsembleExplained:
     p_all: float
     called: str
     signed: Mapping[str, Map]
+    # The members' maps by the first method, each divided by its scale, by the ensemble's weights:
+    # within -1..1; None if each cell has its own scale.
+    on_scale: Map | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +132,8 @@ class CellExplained:
     methods: tuple[str, ...]  # the attribution methods, the first to be shown first
     models: tuple[ModelExplained, ...]  # one per panel
     ensemble: EnsembleExplained | None  # None unless an ensemble was given
+    # What the table says that the page stands beside; None if there is no table.
+    table: TableCall | None = None
 
     def right(self, called: str) -> bool | None:
         """Return whether a call is right; None if the true class is unknown."""

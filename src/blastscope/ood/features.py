@@ -21,6 +21,8 @@ FEATURES = (
     "whole",  # share of what is not black in the largest piece
 )  # fmt: skip
 """The numbers, in the order of the columns of :func:`ood_features`."""
+STAIN = slice(FEATURES.index("lightness"), FEATURES.index("b_star") + 1)
+"""The columns of the mean colour."""
 _SIDE = 128
 """Larger images are shrunk to this. At 64 a photograph in the outline and colours of a cell passed
 for a cell nineteen times in twenty: it differs by its small structures."""
@@ -40,11 +42,40 @@ def ood_features(pixels: Pixels) -> Floats:
     return np.array([_features(image) for image in pixels], np.float64).reshape(-1, len(FEATURES))
 
 
-def _features(image: Pixels) -> tuple[float, ...]:
+def exchanged_stain(pixels: Pixels) -> Floats:
+    """Compute the mean colours, (N, 3), that images would have with red and blue exchanged."""
+    return np.array([_exchanged(image) for image in pixels], np.float64).reshape(-1, 3)
+
+
+def _exchanged(image: Pixels) -> tuple[float, ...]:
+    image, here = _seen(image)
+    if here.sum() < _FEWEST:
+        return (0.0, 0.0, 0.0)
+    means = cv2.mean(_lab(image, cv2.COLOR_BGR2Lab), _inside(here))
+    return tuple(map(float, means[:3]))
+
+
+def _seen(image: Pixels) -> tuple[Pixels, NDArray[np.bool_]]:
+    """Return an image, shrunk if it is large, and its pixels that are not black."""
     if len(image) > _SIDE:
         image = resize(image, _SIDE)
     red, green, blue = cv2.split(image)  # NumPy is slow along an axis of three
-    here = np.asarray(cv2.max(cv2.max(red, green), blue)) > _BLACK
+    return image, np.asarray(cv2.max(cv2.max(red, green), blue)) > _BLACK
+
+
+def _inside(here: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return what is inside the edge, whose colours are mixed with black; all of what is small."""
+    whole = here.astype(np.uint8)
+    core = cv2.erode(whole, _CORE, borderValue=0)
+    return np.asarray(core if cv2.countNonZero(core) >= _FEWEST else whole)
+
+
+def _lab(image: Pixels, code: int = cv2.COLOR_RGB2Lab) -> NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, code))
+
+
+def _features(image: Pixels) -> tuple[float, ...]:
+    image, here = _seen(image)
     rim = np.concatenate([here[0], here[-1], here[1:-1, 0], here[1:-1, -1]])
     position = (float(here.mean()), float(rim.mean()))
     if here.sum() < _FEWEST:
@@ -53,11 +84,9 @@ def _features(image: Pixels) -> tuple[float, ...]:
 
 
 def _stain_and_texture(image: Pixels, here: NDArray[np.bool_]) -> tuple[float, ...]:
-    """Measure inside the edge, whose colours are mixed with black."""
-    whole = here.astype(np.uint8)
-    core = cv2.erode(whole, _CORE, borderValue=0)
-    inside = core if cv2.countNonZero(core) >= _FEWEST else whole
-    colours = cv2.split(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab))
+    """Measure inside the edge."""
+    inside = _inside(here)
+    colours = cv2.split(_lab(image))
     light = colours[0]
     slopes = (cv2.Sobel(light, cv2.CV_32F, *way, ksize=3) / 8 for way in ((1, 0), (0, 1)))
     measured = (*colours, *slopes, cv2.Laplacian(light, cv2.CV_32F))

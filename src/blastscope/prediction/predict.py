@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class Predicted:
     """What was predicted."""
 
     frame: pl.DataFrame  # a row an image
-    # Those of usable images that are in distribution and files of their own.
-    files: tuple[Path, ...]
+    # Those of usable images that are in distribution and files of their own, by their rows.
+    files: Mapping[int, Path]
     model: str  # the name of what predicted
     tally: Tally  # what was decided of all together
     # How probabilities became decisions; None if the model does not decide.
@@ -157,7 +157,11 @@ def _predicted(
     usable = rows["p_all"].is_not_null() & ~rows["out_of_distribution"].fill_null(False)
     return Predicted(
         frame=frame,
-        files=tuple(one.path for one, good in zip(found, usable, strict=True) if good and one.path),
+        files={
+            row: one.path
+            for row, (one, good) in enumerate(zip(found, usable, strict=True))
+            if good and one.path
+        },
         model=model.name,
         tally=tally(frame, model.decision),
         decision=model.decision,

@@ -23,6 +23,7 @@ from blastscope.report.text import (
     LEVEL,
     counted,
     interval,
+    listed,
     number,
     p_value,
     protocol_name,
@@ -82,10 +83,20 @@ def _facts(comparison: Comparison) -> str:
     facts = (
         f"{cells} ({comparison.cells_all:,} ALL, {normal:,} normal)",
         subjects,
-        protocol_name(comparison.protocol),
+        split_text(comparison.protocols),
         "called ALL if p > 0.5",
     )
     return " · ".join(facts)
+
+
+def split_text(protocols: Mapping[str, str | None]) -> str:
+    """Write how the cells were split, with the models' names if they differ in it."""
+    names: dict[str | None, list[str]] = {}
+    for model, protocol in protocols.items():
+        names.setdefault(protocol, []).append(model)
+    if len(names) == 1:
+        return protocol_name(next(iter(names)))
+    return ", ".join(f"{protocol_name(one)} ({listed(of)})" for one, of in names.items())
 
 
 def without_width(comparison: Comparison) -> bool:
@@ -111,7 +122,23 @@ def verdict(pair: ModelPair, comparison: Comparison) -> str:
     if lead.value == 0:
         start = f"{led.first} and {led.second} have the same weighted F1"
     net = _net(led.only_first - led.only_second, comparison.cells)
-    return f"{start} ({net}), 95 % interval {interval(lead, 4)}: {_judgement(led, comparison)}."
+    found = f"{start} ({net}), 95 % interval {interval(lead, 4)}: {_judgement(led, comparison)}."
+    return f"{found}{_by_class(led, comparison)}"
+
+
+def _by_class(led: ModelPair, comparison: Comparison) -> str:
+    """Explain a lead in weighted F1 of a model that calls fewer cells right, if it does."""
+    if led.only_first >= led.only_second:
+        return ""
+    both = (comparison.estimates[name] for name in (led.first, led.second))
+    first, second = (
+        f"{number(one['recall_all'].value)} and {number(one['recall_hem'].value)}" for one in both
+    )
+    return (
+        " Fewer cells right and a weighted F1 that is not lower go together if the errors lie in "
+        f"other classes: {led.first} has sensitivity and specificity {first}, {led.second} "
+        f"{second}."
+    )
 
 
 def _judgement(led: ModelPair, comparison: Comparison) -> str:

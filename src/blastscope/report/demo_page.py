@@ -67,6 +67,7 @@ def write_demo(
     heading: str,
     synthetic: bool,
     facts: Sequence[tuple[str, str]] = (),
+    files: Sequence[tuple[str, str]] = (),
     pictures: Sequence[tuple[str, NDArray[np.uint8]]] = (),
 ) -> Path:
     """Write one page that compares evaluated runs by recipe and protocol, on their test cells.
@@ -77,6 +78,7 @@ def write_demo(
         heading: the page's title.
         synthetic: whether the cells are synthetic; also taken to be so if any run says so.
         facts: (name, value) pairs about the data.
+        files: (address from the page, what it is) pairs of further files that were made.
         pictures: (caption, RGB picture as uint8 of shape (height, width, 3)) of example cells.
 
     Raises:
@@ -96,6 +98,7 @@ def write_demo(
         figure=_figure_uri(rows),
         parts=_counts(entries, metrics),
         facts=facts,
+        files=files,
         pictures=[(caption, picture_uri(rgb)) for caption, rgb in pictures],
     )
     write_text(out, page)
@@ -127,20 +130,22 @@ def _rows(
 
 
 def _meaning(rows: Iterable[RecipeRow]) -> str:
-    """Write what the gap in weighted F1 means, as far as its sign allows."""
-    gaps = [round(-gap, 3) for row in rows if (gap := row.gap("weighted_f1")) is not None]
+    """Write what the gap in weighted F1 means, with the sign that it has in table and plot."""
+    gaps = [round(gap, 3) for row in rows if (gap := row.gap("weighted_f1")) is not None]
     if not gaps:
         return "No recipe was run under both splits, so there is no gap."
-    low, high = number(min(gaps), 3), number(max(gaps), 3)
-    if min(gaps) > 0:
+    if max(gaps) < 0:
+        low, high = number(-max(gaps), 3), number(-min(gaps), 3)
         span = low if low == high else f"{low} to {high}"
         return (
             f"Weighted F1 is {span} higher on the image-level split, which tests on cells of "
             "subjects that the network was trained on. For unseen subjects use the "
             "subject-disjoint split."
         )
+    low, high = signed(min(gaps), 3), signed(max(gaps), 3)
+    span = low if low == high else f"{low} to {high}"
     return (
-        f"The gap in weighted F1 (image-level minus subject-disjoint) is {low} to {high}: the "
+        f"The gap in weighted F1 (subject-disjoint minus image-level) is {span}: the "
         "image-level split is not higher for every recipe here. Only the subject-disjoint split "
         "applies to unseen subjects."
     )

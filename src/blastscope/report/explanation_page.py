@@ -24,6 +24,7 @@ from blastscope.report.explanation_plots import (
     attribution_panel,
     callers,
     class_panel,
+    everything,
     map_grid,
     png,
     thumbnail,
@@ -49,6 +50,7 @@ COLUMNS: dict[str, pl.DataType] = {
     **{name: AUDIT.columns[name] for name in ("cell", "subject", "label", "model", "p_all")},
     "called": pl.String(),
     "right": pl.Boolean(),
+    "refer": pl.Boolean(),
     **dict.fromkeys((*_SHARES, "agreement", *_AREAS), pl.Float64()),
 }
 """The columns of ``cells.csv``."""
@@ -157,7 +159,10 @@ def write_cell_page(
         methods=METHODS,
         rivals={method: CELL_CURVES[method] for method in (*cell.methods, "random")},
         curves={name: found for name, found in areas.items() if found},
-        scaled={name: expit(found).tolist() for name, found in logits.items() if found is not None},
+        # Probabilities that are not calibrated would contradict the table's.
+        scaled={}
+        if cell.table
+        else {name: expit(found).tolist() for name, found in logits.items() if found is not None},
         scales=SCALES,
         notes=notes_text(note for model in cell.models for note in model.notes),
     )
@@ -184,15 +189,18 @@ def table_rows(cell: CellExplained) -> Iterator[dict[str, Any]]:
     """Yield the rows of a cell in ``cells.csv``: areas of curves, the mean agreement."""
     item = cell.file
     blank = dict.fromkeys(COLUMNS)
-    for caller in callers(cell):
+    shown = callers(cell)
+    for caller in everything(cell):
+        whole = any(caller is one for one in shown)
         row = blank | {
             "cell": item.cell,
             "subject": item.subject,
             "label": item.label,
             "model": caller.name,
-            "p_all": caller.p_all,
+            "p_all": caller.p_all if whole else None,
             "called": caller.called,
             "right": cell.right(caller.called),
+            "refer": cell.table.refer if cell.table and whole else None,
         }
         if isinstance(caller, ModelExplained):
             alike = [value for value in caller.measured["agreement"] if value is not None]
@@ -211,6 +219,8 @@ class CellSummary:
         thumbnail: its heatmaps, a data URI.
         calls: the model's name, the probability of ALL, the call, and whether it is right.
         notes: what is missing or coarse.
+        beside_table: whether the call is a prediction table's.
+        refer: whether that table refers the cell to an expert; None if it does not say.
     """
 
     file: CellFile
@@ -218,13 +228,17 @@ class CellSummary:
     thumbnail: str
     calls: tuple[tuple[str, float, str, bool | None], ...]
     notes: tuple[Note, ...]
+    beside_table: bool = False
+    refer: bool | None = None
 
 
 def summarize_cell(cell: CellExplained, page: CellPage) -> CellSummary:
     """Summarize a cell for the index, whose pages lie in ``cells/``."""
     calls = tuple((c.name, c.p_all, c.called, cell.right(c.called)) for c in callers(cell))
     notes = tuple(note for model in cell.models for note in model.notes)
-    return CellSummary(cell.file, f"cells/{page.path.name}", page.thumbnail, calls, notes)
+    address, said = f"cells/{page.path.name}", cell.table
+    refer = None if said is None else said.refer
+    return CellSummary(cell.file, address, page.thumbnail, calls, notes, said is not None, refer)
 
 
 def index_html(
@@ -236,6 +250,7 @@ def index_html(
     notes: Sequence[Note],
     audit: AuditView | None,
     synthetic: bool,
+    combined: bool = False,
 ) -> str:
     """Render the index of an explanation: the audit if there is one, then the cells with a page."""
     return render(
@@ -250,6 +265,7 @@ def index_html(
             (model.name, model.opened.layer, *model.opened.shape[1:], model.size, len(model.views))
             for model in models
         ],
+        combined=combined,
         verdict=_verdict(cells) if audit is None else "",
     )
 

@@ -29,7 +29,7 @@ from blastscope.explanation.result import (
 )
 from blastscope.explanation.tables import METHODS
 from blastscope.report.style import COLOURS, QUIET, STYLE, printable, styled
-from blastscope.report.text import LABELS
+from blastscope.report.text import LABELS, percent
 
 if TYPE_CHECKING:
     from blastscope.explanation.activations import LayerMaps
@@ -46,9 +46,17 @@ _OUTLINE = (70, 70, 70)
 _PANEL, _SMALL, _SPACE = 380, 170, 14
 
 
-def callers(cell: CellExplained) -> tuple[ModelExplained | EnsembleExplained, ...]:
-    """Return what calls a cell: every model, then the ensemble."""
+Caller = ModelExplained | EnsembleExplained
+
+
+def everything(cell: CellExplained) -> tuple[Caller, ...]:
+    """Return what is explained of a cell: every model, then the ensemble."""
     return cell.models if cell.ensemble is None else (*cell.models, cell.ensemble)
+
+
+def callers(cell: CellExplained) -> tuple[Caller, ...]:
+    """Return what calls a cell; beside a table only the whole does, as the table says."""
+    return everything(cell) if cell.table is None else everything(cell)[-1:]
 
 
 def png(figure: Figure) -> bytes:
@@ -108,11 +116,18 @@ def scale_bar(width: int, height: int) -> Pixels:
 
 def panels(cell: CellExplained) -> list[Pixels]:
     """Return the heatmaps of a cell: one per model, then the ensemble's, of its first method."""
-    base, method = softened(cell.picture), cell.methods[0]
-    maps = [model.attributions[method].signed for model in cell.models]
-    if cell.ensemble is not None:
-        maps.append(cell.ensemble.signed[method])
-    return [overlay(base, signed) for signed in maps]
+    base = softened(cell.picture)
+    return [overlay(base, *drawn(cell, one)) for one in everything(cell)]
+
+
+def drawn(cell: CellExplained, caller: Caller) -> tuple[Map, float | None]:
+    """Return the signed map of the first method, and what is drawn strongest (None: its peak)."""
+    method = cell.methods[0]
+    if isinstance(caller, ModelExplained):
+        return caller.attributions[method].signed, caller.scale
+    if caller.on_scale is None:
+        return caller.signed[method], None
+    return caller.on_scale, 1.0
 
 
 def columns_of(count: int) -> int:
@@ -136,9 +151,9 @@ def thumbnail(cell: CellExplained, side: int) -> Pixels:
 @styled
 def attribution_panel(cell: CellExplained) -> Figure:
     """Plot heatmaps over the cell, one per model, the ensemble's last (paper, figure 40)."""
-    shown = callers(cell)
+    shown = everything(cell)
     columns = columns_of(len(shown))
-    step, high = _PANEL + _SPACE, _PANEL + 64
+    step, high = _PANEL + _SPACE, _PANEL + 86
     top, below = 44, 62
     sheet = _Sheet(
         max(columns * step + _SPACE, 560), top + ceil(len(shown) / columns) * high + below
@@ -150,15 +165,18 @@ def attribution_panel(cell: CellExplained) -> Figure:
         x, y = _SPACE + column * step, top + row * high
         sheet.text(x, y + 24, _short(caller.name, 29), 9, weight="bold")
         sheet.text(x, y + 48, _verdict(cell, caller), 9)
-        sheet.picture(x, y + 56, _PANEL, _PANEL, panel, COLOURS[caller.called])
-    _draw_scale(sheet, "model")
+        sheet.text(x, y + 70, _strength(cell, caller), 8, color=QUIET)
+        sheet.picture(x, y + 78, _PANEL, _PANEL, panel, COLOURS[caller.called])
+    shared = any(model.scale is not None for model in cell.models)
+    each = "Each model has one scale for all cells" if shared else "Each model has its own scale"
+    _draw_scale(sheet, each)
     return sheet.figure
 
 
 @styled
 def class_panel(cell: CellExplained) -> Figure:
     """Plot what each network sees, and its attribution for ALL and for normal, by method."""
-    step, high, top, below = _SMALL + 8, _SMALL + 36, 66, 62
+    step, high, top, below = _SMALL + 8, _SMALL + 54, 66, 62
     columns = 1 + 2 * len(cell.methods)
     width = max(_SPACE + columns * step + _SPACE, 640)
     sheet = _Sheet(width, top + high * len(cell.models) + below)
@@ -171,21 +189,26 @@ def class_panel(cell: CellExplained) -> Figure:
     sheet.text(_SPACE, 50, "what it sees", 8)
     for row, model in enumerate(cell.models):
         y = top + row * high
-        title = f"{_short(model.name, 30)}: {_verdict(cell, model)}"
+        verdict = _verdict(cell, model)
+        title = _short(model.name, 30) + (f": {verdict}" if verdict else "")
         sheet.text(_SPACE, y + 20, title, 8)
-        sheet.picture(_SPACE, y + 28, _SMALL, _SMALL, model.seen)
+        sheet.picture(_SPACE, y + 46, _SMALL, _SMALL, model.seen)
         for m, method in enumerate(cell.methods):
-            for k, shown in enumerate(_both(base, model.attributions[method])):
+            found = model.attributions[method]
+            scale = model.scale if m == 0 else None
+            most = _peak(found) if scale is None else scale
+            said = f"strongest colour: {most:.3g}{' in all cells' if scale is not None else ''}"
+            sheet.text(_SPACE + (1 + 2 * m) * step, y + 40, said, 7.5, color=QUIET)
+            for k, signed in enumerate((found.for_all, -found.for_normal)):
                 x = _SPACE + (1 + 2 * m + k) * step
-                sheet.picture(x, y + 28, _SMALL, _SMALL, shown)
-    _draw_scale(sheet, "model and method")
+                sheet.picture(x, y + 46, _SMALL, _SMALL, overlay(base, signed, most))
+    _draw_scale(sheet, "Each model and method has its own scale")
     return sheet.figure
 
 
-def _both(base: Pixels, found: Attribution) -> tuple[Pixels, Pixels]:
-    """Draw the attribution of both classes on one scale, so that they can be compared."""
-    most = float(max(found.for_all.max(initial=0), found.for_normal.max(initial=0)))
-    return overlay(base, found.for_all, most), overlay(base, -found.for_normal, most)
+def _peak(found: Attribution) -> float:
+    """Return the strongest attribution to a class: both are drawn on one scale."""
+    return float(max(found.for_all.max(initial=0), found.for_normal.max(initial=0)))
 
 
 @styled
@@ -256,18 +279,30 @@ class _Sheet:
         axes.spines[:].set(visible=frame is not None, color=frame, linewidth=1.6)
 
 
-def _draw_scale(sheet: _Sheet, each: str) -> None:
+def _draw_scale(sheet: _Sheet, scales: str) -> None:
     y = sheet.height - 46
     sheet.text(_SPACE, y + 15, "attribution for normal", 8, color=COLOURS["hem"])
     sheet.picture(_SPACE + 190, y, 150, 18, scale_bar(150, 18))
     sheet.text(_SPACE + 352, y + 15, "for ALL", 8, color=COLOURS["all"])
-    say = f"Each {each} has its own scale. Line: the outline of the cell."
+    say = f"{scales}. Line: the outline of the cell."
     sheet.text(_SPACE, y + 38, say, 7.5, color=QUIET)
 
 
-def _verdict(cell: CellExplained, caller: ModelExplained | EnsembleExplained) -> str:
+def _strength(cell: CellExplained, caller: Caller) -> str:
+    """Say how strong the strongest attribution of a panel is, on a scale that all cells share."""
+    signed, most = drawn(cell, caller)
+    if most is None:
+        return ""
+    peak = float(np.abs(signed).max(initial=0)) / most if most > 0 else 0.0
+    return f"strongest: {percent(peak, 0)} of the scale"
+
+
+def _verdict(cell: CellExplained, caller: Caller) -> str:
+    if all(caller is not one for one in callers(cell)):  # a member: the table has no number of it
+        return ""
     judged = {None: "", True: ", right", False: ", wrong"}[cell.right(caller.called)]
-    return f"p(ALL) {caller.p_all:.3f}: called {LABELS[caller.called]}{judged}"
+    expert = ", refer" if cell.table is not None and cell.table.refer else ""
+    return f"p(ALL) {caller.p_all:.3f}: called {LABELS[caller.called]}{judged}{expert}"
 
 
 def _short(name: str, most: int) -> str:

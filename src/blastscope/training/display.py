@@ -79,7 +79,8 @@ class TrainingDisplay:
             f"epoch {row['epoch']:.0f} of at most {self._epochs}  {metrics}  {rate:.0f} cells/s"
         )
         self._done = int(row["epoch"])
-        self._new_epoch()
+        if self._done < self._epochs:  # after the last the bar stays full
+            self._new_epoch()
 
     def _new_epoch(self) -> None:
         self._cells, self._began = 0, time.perf_counter()
