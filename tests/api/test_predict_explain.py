@@ -21,14 +21,16 @@ from blastscope.report.explanation_plots import (
     everything,
     panels,
 )
+from blastscope.training.finished_run import open_run
 from tests.report.decided_tables import decided_table, written
 
 
 @pytest.fixture(scope="module")
-def decision(tmp_path_factory):
+def decision(trained, tmp_path_factory):
     place = tmp_path_factory.mktemp("decision")
     table = decided_table().with_columns(model=pl.lit("tiny #1"))
-    bs.evaluate(written(place / "p.parquet", table), out=place / "cv")
+    settings = open_run(trained.run).recipe.settings
+    bs.evaluate(written(place / "p.parquet", table, settings=settings), out=place / "cv")
     return place / "cv"
 
 
