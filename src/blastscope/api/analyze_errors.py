@@ -24,7 +24,7 @@ from blastscope.report.errors_page import causes_text, errors_html, guess_text, 
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.explanation_page import remove_other_pages
-from blastscope.report.text import LABELS
+from blastscope.report.text import LABELS, readings_text
 
 CONTENT, TABLE = "errors.json", "cells.csv"
 
@@ -78,7 +78,7 @@ class ErrorsResult(Result, ErrorAnalysis):
 
     def notes(self) -> list[str]:
         """Say whether the subjects were in training."""
-        return [overlap_text(self.overlap)]
+        return [overlap_text(self.overlap), *readings_text(self.scores.readings)]
 
     def _write(self, out: Path) -> None:
         refuse_foreign(out, CONTENT, ["report.html", TABLE])

@@ -10,6 +10,7 @@ import polars as pl
 
 from blastscope.api.result import PAGE, WIDTH, AnyPath, Result, TextTable, as_path, table_text
 from blastscope.api.tables import Source, as_source
+from blastscope.data.contradictions import BelieveTable
 from blastscope.decision.assessment import assess_decisions
 from blastscope.decision.decision import DecisionRequest
 from blastscope.decision.decision_file import write_decision
@@ -164,6 +165,7 @@ def evaluate(
     coverage: float | None = None,
     store: AnyPath | None = None,
     leakage: AnyPath | None = None,
+    believe: BelieveTable | None = None,
 ) -> EvaluationResult:
     """Evaluate a run, an ensemble, a cross-validation or anybody's prediction table.
 
@@ -184,15 +186,17 @@ def evaluate(
         coverage: how often a conformal set should hold the true label.
         store: the store of these cells, for the baselines of size and colour.
         leakage: the folder of the recipe's leakage measurement, to be shown.
+        believe: ``name`` or ``table``: what to believe if a table and the names of its cells say
+            different things of them.
 
     Returns:
         The metrics, intervals, decisions and subjects.
 
     Raises:
         BlastscopeError: if there is nothing to judge by (no predictions, no labels), the labels are
-            not of the same cells, the run's checkpoint is stale, a request cannot be met, the store
-            or the leakage is of something else, or ``out`` is another report's or cannot be
-            written.
+            not of the same cells, two sources contradict each other, the run's checkpoint is stale,
+            a request cannot be met, the store or the leakage is of something else, or ``out`` is
+            another report's or cannot be written.
 
     Example:
         >>> import blastscope as bs
@@ -210,7 +214,7 @@ def evaluate(
         0.75
     """
     place = as_source(source)
-    opened = open_labelled(place, as_path(labels), part, model)
+    opened = open_labelled(place, as_path(labels), part, model, believe)
     folds = None
     if isinstance(place, Path) and (place / CROSSVAL).is_file():
         from blastscope.experiments.crossval_metrics import read_crossval_metrics

@@ -27,7 +27,7 @@ from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import part_name
-from blastscope.explanation.cells import find_cells, prepare_cells
+from blastscope.explanation.cells import find_cells, prepare_cells, refuse_other_labels
 from blastscope.explanation.explain import explain_cells, first_maps
 from blastscope.explanation.layer_choice import choose_layers
 from blastscope.explanation.models import ExplainedModels, open_models
@@ -154,6 +154,7 @@ def explain(
     chosen = _methods(methods)
     explained = open_models(paths, choose_device(device), grid)
     found = find_cells([str(Path(name)) for name in names], as_paths(data))
+    refuse_other_labels(explained.models, found.cells)
     if layers:  # a wrong name is refused before anything is made
         choose_layers(explained.models, layers)
     with showing("Explaining", progress) as advance:

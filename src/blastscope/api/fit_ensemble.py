@@ -34,6 +34,7 @@ from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, 
 from blastscope.io.predictions import write_predictions
 from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
 from blastscope.report.evaluation_text import overlap_text, sampling_text
+from blastscope.report.text import readings_text
 
 WRITTEN = (
     "predictions.parquet",
@@ -106,7 +107,7 @@ class EnsembleResult(Result):
 
     def notes(self) -> list[str]:
         """Say what bounds these metrics."""
-        said = list(cautions(self.built))
+        said = [*cautions(self.built), *readings_text(self.scores.readings)]
         if self.comparison is None:
             return [*said, f"The {self.built.plan.apply} cells have no labels to judge by."]
         if self.comparison.unlabelled:

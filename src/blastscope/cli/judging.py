@@ -65,6 +65,10 @@ def evaluate(
     leakage: Annotated[
         Path | None, option("The folder of the recipe's leakage, to be shown.", "DIR")
     ] = None,
+    believe: Annotated[
+        Literal["name", "table"] | None,
+        option("What to trust if a table and the names of its cells contradict each other."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model: metrics, intervals, decisions, a report."""
@@ -78,6 +82,7 @@ def evaluate(
         coverage=coverage,
         store=store,
         leakage=leakage,
+        believe=believe,
     )
     show(found.saved(out or found.default_out), as_json)
 

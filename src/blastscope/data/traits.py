@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import polars as pl
 
+from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.crop import Pixels
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError
@@ -99,8 +100,8 @@ def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
 
 
 def _rows_of(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
-    held = store.cells.with_row_index("row").rename({"label": "held"})
-    wanted = ["cell", "row", "held", "box_w", "box_h", "flags"]
+    held = store.cells.with_row_index("row")
+    wanted = ["cell", "row", "box_w", "box_h", "flags"]
     known = cells.select("cell", "label").join(
         held.select(wanted), on="cell", how="left", maintain_order="left"
     )
@@ -110,13 +111,12 @@ def _rows_of(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
             f"{store.path} lacks {lost.height} of {known.height} cells of the predictions (first: "
             f"{lost['cell'][0]}): give a store with all of them, or none."
         )
-    other = known.filter(pl.col("held") != pl.col("label"))
-    if not other.is_empty():
-        row = other.row(0, named=True)
-        raise BlastscopeError(
-            f"{store.path} has the label '{row['held']}' for the cell '{row['cell']}', where the "
-            f"predictions have '{row['label']}': give the store that they were made on."
-        )
+    held = store.cells.select("cell", "label", "subject")
+    if "subject" not in cells.columns:
+        cells = cells.with_columns(subject=pl.lit(None, pl.String))
+    refuse_contradictions(
+        cells, "The predictions", held, str(store.path), "give the store that they were made on"
+    )
     return known
 
 

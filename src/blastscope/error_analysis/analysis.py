@@ -103,6 +103,7 @@ class ErrorAnalysis:
             "models": list(self.scores.models),
             "cells": self.scores.cells.height,
             "unlabelled": self.unlabelled,
+            "readings": dict(self.scores.readings),
             "overlap": asdict(self.overlap),
             "missed_by": {label: list(row) for label, row in self.counts.missed_by.items()},
             "errors": [asdict(row) for row in self.counts.models],

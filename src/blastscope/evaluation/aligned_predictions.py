@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluation.sources import InMemoryTable, open_source
+from blastscope.evaluation.sources import InMemoryTable, Readings, open_source, readings
 from blastscope.io.predictions import PARTS, SYNTHETIC_MARK
 
 
@@ -58,6 +58,11 @@ class AlignedPredictions:
     def subjects(self) -> list[str | None]:
         """Each cell's subject."""
         return self.cells["subject"].to_list()
+
+    @property
+    def readings(self) -> Readings:
+        """What was assumed and joined when the tables were read."""
+        return readings((member.where, member.metadata) for member in self.members)
 
     @property
     def synthetic(self) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import BootstrapDraws, Estimate, draw
-from blastscope.evaluation.metrics import THRESHOLD, Metrics, compute_metrics
+from blastscope.evaluation.metrics import EXCHANGED, THRESHOLD, Metrics, compute_metrics
 from blastscope.evaluation.overlap import Overlap, members_overlap
 from blastscope.evaluation.pair_tests import delong, holm, mcnemar
+from blastscope.evaluation.sources import Readings
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 from blastscope.io.files import without_nan
 
@@ -79,6 +80,7 @@ class Comparison:
         protocols: by model, how its cells were split; None if its table does not say.
         overlap: whether the part's subjects are also in training.
         estimates: by model, then by figure (``weighted_metrics.FIGURES``).
+        readings: what was assumed and joined when the tables were read.
         counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
     """
 
@@ -98,6 +100,13 @@ class Comparison:
     estimates: Mapping[str, Mapping[str, Estimate]]
     counts: Mapping[str, Mapping[str, int]]
     pairs: tuple[ModelPair, ...]
+    readings: Readings = field(default_factory=dict, kw_only=True)
+
+    @property
+    def exchanged(self) -> tuple[str, ...]:
+        """The models whose AUC is so low that labels or the sign of p may be exchanged."""
+        found = ((model, metrics["auc"].value) for model, metrics in self.estimates.items())
+        return tuple(model for model, auc in found if auc < EXCHANGED)
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``comparison.json``; null for what is undefined."""
@@ -105,6 +114,7 @@ class Comparison:
         for pair in content["pairs"]:
             for name in ("weighted_f1", "auc"):
                 pair[f"{name}_difference"] = pair.pop(name)
+        content["hints"] = {"exchanged": list(self.exchanged)} if self.exchanged else {}
         head = {"format": COMPARISON_FORMAT, "threshold": THRESHOLD}
         return without_nan({**head, **content})  # type: ignore[no-any-return]
 
@@ -150,6 +160,7 @@ def compare(
         estimates=_estimates(here.models, drawn),
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},
         pairs=_pairs(here, every_pair, drawn),
+        readings=scores.readings,
     )
 
 

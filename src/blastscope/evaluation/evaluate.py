@@ -9,7 +9,7 @@ from blastscope.evaluation.confidence_intervals import intervals
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.overlap import part_overlap
 from blastscope.evaluation.result import Evaluation
-from blastscope.evaluation.sources import Source
+from blastscope.evaluation.sources import Source, readings
 from blastscope.evaluation.subjects import subject_table
 from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, select_model
 
@@ -40,6 +40,7 @@ def judge(source: Source, part: str, model: str | None) -> Evaluation:
         unlabelled=table.filter(pl.col("part") == part).height - cells.height,
         subjects=subject_table(cells),
         overlap=part_overlap(table, part, source.metadata),
+        readings=readings([(source.where, source.metadata)]),
     )
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import polars as pl
 
+from blastscope.data.contradictions import (
+    BelieveTable,
+    check_names,
+    refuse_contradictions,
+)
 from blastscope.data.labels import LabelTable, read_label_table
+from blastscope.data.names import parse_name
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import InMemoryTable, RunNotes, Source, open_source
 from blastscope.io.predictions import select_model
@@ -15,7 +21,11 @@ from blastscope.io.submission import is_submission, numeric_order, read_submissi
 
 
 def open_labelled(
-    source: Path | InMemoryTable, labels: Path | None, part: str = "test", model: str | None = None
+    source: Path | InMemoryTable,
+    labels: Path | None,
+    part: str = "test",
+    model: str | None = None,
+    believe: BelieveTable | None = None,
 ) -> Source:
     """Open what is to be judged and give the cells of ``part`` the labels of a table.
 
@@ -26,10 +36,11 @@ def open_labelled(
             it names are filled in as well. None if ``source`` has its labels.
         part: the part that the table is of; a submission is all ``test``.
         model: which model, if the prediction table holds several.
+        believe: as :func:`open_source` takes it, for the table of labels too.
 
     Raises:
         BlastscopeError: if a file is none of these, the table is not of the same cells, or it
-            contradicts labels or subjects that are there.
+            contradicts labels or subjects that are there or the names of the cells.
     """
     submission = not isinstance(source, InMemoryTable) and is_submission(source)
     if labels is None:
@@ -37,16 +48,41 @@ def open_labelled(
             raise BlastscopeError(
                 f"{source} is a submission, which has no labels: give a table of labels."
             )
-        return open_source(source)
+        return open_source(source, believe)
     table = read_label_table(labels)
+    known = _known(table, believe)
     if submission and not isinstance(source, InMemoryTable):
-        return _submission(source, table)
-    opened = open_source(source)
-    rows, _ = select_model(opened.predictions, opened.where, model)
-    return replace(opened, predictions=_labelled(rows, opened.where, table, part))
+        opened = _submission(source, table, known)
+    else:
+        opened = open_source(source, believe)
+        rows, _ = select_model(opened.predictions, opened.where, model)
+        opened = replace(opened, predictions=_labelled(rows, opened.where, table, known, part))
+    assumed = {str(table.path): list(table.assumed)} if table.assumed else {}
+    return replace(opened, metadata={**opened.metadata, "labels_assumed": assumed})
 
 
-def _submission(path: Path, table: LabelTable) -> Source:
+def _known(table: LabelTable, believe: BelieveTable | None) -> pl.DataFrame:
+    """Return what the labels table says, by the key of a file: ``cell``, ``label``, ``subject``.
+
+    A name of C-NMC's form, of the file or in a column beside it, must not say something else.
+    """
+    schema = dict.fromkeys(("cell", "label", "subject"), pl.String)
+    rows = [(key, row.label, row.subject) for key, row in table.rows.items()]
+    known = pl.DataFrame(rows, schema=schema, orient="row")
+    written = {each.key: PureWindowsPath(each.subject or each.file).stem for each in table.named}
+    keys = known["cell"].to_list()
+    names = pl.Series("cell", [_of_form(key, written[key]) for key in keys], dtype=pl.String)
+    return check_names(known.with_columns(names), str(table.path), believe).with_columns(
+        cell=pl.Series(keys, dtype=pl.String)
+    )
+
+
+def _of_form(key: str, beside: str) -> str:
+    """Return the name that says most of a cell: the file's, or the one in the column beside it."""
+    return beside if parse_name(beside).label else key
+
+
+def _submission(path: Path, table: LabelTable, known: pl.DataFrame) -> Source:
     """Put calls and labels side by side, line N beside ``N.bmp``."""
     calls = read_submission(path)
     names = list(table.rows)
@@ -55,36 +91,27 @@ def _submission(path: Path, table: LabelTable) -> Source:
             f"{path} has {len(calls)} lines and {table.path} {len(names)} labels: give the labels "
             "of the same images."
         )
-    ordered = [names[place] for place in numeric_order(names, str(table.path))]
-    predictions = pl.DataFrame(
-        {
-            "cell": ordered,
-            "subject": pl.Series([table.rows[name].subject for name in ordered], dtype=pl.String),
-            "label": [table.rows[name].label for name in ordered],
-            "part": "test",
-            "model": f"{path.name} (0/1 calls)",
-            "p_all": calls.astype(float),
-        }
+    predictions = known[numeric_order(names, str(table.path))].with_columns(
+        part=pl.lit("test"),
+        model=pl.lit(f"{path.name} (0/1 calls)"),
+        p_all=pl.Series(calls.astype(float)),
     )
     out = path.with_name(f"{path.stem}-evaluation")
     return Source(path, str(path), predictions, {}, out, RunNotes())
 
 
-def _labelled(rows: pl.DataFrame, path: str, table: LabelTable, part: str) -> pl.DataFrame:
+def _labelled(
+    rows: pl.DataFrame, path: str, table: LabelTable, known: pl.DataFrame, part: str
+) -> pl.DataFrame:
     """Fill in label and subject of one model's rows of ``part``."""
     here = pl.col("part") == part
     names = rows.filter(here)["cell"].str.to_lowercase().to_list()
     _refuse_other_cells(names, path, table, part)
-    known = pl.DataFrame(
-        [(name, row.label, row.subject) for name, row in table.rows.items()],
-        schema={"_name": pl.String, "_label": pl.String, "_subject": pl.String},
-        orient="row",
-    )
-    joined = rows.with_columns(_name=pl.when(here).then(pl.col("cell").str.to_lowercase())).join(
-        known, on="_name", how="left", maintain_order="left"
-    )
-    for name in ("label", "subject"):
-        _refuse_contradiction(joined, name, path, table)
+    keyed = rows.with_columns(_name=pl.when(here).then(pl.col("cell").str.to_lowercase()))
+    mine = keyed.drop_nulls("_name").select("label", "subject", cell="_name")
+    refuse_contradictions(mine, path, known, str(table.path))
+    known = known.rename({"cell": "_name", "label": "_label", "subject": "_subject"})
+    joined = keyed.join(known, on="_name", how="left", maintain_order="left")
     return joined.with_columns(
         pl.coalesce("label", "_label").alias("label"),
         pl.coalesce("subject", "_subject").alias("subject"),
@@ -100,15 +127,4 @@ def _refuse_other_cells(names: list[str], path: str, table: LabelTable, part: st
     raise BlastscopeError(
         f"{path} has {len(names)} {part} cells and {table.path} {len(table.rows)} labels, with "
         f"{stray}: give the labels of just these cells."
-    )
-
-
-def _refuse_contradiction(joined: pl.DataFrame, name: str, path: str, table: LabelTable) -> None:
-    odd = joined.filter(pl.col(name) != pl.col(f"_{name}"))
-    if odd.is_empty():
-        return
-    first = odd.row(0, named=True)
-    raise BlastscopeError(
-        f"{path} and {table.path} contradict each other in the {name} of {odd.height} cells, "
-        f"first of {first['cell']} ({first[name]} and {first[f'_{name}']}): correct one of them."
     )

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Metrics = dict[str, float | int | None]
 
+EXCHANGED = 0.35
+"""If all AUCs of a model are below this, labels or the sign of its probability may be exchanged: a
+model that learnt nothing is near one half."""
 THRESHOLD = 0.5
 _CLASSES = [False, True]
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.names import ALL
 from blastscope.data.store import open_store
 from blastscope.data.traits import measure
@@ -26,6 +27,7 @@ from blastscope.io.predictions import has_folds
 
 Bools = NDArray[np.bool_]
 
+_FIX = "give the store that they were made on"
 COMPARED = ("weighted_f1", "auc")
 """The metrics that a model is compared with its baselines by."""
 
@@ -79,6 +81,7 @@ def _fitted(
     store: Path, table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any]
 ) -> dict[str, NDArray[np.float64]]:
     """Score the reported cells by the rules that need a store; without those that cannot be fit."""
+    refuse_contradictions(table, "The predictions", open_store(store).cells, str(store), _FIX)
     measured = _measured(store.resolve(), (store / "store.json").stat().st_mtime_ns)
     pieces = _pieces(table, cells, part, metadata)
     found = {

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from blastscope.evaluation.confidence_intervals import Intervals
-from blastscope.evaluation.metrics import THRESHOLD, Metrics
+from blastscope.evaluation.metrics import EXCHANGED, THRESHOLD, Metrics
 from blastscope.evaluation.overlap import Overlap
+from blastscope.evaluation.sources import Readings
 from blastscope.io.files import read_json, refuse_other_version
 
 METRICS_FORMAT = "blastscope-metrics/2"
@@ -30,6 +31,7 @@ class Evaluation:
         unlabelled: how many cells of ``part`` carry no label and are left out.
         subjects: accuracy by subject, worst first (see ``subject_table``).
         overlap: whether the part's subjects are also in training.
+        readings: what was assumed and joined when the tables were read.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Evaluation:
     unlabelled: int
     subjects: pl.DataFrame
     overlap: Overlap
+    readings: Readings = field(default_factory=dict, kw_only=True)
 
     @property
     def metrics(self) -> Metrics:
@@ -53,6 +56,12 @@ class Evaluation:
     def hard_calls(self) -> bool:
         """Whether every probability is 0 or 1, so that AUC has one operating point to go by."""
         return bool(self.cells["p_all"].is_in([0.0, 1.0]).all())
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether every part's AUC is so low that labels or the sign of p may be exchanged."""
+        found = [metrics["auc"] for metrics in self.parts.values() if metrics["auc"] is not None]
+        return bool(found) and max(found) < EXCHANGED
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
@@ -68,6 +77,8 @@ class Evaluation:
             "intervals": {name: list(bounds) for name, bounds in self.intervals.bounds.items()},
             "sampling": asdict(self.intervals.sampling),
             "overlap": asdict(self.overlap),
+            "readings": dict(self.readings),
+            "hints": ["exchanged"] if self.exchanged else [],
         }
 
 

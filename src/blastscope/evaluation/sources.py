@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from blastscope.data.contradictions import BelieveTable, check_names
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import check_predictions, read_predictions
+from blastscope.io.subject_names import respelled
 from blastscope.io.text_tables import read_text_table
 from blastscope.recipes.reading import read_yaml
 
@@ -19,6 +22,10 @@ ENSEMBLE = "ensemble.json"
 CROSSVAL, SEEDS = "crossval.json", "seeds.json"
 """Likewise those of a cross-validation and of several seeds, each with runs of its own."""
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+
+
+_OF_OURS = {"checkpoint", "members", "ensemble", "protocol", "store"}
+"""What the metadata of tables have that blastscope made of a store or a model."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +68,48 @@ class Source:
     notes: RunNotes
 
 
-def open_source(source: Path | InMemoryTable) -> Source:
+Readings = Mapping[str, Mapping[str, Any]]
+"""By table: what was ``assumed`` of its text, and the spellings ``joined`` to one subject."""
+
+
+def readings(opened: Iterable[tuple[str, Mapping[str, Any]]]) -> Readings:
+    """Return what was assumed and joined when tables were read, of pairs of place and metadata."""
+    found: dict[str, dict[str, Any]] = {}
+    for where, metadata in opened:
+        told = {name: metadata[name] for name in ("assumed", "joined") if metadata.get(name)}
+        for place, assumed in metadata.get("labels_assumed", {}).items():
+            found[place] = {"assumed": assumed}
+        if told:
+            found[where] = told
+    return found
+
+
+def open_source(source: Path | InMemoryTable, believe: BelieveTable | None = None) -> Source:
     """Open a run, an ensemble, a cross-validation, several seeds, or a table.
 
+    Args:
+        source: which of them.
+        believe: what to believe if a table, of predictions that blastscope did not train for, and
+            the names of its cells contradict each other; without it that is an error.
+
     Raises:
-        BlastscopeError: if there is nothing to evaluate, or a folder's predictions were not made by
-            the checkpoint or the weights that lie beside them.
+        BlastscopeError: if there is nothing to evaluate, a table contradicts the names of its
+            cells, or a folder's predictions were not made by the checkpoint or the weights that lie
+            beside them.
     """
     where = str(source)
     if isinstance(source, InMemoryTable):
-        return Source(None, where, check_predictions(source.frame, where), {}, None, RunNotes())
+        predictions = check_predictions(source.frame, where)
+        written = source.frame["subject"] if "subject" in source.frame.columns else None
+        joined = {} if written is None else respelled(written.cast(pl.String))
+        metadata: dict[str, Any] = {"joined": joined} if joined else {}
+        predictions = check_names(predictions, where, believe)
+        return Source(None, where, predictions, metadata, None, RunNotes())
     path = source
     if not path.is_dir():
         predictions, metadata = read_predictions(path)
+        if not _OF_OURS & metadata.keys():  # the labels of others were believed when prepared
+            predictions = check_names(predictions, where, believe)
         out = path.with_name(f"{path.stem}-evaluation")
         return Source(path, where, predictions, metadata, out, RunNotes())
     table = path / "predictions.parquet"

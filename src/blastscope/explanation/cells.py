@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.crop import locate
 from blastscope.data.images import SUFFIXES, UnusableImageError, read_image
 from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
@@ -176,6 +178,24 @@ def find_cells(names: Sequence[str], data: Sequence[Path]) -> Listing:
             )
     synthetic = any(beside.synthetic for beside in folders.values())
     return Listing(list(chosen.values()), synthetic=synthetic or (known.synthetic and bool(named)))
+
+
+def refuse_other_labels(models: Sequence[ExplainedModel], cells: Sequence[CellFile]) -> None:
+    """Refuse cells whose label or subject is another one than in a run's own predictions.
+
+    Raises:
+        BlastscopeError: if they contradict each other.
+    """
+    schema = dict.fromkeys(("cell", "label", "subject"), pl.String)
+    rows = [(item.cell, item.label, item.subject) for item in cells]
+    here = pl.DataFrame(rows, schema=schema, orient="row")
+    for model in models:
+        recorded = model.run.own_predictions
+        if recorded is not None:
+            refuse_contradictions(
+                here, "The cells", recorded, str(model.run.path),
+                "give the data that it was trained on",
+            )  # fmt: skip
 
 
 def _is_file(name: str) -> bool:

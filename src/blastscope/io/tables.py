@@ -67,8 +67,10 @@ def write_csv(frame: pl.DataFrame, path: Path) -> None:
     Raises:
         BlastscopeError: as :func:`write_parquet`.
     """
-    with replacing(path) as beside, beside.open("wb") as file:
-        frame.write_csv(file)
+    content = io.BytesIO()
+    frame.write_csv(content)
+    with replacing(path) as beside:
+        beside.write_bytes(content.getbuffer())
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

@@ -116,15 +116,31 @@ def _existing(path: Path) -> _InputPath:
     return _InputPath(path, path.parent)
 
 
+def _literal_folders(pattern: str) -> str:
+    """Escape the folders that a pattern begins with, if they are there: a path is a path."""
+    parts = Path(pattern).parts
+    there = 0
+    while there < len(parts) - 1 and os.path.lexists(Path(*parts[: there + 1])):
+        there += 1
+    if not there:
+        return pattern
+    escaped = str(Path(glob.escape(str(Path(*parts[:there]))), *parts[there:]))
+    return escaped + os.sep * pattern.endswith(os.sep)
+
+
 def _matches(pattern: str) -> Iterator[_InputPath]:
-    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207, Path's takes no absolute pattern
+    matches = glob.glob(_literal_folders(pattern), recursive=True)  # noqa: PTH207, Path's takes no absolute pattern
     paths = [Path(match) for match in sorted(matches)]
     kept = [path for path in paths if not any(part.startswith("__MACOSX") for part in path.parts)]
     if not kept:
         raise BlastscopeError(f"{pattern} matches nothing: {_REMEDY}.")
     plain = [path for path in kept if path.suffix.lower() in (*SUFFIXES, ZIP) or path.is_dir()]
     parts = Path(pattern).parts
-    fixed = next(k for k, part in enumerate(parts) if glob.has_magic(part))
+    fixed = next(
+        k
+        for k, part in enumerate(parts)
+        if glob.has_magic(part) and not os.path.lexists(Path(*parts[: k + 1]))
+    )
     root = Path(*parts[:fixed])
     for path in plain or kept:  # '*.dat' asks for other files, 'cells/*' for the images there
         yield _InputPath(path, root)

@@ -19,6 +19,7 @@ from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import INK, QUIET, name_rows, printable, save_all, styled
 from blastscope.report.text import (
+    EXCHANGED_TEXT,
     HEADLINE,
     LEVEL,
     counted,
@@ -27,6 +28,7 @@ from blastscope.report.text import (
     number,
     p_value,
     protocol_name,
+    readings_text,
 )
 
 SHOWN = ("weighted_f1", "auc", "recall_all", "recall_hem", "precision_all", "precision_hem")
@@ -52,6 +54,12 @@ def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str
     return render("comparison.html", title=title, synthetic=comparison.synthetic, comparison=view)
 
 
+def exchanged_text(comparison: Comparison) -> list[str]:
+    """Say which models may have labels or the sign of p exchanged; empty if none has."""
+    names = comparison.exchanged
+    return [f"{listed(list(names))}: {EXCHANGED_TEXT}"] if names else []
+
+
 def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dict[str, Any]:
     """Return what ``_comparison.html`` reads as ``comparison``; arguments as for the page.
 
@@ -65,6 +73,7 @@ def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dic
         "headline": headline(comparison),
         "facts": _facts(comparison),
         "overlap": overlap_text(comparison.overlap),
+        "read": [*exchanged_text(comparison), *readings_text(comparison.readings)],
         "sampling": sampling_text(comparison.sampling),
         "caution": WITHOUT_WIDTH if without_width(comparison) else "",
         "folded": len(pairs) > MOST_OPEN,

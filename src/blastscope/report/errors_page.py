@@ -27,7 +27,16 @@ from blastscope.error_analysis.causes import (
 from blastscope.report.errors_plots import MOST_SUBJECTS
 from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.text import LABELS, counted, listed, number, p_value, percent, signed
+from blastscope.report.text import (
+    LABELS,
+    counted,
+    listed,
+    number,
+    p_value,
+    percent,
+    readings_text,
+    signed,
+)
 
 _GUESS = {
     "supports": "supports this",
@@ -72,7 +81,8 @@ def errors_html(
     """Render the self-contained page of an error analysis; arguments as :func:`errors_view`."""
     models = analysis.scores.models
     unlabelled = unlabelled_text(analysis)
-    cautions = [(analysis.overlap.kind, overlap_text(analysis.overlap))]
+    cautions = [(str(analysis.overlap.kind), overlap_text(analysis.overlap))]
+    cautions += [("readings", text) for text in readings_text(analysis.scores.readings)]
     return render(
         "errors.html",
         title=f"Errors of {models[0] if len(models) == 1 else f'{len(models)} models'} on "

@@ -9,6 +9,7 @@ from blastscope.decision.fitting import NoDecision
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS, simulated_coverage
 from blastscope.report.decision_text import decision_lines, no_decision
 from blastscope.report.text import (
+    EXCHANGED_TEXT,
     HEADLINE,
     LABELS,
     counted,
@@ -17,6 +18,7 @@ from blastscope.report.text import (
     metric,
     number,
     percent,
+    readings_text,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def verdict_lines(found: ReportedEvaluation) -> list[VerdictLine]:
         "subjects": ("Subjects", _subjects(found)),
         "calibration": ("Calibration", _calibration(found)),
     }
-    return [VerdictLine(label, levels[name], text) for name, (label, text) in lines.items()]
+    made = [VerdictLine(label, levels[name], text) for name, (label, text) in lines.items()]
+    return [*made, VerdictLine("Order", "bad", EXCHANGED_TEXT)] if found.exchanged else made
 
 
 def _against_baselines(found: ReportedEvaluation) -> str:
@@ -166,6 +169,7 @@ def headline(part: str, metrics: Metrics) -> str:
 def detail_lines(found: ReportedEvaluation) -> list[tuple[str, str]]:
     """Return pairs of a label and a sentence: what stands below the metrics."""
     rows = [("Tested on", _tested(found))]
+    rows += [("Read", text) for text in readings_text(found.readings)]
     if found.leakage is not None:
         rows.append(("Leakage", leakage_text(found.leakage)))
     elif not found.synthetic:

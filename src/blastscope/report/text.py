@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.spread import Spread
@@ -39,6 +40,10 @@ METRIC_NAMES = {
     "n": "cells",
     "n_subjects": "subjects",
 }
+EXCHANGED_TEXT = (
+    "AUC far below one half: labels may be exchanged (ALL and normal), or the probability may be "
+    "that of a normal cell; check both before you use any metric."
+)
 LEARNING_NAMES = {
     "train_loss": "training loss",
     "train_accuracy": "training accuracy",
@@ -157,3 +162,21 @@ def escaped(text: str) -> str:
     for mark in "\\`*_[]<>|#":
         text = text.replace(mark, f"\\{mark}")
     return " ".join(text.split())
+
+
+def readings_text(readings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Write what was assumed of each table and which spellings were taken for one subject."""
+    said = []
+    for where, told in readings.items():
+        parts = []
+        if told.get("assumed"):
+            parts.append(f"read with {listed(told['assumed'])}")
+        if joined := told.get("joined"):
+            some = [" and ".join(texts) for texts in list(joined.values())[:3]]
+            more = f" and {len(joined) - 3} more" if len(joined) > 3 else ""
+            parts.append(
+                f"{counted(len(joined), 'subject')} written in several ways, each taken for one "
+                f"({'; '.join(some)}{more})"
+            )
+        said.append(f"{where}: {'; '.join(parts)}.")
+    return said

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.aligned_predictions import part_name
@@ -126,4 +127,8 @@ def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> T
             f"{store.path} lacks {absent} of the {wanted_cells.height} {part} cells of {run.path}: "
             "give the store that it was trained on."
         )
+    refuse_contradictions(
+        wanted_cells, str(run.path), store.cells, str(store.path),
+        "give the store that it was trained on",
+    )  # fmt: skip
     return TestedNetwork(run, placed.select("cell", "subject", "label", "p_all", "row"))

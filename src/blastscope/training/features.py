@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from blastscope.data.store import Store
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, writing
 from blastscope.io.files import read_json, replacing, write_json
 from blastscope.models.dihedral import VIEWS
 from blastscope.models.frozen_split import Features, FrozenSplit
@@ -128,7 +128,8 @@ def features_of(
     if not os.access(store.path, os.W_OK):
         cache.load(len(store))
         return None if len(cache.missing(wanted).rows) else cache
-    path.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         _begin(path, {**note, "shapes": [list(shape) for shape in shapes]})
         cache.load(len(store))
