@@ -85,7 +85,7 @@ def test_what_cannot_be_looked_into_is_one_sentence(trained, tmp_path):
     table = trained.run / "predictions.parquet"
     with pytest.raises(BlastscopeError, match="is a table of predictions"):
         analyze_errors([table], out=tmp_path / "a", part="train", store=store, explain=True)
-    with pytest.raises(BlastscopeError, match="give a store"):
+    with pytest.raises(BlastscopeError, match="give their store"):
         analyze_errors([trained.run], out=tmp_path / "b", part="train", explain=True)
     assert not (tmp_path / "a" / "report.html").exists()
     # Without being asked to explain, nothing of this is in the way.

@@ -89,8 +89,8 @@ def test_an_earlier_evaluation_of_the_folder_changes_nothing(tmp_path):
     [
         ("--rule", "accuracy>=1", "not a rule for an operating point"),
         ("--rule", "sensitivity>=1.2", "give a share between 0 and 1"),
-        ("--error", "1.5", "--error 1.5 is out of range"),
-        ("--coverage", "0", "--coverage 0 is out of range"),
+        ("--error", "1.5", "error 1.5 is out of range"),
+        ("--coverage", "0", "coverage 0 is out of range"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_sentence(tmp_path, option, value, said):

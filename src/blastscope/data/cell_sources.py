@@ -10,6 +10,7 @@ from blastscope.data.cell_table import CELLS
 from blastscope.data.names import parse_name
 from blastscope.data.store import INFO, TABLE, open_store
 from blastscope.errors import BlastscopeError
+from blastscope.io.subject_names import with_subject_names
 from blastscope.io.tables import read_table
 from blastscope.io.text_tables import SUFFIXES, read_text_table
 
@@ -20,7 +21,7 @@ def read_cells(source: Path) -> pl.DataFrame:
     """Return ``cell, label, subject, fold, pixel_hash`` of a store, cell table or list of names.
 
     A list of names is a CSV with a column ``file`` in the C-NMC form, from which cell, subject
-    and label are read.
+    and label are read. Subjects have their one spelling, and a row that is there twice counts once.
 
     Raises:
         BlastscopeError: if the source is none of these.
@@ -31,8 +32,10 @@ def read_cells(source: Path) -> pl.DataFrame:
         else:
             return open_store(source).cells.select(_COLUMNS)
     if source.suffix.lower() not in SUFFIXES:
-        return read_table(source, CELLS)[0].select(_COLUMNS)
-    return cells_from_names(read_names(source, "file")["file"].to_list(), source)
+        cells = read_table(source, CELLS)[0].select(_COLUMNS)
+    else:
+        cells = cells_from_names(read_names(source, "file")["file"].to_list(), source)
+    return with_subject_names(cells).unique(maintain_order=True)
 
 
 def cells_from_names(names: list[str], source: Path) -> pl.DataFrame:

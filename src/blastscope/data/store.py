@@ -18,6 +18,7 @@ from blastscope.data.cell_table import CELLS
 from blastscope.data.crop import FIELD, THRESHOLD, Contour, Pixels, Scale
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
+from blastscope.io.subject_names import with_subject_names
 from blastscope.io.tables import read_table
 
 VERSION = 1
@@ -103,7 +104,8 @@ def open_store(path: Path) -> Store:
             f"{path} has a cell table that is not the one its pixels were made with: prepare it "
             "again rather than edit it."
         )
-    return Store(path, cells, pixels, settings, found, synthetic, sources)
+    named = with_subject_names(cells)
+    return Store(path, named, pixels, settings, found, synthetic, sources)
 
 
 def settings_from(info: dict[str, Any], path: Path) -> StoreSettings:
