@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.evaluation.spread import Spread
+if TYPE_CHECKING:  # scipy.stats comes with them
+    from blastscope.evaluation.confidence_intervals import Estimate
+    from blastscope.evaluation.spread import Spread
 
 DASH = "–"
 """Stands for what is undefined."""
@@ -97,7 +98,7 @@ def interval(
     """Write the bounds of an interval: ``0.801 to 0.863``; nothing if there is none."""
     if found is None:
         return ""
-    low, high = (found.low, found.high) if isinstance(found, Estimate) else found
+    low, high = found if isinstance(found, tuple) else (found.low, found.high)
     if math.isnan(low):
         return ""
     first, last = (number(end, digits, percent=percent, sign=sign) for end in (low, high))
