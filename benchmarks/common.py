@@ -89,7 +89,7 @@ def in_turn(works: dict[str, Callable[[], Any]], rounds: int = 3) -> dict[str, T
 def some_cells(data: Path | None, cells: int, place: Path, *, bmp: bool = False) -> list[CellFile]:
     """Return cells, evenly from all of ``data``, or synthetic ones drawn into ``place``.
 
-    With ``bmp`` what is no BMP is written anew as one: that is what the C-NMC set comes as.
+    With ``bmp`` other files are written again as BMP, the format of the C-NMC set.
     """
     if data is None:
         data = place / "synthetic"

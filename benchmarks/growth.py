@@ -166,7 +166,7 @@ def _show(found: dict[str, list[Point]]) -> None:
 
 
 def _exponent(points: list[Point], kind: str) -> str:
-    """Fit the power of what comes on top of the smallest work, where that is no mere noise."""
+    """Fit the power of what comes on top of the smallest work, if that is not mere noise."""
     base, *more = points
     rows = np.array([point.rows - base.rows for point in more], float)
     above = np.array([getattr(point, kind) - getattr(base, kind) for point in more], float)

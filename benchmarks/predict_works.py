@@ -87,7 +87,7 @@ def torch_loop(model: Path, place: Path, batch: int = BATCH, most: int | None = 
 
 
 def store(model: Path, place: Path) -> float:
-    """Prepare the cells as the model wants them, for those who get them in memory."""
+    """Prepare the cells as the model needs them, for works that take them from memory."""
     run, files = open_network(model), _files(place)
     np.save(place / "prepared.npy", np.stack([_prepare(run, file) for file in files]))
     return float(len(files))

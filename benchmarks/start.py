@@ -42,7 +42,7 @@ def main() -> None:
         "From the start of a process to its end",
         ["", "seconds", "of the large libraries it loads"],
         rows,
-        f"the best of {asked.rounds}; twelve synthetic cells where a command wants some",
+        f"the best of {asked.rounds}; twelve synthetic cells if a command needs some",
     )
 
 

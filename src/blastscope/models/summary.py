@@ -20,7 +20,7 @@ def summarise(model: nn.Module, size: int) -> dict[str, Any]:
         ``layers`` with ``name``, ``type``, ``output`` (the shape without the batch), ``parameters``
         and ``trainable`` (how many of them are trained) for each; ``total`` and ``trainable``. A
         parameter that belongs to no single layer is listed with its owner, without an output.
-        Running statistics are no parameters.
+        Running statistics are not parameters.
     """
     outputs = _outputs(model, size)
     layers = []
