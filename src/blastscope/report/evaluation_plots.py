@@ -147,7 +147,7 @@ def decision_figures(found: DecisionAssessment) -> dict[str, Figure]:
 @styled
 def reliability_figure(found: DecisionAssessment) -> Figure:
     """Plot the share of ALL cells against the probability of ALL, in bins of as many cells."""
-    figure, axes = one_panel(3.4, 3.3)
+    figure, axes = one_panel(4.8, 4.0)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
     after = "calibrated" if found.decision.calibration.method != "none" else "as used"
     for name, of, colour in (("the network's", found.before, QUIET), (after, found.after, INK)):
@@ -164,7 +164,7 @@ def reliability_figure(found: DecisionAssessment) -> Figure:
 @styled
 def risk_figure(found: DecisionAssessment) -> Figure:
     """Plot the share of wrong calls among those kept, and the chosen referral."""
-    figure, axes = one_panel(3.4, 3.3)
+    figure, axes = one_panel(4.8, 4.0)
     curve, wanted = found.curve, found.decision.referral.wanted
     axes.plot(curve.coverage, curve.risk, color=INK, label=f"AURC {curve.area:.4f}")
     axes.axhline(wanted, color=QUIET, linewidth=1, linestyle=":", label=f"requested: {wanted:g}")
