@@ -16,7 +16,7 @@ from blastscope.data.images import KNOWN_SUFFIXES
 from blastscope.data.names import parse_label, parse_name
 from blastscope.errors import BlastscopeError
 from blastscope.io.subject_names import subject_name
-from blastscope.io.text_tables import TextTable, parse_text_table, plain_name, read_text_table
+from blastscope.io.text_tables import DelimitedTable, parse_text_table, plain_name, read_text_table
 
 MAX_BYTES = 64 * 2**20
 _FILE = (
@@ -139,7 +139,7 @@ def parse_label_table(data: bytes, path: Path) -> LabelTable:
     return _labels_of(parse_text_table(data, str(path)), path, given=False)
 
 
-def _labels_of(text: TextTable, path: Path, given: bool) -> LabelTable:
+def _labels_of(text: DelimitedTable, path: Path, given: bool) -> LabelTable:
     by_file, by_subject = text.column(*_FILE), text.column(*_SUBJECT)
     by_label = _label_column(text, path)
     has = ", ".join(text.frame.columns[:8])
@@ -174,7 +174,7 @@ def _labels_of(text: TextTable, path: Path, given: bool) -> LabelTable:
     return LabelTable(path, tuple(named), tuple(assumed), by_label is not None)
 
 
-def _label_column(text: TextTable, path: Path) -> str | None:
+def _label_column(text: DelimitedTable, path: Path) -> str | None:
     """Return the column of labels; two that say different things are an error."""
     columns = [name for name in text.frame.columns if plain_name(name) in _LABEL]
     if len(columns) < 2:
@@ -189,7 +189,7 @@ def _label_column(text: TextTable, path: Path) -> str | None:
     return columns[0]
 
 
-def _assumed(text: TextTable, file: str, label: str | None, subject: str | None) -> list[str]:
+def _assumed(text: DelimitedTable, file: str, label: str | None, subject: str | None) -> list[str]:
     """Name the columns that are called otherwise than in the documentation."""
     usual = {"file": _FILE[:3], "labels": _LABEL[:2], "subjects": ("subject", "patient_id")}
     found = {"file": file, "labels": label, "subjects": subject}

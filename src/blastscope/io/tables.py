@@ -17,7 +17,7 @@ import polars as pl
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing
-from blastscope.io.text_tables import SUFFIXES, TextTable, read_text_table
+from blastscope.io.text_tables import SUFFIXES, DelimitedTable, read_text_table
 
 METADATA_KEY = "blastscope"
 LINE = "__line__"
@@ -122,7 +122,7 @@ def read_table(
 
 
 def check_columns(
-    frame: pl.DataFrame, form: TableFormat, where: Path | str, text: TextTable | None = None
+    frame: pl.DataFrame, form: TableFormat, where: Path | str, text: DelimitedTable | None = None
 ) -> pl.DataFrame:
     """Check a table's columns against its contract, and give them the contract's types.
 
@@ -151,7 +151,11 @@ def check_columns(
 
 
 def _refuse_other_type(
-    frame: pl.DataFrame, name: str, kind: pl.DataType, where: Path | str, text: TextTable | None
+    frame: pl.DataFrame,
+    name: str,
+    kind: pl.DataType,
+    where: Path | str,
+    text: DelimitedTable | None,
 ) -> None:
     """Raise one sentence on the first value that is not of a column's type."""
     values = frame[name]
@@ -181,7 +185,7 @@ def read_part(path: Path, form: TableFormat) -> pl.DataFrame | None:
         return None
 
 
-def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any], TextTable | None]:
+def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any], DelimitedTable | None]:
     if not path.is_file():
         raise BlastscopeError(f"{path} does not exist: give the path of a Parquet or CSV table.")
     if path.suffix.lower() in SUFFIXES:

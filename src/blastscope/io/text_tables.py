@@ -37,7 +37,7 @@ _LINE = "__line__"
 
 
 @dataclass(frozen=True)
-class TextTable:
+class DelimitedTable:
     """The rows of a text table, all values as text.
 
     Attributes:
@@ -57,10 +57,10 @@ class TextTable:
         columns = {plain_name(column): column for column in reversed(self.frame.columns)}
         return next((columns[name] for name in map(plain_name, names) if name in columns), None)
 
-    def renamed(self, *names: str) -> TextTable:
+    def renamed(self, *names: str) -> DelimitedTable:
         """Return the table with the columns that are ``names`` but for case and spaces so named."""
         found = {column: name for name in names if (column := self.column(name))}
-        return TextTable(self.frame.rename(found), self.lines, self.delimiter, self.assumed)
+        return DelimitedTable(self.frame.rename(found), self.lines, self.delimiter, self.assumed)
 
     def numbers(self, name: str) -> pl.Expr:
         """Return the column ``name`` with decimal points, if commas cannot be its delimiter."""
@@ -76,7 +76,7 @@ def plain_name(column: str) -> str:
     return re.sub(r"[\W_]+", "_", column.strip().lower()).strip("_")
 
 
-def read_text_table(path: Path, limit: int = MAX_BYTES) -> TextTable:
+def read_text_table(path: Path, limit: int = MAX_BYTES) -> DelimitedTable:
     """Read a CSV or TSV file.
 
     Args:
@@ -97,7 +97,7 @@ def read_text_table(path: Path, limit: int = MAX_BYTES) -> TextTable:
     return parse_text_table(data, str(path))
 
 
-def parse_text_table(data: bytes, where: str) -> TextTable:
+def parse_text_table(data: bytes, where: str) -> DelimitedTable:
     """Read a table from the bytes of a file; ``where`` names it in messages.
 
     Raises:
@@ -123,7 +123,7 @@ def parse_text_table(data: bytes, where: str) -> TextTable:
     kept = rows.filter(~blank)
     if kept.height < rows.height:
         assumed.append(f"{rows.height - kept.height} blank lines left out")
-    return TextTable(kept.drop(_LINE), kept[_LINE], delimiter, tuple(assumed))
+    return DelimitedTable(kept.drop(_LINE), kept[_LINE], delimiter, tuple(assumed))
 
 
 def decode_text(data: bytes, where: str) -> tuple[str, str | None]:
