@@ -267,3 +267,10 @@ def test_real_cells_are_listed_with_their_subjects(shared):
     found = list_inputs([shared / "data" / "C-NMC_training_data"])
     assert (len(found), without_subject(found), found.synthetic) == (3581, 0, False)
     assert len({p.cell for p in found}) == 3581
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_a_list_of_names_that_powershell_wrote(tmp_path, monkeypatch, encoding):
+    path = write_cell(tmp_path / "é a.png", CELL)
+    stdin(monkeypatch, f"{path}\r\n".encode(encoding))
+    assert [image.path for image in list_inputs(["-"])] == [path]

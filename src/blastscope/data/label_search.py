@@ -115,7 +115,7 @@ def find_labels(
             elif strict:
                 raise
             else:
-                found.notes.append(f"no labels from {each.path}: {error}")
+                found.notes.append(f"no labels: {str(error).rstrip('.')}")
                 reason = None
         if reason:
             found.notes.append(f"{each.path} was not used: {reason}")

@@ -32,12 +32,13 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def numeric_order(names: Sequence[str], where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the indices of ``names`` (``1``, ``10``, ``2``…) in the order of their numbers.
+    """Return the indices of ``names`` (``1``, ``10``, ``2.bmp``…) in the order of their numbers.
 
     Raises:
         BlastscopeError: naming ``where``, if a name is not a whole number, two are the same number,
             or the numbers are not 1 to n.
     """
+    names = [name.removesuffix(".bmp") for name in names]
     strange = [name for name in names if not _NUMBER.fullmatch(name)]
     if strange:
         raise BlastscopeError(

@@ -17,6 +17,7 @@ from blastscope.data.images import SUFFIXES, read_image
 from blastscope.data.layouts import CellFile, Problem, list_files, list_some
 from blastscope.data.names import printable
 from blastscope.errors import BlastscopeError
+from blastscope.io.text_tables import decode_text
 from blastscope.prediction.archives import SUFFIX as ZIP
 from blastscope.prediction.archives import list_archive
 from blastscope.prediction.images import (
@@ -147,8 +148,10 @@ def _matches(pattern: str) -> Iterator[_InputPath]:
 
 
 def _names_on_standard_input() -> list[str]:
-    lines = sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf").splitlines()
-    names = [os.fsdecode(line) for line in lines if line.strip()]
+    data = sys.stdin.buffer.read().removeprefix(b"\xef\xbb\xbf")
+    if b"\0" in data:  # PowerShell writes UTF-16; no name of a file has a zero byte
+        data = os.fsencode(decode_text(data, "standard input")[0])
+    names = [os.fsdecode(line) for line in data.splitlines() if line.strip()]
     if not names:
         raise BlastscopeError("Standard input names no file: write one a line, or give paths.")
     return names
