@@ -75,8 +75,8 @@ def test_tuning_limits_opencv_before_and_after_its_import():
     assert _said("import cv2; " + tuned + "tune_process(); print(cv2.getNumThreads())") == "1"
 
 
-def test_threads_that_wait_do_not_spin_and_are_as_many_as_asked_for():
+def test_threads_that_wait_do_not_spin_for_long_and_are_as_many_as_asked_for():
     tuned = "from blastscope.process import tune_process; tune_process(1); import os; "
-    assert _said(tuned + "print(os.environ['OMP_WAIT_POLICY'])") == "passive"
+    assert int(_said(tuned + "print(os.environ['GOMP_SPINCOUNT'])")) <= 100_000
     assert _said(tuned + "import torch; print(torch.get_num_threads())") == "1"
     assert _said("import torch; " + tuned + "print(torch.get_num_threads())") == "1"

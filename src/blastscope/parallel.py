@@ -41,6 +41,11 @@ def cores() -> int:
     return max(1, min(found))
 
 
+def busy() -> bool:
+    """Say whether other work keeps the cores busy: the load of the last minute exceeds them."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > cores()
+
+
 def memory() -> float:
     """Return the memory that this process may use, in bytes; infinite if it is not known."""
     found = []

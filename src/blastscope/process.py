@@ -14,7 +14,8 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
 THREADS = "BLASTSCOPE_THREADS"
 """The environment variable of the most cores to use; processes that are started inherit it."""
-_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+_WAITING = {"GOMP_SPINCOUNT": "20000"}
+"""How long threads of PyTorch spin before they sleep: a moment (benchmarks/busy.py)."""
 
 
 def tune_process(threads: int | None = None) -> None:
@@ -24,7 +25,7 @@ def tune_process(threads: int | None = None) -> None:
     are the same without it, but predictions and trainings on a processor take longer. It changes
     the process for everything else that runs in it:
 
-    - threads of PyTorch that wait sleep instead of spinning, so that a busy machine stays fast
+    - threads of PyTorch that wait sleep after a moment, so that a busy machine stays fast
       (only if PyTorch was not imported before);
     - glibc keeps freed memory (``keep_freed_memory``);
     - OpenCV works with one thread, because cells are the unit of parallel work;
