@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from blastscope.data import label_search, labels
 from blastscope.data.check import check
 from blastscope.data.layouts import list_cells, list_files, read_parts
 from blastscope.errors import BlastscopeError
@@ -202,3 +203,15 @@ def test_cells_without_a_subject_are_counted(tmp_path):
     report = check([root])
     assert report.without_subject == 1
     assert any("1 of 2 cells have no subject" in note for note in report.notes)
+
+
+def test_a_table_that_cannot_be_read_or_is_too_large_is_named(tmp_path, monkeypatch):
+    root = folder(tmp_path / "set", "1.png")
+    (root / "labels.csv").write_text("file,label\n1.png,all\n")
+    monkeypatch.setattr(label_search, "MAX_BYTES", 4)
+    monkeypatch.setattr(labels, "MAX_BYTES", 4)
+    assert len(label_search.read_limited(root / "labels.csv")) == 5
+    assert any("labels.csv was not used" in note for note in list_cells([root]).notes)
+    (root / "labels.csv").unlink()
+    with pytest.raises(labels.NoLabelTableError, match="cannot be read"):
+        label_search.read_limited(root / "labels.csv")

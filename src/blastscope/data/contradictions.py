@@ -1,4 +1,4 @@
-"""What two sources say of the same cells: where they contradict each other, work stops.
+"""What two sources say about the same cells: where they contradict each other, work stops.
 
 A cell's label and subject may be in a table of predictions, in a table of labels, in a store and
 in a name of C-NMC's form. A metric by the wrong one of two would look like any other.

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from blastscope.data.label_matching import Matched, Scope, match_rows, share_a_name
-from blastscope.data.labels import LabelRow, LabelTable, NoLabelTableError, parse_label_table
+from blastscope.data.labels import (
+    MAX_BYTES,
+    LabelRow,
+    LabelTable,
+    NoLabelTableError,
+    parse_label_table,
+)
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io import text_tables
 
@@ -31,9 +37,22 @@ class TableFile:
     read: Callable[[], bytes]
 
 
+def read_limited(path: Path) -> bytes:
+    """Read a file, at most one byte more than a labels table may have.
+
+    Raises:
+        NoLabelTableError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise NoLabelTableError(f"it cannot be read ({error.strerror})") from error
+
+
 @dataclass
 class FoundLabels:
-    """What tables say of images.
+    """What tables say about images.
 
     Attributes:
         rows: by file; a file that no table names is missing.
@@ -184,7 +203,7 @@ def _use_from_beside(
 def _joined(
     before: LabelRow, row: LabelRow, file: str, found: FoundLabels, table: LabelTable
 ) -> LabelRow:
-    """Join what two tables say of a file."""
+    """Join what two tables say about a file."""
     for what in ("label", "subject"):
         one, other = getattr(before, what), getattr(row, what)
         if one is not None and other is not None and one != other:

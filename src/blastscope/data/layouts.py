@@ -17,7 +17,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from posixpath import splitext
 from typing import Literal, TypeAlias
@@ -25,7 +25,7 @@ from typing import Literal, TypeAlias
 from blastscope.data.folder_walk import TABLES, FolderContent, read_folder
 from blastscope.data.images import SUFFIXES
 from blastscope.data.label_matching import Scope, match_rows
-from blastscope.data.label_search import PARENT, FoundLabels, TableFile, find_labels
+from blastscope.data.label_search import PARENT, FoundLabels, TableFile, find_labels, read_limited
 from blastscope.data.labels import LabelRow, read_label_table
 from blastscope.data.names import ALL, HEM, LABELS, parse_name, printable
 from blastscope.data.synthetic import MARKER, is_marked
@@ -49,7 +49,7 @@ _MOST_NEIGHBOURS = 50
 
 @dataclass(frozen=True)
 class CellFile:
-    """One image file and what its folder and name say of it."""
+    """One image file and what its folder and name say about it."""
 
     path: Path
     file: str
@@ -202,7 +202,7 @@ def describe(
     table: str = "",
     believe: Believe | None = None,
 ) -> CellFile | Problem:
-    """Put together what an image's name, its folder and a table say of it.
+    """Put together what an image's name, its folder and a table say about it.
 
     Args:
         path: of the image.
@@ -281,11 +281,11 @@ def _look_for_labels(folder: Path, content: FolderContent, strict: bool) -> Foun
     """Find the labels of a folder's images in the tables in it and beside it."""
     parent = folder.absolute().parent
     inside = [
-        TableFile(folder / name, name.rpartition("/")[0], (folder / name).read_bytes)
+        TableFile(folder / name, name.rpartition("/")[0], partial(read_limited, folder / name))
         for name in content.tables
     ]
     beside = [
-        TableFile(path, PARENT, path.read_bytes)
+        TableFile(path, PARENT, partial(read_limited, path))
         for path in sorted(_files(parent))
         if path.suffix.lower() in TABLES
     ]
