@@ -9,7 +9,7 @@ import torch
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
 from blastscope.training import augmentation as module
-from blastscope.training.augmentation import strong
+from blastscope.training.augmentation import RESCALE, rescaled, strong
 from blastscope.training.train import train
 from tests.conftest import draw_cell
 
@@ -71,6 +71,24 @@ def test_half_of_the_pictures_keep_their_very_pixels(cells, still, monkeypatch):
     laid += [one.flip(3) for one in laid]
     same = torch.stack([(one.int() - found.int()).abs().amax((1, 2, 3)) <= 1 for one in laid])
     assert same.any(0).float().mean().item() == pytest.approx(0.5, abs=0.1)
+
+
+def test_rescaled_changes_every_area_by_the_square_of_a_log_uniform_size(cells):
+    many = cells.repeat(50, 1, 1, 1)
+    found = rescaled(many, np.random.default_rng(4))
+    assert found.dtype == torch.uint8
+    assert found.shape == many.shape
+    area, was = ((one.amax(dim=1) > 128).sum((1, 2)).double().clamp(min=1) for one in (found, many))
+    size = (area / was).sqrt().log().numpy()
+    assert np.abs(size).max() < RESCALE + 0.06  # a pixel more or less at the outline
+    assert size.std() == pytest.approx(RESCALE / np.sqrt(3), rel=0.15)
+    assert abs(size.mean()) < 0.04
+
+
+def test_rescaled_leaves_black_black_and_repeats_itself(cells):
+    one, again = (rescaled(cells, np.random.default_rng(5)) for _ in range(2))
+    assert torch.equal(one, again)
+    assert (rescaled(torch.zeros_like(cells), np.random.default_rng(5)) == 0).all()
 
 
 @pytest.mark.usefixtures("still")

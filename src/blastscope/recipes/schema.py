@@ -158,7 +158,8 @@ class Training(Section):
     layer between a weight and the head. ``schedule``: ``constant``, or ``cosine``: the learning
     rate rises over the first twentieth of all steps and falls to 0 at the last. ``augmentation``:
     ``dihedral`` flips and rotates each cell by quarter turns, drawn again in every epoch;
-    ``strong`` rotates by any angle and also changes scale, stain, brightness and sharpness
+    ``rescaled`` also gives each cell another size, .74 to 1.35 times its own; ``strong`` rotates by
+    any angle and also changes scale, stain, brightness and sharpness
     (:mod:`blastscope.training.augmentation`); any other name is a registered one.
     """
 

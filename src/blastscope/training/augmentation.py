@@ -1,10 +1,12 @@
-"""Augmentation: training cells with other shapes, stains, light and focus in every epoch.
+"""Augmentation: training cells with other sizes, shapes, stains, light and focus in every epoch.
 
 ``strong`` rotates every cell by any angle and perhaps mirrors it (a cell has no up: paper, section
 3.1), scales it a little, changes its stain and its shade (in optical density, after Tellez et al.,
 Medical Image Analysis 58:101544, 2019) and its brightness, and perhaps blurs it. Black stays black:
-it is not glass but what was cut away. The dihedral augmentation is an index of a view
-(``models.dihedral``) and needs no function here.
+it is not glass but what was cut away. ``rescaled`` gives every cell another size, by up to a third,
+and rotates it by quarter turns: a network that is trained so cannot rely on a cell's size, which is
+a shortcut if the normal subjects at hand have small cells. The dihedral augmentation is an index of
+a view (``models.dihedral``) and needs no function here.
 """
 
 from __future__ import annotations
@@ -14,14 +16,18 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from blastscope.errors import BlastscopeError
 from blastscope.registry import require
 
+Floats = NDArray[np.float64]
 Augmentation: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
 
+RESCALE = 0.3
+"""Half width of the uniform draw of the logarithm of size for ``rescaled``: .74 to 1.35 times."""
 SCALE, STAIN, SHADE, LIGHT = 0.10, 0.35, 0.08, 0.15
 """Half widths of uniform draws of logarithms: of size, of all three densities together, of each
 density alone, and of brightness."""
@@ -42,7 +48,7 @@ def pixel_augmentation(name: str) -> Augmentation | None:
         BlastscopeError: if the name is not registered; later, if the function returns another
             shape or type.
     """
-    own = strong if name == "strong" else require("augmentation", name)
+    own = _BUILT_IN.get(name) or require("augmentation", name)
     if own is None:
         return None
 
@@ -63,21 +69,37 @@ def strong(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
     Pixels are uint8, N × 3 × S × S, RGB, cells on black; so is the result, a new tensor.
     """
-    changed = _transformed(pixels.float(), rng)
+    changed = _any_angle(pixels.float(), rng)
     cell = changed.amax(dim=1, keepdim=True) > _BLACK
     changed = _stained(changed, rng) * cell
     changed = _blurred(changed, rng)
     return changed.round_().clamp_(0, _WHITE).to(torch.uint8)
 
 
-def _transformed(pixels: Tensor, rng: np.random.Generator) -> Tensor:
-    """Rotate, mirror and scale about the centre; pixels from outside are black."""
+def rescaled(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Give each image of a batch another size, and rotate it by quarter turns or mirror it.
+
+    Pixels are uint8, N × 3 × S × S, RGB, cells on black; so is the result, a new tensor.
+    """
+    n = len(pixels)
+    size, mirror = np.exp(rng.uniform(-RESCALE, RESCALE, n)), rng.choice([-1.0, 1.0], n)
+    angle = rng.integers(0, 4, n) * (np.pi / 2)
+    changed = _transformed(pixels.float(), angle, size, mirror)
+    return changed.round_().clamp_(0, _WHITE).to(torch.uint8)
+
+
+def _any_angle(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Rotate by any angle, mirror and scale a little; a share only by quarter turns."""
     n = len(pixels)
     angle, size = rng.uniform(0, 2 * np.pi, n), np.exp(rng.uniform(-SCALE, SCALE, n))
     mirror, exact = rng.choice([-1.0, 1.0], n), rng.random(n) < EXACT
     angle = np.where(exact, rng.integers(0, 4, n) * (np.pi / 2), angle)
-    size = np.where(exact, 1.0, size)
-    cos, sin, none = np.cos(angle) / size, np.sin(angle) / size, np.zeros(n)
+    return _transformed(pixels, angle, np.where(exact, 1.0, size), mirror)
+
+
+def _transformed(pixels: Tensor, angle: Floats, size: Floats, mirror: Floats) -> Tensor:
+    """Rotate, mirror and scale about the centre; pixels from outside are black."""
+    cos, sin, none = np.cos(angle) / size, np.sin(angle) / size, np.zeros(len(pixels))
     ways = np.stack([[mirror * cos, -sin, none], [mirror * sin, cos, none]]).transpose(2, 0, 1)
     grid = affine_grid(torch.from_numpy(ways).float(), list(pixels.shape), align_corners=False)
     return grid_sample(pixels, grid, align_corners=False)
@@ -103,3 +125,6 @@ def _blurred(pixels: Tensor, rng: np.random.Generator) -> Tensor:
         some = torch.from_numpy(chosen)
         pixels[some] = gaussian_blur(pixels[some], [width, width], [sigma, sigma])
     return pixels
+
+
+_BUILT_IN: dict[str, Augmentation] = {"strong": strong, "rescaled": rescaled}
