@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.cell_measurements import CellMeasurements
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.metrics import compute_metrics
 from blastscope.evaluation.model_baselines import ModelBaseline, model_baselines
 from blastscope.evaluation.overlap import Overlap
+from blastscope.evaluation.shortcuts import measure_shortcuts
 from blastscope.evaluation.verdict import Verdict, verdict
 
 UNSEEN = Overlap("disjoint", "subjects", "test", 40)
@@ -37,12 +40,22 @@ def cells(subjects: int = 20, effect: float = 1.5) -> pl.DataFrame:
 
 
 def judged(
-    frame: pl.DataFrame, *more: ModelBaseline, overlap: Overlap = UNSEEN, error=(0.01, 0.02)
+    frame: pl.DataFrame,
+    *more: ModelBaseline,
+    overlap: Overlap = UNSEEN,
+    error=(0.01, 0.02),
+    measured: CellMeasurements | None = None,
 ) -> Verdict:
     is_all, p_all = (frame["label"] == "all").to_numpy(), frame["p_all"].to_numpy()
     baselines = (*model_baselines(None, frame, "test", {}), *more)
     sampling = resampling(is_all, frame["subject"].to_list()).sampling
-    return verdict(compute_metrics(is_all, p_all), sampling, overlap, baselines, error)
+    shortcuts = measure_shortcuts(frame, {}, measured)
+    return verdict(compute_metrics(is_all, p_all), sampling, overlap, baselines, shortcuts, error)
+
+
+def sized(frame: pl.DataFrame, sizes: np.ndarray) -> CellMeasurements:
+    table = frame.select("cell", size=pl.Series(sizes))
+    return CellMeasurements(Path("boxes.csv"), table, frame.select("cell", "label", "subject"))
 
 
 def size(low: float, high: float, auc: Estimate = NONE) -> ModelBaseline:
@@ -68,6 +81,22 @@ def test_ahead_of_size_on_unseen_subjects_is_good():
 def test_the_interval_of_the_lead_decides(given, baselines, level):
     found = judged(cells(), given)
     assert (found.baselines, found.level) == (baselines, level)
+
+
+def test_a_ruler_knows_no_more_than_size_and_another_model_does():
+    frame = cells()
+    rng = np.random.default_rng(5)
+    large = np.where(frame["label"] == "all", 220, 190) + rng.normal(0, 20, frame.height)
+    ruler = frame.with_columns(p_all=pl.Series(large / 400))
+    assert judged(ruler, size(-0.1, 0.1), measured=sized(frame, large)).size == "no-more"
+    lead = Estimate(0.1, 0.05, 0.15)
+    found = judged(frame, size(0.05, 0.2, lead), measured=sized(frame, large))
+    assert (found.size, found.level) == ("beyond", "good")
+    # A model that adds the size of a normal cell to what it knows leans on it.
+    odds = np.log(frame["p_all"] / (1 - frame["p_all"])).to_numpy() + (large - 205) / 6
+    leans = frame.with_columns(p_all=pl.Series(1 / (1 + np.exp(-odds))))
+    assert judged(leans, size(0.05, 0.2, lead), measured=sized(frame, large)).size == "partly"
+    assert judged(frame).size == "not-measured"
 
 
 def test_always_all_alone_is_not_enough():

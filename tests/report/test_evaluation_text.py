@@ -51,8 +51,8 @@ def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
     found = evaluate(written(tmp_path / "p.parquet"), out=tmp_path / "out")
     words = dict(detail_lines(found))
     assert list(words) == [
-        "Tested on", "Leakage", "Calibration", "Operating point", "Referral", "Conformal sets",
-        "Worst subjects",
+        "Tested on", "Normal subjects", "Next subject", "Power", "Leakage", "Calibration",
+        "Operating point", "Referral", "Conformal sets", "Worst subjects",
     ]  # fmt: skip
     assert words["Tested on"].startswith(
         "240 test cells (120 ALL, 120 normal) of 12 subjects (6 ALL,"

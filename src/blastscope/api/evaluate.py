@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,15 @@ from blastscope.decision.decision_file import write_decision
 from blastscope.decision.fitting import NoDecision
 from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.cell_measurements import CellMeasurements, cell_measurements
 from blastscope.evaluation.curves import precision_recall_curve, roc_curve
 from blastscope.evaluation.evaluate import judge
 from blastscope.evaluation.labelled_predictions import open_labelled
 from blastscope.evaluation.leakage import Leakage, read_leakage
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.evaluation.model_baselines import model_baselines
+from blastscope.evaluation.prevalence import predictive_values
+from blastscope.evaluation.shortcuts import measure_shortcuts
 from blastscope.evaluation.sources import CROSSVAL, RunNotes
 from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
@@ -164,6 +168,7 @@ def evaluate(
     error: float | None = None,
     coverage: float | None = None,
     store: AnyPath | None = None,
+    prevalence: Sequence[float] = (),
     leakage: AnyPath | None = None,
     believe: BelieveTable | None = None,
 ) -> EvaluationResult:
@@ -184,7 +189,9 @@ def evaluate(
         rule: of the operating point (see ``decision.operating_point``).
         error: the share of wrong calls wanted among the cells that are not referred.
         coverage: how often a conformal set should hold the true label.
-        store: the store of these cells, for the baselines of size and colour.
+        store: the store of these cells, for all that needs their size and colour: baselines, AUC at
+            equal size, subgroups. A cell table or a table of boxes has the sizes alone.
+        prevalence: shares of ALL cells at which to report predictive values.
         leakage: the folder of the recipe's leakage measurement, to be shown.
         believe: ``name`` or ``table``: what to believe if a table and the names of its cells say
             different things of them.
@@ -224,13 +231,18 @@ def evaluate(
     evaluation = judge(opened, part, model)
     table, name = select_model(opened.predictions, opened.where, model)
     request = DecisionRequest().changed(rule, error, coverage)
-    baselines = model_baselines(as_path(store), table, part, opened.metadata)
+    measured = None if store is None else _measured(Path(store), table)
+    baselines = model_baselines(measured, table, part, opened.metadata)
+    cells = evaluation.cells
+    is_all, p_all = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
     known = None if leakage is None else _leakage(Path(leakage), name)
     decisions = assess_decisions(table, part, opened.metadata, request)
     return EvaluationResult.of(
         evaluation,
         decisions=decisions,
         baselines=baselines,
+        shortcuts=measure_shortcuts(cells, opened.metadata, measured),
+        predictive_values=predictive_values(is_all, p_all, cells["subject"].to_list(), prevalence),
         leakage=known,
         request=request,
         run_notes=opened.notes,
@@ -239,6 +251,12 @@ def evaluate(
         folds=folds,
         home=opened.default_out,
     ).saved(out)
+
+
+def _measured(store: Path, table: pl.DataFrame) -> CellMeasurements:
+    found = cell_measurements(store)
+    found.refuse_contradictions(table)
+    return found
 
 
 def _leakage(folder: Path, model: str) -> Leakage:

@@ -60,7 +60,15 @@ def evaluate(
     ] = None,
     store: Annotated[
         Path | None,
-        option("The store with these cells, for the baselines of size and colour.", "STORE"),
+        option(
+            "The store with these cells, for baselines of size and colour and AUC at equal size; "
+            "a cell table or a table of boxes has the sizes.",
+            "STORE",
+        ),
+    ] = None,
+    prevalence: Annotated[
+        list[float] | None,
+        option("A share of ALL cells to report predictive values at, such as 0.2; may repeat."),
     ] = None,
     leakage: Annotated[
         Path | None, option("The folder of the recipe's leakage, to be shown.", "DIR")
@@ -81,6 +89,7 @@ def evaluate(
         error=error,
         coverage=coverage,
         store=store,
+        prevalence=prevalence or (),
         leakage=leakage,
         believe=believe,
     )

@@ -1,16 +1,19 @@
-"""Everything that is reported of one model: metrics, baselines, decisions, leakage, verdict."""
+"""Everything that is reported of one model: metrics, baselines, shortcuts, decisions, verdict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from blastscope.decision.assessment import DecisionAssessment
 from blastscope.decision.fitting import NoDecision
 from blastscope.evaluation.leakage import Leakage
 from blastscope.evaluation.model_baselines import ModelBaseline
+from blastscope.evaluation.prevalence import PredictiveValues
 from blastscope.evaluation.result import Evaluation
+from blastscope.evaluation.shortcuts import Shortcuts
 from blastscope.evaluation.verdict import Verdict, verdict
+from blastscope.io.files import without_nan
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,15 @@ class ReportedEvaluation(Evaluation):
         decisions: the assessment of calibration, operating point, referral and conformal sets, or
             why there is none.
         baselines: rules without a network on the same cells, always-ALL first.
+        shortcuts: whether the model follows the size of cells, and how subjects differ.
+        predictive_values: of calls at p > 0.5, at each prevalence that was asked for.
         leakage: what an image-level split hides of this recipe, if it was measured.
     """
 
     decisions: DecisionAssessment | NoDecision
     baselines: tuple[ModelBaseline, ...]
+    shortcuts: Shortcuts
+    predictive_values: tuple[PredictiveValues, ...]
     leakage: Leakage | None
 
     @property
@@ -35,13 +42,15 @@ class ReportedEvaluation(Evaluation):
         if not isinstance(self.decisions, NoDecision):
             error = self.decisions.after.ece, self.decisions.after.chance_limit
         sampling = self.intervals.sampling
-        return verdict(self.metrics, sampling, self.overlap, self.baselines, error)
+        return verdict(self.metrics, sampling, self.overlap, self.baselines, self.shortcuts, error)
 
     def as_json(self) -> dict[str, Any]:
-        """The content of ``metrics.json``, with verdict, baselines and leakage."""
+        """The content of ``metrics.json``, with verdict, baselines, shortcuts and leakage."""
         return {
             **super().as_json(),
             "verdict": self.verdict.as_json(),
             "baselines": {baseline.name: baseline.as_json() for baseline in self.baselines},
+            "shortcuts": self.shortcuts.as_json(),
+            "predictive_values": without_nan([asdict(one) for one in self.predictive_values]),
             "leakage": None if self.leakage is None else self.leakage.as_json(),
         }

@@ -82,9 +82,9 @@ class Logistic:
         return found
 
 
-ALWAYS_ALL = "always ALL"
+ALWAYS_ALL, SIZE_ALONE = "always ALL", "size"
 FITTED: dict[str, tuple[Callable[[], BaselineRule], tuple[str, ...]]] = {
-    "size": (SizeRule, SIZE),
+    SIZE_ALONE: (SizeRule, SIZE),
     "size and colour": (Logistic, COLOURS),
 }
 """The rules that are fitted, by name, each with the measurements that it needs."""

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.names import ALL
-from blastscope.data.store import open_store
-from blastscope.data.traits import measure
-from blastscope.errors import BlastscopeError
-from blastscope.evaluation.baseline_rules import ALWAYS_ALL, COLOURS, FITTED, SIZE, BaselineRule
+from blastscope.evaluation.baseline_rules import ALWAYS_ALL, FITTED, BaselineRule
 from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.cell_measurements import CellMeasurements
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
@@ -27,7 +22,6 @@ from blastscope.io.predictions import has_folds
 
 Bools = NDArray[np.bool_]
 
-_FIX = "give the store that they were made on"
 COMPARED = ("weighted_f1", "auc")
 """The metrics that a model is compared with its baselines by."""
 
@@ -55,39 +49,42 @@ class ModelBaseline:
 
 
 def model_baselines(
-    store: Path | None, table: pl.DataFrame, part: str, metadata: Mapping[str, Any]
+    measured: CellMeasurements | None, table: pl.DataFrame, part: str, metadata: Mapping[str, Any]
 ) -> tuple[ModelBaseline, ...]:
     """Judge always-ALL, size, and size and colour on the labelled cells of ``part``.
 
-    Rules are fitted on the table's training cells or, out of fold, on the other folds. Without a
-    store, or cells to fit on, always-ALL stands alone.
+    Rules are fitted on the table's training cells or, out of fold, on the other folds. Without
+    measurements, or cells to fit on, always-ALL stands alone.
 
     Args:
+        measured: sizes, and colours if there are pixels.
         table: one model's prediction table, every part of it.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
 
     Raises:
-        BlastscopeError: if ``store`` is not one, or lacks cells of the table.
+        BlastscopeError: if cells of the table were not measured.
     """
     cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
     is_all = (cells["label"] == ALL).to_numpy()
     scores = {ALWAYS_ALL: np.ones(len(is_all))}
-    if store is not None:
-        scores |= _fitted(store, table, cells, part, metadata)
+    if measured is not None:
+        scores |= _fitted(measured, table, cells, part, metadata)
     return _compared(scores, cells, is_all)
 
 
 def _fitted(
-    store: Path, table: pl.DataFrame, cells: pl.DataFrame, part: str, metadata: Mapping[str, Any]
+    measured: CellMeasurements,
+    table: pl.DataFrame,
+    cells: pl.DataFrame,
+    part: str,
+    metadata: Mapping[str, Any],
 ) -> dict[str, NDArray[np.float64]]:
-    """Score the reported cells by the rules that need a store; without those that cannot be fit."""
-    refuse_contradictions(table, "The predictions", open_store(store).cells, str(store), _FIX)
-    measured = _measured(store.resolve(), (store / "store.json").stat().st_mtime_ns)
+    """Score the reported cells by the fitted rules; without those that cannot be fitted."""
     pieces = _pieces(table, cells, part, metadata)
     found = {
-        name: _score(rule, columns, measured, cells, pieces, store)
+        name: _score(rule, columns, measured, cells, pieces)
         for name, (rule, columns) in FITTED.items()
-        if pieces and set(columns) <= set(measured.columns)
+        if pieces and set(columns) <= set(measured.table.columns)
     }
     return {name: score for name, score in found.items() if score is not None}
 
@@ -111,19 +108,6 @@ def _compared(
         )
         for name, score in scores.items()
     )
-
-
-@lru_cache(maxsize=4)
-def _measured(store: Path, changed: int) -> pl.DataFrame:
-    """Measure a store once for all the models that are judged on it."""
-    del changed  # what is asked for anew when the store is
-    opened = open_store(store)
-    size = pl.max_horizontal("box_w", "box_h").cast(pl.Float64)
-    sizes = opened.cells.select("cell", size=size)
-    if opened.settings.clahe:
-        return sizes
-    stains = measure(opened, opened.cells).select("cell", *COLOURS[len(SIZE) :])
-    return sizes.join(stains, on="cell", how="left", maintain_order="left")
 
 
 _Pieces = list[tuple[Bools, pl.DataFrame]]
@@ -151,18 +135,17 @@ def _pieces(
 def _score(
     rule: Callable[[], BaselineRule],
     columns: Sequence[str],
-    measured: pl.DataFrame,
+    measured: CellMeasurements,
     cells: pl.DataFrame,
     pieces: _Pieces,
-    store: Path,
 ) -> NDArray[np.float64] | None:
     """Score the reported cells; None if a colour of one of them could not be measured."""
-    features = _features(cells, columns, measured, store)
+    features = _features(cells, columns, measured)
     if features is None:
         return None
     score = np.empty(cells.height)
     for here, fitted in pieces:
-        known = _features(fitted, columns, measured, store)
+        known = _features(fitted, columns, measured)
         if known is None:
             return None
         labels = (fitted["label"] == ALL).to_numpy()
@@ -171,17 +154,9 @@ def _score(
 
 
 def _features(
-    cells: pl.DataFrame, columns: Sequence[str], measured: pl.DataFrame, store: Path
+    cells: pl.DataFrame, columns: Sequence[str], measured: CellMeasurements
 ) -> NDArray[np.float64] | None:
-    joined = cells.select("cell").join(
-        measured.select("cell", *columns), on="cell", how="left", maintain_order="left"
-    )
-    lost = joined.filter(pl.col("size").is_null())
-    if lost.height:
-        raise BlastscopeError(
-            f"{store} lacks {lost.height} of {cells.height} cells of the predictions (first: "
-            f"{lost['cell'][0]}): give the store that they were made on."
-        )
-    if any(joined[name].null_count() for name in columns):
+    found = measured.of(cells["cell"], columns)
+    if any(found[name].null_count() for name in columns):
         return None
-    return joined.select(columns).to_numpy().astype(np.float64)
+    return found.to_numpy().astype(np.float64)

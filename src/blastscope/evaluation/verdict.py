@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any, Literal
 
-from blastscope.evaluation.baseline_rules import ALWAYS_ALL
+from blastscope.data.names import HEM
+from blastscope.evaluation.baseline_rules import ALWAYS_ALL, SIZE_ALONE
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS
 from blastscope.evaluation.metrics import Metrics
 from blastscope.evaluation.model_baselines import COMPARED, ModelBaseline
 from blastscope.evaluation.overlap import Kind, Overlap
+from blastscope.evaluation.shortcuts import Shortcuts
+
+FOLLOWS_SIZE = 0.6
+"""A probability whose rank correlation with size within the normal cells is above this follows it:
+the model of 0.1.0, which ranked unseen subjects no better than size did, had .86."""
 
 Baselines = Literal["ahead", "level", "behind"]
 Calls = Literal["both", "all-only", "hem-only", "one-class-cells"]
 Subjects = Literal["enough", "few", "too-few", "unknown"]
 Calibration = Literal["calibrated", "miscalibrated", "not-judged"]
+Size = Literal["beyond", "partly", "no-more", "not-measured"]
 Level = Literal["good", "caution", "bad"]
+
+
+_SIZE_LEVELS: dict[Size, Level] = {
+    "beyond": "good",
+    "partly": "caution",
+    "no-more": "bad",
+    "not-measured": "caution",
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +44,10 @@ class Verdict:
         baselines: ``ahead`` if the paired 95 % interval of the lead in weighted F1 is above zero
             for every baseline; ``behind`` if the interval of weighted F1 or AUC is below zero for
             one of them; otherwise ``level``.
+        size: whether the model knows more than the size of a cell: ``no-more`` if the 95 % interval
+            of AUC at equal size reaches one half, or what size itself has there; ``partly`` if it
+            does not, but the AUC is not clearly above that of size, or p follows size within the
+            normal cells; otherwise ``beyond``.
         tested_on: the kind of overlap of the tested subjects with training.
         calls: whether the model calls both classes; ``one-class-cells`` if the cells have only one.
         subjects: whether each class has enough subjects to take 95 % intervals literally;
@@ -39,6 +59,7 @@ class Verdict:
     baselines: Baselines
     compared: tuple[str, ...]
     closest: str
+    size: Size
     tested_on: Kind
     calls: Calls
     subjects: Subjects
@@ -59,6 +80,7 @@ class Verdict:
         unseen: Level = "bad" if self.tested_on == "training" else "caution"
         return {
             "baselines": "bad" if self.baselines == "behind" else ahead,
+            "size": _SIZE_LEVELS[self.size],
             "tested_on": "good" if self.tested_on == "disjoint" else unseen,
             "calls": "good" if self.calls == "both" else one_call,
             "subjects": "good" if self.subjects == "enough" else "caution",
@@ -84,6 +106,7 @@ def verdict(
     sampling: SamplingUnits,
     overlap: Overlap,
     baselines: Sequence[ModelBaseline],
+    shortcuts: Shortcuts,
     calibration_error: tuple[float, float] | None,
 ) -> Verdict:
     """Judge an evaluation by its baselines, of which one is always-ALL.
@@ -98,6 +121,7 @@ def verdict(
         baselines=_against(baselines),
         compared=tuple(one.name for one in baselines),
         closest=closest.name,
+        size=_beyond_size(shortcuts, baselines),
         tested_on=overlap.kind,
         calls=_calls(metrics),
         subjects=_enough(min(n_all, n_hem)) if counts else "unknown",
@@ -119,6 +143,18 @@ def _against(baselines: Sequence[ModelBaseline]) -> Baselines:
         return "behind"
     ahead = all(one.lead["weighted_f1"].above_zero for one in baselines)
     return "ahead" if ahead else "level"
+
+
+def _beyond_size(shortcuts: Shortcuts, baselines: Sequence[ModelBaseline]) -> Size:
+    found = shortcuts.equal_size
+    if found is None or not found.matched.known or isnan(found.matched.low):
+        return "not-measured"
+    if found.matched.low <= max(0.5, found.size.value):
+        return "no-more"
+    leads = [one.lead["auc"] for one in baselines if one.name == SIZE_ALONE]
+    ahead = all(lead.above_zero for lead in leads)
+    follows = shortcuts.correlation("size", HEM) > FOLLOWS_SIZE
+    return "partly" if follows or not ahead else "beyond"
 
 
 def _calls(metrics: Metrics) -> Calls:

@@ -26,6 +26,7 @@ from blastscope.report.evaluation_text import (
     verdict_title,
 )
 from blastscope.report.html import render, render_text, svg_uri
+from blastscope.report.shortcut_text import SUBGROUP_NAMES, TRAIT_NAMES, size_text
 from blastscope.report.text import LEARNING_NAMES, METRIC_NAMES, number, protocol_name
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def evaluation_page(
         verdict_lines=verdict_lines(evaluation),
         metric_rows=metric_rows(evaluation),
         detail_lines=detail_lines(evaluation),
+        size_text=size_text(evaluation),
+        trait_names=TRAIT_NAMES,
+        subgroup_names=SUBGROUP_NAMES,
         sampling=sampling_text(evaluation.intervals.sampling),
         leakage="" if evaluation.leakage is None else leakage_text(evaluation.leakage),
         decided=decided,

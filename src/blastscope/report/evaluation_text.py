@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from blastscope.decision.fitting import NoDecision
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS, simulated_coverage
 from blastscope.report.decision_text import decision_lines, no_decision
+from blastscope.report.shortcut_text import shortcut_lines, shortcut_rows, size_text
 from blastscope.report.text import (
     EXCHANGED_TEXT,
     HEADLINE,
@@ -72,6 +73,7 @@ def verdict_lines(found: ReportedEvaluation) -> list[VerdictLine]:
     levels = found.verdict.levels
     lines = {
         "baselines": ("Baselines", _against_baselines(found)),
+        "size": ("Size", size_text(found)),
         "tested_on": ("Test", overlap_text(found.overlap)),
         "calls": ("Calls", _calls(found)),
         "subjects": ("Subjects", _subjects(found)),
@@ -147,13 +149,17 @@ def _calibration(found: ReportedEvaluation) -> str:
     )
 
 
-def metric_rows(evaluation: Evaluation) -> list[tuple[str, str, str]]:
-    """Return a row of name, value and 95 % interval for each of the ``HEADLINE`` metrics."""
+def metric_rows(evaluation: ReportedEvaluation) -> list[tuple[str, str, str]]:
+    """Return a row of name, value and 95 % interval for each of the first metrics.
+
+    They are those of ``HEADLINE``, AUC at equal size, and the mean AUC over normal subjects.
+    """
     bounds = evaluation.intervals.bounds
-    return [
+    rows = [
         (name, number(evaluation.metrics[key], 3), interval(bounds.get(key)))
         for key, name in HEADLINE.items()
     ]
+    return rows + shortcut_rows(evaluation)
 
 
 def headline(part: str, metrics: Metrics) -> str:
@@ -168,7 +174,7 @@ def headline(part: str, metrics: Metrics) -> str:
 
 def detail_lines(found: ReportedEvaluation) -> list[tuple[str, str]]:
     """Return pairs of a label and a sentence: what stands below the metrics."""
-    rows = [("Tested on", _tested(found))]
+    rows = [("Tested on", _tested(found)), *shortcut_lines(found)]
     rows += [("Read", text) for text in readings_text(found.readings)]
     if found.leakage is not None:
         rows.append(("Leakage", leakage_text(found.leakage)))

@@ -23,7 +23,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from blastscope.errors import BlastscopeError
 from blastscope.registry import require
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 Augmentation: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
 
 RESCALE = 0.3
