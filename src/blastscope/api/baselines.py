@@ -12,6 +12,7 @@ from blastscope.api.result import AnyPath, Result, TextTable
 from blastscope.evaluation.baselines import FIGURES, Baselines, baselines
 from blastscope.evaluation.cell_measurements import measure_cells
 from blastscope.report.crossval_page import cut_text
+from blastscope.report.data_text import together_text
 from blastscope.report.text import number, spread
 
 
@@ -60,10 +61,13 @@ class BaselinesResult(Result, Baselines):
 
     def notes(self) -> list[str]:
         """Say how unseen subjects were tested."""
-        return [
+        said = [
             f"Unseen subjects: mean ± standard deviation over the folds of {self.cuts} cuts. "
             f"{cut_text(self.cut)[0]}"
         ]
+        if self.cut.kept_together:
+            said.append(together_text(self.cut.kept_together))
+        return said
 
 
 def measure_baselines(

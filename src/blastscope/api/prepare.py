@@ -25,6 +25,7 @@ from blastscope.data.split_table import SplitReport
 from blastscope.data.splits import make_split
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.errors import listing
+from blastscope.report.data_text import together_text
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,6 +181,8 @@ class SplitResult(FolderResult):
         for pair, count in self.found.shared_pixels.items():
             first, second = pair.split("/")
             said.append(f"{pair}: {count} {second} cells with the pixels of a {first} cell")
+        if self.found.kept_together:
+            said.append(together_text(self.found.kept_together))
         return [*said, f"hash {self.found.hash}"]
 
     def notes(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from blastscope.data.names import ALL, HEM
 from blastscope.data.split_table import Split
+from blastscope.data.subject_groups import (
+    GROUP,
+    SubjectGroup,
+    counted_as_one,
+    group_subjects,
+    shared_pixels,
+)
 from blastscope.errors import BlastscopeError, listing
 
 By = Literal["subject", "image", "fold", "matched"]
@@ -37,6 +44,9 @@ class FoldCut:
         names: of the data set's own folds.
         one_class: the numbers, from 1, of folds that test cells of one class only.
         whole: in how many folds whole subjects choose the epoch, rather than cells at random.
+        kept_together: subjects that share pixel-identical cells and so are in one fold; by subject.
+        shared_pixels: for each pair of the data set's own folds, ``0/2``, how many images are in
+            both; pairs that share none are left out.
     """
 
     by: By
@@ -46,6 +56,8 @@ class FoldCut:
     names: tuple[str, ...] = ()
     one_class: tuple[int, ...] = ()
     whole: int = 0
+    kept_together: tuple[SubjectGroup, ...] = ()
+    shared_pixels: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,15 +71,16 @@ class FoldPlan:
 def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> FoldPlan:
     """Cut cells into folds, each tested by the others; every labelled cell is tested once.
 
-    By subject the folds are scikit-learn's ``StratifiedGroupKFold``. If a class has fewer subjects
-    than folds are asked for, one subject of that class is left out at a time, and the other class's
-    subjects are dealt out so that the folds have about as many of its cells.
+    By subject the folds are scikit-learn's ``StratifiedGroupKFold``, and subjects that share
+    pixel-identical cells count as one. If a class has fewer subjects than folds are asked for, one
+    subject of that class is left out at a time, and the other class's subjects are dealt out so
+    that the folds have about as many of its cells.
 
     Of the cells that a fold does not test, about a fifth choose the epoch: whole subjects if three
     of each class are left, so that training keeps two; otherwise cells at random.
 
     Args:
-        cells: ``cell, subject, label, fold`` (and others).
+        cells: ``cell, subject, label, fold`` and, if it is known, ``pixel_hash`` (and others).
         by: ``subject``; ``image``, by cell, as the paper; ``fold``, the data set's own folds;
             ``matched``, by cell, with as many cells of each class in each part of each fold as by
             subject, so that beside it nothing differs but who is known.
@@ -84,6 +97,7 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
     for label in (ALL, HEM):
         if label not in set(known["label"]):
             raise BlastscopeError(f"No cell is labelled {label}: a cross-validation needs both.")
+    known, together = group_subjects(known)
     scarce: str | None = None
     names: tuple[str, ...] = ()
     if by == "image":
@@ -91,7 +105,7 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
     else:
         _refuse_nameless(known, by)
         if by == "subject":
-            tested, scarce = _by_subject(known, folds, seed)
+            tested, scarce = _by_subject(known, folds, seed, together)
         else:
             tested, names = _published(known)
     numbers = range(tested.max() + 1)
@@ -103,7 +117,10 @@ def make_folds(cells: pl.DataFrame, by: str, folds: int = 5, seed: int = 24) -> 
     one_class = tuple(k + 1 for k in numbers if len(set(labels[tested == k])) < 2)
     whole = sum(whole for _, whole in chosen)
     way: By = by  # type: ignore[assignment]  # one of WAYS
-    return FoldPlan(splits, FoldCut(way, len(splits), folds, scarce, names, one_class, whole))
+    kept = together if by == "subject" else ()
+    shared = shared_pixels(known, "fold") if by == "fold" else {}
+    cut = FoldCut(way, len(splits), folds, scarce, names, one_class, whole, kept, shared)
+    return FoldPlan(splits, cut)
 
 
 def _matched(cells: pl.DataFrame, folds: int, seed: int) -> FoldPlan:
@@ -151,32 +168,35 @@ def _by_image(known: pl.DataFrame, folds: int, seed: int) -> Folds:
     return stratified(known["label"], folds, seed)
 
 
-def _by_subject(known: pl.DataFrame, folds: int, seed: int) -> tuple[Folds, str | None]:
+def _by_subject(
+    known: pl.DataFrame, folds: int, seed: int, together: tuple[SubjectGroup, ...]
+) -> tuple[Folds, str | None]:
     """Return the folds, and the class of which one subject is left out at a time, if any."""
-    subjects = dict(known.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
+    subjects = dict(known.group_by("label").agg(pl.col(GROUP).n_unique()).iter_rows())
     scarce = min(sorted(subjects), key=lambda label: subjects[label])
     if subjects[scarce] < 2:
         raise BlastscopeError(
-            f"Only one subject has {'ALL' if scarce == ALL else 'normal'} cells: no other is left "
-            "to train on. Cut by image, or add subjects."
+            f"Only one subject has {'ALL' if scarce == ALL else 'normal'} cells"
+            f"{counted_as_one(together)}: no other is left to train on. Cut by image, or add "
+            "subjects."
         )
     if subjects[scarce] < folds:
         return _leave_one_out(known, scarce, seed), scarce
-    return stratified(known["label"], folds, seed, known["subject"]), None
+    return stratified(known["label"], folds, seed, known[GROUP]), None
 
 
 def _leave_one_out(known: pl.DataFrame, scarce: str, seed: int) -> Folds:
     """A fold for each subject of the scarce class; the others go to the emptiest fold, in turn."""
-    single = known.filter(pl.col("label") == scarce)["subject"].unique().sort().to_list()
+    single = known.filter(pl.col("label") == scarce)[GROUP].unique().sort().to_list()
     fold_of = {subject: k for k, subject in enumerate(single)}
-    others = known.filter(~pl.col("subject").is_in(single)).group_by("subject").len()
-    order = others.sort("subject").sample(fraction=1, shuffle=True, seed=seed)
+    others = known.filter(~pl.col(GROUP).is_in(single)).group_by(GROUP).len()
+    order = others.sort(GROUP).sample(fraction=1, shuffle=True, seed=seed)
     filled = [0] * len(single)
     for subject, count in order.sort("len", descending=True, maintain_order=True).iter_rows():
         emptiest = filled.index(min(filled))
         fold_of[subject] = emptiest
         filled[emptiest] += count
-    return np.array([fold_of[subject] for subject in known["subject"]], np.intp)
+    return np.array([fold_of[subject] for subject in known[GROUP]], np.intp)
 
 
 def _published(known: pl.DataFrame) -> tuple[Folds, tuple[str, ...]]:
@@ -201,7 +221,7 @@ def _choose(
 ) -> tuple[set[str], bool]:
     """Return the cells that choose the epoch, and whether they are whole subjects."""
     rest = known.filter(~tested)
-    subjects = rest.group_by("label").agg(pl.col("subject").n_unique())["subject"].to_list()
+    subjects = rest.group_by("label").agg(pl.col(GROUP).n_unique())[GROUP].to_list()
     if len(subjects) < 2:
         raise BlastscopeError(
             "A fold would leave cells of one class only to learn from: choose another seed, or "
@@ -215,7 +235,7 @@ def _choose(
         )
     if by_subject and min(subjects) >= _FEWEST:
         cut = min(CHOOSING, fewest, *subjects)
-        fold = stratified(is_all, cut, seed, rest["subject"])
+        fold = stratified(is_all, cut, seed, rest[GROUP])
         for k in range(cut):
             if len(set(is_all[fold != k])) == len(set(is_all[fold == k])) == 2:
                 return set(rest.filter(fold == k)["cell"]), True

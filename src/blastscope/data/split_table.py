@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from blastscope.data.subject_groups import SubjectGroup, group_subjects
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import PARTS
 from blastscope.io.tables import TableFormat, read_table, write_table
@@ -106,6 +107,8 @@ class SplitReport:
     """Cells without a pixel hash."""
     without_subject: int = 0
     """Cells whose subject is not known: what the parts share is not known for them."""
+    kept_together: tuple[SubjectGroup, ...] = ()
+    """Subjects that share pixel-identical cells and so are in one part; by subject only."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -136,4 +139,19 @@ def describe(split: Split, cells: pl.DataFrame) -> SplitReport:
         report.shared_pixels[f"{first}/{second}"] = b.filter(
             pl.col("pixel_hash").is_in(hashes.implode())
         ).height
+    report.kept_together = _kept_together(split.protocol, joined)
     return report
+
+
+def _kept_together(protocol: str, cells: pl.DataFrame) -> tuple[SubjectGroup, ...]:
+    """Return the groups of subjects that a split by subject keeps in one part."""
+    if protocol not in ("subject", "official"):
+        return ()
+    if protocol == "official":  # its test part is given
+        cells = cells.filter(pl.col("part") != "test")
+    parts_of = dict(cells.group_by("subject").agg(pl.col("part").unique()).iter_rows())
+    return tuple(
+        group
+        for group in group_subjects(cells)[1]
+        if len({part for subject in group.subjects for part in parts_of[subject]}) == 1
+    )

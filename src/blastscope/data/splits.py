@@ -19,6 +19,7 @@ from blastscope.data.folds import stratified
 from blastscope.data.names import ALL, HEM
 from blastscope.data.paper_split import paper_split
 from blastscope.data.split_table import Split, SplitReport, describe
+from blastscope.data.subject_groups import GROUP, counted_as_one, group_subjects
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import PARTS
 
@@ -61,9 +62,9 @@ def subject_split(
 ) -> Split:
     """Split so that no subject is in two parts, both classes in each.
 
-    Scikit-learn's ``StratifiedGroupKFold`` cuts the subjects into as many folds as the fractions
-    need (five for .6 .2 .2); the parts are made of whole folds, those of validation and test chosen
-    so that each holds both classes.
+    Subjects that share pixel-identical cells count as one. Scikit-learn's ``StratifiedGroupKFold``
+    cuts the subjects into as many folds as the fractions need (five for .6 .2 .2); the parts are
+    made of whole folds, those of validation and test chosen so that each holds both classes.
 
     Raises:
         BlastscopeError: if a cell has no subject, or a class too few subjects for three parts.
@@ -73,18 +74,19 @@ def subject_split(
     if labelled["subject"].null_count():
         cell = labelled.filter(pl.col("subject").is_null())["cell"][0]
         raise BlastscopeError(f"{cell} has no subject: a subject split needs every cell's.")
-    by_class = dict(labelled.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
+    labelled, together = group_subjects(labelled)
+    by_class = dict(labelled.group_by("label").agg(pl.col(GROUP).n_unique()).iter_rows())
     few = min(by_class, key=lambda label: by_class[label])
     if by_class[few] < len(PARTS):
         raise BlastscopeError(
-            f"Only {by_class[few]} subjects have {few} cells: a subject split needs three of each "
-            "class, one for each part."
+            f"Only {by_class[few]} subjects have {few} cells{counted_as_one(together)}: a subject "
+            "split needs three of each class, one for each part."
         )
     wanted = [int(share * _folds(shares)) for share in shares]
     is_all = (labelled["label"] == ALL).to_numpy()
     most = max(int(is_all.sum()), int((~is_all).sum()))
-    folds = min(sum(wanted), labelled["subject"].n_unique(), most)
-    fold = stratified(is_all, folds, seed, labelled["subject"].to_numpy())
+    folds = min(sum(wanted), labelled[GROUP].n_unique(), most)
+    fold = stratified(is_all, folds, seed, labelled[GROUP].to_numpy())
     part_of = _assign_folds(fold, is_all, wanted, seed)
     parts = {cell: part_of[k] for cell, k in zip(labelled["cell"], fold.tolist(), strict=True)}
     return _split(parts, "subject", seed, fractions)
@@ -93,7 +95,9 @@ def subject_split(
 def official_split(cells: pl.DataFrame, seed: int = SEED) -> Split:
     """Train on the challenge's folds 0 to 2, test on its preliminary set: no subject is in both.
 
-    Validation is a fifth of the training folds, by subject.
+    Validation is a fifth of the training folds, by subject, and subjects of these folds that share
+    pixel-identical cells are kept together. The preliminary set is tested whole, even if it has
+    pixels of the training folds.
     """
     labelled = cells.filter(pl.col("label").is_not_null())
     test = labelled.filter(pl.col("fold") == "preliminary")

@@ -99,13 +99,16 @@ def _of_store(path: Path, changed: int) -> pl.DataFrame:
     colours = measure(store, store.cells).select("cell", *COLOURS[1:])
     return sizes.join(colours, on="cell", how="left", maintain_order="left")
 
+_NAMED = ("cell", "label", "subject", "fold", "pixel_hash")
+
 
 @dataclass(frozen=True)
 class MeasuredCells:
     """Cells and what was measured of them.
 
     Attributes:
-        cells: ``cell, label, subject, fold`` and the measured columns; labelled cells only.
+        cells: ``cell, label, subject, fold, pixel_hash`` and the measured columns; labelled cells
+            only.
         has_colours: whether ``COLOURS`` were measured; otherwise only ``SIZE``.
         synthetic: whether the cells are synthetic, if that is known.
     """
@@ -135,7 +138,7 @@ def measure_cells(source: Path) -> MeasuredCells:
         if not colours:
             return MeasuredCells(_sized(known, source), False, store.synthetic)
         traits = measure(store, known).select("cell", *COLOURS)
-        rows = known.select("cell", "label", "subject", "fold").join(traits, on="cell")
+        rows = known.select(_NAMED).join(traits, on="cell")
         return MeasuredCells(rows.drop_nulls(COLOURS), True, store.synthetic)
     if source.suffix.lower() in SUFFIXES and _is_of_boxes(source):
         return MeasuredCells(_read_boxes(source), False)
@@ -145,7 +148,7 @@ def measure_cells(source: Path) -> MeasuredCells:
 
 def _sized(table: pl.DataFrame, source: Path) -> pl.DataFrame:
     size = pl.max_horizontal("box_w", "box_h").cast(pl.Float64)
-    return _whole(table.select("cell", "label", "subject", "fold", size=size), source)
+    return _whole(table.select(*_NAMED, size=size), source)
 
 
 def _is_of_boxes(source: Path) -> bool:
@@ -162,7 +165,7 @@ def _read_boxes(source: Path) -> pl.DataFrame:
     with_size = pl.concat([cells, size], how="horizontal").with_columns(
         size=pl.when(~lacking).then("size")
     )
-    with_size = with_size.select("cell", "label", "subject", "fold", "size")
+    with_size = with_size.select(*_NAMED, "size")
     return _whole(with_size.filter(pl.col("label").is_not_null()), source)
 
 

@@ -15,6 +15,7 @@ from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
 from blastscope.io.files import write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
+from blastscope.report.data_text import shared_folds_text, together_text
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save, styled
@@ -75,6 +76,10 @@ def cut_text(cut: FoldCut) -> tuple[str, ...]:
             "subject: subjects are in training and test alike.",
         )
     told = [_way(cut)]
+    if cut.kept_together:
+        told.append(together_text(cut.kept_together))
+    if cut.shared_pixels:
+        told.append(shared_folds_text(cut.shared_pixels))
     if cut.one_class:
         told.append(f"Fold {listing([*map(str, cut.one_class)])}: cells of one class, so no AUC.")
     if cut.whole == cut.folds:
@@ -91,8 +96,9 @@ def _way(cut: FoldCut) -> str:
             "say nothing about unseen patients."
         )
     if cut.scarce is not None:
+        counted = " (those kept together count as one)" if cut.kept_together else ""
         return (
-            f"Only {cut.folds} subjects have {LABELS[cut.scarce]} cells, fewer than the "
+            f"Only {cut.folds} subjects{counted} have {LABELS[cut.scarce]} cells, fewer than the "
             f"{cut.asked} folds asked for: in {cut.folds} folds one of them is left out at a time, "
             "each with a share of the other class's subjects."
         )

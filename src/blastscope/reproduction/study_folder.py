@@ -53,7 +53,7 @@ def prepare_cells(
                 ) from error
         prepare([data], path, settings, on_progress=on_progress)
     for job in jobs:
-        # The split follows from the names of the cells, which are the same in every store.
+        # The split follows from the names and source pixels of the cells, the same in every store.
         if not job.split(out).is_file():
             make_split(job.store(out), job.protocol, job.seed, out=job.split(out))
     for split, store in {job.split(out): job.store(out) for job in jobs}.items():
