@@ -25,6 +25,7 @@ from blastscope.data.check import check as check_cells
 from blastscope.data.fetch import CITATION, fetch_cnmc
 from blastscope.data.synthetic import write_synthetic
 from blastscope.errors import listing
+from blastscope.report.data_text import DATA_SET, official_text
 from blastscope.report.text import LABELS
 
 
@@ -82,6 +83,18 @@ class CheckResult(Result):
         if found.unusable:
             rows = [[problem.file, problem.message] for problem in found.unusable]
             tables.append(TextTable.of((f"Cannot be used ({len(rows):,})", ""), rows))
+        return [*tables, *self._official_tables()]
+
+    def _official_tables(self) -> list[TextTable]:
+        """Return the files that differ from the published ones, and those with one content."""
+        found = self.found.official
+        tables = []
+        if found and found.altered:
+            name = f"The name of a {DATA_SET} file and other content ({len(found.altered):,})"
+            tables.append(TextTable.of((name,), [(file,) for file in found.altered]))
+        if found and found.doubled:
+            name = f"One content under several names of {DATA_SET} ({len(found.doubled):,})"
+            tables.append(TextTable.of((name,), [(" = ".join(row),) for row in found.doubled]))
         return tables
 
     def answers(self) -> list[str]:
@@ -93,6 +106,7 @@ class CheckResult(Result):
             f"{', '.join(found.folders)}",
             *(f"{name}: {_counts(counts)}" for name, counts in (
                 ("Sizes", found.sizes), ("Formats", found.formats), ("Modes", found.modes))),
+            *(official_text(found.official) if found.official else ()),
             *(f"Note: {line}" for line in found.notes),
             "Usable." if found.usable else "Not usable as it is.",
         ]  # fmt: skip

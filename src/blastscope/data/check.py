@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from blastscope.data.inspection import Inspection, inspect_cell
-from blastscope.data.layouts import Believe, CellFile, Problem, list_cells
+from blastscope.data.layouts import Believe, CellFile, Listing, Problem, list_cells
+from blastscope.data.official_files import (
+    OfficialComparison,
+    OfficialFile,
+    compare,
+    is_original,
+    match_names,
+    read_digest,
+)
 from blastscope.errors import listing as join
 from blastscope.parallel import in_order
 
@@ -49,6 +58,8 @@ class CheckReport:
     """The files behind each flag of ``MEANINGS``."""
     identical: list[list[str]] = field(default_factory=list)
     """Groups of files with identical pixels."""
+    official: OfficialComparison | None = None
+    """How files that are called as in C-NMC 2019 differ from the published ones; None without."""
     unusable: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
@@ -73,6 +84,8 @@ def check(
 ) -> CheckReport:
     """Read every image of a data set and say what it is.
 
+    BMP files that are called as in C-NMC 2019 are compared with the published ones.
+
     Args:
         folders: the data set's folders, in any layout of ``data.layouts``.
         labels: a labels table.
@@ -86,9 +99,14 @@ def check(
     report = CheckReport([str(folder) for folder in folders], synthetic=found.synthetic)
     report.unusable.extend(found.problems)
     report.notes.extend(found.notes)
+    known = _called_as_published(found, folders)
+    digests: dict[str, int] = {}
     by_hash: dict[str, list[str]] = defaultdict(list)
     usable = []
-    for number, (item, outcome) in enumerate(in_order(_look, found.cells), start=1):
+    look = partial(_look, published=known)
+    for number, (item, outcome, digest) in enumerate(in_order(look, found.cells), start=1):
+        if digest is not None:
+            digests[item.file] = digest
         if isinstance(outcome, Problem):
             report.unusable.append(outcome)
         else:
@@ -100,9 +118,18 @@ def check(
     report.identical = sorted(files for files in by_hash.values() if len(files) > 1)
     if report.identical:
         report.suspicious["identical"] = sorted(f for group in report.identical for f in group)
+    report.official = compare(known, digests)
     _count(report, usable)
     _judge(report)
     return report
+
+
+def _called_as_published(found: Listing, folders: Sequence[Path]) -> dict[str, OfficialFile]:
+    """Return the files that have the name of a published one; synthetic cells have none."""
+    if found.synthetic:
+        return {}
+    root = folders[0].resolve().name if len(folders) == 1 else ""
+    return match_names((item.file for item in found.items), root)
 
 
 @dataclass(frozen=True)
@@ -116,12 +143,18 @@ class _Look:
     flags: tuple[str, ...]
 
 
-def _look(item: CellFile) -> tuple[CellFile, _Look | Problem]:
+def _look(
+    item: CellFile, published: Mapping[str, OfficialFile]
+) -> tuple[CellFile, _Look | Problem, int | None]:
+    """Inspect a file, and hash its content if a published BMP file has its name."""
+    compared = item.file in published and is_original(item.file)
+    digest = read_digest(item.path) if compared else None
     seen = inspect_cell(item)
     if not isinstance(seen, Inspection):
-        return item, seen
+        return item, seen, digest
     size = f"{seen.pixels.shape[1]}×{seen.pixels.shape[0]}"
-    return item, _Look(seen.pixel_hash, size, seen.format, seen.mode, seen.flags)
+    look = _Look(seen.pixel_hash, size, seen.format, seen.mode, seen.flags)
+    return item, look, digest
 
 
 def _note(report: CheckReport, item: CellFile, seen: _Look) -> None:
@@ -166,6 +199,13 @@ def _judge(report: CheckReport) -> None:
                 "to trust"
             )
         report.reasons.append(f"{count} {what} ({files}): {remedy}.")
+    if report.official and report.official.altered:
+        altered = report.official.altered
+        what = "file has" if len(altered) == 1 else "files have"
+        report.reasons.append(
+            f"{len(altered)} {what} the name of a C-NMC 2019 file and other content "
+            f"({join(altered)}): get the published file again, or remove this one."
+        )
     if report.without_subject and report.without_subject < report.cells:
         report.notes.append(
             f"{report.without_subject} of {report.cells} cells have no subject: they cannot be "

@@ -1,12 +1,17 @@
-"""The English of splits and folds: which subjects stay together, what folds share."""
+"""The English of checks, splits and folds: which subjects stay together, what a copy lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from blastscope.data.official_files import FolderPresence, OfficialComparison
 from blastscope.data.subject_groups import SubjectGroup
 from blastscope.errors import listing
 from blastscope.report.text import number
+
+FEW = 3
+"""How many missing files are named."""
+DATA_SET = "C-NMC 2019"
 
 
 def together_text(groups: Sequence[SubjectGroup]) -> str:
@@ -28,6 +33,51 @@ def shared_folds_text(shared: Mapping[str, int]) -> str:
         f"Folds {listing(pairs)}, which are tested by networks that were trained on them: cut by "
         "subject to keep them in one fold."
     )
+
+
+def official_text(found: OfficialComparison) -> list[str]:
+    """Say how a copy of C-NMC 2019 differs from the published files."""
+    told = []
+    if found.not_bmp:
+        files = _files(found.not_bmp)
+        told.append(
+            f"{files} called as in {DATA_SET} but not BMP: their content cannot be compared with "
+            "the published SHA-256."
+        )
+    if found.compared and not found.unchanged:
+        told.append(
+            f"{_files(found.compared)} called as in {DATA_SET}, and none has the published "
+            "content: they were saved again, or are other cells."
+        )
+    elif found.compared:
+        told += _compared(found)
+    return told
+
+
+def _compared(found: OfficialComparison) -> list[str]:
+    changed = number(len(found.altered)) if found.altered else "none"
+    count = len(found.doubled)
+    doubled = f"; {number(count)} {_plural('content', count)} under several names" if count else ""
+    told = [
+        f"Compared with the published SHA-256 of {DATA_SET}: {_files(found.compared)}, {changed} "
+        f"altered{doubled}."
+    ]
+    for folder, presence in found.folders.items():
+        told.append(f"{folder} of {DATA_SET}: {_presence(presence)}")
+    return told
+
+
+def _presence(found: FolderPresence) -> str:
+    if not found.missing:
+        return f"complete, {_files(found.expected)}."
+    return (
+        f"{number(len(found.missing))} of {_files(found.expected)} missing "
+        f"({listing(found.missing, most=FEW)})."
+    )
+
+
+def _files(count: int) -> str:
+    return f"{number(count)} {_plural('file', count)}"
 
 
 def _plural(noun: str, count: int) -> str:
