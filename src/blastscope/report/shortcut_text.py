@@ -56,7 +56,8 @@ def shortcut_lines(found: ReportedEvaluation) -> list[tuple[str, str]]:
         rows.append(("Equal size", _equal_size(shortcuts)))
     if shortcuts.subjects is not None:
         rows.append(("Normal subjects", _normal_subjects(shortcuts)))
-        rows.append(("Next subject", _next_subject(shortcuts)))
+        if next_subject := _next_subject(shortcuts):
+            rows.append(("Next subject", f"{next_subject}."))
     if shortcuts.detectable > 0:
         rows.append(("Power", power_text(shortcuts)))
     for one in found.predictive_values:
@@ -99,13 +100,11 @@ def _next_subject(shortcuts: Shortcuts) -> str:
         ("specificity", subjects.recall_hem, "normal subjects"),
         ("AUC", subjects.auc, "normal subjects"),
     )
-    return (
-        "; ".join(
-            f"{name} {number(one.mean, 3)} on average over {one.subjects} {who}, worst "
-            f"{number(one.lowest, 3)} ({one.worst}), 95 % prediction interval {_prediction(one)}"
-            for name, one, who in told
-        )
-        + "."
+    return "; ".join(
+        f"{name} {number(one.mean, 3)} on average over {one.subjects} {who}, worst "
+        f"{number(one.lowest, 3)} ({one.worst}), 95 % prediction interval {_prediction(one)}"
+        for name, one, who in told
+        if one.subjects > 1
     )
 
 
