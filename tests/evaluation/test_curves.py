@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blastscope.evaluation.curves import precision_recall_curve, roc_curve
+from blastscope.evaluation.curves import decision_curve, precision_recall_curve, roc_curve
 
 TRUTH = np.array([True, True, False, False])
 SCORE = np.array([0.9, 0.4, 0.6, 0.1])
@@ -29,3 +29,16 @@ def test_precision_and_recall_by_hand():
 
 def test_no_call_has_no_precision():
     assert precision_recall_curve(TRUTH, SCORE / 10, 0.5).decision is None
+
+
+def test_net_benefit_by_hand():
+    curve = decision_curve(TRUTH, SCORE)
+    at = {round(float(t), 2): k for k, t in enumerate(curve.threshold)}
+    # From .5 on: .9 is right, .6 is wrong; each false alarm costs as much as a blast brings.
+    assert curve.model[at[0.5]] == pytest.approx(1 / 4 - 1 / 4)
+    assert curve.every_cell[at[0.5]] == pytest.approx(0)
+    # From .2 on: .9 and .4 are right, .6 is wrong, which costs a quarter.
+    assert curve.model[at[0.2]] == pytest.approx(2 / 4 - 1 / 4 * 0.25)
+    assert curve.every_cell[at[0.2]] == pytest.approx(0.5 - 0.5 * 0.25)
+    # A threshold of .05 calls every cell ALL.
+    assert curve.model[at[0.05]] == pytest.approx(curve.every_cell[at[0.05]])

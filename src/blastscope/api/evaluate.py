@@ -276,8 +276,8 @@ def _draw(evaluation: ReportedEvaluation, notes: RunNotes, folder: Path) -> dict
             *(int(counts[name] or 0) for name in ("tn", "fp", "fn", "tp"))
         )
     }
+    is_all = (evaluation.cells["label"] == "all").to_numpy()
     if counts["auc"] is not None:
-        is_all = (evaluation.cells["label"] == "all").to_numpy()
         p_all = evaluation.cells["p_all"].to_numpy()
         drawn["roc"] = plots.roc_figure(roc_curve(is_all, p_all, THRESHOLD))
         drawn["precision-recall"] = plots.precision_recall_figure(
@@ -288,7 +288,7 @@ def _draw(evaluation: ReportedEvaluation, notes: RunNotes, folder: Path) -> dict
     if notes.history is not None:
         drawn["learning-curves"] = plots.learning_figure(notes.history)
     if not isinstance(evaluation.decisions, NoDecision):
-        drawn |= plots.decision_figures(evaluation.decisions)
+        drawn |= plots.decision_figures(evaluation.decisions, is_all)
     if evaluation.leakage is not None:
         drawn["leakage"] = leakage_figure(evaluation.leakage)
     return save_all(drawn, folder, plots.PLOTS)

@@ -72,8 +72,11 @@ def write_decision(
         "decision": found.decision.as_json(),
         "estimates": {name: asdict(value) for name, value in found.estimates.items()},
         "reliability": {
-            "before": {name: getattr(found.before, name) for name in scores},
-            "after": {name: getattr(found.after, name) for name in scores},
+            name: {
+                **{score: getattr(of, score) for score in scores},
+                **without_nan(asdict(of.line)),
+            }
+            for name, of in (("before", found.before), ("after", found.after))
         },
         "risk_coverage": {"area": found.curve.area, "best": found.curve.best},
         "known_coverage": found.known_coverage,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.decision.calibration import Bools, Floats, log_loss
+from blastscope.decision.calibration_slope import CalibrationSlope, calibration_slope
 from blastscope.evaluation.bootstrap import Resampling
 
 BINS = 15
@@ -33,6 +34,7 @@ class Reliability:
         chance_limit: such an error is not larger than this in 95 of 100 draws.
         brier: the mean squared distance from 0 and 1.
         log_loss: the mean log loss.
+        line: the calibration intercept and slope.
     """
 
     predicted: Floats
@@ -43,6 +45,7 @@ class Reliability:
     chance_limit: float
     brier: float
     log_loss: float
+    line: CalibrationSlope
 
 
 def equal_mass_bins(p_all: Floats) -> NDArray[np.intp]:
@@ -86,6 +89,7 @@ def reliability(is_all: Bools, p_all: Floats, draws: Resampling) -> Reliability:
         chance_limit=float(np.quantile(drawn, 0.95)),
         brier=float(np.mean((p_all - is_all) ** 2)),
         log_loss=log_loss(is_all, p_all),
+        line=calibration_slope(is_all, p_all),
     )
 
 

@@ -99,6 +99,7 @@ def _of_store(path: Path, changed: int) -> pl.DataFrame:
     colours = measure(store, store.cells).select("cell", *COLOURS[1:])
     return sizes.join(colours, on="cell", how="left", maintain_order="left")
 
+
 _NAMED = ("cell", "label", "subject", "fold", "pixel_hash")
 
 

@@ -131,7 +131,7 @@ def decision_lines(found: DecisionAssessment) -> dict[str, str]:
 
 
 def calibration(found: DecisionAssessment) -> str:
-    """Write calibration error and Brier score, before and after."""
+    """Write calibration error and Brier score, before and after, and the slope after."""
     before, after = found.before, found.after
     made = CALIBRATIONS[found.decision.calibration.method]
     if found.fitted_on.folds > 1:
@@ -151,9 +151,16 @@ def calibration(found: DecisionAssessment) -> str:
     worse = ""
     if after.brier > before.brier + 0.0005:
         worse = " Calibration makes these cells worse: they differ from those it was fitted on."
+    line = after.line
+    slope = ""
+    if line.intercept == line.intercept and line.slope == line.slope:
+        slope = (
+            f" Intercept {number(line.intercept, 2, sign=True)} (0 if they are right on average), "
+            f"slope {number(line.slope, 2)} (1 if they are as extreme as they should be)."
+        )
     return (
-        f"Probabilities {made}: {errors}. Calibrated probabilities would show an ECE of about "
-        f"{number(after.by_chance, 3)} on so many {found.sampling.unit}s.{worse}"
+        f"Probabilities {made}: {errors}.{slope} Calibrated probabilities would show an ECE of "
+        f"about {number(after.by_chance, 3)} on so many {found.sampling.unit}s.{worse}"
     )
 
 

@@ -12,10 +12,11 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from blastscope.decision.assessment import DecisionAssessment
 from blastscope.decision.blast_share import LINE
-from blastscope.evaluation.curves import Curve
+from blastscope.evaluation.curves import Curve, DecisionCurve, decision_curve
 from blastscope.report.style import COLOURS, INK, QUIET, one_panel, plot_subjects, styled
 from blastscope.report.text import LABELS
 
@@ -27,6 +28,7 @@ PLOTS = (
     "learning-curves",
     "reliability",
     "risk-coverage",
+    "decision-curve",
     "shares",
     "leakage",
 )
@@ -136,9 +138,14 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=len(marks))
 
 
-def decision_figures(found: DecisionAssessment) -> dict[str, Figure]:
-    """Draw the plots of decisions, by name."""
-    drawn = {"reliability": reliability_figure(found), "risk-coverage": risk_figure(found)}
+def decision_figures(found: DecisionAssessment, is_all: NDArray[np.bool_]) -> dict[str, Figure]:
+    """Draw the plots of decisions, by name; ``is_all`` is the truth of the assessed cells."""
+    curve = decision_curve(is_all, found.calls.p_all)
+    drawn = {
+        "reliability": reliability_figure(found),
+        "risk-coverage": risk_figure(found),
+        "decision-curve": decision_curve_figure(curve),
+    }
     if found.subject_shares["share"].is_not_null().any():
         drawn["shares"] = shares_figure(found.subject_shares)
     return drawn
@@ -175,6 +182,20 @@ def risk_figure(found: DecisionAssessment) -> Figure:
     axes.set(xlim=(0, 1.01), ylim=(0, None), xlabel="share of cells kept")
     axes.set(ylabel="wrong calls among them", title="Risk and coverage")
     axes.legend(loc="upper left", fontsize=7)
+    return figure
+
+
+@styled
+def decision_curve_figure(curve: DecisionCurve) -> Figure:
+    """Plot net benefit by threshold, of the model and of calling every cell ALL or none."""
+    figure, axes = one_panel(4.8, 4.0)
+    top = max(float(curve.model.max()), float(curve.every_cell.max()))
+    axes.plot(curve.threshold, curve.every_cell, color=QUIET, linewidth=1, label="every cell ALL")
+    axes.axhline(0, color=QUIET, linewidth=1, linestyle=":", label="no cell ALL")
+    axes.plot(curve.threshold, curve.model, color=INK, label="the model's calls")
+    axes.set(xlim=(0, 1), ylim=(-0.1 * top, 1.05 * top), title="Decision curve")
+    axes.set(xlabel="called ALL from this probability on", ylabel="net benefit")
+    axes.legend(loc="lower left", fontsize=7)
     return figure
 
 
