@@ -118,9 +118,26 @@ def model_text(model: ModelRobustness) -> tuple[str, ...]:
             fall = _fall(model, step, "weighted_f1")
             sentences.append(f"Weighted F1 falls most with {_step(step)}: by {fall}.")
         sentences.append(_noticed(model))
+    if model.size:
+        sentences.append(size_text(model))
     if model.ood is not None:
         sentences.append(_flags(model.ood))
     return (*sentences, f"{counted(model.cells)}. {overlap_text(model.overlap)}")
+
+
+def size_text(model: ModelRobustness) -> str:
+    """Write what happens if normal cells are enlarged."""
+    by_factor = {one.factor: one for one in model.size}
+    unchanged, largest = by_factor[1.0], model.size[-1]
+    auc, calls = (
+        [number(getattr(one, name), 3) for one in (unchanged, largest)]
+        for name in ("auc", "normal_called_all")
+    )
+    return (
+        f"If normal cells are enlarged ×{largest.factor:g} and ALL cells stay, mean AUC over "
+        f"normal subjects goes from {auc[0]} to {auc[1]}, and the share of normal cells called ALL "
+        f"from {calls[0]} to {calls[1]}."
+    )
 
 
 def _fall(model: ModelRobustness, step: StepMetrics, name: str) -> str:
@@ -162,18 +179,41 @@ def _flags(found: OodCheck) -> str:
 
 
 def draw_stress(models: Sequence[ModelRobustness], folder: Path) -> dict[str, Path]:
-    """Draw both plots into ``folder``, as PNG and SVG.
+    """Draw the plots into ``folder``, as PNG and SVG.
 
     Returns:
-        The SVG of each, by metric.
+        The SVG of each, by metric, and ``size`` if the networks see the size of cells.
 
     Raises:
         BlastscopeError: if the folder cannot be written.
     """
-    return {
+    drawn = {
         name: save(curves_plot(models, name), folder, f"stress-{name.replace('_', '-')}")
         for name in METRICS
     }
+    if any(model.size for model in models):
+        drawn["size"] = save(size_plot(models), folder, "stress-size")
+    return drawn
+
+
+@styled
+def size_plot(models: Sequence[ModelRobustness]) -> Figure:
+    """Plot AUC, and the calls ALL, against the factor by which normal cells change in size."""
+    figure = Figure(figsize=(7.4, 3.0 + 0.2 * len(models)), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for k, model in enumerate(model for model in models if model.size):
+        factors = [one.factor for one in model.size]
+        for axes, name in ((left, "auc"), (right, "normal_called_all")):
+            axes.plot(
+                factors, [getattr(one, name) for one in model.size], marker="o", markersize=3.5,
+                color=_COLOURS[k % len(_COLOURS)], label=printable(model.model, 70),
+            )  # fmt: skip
+    for axes, title in ((left, "AUC"), (right, "normal cells called ALL")):
+        axes.axvline(1, color=QUIET, linewidth=1, linestyle=":")
+        axes.set(xlabel="normal cells enlarged ×", title=title, ylim=(0, 1.02))
+    left.axhline(0.5, color=QUIET, linewidth=1, linestyle=":")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center")
+    return figure
 
 
 @styled

@@ -11,6 +11,7 @@ import polars as pl
 from blastscope.data.names import ALL, HEM
 from blastscope.evaluation.overlap import Overlap
 from blastscope.io.files import without_nan
+from blastscope.robustness.counterfactual_size import SizeStep, size_curve
 from blastscope.robustness.metrics import StepDraws, StepMetrics, measure
 from blastscope.robustness.perturbations import NON_CELLS, PERTURBATIONS, Perturbation, steps
 
@@ -83,6 +84,7 @@ class ModelRobustness:
     overlap: Overlap  # whether their subjects are in its training
     found: StepDraws  # its metrics at every step
     ood: OodCheck | None  # its out-of-distribution flag; None if it has none
+    size: tuple[SizeStep, ...] = ()  # its metrics on cells of other sizes; empty if it sees no size
 
     @property
     def unchanged(self) -> StepMetrics:
@@ -133,9 +135,16 @@ def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobust
     )
     is_all = (cells["label"] == ALL).to_numpy()
     found = measure(is_all, cells["subject"].to_list(), taken, p_all, scores)
+    size: tuple[SizeStep, ...] = ()
+    if parts.store.settings.scale == "keep":
+        network = np.repeat(
+            np.arange(len(model.members)), [one.cells.height for one in model.members]
+        )
+        subjects = cells["subject"].fill_null("").to_numpy().astype(np.str_)
+        size = size_curve(is_all, subjects, network, taken, p_all)
     beside = cells.select("subject", "label").with_columns(frames[0]["ood_score"])
     ood = judge_ood(beside, parts.table(k, NON_CELLS))
-    return ModelRobustness(model.name, cells.height, model.overlap, found, ood)
+    return ModelRobustness(model.name, cells.height, model.overlap, found, ood, size)
 
 
 def as_json(models: tuple[ModelRobustness, ...]) -> list[dict[str, Any]]:
@@ -159,6 +168,7 @@ def as_json(models: tuple[ModelRobustness, ...]) -> list[dict[str, Any]]:
                 "judged": one.judged,
                 "most_costly": {"perturbation": dearest.name, "value": dearest.value},
                 "costs": costs,
+                "size": [asdict(step) for step in one.size],
                 "out_of_distribution": None if one.ood is None else asdict(one.ood),
             }
         )
