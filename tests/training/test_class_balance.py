@@ -91,7 +91,8 @@ def test_an_epoch_holds_every_chosen_cell_once_and_depends_on_its_number():
     chosen = balanced(np.arange(20), is_all, "none", 0)
 
     def epoch(number):
-        batches = TrainingBatches(PixelViews(pixels), is_all, chosen, 6, False, None, 24, number)
+        targets = is_all.astype(np.float32)
+        batches = TrainingBatches(PixelViews(pixels), targets, chosen, 6, False, None, 24, number)
         assert len(batches) == 4
         return [(x[:, 0, 0, 0].tolist(), y.tolist()) for x, y in batches]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def cross_validate(
     settings: Settings = (),
     device: str = "auto",
     weights_dir: AnyPath | None = None,
+    teachers: Sequence[AnyPath] = (),
     progress: bool = False,
 ) -> CrossvalResult:
     """Cross-validate a recipe: test it on subjects that it was not trained on, each once.
@@ -93,6 +95,8 @@ def cross_validate(
         seed: of the first cut and training.
         jobs: how many folds to train at a time, each with its share of the cores.
         settings, device, weights_dir: as :func:`blastscope.train` takes them.
+        teachers: for a recipe with ``training.distillation``: cross-validations of the same folds;
+            each fold's networks teach that fold's network.
         progress: show folds and epochs on standard error.
 
     Returns:
@@ -103,7 +107,7 @@ def cross_validate(
     """
     order = CrossvalRequest(
         with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
-        as_path(weights_dir),
+        as_path(weights_dir), tuple(map(Path, teachers)),
     )  # fmt: skip
     started = lay_out(order)
     already = len(started.folds) - len(started.left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import polars as pl
 from blastscope.api.evaluate import EvaluationResult, evaluate
 from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, as_path, notice, synthetic_of
+from blastscope.errors import BlastscopeError
 from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
 from blastscope.report.evaluation_text import headline
@@ -110,6 +112,7 @@ def train(
     device: str = "auto",
     weights_dir: AnyPath | None = None,
     start: AnyPath | None = None,
+    teachers: Sequence[AnyPath] = (),
     keep_features: bool = True,
     tensorboard: bool = False,
     seeds: int = 1,
@@ -128,6 +131,8 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         weights_dir: a folder with ImageNet weights; without it they come from timm's hub.
         start: the run whose weights the recipe starts from; by default the one beside ``out``.
+        teachers: for a recipe with ``training.distillation``: runs, ensembles or prediction tables
+            whose probabilities it learns from.
         keep_features: keep what a frozen backbone computes on the disk.
         tensorboard: write TensorBoard events into the run as well.
         seeds: how many trainings on the same split, from the recipe's seed on.
@@ -142,6 +147,8 @@ def train(
     """
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
     weights, begin = as_path(weights_dir), as_path(start)
+    if seeds > 1 and teachers:
+        raise BlastscopeError("Several seeds cannot learn from teachers: train them one by one.")
     if seeds > 1:
         order = SeedsOrder(
             loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
@@ -151,7 +158,7 @@ def train(
         watch = display.watch(tensorboard) if progress else TrainingWatch(tensorboard)
         done = train_recipe(
             loaded, cells, Path(split), run, device=device, weights_dir=weights, start=begin,
-            keep_features=keep_features, watch=watch,
+            teachers=tuple(map(Path, teachers)), keep_features=keep_features, watch=watch,
         )  # fmt: skip
     return TrainingResult(loaded.name, evaluate_run(done, cells), done.already, path=run)
 

@@ -44,6 +44,12 @@ def recipes(
         say(recipe_yaml(recipe).rstrip())
 
 
+Teachers = Annotated[
+    list[Path] | None,
+    option("A run, ensemble or table that a recipe with distillation learns from; may repeat."),
+]
+
+
 def train(
     recipe: RecipeName,
     store: StoreFolder,
@@ -60,6 +66,7 @@ def train(
             name="--from",
         ),
     ] = None,
+    teacher: Teachers = None,
     no_cache: Annotated[
         bool,
         option(
@@ -93,6 +100,7 @@ def train(
         device=device,
         weights_dir=weights_dir,
         start=start,
+        teachers=teacher or (),
         keep_features=not no_cache,
         tensorboard=tensorboard,
         seeds=seeds,
@@ -119,6 +127,13 @@ def crossval(
     settings: Settings = None,
     device: Device = "auto",
     weights_dir: WeightsDir = None,
+    teacher: Annotated[
+        list[Path] | None,
+        option(
+            "A cross-validation of the same folds that a recipe with distillation learns from; "
+            "may repeat."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Cross-validate a recipe on unseen subjects.
@@ -137,6 +152,7 @@ def crossval(
         settings=settings or (),
         device=device,
         weights_dir=weights_dir,
+        teachers=teacher or (),
         progress=True,
     )
     show(made, as_json)

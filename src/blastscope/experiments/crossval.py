@@ -11,12 +11,15 @@ import polars as pl
 
 from blastscope.data.folds import FoldPlan, make_folds
 from blastscope.data.store import Store, open_store
+from blastscope.errors import BlastscopeError
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.runner import Failure, run_jobs
-from blastscope.io.files import only_one
+from blastscope.io.files import only_one, read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
 from blastscope.recipes.schema import Recipe
 from blastscope.training.trainer import TrainingWatch
+
+_MARKER = "crossval.json"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: Crossva
 
     start = None
     for recipe in order.recipes:
+        teachers = [fold_run(path, fold) for path in order.teachers]
         start = train(
             recipe.with_seed(order.seed + fold.repeat - 1),
             order.store,
@@ -90,9 +94,25 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: Crossva
             device=order.device,
             weights_dir=order.weights_dir,
             start=start,
+            teachers=teachers if recipe.training.distillation else (),
             watch=watch,
         ).path
     return "trained"
+
+
+def fold_run(crossval: Path, fold: Fold) -> Path:
+    """Return the run of the same fold in another cross-validation.
+
+    Raises:
+        BlastscopeError: if the other one is not finished or has no such fold.
+    """
+    content = read_json(crossval / _MARKER)
+    run = crossval / "runs" / fold.folder.name / Path(str(content.get("recipe"))).name
+    if not (run / "predictions.parquet").is_file():
+        raise BlastscopeError(
+            f"{crossval} has no finished {fold.name}: give a cross-validation of the same folds."
+        )
+    return run
 
 
 def train_folds(

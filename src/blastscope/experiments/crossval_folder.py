@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from blastscope.io.files import sha256_of
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 
@@ -20,6 +22,7 @@ class CrossvalRequest:
         recipes: the recipe, after those that it starts from.
         by: what folds keep together: ``subject``, ``image``, ``fold`` or ``matched``.
         repeats: how many times the folds are cut and trained, from ``seed`` on.
+        teachers: cross-validations of the same folds; the networks of a fold teach its network.
     """
 
     recipes: tuple[Recipe, ...]
@@ -31,6 +34,7 @@ class CrossvalRequest:
     seed: int = 24
     device: str = "auto"
     weights_dir: Path | None = None
+    teachers: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,11 +48,15 @@ class CrossvalRequest:
 
     def folder(self, fingerprint: str) -> WorkFolder:
         """The work folder of this cross-validation of a store; more repeats may be added to it."""
-        identity = {
+        identity: dict[str, Any] = {
             "recipes": [recipe.experiment for recipe in self.recipes],
             "store": fingerprint,
             "by": self.by,
             "folds": self.folds,
             "seed": self.seed,
         }
+        if self.teachers:
+            identity["teachers"] = [
+                sha256_of(path / "predictions.parquet") for path in self.teachers
+            ]
         return WorkFolder(self.out, _KIND, identity)

@@ -161,6 +161,8 @@ class Training(Section):
     ``rescaled`` also gives each cell another size, .74 to 1.35 times its own; ``strong`` rotates by
     any angle and also changes scale, stain, brightness and sharpness
     (:mod:`blastscope.training.augmentation`); any other name is a registered one.
+    ``distillation``: the share of a training cell's target that is its teachers' probability
+    (:mod:`blastscope.training.distillation`); the rest is its label.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
@@ -173,6 +175,7 @@ class Training(Section):
     patience: int = Field(default=5, ge=1)
     balance: Literal["paper", "undersample", "weights", "none"]
     augmentation: Text = "none"
+    distillation: Share = 0.0
     seed: int = Field(default=24, ge=0, lt=2**32)
     precision: Literal["auto", "32", "bf16"] = "auto"
     deterministic: bool = False
@@ -233,7 +236,10 @@ class Recipe(Section):
     @property
     def experiment(self) -> dict[str, Any]:
         """The settings that decide the outcome: all but texts and published metrics."""
-        return self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
+        found = self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
+        if not self.training.distillation:  # which recipes before it did not have
+            del found["training"]["distillation"]
+        return found
 
     @property
     def settings(self) -> dict[str, Any]:

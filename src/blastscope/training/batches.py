@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from blastscope.data.crop import Pixels
 from blastscope.models.dihedral import VIEWS, dihedral_views
@@ -77,7 +78,7 @@ class TrainingBatches:
     """
 
     views: Views
-    is_all: Bools  # for each row of the store
+    targets: NDArray[np.float32]  # for each row of the store; 1 is ALL
     chosen: TrainingSet
     size: int
     dihedral: bool  # whether an epoch draws a dihedral operation for each cell
@@ -101,7 +102,7 @@ class TrainingBatches:
             if self.augment:
                 assert isinstance(taken, torch.Tensor)  # such a recipe has no cached features
                 taken = self.augment(taken, rng)
-            yield taken, _targets(self.is_all, rows)
+            yield taken, torch.from_numpy(self.targets[rows])
 
 
 @dataclass(frozen=True)

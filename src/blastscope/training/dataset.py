@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from blastscope.data.names import ALL
 from blastscope.data.split_table import USES, Split, read_split
@@ -27,6 +28,8 @@ class TrainingData:
     # For each row of the store, whether the cell is ALL.
     is_all: Bools
     training: TrainingSet
+    # For each row of the store, what a training cell is to be taken for: 1 is ALL. None: its label.
+    targets: NDArray[np.float32] | None = None
 
 
 def read_inputs(recipe: Recipe, store_path: Path, split_path: Path) -> TrainingData:

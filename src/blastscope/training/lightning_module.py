@@ -83,9 +83,9 @@ class LightningClassifier(lightning.LightningModule):
         inputs, target = batch
         logit = self._network_input[0](inputs)
         normal, blast = self.class_weights
-        weight = torch.where(target > 0.5, blast, normal)
+        weight = target * blast + (1 - target) * normal  # a soft target is a share of both classes
         loss: torch.Tensor = (self._loss(logit, target) * weight).mean()
-        self._note("train", loss, logit, target)
+        self._note("train", loss, logit, (target > 0.5).float())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import PlainBatches
 from blastscope.training.class_balance import Rows
 from blastscope.training.dataset import TrainingData, read_inputs
+from blastscope.training.distillation import Teachers, refuse_without_teacher, soft_targets
 from blastscope.training.initial_run import find_start, notes_of_start, refuse_other_start
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input
 from blastscope.training.run_folder import RunFolder, load_checkpoint, save_checkpoint
@@ -52,6 +54,7 @@ def train(
     device: str = "auto",
     weights_dir: Path | None = None,
     start: Path | None = None,
+    teachers: Sequence[Path] = (),
     keep_features: bool = True,
     watch: TrainingWatch | None = None,
 ) -> Trained:
@@ -64,6 +67,8 @@ def train(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         weights_dir: a folder of ImageNet weights, if the recipe asks for them.
         start: the run whose weights it starts from; by default it is looked for beside ``run``.
+        teachers: runs, ensembles or prediction tables that a recipe with ``distillation`` learns
+            from.
         keep_features: compute the features of a frozen part once, and keep them beside the store;
             otherwise they are computed in every epoch.
 
@@ -73,6 +78,11 @@ def train(
     chosen = choose_device(device)
     inputs = read_inputs(recipe, store, split)
     identity = run_identity(recipe, inputs)
+    refuse_without_teacher(recipe, teachers)
+    if teachers:
+        known = Teachers.at(teachers)
+        inputs = replace(inputs, targets=soft_targets(recipe, inputs, known))
+        identity["teachers"] = known.hashes
     job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch or TrainingWatch())
     with only_one(run.absolute()):
         return _train(job, weights_dir, start, keep_features)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, LambdaCallback
 
@@ -132,7 +133,8 @@ def _module(
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
     augment = pixel_augmentation(settings.augmentation)
     views, dihedral = network_input.views, settings.augmentation == "dihedral"
-    source = (views, is_all, chosen, settings.batch, dihedral, augment, settings.seed)
+    targets = is_all.astype(np.float32) if inputs.targets is None else inputs.targets
+    source = (views, targets, chosen, settings.batch, dihedral, augment, settings.seed)
     batches = partial(TrainingBatches, *source)
     validation = PlainBatches(views, is_all, inputs.rows["validation"], settings.batch)
     return LightningClassifier(

@@ -1,0 +1,125 @@
+"""Knowledge distillation: a network that also learns what other networks think of its cells.
+
+The target of a training cell is a mixture of its label and the teachers' probability (Hinton,
+Vinyals and Dean, Distilling the Knowledge in a Neural Network, arXiv 1503.02531). The teachers are
+prediction tables, so they may be of any architecture, of any way to prepare cells, or an ensemble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import sha256_of
+from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, select_model
+from blastscope.recipes.schema import Recipe
+from blastscope.training.dataset import TrainingData
+
+Targets = NDArray[np.float32]
+_EDGE = 1e-4
+"""Probabilities closer to 0 or 1 count as this far from it, so that one teacher that is certain
+does not outvote the others."""
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """The prediction tables of the teachers."""
+
+    tables: tuple[Path, ...]
+
+    @classmethod
+    def at(cls, paths: Sequence[Path]) -> Teachers:
+        """Take runs, ensembles or prediction tables."""
+        tables = tuple(path / "predictions.parquet" if path.is_dir() else path for path in paths)
+        for path, table in zip(paths, tables, strict=True):
+            if not table.is_file():
+                raise BlastscopeError(
+                    f"{path} has no predictions: give a finished run, an ensemble or a prediction "
+                    "table as a teacher."
+                )
+        return cls(tables)
+
+    @property
+    def hashes(self) -> list[str]:
+        """What a run that learns from them follows from."""
+        return [sha256_of(table) for table in self.tables]
+
+
+def refuse_without_teacher(recipe: Recipe, teachers: Sequence[Path]) -> None:
+    """Refuse a recipe that needs a teacher and has none, or the other way round.
+
+    Raises:
+        BlastscopeError: if ``training.distillation`` and the teachers do not fit each other.
+    """
+    if recipe.training.distillation and not teachers:
+        raise BlastscopeError(
+            f"{recipe.name} learns from teachers: give their runs or prediction tables with "
+            "--teacher, or --set training.distillation=0."
+        )
+    if teachers and not recipe.training.distillation:
+        raise BlastscopeError(
+            f"{recipe.name} learns from no teacher: give --set training.distillation=0.7 or so, or "
+            "leave --teacher out."
+        )
+
+
+def soft_targets(recipe: Recipe, inputs: TrainingData, teachers: Teachers) -> Targets:
+    """Return the target of each row of the store; only training rows are ever used.
+
+    It is the label, and for training cells (1 - d) times the label plus d times the probability of
+    the mean of the teachers' log-odds, where d is ``training.distillation``.
+
+    Raises:
+        BlastscopeError: if a teacher lacks training cells, or was trained on cells that are for
+            validation or testing here (the metrics would not be of unseen cells), or is synthetic
+            and the cells are not.
+    """
+    share = recipe.training.distillation
+    targets = inputs.is_all.astype(np.float32)
+    rows = inputs.rows["train"]
+    parts = [(part, inputs.rows[part]) for part in ("validation", "test")]
+    cells = inputs.store.cells["cell"]
+    odds = np.zeros(len(rows))
+    for path in teachers.tables:
+        read, about = read_predictions(path)
+        table, name = select_model(read, path, None)
+        synthetic = about.get("synthetic") is True or name.endswith(SYNTHETIC_MARK)
+        if synthetic != inputs.store.synthetic:
+            raise BlastscopeError(
+                f"{path} is of {'synthetic' if synthetic else 'real'} cells and the store is not: "
+                "give a teacher of the same cells."
+            )
+        trained = table.filter(pl.col("part") == "train")["cell"]
+        for part, held in parts:
+            seen = int(cells[held.tolist()].is_in(trained.implode()).sum())
+            if seen:
+                raise BlastscopeError(
+                    f"{path} was trained on {seen} of the {len(held)} {part} cells: a teacher must "
+                    "not know them; train it on the same split."
+                )
+        p = _of_cells(table, cells[rows.tolist()], path)
+        odds += np.log(p / (1 - p)) / len(teachers.tables)
+    taught = 1 / (1 + np.exp(-odds))
+    targets[rows] = (1 - share) * targets[rows] + share * taught
+    return targets
+
+
+def _of_cells(table: pl.DataFrame, cells: pl.Series, path: Path) -> NDArray[np.float64]:
+    """Return the teacher's probabilities of ``cells``."""
+    found = pl.DataFrame({"cell": cells}).join(
+        table.select("cell", "p_all"), on="cell", how="left", maintain_order="left"
+    )
+    lost = found.filter(pl.col("p_all").is_null())
+    if lost.height:
+        raise BlastscopeError(
+            f"{path} lacks {lost.height} of {found.height} training cells (first: "
+            f"{lost['cell'][0]}): a teacher must have predicted all of them."
+        )
+    p: NDArray[np.float64] = found["p_all"].to_numpy().clip(_EDGE, 1 - _EDGE)
+    return p

@@ -1,0 +1,103 @@
+"""Targets of a student by hand, teachers that are refused, a student that follows its teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json
+from blastscope.io.predictions import read_predictions, write_predictions
+from blastscope.recipes.library import load_recipe
+from blastscope.training.dataset import read_inputs
+from blastscope.training.distillation import Teachers, soft_targets
+from blastscope.training.train import train
+
+
+@pytest.fixture
+def inputs(material):
+    return read_inputs(load_recipe(str(material.recipe)), material.store, material.split)
+
+
+def recipe(material, share: float, *more: str):
+    return load_recipe(str(material.recipe), [f"training.distillation={share}", *more])
+
+
+def table_of(inputs, path, p_all, parts=None):
+    """A teacher's table: its probability of each cell, in the order of the store."""
+    split = inputs.split.table
+    cells = inputs.store.cells.join(split, on="cell", maintain_order="left")
+    frame = cells.select("cell", "subject", "label").with_columns(
+        part=cells["part"] if parts is None else pl.Series(parts),
+        model=pl.lit("teacher"),
+        p_all=pl.Series(p_all),
+    )
+    write_predictions(frame, path, {"synthetic": inputs.store.synthetic})
+    return path
+
+
+def test_a_target_is_its_label_and_the_teachers_mean_log_odds(inputs, material, tmp_path):
+    n = inputs.store.cells.height
+    rng = np.random.default_rng(2)
+    first, second = rng.uniform(0.05, 0.95, (2, n))
+    paths = [table_of(inputs, tmp_path / f"{k}.parquet", p) for k, p in enumerate((first, second))]
+    found = soft_targets(recipe(material, 0.7), inputs, Teachers.at(paths))
+    odds = (np.log(first / (1 - first)) + np.log(second / (1 - second))) / 2
+    by_hand = 0.3 * inputs.is_all + 0.7 / (1 + np.exp(-odds))
+    training = inputs.rows["train"]
+    assert found[training] == pytest.approx(by_hand[training], abs=1e-6)
+    others = np.setdiff1d(np.arange(n), training)
+    assert (found[others] == inputs.is_all[others]).all()
+
+
+def test_a_teacher_that_was_trained_on_test_cells_is_refused(inputs, material, tmp_path):
+    n = inputs.store.cells.height
+    path = table_of(inputs, tmp_path / "t.parquet", np.full(n, 0.5), ["train"] * n)
+    with pytest.raises(BlastscopeError, match="validation cells"):
+        soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
+
+
+def test_a_teacher_that_lacks_training_cells_is_refused(inputs, material, tmp_path):
+    path = table_of(inputs, tmp_path / "t.parquet", np.full(inputs.store.cells.height, 0.5))
+    rows, about = read_predictions(path)
+    first = rows.filter(pl.col("part") == "train")["cell"][0]
+    write_predictions(rows.filter(pl.col("cell") != first), path, about)
+    with pytest.raises(BlastscopeError, match="lacks 1 of"):
+        soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
+
+
+@pytest.mark.parametrize(("share", "teachers"), [(0.5, 0), (0.0, 1)])
+def test_recipe_and_teacher_go_together(inputs, material, tmp_path, share, teachers):
+    path = table_of(inputs, tmp_path / "t.parquet", np.full(inputs.store.cells.height, 0.5))
+    with pytest.raises(BlastscopeError):
+        train(
+            recipe(material, share), material.store, material.split, tmp_path / "run",
+            device="cpu", teachers=[path] * teachers,
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_student_follows_a_teacher_that_contradicts_the_labels(inputs, material, tmp_path):
+    """If all of the target is the teacher's, and the teacher exchanges the classes, so does it."""
+    wrong = np.where(inputs.is_all, 0.01, 0.99)
+    path = table_of(inputs, tmp_path / "t.parquet", wrong)
+    torch.manual_seed(1)
+    settings = ("training.epochs=12", "training.patience=12", "training.augmentation=none")
+    student, plain = (
+        train(
+            recipe(material, share, *settings), material.store, material.split,
+            tmp_path / f"run{share}", device="cpu", teachers=[path] if share else (),
+        ).path
+        for share in (1.0, 0.0)
+    )  # fmt: skip
+    gaps = []
+    for run in (student, plain):
+        rows = read_predictions(run / "predictions.parquet")[0].filter(pl.col("part") == "train")
+        means = dict(rows.group_by("label").agg(pl.col("p_all").mean()).iter_rows())
+        gaps.append(means["all"] - means["hem"])
+    assert gaps[0] < 0 < gaps[1]
+    identity = read_json(student / "environment.json")["identity"]
+    assert identity["teachers"] == Teachers.at([path]).hashes
+    assert "teachers" not in read_json(plain / "environment.json")["identity"]
