@@ -29,7 +29,7 @@ GROUP = "blastscope"
 BUILT_IN = {
     "network": ("cnn4", "cnn4-small"),
     "loss": ("bce",),
-    "augmentation": ("none", "dihedral", "strong", "rescaled"),
+    "augmentation": ("none", "dihedral", "strong", "rescaled", "strong-rescaled"),
 }
 """The names that blastscope itself gives; a network may have one of timm's names as well."""
 

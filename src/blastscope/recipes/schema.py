@@ -159,7 +159,7 @@ class Training(Section):
     rate rises over the first twentieth of all steps and falls to 0 at the last. ``augmentation``:
     ``dihedral`` flips and rotates each cell by quarter turns, drawn again in every epoch;
     ``rescaled`` also gives each cell another size, .74 to 1.35 times its own; ``strong`` rotates by
-    any angle and also changes scale, stain, brightness and sharpness
+    any angle and also changes scale, stain, brightness and sharpness; ``strong-rescaled`` is both
     (:mod:`blastscope.training.augmentation`); any other name is a registered one.
     ``distillation``: the share of a training cell's target that is its teachers' probability
     (:mod:`blastscope.training.distillation`); the rest is its label.

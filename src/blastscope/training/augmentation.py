@@ -5,7 +5,8 @@
 Medical Image Analysis 58:101544, 2019) and its brightness, and perhaps blurs it. Black stays black:
 it is not glass but what was cut away. ``rescaled`` gives every cell another size, by up to a third,
 and rotates it by quarter turns: a network that is trained so cannot rely on a cell's size, which is
-a shortcut if the normal subjects at hand have small cells. The dihedral augmentation is an index of
+a shortcut if the normal subjects at hand have small cells. ``strong-rescaled`` does that, and all
+else of ``strong``. The dihedral augmentation is an index of
 a view (``models.dihedral``) and needs no function here.
 """
 
@@ -69,11 +70,15 @@ def strong(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
     Pixels are uint8, N × 3 × S × S, RGB, cells on black; so is the result, a new tensor.
     """
-    changed = _any_angle(pixels.float(), rng)
-    cell = changed.amax(dim=1, keepdim=True) > _BLACK
-    changed = _stained(changed, rng) * cell
-    changed = _blurred(changed, rng)
-    return changed.round_().clamp_(0, _WHITE).to(torch.uint8)
+    return _in_another_light(_any_angle(pixels.float(), rng), rng)
+
+
+def strong_rescaled(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change the size of each image as ``rescaled``, and stain, light and focus as ``strong``.
+
+    Pixels are uint8, N × 3 × S × S, RGB, cells on black; so is the result, a new tensor.
+    """
+    return _in_another_light(_of_another_size(pixels.float(), rng), rng)
 
 
 def rescaled(pixels: Tensor, rng: np.random.Generator) -> Tensor:
@@ -81,10 +86,21 @@ def rescaled(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
     Pixels are uint8, N × 3 × S × S, RGB, cells on black; so is the result, a new tensor.
     """
+    changed = _of_another_size(pixels.float(), rng)
+    return changed.round_().clamp_(0, _WHITE).to(torch.uint8)
+
+
+def _of_another_size(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     n = len(pixels)
     size, mirror = np.exp(rng.uniform(-RESCALE, RESCALE, n)), rng.choice([-1.0, 1.0], n)
-    angle = rng.integers(0, 4, n) * (np.pi / 2)
-    changed = _transformed(pixels.float(), angle, size, mirror)
+    return _transformed(pixels, rng.integers(0, 4, n) * (np.pi / 2), size, mirror)
+
+
+def _in_another_light(changed: Tensor, rng: np.random.Generator) -> Tensor:
+    """Change stain, light and focus; black stays black."""
+    cell = changed.amax(dim=1, keepdim=True) > _BLACK
+    changed = _stained(changed, rng) * cell
+    changed = _blurred(changed, rng)
     return changed.round_().clamp_(0, _WHITE).to(torch.uint8)
 
 
@@ -127,4 +143,8 @@ def _blurred(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     return pixels
 
 
-_BUILT_IN: dict[str, Augmentation] = {"strong": strong, "rescaled": rescaled}
+_BUILT_IN: dict[str, Augmentation] = {
+    "strong": strong,
+    "rescaled": rescaled,
+    "strong-rescaled": strong_rescaled,
+}
