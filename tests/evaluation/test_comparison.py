@@ -9,10 +9,13 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
+import blastscope as bs
 from blastscope.evaluation.comparison import ModelPair, compare
 from blastscope.evaluation.confidence_intervals import Estimate, intervals
 from blastscope.evaluation.metrics import compute_metrics
+from blastscope.evaluation.next_subject import smallest_difference
 from blastscope.report.comparison_page import headline, verdict
 from tests.evaluation.tables import published, scores_of
 
@@ -256,3 +259,28 @@ def test_better_models_are_listed_by_their_lead(several):
 
     leads = [p.weighted_f1.value for p in by_lead(compare(several, "test", 100).pairs)]
     assert all(a >= b >= 0 for a, b in pairwise(leads))
+
+
+def test_the_smallest_difference_follows_from_how_subjects_differ():
+    rng = np.random.default_rng(5)
+    names = np.repeat([f"s{k}" for k in range(10)], 20)
+    is_all = np.repeat([True, False], 100)
+    first, second = (np.clip(rng.normal(np.where(is_all, 0.6, 0.4), 0.2), 0, 1) for _ in range(2))
+    frames = [
+        pl.DataFrame(
+            {
+                "cell": [f"c{k}" for k in range(200)], "subject": names,
+                "label": np.where(is_all, "all", "hem"), "part": "test", "model": name, "p_all": p,
+            }
+        )
+        for name, p in (("a", first), ("b", second))
+    ]  # fmt: skip
+    (pair,) = bs.compare({"a": frames[0], "b": frames[1]}).pairs
+    apart = []
+    for name in sorted(set(names[~is_all])):
+        here = is_all | (names == name)
+        apart.append(
+            roc_auc_score(is_all[here], first[here]) - roc_auc_score(is_all[here], second[here])
+        )
+    by_hand = smallest_difference(np.std(apart, ddof=1), 5)
+    assert pair.detectable == pytest.approx(by_hand)

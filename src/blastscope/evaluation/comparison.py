@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 from blastscope.evaluation.bootstrap import SamplingUnits, resampling
+from blastscope.evaluation.cell_pairs import ScoredCells, add_up_pairs
 from blastscope.evaluation.confidence_intervals import BootstrapDraws, Estimate, draw
 from blastscope.evaluation.metrics import EXCHANGED, THRESHOLD, Metrics, compute_metrics
+from blastscope.evaluation.next_subject import smallest_difference
 from blastscope.evaluation.overlap import Overlap, members_overlap
 from blastscope.evaluation.pair_tests import delong, holm, mcnemar
 from blastscope.evaluation.sources import Readings
@@ -31,6 +36,8 @@ class ModelPair:
         mcnemar_p_holm: the same, corrected for the number of pairs.
         delong_p: of DeLong's test of the AUCs; NaN if it is undefined.
         delong_p_holm: the same, corrected for the number of pairs.
+        detectable: the smallest difference in AUC that so many normal subjects can show, from how
+            the difference varies between them (paired t test, power 80 %); NaN if unknown.
     """
 
     first: str
@@ -43,6 +50,7 @@ class ModelPair:
     mcnemar_p_holm: float
     delong_p: float
     delong_p_holm: float
+    detectable: float = math.nan
 
     @property
     def alike(self) -> bool:
@@ -197,5 +205,22 @@ def _pair(here: AlignedPredictions, first: str, second: str, drawn: BootstrapDra
     p_calls = mcnemar(only_first, only_second)
     _, p_ranks = delong(here.is_all, here.p_all[:, a], here.p_all[:, b])
     return ModelPair(
-        first, second, weighted_f1, auc, only_first, only_second, p_calls, p_calls, p_ranks, p_ranks
+        first, second, weighted_f1, auc, only_first, only_second, p_calls, p_calls, p_ranks,
+        p_ranks, _detectable(here, a, b),
     )  # fmt: skip
+
+
+def _detectable(here: AlignedPredictions, first: int, second: int) -> float:
+    """Return the smallest difference in AUC that the normal subjects can show between two."""
+    if None in here.subjects or here.is_all.all() or not here.is_all.any():
+        return math.nan
+    _, codes = np.unique(np.array(here.subjects, dtype=str), return_inverse=True)
+    aucs = []
+    for model in (first, second):
+        sums = add_up_pairs(ScoredCells(here.is_all, here.p_all[:, model]), codes)
+        aucs.append(sums.auc_by_unit(np.ones((1, len(sums.pairs))))[0])
+    apart = aucs[0] - aucs[1]
+    apart = apart[~np.isnan(apart)]
+    if len(apart) < 2:
+        return math.nan
+    return smallest_difference(float(apart.std(ddof=1)), len(apart))

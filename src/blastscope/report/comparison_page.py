@@ -132,7 +132,19 @@ def verdict(pair: ModelPair, comparison: Comparison) -> str:
         start = f"{led.first} and {led.second} have the same weighted F1"
     net = _net(led.only_first - led.only_second, comparison.cells)
     found = f"{start} ({net}), 95 % interval {interval(lead, 4)}: {_judgement(led, comparison)}."
-    return f"{found}{_by_class(led, comparison)}"
+    return f"{found}{_by_class(led, comparison)}{_power(led, comparison)}"
+
+
+def _power(pair: ModelPair, comparison: Comparison) -> str:
+    """Write which difference so few normal subjects cannot show, if there are few."""
+    counts = comparison.sampling.counts if comparison.sampling.unit == "subject" else {}
+    normal = counts.get("hem", 0) + counts.get("mixed", 0)
+    if not 1 < normal <= FEW_SUBJECTS or not pair.detectable > 0:
+        return ""
+    return (
+        f" {normal} normal subjects cannot show a difference in AUC below "
+        f"{number(pair.detectable, 2)}."
+    )
 
 
 def _by_class(led: ModelPair, comparison: Comparison) -> str:
