@@ -4,15 +4,19 @@ OUT ?= $(if $(DATA),demo-real,demo)
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3 python,$(if $(shell $(name) -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null | grep True),$(name))))
 BIN := .venv/bin
 WEIGHTS ?=
+RECIPE ?=
+MODEL ?= model
 KERAS ?= $(wildcard .venv-keras/bin/python)
 data := $(if $(DATA),--data "$(DATA)")
 weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
 keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo test lint format docs bench rivals clean
+.PHONY: help setup demo model test lint format docs bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
+	@echo "make model DATA=folder [WEIGHTS=folder] [RECIPE=name] [MODEL=folder]"
+	@echo "                                      from C-NMC's folds to a bundle; goes on if interrupted"
 	@echo "make test                             all tests"
 	@echo "make lint                             ruff, mypy and the layers of packages"
 	@echo "make docs                             the API reference, build/docs/blastscope.html"
@@ -34,6 +38,11 @@ setup: .venv/.installed
 
 demo: setup
 	@$(BIN)/blastscope demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
+
+model: setup
+	@if [ -z "$(DATA)" ]; then \
+		echo "make model needs labelled cells: give DATA=folder, such as DATA=C-NMC_Leukemia." >&2; exit 1; fi
+	@$(BIN)/blastscope build "$(DATA)" --out "$(MODEL)" $(weights) $(if $(RECIPE),--recipe "$(RECIPE)")
 
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

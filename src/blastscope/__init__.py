@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from blastscope.api.analyze_errors import analyze_errors as analyze_errors
     from blastscope.api.audit_explanations import audit_explanations as audit_explanations
     from blastscope.api.baselines import measure_baselines as measure_baselines
+    from blastscope.api.build_model import build_model as build_model
     from blastscope.api.bundle import make_bundle as make_bundle
     from blastscope.api.compare import compare as compare
     from blastscope.api.cross_validate import cross_validate as cross_validate
@@ -61,6 +62,7 @@ DISCLAIMER = (
 _HOMES = {
     "analyze_errors": "blastscope.api.analyze_errors",
     "audit_explanations": "blastscope.api.audit_explanations",
+    "build_model": "blastscope.api.build_model",
     "check": "blastscope.api.data",
     "compare": "blastscope.api.compare",
     "cross_validate": "blastscope.api.cross_validate",
@@ -105,6 +107,7 @@ __all__ = [
     "__version__",
     "analyze_errors",
     "audit_explanations",
+    "build_model",
     "check",
     "compare",
     "cross_validate",

@@ -74,6 +74,7 @@ def cross_validate(
     by: str = "subject",
     repeats: int = 1,
     seed: int = 24,
+    without: Sequence[str] = (),
     jobs: int = 1,
     settings: Settings = (),
     device: str = "auto",
@@ -93,6 +94,8 @@ def cross_validate(
             set's own folds; ``matched``, by cell but with the sizes of ``subject``.
         repeats: how many times to cut and train anew, each with its seed.
         seed: of the first cut and training.
+        without: names of the data set's own folds whose cells take no part, ``preliminary`` for
+            instance.
         jobs: how many folds to train at a time, each with its share of the cores.
         settings, device, weights_dir: as :func:`blastscope.train` takes them.
         teachers: for a recipe with ``training.distillation``: cross-validations of the same folds;
@@ -107,7 +110,7 @@ def cross_validate(
     """
     order = CrossvalRequest(
         with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
-        as_path(weights_dir), tuple(map(Path, teachers)),
+        as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
     )  # fmt: skip
     started = lay_out(order)
     already = len(started.folds) - len(started.left)

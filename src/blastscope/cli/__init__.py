@@ -71,6 +71,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         training.recipes: "recipes paper/cnn-exp2",
         training.train: "train paper/cnn-exp2 --store store/ --split SPLIT.parquet --out run/",
         training.crossval: "crossval paper/cnn-exp2 --store store/ --out crossval/",
+        training.build: "build C-NMC_Leukemia/ --out model/",
         training.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
     },
     "Judging": {
@@ -151,8 +152,8 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, predict, train, crossval, leakage, reproduce, "
-                "demo, stress and audit go on where they stopped when the same command "
+                "blastscope: interrupted; prepare, predict, train, crossval, build, leakage, "
+                "reproduce, demo, stress and audit go on where they stopped when the same command "
                 "is given again."
             )
         raise

@@ -1,4 +1,4 @@
-"""The verbs of training: recipes, runs, cross-validations and leakage."""
+"""The verbs of training: recipes, runs, cross-validations, whole models and leakage."""
 
 from __future__ import annotations
 
@@ -123,6 +123,10 @@ def crossval(
     ] = "subject",
     repeats: Repeats = 1,
     seed: Seed = 24,
+    without: Annotated[
+        list[str] | None,
+        option("A fold of the data set whose cells take no part, such as preliminary.", "FOLD"),
+    ] = None,
     jobs: Jobs = 1,
     settings: Settings = None,
     device: Device = "auto",
@@ -148,11 +152,46 @@ def crossval(
         by=by,
         repeats=repeats,
         seed=seed,
+        without=without or (),
         jobs=jobs,
         settings=settings or (),
         device=device,
         weights_dir=weights_dir,
         teachers=teacher or (),
+        progress=True,
+    )
+    show(made, as_json)
+
+
+def build(
+    data: Annotated[Path, argument("The folder with the labelled cells.", "DIR")],
+    out: ReportFolder,
+    recipe: Annotated[
+        str | None,
+        option("A recipe's name, or the path of your own .yaml; by default the best one known."),
+    ] = None,
+    folds: Annotated[int, option("How many folds, if the cells are cut by subject.", min=2)] = 5,
+    jobs: Jobs = 1,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build a model from labelled cells: from images to a bundle.
+
+    Prepares a store, cross-validates, trains the network, evaluates it on the preliminary test set
+    if that is there, and bundles it with a decision fitted out of fold. If it is interrupted, the
+    same command goes on where it stopped.
+    """
+    made = bs.build_model(
+        data,
+        out=out,
+        recipe=recipe,
+        folds=folds,
+        jobs=jobs,
+        settings=settings or (),
+        device=device,
+        weights_dir=weights_dir,
         progress=True,
     )
     show(made, as_json)

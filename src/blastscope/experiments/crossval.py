@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import polars as pl
 
 from blastscope.data.folds import FoldPlan, make_folds
 from blastscope.data.store import Store, open_store
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, listing
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one, read_json
@@ -67,7 +67,8 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
     """Cut the folds and write their splits; those that are there stay."""
     store = open_store(order.store)
     seeds = [order.seed + repeat for repeat in range(order.repeats)]
-    plans = tuple(make_folds(store.cells, order.by, order.folds, seed) for seed in seeds)
+    cells = _taking_part(store.cells, order.without)
+    plans = tuple(make_folds(cells, order.by, order.folds, seed) for seed in seeds)
     order.folder(store.fingerprint).open_or_resume()
     folds = []
     for repeat, plan in enumerate(plans, 1):
@@ -77,6 +78,17 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
             split.write(path)
             folds.append(Fold(repeat, number, path, order.out / "runs" / name))
     return CrossvalRun(order, plans, tuple(folds), store)
+
+
+def _taking_part(cells: pl.DataFrame, without: Sequence[str]) -> pl.DataFrame:
+    """Return the cells but for those of some of the data set's own folds."""
+    known = set(cells["fold"].drop_nulls())
+    for name in without:
+        if name not in known:
+            raise BlastscopeError(
+                f"No cell is of the fold '{name}': the store has {listing(sorted(known))}."
+            )
+    return cells.filter(~pl.col("fold").is_in(list(without)).fill_null(False))
 
 
 def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: CrossvalRequest) -> str:

@@ -23,6 +23,7 @@ class CrossvalRequest:
         by: what folds keep together: ``subject``, ``image``, ``fold`` or ``matched``.
         repeats: how many times the folds are cut and trained, from ``seed`` on.
         teachers: cross-validations of the same folds; the networks of a fold teach its network.
+        without: the data set's own folds whose cells take no part.
     """
 
     recipes: tuple[Recipe, ...]
@@ -35,6 +36,7 @@ class CrossvalRequest:
     device: str = "auto"
     weights_dir: Path | None = None
     teachers: tuple[Path, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,4 +61,6 @@ class CrossvalRequest:
             identity["teachers"] = [
                 sha256_of(path / "predictions.parquet") for path in self.teachers
             ]
+        if self.without:
+            identity["without"] = sorted(self.without)
         return WorkFolder(self.out, _KIND, identity)

@@ -27,6 +27,7 @@ MARKERS = {
     "crossval.json": "a cross-validation",
     "seeds.json": "a series of seeds",
     "study.json": "a reproduction study",
+    "build.json": "a model being built",
     "stress.json": "a stress test",
     "leakage.json": "a leakage measurement",
     "audit.parquet": "an audit of explanations",

@@ -1,0 +1,209 @@
+"""Build a model from labelled cells: store, cross-validation, network, evaluation, bundle.
+
+Every stage goes on where it was interrupted, and leaves alone what is finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.api.bundle import BundleResult, make_bundle
+from blastscope.api.cross_validate import CrossvalResult, cross_validate
+from blastscope.api.prepare import prepare, split
+from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
+from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, synthetic_of
+from blastscope.api.train import TrainingResult, train
+from blastscope.data.store import open_store
+from blastscope.errors import BlastscopeError, listing
+from blastscope.io.workfolder import FolderKind, WorkFolder
+from blastscope.recipes.schema import Recipe
+
+RECIPE = "beyond/efficientnet-lite0-rescaled"
+"""The recipe of ``blastscope build`` and ``make model`` without another."""
+PRELIMINARY = "preliminary"
+FOLDS = ("0", "1", "2")
+"""The training folds of C-NMC 2019, as a cell table names them."""
+SEED = 24
+_KIND = FolderKind("build.json", "blastscope-build/1")
+_ALL_CELLS = (0.9, 0.1, 0.0)
+"""Shares of train, validation and test without a test set: every cell trains or chooses the
+epoch."""
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """How a model is built from the cells that are there.
+
+    Attributes:
+        by: how the cross-validation is cut: ``fold``, the official folds, or ``subject``.
+        tested: whether the preliminary test set is there to evaluate the network on.
+        folds: the official training folds that are there.
+    """
+
+    by: str
+    tested: bool
+    folds: tuple[str, ...]
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The folds that take no part in training and cross-validation."""
+        return (PRELIMINARY,) if self.tested else ()
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the network's split."""
+        return "official" if self.tested else "image"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BuildResult(FolderResult):
+    """A model, and everything that it was built from, in one folder.
+
+    Attributes:
+        plan: how it was built.
+        crossval: every training cell, predicted by a network that never saw its subject.
+        training: the network, and its evaluation.
+        bundle: the bundle, with the decision of the cross-validation.
+    """
+
+    plan: BuildPlan
+    crossval: CrossvalResult
+    training: TrainingResult
+    bundle: BundleResult
+    synthetic = synthetic_of("bundle")
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row for each metric of the cross-validation and of the network."""
+        frames = [
+            one.to_frame().select(pl.lit(name).alias("of"), "part", "metric", "value")
+            for name, one in (
+                ("cross-validation", self.crossval.evaluation),
+                ("network", self.training.evaluation),
+            )
+        ]
+        return pl.concat(frames)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan, the metrics and the bundle."""
+        return {
+            "path": str(self.path),
+            "by": self.plan.by,
+            "tested": self.plan.tested,
+            "crossval": self.crossval.as_json(),
+            "training": self.training.as_json(),
+            "bundle": self.bundle.as_json(),
+        }
+
+    def tables(self) -> list[TextTable]:
+        """Return the metrics of every fold."""
+        return self.crossval.tables()
+
+    def answers(self) -> list[str]:
+        """Say what was made, and what it reaches."""
+        return [*self.bundle.answers(), *self.crossval.answers(), *self.training.answers()]
+
+    def notes(self) -> list[str]:
+        """Say how cells were cut, and what the network was evaluated on."""
+        return [*self.crossval.notes(), *plan_notes(self.plan), *self.bundle.notes()]
+
+
+def plan_notes(plan: BuildPlan) -> list[str]:
+    """Say what follows from the cells that are there."""
+    said = []
+    if plan.by == "subject":
+        there = f"only {listing([f'fold_{name}' for name in plan.folds])}" if plan.folds else "none"
+        said.append(
+            f"Of the official folds fold_0, fold_1 and fold_2 there is {there}: cross-validated by "
+            "subject instead."
+        )
+    if not plan.tested:
+        said.append(
+            "There is no labelled preliminary test set: the network was trained on all cells, and "
+            "its metrics are of the validation cells that chose its epoch. Only the "
+            "cross-validation shows what to expect of an unseen subject."
+        )
+    return said
+
+
+def build_model(
+    data: AnyPath,
+    *,
+    out: AnyPath,
+    recipe: AnyRecipe | None = None,
+    folds: int = 5,
+    jobs: int = 1,
+    settings: Settings = (),
+    device: str = "auto",
+    weights_dir: AnyPath | None = None,
+    progress: bool = False,
+) -> BuildResult:
+    """Build a model from labelled cells: from images to a bundle, in one folder.
+
+    The cells are prepared as the recipe needs them. The recipe is cross-validated by the official
+    folds if all three are there, else by subject, which gives a decision that is fitted out of
+    fold. With the preliminary test set the network is trained on the official split and tested on
+    that set; otherwise it is trained on all cells. If it is interrupted, the same call goes on
+    where it stopped.
+
+    Args:
+        data: the folder with the labelled cells.
+        out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``.
+        recipe: as :func:`blastscope.train` takes it; without it the best one known.
+        folds: how many folds, if the cells are cut by subject.
+        jobs, settings, device, weights_dir, progress: as :func:`blastscope.cross_validate` takes
+            them.
+
+    Returns:
+        The bundle, the run and the cross-validation.
+
+    Raises:
+        BlastscopeError: if the cells cannot be used, a stage fails, or the folder is another's.
+    """
+    place, loaded = Path(out), load_recipe(recipe or RECIPE, settings)
+    if loaded.starts_from:
+        raise BlastscopeError(
+            f"{loaded.name} starts from the run of {loaded.starts_from}: give a recipe that stands "
+            "alone."
+        )
+    identity = {"recipe": loaded.experiment, "folds": folds}
+    WorkFolder(place, _KIND, identity).open_or_resume()
+    store = _prepare(Path(data), place / "store", loaded, progress)
+    plan = plan_build(open_store(store).cells)
+    shares = None if plan.tested else _ALL_CELLS
+    cut = split(store, plan.protocol, seed=SEED, fractions=shares)
+    common: dict[str, Any] = {"device": device, "progress": progress}
+    common["weights_dir"] = as_path(weights_dir)
+    judged = cross_validate(
+        loaded, store, out=place / "crossval", folds=folds, by=plan.by, seed=SEED,
+        without=plan.without, jobs=jobs, **common,
+    )  # fmt: skip
+    trained = train(loaded, store, cut, out=place / "run", **common)
+    assert isinstance(trained, TrainingResult)  # of one seed
+    bundle = make_bundle(
+        trained, place / "model.zip", decision=judged, evaluations=[judged], force=True
+    )
+    return BuildResult(plan, judged, trained, bundle, path=place)
+
+
+def plan_build(cells: pl.DataFrame) -> BuildPlan:
+    """Plan from the folds that a cell table names."""
+    labelled = cells.filter(pl.col("label").is_not_null())
+    there = set(labelled["fold"].drop_nulls())
+    folds = tuple(name for name in FOLDS if name in there)
+    tested = PRELIMINARY in there and bool(folds)
+    strays = labelled.filter(~pl.col("fold").is_in([*FOLDS, PRELIMINARY]).fill_null(False))
+    whole = len(folds) == len(FOLDS) and strays.is_empty()
+    return BuildPlan("fold" if whole else "subject", tested, folds)
+
+
+def _prepare(data: Path, store: Path, recipe: Recipe, progress: bool) -> Path:
+    wanted = recipe.input
+    prepare(
+        data, out=store, size=wanted.size, scale=wanted.scale, clahe=wanted.clahe,
+        progress=progress,
+    )  # fmt: skip
+    return store
