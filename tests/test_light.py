@@ -90,13 +90,14 @@ def test_using_and_judging_models_needs_no_pytorch(cells):
         "recipes",
         "baselines store",
         "inspect",
+        "adapt --labelled cells --out adapted.zip",
         "predict cells --json",
         "evaluate a.csv --out evaluated --store store",
         "compare a.csv b.csv --out compared",
         "errors a.csv b.csv --store store --out errors",
         "ensemble a.csv b.csv c.csv --method genetic --out ensemble",
     )
-    assert [code for code, *_ in done] == [0] * 9, done
+    assert [code for code, *_ in done] == [0] * 10, done
     for page in ("evaluated", "compared", "errors", "ensemble"):
         assert "<html" in (cells / page / "report.html").read_text("utf-8")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from blastscope.errors import BlastscopeError, needs_training
 
 if TYPE_CHECKING:
+    from blastscope.api.adapt import adapt as adapt
     from blastscope.api.analyze_errors import analyze_errors as analyze_errors
     from blastscope.api.audit_explanations import audit_explanations as audit_explanations
     from blastscope.api.baselines import measure_baselines as measure_baselines
@@ -60,6 +61,7 @@ DISCLAIMER = (
 )
 
 _HOMES = {
+    "adapt": "blastscope.api.adapt",
     "analyze_errors": "blastscope.api.analyze_errors",
     "audit_explanations": "blastscope.api.audit_explanations",
     "build_model": "blastscope.api.build_model",
@@ -105,6 +107,7 @@ __all__ = [
     "BlastscopeError",
     "Recipe",
     "__version__",
+    "adapt",
     "analyze_errors",
     "audit_explanations",
     "build_model",

@@ -10,7 +10,9 @@ import polars as pl
 from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Result, TextTable, as_path, synthetic_of
 from blastscope.box import in_the_box
+from blastscope.bundle.manifest import Adaptation
 from blastscope.bundle.read import Bundle, open_bundle
+from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
 from blastscope.report.bundle_card import SYNTHETIC, evaluated_on, interval_notes, metric_rows
 from blastscope.report.decision_text import how_decided
 
@@ -62,12 +64,12 @@ class InspectResult(Result):
         )
 
     def tables(self) -> list[TextTable]:
-        """Return the networks, and the metrics of each evaluation."""
+        """Return the networks, the metrics of each evaluation, and those of an adaptation."""
         evaluations = [
             TextTable.of(("metric", "value", "from", "to"), metric_rows(one), evaluated_on(one))
             for one in self.found.manifest.evaluations
         ]
-        return [self._networks(), *evaluations]
+        return [self._networks(), *evaluations, *adaptation_tables(self.found.manifest.adaptation)]
 
     def answers(self) -> list[str]:
         """Say what the bundle is, and that it is whole."""
@@ -83,10 +85,20 @@ class InspectResult(Result):
         manifest = self.found.manifest
         said = [SYNTHETIC] if manifest.synthetic else []
         said += interval_notes(manifest)
+        if manifest.adaptation is not None:
+            said += [adapted_from(manifest.adaptation), *adaptation_lines(manifest.adaptation)]
         if manifest.note:
             said.append(manifest.note)
         by = self.found.decision
         return [*said, _NO_DECISION if by is None else how_decided(by), DISCLAIMER]
+
+
+def adaptation_tables(found: Adaptation | None) -> list[TextTable]:
+    """Return the metrics before and after an adaptation, if there was one."""
+    if found is None:
+        return []
+    columns = ("adaptation, cells left out", "before", "after")
+    return [TextTable.of(columns, adaptation_rows(found))]
 
 
 def inspect_bundle(path: AnyPath | None = None) -> InspectResult:

@@ -140,6 +140,36 @@ class Ensemble(Section):
     combination: dict[str, Any]
 
 
+class AdaptationStep(Section):
+    """A step of an adaptation; ``adaptation.fitting.StepOutcome`` says what the keys mean."""
+
+    step: Literal["calibration", "last-layer"]
+    reason: Literal["better", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"]
+    without: float
+    log_loss: float | None = None
+
+
+class Adaptation(Section):
+    """What a bundle was adapted from, to which cells, and what that brought.
+
+    ``cells`` and ``subjects`` are counted by class; ``unnamed`` cells name no subject. ``by`` says
+    what was left out together, in how many ``folds``. ``threshold``: whether it was fitted too.
+    ``before`` and ``after`` are metrics of cells left out.
+    """
+
+    bundle: Print
+    name: Annotated[Text, AfterValidator(printable)]
+    cells: dict[str, Count]
+    subjects: dict[str, Count]
+    unnamed: Count
+    by: Literal["subject", "cell"]
+    folds: Count
+    threshold: bool
+    steps: Annotated[tuple[AdaptationStep, ...], Strict(False)]
+    before: dict[str, float]
+    after: dict[str, float]
+
+
 class Manifest(Section):
     """The whole of ``bundle.json``."""
 
@@ -155,6 +185,7 @@ class Manifest(Section):
     evaluations: Annotated[tuple[EvaluationEntry, ...], Strict(False)]
     network: Network | None = None
     ensemble: Ensemble | None = None
+    adaptation: Adaptation | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Manifest:

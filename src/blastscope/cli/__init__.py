@@ -89,6 +89,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         models.predict: "predict cells/ --out predictions.csv",
         models.bundle: "bundle run/ --out model.zip",
         models.inspect: "inspect model.zip --card",
+        models.adapt: "adapt model.zip --labelled cells/ --out adapted.zip",
         models.export: "export run/ --out model.onnx --cells store/",
     },
     "The paper": {

@@ -1,4 +1,4 @@
-"""The verbs on models that travel: predict, bundle, inspect and export."""
+"""The verbs on models that travel: predict, bundle, inspect, adapt and export."""
 
 from __future__ import annotations
 
@@ -165,6 +165,48 @@ def inspect(
         say(found.card)
     else:
         show(found, as_json)
+
+
+def adapt(
+    labelled: Annotated[
+        Path,
+        option(
+            "20 to 200 labelled cells of your own: a folder or zip as check reads it, or a store.",
+            "DIR",
+        ),
+    ],
+    out: Annotated[Path, option("The zip to write, or a folder if it has no .zip.", "BUNDLE")],
+    model: Annotated[
+        Path | None,
+        argument(
+            "A bundle's folder or zip; without it the model that comes with blastscope.", "[MODEL]"
+        ),
+    ] = None,
+    subject_from: Annotated[
+        str | None,
+        option(
+            "A regular expression that finds the subject in a file's path: its group, or all "
+            "that it matches.",
+            "PATTERN",
+        ),
+    ] = None,
+    force: Annotated[bool, option("Replace a bundle that is there.", name="--force")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt a bundle to your own labelled cells.
+
+    Calibration, threshold and, with cells and subjects enough, the last layer are fitted; each is
+    kept only if cells of subjects left out are predicted better with it.
+    """
+    made = bs.adapt(
+        model,
+        labelled=labelled,
+        out=out,
+        subject_from=subject_from,
+        force=force,
+        progress=True,
+    )
+    show(made, as_json)
 
 
 def export(

@@ -110,7 +110,7 @@ def _inside(p_all: Floats) -> Floats:
     return np.clip(p_all, EDGE, 1 - EDGE)
 
 
-def _softened(is_all: Bools) -> Floats:
+def softened(is_all: Bools) -> Floats:
     """Platt's targets: one more cell of each class, on either side."""
     n_all = int(is_all.sum())
     return np.where(is_all, (n_all + 1) / (n_all + 2), 1 / (len(is_all) - n_all + 2))
@@ -124,7 +124,7 @@ def fit_temperature(is_all: Bools, p_all: Floats) -> Calibration | None:
     """
     from scipy.optimize import minimize_scalar
 
-    z, target = log_odds(p_all), _softened(is_all)
+    z, target = log_odds(p_all), softened(is_all)
 
     def loss(heat: float) -> float:
         cooled = z / np.exp(heat)
@@ -159,7 +159,7 @@ def _logistic(is_all: Bools, p_all: Floats) -> tuple[float, float]:
     """Fit slope and intercept of the log-odds to Platt's softened targets."""
     from sklearn.linear_model import LogisticRegression
 
-    z, target = log_odds(p_all)[:, None], _softened(is_all)
+    z, target = log_odds(p_all)[:, None], softened(is_all)
     both = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     weight = np.concatenate([target, 1 - target])
     both.fit(np.concatenate([z, z]), np.repeat([1, 0], len(z)), sample_weight=weight)

@@ -18,6 +18,8 @@ from blastscope.decision.subject_shares import subject_shares, worst_first
 from blastscope.io.predictions import has_folds
 
 VALIDATION = "validation"
+ADAPTATION = "adaptation"
+"""The part of the cells that a bundle was adapted to."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class FittedOn:
     """Which cells a decision was fitted on, and which subjects they share with others.
 
     Attributes:
-        part: the split part: ``validation``, or in folds the reported part itself.
+        part: the split part: ``validation``, or in folds the reported part itself; ``adaptation``
+            if they are the cells that a bundle was adapted to, of no split.
         reported: the split part whose cells are called.
         folds: how many folds the cells were called in; 1 if there are no folds.
         cells: how many cells the kept decision was fitted on.

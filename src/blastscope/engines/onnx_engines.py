@@ -86,16 +86,21 @@ class OnnxRuntimeEngine(_OnnxEngine):
     name = "ONNX Runtime"
 
     def _load(self, model: bytes, threads: int) -> Callable[[dict[str, Any]], Logits]:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = _ERRORS_ONLY
-        # Threads that spin while they wait are faster alone, and slower beside other work.
-        spin = "0" if busy() else "1"
-        options.add_session_config_entry("session.intra_op.allow_spinning", spin)
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnx_session(model, threads)
         return lambda cells: session.run([VIEW_LOGITS], cells)[0]
+
+
+def onnx_session(model: bytes, threads: int | None = None) -> Any:
+    """Load a serialized model that was checked; ``threads``: None for all cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or cores()
+    options.log_severity_level = _ERRORS_ONLY
+    # Threads that spin while they wait are faster alone, and slower beside other work.
+    spin = "0" if busy() else "1"
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class OpenVinoEngine(_OnnxEngine):

@@ -6,6 +6,7 @@ from blastscope.bundle.manifest import EvaluationEntry, Manifest
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
+from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
 from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.html import render_text
@@ -37,6 +38,9 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
         rule_text=rule_text,
         fitted_on_text=fitted_on_text,
         citation=CITATION,
+        adapted_from=adapted_from,
+        adaptation_lines=adaptation_lines,
+        adaptation_rows=adaptation_rows,
     )
 
 

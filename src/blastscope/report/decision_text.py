@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from blastscope.decision.blast_share import simulated_coverage
 from blastscope.decision.calibration_choice import FEWEST_CELLS, FEWEST_SUBJECTS
 from blastscope.decision.decision_file import DecisionFile
+from blastscope.decision.fitting import ADAPTATION
 from blastscope.report.text import counted, listed, metric, number, percent
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def fitted_on_text(found: FittedOn) -> str:
         cells += f" of {counted(found.subjects, 'subject')}"
         if found.unnamed:
             cells += f" ({counted(found.unnamed)} without a subject)"
+    if found.part == ADAPTATION:
+        return f"Fitted on the {cells} that the model was adapted to."
     text = f"Fitted on {cells} of {found.part}, applied to the {found.reported} cells."
     if found.ensemble:
         text += " The ensemble's weights were fitted on these cells too: it does better on them."
