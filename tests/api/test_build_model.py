@@ -70,7 +70,16 @@ def place(tmp_path_factory):
 def built(place):
     """Built after a first try that was killed in the cross-validation."""
     out = place / "model"
-    words = ["build", place / "C-NMC_Leukemia", "--out", out, "--recipe", place / "tiny.yaml"]
+    words = [
+        "build",
+        place / "C-NMC_Leukemia",
+        "--out",
+        out,
+        "--recipe",
+        place / "tiny.yaml",
+        "--folds",
+        3,
+    ]
     command = [sys.executable, "-m", "blastscope", *map(str, words), "--device", "cpu"]
     done = out / "crossval" / "runs" / "repeat1-fold1" / "tiny" / "predictions.parquet"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -84,20 +93,19 @@ def built(place):
     assert not (out / "model.zip").exists()
     first = done.stat().st_mtime_ns
     result = bs.build_model(
-        place / "C-NMC_Leukemia", out=out, recipe=place / "tiny.yaml", device="cpu"
+        place / "C-NMC_Leukemia", out=out, recipe=place / "tiny.yaml", folds=3, device="cpu"
     )
     assert done.stat().st_mtime_ns == first  # what was finished stays
     return result
 
 
 def test_the_official_folds_and_the_preliminary_set_make_a_model(built):
-    assert built.plan.by == "fold"
     assert built.plan.tested
     assert plan_notes(built.plan) == []
     table, about = read_predictions(built.path / "crossval" / "predictions.parquet")
     assert table.height == 48
     assert table["fold"].n_unique() == 3
-    assert about["out_of_fold"] == "fold"
+    assert about["out_of_fold"] == "subject"
     assert not set(table["subject"]) & TESTED  # what tests the network decides nothing
     run, _ = read_predictions(built.path / "run" / "predictions.parquet")
     assert set(run.filter(pl.col("part") == "test")["subject"]) == TESTED
@@ -118,7 +126,7 @@ def test_the_bundle_decides_by_the_cross_validation(built):
 def test_again_it_changes_nothing(built, place):
     before = (built.path / "model.zip").read_bytes()
     again = bs.build_model(
-        place / "C-NMC_Leukemia", out=built.path, recipe=place / "tiny.yaml", device="cpu"
+        place / "C-NMC_Leukemia", out=built.path, recipe=place / "tiny.yaml", folds=3, device="cpu"
     )
     assert again.training.already
     assert (built.path / "model.zip").read_bytes() == before
@@ -128,7 +136,7 @@ def test_again_it_changes_nothing(built, place):
 def test_another_recipe_needs_another_folder(built, place):
     with pytest.raises(BlastscopeError, match="a model being built that differs in"):
         bs.build_model(
-            place / "C-NMC_Leukemia", out=built.path, recipe=place / "tiny.yaml",
+            place / "C-NMC_Leukemia", out=built.path, recipe=place / "tiny.yaml", folds=3,
             settings={"training.epochs": 2}, device="cpu",
         )  # fmt: skip
 
@@ -139,10 +147,9 @@ def test_one_fold_alone_is_cut_by_subject_and_has_no_test_set(place, tmp_path):
     made = bs.build_model(
         data, out=tmp_path / "m", recipe=place / "tiny.yaml", folds=2, device="cpu"
     )
-    assert made.plan.by == "subject"
     assert not made.plan.tested
     told = " ".join(made.notes())
-    assert "there is only fold_1: cross-validated by subject" in told
+    assert "there is only fold_1" in told
     assert "trained on all cells" in told
     run, _ = read_predictions(tmp_path / "m" / "run" / "predictions.parquet")
     assert run.height == 16
@@ -152,22 +159,21 @@ def test_one_fold_alone_is_cut_by_subject_and_has_no_test_set(place, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folds", "by", "tested"),
+    ("folds", "tested"),
     [
-        (["0", "1", "2", "preliminary"], "fold", True),
-        (["0", "1", "2"], "fold", False),
-        (["1", "preliminary"], "subject", True),
-        (["0", "1", "2", None], "subject", False),
-        (["preliminary"], "subject", False),
-        ([None], "subject", False),
+        (["0", "1", "2", "preliminary"], True),
+        (["0", "1", "2"], False),
+        (["1", "preliminary"], True),
+        (["preliminary"], False),
+        ([None], False),
     ],
 )
-def test_the_plan_follows_from_the_folds_that_are_there(folds, by, tested):
+def test_the_plan_follows_from_the_folds_that_are_there(folds, tested):
     cells = pl.DataFrame(
         {"fold": folds, "label": ["all"] * len(folds)}, {"fold": pl.String, "label": pl.String}
     )
     plan = plan_build(cells)
-    assert (plan.by, plan.tested) == (by, tested)
+    assert plan.tested == tested
     assert plan.without == (("preliminary",) if tested else ())
 
 

@@ -39,12 +39,10 @@ class BuildPlan:
     """How a model is built from the cells that are there.
 
     Attributes:
-        by: how the cross-validation is cut: ``fold``, the official folds, or ``subject``.
         tested: whether the preliminary test set is there to evaluate the network on.
         folds: the official training folds that are there.
     """
 
-    by: str
     tested: bool
     folds: tuple[str, ...]
 
@@ -91,7 +89,6 @@ class BuildResult(FolderResult):
         """Return the plan, the metrics and the bundle."""
         return {
             "path": str(self.path),
-            "by": self.plan.by,
             "tested": self.plan.tested,
             "crossval": self.crossval.as_json(),
             "training": self.training.as_json(),
@@ -114,12 +111,9 @@ class BuildResult(FolderResult):
 def plan_notes(plan: BuildPlan) -> list[str]:
     """Say what follows from the cells that are there."""
     said = []
-    if plan.by == "subject":
-        there = f"only {listing([f'fold_{name}' for name in plan.folds])}" if plan.folds else "none"
-        said.append(
-            f"Of the official folds fold_0, fold_1 and fold_2 there is {there}: cross-validated by "
-            "subject instead."
-        )
+    if plan.folds and len(plan.folds) < len(FOLDS):
+        there = listing([f"fold_{name}" for name in plan.folds])
+        said.append(f"Of the official folds fold_0, fold_1 and fold_2 there is only {there}.")
     if not plan.tested:
         said.append(
             "There is no labelled preliminary test set: the network was trained on all cells, and "
@@ -143,17 +137,17 @@ def build_model(
 ) -> BuildResult:
     """Build a model from labelled cells: from images to a bundle, in one folder.
 
-    The cells are prepared as the recipe needs them. The recipe is cross-validated by the official
-    folds if all three are there, else by subject, which gives a decision that is fitted out of
-    fold. With the preliminary test set the network is trained on the official split and tested on
-    that set; otherwise it is trained on all cells. If it is interrupted, the same call goes on
-    where it stopped.
+    The cells are prepared as the recipe needs them. The recipe is cross-validated by subject, where
+    subjects that share pixel-identical cells count as one (some do across the official folds); this
+    gives a decision that is fitted out of fold. With the preliminary test set the network is
+    trained on the official split and tested on that set; otherwise it is trained on all cells. If
+    it is interrupted, the same call goes on where it stopped.
 
     Args:
         data: the folder with the labelled cells.
         out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``.
         recipe: as :func:`blastscope.train` takes it; without it the best one known.
-        folds: how many folds, if the cells are cut by subject.
+        folds: how many folds of subjects.
         jobs, settings, device, weights_dir, progress: as :func:`blastscope.cross_validate` takes
             them.
 
@@ -178,7 +172,7 @@ def build_model(
     common: dict[str, Any] = {"device": device, "progress": progress}
     common["weights_dir"] = as_path(weights_dir)
     judged = cross_validate(
-        loaded, store, out=place / "crossval", folds=folds, by=plan.by, seed=SEED,
+        loaded, store, out=place / "crossval", folds=folds, by="subject", seed=SEED,
         without=plan.without, jobs=jobs, **common,
     )  # fmt: skip
     trained = train(loaded, store, cut, out=place / "run", **common)
@@ -194,10 +188,7 @@ def plan_build(cells: pl.DataFrame) -> BuildPlan:
     labelled = cells.filter(pl.col("label").is_not_null())
     there = set(labelled["fold"].drop_nulls())
     folds = tuple(name for name in FOLDS if name in there)
-    tested = PRELIMINARY in there and bool(folds)
-    strays = labelled.filter(~pl.col("fold").is_in([*FOLDS, PRELIMINARY]).fill_null(False))
-    whole = len(folds) == len(FOLDS) and strays.is_empty()
-    return BuildPlan("fold" if whole else "subject", tested, folds)
+    return BuildPlan(PRELIMINARY in there and bool(folds), folds)
 
 
 def _prepare(data: Path, store: Path, recipe: Recipe, progress: bool) -> Path:

@@ -170,7 +170,7 @@ def build(
         str | None,
         option("A recipe's name, or the path of your own .yaml; by default the best one known."),
     ] = None,
-    folds: Annotated[int, option("How many folds, if the cells are cut by subject.", min=2)] = 5,
+    folds: Annotated[int, option("How many folds of subjects.", min=2)] = 5,
     jobs: Jobs = 1,
     settings: Settings = None,
     device: Device = "auto",
