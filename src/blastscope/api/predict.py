@@ -15,13 +15,15 @@ from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path,
 from blastscope.box import in_the_box
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.metrics import THRESHOLD
+from blastscope.io.files import write_text
 from blastscope.prediction.inputs import as_inputs, list_inputs
 from blastscope.prediction.models import PredictionModel, open_model
-from blastscope.prediction.predict import Predicted, stream
+from blastscope.prediction.predict import Predicted, refuse_taken, stream
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.prediction.table import SUFFIXES, json_lines, write_table
 from blastscope.report.bundle_card import SYNTHETIC
 from blastscope.report.decision_text import how_decided, intervals_held
+from blastscope.report.predictions_text import FEW_CELLS, LINE_TEXT, NOT_ESTIMABLE
 
 if TYPE_CHECKING:
     from blastscope.api.explain import ExplanationResult
@@ -30,8 +32,8 @@ MOST_SUBJECTS = 20
 MOST_CELLS = 40
 """Cells and subjects that a screen shows."""
 MOST_PROBLEMS = 10
-FEW_CELLS = 10
-"""If no subject has as many, shares are not shown: a few cells are not a sample."""
+PAGES = (".html", ".htm")
+"""The suffixes of a page."""
 
 Models = AnyPath | Sequence[AnyPath] | None
 
@@ -138,11 +140,18 @@ class PredictionResult(Result):
         found: the table, and what was decided.
         explanation: the pages with heatmaps, if they were asked for and there are some.
         unexplained: cells without a page because they lie in zips; None if no pages were asked for.
+        page: the page of the predictions, if one was written.
     """
 
     found: Predicted
     explanation: ExplanationResult | None = None
     unexplained: int | None = None
+    page: Path | None = None
+
+    @property
+    def report(self) -> Path | None:
+        """The page to open, if one was written."""
+        return self.page or super().report
 
     @property
     def model(self) -> str:
@@ -241,17 +250,13 @@ class PredictionResult(Result):
         if not doubt:  # the decisions were fitted on cells that name no subject
             return [*said, "No share of blasts: how well it fits known subjects is not known."]
         if (subjects["line"] == "not estimable").any():
-            said.append(
-                "not estimable: known subjects differ so much under these calls that the share of "
-                "blasts may be anything from 0 to 1."
-            )
+            said.append(NOT_ESTIMABLE)
         return [
             *said,
             "blasts: the share called ALL, corrected for the errors of these calls on known "
             f"subjects, with its 95 % interval. {doubt} It means something only if the cells are "
             "all the nucleated cells of a field (docs/deciding.md).",
-            "20-25 % line: whether the whole interval lies below 20 % blasts, under which acute "
-            "leukaemia is not usually diagnosed, above 25 %, or neither (open).",
+            LINE_TEXT,
         ]
 
     def _unlike(self) -> list[str]:
@@ -266,13 +271,25 @@ class PredictionResult(Result):
             "each, cut out on black."
         ]
 
+    def to_html(self) -> str:
+        """Return one page for a reader: subjects, pictures of the cells by call, and limits.
+
+        The images that it shows are read again, a few hundred at most.
+        """
+        from blastscope.report.predictions_page import predictions_page
+
+        return predictions_page(self.found)
+
     def save(self, folder: AnyPath) -> Path:
-        """Write the table to a file (.parquet, .csv or .json), or a folder with a small report.
+        """Write the table (.parquet, .csv or .json), the page (.html), or a folder with both.
 
         Raises:
             BlastscopeError: if it cannot be written.
         """
         out = Path(folder)
+        if out.suffix.lower() in PAGES:
+            write_text(out, self.to_html())
+            return out
         if out.suffix.lower() not in SUFFIXES:
             return super().save(out)
         write_table(self.found.frame, self.found.tally.subjects, out, self.found.about)
@@ -289,6 +306,7 @@ def predict(
     device: str = "auto",
     spread: bool = False,
     subject_from: str | None = None,
+    report: AnyPath | None = None,
     explain: AnyPath | None = None,
     force: bool = False,
     progress: Progress = False,
@@ -307,6 +325,7 @@ def predict(
             without it the model's own.
         engine, device, spread: as :func:`load` takes them.
         subject_from: a regular expression that finds the subject in a file's path.
+        report: a page to write, .html: what the model is worth, subjects, and pictures of cells.
         explain: a folder for a page with heatmaps for each cell.
         force: replace a file that is there.
         progress: show a progress bar; or a function to call with how much is done and of how much.
@@ -316,8 +335,11 @@ def predict(
 
     Raises:
         BlastscopeError: if the model or the images cannot be opened, not one image can be used, or
-            ``out`` is there already or cannot be written.
+            ``out`` or ``report`` is there already or cannot be written.
     """
+    page = as_path(report)
+    if page is not None:
+        refuse_taken(page, PAGES, force)
     if explain is not None:
         require_training("`explain`")
         from blastscope.io.workfolder import refuse_foreign
@@ -337,7 +359,9 @@ def predict(
             force=force,
             on_progress=advance,
         )
-    result = PredictionResult(found, path=found.path)
+    result = PredictionResult(found, path=found.path, page=page)
+    if page is not None:
+        result.save(page)
     if explain is None:
         return result
     cells = len(found.frame) - len(found.problems) - (found.tally.out_of_distribution or 0)

@@ -142,7 +142,7 @@ class Result(ABC):
             out.mkdir(parents=True, exist_ok=True)
         write_text(out / "result.json", json_text(self.as_json()) + "\n")
         write_csv(self.to_frame(), out / "table.csv")
-        write_text(out / PAGE, self.small_page())
+        write_text(out / PAGE, self.to_html())
 
     def small_page(self) -> str:
         """Return a page of the tables and sentences, for a result without a report of its own."""

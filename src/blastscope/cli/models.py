@@ -58,6 +58,10 @@ def predict(
     spread: Annotated[
         bool, option("Add how much the eight views of a cell differ; slower.", name="--spread")
     ] = False,
+    report: Annotated[
+        Path | None,
+        option("A page for a reader: subjects, pictures of the cells by call, limits.", "HTML"),
+    ] = None,
     explain: Annotated[
         Path | None, option("A folder for a page with heatmaps for each cell.", "DIR")
     ] = None,
@@ -69,13 +73,14 @@ def predict(
     strict: Annotated[
         bool, option("Exit with status 1 if an image cannot be used.", name="--strict")
     ] = False,
-    force: Annotated[bool, option("Replace FILE.", name="--force")] = False,
+    force: Annotated[bool, option("Replace files that are there.", name="--force")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict for each cell the probability that it is a lymphoblast."""
     if out == PIPE:
-        if explain is not None:
-            raise BlastscopeError("--explain and --out - do not go together: choose one.")
+        for name, value in (("--explain", explain), ("--report", report)):
+            if value is not None:
+                raise BlastscopeError(f"{name} and --out - do not go together: choose one.")
         found = bs.stream_predictions(
             images,
             model,
@@ -103,11 +108,14 @@ def predict(
         device=device,
         spread=spread,
         subject_from=subject_from,
+        report=report,
         explain=explain,
         force=force,
         progress=True,
     )
     show(made, as_json)
+    if report is not None and made.path is not None:
+        (note if as_json else say)(f"{made.path}")
     if made.explanation is not None:
         (note if as_json else say)(f"{made.explanation.report}")
     if strict and made.failed:

@@ -17,6 +17,7 @@ from blastscope.io.predictions import marked
 from blastscope.training.finished_run import FinishedRun, open_run
 
 if TYPE_CHECKING:
+    from blastscope.bundle.manifest import Manifest
     from blastscope.decision.decision_file import DecisionFile
 
 
@@ -34,6 +35,7 @@ class Members:
     bundle: str | None = None
     # What a bundle decides by; None if it does not, or it is not a bundle.
     decision: DecisionFile | None = None
+    manifest: Manifest | None = None  # of the bundle; None if not from one
 
     @property
     def synthetic(self) -> bool:
@@ -125,6 +127,7 @@ def _of_bundle(path: Path) -> Members:
             names=() if ensemble is None else tuple(member.name for member in ensemble.members),
             bundle=found.digest,
             decision=found.decision,
+            manifest=found.manifest,
         )
     )
 

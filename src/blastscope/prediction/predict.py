@@ -18,6 +18,7 @@ from blastscope.prediction.decisions import Tally, about_decision, decide, tally
 from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.journal import Journal
+from blastscope.prediction.members import Members
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.pipeline import predict_rows
 from blastscope.prediction.table import SUFFIXES, write_table
@@ -41,6 +42,8 @@ class Predicted:
     synthetic_cells: bool  # whether the images are of synthetic cells
     about: dict[str, Any]  # what a table of them records
     path: Path | None  # of the table; None if none was written
+    inputs: InputImages  # the images, in the order of the rows
+    members: Members  # the networks
 
     @property
     def problems(self) -> pl.DataFrame:
@@ -79,7 +82,7 @@ def predict(
             ``out`` exists or cannot be written.
     """
     if out is not None:
-        _refuse_taken(out, force)
+        refuse_taken(out, SUFFIXES, force)
     found = images if isinstance(images, InputImages) else list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
     model = opened.marked(found.synthetic)
@@ -105,9 +108,10 @@ def stream(inputs: InputImages, model: PredictionModel) -> Iterator[pl.DataFrame
         yield decide(frame, model.decision)
 
 
-def _refuse_taken(out: Path, force: bool) -> None:
-    if out.suffix.lower() not in SUFFIXES:
-        raise BlastscopeError(f"{out} is not a {', '.join(SUFFIXES)} file: choose another suffix.")
+def refuse_taken(out: Path, suffixes: Sequence[str], force: bool) -> None:
+    """Refuse a file to write if its suffix is not known, or it is there and not to be replaced."""
+    if out.suffix.lower() not in suffixes:
+        raise BlastscopeError(f"{out} is not a {', '.join(suffixes)} file: choose another suffix.")
     if out.is_dir():
         raise BlastscopeError(f"{out} is a folder: choose another name.")
     if out.exists() and not force:
@@ -170,6 +174,8 @@ def _predicted(
         synthetic_cells=found.synthetic,
         about=about(found, model),
         path=out,
+        inputs=found,
+        members=model.predictor.members,
     )
 
 

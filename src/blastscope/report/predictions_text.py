@@ -1,0 +1,143 @@
+"""The text of a page of predictions: what the model is worth, and what it must not be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from blastscope.report.bundle_card import SYNTHETIC
+from blastscope.report.text import LABELS, counted, interval, listed, number
+
+if TYPE_CHECKING:
+    from blastscope.bundle.manifest import EvaluationEntry, Manifest
+    from blastscope.prediction.predict import Predicted
+
+FEW_CELLS = 10
+"""A subject with fewer has no share of blasts: a few cells are not a sample."""
+FEW_SUBJECTS = 5
+"""Fewer subjects of a class say little about the next subject."""
+NOT_ESTIMABLE = (
+    "not estimable: known subjects differ so much under these calls that the share of blasts may "
+    "be anything from 0 to 1."
+)
+LINE_TEXT = (
+    "20-25 % line: whether the whole interval lies below 20 % blasts, under which acute leukaemia "
+    "is not usually diagnosed, above 25 %, or neither (open)."
+)
+
+
+def worth_text(manifest: Manifest | None, synthetic: bool = False) -> str:
+    """Write what a model is worth on subjects that it has not seen, in a sentence.
+
+    Args:
+        manifest: of its bundle; None if it is not from a bundle.
+        synthetic: whether synthetic cells have taught the model.
+    """
+    if synthetic or (manifest is not None and manifest.synthetic):
+        return SYNTHETIC
+    if manifest is None:
+        return (
+            "What this model is worth on unseen subjects is not recorded with it: see its own "
+            "evaluation before you read on."
+        )
+    found = _on_unseen_subjects(manifest)
+    if found is None:
+        return (
+            "This model was not evaluated on unseen subjects: its worth for a new one is unknown."
+        )
+    auc = found.metrics["auc"]
+    bounds = None if auc.low is None or auc.high is None else (auc.low, auc.high)
+    certain = f" (95 % interval {interval(bounds)})" if bounds else ""
+    counts, of = _subjects(found), ""
+    if counts:
+        classes = listed([f"{count} {LABELS[name]}" for name, count in counts.items()])
+        of = f" of {counted(sum(counts.values()), 'subject')} ({classes})"
+    whose = "" if found.own else ", by other networks of the same recipe"
+    return (
+        f"On unseen subjects its AUC is {number(auc.value, 3)}{certain}, measured on "
+        f"{counted(found.cells)}{of}{whose}."
+    )
+
+
+def doubt_text(manifest: Manifest | None) -> str:
+    """Write why that sentence says little, if it was measured on few subjects; empty if not."""
+    found = None if manifest is None or manifest.synthetic else _on_unseen_subjects(manifest)
+    counts = {} if found is None else _subjects(found)
+    name = min(counts, key=counts.__getitem__, default="")
+    if not name or counts[name] >= FEW_SUBJECTS:
+        return ""
+    few = counted(counts[name], f"{LABELS[name]} subject")
+    return f"It was measured on {few}: so few say little about the next one."
+
+
+def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
+    """Find the first evaluation on unseen subjects that has an AUC."""
+    found = manifest.evaluations
+    return next((one for one in found if one.protocol == "subject" and "auc" in one.metrics), None)
+
+
+def _subjects(found: EvaluationEntry) -> dict[str, int]:
+    """Count the subjects of an evaluation by class; empty if its cells do not all name one."""
+    return dict(found.sampling["counts"]) if found.sampling["unit"] == "subject" else {}
+
+
+def training_subjects(found: Predicted) -> dict[str, int]:
+    """Count the subjects of the training cells by class; empty if that is not recorded.
+
+    Of an ensemble's networks, the one with the fewest subjects counts.
+    """
+    from blastscope.bundle.network import BundledNetwork
+
+    networks = [run for run in found.members.runs if isinstance(run, BundledNetwork)]
+    counts = [one.manifest.network.data.subjects for one in networks if one.manifest.network]
+    return min(counts, key=lambda of: sum(of.values()), default={})
+
+
+def limits(subjects: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return pairs of a heading and a sentence or two: what a reader must not conclude.
+
+    Args:
+        subjects: of the training cells, by class; empty if unknown.
+    """
+    few, many = (subjects.get(name) for name in ("hem", "all"))
+    learnt = "lymphoblasts and normal white cells of the lymphoid line"
+    if few is not None and many is not None:
+        learnt = (
+            f"lymphoblasts of {counted(many, 'subject')} with ALL and normal cells of the lymphoid "
+            f"line of {counted(few, 'subject')}"
+        )
+    return [
+        (
+            "Two kinds of cells",
+            f"It learnt {learnt}. Any other cell (a monocyte, a granulocyte, an erythroid "
+            "precursor, a blast of another leukaemia) is still called one of the two, or is "
+            "flagged as out of distribution.",
+        ),
+        (
+            "Haematogones",
+            "Haematogones and other normal precursors were not a class of their own in training. "
+            "They can look like blasts, as they do under the microscope: expect false alarms after "
+            "chemotherapy, after a transplantation and in children.",
+        ),
+        (
+            "Marrow or blood",
+            "It sees single cells. It does not know whether they are from marrow or blood, which "
+            "treatment was given, or what the flow cytometry shows.",
+        ),
+        (
+            "Another laboratory",
+            "Another stain, camera or magnification changes the colour and the size of cells, and "
+            "with them every probability of a batch, without each cell being flagged. Test it on "
+            "cells of your own laboratory that an expert has named.",
+        ),
+        (
+            "Not a count",
+            "The share of cells called ALL is not a blast count: that needs all nucleated cells of "
+            "unselected fields. Do not count a marrow with it.",
+        ),
+        (
+            "Not an exclusion",
+            "Cells that are called normal do not exclude leukaemia, and cells that are called ALL "
+            "do not diagnose it.",
+        ),
+    ]
