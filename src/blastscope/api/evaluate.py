@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ import polars as pl
 from blastscope.api.result import PAGE, WIDTH, AnyPath, Result, TextTable, as_path, table_text
 from blastscope.api.tables import Source, as_source
 from blastscope.data.contradictions import BelieveTable
-from blastscope.decision.assessment import assess_decisions
+from blastscope.decision.assessment import DecisionAssessment, assess_decisions
 from blastscope.decision.decision import DecisionRequest
 from blastscope.decision.decision_file import write_decision
 from blastscope.decision.fitting import NoDecision
+from blastscope.decision.neighbourhood import STATEMENT, corrected_part
 from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.cell_measurements import CellMeasurements, cell_measurements
 from blastscope.evaluation.curves import precision_recall_curve, roc_curve
 from blastscope.evaluation.evaluate import judge
+from blastscope.evaluation.inductive import inductive_metrics
 from blastscope.evaluation.labelled_predictions import open_labelled
 from blastscope.evaluation.leakage import Leakage, read_leakage
 from blastscope.evaluation.metrics import THRESHOLD
@@ -28,6 +30,7 @@ from blastscope.evaluation.model_baselines import model_baselines
 from blastscope.evaluation.prevalence import predictive_values
 from blastscope.evaluation.shortcuts import measure_shortcuts
 from blastscope.evaluation.sources import CROSSVAL, RunNotes
+from blastscope.evaluation.sources import Source as OpenedSource
 from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 from blastscope.io.workfolder import refuse_foreign
@@ -39,6 +42,7 @@ from blastscope.report.evaluation_text import (
     WORST_SUBJECTS,
     detail_lines,
     headline,
+    inductive_rows,
     metric_rows,
     verdict_lines,
     verdict_title,
@@ -70,11 +74,12 @@ class EvaluationResult(Result, ReportedEvaluation):
     @property
     def default_out(self) -> Path | None:
         """The folder that this report belongs into; the report of the test part keeps its own."""
-        if self.home is None or self.part == "test":
+        other = [self.part] * (self.part != "test") + ["transductive"] * bool(self.inductive)
+        if self.home is None or not other:
             return self.home
         if self.home.name.endswith("-evaluation"):
-            return self.home.with_name(f"{self.home.name}-{self.part}")
-        return self.home / self.part
+            return self.home.with_name("-".join([self.home.name, *other]))
+        return self.home / "-".join(other)
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``metrics.json``."""
@@ -116,8 +121,14 @@ class EvaluationResult(Result, ReportedEvaluation):
                 for one in self.subjects.head(_SHOWN_SUBJECTS).iter_rows(named=True)
             ],
         )  # fmt: skip
-        tables = [first, baselines, metrics]
+        tables = [first, *self._beside_own(), baselines, metrics]
         return [*tables, worst] if worst.rows else tables
+
+    def _beside_own(self) -> list[TextTable]:
+        rows = inductive_rows(self)
+        columns = ("metric", "corrected", "95 % interval", "inductive", "95 % interval",
+                   "corrected minus inductive")  # fmt: skip
+        return [TextTable.of(columns, rows)] if rows else []
 
     def answers(self) -> list[str]:
         """Return the verdict, and the finding behind each part of it."""
@@ -132,16 +143,26 @@ class EvaluationResult(Result, ReportedEvaluation):
         )
 
     def notes(self) -> list[str]:
-        """Say whether the probabilities are calls."""
+        """Say whether the probabilities were corrected, and whether they are calls."""
+        said = [STATEMENT] * (self.inductive is not None)
         if not self.hard_calls:
-            return []
-        return ["These are calls (0 or 1): AUC and average precision are of one operating point."]
+            return said
+        return [
+            *said,
+            "These are calls (0 or 1): AUC and average precision are of one operating point.",
+        ]
 
     def _title(self) -> str:
         return f"{self.model}, {headline(self.part, self.metrics)}"
 
     def _write(self, out: Path) -> None:
-        if self.home is None or out.resolve() != self.home.resolve():
+        own = self.home is not None and out.resolve() == self.home.resolve()
+        if own and self.inductive is not None:
+            raise BlastscopeError(
+                f"{out} has the evaluation of the model's own probabilities: choose another folder "
+                "for corrected ones."
+            )
+        if not own:
             refuse_foreign(out, "metrics.json", ["report.html", "card.md"])
         pictures = _draw(self, self.run_notes, out / "figures")
         write_json(out / "metrics.json", self.as_json())
@@ -171,6 +192,7 @@ def evaluate(
     prevalence: Sequence[float] = (),
     leakage: AnyPath | None = None,
     believe: BelieveTable | None = None,
+    transductive: bool = False,
 ) -> EvaluationResult:
     """Evaluate a run, an ensemble, a cross-validation or anybody's prediction table.
 
@@ -195,6 +217,9 @@ def evaluate(
         leakage: the folder of the recipe's leakage measurement, to be shown.
         believe: ``name`` or ``table``: what to believe if a table and the names of its cells say
             different things of them.
+        transductive: correct the probabilities of ``part`` by each cell's nearest neighbours in
+            ``store``, and report the model's own beside them. A table that ``predict`` corrected
+            is reported so by itself.
 
     Returns:
         The metrics, intervals, decisions and subjects.
@@ -228,7 +253,12 @@ def evaluate(
 
         first = opened.predictions.filter(pl.col("repeat") == 1)["model"][0]
         model, folds = model or str(first), folds_table(read_crossval_metrics(place / CROSSVAL))
+    if transductive:
+        opened = _corrected(opened, part, model, as_path(store))
     evaluation = judge(opened, part, model)
+    inductive = inductive_metrics(evaluation.cells)
+    if inductive is not None:  # other parts may not be corrected
+        evaluation = replace(evaluation, parts={part: evaluation.metrics})
     table, name = select_model(opened.predictions, opened.where, model)
     request = DecisionRequest().changed(rule, error, coverage)
     measured = None if store is None else _measured(Path(store), table)
@@ -236,7 +266,9 @@ def evaluate(
     cells = evaluation.cells
     is_all, p_all = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
     known = None if leakage is None else _leakage(Path(leakage), name)
-    decisions = assess_decisions(table, part, opened.metadata, request)
+    decisions: DecisionAssessment | NoDecision = NoDecision("transductive", part)
+    if inductive is None:
+        decisions = assess_decisions(table, part, opened.metadata, request)
     return EvaluationResult.of(
         evaluation,
         decisions=decisions,
@@ -244,6 +276,7 @@ def evaluate(
         shortcuts=measure_shortcuts(cells, opened.metadata, measured),
         predictive_values=predictive_values(is_all, p_all, cells["subject"].to_list(), prevalence),
         leakage=known,
+        inductive=inductive,
         request=request,
         run_notes=opened.notes,
         fingerprint=evaluation.checkpoint or opened.metadata.get("ensemble"),
@@ -257,6 +290,19 @@ def _measured(store: Path, table: pl.DataFrame) -> CellMeasurements:
     found = cell_measurements(store)
     found.refuse_contradictions(table)
     return found
+
+
+def _corrected(
+    opened: OpenedSource, part: str, model: str | None, store: Path | None
+) -> OpenedSource:
+    """Correct the probabilities of one part of one model by neighbours."""
+    if store is None:
+        raise BlastscopeError(
+            "A correction by neighbours needs the pixels of the cells: give their store."
+        )
+    table, _ = select_model(opened.predictions, opened.where, model)
+    table = corrected_part(table, part, opened.where, store, opened.metadata)
+    return replace(opened, predictions=table)
 
 
 def _leakage(folder: Path, model: str) -> Leakage:

@@ -13,6 +13,7 @@ import polars as pl
 from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, as_paths, showing
 from blastscope.box import in_the_box
+from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.io.files import write_text
@@ -23,7 +24,12 @@ from blastscope.prediction.predict import predict as predict_images
 from blastscope.prediction.table import SUFFIXES, json_lines, write_table
 from blastscope.report.bundle_card import SYNTHETIC
 from blastscope.report.decision_text import how_decided, intervals_held
-from blastscope.report.predictions_text import FEW_CELLS, LINE_TEXT, NOT_ESTIMABLE
+from blastscope.report.predictions_text import (
+    FEW_CELLS,
+    LINE_TEXT,
+    NOT_ESTIMABLE,
+    TRANSDUCTIVE_SHARES,
+)
 
 if TYPE_CHECKING:
     from blastscope.api.explain import ExplanationResult
@@ -179,6 +185,7 @@ class PredictionResult(Result):
             "referred": counts.referred,
             "out_of_distribution": counts.out_of_distribution,
             "decision": None if by is None else str(by.path),
+            "transductive": self.found.about.get("transductive"),
             "cells": self.found.frame.to_dicts(),
             "subjects": self.subjects.to_dicts(),
         }
@@ -214,6 +221,8 @@ class PredictionResult(Result):
             said.append(f"not used: {file} {problem}")
         if len(problems) > MOST_PROBLEMS:
             said.append(f"And {len(problems) - MOST_PROBLEMS:,} more that cannot be used.")
+        if found.transductive:
+            said.append(STATEMENT)
         if found.synthetic_model:
             said.append(SYNTHETIC)
         if found.synthetic_cells:
@@ -239,6 +248,8 @@ class PredictionResult(Result):
         return not subjects.is_empty() and bool((subjects["cells"] >= FEW_CELLS).any())
 
     def _share_notes(self) -> list[str]:
+        if self.found.transductive and self.found.decision is not None:
+            return [TRANSDUCTIVE_SHARES]
         subjects, by = self.subjects, self.found.decision
         doubt = "" if by is None else intervals_held(by)
         if not self._has_shares:
@@ -306,6 +317,7 @@ def predict(
     device: str = "auto",
     spread: bool = False,
     subject_from: str | None = None,
+    transductive: bool = False,
     report: AnyPath | None = None,
     explain: AnyPath | None = None,
     force: bool = False,
@@ -325,6 +337,9 @@ def predict(
             without it the model's own.
         engine, device, spread: as :func:`load` takes them.
         subject_from: a regular expression that finds the subject in a file's path.
+        transductive: correct each probability by the cell's nearest neighbours among the images, 50
+            or more. It profits from subjects of one class and depends on which cells are given;
+            ``p_inductive`` keeps the model's own.
         report: a page to write, .html: what the model is worth, subjects, and pictures of cells.
         explain: a folder for a page with heatmaps for each cell.
         force: replace a file that is there.
@@ -334,8 +349,9 @@ def predict(
         The table, and what was decided of all cells together.
 
     Raises:
-        BlastscopeError: if the model or the images cannot be opened, not one image can be used, or
-            ``out`` or ``report`` is there already or cannot be written.
+        BlastscopeError: if the model or the images cannot be opened, not one image can be used,
+            there are too few to correct, or ``out`` or ``report`` is there already or cannot be
+            written.
     """
     page = as_path(report)
     if page is not None:
@@ -356,6 +372,7 @@ def predict(
             device=device,
             spread=spread,
             subject_from=subject_from,
+            transductive=transductive,
             force=force,
             on_progress=advance,
         )
@@ -460,8 +477,17 @@ def _explain(
 
 def _cells_table(frame: pl.DataFrame) -> TextTable:
     """Show the first cells."""
-    names = {"p_all": "p(ALL)", "out_of_distribution": "OOD"}
-    order = ("cell", "subject", "p_all", "called", "refer", "out_of_distribution", "spread")
+    names = {"p_all": "p(ALL)", "p_inductive": "inductive", "out_of_distribution": "OOD"}
+    order = (
+        "cell",
+        "subject",
+        "p_all",
+        "p_inductive",
+        "called",
+        "refer",
+        "out_of_distribution",
+        "spread",
+    )
     shown = [name for name in order if name in frame.columns]
     if frame["subject"].null_count() == len(frame):
         shown.remove("subject")

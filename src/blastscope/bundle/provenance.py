@@ -51,6 +51,11 @@ def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntr
     """
     content = read_metrics(folder / "metrics.json")
     model = str(content.get("model")).removesuffix(SYNTHETIC_MARK).partition(" #")[0]
+    if content.get("inductive") is not None:
+        raise BlastscopeError(
+            f"{folder} evaluates probabilities that were corrected by neighbours, which no bundle "
+            "gives: evaluate again without --transductive."
+        )
     own = content.get("checkpoint") == checkpoint
     if not own and model != name:
         raise BlastscopeError(

@@ -77,6 +77,14 @@ def evaluate(
         Literal["name", "table"] | None,
         option("What to trust if a table and the names of its cells contradict each other."),
     ] = None,
+    transductive: Annotated[
+        bool,
+        option(
+            "Correct each probability by the cell's neighbours in the part, from --store; the "
+            "model's own stand beside it.",
+            name="--transductive",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model: metrics, intervals, decisions, a report."""
@@ -92,6 +100,7 @@ def evaluate(
         prevalence=prevalence or (),
         leakage=leakage,
         believe=believe,
+        transductive=transductive,
     )
     show(found.saved(out or found.default_out), as_json)
 

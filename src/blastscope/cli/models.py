@@ -58,6 +58,13 @@ def predict(
     spread: Annotated[
         bool, option("Add how much the eight views of a cell differ; slower.", name="--spread")
     ] = False,
+    transductive: Annotated[
+        bool,
+        option(
+            "Correct each probability by the cell's neighbours in this batch of 50 or more cells.",
+            name="--transductive",
+        ),
+    ] = False,
     report: Annotated[
         Path | None,
         option("A page for a reader: subjects, pictures of the cells by call, limits.", "HTML"),
@@ -81,6 +88,10 @@ def predict(
         for name, value in (("--explain", explain), ("--report", report)):
             if value is not None:
                 raise BlastscopeError(f"{name} and --out - do not go together: choose one.")
+        if transductive:
+            raise BlastscopeError(
+                "--transductive needs all cells before the first is printed: give --out a file."
+            )
         found = bs.stream_predictions(
             images,
             model,
@@ -108,6 +119,7 @@ def predict(
         device=device,
         spread=spread,
         subject_from=subject_from,
+        transductive=transductive,
         report=report,
         explain=explain,
         force=force,

@@ -103,7 +103,10 @@ class Decision:
 
     def apply(self, p_all: Floats) -> Decided:
         """Call cells by a network's probabilities of ALL, shape (n,)."""
-        p = self.calibration.apply(p_all)
+        return self.call(self.calibration.apply(p_all))
+
+    def call(self, p: Floats) -> Decided:
+        """Call cells by calibrated probabilities of ALL, shape (n,)."""
         called = p > self.point.threshold
         sure = sureness(p, called)
         return Decided(p, called, sure, self.referral.refers(sure), self.conformal.sets(p))

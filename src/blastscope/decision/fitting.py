@@ -29,11 +29,12 @@ class NoDecision:
     Attributes:
         reason: ``one-class``: the part's cells have only one class. ``fitted-here``: decisions are
             fitted on this part (validation). ``no-validation``: the table has no validation cells
-            of both classes to fit them on.
+            of both classes to fit them on. ``transductive``: the probabilities were corrected by
+            neighbours, so that they depend on the batch.
         part: the split part that is reported.
     """
 
-    reason: Literal["one-class", "fitted-here", "no-validation"]
+    reason: Literal["one-class", "fitted-here", "no-validation", "transductive"]
     part: str
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from blastscope.decision.assessment import DecisionAssessment
 from blastscope.decision.fitting import NoDecision
+from blastscope.evaluation.inductive import InductiveMetrics
 from blastscope.evaluation.leakage import Leakage
 from blastscope.evaluation.model_baselines import ModelBaseline
 from blastscope.evaluation.prevalence import PredictiveValues
@@ -27,6 +28,8 @@ class ReportedEvaluation(Evaluation):
         shortcuts: whether the model follows the size of cells, and how subjects differ.
         predictive_values: of calls at p > 0.5, at each prevalence that was asked for.
         leakage: what an image-level split hides of this recipe, if it was measured.
+        inductive: the metrics of the model's own probabilities, if those that are reported were
+            corrected by neighbours.
     """
 
     decisions: DecisionAssessment | NoDecision
@@ -34,6 +37,7 @@ class ReportedEvaluation(Evaluation):
     shortcuts: Shortcuts
     predictive_values: tuple[PredictiveValues, ...]
     leakage: Leakage | None
+    inductive: InductiveMetrics | None = field(default=None, kw_only=True)
 
     @property
     def verdict(self) -> Verdict:
@@ -53,4 +57,5 @@ class ReportedEvaluation(Evaluation):
             "shortcuts": self.shortcuts.as_json(),
             "predictive_values": without_nan([asdict(one) for one in self.predictive_values]),
             "leakage": None if self.leakage is None else self.leakage.as_json(),
+            **({} if self.inductive is None else {"inductive": self.inductive.as_json()}),
         }

@@ -37,6 +37,9 @@ PREDICTIONS = TableFormat(
 PROBLEM = "problem"
 """A further column: why an image could not be used, so that its row has no probability."""
 
+INDUCTIVE = "p_inductive"
+"""A further column: the model's own ``p_all`` if that was corrected by neighbours."""
+
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
 

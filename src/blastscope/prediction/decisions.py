@@ -13,7 +13,7 @@ from blastscope.decision.decision_file import NAME, DecisionFile, read_decision
 from blastscope.decision.subject_shares import subject_shares
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.io.predictions import PROBLEM
+from blastscope.io.predictions import INDUCTIVE, PROBLEM
 from blastscope.io.workfolder import first_difference
 from blastscope.prediction.members import Members
 
@@ -106,38 +106,47 @@ def decide(frame: pl.DataFrame, by: DecisionFile | None) -> pl.DataFrame:
     if by is None:
         return frame
     raw = frame["p_all"]
-    known, predicted = ~frame["out_of_distribution"].fill_null(False), raw.is_not_null()
-    decided = by.decision.apply(raw.fill_null(0.5).to_numpy())
+    calibrated = pl.Series(by.decision.calibration.apply(raw.fill_null(0.5).to_numpy()))
+    made = call_cells(
+        frame.with_columns(p_all=pl.when(raw.is_not_null()).then(calibrated), p_raw=raw), by
+    )
+    last = [name for name in ("spread", PROBLEM) if name in frame.columns]
+    return made.select(pl.exclude(last), *last)
+
+
+def call_cells(frame: pl.DataFrame, by: DecisionFile) -> pl.DataFrame:
+    """Add ``called``, ``confidence`` and ``refer`` by ``p_all``, or replace them."""
+    predicted = frame["p_all"].is_not_null()
+    known = ~frame["out_of_distribution"].fill_null(False)
+    decided = by.decision.call(frame["p_all"].fill_null(0.5).to_numpy())
     called = pl.Series("called", decided.called).replace_strict(_CALLS, return_dtype=pl.String)
-    made = frame.with_columns(
-        p_all=pl.when(predicted).then(pl.Series(decided.p_all)),
-        p_raw=raw,
+    return frame.with_columns(
         called=pl.when(known & predicted).then(called),
         confidence=pl.when(known & predicted).then(pl.Series(decided.sure)),
         refer=pl.when(predicted).then(pl.Series(decided.refer) | ~known),
     )
-    last = [name for name in ("spread", PROBLEM) if name in frame.columns]
-    return made.select(pl.exclude(last), *last)
 
 
 def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
     """Count what ``decide`` decided, and sum up each subject.
 
     Without a decision a cell counts as called ALL above one half. An out-of-distribution cell
-    counts for no subject.
+    counts for no subject. If probabilities were corrected by neighbours, no share of blasts is
+    estimated: how right such calls are on known subjects was not measured.
     """
     flags = frame["out_of_distribution"].drop_nulls()
     out_of_distribution = None if flags.is_empty() else int(flags.sum())
     if by is None:
         called = int((frame.filter(_KNOWN)["p_all"] > THRESHOLD).sum())
         return Tally(called, None, out_of_distribution, None)
-    usable = frame.filter(pl.col("p_raw").is_not_null() & _KNOWN)
-    decided = by.decision.apply(usable["p_raw"].to_numpy())
+    usable = frame.filter(pl.col("p_all").is_not_null() & _KNOWN)
+    decided = by.decision.call(usable["p_all"].to_numpy())
+    known = None if INDUCTIVE in frame.columns else by.decision.reference
     return Tally(
         int((frame["called"] == "all").sum()),
         int(frame["refer"].sum()),
         out_of_distribution,
-        subject_shares(usable, decided, by.decision.reference),
+        subject_shares(usable, decided, known),
     )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import polars as pl
 
 from blastscope.decision.decision_file import DecisionFile
+from blastscope.decision.neighbourhood import NEIGHBOURS, STATEMENT, refuse_small_batch
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one
-from blastscope.io.predictions import PROBLEM
+from blastscope.io.predictions import INDUCTIVE, PROBLEM
 from blastscope.prediction.decisions import Tally, about_decision, decide, tally
 from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
@@ -22,6 +23,7 @@ from blastscope.prediction.members import Members
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.pipeline import predict_rows
 from blastscope.prediction.table import SUFFIXES, write_table
+from blastscope.prediction.transductive import corrected_batch
 
 Progress = Callable[[int, int], None]
 
@@ -46,6 +48,11 @@ class Predicted:
     members: Members  # the networks
 
     @property
+    def transductive(self) -> bool:
+        """Whether the probabilities were corrected by each cell's neighbours in the batch."""
+        return INDUCTIVE in self.frame.columns
+
+    @property
     def problems(self) -> pl.DataFrame:
         """The rows of images that could not be used."""
         return self.frame.filter(pl.col(PROBLEM).is_not_null())
@@ -61,6 +68,7 @@ def predict(
     device: str = "auto",
     spread: bool = False,
     subject_from: str | None = None,
+    transductive: bool = False,
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Predicted:
@@ -75,27 +83,31 @@ def predict(
         models: as ``open_model`` takes them, like ``decision``, ``engine``, ``device``, ``spread``.
         out: the table to write, .parquet, .csv or .json; None for no file.
         subject_from: a regular expression that finds the subject in a file's name.
+        transductive: correct each probability by the cell's neighbours among the images
+            (``decision.neighbourhood``).
         on_progress: called with the images done and their total.
 
     Raises:
-        BlastscopeError: if the model or the images cannot be opened, no image can be used, or
-            ``out`` exists or cannot be written.
+        BlastscopeError: if the model or the images cannot be opened, no image can be used, there
+            are too few to correct, or ``out`` exists or cannot be written.
     """
     if out is not None:
         refuse_taken(out, SUFFIXES, force)
     found = images if isinstance(images, InputImages) else list_inputs(images, subject_from)
     opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
     model = opened.marked(found.synthetic)
+    if transductive:
+        refuse_small_batch(len(found), "The batch")
     if out is None:
         frames = predict_rows(found, model.predictor, model.name)
         rows = pl.concat(_told(frames, found, on_progress))
-        return _predicted(rows, found, model, None)
+        return _predicted(rows, found, model, None, transductive)
     with only_one(out.absolute()):
         journal = open_journal(found, model, out)
         rows = resumed_rows(found, model, journal, on_progress)
         if not _any_usable(rows):  # there is nothing to go on from
             journal.remove()
-        made = _predicted(rows, found, model, out)
+        made = _predicted(rows, found, model, out, transductive)
         write_table(made.frame, made.tally.subjects, out, made.about)
         journal.remove()
     return made
@@ -149,7 +161,11 @@ def _told(
 
 
 def _predicted(
-    rows: pl.DataFrame, found: InputImages, model: PredictionModel, out: Path | None
+    rows: pl.DataFrame,
+    found: InputImages,
+    model: PredictionModel,
+    out: Path | None,
+    transductive: bool,
 ) -> Predicted:
     if not _any_usable(rows):
         first = rows.row(0, named=True)
@@ -157,7 +173,10 @@ def _predicted(
             f"None of {len(rows):,} images can be used: {first['file'] or first['cell']} "
             f"{first['problem']}. Give images of single cells (BMP, PNG, TIFF, JPEG or WebP)."
         )
-    frame = decide(rows, model.decision)
+    frame, known = decide(rows, model.decision), about(found, model)
+    if transductive:
+        frame = corrected_batch(frame, found, model.predictor.settings[0], model.decision)
+        known["transductive"] = _how_corrected(frame)
     usable = rows["p_all"].is_not_null() & ~rows["out_of_distribution"].fill_null(False)
     return Predicted(
         frame=frame,
@@ -172,11 +191,18 @@ def _predicted(
         notes=found.notes,
         synthetic_model=model.synthetic,
         synthetic_cells=found.synthetic,
-        about=about(found, model),
+        about=known,
         path=out,
         inputs=found,
         members=model.predictor.members,
     )
+
+
+def _how_corrected(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return what a table records of a correction by neighbours."""
+    outside = frame["out_of_distribution"].fill_null(False)
+    cells = int((frame["p_all"].is_not_null() & ~outside).sum())
+    return {"neighbours": NEIGHBOURS, "cells": cells, "note": STATEMENT}
 
 
 def _any_usable(rows: pl.DataFrame) -> bool:

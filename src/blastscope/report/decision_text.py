@@ -63,6 +63,10 @@ def no_decision(found: NoDecision) -> str:
             "the table has no validation cells of both classes to fit decisions on; they are "
             "never fitted on the cells that are reported."
         ),
+        "transductive": (
+            "decisions are not fitted to probabilities that were corrected by neighbours, because "
+            "these depend on which cells are predicted together."
+        ),
     }[found.reason]
 
 

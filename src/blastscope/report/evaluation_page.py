@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blastscope.decision.fitting import NoDecision
+from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.report.decision_text import (
     SHARE_ASSUMPTIONS,
@@ -19,6 +20,7 @@ from blastscope.report.evaluation_plots import best_epoch
 from blastscope.report.evaluation_text import (
     CITATION,
     detail_lines,
+    inductive_rows,
     leakage_text,
     metric_rows,
     sampling_text,
@@ -82,6 +84,8 @@ def evaluation_page(
         verdict_title=verdict_title(evaluation),
         verdict_lines=verdict_lines(evaluation),
         metric_rows=metric_rows(evaluation),
+        inductive_rows=inductive_rows(evaluation),
+        transductive=STATEMENT,
         detail_lines=detail_lines(evaluation),
         size_text=size_text(evaluation),
         trait_names=TRAIT_NAMES,
@@ -144,6 +148,8 @@ def model_card(found: ReportedEvaluation) -> str:
         verdict_title=verdict_title(found),
         verdict_lines=verdict_lines(found),
         metric_rows=metric_rows(found),
+        inductive_rows=inductive_rows(found),
+        transductive=STATEMENT,
         detail_lines=detail_lines(found),
         sampling=sampling_text(found.intervals.sampling),
         citation=CITATION,

@@ -162,6 +162,22 @@ def metric_rows(evaluation: ReportedEvaluation) -> list[tuple[str, str, str]]:
     return rows + shortcut_rows(evaluation)
 
 
+def inductive_rows(found: ReportedEvaluation) -> list[tuple[str, str, str, str, str, str]]:
+    """Return the ``HEADLINE`` metrics of corrected probabilities beside the model's own.
+
+    Each row is the name, then value and 95 % interval of both, then their difference. No rows if
+    nothing was corrected.
+    """
+    if found.inductive is None:
+        return []
+    own, gain, bounds = found.inductive.own, found.inductive.gain, found.intervals.bounds
+    return [
+        (name, number(found.metrics[key], 3), interval(bounds.get(key)),
+         number(own[key].value, 3), interval(own[key]), metric(gain[key], sign=True))
+        for key, name in HEADLINE.items()
+    ]  # fmt: skip
+
+
 def headline(part: str, metrics: Metrics) -> str:
     """Write the first metrics in a line."""
     known = (

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.io.predictions import PROBLEM
 from blastscope.prediction.predict import Predicted
@@ -19,6 +20,7 @@ from blastscope.report.predictions_text import (
     FEW_CELLS,
     LINE_TEXT,
     NOT_ESTIMABLE,
+    TRANSDUCTIVE_SHARES,
     doubt_text,
     limits,
     training_subjects,
@@ -73,6 +75,8 @@ def predictions_page(found: Predicted, made: date | None = None) -> str:
         worth=worth_text(found.members.manifest, found.synthetic_model),
         doubt="" if found.synthetic_model else doubt_text(found.members.manifest),
         counts=_counts(frame, groups),
+        transductive=STATEMENT if found.transductive else "",
+        no_shares=TRANSDUCTIVE_SHARES if found.transductive else "",
         decides=by is not None,
         detects=found.tally.out_of_distribution is not None,
         subjects=_subjects(frame, shares),

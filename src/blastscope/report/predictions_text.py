@@ -20,6 +20,10 @@ NOT_ESTIMABLE = (
     "not estimable: known subjects differ so much under these calls that the share of blasts may "
     "be anything from 0 to 1."
 )
+TRANSDUCTIVE_SHARES = (
+    "No share of blasts: how right calls are that were corrected by neighbours was not measured on "
+    "known subjects. Threshold and referral were fitted to probabilities without a correction."
+)
 LINE_TEXT = (
     "20-25 % line: whether the whole interval lies below 20 % blasts, under which acute leukaemia "
     "is not usually diagnosed, above 25 %, or neither (open)."
