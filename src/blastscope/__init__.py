@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from blastscope.api.inspect_bundle import inspect_bundle as inspect_bundle
     from blastscope.api.predict import load as load
     from blastscope.api.predict import predict as predict
-    from blastscope.api.predict import stream_predictions as stream_predictions
     from blastscope.api.prepare import prepare as prepare
     from blastscope.api.prepare import split as split
     from blastscope.api.recipes import Recipe as Recipe
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from blastscope.api.reproduce import plan_reproduction as plan_reproduction
     from blastscope.api.reproduce import reproduce as reproduce
     from blastscope.api.run_demo import run_demo as run_demo
+    from blastscope.api.stream_predictions import stream_predictions as stream_predictions
     from blastscope.api.stress_test import stress_test as stress_test
     from blastscope.api.submit import submit as submit
     from blastscope.api.train import train as train
@@ -92,7 +92,7 @@ _HOMES = {
     "reproduce": "blastscope.api.reproduce",
     "run_demo": "blastscope.api.run_demo",
     "split": "blastscope.api.prepare",
-    "stream_predictions": "blastscope.api.predict",
+    "stream_predictions": "blastscope.api.stream_predictions",
     "stress_test": "blastscope.api.stress_test",
     "submit": "blastscope.api.submit",
     "synthesize": "blastscope.api.data",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -17,11 +17,11 @@ from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.io.files import write_text
-from blastscope.prediction.inputs import as_inputs, list_inputs
+from blastscope.prediction.inputs import as_inputs
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, refuse_taken, stream
 from blastscope.prediction.predict import predict as predict_images
-from blastscope.prediction.table import SUFFIXES, json_lines, write_table
+from blastscope.prediction.table import SUFFIXES, write_table
 from blastscope.report.bundle_card import SYNTHETIC
 from blastscope.report.decision_text import how_decided, intervals_held
 from blastscope.report.predictions_text import (
@@ -131,10 +131,11 @@ def load(
     Raises:
         BlastscopeError: if it cannot be opened; nothing in it is run, whatever it is.
     """
-    return LoadedModel(open_model(_models(path), engine=engine, device=device, spread=spread))
+    return LoadedModel(open_model(model_paths(path), engine=engine, device=device, spread=spread))
 
 
-def _models(path: Models) -> list[Path]:
+def model_paths(path: Models) -> list[Path]:
+    """Return the paths of a model, or that of the model in the box."""
     return [in_the_box()] if path is None else as_paths(path)
 
 
@@ -361,7 +362,7 @@ def predict(
         from blastscope.io.workfolder import refuse_foreign
 
         refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
-    models = _models(model)
+    models = model_paths(model)
     with showing("Predicting", progress) as advance:
         found = predict_images(
             as_inputs(images, subject_from) if _in_memory(images) else as_paths(images),
@@ -384,63 +385,6 @@ def predict(
     cells = len(found.frame) - len(found.problems) - (found.tally.out_of_distribution or 0)
     pages = _explain(found, models, Path(explain), device, progress) if found.files else None
     return replace(result, explanation=pages, unexplained=cells - len(found.files))
-
-
-@dataclass(frozen=True)
-class PredictionStream:
-    """Predictions that come batch by batch, for a pipe.
-
-    Attributes:
-        notes: what should be said beside them.
-        frames: the rows of each batch.
-    """
-
-    notes: tuple[str, ...]
-    frames: Iterator[pl.DataFrame]
-
-    def json_lines(self) -> Iterator[str]:
-        """Yield a JSON object a cell.
-
-        Raises:
-            BlastscopeError: at the end, if not one image could be used.
-        """
-        used = total = 0
-        for frame in self.frames:
-            used, total = used + frame["p_all"].count(), total + len(frame)
-            yield from json_lines(frame)
-        if not used:
-            raise BlastscopeError(f"None of {total:,} images can be used: see their problem.")
-
-
-def stream_predictions(
-    images: AnyPath | Sequence[AnyPath],
-    model: Models = None,
-    *,
-    decision: AnyPath | None = None,
-    engine: str = "auto",
-    device: str = "auto",
-    spread: bool = False,
-    subject_from: str | None = None,
-) -> PredictionStream:
-    """Predict images batch by batch; each batch is computed when it is asked for.
-
-    Args:
-        images: as :func:`predict` takes them; ``-`` reads names from standard input.
-        model, decision, engine, device, spread, subject_from: as :func:`predict` takes them.
-
-    Returns:
-        The batches, and what should be said beside them.
-
-    Raises:
-        BlastscopeError: if the model or the images cannot be opened.
-    """
-    found = list_inputs(as_paths(images), subject_from)
-    by = as_path(decision)
-    opened = open_model(_models(model), decision=by, engine=engine, device=device, spread=spread)
-    notes = [f"{sentence}." for sentence in found.notes]
-    if opened.synthetic:
-        notes.append(SYNTHETIC)
-    return PredictionStream((*notes, DISCLAIMER), stream(found, opened))
 
 
 def _in_memory(images: Any) -> bool:
