@@ -23,7 +23,8 @@ from blastscope.bundle.read import open_bundle
 from blastscope.cli import app
 from blastscope.report import predictions_page as page_file
 from blastscope.report.bundle_card import SYNTHETIC
-from blastscope.report.predictions_text import doubt_text, limits, training_subjects, worth_text
+from blastscope.report.predictions_text import limits, training_subjects
+from blastscope.report.worth_text import doubt_text, worth_text
 from tests.api.conftest import unmarked
 from tests.prediction.test_predict import weighted
 
@@ -189,13 +190,17 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     def worth(*evaluations):
         return worth_text(manifest.model_copy(update={"evaluations": evaluations}))
 
-    assert worth(entry("image"), entry()) == (
-        "On unseen subjects its AUC is 0.876 (95 % interval 0.700 to 0.950), measured on 1,200 "
-        "cells of 16 subjects (9 ALL and 7 normal), by other networks of the same recipe."
-    )
-    assert worth(entry(own=True, low=None, unit="cell", counts={"all": 800, "hem": 400})) == (
-        "On unseen subjects its AUC is 0.876, measured on 1,200 cells."
-    )
+    measured = "Measured on 1,200 cells"
+    said = worth(entry("image"), entry())
+    assert "its AUC is 0.876 (95 % interval 0.700 to 0.950)" in said
+    assert f"{measured} of 16 subjects (9 ALL and 7 normal), by other networks" in said
+    said = worth(entry(own=True, low=None, unit="cell", counts={"all": 800, "hem": 400}))
+    assert said == f"On unseen subjects its AUC is 0.876. {measured}."
+    against = entry()
+    beside = {"auc_equal_size": MetricEntry(value=0.7), "auc_of_size": MetricEntry(value=0.8)}
+    against = against.model_copy(update={"metrics": against.metrics | beside})
+    said = worth(against)
+    assert "at equal size 0.700; the size of a cell alone has 0.800" in said
     assert "was not evaluated on unseen subjects" in worth(entry("image"))
     assert "was not evaluated on unseen subjects" in worth()
     assert "is not recorded with it" in worth_text(None)

@@ -13,8 +13,9 @@ from blastscope.box import in_the_box
 from blastscope.bundle.manifest import Adaptation
 from blastscope.bundle.read import Bundle, open_bundle
 from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
-from blastscope.report.bundle_card import SYNTHETIC, evaluated_on, interval_notes, metric_rows
+from blastscope.report.bundle_card import evaluated_on, interval_notes, metric_rows
 from blastscope.report.decision_text import how_decided
+from blastscope.report.worth_text import doubt_text, worth_text
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
 
@@ -74,7 +75,9 @@ class InspectResult(Result):
     def answers(self) -> list[str]:
         """Say what the bundle is, and that it is whole."""
         found, manifest = self.found, self.found.manifest
+        worth = worth_text(manifest)
         return [
+            f"{worth} {doubt_text(manifest)}".rstrip(),
             f"{found.path}: {manifest.name}, {self.bytes / 1e6:.1f} MB, whole "
             f"({found.digest[:19]})",
             f"{manifest.title}. Made by {manifest.made_by}.",
@@ -83,7 +86,7 @@ class InspectResult(Result):
     def notes(self) -> list[str]:
         """Say how it decides, and what bounds its metrics."""
         manifest = self.found.manifest
-        said = [SYNTHETIC] if manifest.synthetic else []
+        said: list[str] = []
         said += interval_notes(manifest)
         if manifest.adaptation is not None:
             said += [adapted_from(manifest.adaptation), *adaptation_lines(manifest.adaptation)]

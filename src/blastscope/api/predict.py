@@ -22,7 +22,6 @@ from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, refuse_taken, stream
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.prediction.table import SUFFIXES, write_table
-from blastscope.report.bundle_card import SYNTHETIC
 from blastscope.report.decision_text import how_decided, intervals_held
 from blastscope.report.predictions_text import (
     FEW_CELLS,
@@ -30,6 +29,7 @@ from blastscope.report.predictions_text import (
     NOT_ESTIMABLE,
     TRANSDUCTIVE_SHARES,
 )
+from blastscope.report.worth_text import SYNTHETIC
 
 if TYPE_CHECKING:
     from blastscope.api.explain import ExplanationResult

@@ -10,6 +10,7 @@ import polars as pl
 
 from blastscope.bundle.manifest import EvaluationEntry, MetricEntry, TrainingCells
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.baseline_rules import SIZE_ALONE
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
@@ -21,6 +22,11 @@ _SHOWN = (
     "weighted_f1", "auc", "recall_all", "recall_hem", "precision_all", "precision_hem",
     "accuracy", "balanced_accuracy", "mcc",
 )  # fmt: skip
+
+
+EQUAL_SIZE, NORMAL_SUBJECTS, OF_SIZE = "auc_equal_size", "auc_normal_subjects", "auc_of_size"
+"""The metrics of an evaluation that tell a model from a ruler: AUC at equal size, the mean AUC over
+normal subjects, and the AUC of size alone on the same cells."""
 
 
 def data_of(run: FinishedRun) -> TrainingCells:
@@ -70,6 +76,7 @@ def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntr
         if value is not None:
             low, high = bounds.get(metric) or (None, None)
             shown[metric] = MetricEntry(value=float(value), low=low, high=high)
+    shown |= _against_size(content)
     return EvaluationEntry(
         own=own,
         part=part,
@@ -78,6 +85,20 @@ def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntr
         metrics=shown,
         sampling=content["sampling"],
     )
+
+
+def _against_size(content: dict[str, Any]) -> dict[str, MetricEntry]:
+    """Read AUC at equal size, its mean over normal subjects, and what size alone has."""
+    shortcuts, found = content.get("shortcuts") or {}, {}
+    equal, subjects = shortcuts.get("equal_size"), shortcuts.get("subjects")
+    if equal is not None:
+        found[EQUAL_SIZE] = equal["matched"]
+    if subjects is not None:
+        found[NORMAL_SUBJECTS] = subjects["auc_mean"]
+    size = content.get("baselines", {}).get(SIZE_ALONE)
+    if size is not None:
+        found[OF_SIZE] = size["estimates"]["auc"]
+    return {name: MetricEntry(**one) for name, one in found.items() if one.get("value") is not None}
 
 
 def evaluations_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blastscope.bundle.manifest import EvaluationEntry, Manifest
+from blastscope.bundle.provenance import EQUAL_SIZE, NORMAL_SUBJECTS, OF_SIZE
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
@@ -11,16 +12,16 @@ from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_t
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.html import render_text
 from blastscope.report.text import escaped, protocol_name
+from blastscope.report.worth_text import SYNTHETIC, doubt_text, worth_text
 
-SYNTHETIC = (
-    "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
-    "cell means anything."
-)
 _NAMES = {
     "weighted_f1": "weighted F1",
     "auc": "AUC",
     "recall_all": "sensitivity",
     "recall_hem": "specificity",
+    EQUAL_SIZE: "AUC at equal size",
+    NORMAL_SUBJECTS: "AUC, mean over normal subjects",
+    OF_SIZE: "AUC of the size of a cell alone",
 }
 
 
@@ -31,6 +32,8 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
         manifest=manifest,
         decision=decision,
         synthetic_note=SYNTHETIC,
+        worth="" if manifest.synthetic else worth_text(manifest),
+        doubt=doubt_text(manifest),
         evaluated_on=evaluated_on,
         metric_rows=metric_rows,
         interval_notes=interval_notes,

@@ -21,12 +21,11 @@ from blastscope.report.predictions_text import (
     LINE_TEXT,
     NOT_ESTIMABLE,
     TRANSDUCTIVE_SHARES,
-    doubt_text,
     limits,
     training_subjects,
-    worth_text,
 )
 from blastscope.report.text import number
+from blastscope.report.worth_text import doubt_text, worth_text
 
 MOST_PICTURES = 200
 """Pictures of each group of cells."""

@@ -1,21 +1,17 @@
-"""The text of a page of predictions: what the model is worth, and what it must not be used for."""
+"""The text of a page of predictions: what the model learnt, and what it must not be used for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from blastscope.report.bundle_card import SYNTHETIC
-from blastscope.report.text import LABELS, counted, interval, listed, number
+from blastscope.report.text import counted
 
 if TYPE_CHECKING:
-    from blastscope.bundle.manifest import EvaluationEntry, Manifest
     from blastscope.prediction.predict import Predicted
 
 FEW_CELLS = 10
 """A subject with fewer has no share of blasts: a few cells are not a sample."""
-FEW_SUBJECTS = 5
-"""Fewer subjects of a class say little about the next subject."""
 NOT_ESTIMABLE = (
     "not estimable: known subjects differ so much under these calls that the share of blasts may "
     "be anything from 0 to 1."
@@ -28,61 +24,6 @@ LINE_TEXT = (
     "20-25 % line: whether the whole interval lies below 20 % blasts, under which acute leukaemia "
     "is not usually diagnosed, above 25 %, or neither (open)."
 )
-
-
-def worth_text(manifest: Manifest | None, synthetic: bool = False) -> str:
-    """Write what a model is worth on subjects that it has not seen, in a sentence.
-
-    Args:
-        manifest: of its bundle; None if it is not from a bundle.
-        synthetic: whether synthetic cells have taught the model.
-    """
-    if synthetic or (manifest is not None and manifest.synthetic):
-        return SYNTHETIC
-    if manifest is None:
-        return (
-            "What this model is worth on unseen subjects is not recorded with it: see its own "
-            "evaluation before you read on."
-        )
-    found = _on_unseen_subjects(manifest)
-    if found is None:
-        return (
-            "This model was not evaluated on unseen subjects: its worth for a new one is unknown."
-        )
-    auc = found.metrics["auc"]
-    bounds = None if auc.low is None or auc.high is None else (auc.low, auc.high)
-    certain = f" (95 % interval {interval(bounds)})" if bounds else ""
-    counts, of = _subjects(found), ""
-    if counts:
-        classes = listed([f"{count} {LABELS[name]}" for name, count in counts.items()])
-        of = f" of {counted(sum(counts.values()), 'subject')} ({classes})"
-    whose = "" if found.own else ", by other networks of the same recipe"
-    return (
-        f"On unseen subjects its AUC is {number(auc.value, 3)}{certain}, measured on "
-        f"{counted(found.cells)}{of}{whose}."
-    )
-
-
-def doubt_text(manifest: Manifest | None) -> str:
-    """Write why that sentence says little, if it was measured on few subjects; empty if not."""
-    found = None if manifest is None or manifest.synthetic else _on_unseen_subjects(manifest)
-    counts = {} if found is None else _subjects(found)
-    name = min(counts, key=counts.__getitem__, default="")
-    if not name or counts[name] >= FEW_SUBJECTS:
-        return ""
-    few = counted(counts[name], f"{LABELS[name]} subject")
-    return f"It was measured on {few}: so few say little about the next one."
-
-
-def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
-    """Find the first evaluation on unseen subjects that has an AUC."""
-    found = manifest.evaluations
-    return next((one for one in found if one.protocol == "subject" and "auc" in one.metrics), None)
-
-
-def _subjects(found: EvaluationEntry) -> dict[str, int]:
-    """Count the subjects of an evaluation by class; empty if its cells do not all name one."""
-    return dict(found.sampling["counts"]) if found.sampling["unit"] == "subject" else {}
 
 
 def training_subjects(found: Predicted) -> dict[str, int]:
