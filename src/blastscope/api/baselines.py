@@ -11,9 +11,12 @@ import polars as pl
 from blastscope.api.result import AnyPath, Result, TextTable
 from blastscope.evaluation.baselines import FIGURES, Baselines, baselines
 from blastscope.evaluation.cell_measurements import measure_cells
+from blastscope.evaluation.controls import KERNELS, PENALTY, RANDOM_WEIGHTS, SIDE, add_controls
 from blastscope.report.crossval_page import cut_text
 from blastscope.report.data_text import together_text
-from blastscope.report.text import number, spread
+from blastscope.report.text import DASH, number, spread
+
+_SHUFFLED = ", shuffled subjects"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,6 +36,16 @@ class BaselinesResult(Result, Baselines):
             for one in self.baselines
             for key in FIGURES
         ]
+        rows += [
+            {
+                "baseline": f"{one.baseline}{_SHUFFLED}",
+                "metric": "auc",
+                "in_sample": None,
+                "unseen_mean": one.auc.mean,
+                "unseen_deviation": one.auc.deviation,
+            }
+            for one in self.by_chance
+        ]
         return pl.DataFrame(rows)
 
     def as_json(self) -> dict[str, Any]:
@@ -51,6 +64,9 @@ class BaselinesResult(Result, Baselines):
             )
             over = (spread(one.folds.get(key), 3) for key in FIGURES)
             rows.append(("", "unseen subjects", *over))
+        for chance in self.by_chance:
+            name = f"{chance.baseline}{_SHUFFLED}"
+            rows.append((name, f"{chance.draws} draws", DASH, spread(chance.auc, 3), DASH, DASH))
         columns = ("baseline", "judged on", "weighted F1", "AUC", "sensitivity", "specificity")
         return [TextTable.of(columns, rows)]
 
@@ -67,11 +83,27 @@ class BaselinesResult(Result, Baselines):
         ]
         if self.cut.kept_together:
             said.append(together_text(self.cut.kept_together))
-        return said
+        if any(one.name == RANDOM_WEIGHTS for one in self.baselines):
+            said.append(
+                f"Random weights: {KERNELS} random convolutions of the cell at {SIDE} pixels, "
+                "never trained, under a logistic regression with a penalty "
+                f"{PENALTY:g} times that of size and colour."
+            )
+        return said + [
+            f"By chance, that is with labels exchanged between subjects, the AUC of "
+            f"{one.baseline} on unseen subjects is {spread(one.auc, 3)} and exceeds "
+            f"{number(one.percentile_95, 3)} in 5 of 100 draws (95th percentile of {one.draws})."
+            for one in self.by_chance
+        ]
 
 
 def measure_baselines(
-    source: AnyPath, *, folds: int = 5, cuts: int = 5, seed: int = 24
+    source: AnyPath,
+    *,
+    folds: int = 5,
+    cuts: int = 5,
+    seed: int = 24,
+    controls: bool = False,
 ) -> BaselinesResult:
     """Measure what always-ALL, the size of a cell and its colours reach, without a network.
 
@@ -80,6 +112,8 @@ def measure_baselines(
         folds: how many folds by subject.
         cuts: how many times to cut them.
         seed: of the first cut.
+        controls: add what random weights reach (of a store), and what AUC reaches by chance, with
+            labels exchanged between subjects. It takes minutes.
 
     Returns:
         The metrics of each baseline, on the same cells and on unseen subjects.
@@ -87,4 +121,8 @@ def measure_baselines(
     Raises:
         BlastscopeError: if the cells cannot be read, or cut by subject.
     """
-    return BaselinesResult.of(baselines(measure_cells(Path(source)), folds, cuts, seed))
+    measured = measure_cells(Path(source))
+    found = baselines(measured, folds, cuts, seed)
+    if controls:
+        found = add_controls(found, measured, folds, cuts, seed)
+    return BaselinesResult.of(found)

@@ -132,10 +132,19 @@ def baselines(
     folds: Annotated[int, option("How many folds by subject.", min=2)] = 5,
     cuts: Annotated[int, option("How many times the folds are cut.", min=1)] = 5,
     seed: Seed = 24,
+    controls: Annotated[
+        bool,
+        option(
+            "Add what random weights reach, and what AUC reaches by chance, with labels exchanged "
+            "between subjects. It takes minutes.",
+            name="--controls",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure what always-ALL, cell size and colour reach.
 
     No network is needed. Unseen subjects are tested as well.
     """
-    show(bs.measure_baselines(source, folds=folds, cuts=cuts, seed=seed), as_json)
+    found = bs.measure_baselines(source, folds=folds, cuts=cuts, seed=seed, controls=controls)
+    show(found, as_json)

@@ -64,15 +64,22 @@ class SizeRule:
 
 
 class Logistic:
-    """A logistic regression of standardised features."""
+    """A logistic regression of standardised features.
+
+    ``penalty`` is that of the squared coefficients: 1 is scikit-learn's own, more shrinks more.
+    """
+
+    def __init__(self, penalty: float = 1.0) -> None:
+        self.penalty = penalty
 
     def fit(self, features: Floats, is_all: Bools) -> Logistic:
-        """Fit scikit-learn's, with its own penalty."""
+        """Fit scikit-learn's."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        self._model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        regression = LogisticRegression(C=1 / self.penalty, max_iter=1000)
+        self._model = make_pipeline(StandardScaler(), regression)
         self._model.fit(features, is_all)
         return self
 

@@ -44,12 +44,30 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class ByChance:
+    """What a rule reaches on unseen subjects whose labels were exchanged at random.
+
+    Attributes:
+        baseline: the name of the rule.
+        auc: the spread over draws of the mean AUC over the folds of a draw.
+        percentile_95: which mean AUC 5 of 100 draws exceed.
+        draws: how often labels were exchanged.
+    """
+
+    baseline: str
+    auc: Spread
+    percentile_95: float
+    draws: int
+
+
+@dataclass(frozen=True)
 class Baselines:
     """All baselines of a data set.
 
     Attributes:
         subjects: how many subjects they are of.
         cut: how they were cut the first time.
+        by_chance: of controls, what rules reach if labels are exchanged between subjects.
     """
 
     baselines: tuple[Baseline, ...]
@@ -58,6 +76,7 @@ class Baselines:
     cuts: int
     cut: FoldCut
     synthetic: bool
+    by_chance: tuple[ByChance, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The baselines as JSON."""
@@ -73,10 +92,10 @@ def baselines(measured: MeasuredCells, folds: int = 5, cuts: int = 5, seed: int 
     cells = measured.cells.sort("cell")
     is_all = (cells["label"] == ALL).to_numpy()
     plans = [make_folds(cells, "subject", folds, seed + cut) for cut in range(cuts)]
-    tested = [_tested(cells, plan) for plan in plans]
+    tested = [tested_cells(cells, plan) for plan in plans]
     rules = {ALWAYS_ALL: (AlwaysAll, SIZE), **FITTED}
     found = tuple(
-        _baseline(name, rule, cells.select(columns).to_numpy().astype(np.float64), is_all, tested)
+        judge_rule(name, rule, cells.select(columns).to_numpy().astype(np.float64), is_all, tested)
         for name, (rule, columns) in rules.items()
         if measured.has_colours or columns == SIZE
     )
@@ -84,8 +103,8 @@ def baselines(measured: MeasuredCells, folds: int = 5, cuts: int = 5, seed: int 
     return Baselines(found, len(is_all), subjects, cuts, plans[0].cut, measured.synthetic)
 
 
-def _tested(cells: pl.DataFrame, plan: FoldPlan) -> list[NDArray[np.bool_]]:
-    """Which of the cells each fold tests; its other cells are all fitted on."""
+def tested_cells(cells: pl.DataFrame, plan: FoldPlan) -> list[NDArray[np.bool_]]:
+    """Return which of the cells each fold tests; its other cells are all fitted on."""
     return [
         cells["cell"]
         .is_in(split.table.filter(pl.col("part") == "test")["cell"].implode())
@@ -94,22 +113,32 @@ def _tested(cells: pl.DataFrame, plan: FoldPlan) -> list[NDArray[np.bool_]]:
     ]
 
 
-def _baseline(
+def unseen_metrics(
+    rule: Callable[[], BaselineRule],
+    features: NDArray[np.float64],
+    is_all: NDArray[np.bool_],
+    tested: list[NDArray[np.bool_]],
+) -> list[Metrics]:
+    """Fit a rule for each fold on the cells that the fold does not test, and judge it on others."""
+    return [
+        compute_metrics(
+            is_all[test], rule().fit(features[~test], is_all[~test]).score(features[test])
+        )
+        for test in tested
+    ]
+
+
+def judge_rule(
     name: str,
     rule: Callable[[], BaselineRule],
     features: NDArray[np.float64],
     is_all: NDArray[np.bool_],
     tested: list[list[NDArray[np.bool_]]],
 ) -> Baseline:
+    """Judge a rule on the cells that it was fitted on, and in every fold of every cut."""
     fitted = rule().fit(features, is_all)
     in_sample = compute_metrics(is_all, fitted.score(features))
-    unseen = [
-        compute_metrics(
-            is_all[test], rule().fit(features[~test], is_all[~test]).score(features[test])
-        )
-        for cut in tested
-        for test in cut
-    ]
+    unseen = [one for cut in tested for one in unseen_metrics(rule, features, is_all, cut)]
     over = {}
     for key in FIGURES:
         found = Spread.of([float(value) for one in unseen if (value := one[key]) is not None])

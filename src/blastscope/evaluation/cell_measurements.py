@@ -112,11 +112,13 @@ class MeasuredCells:
             only.
         has_colours: whether ``COLOURS`` were measured; otherwise only ``SIZE``.
         synthetic: whether the cells are synthetic, if that is known.
+        store: the store that holds their pixels; None for a table.
     """
 
     cells: pl.DataFrame
     has_colours: bool
     synthetic: bool = False
+    store: Path | None = None
 
 
 def measure_cells(source: Path) -> MeasuredCells:
@@ -137,10 +139,10 @@ def measure_cells(source: Path) -> MeasuredCells:
         known = store.cells.filter(pl.col("label").is_not_null())
         colours = not store.settings.clahe  # CLAHE changes the stain
         if not colours:
-            return MeasuredCells(_sized(known, source), False, store.synthetic)
+            return MeasuredCells(_sized(known, source), False, store.synthetic, source)
         traits = measure(store, known).select("cell", *COLOURS)
         rows = known.select(_NAMED).join(traits, on="cell")
-        return MeasuredCells(rows.drop_nulls(COLOURS), True, store.synthetic)
+        return MeasuredCells(rows.drop_nulls(COLOURS), True, store.synthetic, source)
     if source.suffix.lower() in SUFFIXES and _is_of_boxes(source):
         return MeasuredCells(_read_boxes(source), False)
     table = read_table(source, CELLS)[0].filter(pl.col("label").is_not_null())
