@@ -21,6 +21,8 @@ MANIFEST, WEIGHTS, ONNX = "bundle.json", "weights.safetensors", "model.onnx"
 DECISION, OOD, CARD = "decision.json", "ood.json", "card.md"
 NAMES = (MANIFEST, WEIGHTS, ONNX, DECISION, OOD, CARD)
 MEMBERS = "members"
+FRONT_MATTER = "---\n"
+"""The line before and after the metadata with which a card begins."""
 
 _SMALL = 8 * 2**20
 _LIMITS = {WEIGHTS: 4 * 2**30, ONNX: 512 * 2**20}

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from blastscope.bundle.contents import CARD, DECISION, MANIFEST, ONNX, WEIGHTS, Contents
+from blastscope.bundle.contents import (
+    CARD,
+    DECISION,
+    FRONT_MATTER,
+    MANIFEST,
+    ONNX,
+    WEIGHTS,
+    Contents,
+)
 from blastscope.bundle.manifest import Manifest, read_manifest
 from blastscope.bundle.network import BundledNetwork, checked, checked_json, network_of
 from blastscope.data.names import printable
@@ -42,9 +50,9 @@ class Bundle:
 
     @property
     def card(self) -> str:
-        """The model card, Markdown."""
+        """The model card, Markdown, without the metadata before it."""
         content = checked(Contents(self.path), self.manifest, CARD)
-        lines = content.decode("utf-8", errors="replace").splitlines()
+        lines = _without_metadata(content.decode("utf-8", errors="replace")).splitlines()
         return "\n".join(printable(line) for line in lines)  # a terminal obeys control characters
 
     def verify(self) -> int:
@@ -96,6 +104,14 @@ def open_bundle(path: Path) -> Bundle:
             "bundle again."
         )
     return Bundle(path, manifest, digest, networks, combination)
+
+
+def _without_metadata(card: str) -> str:
+    """Leave out the YAML with which a card begins; older ones have none."""
+    if not card.startswith(FRONT_MATTER):
+        return card
+    _, ends, text = card.removeprefix(FRONT_MATTER).partition(f"\n{FRONT_MATTER}")
+    return text.lstrip("\n") if ends else card
 
 
 def _check_small(contents: Contents, manifest: Manifest) -> None:

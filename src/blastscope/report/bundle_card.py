@@ -8,6 +8,7 @@ from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
 from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
+from blastscope.report.card_metadata import front_matter
 from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.html import render_text
@@ -26,8 +27,8 @@ _NAMES = {
 
 
 def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
-    """Write the card of a bundle, Markdown, from its manifest and decision."""
-    return render_text(
+    """Write the card of a bundle from its manifest and decision: YAML metadata, then Markdown."""
+    return front_matter(manifest) + render_text(
         "bundle_card.md",
         manifest=manifest,
         decision=decision,

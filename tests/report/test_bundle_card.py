@@ -1,0 +1,114 @@
+"""The card's metadata: YAML that PyYAML reads, with the manifest's own numbers, and never shown."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import pytest
+import yaml
+
+from blastscope.api.inspect_bundle import inspect_bundle
+from blastscope.box import in_the_box
+from blastscope.bundle.contents import CARD, MANIFEST
+from blastscope.bundle.manifest import MetricEntry
+from blastscope.bundle.read import open_bundle
+from blastscope.bundle.write import BundleDraft, write_bundle
+from blastscope.report.bundle_card import bundle_card
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return open_bundle(in_the_box()).manifest
+
+
+def metadata(manifest):
+    card = bundle_card(manifest, None)
+    first, text, body = card.split("---\n", 2)
+    assert first == ""
+    assert body.lstrip().startswith("# ")
+    return yaml.safe_load(text)
+
+
+def test_the_metadata_hold_the_manifests_numbers(manifest):
+    found = metadata(manifest)
+    assert (found["license"], found["library_name"]) == ("other", "blastscope")
+    assert found["pipeline_tag"] == "image-classification"
+    assert {"hematology", "leukemia", "onnx", "blastscope"} < set(found["tags"])
+    assert found["base_model"] == "timm/tf_efficientnet_lite0.in1k"
+    (index,) = found["model-index"]
+    assert index["name"] == manifest.name
+    assert len(index["results"]) == len(manifest.evaluations)
+    for result, judged in zip(index["results"], manifest.evaluations, strict=True):
+        assert result["task"] == {"type": "image-classification"}
+        assert f"{judged.cells:,} {judged.part} cells" in result["dataset"]["name"]
+        assert {"type", "name"} <= set(result["dataset"])
+        values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+        assert values["roc_auc"] == judged.metrics["auc"].value
+        assert values["specificity"] == judged.metrics["recall_hem"].value
+        assert set(values) <= set(found["metrics"])
+
+
+def test_the_hubs_own_reader_takes_them(manifest):
+    hub = pytest.importorskip("huggingface_hub")
+    card = hub.ModelCard(bundle_card(manifest, None))
+    assert card.data.model_name == manifest.name
+    values = {
+        (one.dataset_split, one.metric_type): one.metric_value for one in card.data.eval_results
+    }
+    judged = manifest.evaluations[-1]
+    assert values[judged.part, "f1"] == judged.metrics["weighted_f1"].value
+
+
+def test_what_is_unknown_or_undefined_is_left_out(manifest):
+    nan = MetricEntry(value=math.nan, low=math.nan, high=math.nan)
+    entry = manifest.evaluations[0]
+    changed = entry.model_copy(update={"metrics": {**entry.metrics, "auc": nan}})
+    found = metadata(manifest.model_copy(update={"evaluations": (changed,), "note": "mine"}))
+    (result,) = found["model-index"][0]["results"]
+    assert "roc_auc" not in {metric["type"] for metric in result["metrics"]}
+    assert "datasets" not in found
+    assert "nan" not in yaml.safe_dump(found).replace("not-stated", "").split()
+    bare = metadata(manifest.model_copy(update={"evaluations": ()}))
+    assert not {"model-index", "metrics"} & set(bare)
+    own = manifest.network.initial_weights.model_copy(update={"file": "model.safetensors"})
+    cached = manifest.network.model_copy(update={"initial_weights": own})
+    base = metadata(manifest.model_copy(update={"network": cached}))["base_model"]
+    assert base == f"timm/{manifest.network.recipe.model.backbone}"
+    random = manifest.network.model_copy(update={"initial_weights": None})
+    assert "base_model" not in metadata(manifest.model_copy(update={"network": random}))
+    assert metadata(manifest.model_copy(update={"synthetic": True}))["datasets"] == [
+        "synthetic-cells"
+    ]
+
+
+NAMES = ("a: b", "---", "no", "1e3", "'q\" #x", "{x}", "été", "- y", "é\u2028z")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_escaped(manifest, name):
+    found = metadata(manifest.model_copy(update={"name": name}))
+    assert found["model-index"][0]["name"] == name
+
+
+def test_a_reader_of_the_bundle_does_not_see_them(manifest, tmp_path):
+    box = in_the_box()
+    files = {one.name: one.read_bytes() for one in box.iterdir()}
+    kept = {name: files[name] for name in files if name not in (CARD, MANIFEST)}
+    card = bundle_card(manifest, None)
+    write_bundle(BundleDraft(manifest, kept).sealed(card), tmp_path / "made")
+    assert (tmp_path / "made" / CARD).read_text().startswith("---\nlicense: other\n")
+    shown = inspect_bundle(tmp_path / "made").card
+    assert shown.startswith("# ")
+    assert "license" not in shown.splitlines()[0:3]
+    assert shown == "\n".join(card.split("---\n", 2)[2].lstrip("\n").splitlines())
+
+
+def test_a_card_of_an_older_bundle_is_shown_whole(manifest, tmp_path):
+    place = shutil.copytree(in_the_box(), tmp_path / "old")
+    kept = {one.name: one.read_bytes() for one in place.iterdir()}
+    for old in ("# plain\n\ntext\n", "---\nno end\n"):
+        files = {name: kept[name] for name in kept if name not in (CARD, MANIFEST)}
+        made = tmp_path / f"made{len(old)}"
+        write_bundle(BundleDraft(manifest, files).sealed(old), made)
+        assert open_bundle(made).card == old.rstrip("\n")
