@@ -61,14 +61,17 @@ def test_the_hubs_own_reader_takes_them(manifest):
 
 
 def test_what_is_unknown_or_undefined_is_left_out(manifest):
-    nan = MetricEntry(value=math.nan, low=math.nan, high=math.nan)
+    with pytest.raises(ValueError, match="finite"):
+        MetricEntry(value=math.nan)
     entry = manifest.evaluations[0]
-    changed = entry.model_copy(update={"metrics": {**entry.metrics, "auc": nan}})
+    less = {key: metric for key, metric in entry.metrics.items() if key != "auc"}
+    bare_f1 = {"weighted_f1": MetricEntry(value=0.5)}  # without an interval
+    changed = entry.model_copy(update={"metrics": less | bare_f1})
     found = metadata(manifest.model_copy(update={"evaluations": (changed,), "note": "mine"}))
     (result,) = found["model-index"][0]["results"]
     assert "roc_auc" not in {metric["type"] for metric in result["metrics"]}
+    assert result["metrics"][0] == {"type": "f1", "name": "weighted F1", "value": 0.5}
     assert "datasets" not in found
-    assert "nan" not in yaml.safe_dump(found).replace("not-stated", "").split()
     bare = metadata(manifest.model_copy(update={"evaluations": ()}))
     assert not {"model-index", "metrics"} & set(bare)
     own = manifest.network.initial_weights.model_copy(update={"file": "model.safetensors"})

@@ -1,12 +1,11 @@
 """The metadata of a bundle's card as Hugging Face's hub reads it: YAML before the Markdown.
 
 The keys are those of the hub's specification of model cards. What the manifest does not know is
-left out, and no metric without a finite value is written.
+left out; a manifest's metrics are finite.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from blastscope.bundle.contents import FRONT_MATTER
@@ -84,7 +83,7 @@ def _result(found: EvaluationEntry, dataset: tuple[str, str]) -> dict[str, Any]:
         "metrics": [
             {"type": their, "name": _with_interval(our, metric), "value": metric.value}
             for key, (their, our) in _METRICS.items()
-            if (metric := found.metrics.get(key)) is not None and math.isfinite(metric.value)
+            if (metric := found.metrics.get(key)) is not None
         ],
     }
 
