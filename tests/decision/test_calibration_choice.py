@@ -111,3 +111,16 @@ def test_a_temperature_is_within_bounds_or_there_is_none():
     assert fit_temperature(is_all, expit(log_odds(p_all) * 0.002)) is None
     guessed = np.random.default_rng(1).permutation(np.clip(p_all, 1e-6, 1 - 1e-6))
     assert fit_temperature(is_all, expit(log_odds(guessed) * 9)) is None
+
+
+def test_steps_need_ten_subjects_of_each_class():
+    rng = np.random.default_rng(7)
+    p_all = rng.random(6000)
+    is_all = rng.random(6000) < np.where(p_all < 0.5, 0.3, 0.7)
+
+    def method(subjects: int) -> str:
+        names = [f"{'a' if blast else 'n'}{k % subjects}" for k, blast in enumerate(is_all)]
+        return choose_calibration(is_all, p_all, names)[0].method
+
+    assert method(12) == "isotonic"
+    assert method(4) != "isotonic"

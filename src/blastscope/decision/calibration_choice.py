@@ -27,6 +27,9 @@ FEWEST_SUBJECTS = 3
 fits the few subjects best: on 17,905 real predictions (five repeats, two or three normal subjects)
 that made Brier score and log loss of the next subject's cells worse in all five."""
 
+STEPS_SUBJECTS = 10
+"""Of each class, for isotonic regression: its steps follow single subjects if there are few, and
+they make probabilities equal that the network tells apart."""
 
 Reason = Literal["log-loss", "few-cells", "few-subjects", "no-information"]
 Unit = Literal["subject", "cell"]
@@ -59,7 +62,8 @@ def choose_calibration(
     Folds keep subjects whole; with fewer than three known subjects in a class probabilities stay as
     they are, and with probabilities that say next to nothing of the labels too: a map that makes
     all of them alike is not a calibration. If a cell names no subject, cells are put into folds at
-    random. A method that is not better than a plainer one is not taken. All arrays have shape (n,).
+    random. A method that is not better than a plainer one is not taken, and isotonic regression
+    only with ``STEPS_SUBJECTS`` in each class. All arrays have shape (n,).
 
     Returns:
         The calibration, fitted on all the cells, and how it was chosen.
@@ -74,6 +78,8 @@ def choose_calibration(
     tried = {method: _cross_fitted_loss(method, is_all, p_all, fold) for method in FITS}
     fitted = {method: fit(is_all, p_all) for method, fit in FITS.items()}
     losses = {name: loss for name, loss in tried.items() if loss is not None and fitted[name]}
+    if by == "subject" and _fewest_subjects(is_all, subjects) < STEPS_SUBJECTS:
+        losses.pop("isotonic", None)
     folds_made = int(fold.max()) + 1
     if says_nothing(is_all, p_all):
         return Calibration(), CalibrationChoice("no-information", losses, by, folds_made)
@@ -102,7 +108,13 @@ def _folds(
     if None in subjects:
         return stratified(is_all, _FOLDS, seed), "cell"
     names = np.array(subjects, dtype=str)
-    fewest = min(len(set(names[is_all])), len(set(names[~is_all])))
+    fewest = _fewest_subjects(is_all, subjects)
     enough = fewest >= FEWEST_SUBJECTS
     fold = whole_folds(is_all, names, min(_FOLDS, fewest), seed) if enough else None
     return None if fold is None else (fold, "subject")
+
+
+def _fewest_subjects(is_all: Bools, subjects: Sequence[str | None]) -> int:
+    """Count the subjects of the class that has fewer."""
+    names = np.array(subjects, dtype=str)
+    return min(len(set(names[is_all])), len(set(names[~is_all])))
