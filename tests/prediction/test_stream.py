@@ -82,7 +82,7 @@ def test_what_cannot_be_shared_has_all_cores_for_each_batch(monkeypatch):
     onnx = open_model([in_the_box()], engine="onnxruntime").predictor
     wanted = rows(onnx, MANY, monkeypatch)
     np.testing.assert_allclose(
-        found["p_all"].drop_nulls().to_numpy(), wanted["p_all"].drop_nulls().to_numpy(), atol=1e-5
+        found["p_all"].drop_nulls().to_numpy(), wanted["p_all"].drop_nulls().to_numpy(), atol=5e-4
     )
 
 
