@@ -1,4 +1,4 @@
-"""Intercept and slope against scikit-learn's regression and known distortions."""
+"""Intercept and slope against the equations of maximum likelihood, and known distortions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from blastscope.decision.calibration_slope import calibration_slope
 
@@ -20,13 +19,22 @@ def drawn(slope: float = 1.0, shift: float = 0.0, n: int = 40_000, seed: int = 1
 
 
 @pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (2.0, 0.0), (0.5, 0.3)])
-def test_the_slope_is_scikit_learns(slope, shift):
+def test_the_slope_solves_the_equations_of_maximum_likelihood(slope, shift):
+    """What is left of the labels sums to zero, by itself and times the log-odds."""
     is_all, p_all = drawn(slope, shift, n=2000)
-    odds = np.log(p_all / (1 - p_all))[:, None]
-    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(odds, is_all)
+    odds = np.log(p_all / (1 - p_all))
     found = calibration_slope(is_all, p_all)
-    assert found.slope == pytest.approx(theirs.coef_[0, 0], rel=1e-4)
     assert found.slope == pytest.approx(1 / slope, rel=0.15)
+
+    def left(intercept: float, slope: float) -> np.ndarray:
+        return is_all - 1 / (1 + np.exp(-(intercept + slope * odds)))
+
+    assert left(found.intercept, 1).sum() == pytest.approx(0, abs=1e-6)
+    low, high = -10.0, 10.0  # bisect the intercept beside the slope
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if left(middle, found.slope).sum() > 0 else (low, middle)
+    assert (left(low, found.slope) * odds).sum() == pytest.approx(0, abs=0.02)
 
 
 def test_true_probabilities_have_0_and_1():

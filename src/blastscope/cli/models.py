@@ -215,8 +215,8 @@ def adapt(
 ) -> None:
     """Adapt a bundle to your own labelled cells.
 
-    Calibration, threshold and, with cells and subjects enough, the last layer are fitted; each is
-    kept only if cells of subjects left out are predicted better with it.
+    Calibration, threshold and, if there are enough cells and subjects, the last layer are fitted.
+    Calibration and last layer are kept only if cells left out are predicted better with them.
     """
     made = bs.adapt(
         model,

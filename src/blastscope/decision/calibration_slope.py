@@ -18,7 +18,8 @@ from blastscope.io.json_objects import NumberOrNull
 
 _EDGE = 1e-6
 """Probabilities closer to 0 or 1 count as this far from it: their log-odds must be finite."""
-_STEPS, _ENOUGH = 100, 1e-10
+_FAR = 60.0
+"""No shift of log-odds is further than this: at both ends every probability is 0 or 1."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +35,27 @@ class CalibrationSlope:
 
 
 def calibration_slope(is_all: Bools, p_all: Floats) -> CalibrationSlope:
-    """Fit both by maximum likelihood, as two regressions; arrays have shape (n,)."""
+    """Fit both by maximum likelihood; arrays have shape (n,)."""
     if is_all.all() or not is_all.any():
         return CalibrationSlope(math.nan, math.nan)
     p = np.clip(p_all, _EDGE, 1 - _EDGE)
     odds = np.log(p / (1 - p))
-    one = np.ones((len(odds), 1))
-    (intercept,) = _fit(one, odds, is_all)
+    intercept = _shift(odds, int(is_all.sum()))
     if np.ptp(odds) == 0 or odds[is_all].min() > odds[~is_all].max():
         return CalibrationSlope(intercept, math.nan)
-    _, slope = _fit(np.column_stack([one, odds]), np.zeros(len(odds)), is_all)
-    return CalibrationSlope(intercept, slope)
+    return CalibrationSlope(intercept, _slope(odds, is_all))
 
 
-def _fit(columns: Floats, offset: Floats, is_all: Bools) -> list[float]:
-    """Return the coefficients of a logistic regression by Newton's method."""
-    found = np.zeros(columns.shape[1])
-    for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(offset + columns @ found, -30, 30)))
-        curvature = columns.T @ (columns * (p * (1 - p))[:, None])
-        step = np.linalg.lstsq(curvature, columns.T @ (is_all - p), rcond=None)[0]
-        found = found + step
-        if np.abs(step).max() < _ENOUGH:
-            break
-    return [float(value) for value in found]
+def _shift(odds: Floats, n_all: int) -> float:
+    """Return what is to be added to the log-odds so that they expect as many ALL cells."""
+    from scipy.optimize import brentq
+    from scipy.special import expit
+
+    return float(brentq(lambda shift: expit(odds + shift).sum() - n_all, -_FAR, _FAR))
+
+
+def _slope(odds: Floats, is_all: Bools) -> float:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+    return float(model.fit(odds[:, None], is_all).coef_[0, 0])
