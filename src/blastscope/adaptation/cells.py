@@ -41,7 +41,8 @@ class AdaptationCells:
     is_all: Bools  # truth, shape (n,)
     subjects: tuple[str | None, ...]  # of each cell; None if unknown
     p_all: Floats  # the model's probability of ALL, not calibrated, shape (n,)
-    # What the last layer takes, shape (n, F), and its logit, shape (n,); None of several networks.
+    # What the last layer takes, shape (n, F), and its logit, shape (n,); None if the model adds up
+    # several terms.
     features: Floats | None
     logits: Floats | None
     checked: Prepared  # the first few cells, prepared
@@ -65,9 +66,13 @@ class _Cell:
 
 
 def feature_engine(predictor: Predictor) -> FeatureEngine | None:
-    """Return the engine that computes features; None if the model has several networks."""
+    """Return the engine that computes features.
+
+    None if the model has several networks, or its last layer is not the last: a term of size is
+    added to what it gives.
+    """
     first, *others = predictor.members.runs
-    if others or not isinstance(first, BundledNetwork):
+    if others or not isinstance(first, BundledNetwork) or first.recipe.model.size_term is not None:
         return None
     return FeatureEngine(first.onnx(), first.weights(), f"{first.contents}/model.onnx")
 

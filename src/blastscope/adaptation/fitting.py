@@ -28,7 +28,7 @@ _METHODS = ("temperature", "platt")
 SEED = 24
 
 StepName = Literal["calibration", "last-layer"]
-Reason = Literal["better", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"]
+Reason = Literal["better", "not-better", "few-cells", "few-subjects", "several-terms", "not-fitted"]
 Unit = Literal["subject", "cell"]
 Fit = Callable[[NDArray[np.intp]], Callable[[NDArray[np.intp]], Floats] | None]
 """From the rows to fit on to a function from other rows to their probabilities."""
@@ -240,4 +240,4 @@ def _refused(cells: AdaptationCells, by: Unit) -> Reason | None:
 
 
 def _impossible(cells: AdaptationCells) -> Reason | None:
-    return "ensemble" if cells.features is None else None
+    return "several-terms" if cells.features is None else None

@@ -24,7 +24,12 @@ class TargetLayerNetwork(nn.Module):
     """A classifier in two parts, split at the target layer."""
 
     def __init__(
-        self, lower: nn.Module, upper: nn.Module, layer: str, shape: tuple[int, int, int]
+        self,
+        lower: nn.Module,
+        upper: nn.Module,
+        layer: str,
+        shape: tuple[int, int, int],
+        size_term: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.lower = lower  # from images (N, 3, S, S) of 0..255 to a map (N, C, H, W)
@@ -33,11 +38,12 @@ class TargetLayerNetwork(nn.Module):
         self.upper = upper  # from the map to logits (N,), above zero for ALL
         self.layer = layer  # the name of the target layer
         self.shape = shape  # the map's (C, H, W)
+        self.size_term = size_term  # what is added to the logits; no map has a part in it
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the classifier's logits."""
         logits: Tensor = self.upper(self.tap(self.lower(images)))
-        return logits
+        return logits if self.size_term is None else logits + self.size_term(images)
 
 
 def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) -> TargetLayerNetwork:
@@ -56,7 +62,8 @@ def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) ->
             return inner.eval()
     lower = nn.Sequential(classifier.normalise, classifier.backbone)
     upper = nn.Sequential(classifier.head, nn.Flatten(0))
-    return TargetLayerNetwork(lower, upper, "the end of the base", shape).eval()
+    of_size = classifier.size_term
+    return TargetLayerNetwork(lower, upper, "the end of the base", shape, of_size).eval()
 
 
 def _opened_inside(classifier: Classifier, size: int, grid: int) -> TargetLayerNetwork | None:
@@ -78,7 +85,8 @@ def _opened_inside(classifier: Classifier, size: int, grid: int) -> TargetLayerN
     above = subgraph(root, [*constants, *nodes[k + 1 :]], [nodes[k]], None)
     _, *shape = shapes.of[nodes[k].name]
     lower, upper = nn.Sequential(classifier.normalise, below), Upper(classifier, above)
-    return TargetLayerNetwork(lower, upper, _name_of(nodes[k]), (shape[0], shape[1], shape[2]))
+    of_size, layer = classifier.size_term, _name_of(nodes[k])
+    return TargetLayerNetwork(lower, upper, layer, (shape[0], shape[1], shape[2]), of_size)
 
 
 class _Shapes(fx.Interpreter):

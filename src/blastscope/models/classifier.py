@@ -14,6 +14,7 @@ from blastscope.models.backbones import Backbone, make_backbone
 from blastscope.models.layer_names import layer_named
 from blastscope.models.normalization import Normalization, make_normalization
 from blastscope.models.scratch import initialise_like_keras
+from blastscope.models.size_term import SizeTerm
 from blastscope.recipes.schema import Dense, Dropout, From, Recipe, Step, Trainable
 
 
@@ -26,6 +27,7 @@ class Classifier(nn.Module):
         backbone: Backbone,
         head: nn.Sequential,
         kept_in_evaluation: tuple[nn.Module, ...] = (),
+        size_term: SizeTerm | None = None,
     ) -> None:
         super().__init__()
         self.normalise = normalise  # from 0..255 to what the backbone takes; it has no weights
@@ -33,6 +35,7 @@ class Classifier(nn.Module):
         self.head = head  # from the map to a logit
         # the layers that stay in evaluation mode while the rest is trained
         self.kept_in_evaluation = kept_in_evaluation
+        self.size_term = size_term  # added to the logit in evaluation mode
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to logits; the logistic function of a logit is the probability of ALL.
@@ -44,7 +47,14 @@ class Classifier(nn.Module):
             Logits (N,).
         """
         logits: Tensor = self.head(self.backbone(self.normalise(images)))
-        return logits.squeeze(1)
+        return self.with_size(logits.squeeze(1), images)
+
+    def with_size(self, logits: Tensor, images: Tensor) -> Tensor:
+        """Add the term of size to logits (N,) of images, if there is one and nothing is trained."""
+        if self.size_term is None or self.training:
+            return logits
+        with_term: Tensor = logits + self.size_term(images)
+        return with_term
 
     def train(self, mode: bool = True) -> Classifier:
         """Set the mode of training, which the frozen layers do not follow."""
@@ -69,8 +79,9 @@ def build_model(
     backbone = make_backbone(model, recipe.input.size, weights_dir, pretrained)
     kept = freeze(backbone, model.trainable, model.batchnorm)
     normalise = make_normalization(recipe.input, backbone.config)
-    classifier = Classifier(normalise, backbone, make_head(model.head, backbone.shape), kept)
-    return classifier.train()
+    head = make_head(model.head, backbone.shape)
+    size_term = SizeTerm(model.size_term) if model.size_term is not None else None
+    return Classifier(normalise, backbone, head, kept, size_term).train()
 
 
 def freeze(backbone: Backbone, trainable: Trainable, batchnorm: str) -> tuple[nn.Module, ...]:

@@ -64,6 +64,8 @@ def split_frozen(classifier: Classifier, size: int) -> FrozenSplit | None:
 
 def split_unchecked(classifier: Classifier) -> FrozenSplit | None:
     """Split a classifier as :func:`split_frozen` does, without the check of the logits."""
+    if classifier.size_term is not None:  # it needs the image, which the rest would not have
+        return None
     changing = _changing(classifier)
     if not any(changing(module) for module in classifier.backbone.modules()):
         return _whole(classifier)

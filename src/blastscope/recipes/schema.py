@@ -123,8 +123,31 @@ Trainable = Annotated[
 ]
 
 
+class SizeTermSettings(Section):
+    """Log-odds of the size of a cell, added to the logit in prediction, never in training.
+
+    They are ``slope`` times the natural logarithm of the longer side divided by ``centre``; sizes
+    are shares of the image's side, and those beyond ``smallest`` and ``largest`` count as those
+    (:mod:`blastscope.models.size_term`).
+    """
+
+    slope: float = Field(ge=-100, le=100)
+    centre: float = Field(gt=0, le=1)
+    smallest: float = Field(gt=0, le=1)
+    largest: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SizeTermSettings:
+        if not self.smallest < self.largest:
+            raise ValueError("smallest must be below largest")
+        return self
+
+
 class Model(Section):
-    """The network: a backbone, whole or cut at a layer, and a head that ends in one logit."""
+    """The network: a backbone, whole or cut at a layer, and a head that ends in one logit.
+
+    ``size_term``: what the size of a cell adds to that logit.
+    """
 
     backbone: Text
     weights: Literal["none", "imagenet"]
@@ -132,6 +155,7 @@ class Model(Section):
     head: Annotated[tuple[Step, ...], Strict(False)]
     trainable: Trainable = "all"
     batchnorm: Literal["follow", "frozen", "thawed"] = "follow"
+    size_term: SizeTermSettings | None = None
 
     @field_validator("head")
     @classmethod
@@ -162,7 +186,10 @@ class Training(Section):
     any angle and also changes scale, stain, brightness and sharpness; ``strong-rescaled`` is both
     (:mod:`blastscope.training.augmentation`); any other name is a registered one.
     ``distillation``: the share of a training cell's target that is its teachers' probability
-    (:mod:`blastscope.training.distillation`); the rest is its label.
+    (:mod:`blastscope.training.distillation`); the rest is its label. ``average_from``: the first
+    epoch whose weights, after every step, go into an average that takes the place of the best
+    epoch's weights (:mod:`blastscope.training.weight_averaging`); 0 for no average. All epochs are
+    run then.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
@@ -176,9 +203,19 @@ class Training(Section):
     balance: Literal["paper", "undersample", "weights", "none"]
     augmentation: Text = "none"
     distillation: Share = 0.0
+    average_from: int = Field(default=0, ge=0)
     seed: int = Field(default=24, ge=0, lt=2**32)
     precision: Literal["auto", "32", "bf16"] = "auto"
     deterministic: bool = False
+
+    @model_validator(mode="after")
+    def _averages_an_epoch(self) -> Training:
+        if self.average_from > self.epochs:
+            raise ValueError(
+                f"training.average_from is epoch {self.average_from}, and there are {self.epochs}: "
+                "choose an earlier one"
+            )
+        return self
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -237,8 +274,11 @@ class Recipe(Section):
     def experiment(self) -> dict[str, Any]:
         """The settings that decide the outcome: all but texts and published metrics."""
         found = self.model_dump(mode="json", exclude={"title", "overrides", "paper", "expected"})
-        if not self.training.distillation:  # which recipes before it did not have
-            del found["training"]["distillation"]
+        for key in ("distillation", "average_from"):  # which earlier recipes did not have
+            if not found["training"][key]:
+                del found["training"][key]
+        if self.model.size_term is None:
+            del found["model"]["size_term"]
         return found
 
     @property
@@ -250,6 +290,14 @@ class Recipe(Section):
         """Return the recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})
         return self.model_copy(update={"training": training})
+
+    @model_validator(mode="after")
+    def _size_needs_a_scale(self) -> Recipe:
+        if self.model.size_term is not None and self.input.scale != "keep":
+            raise ValueError(
+                "model.size_term needs cells at one scale: write scale: keep, or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _scratch_has_no_mean(self) -> Recipe:
@@ -271,5 +319,6 @@ SECTIONS: dict[str, type[Section]] = {
     "<dropout>": Dropout,
     "<dense>": Dense,
     "<from>": From,
+    "size_term": SizeTermSettings,
 }
 """The section that the last part of an error's path stands for."""

@@ -13,7 +13,7 @@ from torchmetrics.classification import BinaryAccuracy
 
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
-from blastscope.training.batches import Batch, TrainingBatches
+from blastscope.training.batches import Batch, Inputs, TrainingBatches
 from blastscope.training.losses import loss_function
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.optimizers import make_optimizer, make_schedule
@@ -54,7 +54,7 @@ class LightningClassifier(lightning.LightningModule):
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Return the batches of the coming epoch (the trainer asks for them every epoch)."""
-        return self._batches(self.current_epoch)
+        return self.epoch(self.current_epoch)
 
     def val_dataloader(self) -> Iterable[Batch]:
         """Return the validation part, in order."""
@@ -72,16 +72,29 @@ class LightningClassifier(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Move what is not the classifier's to where the trainer has moved the classifier."""
-        self._network_input[0].to(self.device)
+        self._network_input[0].to(self.classifier_device)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run draws what a whole one draws."""
         torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch)
 
+    @property
+    def classifier_device(self) -> torch.device:
+        """Where the classifier's weights are."""
+        return next(self.classifier.parameters()).device
+
+    def epoch(self, number: int) -> TrainingBatches:
+        """Return the batches of an epoch, 0 for the first."""
+        return self._batches(number)
+
+    def forward(self, inputs: Inputs) -> torch.Tensor:
+        """Return the logits (N,) of a batch."""
+        return self._network_input[0](inputs)
+
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the weighted loss of a batch."""
         inputs, target = batch
-        logit = self._network_input[0](inputs)
+        logit = self(inputs)
         normal, blast = self.class_weights
         weight = target * blast + (1 - target) * normal  # a soft target is a share of both classes
         loss: torch.Tensor = (self._loss(logit, target) * weight).mean()
@@ -91,7 +104,7 @@ class LightningClassifier(lightning.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Note the unweighted loss of a batch."""
         inputs, target = batch
-        logit = self._network_input[0](inputs)
+        logit = self(inputs)
         self._note("val", self._loss(logit, target).mean(), logit, target)
 
     def on_validation_epoch_end(self) -> None:

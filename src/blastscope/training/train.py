@@ -58,7 +58,9 @@ def train(
     keep_features: bool = True,
     watch: TrainingWatch | None = None,
 ) -> Trained:
-    """Train a recipe and predict every cell of the split with its best epoch's weights.
+    """Train a recipe, then predict every cell of the split.
+
+    The weights are those of the best epoch, or an average if the recipe has ``average_from``.
 
     A finished run is left as it is; an interrupted one goes on after its last whole epoch, with the
     same result as an uninterrupted one (on the same machine, with the same software and threads).
@@ -134,7 +136,7 @@ def _network_input(classifier: Classifier, job: _Job, keep_features: bool) -> Ne
 def _fit(
     classifier: Classifier, network_input: NetworkInput, job: _Job, feature_seconds: float
 ) -> str:
-    """Train, load the best epoch's weights from their file, and return its fingerprint."""
+    """Train, load the weights to keep from their file, and return its fingerprint."""
     folder = job.folder
     began = time.perf_counter()
     record = train_network(

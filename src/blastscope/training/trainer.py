@@ -30,6 +30,7 @@ from blastscope.training.dataset import TrainingData
 from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
+from blastscope.training.weight_averaging import WeightAverage
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,42 @@ def train_network(
 ) -> Record:
     """Train until validation loss has not fallen for ``patience`` epochs, or epochs run out.
 
+    With ``average_from`` all epochs are run.
+
     Returns:
-        The history and the weights of the best epoch.
+        The history, and the weights of the best epoch or the mean of several.
     """
     settings = recipe.training
     record = Record(folder.history, watch.on_epoch)
-    resume = _resumable(folder, record)
-    if record.finished(settings.epochs, settings.patience):
-        return record
+    average = WeightAverage(settings.average_from) if settings.average_from else None
+    kept: list[lightning.Callback] = [record, *([average] if average else [])]
+    resume = _resumable(folder, kept)
     module = _module(classifier, network_input, recipe, inputs)
+    patience = settings.epochs if average else settings.patience
+    if not record.finished(settings.epochs, patience):
+        _fit(module, kept, folder, device, watch, resume)
+    if average:
+        record.best_weights = average.weights(module, device)
+    return record
+
+
+def _fit(
+    module: LightningClassifier,
+    kept: list[lightning.Callback],
+    folder: RunFolder,
+    device: torch.device,
+    watch: TrainingWatch,
+    resume: Path | None,
+) -> None:
+    """Train all epochs that are left, with callbacks whose state is kept."""
+    settings = module.recipe.training
+    (record,) = (one for one in kept if isinstance(one, Record))
     if watch.on_begin:
         batches = len(module.train_dataloader())  # type: ignore[arg-type]
         watch.on_begin(len(record.history), batches, settings.epochs)
-    stop = EarlyStopping("val_loss", patience=settings.patience, mode="min")
-    callbacks: list[lightning.Callback] = [stop, record, ResumeState(folder.resume)]
+    callbacks: list[lightning.Callback] = [*kept, ResumeState(folder.resume)]
+    if not settings.average_from:
+        callbacks.insert(0, EarlyStopping("val_loss", patience=settings.patience, mode="min"))
     if watch.on_batch:
         callbacks.insert(0, LambdaCallback(on_train_batch_end=partial(_tell, watch.on_batch)))
     with _as_before():
@@ -89,7 +112,6 @@ def train_network(
             enable_model_summary=False,
         )
         _run(trainer, module, resume)
-    return record
 
 
 def _precision(setting: str, device: torch.device) -> Any:
@@ -157,13 +179,14 @@ def load_state(classifier: Classifier, path: Path) -> None:
         raise _damaged(path) from error
 
 
-def _resumable(folder: RunFolder, record: Record) -> Any:
-    """Load the record of an interrupted run; return the path of its state, if there is one."""
+def _resumable(folder: RunFolder, kept: list[lightning.Callback]) -> Path | None:
+    """Load what an interrupted run kept; return the path of its state, if there is one."""
     if not folder.resume.is_file():
         return None
     state = _read_state(folder.resume)
     try:
-        record.load_state_dict(state["callbacks"][record.state_key])
+        for callback in kept:
+            callback.load_state_dict(state["callbacks"][callback.state_key])
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(folder.resume) from error
     return folder.resume
