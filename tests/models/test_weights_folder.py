@@ -203,11 +203,39 @@ def test_a_folder_without_weights_is_refused(tmp_path):
         verify_weights(tmp_path)
 
 
+def test_a_file_with_the_first_part_is_verified_as_such(tmp_path):
+    part = {
+        key: tensor
+        for key, tensor in timm.create_model("resnet50").state_dict().items()
+        if key.split(".")[0] not in ("layer4", "fc") and not key.endswith("num_batches_tracked")
+    }
+    save_file(part, tmp_path / "resnet50.caffe_in1k_layer3.safetensors")
+    assert [verified.problem for verified in verify_weights(tmp_path)] == [None]
+    lacking = {key: part[key] for key in part if key != "layer3.5.conv2.weight"}
+    save_file(lacking, tmp_path / "resnet50.caffe_in1k_layer3.safetensors")
+    assert "lacks layer3.5.conv2.weight" in str(verify_weights(tmp_path)[0].problem)
+    save_file(part, tmp_path / "resnet50.caffe_in1k.safetensors")  # the name of the whole network
+    found = {one.name: one.problem for one in verify_weights(tmp_path)}
+    assert "lacks layer4.0.conv1.weight" in str(found["resnet50.caffe_in1k"])
+
+
+def test_weights_that_the_hub_does_not_have_are_brought_by_hand(hub, tmp_path):
+    with pytest.raises(BlastscopeError, match=r"resnet50\.caffe_in1k_layer3\.safetensors into"):
+        fetch_weights([known_weights("resnet50.caffe_in1k")], tmp_path / "w")
+    assert not hub.asked
+
+
 def test_the_weights_at_hand_are_right(shared):
     folder = shared / "weights"
     if not folder.is_dir():
         pytest.skip(f"no weights: there is no {folder}")
-    names = {"mobilenetv2_100.ra_in1k", "tf_efficientnet_lite0.in1k", "vgg16.tv_in1k"}
+    names = {
+        "mobilenetv2_100.ra_in1k",
+        "tf_efficientnet_lite0.in1k",
+        "tf_efficientnet_lite1.in1k",
+        "vgg16.tv_in1k",
+        "resnet50.caffe_in1k_layer3",
+    }
     problems = {verified.name: verified.problem for verified in verify_weights(folder)}
-    assert names <= set(problems)  # further files may lie there, which no recipe of ours uses
-    assert [problems[name] for name in names] == [None] * len(names)
+    there = {path.stem for path in folder.glob("*.safetensors")}
+    assert {name: problems[name] for name in names & there} == dict.fromkeys(names & there)

@@ -134,6 +134,7 @@ def test_what_is_no_fine_tuning_trains_its_head_or_is_from_scratch():
         ("cnn4", "all"),
         ("vgg16.tv_in1k", "head"),
         ("resnet50.tv_in1k", "head"),
+        ("resnet50.caffe_in1k", "head"),
         ("mobilenetv2_100.ra_in1k", "head"),
     }
 

@@ -76,6 +76,7 @@ def test_weights_are_looked_for_in_the_folder(tmp_path):
     assert run == {"cnn4", "vgg16"}
     assert {load_recipe(key[0]).model.backbone for key in plan.left_out} == {
         "resnet50.tv_in1k",
+        "resnet50.caffe_in1k",
         "mobilenetv2_100.ra_in1k",
         "tf_efficientnet_lite0.in1k",
     }

@@ -186,7 +186,12 @@ def fetch_weights(
     from blastscope.models.pretrained import known_weights, needed_weights
     from blastscope.models.weights_folder import fetch_weights as fetch
 
-    asked = map(known_weights, names) if names else needed_weights()
+    asked = [*map(known_weights, names or ())] or [*needed_weights()]
+    if not names:
+        for known in asked:
+            if not known.repository:
+                notice(f"{known.name} is left out: timm's hub does not have it.")
+        asked = [known for known in asked if known.repository]
     wanted = list(dict.fromkeys(asked))
     rows: list[dict[str, Any]] = []
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from blastscope.errors import BlastscopeError, did_you_mean
+from blastscope.models import caffe_resnet
 from blastscope.models.layer_names import layer_to_cut_at
-from blastscope.models.pretrained import load_weights, weights_file
+from blastscope.models.pretrained import PARTS, load_weights, weights_file
 from blastscope.models.scratch import make_trunk
 from blastscope.recipes.schema import SCRATCH_TRUNKS, Model
 from blastscope.registry import find, names
@@ -153,16 +154,24 @@ def make_backbone(
         built_in = make_trunk if model.backbone in SCRATCH_TRUNKS else _make_timm
         make = partial(built_in, model.backbone)
     backbone = Backbone(model.backbone, make(size), size)
+    children = tuple(name for name, _ in backbone.net.named_children())
+    path = None
     if pretrained and model.weights == "imagenet":
-        path = weights_file(backbone.config, model.backbone, weights_dir)
-        load_weights(backbone.net, path, backbone.unused)
+        path = weights_file(backbone.config, model.backbone, weights_dir, model.cut)
         backbone.initial = path
+    in_part = path is not None and path.stem in PARTS.values()
+    if path is not None and not in_part:
+        load_weights(backbone.net, path, backbone.unused)
     if model.cut is not None:
         backbone.cut_at(model.cut, size)
+    if path is not None and in_part:  # a file with the first part alone fits what is left
+        load_weights(backbone.net, path, (*backbone.unused, *children))
     return backbone
 
 
 def _make_timm(name: str, size: int) -> nn.Module:
+    if name == caffe_resnet.NAME:
+        return caffe_resnet.make_caffe_resnet50()
     if not timm.is_model(name):
         others = names("network")
         near = did_you_mean(name.partition(".")[0], [*timm.list_models(), *others])

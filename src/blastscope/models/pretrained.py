@@ -7,7 +7,7 @@ network. Files are safetensors; nothing is unpickled.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,25 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from blastscope.errors import BlastscopeError
+from blastscope.models import caffe_resnet
+from blastscope.models.layer_names import keras_layers
 from blastscope.recipes.library import load_recipe, recipe_names
 
 HUB_FILE = "model.safetensors"
 """The name of the weights in each repository of timm's hub."""
 
 
+_COUNTER = ".num_batches_tracked"
+PARTS = {caffe_resnet.NAME: f"{caffe_resnet.NAME}_{caffe_resnet.LAST_OF_PART}"}
+"""By the name of weights, that of a file with the first part of them, for cut networks."""
+
+
 @dataclass(frozen=True)
 class KnownWeights:
-    """Weights of timm's hub."""
+    """Weights of timm's hub, or of a file that must be brought by hand."""
 
     name: str  # timm's name of network and training, ``vgg16.tv_in1k``
-    repository: str  # on the hub, ``timm/vgg16.tv_in1k``
+    repository: str  # on the hub, ``timm/vgg16.tv_in1k``; empty if the hub does not have them
     licence: str  # as timm records it, or where to read it
     size: int  # the side in pixels of the images that they were trained on
 
@@ -54,11 +61,16 @@ class KnownWeights:
     @property
     def in_cache(self) -> bool:
         """Whether the hub's cache on this machine has them."""
+        if not self.repository:
+            return False
         return isinstance(try_to_load_from_cache(self.repository, HUB_FILE), str)
 
     def is_in(self, folder: Path) -> bool:
-        """Return whether a folder has a file of their name."""
-        return (folder / self.file).is_file()
+        """Return whether a folder has a file of their name, or of the first part of them."""
+        part = PARTS.get(self.name)
+        return (folder / self.file).is_file() or (
+            part is not None and (folder / f"{part}.safetensors").is_file()
+        )
 
 
 def page_of(repository: str) -> str:
@@ -72,6 +84,9 @@ def known_weights(name: str) -> KnownWeights:
     Raises:
         BlastscopeError: if timm has no such weights, or none on its hub.
     """
+    if name == caffe_resnet.NAME:
+        size = int(caffe_resnet.CONFIG["input_size"][-1])
+        return KnownWeights(name, "", str(caffe_resnet.CONFIG["license"]), size)
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # a network that timm has, under a tag that it does not have
@@ -109,24 +124,43 @@ def weights_name(config: Mapping[str, Any]) -> str:
     return f"{config['architecture']}.{tag}" if tag else str(config["architecture"])
 
 
-def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | None) -> Path:
+def network_config(backbone: str) -> dict[str, Any] | None:
+    """Return what is recorded of a backbone's weights; None if timm has no such network or tag."""
+    if backbone == caffe_resnet.NAME:
+        return caffe_resnet.CONFIG
+    try:
+        config = timm.get_pretrained_cfg(backbone)
+    except RuntimeError:  # no such tag of the network
+        return None
+    return None if config is None else config.to_dict()  # type: ignore[no-any-return,no-untyped-call]
+
+
+def weights_file(
+    config: Mapping[str, Any], backbone: str, weights_dir: Path | None, cut: str | None = None
+) -> Path:
     """Return the file with the ImageNet weights of a timm network.
 
     If ``weights_dir`` is given, it is the only folder to look in; otherwise the hub and its cache.
+    A network that is ``cut`` early enough may take a file that has the first part alone.
 
     Raises:
         BlastscopeError: if the file is not there; it names it.
     """
     name = weights_name(config)
     if weights_dir is not None:
-        path = weights_dir / f"{name}.safetensors"
-        if not path.is_file():
+        path = _in_folder(config, weights_dir, cut)
+        if path is None:
             raise BlastscopeError(
-                f"{weights_dir} has no weights for {backbone}: put {path.name} into it, "
-                "or choose weights: none."
+                f"{weights_dir} has {_what_is_there(name, backbone, weights_dir)}: put "
+                f"{name}.safetensors into it, or choose weights: none."
             )
         return path
     repository = config["hf_hub_id"]
+    if not repository:
+        raise BlastscopeError(
+            f"timm's hub has no weights {name}: put {PARTS.get(name, name)}.safetensors into a "
+            "folder and give --weights-dir, or choose weights: none."
+        )
     try:
         try:
             return Path(hf_hub_download(repository, HUB_FILE, local_files_only=True))
@@ -141,10 +175,34 @@ def weights_file(config: Mapping[str, Any], backbone: str, weights_dir: Path | N
         ) from error
 
 
-def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool:
+def _in_folder(config: Mapping[str, Any], folder: Path, cut: str | None) -> Path | None:
+    """Return the file of a network's weights, or else of their first part if it is enough."""
+    name = weights_name(config)
+    names = [name]
+    if name in PARTS:
+        span = keras_layers(str(config["architecture"])).get(cut or "")
+        if caffe_resnet.lies_in_part(span.last if span else cut):
+            names.append(PARTS[name])
+    paths = (folder / f"{one}.safetensors" for one in names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _what_is_there(name: str, backbone: str, folder: Path) -> str:
+    part = PARTS.get(name)
+    if part is None or not (folder / f"{part}.safetensors").is_file():
+        return f"no weights for {backbone}"
+    return (
+        f"the weights of {backbone} up to conv4 only, and this recipe uses layers after it (set "
+        "model.cut to conv4 or earlier to do without)"
+    )
+
+
+def weights_at_hand(
+    config: Mapping[str, Any], weights_dir: Path | None, cut: str | None = None
+) -> bool:
     """Return whether :func:`weights_file` would find a network's weights; nothing is downloaded."""
     if weights_dir is not None:
-        return (weights_dir / f"{weights_name(config)}.safetensors").is_file()
+        return _in_folder(config, weights_dir, cut) is not None
     repository = config.get("hf_hub_id")
     if not repository:  # timm has the network but no weights for it
         return False
@@ -156,11 +214,12 @@ def weights_at_hand(config: Mapping[str, Any], weights_dir: Path | None) -> bool
     return True
 
 
-def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:
+def load_weights(net: nn.Module, path: Path, unused: Collection[str]) -> None:
     """Fill a network without its classifier from a safetensors file; half precision becomes single.
 
-    The file must hold every tensor of ``net``, in its shape. It may also hold those of ``unused``:
-    the children of the whole network that ``net`` lacks, above all its classifier.
+    The file must hold every tensor of ``net``, in its shape, but for the counters of BatchNorm,
+    which nothing depends on. It may also hold those of ``unused``: the children of the whole
+    network that ``net`` lacks, above all its classifier.
 
     Raises:
         BlastscopeError: if the file does not fit the network, which is then unchanged.
@@ -169,15 +228,16 @@ def load_weights(net: nn.Module, path: Path, unused: Sequence[str]) -> None:
         found = load_file(path)
     except (SafetensorError, OSError) as error:
         raise BlastscopeError(f"{path} cannot be read as safetensors ({error}).") from error
-    wanted = net.state_dict()
+    own = net.state_dict()
+    wanted = {key: own[key] for key in own if key in found or not key.endswith(_COUNTER)}
     for key, tensor in wanted.items():
         _check(path, key, found.get(key), tensor)
-    extra = [key for key in found if key not in wanted and key.split(".")[0] not in unused]
+    extra = [key for key in found if key not in own and key.split(".")[0] not in unused]
     if extra:
         raise BlastscopeError(
             f"{path} holds {extra[0]}, which this network does not have: give its own weights."
         )
-    net.load_state_dict({key: found[key].to(wanted[key].dtype) for key in wanted})
+    net.load_state_dict(own | {key: found[key].to(wanted[key].dtype) for key in wanted})
 
 
 def _check(path: Path, key: str, found: Tensor | None, wanted: Tensor) -> None:

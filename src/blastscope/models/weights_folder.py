@@ -17,7 +17,14 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, read_json, replacing, sha256_of, write_json
 from blastscope.models.backbones import make_backbone
-from blastscope.models.pretrained import HUB_FILE, KnownWeights, known_weights, load_weights
+from blastscope.models.caffe_resnet import LAST_OF_PART
+from blastscope.models.pretrained import (
+    HUB_FILE,
+    PARTS,
+    KnownWeights,
+    known_weights,
+    load_weights,
+)
 from blastscope.recipes.schema import Model
 
 TABLE = "weights.json"
@@ -85,6 +92,11 @@ def fetch_weights(
 
 def _announced(weights: KnownWeights, folder: Path) -> dict[str, str]:
     """Ask the hub for the hash and revision of a file."""
+    if not weights.repository:
+        raise BlastscopeError(
+            f"timm's hub has no weights {weights.name}: put {PARTS.get(weights.name)}.safetensors "
+            f"into {folder} by hand."
+        )
     try:
         answer = get_hf_file_metadata(hf_hub_url(weights.repository, HUB_FILE))
     except Exception as error:  # the hub's client has some twenty errors, most not its own
@@ -178,14 +190,21 @@ def _verified(path: Path, entry: dict[str, str] | None) -> tuple[str | None, str
     if entry is not None and entry["sha256"] != found:
         return found, f"{path} has another hash than {TABLE}: fetch it again with --force."
     try:
-        weights = known_weights(path.stem)
-        if weights.name != path.stem:
-            raise BlastscopeError(f"{path} has no tag: rename it to {weights.file}.")
-        model = Model.model_validate(
-            {"backbone": path.stem, "weights": "imagenet", "head": ["gap"]}
-        )
-        backbone = make_backbone(model, weights.size, pretrained=False)
-        load_weights(backbone.net, path, backbone.unused)
+        _refuse_misfit(path)
     except BlastscopeError as error:
         return found, str(error)
     return found, None
+
+
+def _refuse_misfit(path: Path) -> None:
+    """Refuse a file that does not fit timm's network of its name, or the part that it is of."""
+    whole = {part: name for name, part in PARTS.items()}.get(path.stem)
+    weights = known_weights(whole or path.stem)
+    if whole is None and weights.name != path.stem:
+        raise BlastscopeError(f"{path} has no tag: rename it to {weights.file}.")
+    cut = {"cut": LAST_OF_PART} if whole else {}
+    model = Model.model_validate(
+        {"backbone": weights.name, "weights": "imagenet", "head": ["gap"], **cut}
+    )
+    backbone = make_backbone(model, weights.size, pretrained=False)
+    load_weights(backbone.net, path, backbone.unused)

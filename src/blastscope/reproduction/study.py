@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from blastscope.recipes.schema import Recipe
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan, make_plan
@@ -39,19 +38,17 @@ def cells_by_part(count: int) -> dict[str, int]:
 
 
 def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
-    import timm
-
-    from blastscope.models.pretrained import weights_at_hand
+    from blastscope.models.pretrained import network_config, weights_at_hand
 
     @cache
-    def missing(backbone: str) -> str:
-        try:
-            config = timm.get_pretrained_cfg(backbone)
-        except RuntimeError:  # no such tag of the network
-            config = None
-        if config is None:  # building the network says so
+    def missing(backbone: str, cut: str | None) -> str:
+        known = network_config(backbone)
+        if known is None:  # building the network says so
             return ""
-        known: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
-        return "" if weights_at_hand(known, weights_dir) else "no weights here"
+        return "" if weights_at_hand(known, weights_dir, cut) else "no weights here"
 
-    return lambda recipe: missing(recipe.model.backbone) if recipe.model.weights != "none" else ""
+    def of(recipe: Recipe) -> str:
+        model = recipe.model
+        return missing(model.backbone, model.cut) if model.weights != "none" else ""
+
+    return of
