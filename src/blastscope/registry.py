@@ -27,7 +27,7 @@ GROUP = "blastscope"
 """The group of entry points of packages that register something."""
 
 BUILT_IN = {
-    "network": ("cnn4", "cnn4-small"),
+    "network": ("cnn4", "cnn4-small", "sdct"),
     "loss": ("bce",),
     "augmentation": ("none", "dihedral", "strong", "rescaled", "strong-rescaled"),
 }

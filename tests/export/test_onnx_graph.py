@@ -15,6 +15,7 @@ from safetensors.torch import save
 from blastscope.engines.engine import mean_probability
 from blastscope.engines.onnx_checks import WEIGHTS
 from blastscope.engines.onnx_engines import OnnxRuntimeEngine, OpenVinoEngine
+from blastscope.engines.torch_engine import TorchEngine
 from blastscope.errors import BlastscopeError
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.shared_weights import share_weights
@@ -50,6 +51,23 @@ def test_every_kind_of_network_computes_the_same_in_every_engine(kind):
     for engine in (OnnxRuntimeEngine, OpenVinoEngine):
         found = mean_probability(engine(model, weights, threads=1).view_logits(pixels))
         np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_eight_rotations_and_a_support_vector_machine_are_the_same_in_every_engine():
+    settings = {"c": 10.0, "gamma": 3.0, "below": 0.99}
+    classifier = built("sdct", head=["bilinear"], normalization="od", size=48, svm=settings)
+    assert classifier.svm is not None
+    generator = torch.Generator().manual_seed(1)
+    support = torch.rand(5, classifier.svm.support.shape[1], generator=generator)
+    classifier.svm.fill(support, torch.linspace(-2, 2, 5), torch.tensor([0.1]))
+    weights = safetensors_of(classifier)
+    pixels = cells(3, 48)
+    expected = TorchEngine(classifier, "rotations8", torch.device("cpu")).view_logits(pixels)
+    assert np.ptp(expected, axis=1).min() > 1e-4  # rotations differ
+    model = onnx_graph(classifier, "rotations8", 48, weights)
+    for engine in (OnnxRuntimeEngine, OpenVinoEngine):
+        found = engine(model, weights, threads=1).view_logits(pixels)
+        np.testing.assert_allclose(found, expected, atol=2e-4)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["single", "half"])

@@ -8,13 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import rotate
 
 from blastscope.models.dihedral import (
     CHANNELS_LAST,
     INVERSE,
     VIEWS,
+    count_views,
     dihedral_view,
     dihedral_views,
+    view_operations,
 )
 
 OPERATIONS = st.integers(0, VIEWS - 1)
@@ -68,3 +72,36 @@ def test_each_image_gets_a_view_of_its_own(images, operations):
     np.testing.assert_array_equal(found, expected)
     tensors = dihedral_views(torch.from_numpy(images), torch.tensor(operations))
     np.testing.assert_array_equal(tensors.numpy(), expected)
+
+
+def smooth(side: int) -> np.ndarray:
+    """A pattern without symmetry that turning by half pixels hardly blurs, on black."""
+    y, x = np.mgrid[:side, :side] / (side - 1) * 2 - 1
+    inside = np.clip(1 - (y**2 + x**2) * 1.6, 0, None)
+    return np.stack([inside * (1 + np.sin(3 * x + k) * np.cos(2 * y)) * 100 for k in range(3)])
+
+
+@pytest.mark.parametrize("side", [64, 65])
+def test_two_eighths_are_a_quarter_in_numpy_and_pytorch(side):
+    image = smooth(side).astype(np.float32)[None]
+    twice = dihedral_view(dihedral_view(image, 8), 8)
+    assert np.abs(twice - dihedral_view(image, 1)).max() < 5
+    assert np.abs(twice - image).max() > 20
+    tensor = torch.from_numpy(image)
+    for k in range(8, 12):
+        found = dihedral_view(tensor, k)
+        np.testing.assert_allclose(found.numpy(), dihedral_view(image, k), atol=1e-3)
+        undone = dihedral_view(found, INVERSE[k])
+        assert (undone - tensor).abs().max() < 5
+        last = dihedral_view(image.transpose(0, 2, 3, 1), k, CHANNELS_LAST)
+        np.testing.assert_allclose(last.transpose(0, 3, 1, 2), found.numpy(), atol=1e-3)
+
+
+def test_eight_rotations_are_torchvisions():
+    image = torch.from_numpy(smooth(64)).float()[None]
+    assert count_views("rotations8") == 8
+    for number, operation in enumerate(view_operations("rotations8")):
+        expected = rotate(image, 45.0 * number, InterpolationMode.BILINEAR)
+        assert (dihedral_view(image, operation) - expected).abs().max() < 5
+    whole = image.round().to(torch.uint8)
+    assert dihedral_view(whole, 8).dtype == torch.uint8

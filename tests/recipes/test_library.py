@@ -28,7 +28,8 @@ def write(path: Path, text: str) -> str:
 def test_the_packaged_recipes_are_listed_with_their_titles():
     entries = {name: load_recipe(name).title for name in recipe_names()}
     assert [name.partition("/")[0] for name in entries] == sorted(
-        (name.partition("/")[0] for name in entries), key=["paper", "beyond", "demo"].index
+        (name.partition("/")[0] for name in entries),
+        key=["paper", "related", "beyond", "demo"].index,
     )
     vgg = [name for name in entries if name.startswith("paper/vgg16-e")]
     assert vgg[:5] == [f"paper/vgg16-e{which}" for which in ("1", "2", "3", "4", "4bis")]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.recipes.library import load_recipe
+from blastscope.recipes.library import load_recipe, recipe_yaml
+from blastscope.recipes.schema import Recipe
+from blastscope.recipes.strengths import Strength, Strengths, Zoom
+from blastscope.recipes.training import Steps
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,30 @@ from blastscope.recipes.library import load_recipe
         ("model.batchnorm=thaw", "did you mean thawed?"),
         ("model.backbone=cnn4", "cnn4 has no ImageNet weights: write weights: none"),
         ("expected.auc=1.5", "expected.auc is 1.5"),
+        ("training.momentum=.9", "momentum is a setting of sgd and not of adam"),
+        (
+            "training.schedule=step",
+            "choose constant, cosine, one_cycle or {steps: {epoch",
+        ),
+        ("training.schedule={step: {3: .1}}", "schedule.step is not a key (did you mean steps?)"),
+        ("training.schedule={steps: {1: .1}}", "should be greater than or equal to 2"),
+        ("training.schedule={steps: {3: 0}}", "should be greater than 0"),
+        ("training.schedule={steps: {}}", "at least 1 item"),
+        ("training.rates={layer1: 1e-4}", "training.rates names layers, and only the head is"),
+        ("training.loss={focal: {alpha: .4}}", "training.loss.focal.gamma is missing"),
+        ("training.loss={focel: {alpha: .4}}", "did you mean focal?"),
+        ("training.balance=oversampel", "did you mean oversample?"),
+        ("training.augmentation={}", "there is no change in it"),
+        ("training.augmentation={rotate: 200}", "rotate is at most 180"),
+        ("training.augmentation={rotat: 20}", "did you mean rotate?"),
+        ("training.augmentation={zoom: [2, 1]}", "must be less than most"),
+        ("training.augmentation={cutout: {squares: 2}}", "cutout.side is missing"),
+        ("training.augmentation={shear: {most: 5, shar: 1}}", "did you mean share?"),
+        ("training.mixup=0", "training.mixup is 0"),
+        ("prediction.views=rotations", "did you mean rotations8?"),
+        ("model.auxiliary={box: 1}", "write input.scale: keep"),
+        ("model.svm={c: 10, gamma: 100, below: .4}", "model.svm.below is 0.4"),
+        ("input.normalization=od", "pretrained weights do not know optical densities"),
     ],
 )
 def test_what_is_not_allowed_is_said_in_one_sentence(override, message):
@@ -66,3 +95,62 @@ def test_a_recipe_cannot_be_changed():
     recipe = load_recipe("demo/cnn-small")
     with pytest.raises(ValueError, match="frozen"):
         recipe.training.rate = 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training.rates={head: 1e-2}", "training.layer_decay=.8"], "leave one of them out"),
+        (["training.label_smoothing=.1", "training.loss={focal: {alpha: .4, gamma: 2}}"], "of bce"),
+        (["training.label_smoothing=.1", "training.distillation=.5"], "both soften targets"),
+        (["training.heterogeneity={weight: .1, subjects: 4}"], "write balance: none"),
+        (
+            ["training.heterogeneity={weight: .1, subjects: 9}", "training.balance=none"],
+            "set batch to 36",
+        ),
+        (
+            ["model.auxiliary={box: 1}", "input.scale=keep", "training.mixup=.4"],
+            "mixes cells, which then have no box",
+        ),
+        (
+            ["model.backbone=sdct", "model.weights=none"],
+            "sdct begins with optical densities: write input.normalization: od",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused(overrides, message):
+    with pytest.raises(BlastscopeError) as caught:
+        load_recipe("paper/mobilenetv2-e3", overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_experiment_without_the_later_keys_is_the_one_that_it_was():
+    """Folders of runs are known by these settings: the first version's had these keys alone."""
+    found = load_recipe("paper/mobilenetv2-e3").experiment
+    assert set(found["model"]) == {"backbone", "weights", "cut", "head", "trainable", "batchnorm"}
+    assert set(found["training"]) == {
+        "optimizer", "loss", "rate", "layer_decay", "schedule", "batch", "epochs", "patience",
+        "balance", "augmentation", "seed", "precision", "deterministic",
+    }  # fmt: skip
+    changed = load_recipe("paper/mobilenetv2-e3", ["training.mixup=.4"]).experiment
+    assert changed["training"]["mixup"] == 0.4
+
+
+def test_strengths_may_be_numbers_or_mappings_and_survive_being_written(tmp_path):
+    text = "{dihedral: true, rotate: 20, zoom: [1, 1.5], shear: {most: 5, share: .5}}"
+    changes = [f"training.augmentation={text}", "training.schedule={steps: {3: .1, 5: .01}}"]
+    recipe = load_recipe(
+        "demo/cnn-small", [*changes, "training.loss={focal: {alpha: .4, gamma: 2}}"]
+    )
+    own = recipe.training.augmentation
+    assert isinstance(own, Strengths)
+    assert (own.rotate, own.shear) == (Strength(most=20), Strength(most=5, share=0.5))
+    assert own.zoom == Zoom(least=1, most=1.5)
+    assert recipe.training.schedule == Steps(steps={3: 0.1, 5: 0.01})
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_yaml(recipe), encoding="utf-8")
+    assert load_recipe(str(path)) == recipe
+    assert Recipe.model_validate(json.loads(recipe.model_dump_json(by_alias=True))) == recipe
+    assert recipe.training.dihedral
+    assert not recipe.training.keeps_views

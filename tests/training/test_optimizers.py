@@ -7,9 +7,12 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import build_model
+from blastscope.recipes.training import Steps
 from blastscope.training.optimizers import make_optimizer, make_schedule
 from tests.models.recipes import recipe
 
@@ -74,8 +77,8 @@ def test_rates_by_layer_need_a_whole_timm_network():
 
 def test_a_cosine_schedule_rises_then_falls_to_nothing_and_a_constant_one_is_none():
     optimizer = make_optimizer(recipe(training={"rate": 0.5}), nn.Linear(2, 1))
-    assert make_schedule("constant", optimizer, 100) is None
-    schedule = make_schedule("cosine", optimizer, 100)
+    assert make_schedule("constant", optimizer, 10, 10) is None
+    schedule = make_schedule("cosine", optimizer, 10, 10)
     rates = []
     for _ in range(100):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -86,3 +89,93 @@ def test_a_cosine_schedule_rises_then_falls_to_nothing_and_a_constant_one_is_non
     ]
     assert rates == pytest.approx(by_hand, abs=1e-12)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def run(schedule, steps: int) -> list[list[float]]:
+    """The rates of each group in each step."""
+    rates = []
+    for _ in range(steps):
+        rates.append([group["lr"] for group in schedule.optimizer.param_groups])
+        schedule.optimizer.step()
+        schedule.step()
+    return rates
+
+
+def two_groups(**options: float) -> SGD:
+    groups = [{"params": [nn.Parameter(torch.zeros(2))], "lr": rate} for rate in (0.1, 0.5)]
+    return SGD(groups, lr=1.0, **options)
+
+
+def test_steps_are_those_of_pytorch():
+    """Four batches an epoch: from the third epoch a tenth, from the fifth a hundredth."""
+    ours = make_schedule(Steps(steps={3: 0.1, 5: 0.01}), two_groups(), 6, 4)
+    theirs = MultiStepLR(two_groups(), [8, 16], 0.1)
+    for found, expected in zip(run(ours, 24), run(theirs, 24), strict=True):
+        assert found == pytest.approx(expected)
+
+
+def test_one_cycle_is_pytorchs():
+    ours, theirs = two_groups(momentum=0.9), two_groups(momentum=0.9)
+    schedule = make_schedule("one_cycle", ours, 3, 7)
+    expected = OneCycleLR(theirs, [0.1, 0.5], total_steps=21)
+    for _ in range(20):
+        assert [g["lr"] for g in ours.param_groups] == [g["lr"] for g in theirs.param_groups]
+        assert ours.param_groups[0]["momentum"] == theirs.param_groups[0]["momentum"]
+        for one in (ours, theirs):
+            one.step()
+        schedule.step()
+        expected.step()
+    make_schedule("one_cycle", two_groups(), 3, 7)  # without momentum there is none to change
+
+
+def test_rates_by_name_go_from_a_layer_to_the_next_that_is_named():
+    rates = {"head": 1e-2, "layer2": 1e-4, "stem": 1e-6}
+    model = build_model(recipe("resnet18", head=["gap", {"dense": 4, "activation": "relu"}]))
+    chosen = recipe(training={"rate": 1.0, "rates": rates, "weight_decay": 0.1})
+    groups = make_optimizer(chosen, model).param_groups
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        part = name.removeprefix("backbone.net.").split(".")[0]
+        early = part in ("conv1", "bn1", "layer1")
+        expected = 1e-2 if part == "head" else 1e-6 if early else 1e-4
+        assert rate_of[id(parameter)] == expected, name
+    assert {group["weight_decay"] for group in groups} == {0.1}
+    # By the paper's own names, and the layers before the first name at the recipe's rate.
+    keras = build_model(recipe("resnet50.caffe_in1k", cut="conv3_block1_out", trainable="all"))
+    chosen = recipe(training={"rate": 1e-5, "rates": {"conv3_block1": 1e-3}})
+    groups = make_optimizer(chosen, keras).param_groups
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    own = dict(keras.named_parameters())
+    assert rate_of[id(own["backbone.net.layer1.2.conv3.weight"])] == 1e-5
+    assert rate_of[id(own["backbone.net.layer2.0.conv1.weight"])] == 1e-3
+    assert rate_of[id(own["head.logit.weight"])] == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("rates", "trainable", "message"),
+    [
+        ({"layer9": 0.1}, "all", "no layer layer9"),
+        ({"stem": 0.1, "conv1": 0.2}, "all", "two rates for one layer, stem and conv1"),
+        (
+            {"layer1": 0.1, "layer3": 0.2},
+            {"from": "layer3"},
+            "names layer1, of which nothing is trained",
+        ),
+    ],
+)
+def test_rates_that_nothing_would_have_are_refused(rates, trainable, message):
+    model = build_model(recipe("resnet18", trainable=trainable))
+    with pytest.raises(BlastscopeError, match=message):
+        make_optimizer(recipe(training={"rates": rates}), model)
+
+
+def test_momentum_and_decay_are_pytorchs():
+    found, expected = (nn.Parameter(torch.tensor([2.0])) for _ in range(2))
+    training = {"optimizer": "sgd", "rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+    ours = make_optimizer(recipe(training=training), nn.ParameterList([found]))
+    theirs = SGD([expected], 0.1, momentum=0.9, weight_decay=0.01)
+    for gradient in (1.0, -0.5, 2.0):
+        for weight, optimizer in ((found, ours), (expected, theirs)):
+            weight.grad = torch.tensor([gradient])
+            optimizer.step()
+    assert found.item() == expected.item()

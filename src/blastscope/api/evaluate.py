@@ -16,7 +16,7 @@ from blastscope.decision.assessment import DecisionAssessment, assess_decisions
 from blastscope.decision.decision import DecisionRequest
 from blastscope.decision.decision_file import write_decision
 from blastscope.decision.fitting import NoDecision
-from blastscope.decision.neighbourhood import STATEMENT, corrected_part
+from blastscope.decision.neighbourhood import corrected_part
 from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.cell_measurements import CellMeasurements, cell_measurements
@@ -44,6 +44,7 @@ from blastscope.report.evaluation_text import (
     headline,
     inductive_rows,
     metric_rows,
+    transductive_text,
     verdict_lines,
     verdict_title,
 )
@@ -72,9 +73,13 @@ class EvaluationResult(Result, ReportedEvaluation):
     home: Path | None = field(kw_only=True)
 
     @property
+    def _corrected(self) -> bool:
+        return self.inductive is not None and self.inductive.corrected
+
+    @property
     def default_out(self) -> Path | None:
         """The folder that this report belongs into; the report of the test part keeps its own."""
-        other = [self.part] * (self.part != "test") + ["transductive"] * bool(self.inductive)
+        other = [self.part] * (self.part != "test") + ["transductive"] * self._corrected
         if self.home is None or not other:
             return self.home
         if self.home.name.endswith("-evaluation"):
@@ -144,7 +149,7 @@ class EvaluationResult(Result, ReportedEvaluation):
 
     def notes(self) -> list[str]:
         """Say whether the probabilities were corrected, and whether they are calls."""
-        said = [STATEMENT] * (self.inductive is not None)
+        said = transductive_text(self.inductive)
         if not self.hard_calls:
             return said
         return [
@@ -157,7 +162,7 @@ class EvaluationResult(Result, ReportedEvaluation):
 
     def _write(self, out: Path) -> None:
         own = self.home is not None and out.resolve() == self.home.resolve()
-        if own and self.inductive is not None:
+        if own and self._corrected:
             raise BlastscopeError(
                 f"{out} has the evaluation of the model's own probabilities: choose another folder "
                 "for corrected ones."
@@ -256,7 +261,7 @@ def evaluate(
     if transductive:
         opened = _corrected(opened, part, model, as_path(store))
     evaluation = judge(opened, part, model)
-    inductive = inductive_metrics(evaluation.cells)
+    inductive = inductive_metrics(evaluation.cells, opened.metadata)
     if inductive is not None:  # other parts may not be corrected
         evaluation = replace(evaluation, parts={part: evaluation.metrics})
     table, name = select_model(opened.predictions, opened.where, model)

@@ -113,6 +113,7 @@ def train(
     weights_dir: AnyPath | None = None,
     start: AnyPath | None = None,
     teachers: Sequence[AnyPath] = (),
+    pseudo_labels: Sequence[AnyPath] = (),
     keep_features: bool = True,
     tensorboard: bool = False,
     seeds: int = 1,
@@ -133,6 +134,9 @@ def train(
         start: the run whose weights the recipe starts from; by default the one beside ``out``.
         teachers: for a recipe with ``training.distillation``: runs, ensembles or prediction tables
             whose probabilities it learns from.
+        pseudo_labels: runs, ensembles or prediction tables of the same split: test cells of which
+            they are sure join the training, with what they say of them. This is transductive, and
+            the evaluation says so.
         keep_features: keep what a frozen backbone computes on the disk.
         tensorboard: write TensorBoard events into the run as well.
         seeds: how many trainings on the same split, from the recipe's seed on.
@@ -147,8 +151,10 @@ def train(
     """
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
     weights, begin = as_path(weights_dir), as_path(start)
-    if seeds > 1 and teachers:
-        raise BlastscopeError("Several seeds cannot learn from teachers: train them one by one.")
+    if seeds > 1 and (teachers or pseudo_labels):
+        raise BlastscopeError(
+            "Several seeds cannot learn from teachers or pseudo-labels: train them one by one."
+        )
     if seeds > 1:
         order = SeedsOrder(
             loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
@@ -158,7 +164,8 @@ def train(
         watch = display.watch(tensorboard) if progress else TrainingWatch(tensorboard)
         done = train_recipe(
             loaded, cells, Path(split), run, device=device, weights_dir=weights, start=begin,
-            teachers=tuple(map(Path, teachers)), keep_features=keep_features, watch=watch,
+            teachers=tuple(map(Path, teachers)),
+            pseudo_labels=tuple(map(Path, pseudo_labels)), keep_features=keep_features, watch=watch,
         )  # fmt: skip
     return TrainingResult(loaded.name, evaluate_run(done, cells), done.already, path=run)
 

@@ -12,7 +12,8 @@ from blastscope.data.names import printable
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
-from blastscope.recipes.schema import Recipe, Section, Text
+from blastscope.recipes.schema import Recipe
+from blastscope.recipes.section import Section, Text
 
 FORMAT, VERSION = "blastscope-bundle", 2
 _MOST_MEMBERS = 99
@@ -63,6 +64,7 @@ class PixelNormalization(Section):
     deviation: Numbers = Field(min_length=3, max_length=3)
     channels: Literal["RGB", "BGR"]
     colour_normalization: Literal["none", "per-cell"] = "none"
+    space: Literal["optical-density"] | None = None
 
 
 class TrainingCells(Section):

@@ -59,8 +59,8 @@ def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntr
     model = str(content.get("model")).removesuffix(SYNTHETIC_MARK).partition(" #")[0]
     if content.get("inductive") is not None:
         raise BlastscopeError(
-            f"{folder} evaluates probabilities that were corrected by neighbours, which no bundle "
-            "gives: evaluate again without --transductive."
+            f"{folder} evaluates transductive probabilities, which no bundle gives: evaluate again "
+            "without --transductive, or bundle a run that was trained without pseudo-labels."
         )
     own = content.get("checkpoint") == checkpoint
     if not own and model != name:

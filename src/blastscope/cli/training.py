@@ -67,6 +67,14 @@ def train(
         ),
     ] = None,
     teacher: Teachers = None,
+    pseudo_labels: Annotated[
+        list[Path] | None,
+        option(
+            "A run, ensemble or table of the same split: test cells of which it is sure join the "
+            "training (transductive; the report says so). May repeat.",
+            name="--pseudo-labels",
+        ),
+    ] = None,
     no_cache: Annotated[
         bool,
         option(
@@ -101,6 +109,7 @@ def train(
         weights_dir=weights_dir,
         start=start,
         teachers=teacher or (),
+        pseudo_labels=pseudo_labels or (),
         keep_features=not no_cache,
         tensorboard=tensorboard,
         seeds=seeds,

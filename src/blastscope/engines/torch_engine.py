@@ -5,6 +5,8 @@ This is the one module through which the stages that use a model reach PyTorch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -13,7 +15,7 @@ from blastscope.data.crop import Pixels
 from blastscope.engines.engine import Logits, cells_at_once, check_device, in_batches, joined
 from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import Classifier, build_model
-from blastscope.models.dihedral import count_views, dihedral_view
+from blastscope.models.dihedral import dihedral_view, view_operations
 from blastscope.recipes.schema import Recipe
 
 ON_A_GPU = 64
@@ -30,9 +32,10 @@ class TorchEngine:
 
         Args:
             classifier: the network; it is put on ``device`` and into evaluation mode.
-            views: the recipe's ``prediction.views``: ``one`` or ``dihedral``.
+            views: the recipe's ``prediction.views``.
         """
-        self.views = count_views(views)  # the number of logits of each cell
+        self._operations = view_operations(views)
+        self.views = len(self._operations)  # the number of logits of each cell
         self._device = device
         self._classifier = classifier.to(device).eval()
         # Channels last in memory, as the pixels come and as convolutions are faster.
@@ -46,7 +49,7 @@ class TorchEngine:
 
     def _of(self, cells: torch.Tensor) -> Logits:
         upright = cells.to(self._device).permute(0, 3, 1, 2)
-        found = view_logits(self._classifier, upright, self.views, torch.channels_last)
+        found = view_logits(self._classifier, upright, self._operations, torch.channels_last)
         return found.float().cpu().numpy()
 
 
@@ -54,18 +57,18 @@ class TorchEngine:
 def view_logits(
     classifier: Classifier,
     images: torch.Tensor,
-    views: int,
+    operations: Sequence[int],
     layout: torch.memory_format = torch.contiguous_format,
 ) -> torch.Tensor:
-    """Return the logits (N, V) of the first V dihedral views of images (N, 3, S, S).
+    """Return the logits (N, V) of views of images (N, 3, S, S).
 
     Args:
         classifier: the network, in evaluation mode.
         images: RGB, 0..255, on the network's device.
-        views: V.
+        operations: the V operations of ``models.dihedral`` that make the views.
         layout: of the images in memory when the network gets them.
     """
-    turned = (dihedral_view(images, k) for k in range(views))
+    turned = (dihedral_view(images, k) for k in operations)
     found = [classifier(view.contiguous(memory_format=layout)) for view in turned]
     return torch.stack(found, 1)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
 from blastscope.io.files import without_nan
-from blastscope.io.predictions import INDUCTIVE
+from blastscope.io.predictions import INDUCTIVE, PSEUDO_LABELS
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,19 @@ class InductiveMetrics:
 
     Attributes:
         own: of the model's own probabilities, each cell by itself.
+        by: what made them transductive: a correction by neighbours, or pseudo-labels of the cells;
+            then ``own`` are those of the models that gave the pseudo-labels.
         gain: the metric of the corrected probabilities minus that of the own, on the same draws.
     """
 
     own: Mapping[str, Estimate]
     gain: Mapping[str, Estimate]
+    by: Literal["neighbours", "pseudo-labels"] = "neighbours"
+
+    @property
+    def corrected(self) -> bool:
+        """Whether a finished model's probabilities were corrected, after the fact."""
+        return self.by == "neighbours"
 
     def as_json(self) -> dict[str, Any]:
         """The metrics as JSON, with null for what is undefined."""
@@ -36,11 +45,14 @@ class InductiveMetrics:
         return found
 
 
-def inductive_metrics(cells: pl.DataFrame) -> InductiveMetrics | None:
+def inductive_metrics(
+    cells: pl.DataFrame, metadata: Mapping[str, Any] = MappingProxyType({})
+) -> InductiveMetrics | None:
     """Judge what ``p_inductive`` holds; None if the probabilities were not corrected.
 
     Args:
         cells: labelled, of one split part.
+        metadata: of their table.
 
     Raises:
         BlastscopeError: if the column holds something else.
@@ -58,5 +70,7 @@ def inductive_metrics(cells: pl.DataFrame) -> InductiveMetrics | None:
     alone = drawn.of(lambda found: found[:, 1]).estimates()
     gain = drawn.of(lambda found: found[:, 0] - found[:, 1]).estimates()
     return InductiveMetrics(
-        dict(zip(FIGURES, alone, strict=True)), dict(zip(FIGURES, gain, strict=True))
+        dict(zip(FIGURES, alone, strict=True)),
+        dict(zip(FIGURES, gain, strict=True)),
+        "pseudo-labels" if PSEUDO_LABELS in metadata else "neighbours",
     )

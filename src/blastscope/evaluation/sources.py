@@ -113,6 +113,11 @@ def open_source(source: Path | InMemoryTable, believe: BelieveTable | None = Non
         out = path.with_name(f"{path.stem}-evaluation")
         return Source(path, where, predictions, metadata, out, RunNotes())
     table = path / "predictions.parquet"
+    if not table.is_file() and (path / ENSEMBLE).is_file():
+        raise BlastscopeError(
+            f"{path} is an ensemble without predictions of its own, as those of the folds of a "
+            "cross-validation are: predict new cells with it, and give that table."
+        )
     if not table.is_file():
         raise BlastscopeError(
             f"{path} has no predictions.parquet, so it is not a finished run: if it is a run, give "

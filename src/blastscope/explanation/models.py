@@ -21,7 +21,7 @@ from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.explanation.target_layer import GRID, TargetLayerNetwork, open_at_target_layer
 from blastscope.io.predictions import marked
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import count_views
+from blastscope.models.dihedral import view_operations
 from blastscope.prediction.members import open_members
 from blastscope.training.finished_run import FinishedRun
 
@@ -65,9 +65,9 @@ class ExplainedModel:
         return self.run.settings.size
 
     @property
-    def views(self) -> range:
+    def views(self) -> tuple[int, ...]:
         """The operations of ``models.dihedral`` whose mean logit the run predicts with."""
-        return range(count_views(self.run.recipe.prediction.views))
+        return view_operations(self.run.recipe.prediction.views)
 
     @property
     def at_once(self) -> int:
@@ -80,7 +80,7 @@ class ExplainedModel:
         The N images are (3, S, S), RGB, 0..255, on any device. With ``tta`` the logit is the mean
         over the run's views, as in its predictions; otherwise each image is seen in one view.
         """
-        views, left = len(self.views) if tta else 1, iter(images)
+        views, left = self.views if tta else (0,), iter(images)
         found = [np.zeros(0)]
         while batch := list(islice(left, self.at_once)):
             logits = view_logits(self.classifier, torch.stack(batch).to(self.device), views)

@@ -45,6 +45,7 @@ def normalization_of(normalise: Normalization) -> PixelNormalization:
         deviation=tuple(normalise.deviation.flatten().tolist()),
         channels="BGR" if normalise.reverse else "RGB",
         colour_normalization="per-cell" if normalise.per_cell else "none",
+        space="optical-density" if normalise.density else None,
     )
 
 
@@ -97,7 +98,8 @@ def stored_weights(content: bytes, half: bool) -> bytes:
     if not half:
         return content
     for name, tensor in tensors.items():
-        if tensor.dtype == np.float32 and tensor.ndim >= 2:
+        # Distances of support vectors need all their digits.
+        if tensor.dtype == np.float32 and tensor.ndim >= 2 and not name.startswith("svm."):
             tensors[name] = tensor.astype(np.float16)
         if not np.isfinite(tensors[name]).all():
             raise BlastscopeError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from blastscope.engines.onnx_checks import OUTPUTS, PIXELS
 from blastscope.errors import BlastscopeError
 from blastscope.export.shared_weights import share_weights
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import count_views, dihedral_view
+from blastscope.models.dihedral import dihedral_view, view_operations
 from blastscope.process import quiet
 
 if TYPE_CHECKING:
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 class _Graph(nn.Module):
     """What the file computes, normalisation and views included."""
 
-    def __init__(self, classifier: Classifier, views: int) -> None:
+    def __init__(self, classifier: Classifier, operations: Sequence[int]) -> None:
         super().__init__()
         self.classifier = classifier
-        self.views = views
+        self.operations = operations
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (N, S, S, 3) to the logits (N, V) and the probability (N,)."""
         upright = pixels.permute(0, 3, 1, 2)
-        laid = torch.stack([dihedral_view(upright, k) for k in range(self.views)], 1)
-        logits = self.classifier(laid.flatten(0, 1)).reshape(-1, self.views)
+        laid = torch.stack([dihedral_view(upright, k) for k in self.operations], 1)
+        logits = self.classifier(laid.flatten(0, 1)).reshape(-1, len(self.operations))
         return logits, torch.sigmoid(logits.mean(1))
 
 
@@ -47,12 +47,12 @@ def onnx_graph(
     """Return a classifier as a serialised ONNX model, for any number of cells at a time.
 
     The input ``pixels`` is uint8 (N, S, S, 3), RGB, as a store holds prepared cells. The outputs
-    are ``view_logits``, float32 (N, V), in the order of the operations of ``models.dihedral``, and
+    are ``view_logits``, float32 (N, V), in the order of ``models.dihedral.view_operations``, and
     ``p_all``, float32 (N,): the logistic function of their mean, not calibrated.
 
     Args:
         classifier: the network; it is left as it is.
-        views: the recipe's ``prediction.views``: ``one`` or ``dihedral``.
+        views: the recipe's ``prediction.views``.
         size: the side S of the cells in pixels.
         weights: the content of the ``weights.safetensors`` that will lie beside the file: the
             graph points into it rather than hold the same numbers again. Without it the graph
@@ -61,7 +61,7 @@ def onnx_graph(
     Raises:
         BlastscopeError: if the network cannot be written as ONNX, or ``weights`` are damaged.
     """
-    model = _exported(classifier, count_views(views), size)
+    model = _exported(classifier, view_operations(views), size)
     _tidy(model)
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=key, value=value)
@@ -70,10 +70,10 @@ def onnx_graph(
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _exported(classifier: Classifier, views: int, size: int) -> ModelProto:
+def _exported(classifier: Classifier, operations: Sequence[int], size: int) -> ModelProto:
     from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
-    network = _Graph(deepcopy(classifier).cpu(), views).eval()
+    network = _Graph(deepcopy(classifier).cpu(), operations).eval()
     # Two cells, for torch.export takes a single one for a constant.
     cells = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     # The exporter's remarks are for those who write exporters.

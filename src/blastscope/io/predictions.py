@@ -38,7 +38,11 @@ PROBLEM = "problem"
 """A further column: why an image could not be used, so that its row has no probability."""
 
 INDUCTIVE = "p_inductive"
-"""A further column: the model's own ``p_all`` if that was corrected by neighbours."""
+"""A further column: the model's own ``p_all`` if that was corrected by neighbours; or, if it was
+trained with pseudo-labels of these cells, what the models said that gave them."""
+
+PSEUDO_LABELS = "pseudo_labels"
+"""A key of a table's metadata: the model was trained with pseudo-labels of its test cells."""
 
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""

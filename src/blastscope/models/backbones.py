@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from math import isqrt
@@ -24,6 +24,7 @@ from blastscope.models import caffe_resnet
 from blastscope.models.layer_names import layer_to_cut_at
 from blastscope.models.pretrained import PARTS, load_weights, weights_file
 from blastscope.models.scratch import make_trunk
+from blastscope.models.sdct import make_sdct
 from blastscope.recipes.schema import SCRATCH_TRUNKS, Model
 from blastscope.registry import find, names
 
@@ -151,7 +152,9 @@ def make_backbone(
     if make is not None and model.weights == "imagenet":
         raise BlastscopeError(f"{model.backbone} has no ImageNet weights: write weights: none.")
     if make is None:
+        built_in: Callable[[str, int], nn.Module]
         built_in = make_trunk if model.backbone in SCRATCH_TRUNKS else _make_timm
+        built_in = make_sdct if model.backbone == "sdct" else built_in
         make = partial(built_in, model.backbone)
     backbone = Backbone(model.backbone, make(size), size)
     children = tuple(name for name, _ in backbone.net.named_children())

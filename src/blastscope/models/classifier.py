@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 from pathlib import Path
 
 import torch
@@ -11,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from blastscope.models.backbones import Backbone, make_backbone
+from blastscope.models.head import BoxHead, make_head
 from blastscope.models.layer_names import layer_named
 from blastscope.models.normalization import Normalization, make_normalization
-from blastscope.models.scratch import initialise_like_keras
 from blastscope.models.size_term import SizeTerm
-from blastscope.recipes.schema import Dense, Dropout, From, Recipe, Step, Trainable
+from blastscope.models.svm import RbfSvm
+from blastscope.recipes.schema import From, Recipe, Trainable
 
 
 class Classifier(nn.Module):
@@ -36,6 +36,8 @@ class Classifier(nn.Module):
         # the layers that stay in evaluation mode while the rest is trained
         self.kept_in_evaluation = kept_in_evaluation
         self.size_term = size_term  # added to the logit in evaluation mode
+        self.box_head: BoxHead | None = None  # a second task, in training only
+        self.svm: RbfSvm | None = None  # decides what the head is not sure of
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images to logits; the logistic function of a logit is the probability of ALL.
@@ -46,15 +48,21 @@ class Classifier(nn.Module):
         Returns:
             Logits (N,).
         """
-        logits: Tensor = self.head(self.backbone(self.normalise(images)))
-        return self.with_size(logits.squeeze(1), images)
-
-    def with_size(self, logits: Tensor, images: Tensor) -> Tensor:
-        """Add the term of size to logits (N,) of images, if there is one and nothing is trained."""
-        if self.size_term is None or self.training:
+        features = self.backbone(self.normalise(images))
+        logits: Tensor = self.head(features).squeeze(1)
+        if self.training:
             return logits
-        with_term: Tensor = logits + self.size_term(images)
-        return with_term
+        if self.svm is not None:
+            logits = self.svm.decided(features, logits)
+        if self.size_term is not None:
+            logits = logits + self.size_term(images)
+        return logits
+
+    def with_boxes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits (N,) of images, and the corners (N, 4) that the box head finds."""
+        assert self.box_head is not None  # the recipe has an auxiliary task
+        features = self.backbone(self.normalise(images))
+        return self.head(features).squeeze(1), self.box_head(features)
 
     def train(self, mode: bool = True) -> Classifier:
         """Set the mode of training, which the frozen layers do not follow."""
@@ -81,7 +89,13 @@ def build_model(
     normalise = make_normalization(recipe.input, backbone.config)
     head = make_head(model.head, backbone.shape)
     size_term = SizeTerm(model.size_term) if model.size_term is not None else None
-    return Classifier(normalise, backbone, head, kept, size_term).train()
+    classifier = Classifier(normalise, backbone, head, kept, size_term)
+    if model.auxiliary is not None:
+        classifier.box_head = BoxHead(backbone.shape[0])
+    if model.svm is not None:
+        _, height, width = backbone.shape
+        classifier.svm = RbfSvm(model.svm, height * width)
+    return classifier.train()
 
 
 def freeze(backbone: Backbone, trainable: Trainable, batchnorm: str) -> tuple[nn.Module, ...]:
@@ -129,31 +143,6 @@ def _kept_in_evaluation(net: nn.Module, trained: set[str], batchnorm: str) -> It
             continue
         if frozen:
             yield module
-
-
-def make_head(steps: tuple[Step, ...], shape: tuple[int, int, int]) -> nn.Sequential:
-    """Build the head of a recipe, with the last dense layer that it implies.
-
-    It takes features (N, C, H, W), whose (C, H, W) is ``shape``, and gives logits (N, 1).
-    """
-    head = nn.Sequential()
-    width = 0
-    for number, step in enumerate(steps, start=1):
-        if isinstance(step, Dropout):
-            head.add_module(f"dropout{number}", nn.Dropout(step.dropout))
-        elif isinstance(step, Dense):
-            head.add_module(f"dense{number}", nn.Linear(width, step.dense))
-            width = step.dense
-            if step.activation == "relu":
-                head.add_module(f"relu{number}", nn.ReLU())
-        else:
-            if step == "gap":
-                head.add_module("gap", nn.AdaptiveAvgPool2d(1))
-            head.add_module("flatten", nn.Flatten())
-            width = shape[0] if step == "gap" else prod(shape)
-    head.add_module("logit", nn.Linear(width, 1))
-    initialise_like_keras(head)
-    return head
 
 
 def choose_layout(classifier: Classifier, device: torch.device) -> torch.memory_format:

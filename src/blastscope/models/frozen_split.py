@@ -91,7 +91,7 @@ def _changing(classifier: Classifier) -> Predicate:
 def _whole(classifier: Classifier) -> FrozenSplit:
     steps = list(classifier.head.named_children())
     # Flattening and pooling have no weights: their output is as fixed as their input.
-    count = 2 if steps[0][0] == "gap" else 1
+    count = [name for name, _ in steps].index("flatten") + 1
     pooling = nn.Sequential(*(module for _, module in steps[:count]))
     rest = nn.Sequential(*(module for _, module in steps[count:]), nn.Flatten(0))
     description = f"{_kind(classifier)}, {' '.join(name for name, _ in steps[:count])}"
@@ -103,6 +103,7 @@ def _kind(classifier: Classifier) -> str:
     backbone = classifier.backbone
     colours = "BGR" if classifier.normalise.reverse else "RGB"
     colours += ", normalized per cell" if classifier.normalise.per_cell else ""
+    colours += ", optical density" if classifier.normalise.density else ""
     return f"{backbone.name}, {colours}, cut {backbone.cut}, {list(backbone.shape)}"
 
 

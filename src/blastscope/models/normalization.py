@@ -47,6 +47,16 @@ def normalize_colours(images: Tensor) -> Tensor:
     return normalized.clamp(0.0, 255.0) * cell
 
 
+def optical_density(images: Tensor) -> Tensor:
+    """Return the densities of float images, (N, 3, H, W), RGB, 0..255, cells on black.
+
+    They are minus the decimal logarithm of the share of light that passes (Beer and Lambert). What
+    is black in all channels was cut away and absorbs nothing; single channels at 0 count as 1.
+    """
+    cell = (images.amax(dim=1, keepdim=True) > 0).to(images.dtype)
+    return -torch.log10(images.clamp(min=1.0) / 255.0) * cell
+
+
 class Normalization(nn.Module):
     """Subtracts a mean and divides by a deviation, both per channel and in pixel values."""
 
@@ -59,8 +69,10 @@ class Normalization(nn.Module):
         deviation: Sequence[float],
         reverse: bool = False,
         per_cell: bool = False,
+        density: bool = False,
     ) -> None:
         super().__init__()
+        self.density = density  # whether it gives optical densities
         self.reverse = reverse  # whether it turns RGB into BGR first
         self.per_cell = per_cell  # whether colour normalization comes before everything else
         # Not in the checkpoint: the recipe determines them.
@@ -72,6 +84,8 @@ class Normalization(nn.Module):
         images = images.float()
         if self.per_cell:
             images = normalize_colours(images)
+        if self.density:
+            return optical_density(images)
         if self.reverse:
             images = images.flip(1)
         return (images - self.mean) / self.deviation
@@ -88,6 +102,7 @@ def make_normalization(settings: Input, config: Mapping[str, Any]) -> Normalizat
         "minus_one_one": ((127.5,) * 3, (127.5,) * 3),
         "caffe": (CAFFE_MEAN, (1.0,) * 3),
         "imagenet": (_in_pixels(IMAGENET_MEAN), _in_pixels(IMAGENET_STD)),
+        "od": ((0.0,) * 3, (255.0,) * 3),
     }
     kind = settings.normalization
     if kind == "model":
@@ -95,7 +110,7 @@ def make_normalization(settings: Input, config: Mapping[str, Any]) -> Normalizat
     else:
         mean, deviation = known[kind]
     per_cell = settings.colour_normalization == "per-cell"
-    return Normalization(mean, deviation, kind == "caffe", per_cell)
+    return Normalization(mean, deviation, kind == "caffe", per_cell, kind == "od")
 
 
 def _in_pixels(values: Sequence[float]) -> tuple[float, ...]:

@@ -98,12 +98,13 @@ def known_weights(name: str) -> KnownWeights:
         )
         hint = f"; near it are {', '.join(near[:5])}" if near else ""
         raise BlastscopeError(f"timm has no weights {name}{hint}.")
-    if not config.hf_hub_id:
+    hub = config.hf_hub_id or ""
+    if not hub and not config.url:
         raise BlastscopeError(f"timm's hub has no weights of {name}: choose weights: none.")
     return KnownWeights(
         weights_name(vars(config)),
-        config.hf_hub_id,
-        config.license or f"see the model card at {page_of(config.hf_hub_id)}",
+        hub,
+        config.license or (f"see the model card at {page_of(hub)}" if hub else "unknown"),
         int(config.input_size[-1]),
     )
 
@@ -132,7 +133,7 @@ def network_config(backbone: str) -> dict[str, Any] | None:
         config = timm.get_pretrained_cfg(backbone)
     except RuntimeError:  # no such tag of the network
         return None
-    return None if config is None else config.to_dict()  # type: ignore[no-any-return,no-untyped-call]
+    return None if config is None else config.to_dict()  # type: ignore[no-untyped-call]
 
 
 def weights_file(

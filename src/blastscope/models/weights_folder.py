@@ -93,9 +93,10 @@ def fetch_weights(
 def _announced(weights: KnownWeights, folder: Path) -> dict[str, str]:
     """Ask the hub for the hash and revision of a file."""
     if not weights.repository:
+        file = PARTS.get(weights.name, weights.name)
         raise BlastscopeError(
-            f"timm's hub has no weights {weights.name}: put {PARTS.get(weights.name)}.safetensors "
-            f"into {folder} by hand."
+            f"timm's hub has no weights {weights.name}: put {file}.safetensors into {folder} "
+            "by hand."
         )
     try:
         answer = get_hf_file_metadata(hf_hub_url(weights.repository, HUB_FILE))

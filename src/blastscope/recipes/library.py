@@ -17,7 +17,7 @@ from blastscope.recipes.schema import Recipe
 from blastscope.registry import require
 
 _FOLDER = Path(str(files("blastscope.recipes")))
-_SHELVES = ("paper", "beyond", "demo")
+_SHELVES = ("paper", "related", "beyond", "demo")
 # These describe one recipe and not those that extend it.
 _NOT_INHERITED = ("name", "title", "overrides", "paper", "expected")
 
@@ -66,7 +66,8 @@ def _overridden(content: dict[str, Any], overrides: Sequence[str], label: str) -
     training = recipe.training
     for kind, name in (("loss", training.loss), ("augmentation", training.augmentation)):
         try:
-            require(kind, name)
+            if isinstance(name, str):
+                require(kind, name)
         except BlastscopeError as error:
             raise BlastscopeError(f"{label}: {error}") from error
     return recipe

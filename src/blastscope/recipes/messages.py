@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_AS_MAPPING = {"trainable": "{from: layer}", "schedule": "{steps: {epoch: factor}}"}
+"""What a key takes beside words."""
+
+
 def one_sentence(label: str, error: ValidationError) -> str:
     """Write the first error of the recipe called ``label`` as a sentence.
 
@@ -41,7 +45,7 @@ def _explain(detail: ErrorDetails) -> str:
         case "literal_error":
             allowed = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
             if path[-1] == "<word>":
-                allowed.append("{from: layer}")
+                allowed.append(_AS_MAPPING[str(path[-2])])
             return f"{given}{did_you_mean(detail['input'], allowed)}; choose {_list(allowed)}"
         case "tuple_type":
             return f"{given}: write a list, [gap] for example"

@@ -9,33 +9,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Strict,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Strict, Tag, field_validator, model_validator
 
+from blastscope.recipes.section import Loss, Section, Share, Text
+from blastscope.recipes.strengths import Cutout, Strength, Strengths, Zoom
+from blastscope.recipes.training import Focal, FocalLoss, Heterogeneity, Steps, Training
 from blastscope.registry import BUILT_IN
 
 SCRATCH_TRUNKS = BUILT_IN["network"]
-"""The networks of :mod:`blastscope.models.scratch`, which have no ImageNet weights."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Loss = Annotated[float, Field(ge=0)]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-class Section(BaseModel):
-    """A section of a recipe: strict about types, closed to unknown keys, immutable."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_by_name=False
-    )
+"""The networks of :mod:`blastscope.models.scratch` and :mod:`blastscope.models.sdct`, which have no
+ImageNet weights."""
 
 
 class Paper(Section):
@@ -57,14 +40,16 @@ class Input(Section):
     ``normalization`` of 0..255: ``unit`` is [0, 1]; ``minus_one_one`` is [-1, 1]; ``imagenet`` is
     [0, 1] minus the ImageNet mean, divided by its standard deviation; ``caffe`` is BGR minus the
     ImageNet mean in 0..255; ``model`` takes the mean and standard deviation that timm records for
-    the backbone. ``colour_normalization``: ``per-cell`` gives each channel of every cell the same
-    mean and standard deviation first (:mod:`blastscope.models.normalization`).
+    the backbone; ``od`` is optical density, minus the decimal logarithm of [0, 1], where black,
+    which is not glass but what was cut away, has none. ``colour_normalization``: ``per-cell`` gives
+    each channel of every cell the same mean and standard deviation first
+    (:mod:`blastscope.models.normalization`).
     """
 
     size: int = Field(ge=16, le=1024)
     scale: Literal["crop", "keep"] = "crop"
     clahe: bool = False
-    normalization: Literal["unit", "minus_one_one", "imagenet", "caffe", "model"]
+    normalization: Literal["unit", "minus_one_one", "imagenet", "caffe", "model", "od"]
     colour_normalization: Literal["none", "per-cell"] = "none"
 
 
@@ -91,9 +76,33 @@ class From(Section):
     start: Text = Field(alias="from")
 
 
+class Auxiliary(Section):
+    """A second task, learned beside the first and left out of predictions.
+
+    ``box``: the weight in the loss of the mean absolute error of the cell's bounding box, by a head
+    of its own on the backbone's map (Marzahl et al. 2019). With it the class has a head of the same
+    kind before ``model.head``'s own layers.
+    """
+
+    box: float = Field(gt=0, le=100)
+
+
+class Svm(Section):
+    """An RBF support vector machine, which decides cells that the network is not sure of.
+
+    It is fitted after training, on the training cells that the network classifies correctly; its
+    input is the backbone's map, averaged over channels. ``c`` and ``gamma`` are its own;
+    ``below``: it decides where the network's probability of the likelier class is at most this.
+    """
+
+    c: float = Field(gt=0, le=1e6)
+    gamma: float = Field(gt=0, le=1e6)
+    below: float = Field(gt=0.5, lt=1)
+
+
 def _step_kind(step: Any) -> str | None:
     if isinstance(step, str):
-        return "<pool>"
+        return "<batchnorm>" if step == "batchnorm" else "<pool>"
     if isinstance(step, Dropout | Dense):
         return f"<{type(step).__name__.lower()}>"
     if isinstance(step, dict):
@@ -107,14 +116,15 @@ def _trainable_kind(value: Any) -> str:
 
 # The tags are in angle brackets so that messages can leave them out of a key's path.
 Step = Annotated[
-    Annotated[Literal["flatten", "gap"], Tag("<pool>")]
+    Annotated[Literal["flatten", "gap", "avgmax", "bilinear"], Tag("<pool>")]
+    | Annotated[Literal["batchnorm"], Tag("<batchnorm>")]
     | Annotated[Dropout, Tag("<dropout>")]
     | Annotated[Dense, Tag("<dense>")],
     Discriminator(
         _step_kind,
         custom_error_type="choice",
-        custom_error_message="choose flatten, gap, {dropout: share} or "
-        "{dense: neurons, activation: relu}",
+        custom_error_message="choose flatten, gap, avgmax, bilinear, batchnorm, "
+        "{dropout: share} or {dense: neurons, activation: relu}",
     ),
 ]
 Trainable = Annotated[
@@ -156,13 +166,17 @@ class Model(Section):
     trainable: Trainable = "all"
     batchnorm: Literal["follow", "frozen", "thawed"] = "follow"
     size_term: SizeTermSettings | None = None
+    auxiliary: Auxiliary | None = None
+    svm: Svm | None = None
 
     @field_validator("head")
     @classmethod
     def _head_begins_with_one_pooling(cls, head: tuple[Step, ...]) -> tuple[Step, ...]:
-        words = [step for step in head if isinstance(step, str)]
-        if not head or not isinstance(head[0], str) or len(words) != 1:
-            raise ValueError("a head begins with flatten or gap and has it only once")
+        words = [step for step in head if isinstance(step, str) and step != "batchnorm"]
+        if not head or [head[0]] != words:
+            raise ValueError(
+                "a head begins with flatten or gap (or another pooling) and has it only once"
+            )
         return head
 
     @model_validator(mode="after")
@@ -172,65 +186,14 @@ class Model(Section):
         return self
 
 
-class Training(Section):
-    """How the network is trained.
-
-    ``loss``: ``bce``, binary cross-entropy, or a registered one. ``patience`` counts epochs without
-    a lower validation loss. ``balance``: ``paper`` undersamples the larger class and adds flipped
-    or rotated copies of the smaller one (paper, section 1); ``undersample`` does only the first;
-    ``weights`` weighs the loss by class. ``layer_decay`` multiplies the learning rate once for each
-    layer between a weight and the head. ``schedule``: ``constant``, or ``cosine``: the learning
-    rate rises over the first twentieth of all steps and falls to 0 at the last. ``augmentation``:
-    ``dihedral`` flips and rotates each cell by quarter turns, drawn again in every epoch;
-    ``rescaled`` also gives each cell another size, .74 to 1.35 times its own; ``strong`` rotates by
-    any angle and also changes scale, stain, brightness and sharpness; ``strong-rescaled`` is both
-    (:mod:`blastscope.training.augmentation`); any other name is a registered one.
-    ``distillation``: the share of a training cell's target that is its teachers' probability
-    (:mod:`blastscope.training.distillation`); the rest is its label. ``average_from``: the first
-    epoch whose weights, after every step, go into an average that takes the place of the best
-    epoch's weights (:mod:`blastscope.training.weight_averaging`); 0 for no average. All epochs are
-    run then.
-    """
-
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"]
-    loss: Text = "bce"
-    rate: float = Field(gt=0, le=10)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    schedule: Literal["constant", "cosine"] = "constant"
-    batch: int = Field(default=32, ge=1, le=4096)
-    epochs: int = Field(ge=1, le=10000)
-    patience: int = Field(default=5, ge=1)
-    balance: Literal["paper", "undersample", "weights", "none"]
-    augmentation: Text = "none"
-    distillation: Share = 0.0
-    average_from: int = Field(default=0, ge=0)
-    seed: int = Field(default=24, ge=0, lt=2**32)
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    deterministic: bool = False
-
-    @model_validator(mode="after")
-    def _averages_an_epoch(self) -> Training:
-        if self.average_from > self.epochs:
-            raise ValueError(
-                f"training.average_from is epoch {self.average_from}, and there are {self.epochs}: "
-                "choose an earlier one"
-            )
-        return self
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _precision_as_word(cls, precision: Any) -> Any:
-        return "32" if type(precision) is int and precision == 32 else precision
-
-
 class Prediction(Section):
     """How a cell's probability is computed.
 
     ``views: dihedral`` is test-time augmentation: the mean of the logits over the eight dihedral
-    views of the cell.
+    views of the cell; ``rotations8`` is that over the cell rotated by multiples of 45 degrees.
     """
 
-    views: Literal["one", "dihedral"] = "one"
+    views: Literal["one", "dihedral", "rotations8"] = "one"
 
 
 class Expected(Section):
@@ -277,8 +240,10 @@ class Recipe(Section):
         for key in ("distillation", "average_from"):  # which earlier recipes did not have
             if not found["training"][key]:
                 del found["training"][key]
-        if self.model.size_term is None:
-            del found["model"]["size_term"]
+        for section, keys in _LATER_KEYS.items():
+            for key in keys:
+                if found[section][key] is None:
+                    del found[section][key]
         return found
 
     @property
@@ -292,22 +257,44 @@ class Recipe(Section):
         return self.model_copy(update={"training": training})
 
     @model_validator(mode="after")
-    def _size_needs_a_scale(self) -> Recipe:
-        if self.model.size_term is not None and self.input.scale != "keep":
+    def _settings_fit_each_other(self) -> Recipe:
+        model, training = self.model, self.training
+        if model.size_term is not None and self.input.scale != "keep":
             raise ValueError(
                 "model.size_term needs cells at one scale: write scale: keep, or leave it out"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _scratch_has_no_mean(self) -> Recipe:
-        if self.model.backbone in SCRATCH_TRUNKS and self.input.normalization == "model":
+        if model.backbone in SCRATCH_TRUNKS and self.input.normalization == "model":
             raise ValueError(
-                f"{self.model.backbone} has no mean and deviation of its own: "
+                f"{model.backbone} has no mean and deviation of its own: "
                 "choose another input.normalization"
             )
+        if model.backbone == "sdct" and self.input.normalization != "od":
+            raise ValueError("sdct begins with optical densities: write input.normalization: od")
+        if self.input.normalization == "od" and model.weights != "none":
+            raise ValueError(
+                "pretrained weights do not know optical densities: write model.weights: none, or "
+                "choose another input.normalization"
+            )
+        if model.auxiliary is not None:
+            if self.input.scale == "crop":
+                raise ValueError(
+                    "model.auxiliary has nothing to find if cells are cropped to their boxes: "
+                    "write input.scale: keep"
+                )
+            if training.mixup is not None:
+                raise ValueError("training.mixup mixes cells, which then have no box: leave it out")
+        if model.trainable == "head" and set(training.rates or {}) - {"head"}:
+            raise ValueError("training.rates names layers, and only the head is trained")
         return self
 
+
+_LATER_KEYS = {
+    "model": ("auxiliary", "svm", "size_term"),
+    "training": (
+        "rates", "momentum", "weight_decay", "label_smoothing", "mixup", "heterogeneity",
+    ),
+}  # fmt: skip
+"""Keys that recipes did not have at first: without them an experiment is the one that it was."""
 
 SECTIONS: dict[str, type[Section]] = {
     "paper": Paper,
@@ -320,5 +307,15 @@ SECTIONS: dict[str, type[Section]] = {
     "<dense>": Dense,
     "<from>": From,
     "size_term": SizeTermSettings,
+    "auxiliary": Auxiliary,
+    "svm": Svm,
+    "<steps>": Steps,
+    "<focal>": FocalLoss,
+    "focal": Focal,
+    "heterogeneity": Heterogeneity,
+    "<strengths>": Strengths,
+    "zoom": Zoom,
+    "cutout": Cutout,
+    **dict.fromkeys(("rotate", "shift", "shear", "blur", "light", "stain"), Strength),
 }
 """The section that the last part of an error's path stands for."""

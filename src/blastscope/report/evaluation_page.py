@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blastscope.decision.fitting import NoDecision
-from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.decision.reported_evaluation import ReportedEvaluation
 from blastscope.report.decision_text import (
     SHARE_ASSUMPTIONS,
@@ -24,6 +23,7 @@ from blastscope.report.evaluation_text import (
     leakage_text,
     metric_rows,
     sampling_text,
+    transductive_text,
     verdict_lines,
     verdict_title,
 )
@@ -85,7 +85,7 @@ def evaluation_page(
         verdict_lines=verdict_lines(evaluation),
         metric_rows=metric_rows(evaluation),
         inductive_rows=inductive_rows(evaluation),
-        transductive=STATEMENT,
+        transductive=" ".join(transductive_text(evaluation.inductive)),
         detail_lines=detail_lines(evaluation),
         size_text=size_text(evaluation),
         trait_names=TRAIT_NAMES,
@@ -149,7 +149,7 @@ def model_card(found: ReportedEvaluation) -> str:
         verdict_lines=verdict_lines(found),
         metric_rows=metric_rows(found),
         inductive_rows=inductive_rows(found),
-        transductive=STATEMENT,
+        transductive=" ".join(transductive_text(found.inductive)),
         detail_lines=detail_lines(found),
         sampling=sampling_text(found.intervals.sampling),
         citation=CITATION,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from blastscope.decision.fitting import NoDecision
+from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS, simulated_coverage
 from blastscope.report.decision_text import decision_lines, no_decision
 from blastscope.report.shortcut_text import shortcut_lines, shortcut_rows, size_text
@@ -25,6 +26,7 @@ from blastscope.report.text import (
 if TYPE_CHECKING:
     from blastscope.decision.reported_evaluation import ReportedEvaluation
     from blastscope.evaluation.bootstrap import SamplingUnits
+    from blastscope.evaluation.inductive import InductiveMetrics
     from blastscope.evaluation.leakage import Leakage
     from blastscope.evaluation.metrics import Metrics
     from blastscope.evaluation.overlap import Overlap
@@ -36,6 +38,11 @@ CITATION = (
     "Imaging Archive, doi 10.7937/tcia.2019.dc64i46r, CC BY 3.0."
 )
 WORST_SUBJECTS = "Worst subjects"
+PSEUDO_LABELS_STATEMENT = (
+    "Trained with pseudo-labels of these very cells (transductive): it profits from having seen "
+    "them, and nothing follows for other cells. The inductive metrics are those of the models that "
+    "gave the pseudo-labels."
+)
 _WORST = 3
 
 
@@ -176,6 +183,13 @@ def inductive_rows(found: ReportedEvaluation) -> list[tuple[str, str, str, str, 
          number(own[key].value, 3), interval(own[key]), metric(gain[key], sign=True))
         for key, name in HEADLINE.items()
     ]  # fmt: skip
+
+
+def transductive_text(found: InductiveMetrics | None) -> list[str]:
+    """Say why probabilities are transductive; nothing if they are not."""
+    if found is None:
+        return []
+    return [STATEMENT if found.corrected else PSEUDO_LABELS_STATEMENT]
 
 
 def headline(part: str, metrics: Metrics) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from blastscope.models.classifier import Classifier, build_model
+from blastscope.models.dihedral import VIEWS
 from blastscope.models.frozen_split import split_unchecked
 from blastscope.recipes.schema import Input, Recipe
 from blastscope.reproduction.plan import StudyJob
@@ -82,7 +83,7 @@ def _of_job(
     recipe: Recipe, cost: CellCost, cells: Mapping[str, int], computed: bool
 ) -> DurationEstimate:
     known = cells["train"] + cells["validation"] + cells["test"]
-    views = 8 if recipe.training.augmentation == "dihedral" else 1
+    views = VIEWS if recipe.training.dihedral else 1
     once = cost.trained * known
     if not computed:
         once += cost.frozen * (known + (views - 1) * cells["train"])

@@ -22,7 +22,9 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from blastscope.errors import BlastscopeError
+from blastscope.recipes.strengths import Strengths
 from blastscope.registry import require
+from blastscope.training.strength_augmentation import augmentation_of
 
 Floats = NDArray[np.floating]
 Augmentation: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
@@ -42,13 +44,16 @@ _BLACK = 8
 _WHITE = 255.0
 
 
-def pixel_augmentation(name: str) -> Augmentation | None:
+def pixel_augmentation(setting: str | Strengths) -> Augmentation | None:
     """Return the function of a recipe's ``training.augmentation``; None if it changes no pixels.
 
     Raises:
         BlastscopeError: if the name is not registered; later, if the function returns another
             shape or type.
     """
+    if isinstance(setting, Strengths):
+        return augmentation_of(setting) if setting.changes_pixels else None
+    name = setting
     own = _BUILT_IN.get(name) or require("augmentation", name)
     if own is None:
         return None

@@ -16,7 +16,8 @@ from blastscope.training.augmentation import Augmentation
 from blastscope.training.class_balance import Bools, Operations, Rows, TrainingSet
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
-Batch = tuple[Inputs, torch.Tensor]
+Batch = tuple[Inputs, torch.Tensor] | tuple[Inputs, torch.Tensor, torch.Tensor]
+"""What the network takes, the targets, and perhaps a number for each cell's subject."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,18 @@ class TrainingBatches:
     augment: Augmentation | None  # what changes a batch's pixels, if anything does
     seed: int
     epoch: int
+    mixup: float | None = None  # alpha of the shares by which cells are mixed in pairs
+    subjects: SubjectBatches | None = None  # draws batches of several subjects of each class
 
     def __len__(self) -> int:
         return -(-len(self.chosen.rows) // self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, 2, self.epoch])
-        order = rng.permutation(len(self.chosen.rows))
+        if self.subjects is None:
+            order = rng.permutation(len(self.chosen.rows))
+        else:
+            order = self.subjects.order(len(self), self.size, rng)
         operations = self.chosen.operations.copy()
         if self.dihedral:  # an online operation replaces that of a copy
             operations = rng.integers(0, VIEWS, len(order), dtype=np.uint8)
@@ -102,7 +108,65 @@ class TrainingBatches:
             if self.augment:
                 assert isinstance(taken, torch.Tensor)  # such a recipe has no cached features
                 taken = self.augment(taken, rng)
-            yield taken, torch.from_numpy(self.targets[rows])
+            targets = torch.from_numpy(self.targets[rows])
+            if self.mixup is not None:
+                assert isinstance(taken, torch.Tensor)  # likewise
+                taken, targets = mixed(taken, targets, self.mixup, rng)
+            if self.subjects is None:
+                yield taken, targets
+            else:
+                yield taken, targets, torch.from_numpy(self.subjects.subjects[batch])
+
+
+@dataclass(frozen=True)
+class SubjectBatches:
+    """Batches of as many cells of each of a few subjects of each class."""
+
+    subjects: NDArray[np.int64]  # a number for the subject of each training cell
+    is_all: Bools  # for each training cell
+    each: int  # subjects of a class in a batch
+
+    def order(self, batches: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Draw the training cells of an epoch, ``size`` a batch but for what does not divide.
+
+        A subject with too few cells gives some of them twice.
+        """
+        cells = max(1, size // (2 * self.each))
+        drawn: list[NDArray[np.int64]] = []
+        groups = [
+            [np.flatnonzero(of_class & (self.subjects == one)) for one in np.unique(known)]
+            for of_class in (self.is_all, ~self.is_all)
+            for known in [self.subjects[of_class]]
+        ]
+        for _ in range(batches):
+            chosen: list[NDArray[np.int64]] = []
+            for members in groups:
+                for which in rng.choice(len(members), self.each, replace=False):
+                    few = len(members[which]) < cells
+                    chosen.append(rng.choice(members[which], cells, replace=few))
+            batch = np.concatenate(chosen)
+            missing = size - len(batch)
+            if missing:  # so that every batch has the size that the loop goes by
+                batch = np.concatenate(
+                    [batch, rng.choice(batch, missing, replace=missing > len(batch))]
+                )
+            drawn.append(batch)
+        return np.concatenate(drawn)
+
+
+def mixed(
+    pixels: torch.Tensor, targets: torch.Tensor, alpha: float, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix each cell of a batch with another (mixup: Zhang et al., ICLR 2018); float pixels.
+
+    The larger share is the cell's own, so that none is the other cell alone.
+    """
+    share = rng.beta(alpha, alpha, len(pixels))
+    own = torch.from_numpy(np.maximum(share, 1 - share)).float()
+    other = torch.from_numpy(rng.permutation(len(pixels)))
+    wide = own[:, None, None, None]
+    images = pixels.float()
+    return wide * images + (1 - wide) * images[other], own * targets + (1 - own) * targets[other]
 
 
 @dataclass(frozen=True)

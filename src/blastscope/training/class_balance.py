@@ -34,6 +34,7 @@ def balanced(rows: Rows, is_all: Bools, how: str, seed: int) -> TrainingSet:
     - ``paper`` (Section 3.1): each class is brought to half the part's size, the larger one by
       leaving cells out, the smaller one by copies, each flipped or rotated once and for all;
     - ``undersample``: the larger class is cut down to the smaller one;
+    - ``oversample``: cells of the smaller class are repeated as they are, none before its turn;
     - ``weights``: every cell stays, and each class weighs the same in the loss;
     - ``none``.
 
@@ -53,6 +54,8 @@ def balanced(rows: Rows, is_all: Bools, how: str, seed: int) -> TrainingSet:
         return TrainingSet(rows, np.zeros(len(rows), np.uint8), (weights[0], weights[1]))
     if how == "none":
         return TrainingSet(rows, np.zeros(len(rows), np.uint8))
+    if how == "oversample":
+        return _oversampled(classes, np.random.default_rng([seed, 1]))
     half = len(rows) // 2 if how == "paper" else min(map(len, classes))
     rng = np.random.default_rng([seed, 1])
     return _joined([_to_size(members, half, rng) for members in classes])
@@ -74,6 +77,16 @@ def _to_size(members: Rows, size: int, rng: np.random.Generator) -> tuple[Rows, 
     copied = np.concatenate(rounds)[:short]
     operations = np.concatenate([np.zeros(len(members), np.uint8), _copies(short, rng)])
     return np.concatenate([members, copied]), operations
+
+
+def _oversampled(classes: Sequence[Rows], rng: np.random.Generator) -> TrainingSet:
+    most = max(map(len, classes))
+    parts = []
+    for members in classes:
+        rounds = [rng.permutation(members) for _ in range((most - 1) // len(members))]
+        repeated = np.concatenate([members, *rounds])[:most]
+        parts.append((repeated, np.zeros(most, np.uint8)))
+    return _joined(parts)
 
 
 def _copies(count: int, rng: np.random.Generator) -> Operations:

@@ -15,6 +15,8 @@ from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import PARTS
 from blastscope.recipes.schema import Recipe
+from blastscope.recipes.training import Heterogeneity
+from blastscope.training.batches import SubjectBatches
 from blastscope.training.class_balance import Bools, Rows, TrainingSet, balanced, from_uses
 
 
@@ -79,3 +81,23 @@ def _training_set(recipe: Recipe, table: pl.DataFrame, rows: Rows, is_all: Bools
     if how == "paper" and USES in table.columns:
         return from_uses(rows, table[USES].to_numpy(), seed)
     return balanced(rows, is_all[rows], how, seed)
+
+
+def subject_batches(inputs: TrainingData, settings: Heterogeneity) -> SubjectBatches:
+    """Return what draws batches of several subjects of each class.
+
+    Raises:
+        BlastscopeError: if a class has fewer subjects for training than a batch is to have.
+    """
+    rows = inputs.training.rows
+    names = inputs.store.cells["subject"][rows.tolist()]
+    _, codes = np.unique(names.to_numpy().astype(str), return_inverse=True)
+    is_all = inputs.is_all[rows]
+    for label, of_class in (("ALL", is_all), ("normal", ~is_all)):
+        count = len(np.unique(codes[of_class]))
+        if count < settings.subjects:
+            raise BlastscopeError(
+                f"Batches need {settings.subjects} {label} subjects, and {count} are for training: "
+                f"set training.heterogeneity.subjects={max(2, count)} or lower."
+            )
+    return SubjectBatches(codes.astype(np.int64), is_all, settings.subjects)

@@ -83,7 +83,22 @@ def soft_targets(recipe: Recipe, inputs: TrainingData, teachers: Teachers) -> Ta
     share = recipe.training.distillation
     targets = inputs.is_all.astype(np.float32)
     rows = inputs.rows["train"]
-    parts = [(part, inputs.rows[part]) for part in ("validation", "test")]
+    taught = taught_probabilities(inputs, teachers, "train")
+    targets[rows] = (1 - share) * targets[rows] + share * taught
+    return targets
+
+
+def taught_probabilities(
+    inputs: TrainingData, teachers: Teachers, part: str
+) -> NDArray[np.float64]:
+    """Return the probability of the teachers' mean log-odds for each cell of a split part.
+
+    Raises:
+        BlastscopeError: if a teacher lacks cells of the part, was trained on cells that are for
+            validation or testing here, or is synthetic and the cells are not.
+    """
+    rows = inputs.rows[part]
+    held = [(name, inputs.rows[name]) for name in ("validation", "test")]
     cells = inputs.store.cells["cell"]
     odds = np.zeros(len(rows))
     for path in teachers.tables:
@@ -96,18 +111,17 @@ def soft_targets(recipe: Recipe, inputs: TrainingData, teachers: Teachers) -> Ta
                 "give a teacher of the same cells."
             )
         trained = table.filter(pl.col("part") == "train")["cell"]
-        for part, held in parts:
-            seen = int(cells[held.tolist()].is_in(trained.implode()).sum())
+        for other, members in held:
+            seen = int(cells[members.tolist()].is_in(trained.implode()).sum())
             if seen:
                 raise BlastscopeError(
-                    f"{path} was trained on {seen} of the {len(held)} {part} cells: a teacher must "
-                    "not know them; train it on the same split."
+                    f"{path} was trained on {seen} of the {len(members)} {other} cells: a teacher "
+                    "must not know them; train it on the same split."
                 )
         p = _of_cells(table, cells[rows.tolist()], path)
         odds += np.log(p / (1 - p)) / len(teachers.tables)
-    taught = 1 / (1 + np.exp(-odds))
-    targets[rows] = (1 - share) * targets[rows] + share * taught
-    return targets
+    found: NDArray[np.float64] = 1 / (1 + np.exp(-odds))
+    return found
 
 
 def _of_cells(table: pl.DataFrame, cells: pl.Series, path: Path) -> NDArray[np.float64]:
@@ -118,7 +132,7 @@ def _of_cells(table: pl.DataFrame, cells: pl.Series, path: Path) -> NDArray[np.f
     lost = found.filter(pl.col("p_all").is_null())
     if lost.height:
         raise BlastscopeError(
-            f"{path} lacks {lost.height} of {found.height} training cells (first: "
+            f"{path} lacks {lost.height} of {found.height} cells that it is to teach (first: "
             f"{lost['cell'][0]}): a teacher must have predicted all of them."
         )
     p: NDArray[np.float64] = found["p_all"].to_numpy().clip(_EDGE, 1 - _EDGE)

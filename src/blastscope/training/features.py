@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError, writing
 from blastscope.io.files import read_json, replacing, write_json
-from blastscope.models.dihedral import VIEWS
+from blastscope.models.dihedral import OPERATIONS
 from blastscope.models.frozen_split import Features, FrozenSplit
 from blastscope.parallel import memory
 from blastscope.training.batches import PixelViews, ViewList
@@ -44,6 +44,10 @@ _LEAST_ON_A_CPU, _LEAST_ON_A_GPU = 2_000, 20_000
 _CHECKED = 8
 
 
+def _no_views() -> np.ndarray[Any, Any]:
+    return np.empty((0, OPERATIONS), np.int32)
+
+
 @dataclass
 class FeatureCache:
     """An open cache of features, a source of views for training and prediction."""
@@ -51,8 +55,12 @@ class FeatureCache:
     path: Path
     shapes: list[tuple[int, ...]]  # of each tensor, without the batch
     _pieces: list[list[np.ndarray[Any, Any]]] = field(default_factory=list)
-    _piece_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
-    _row_of: np.ndarray[Any, Any] = field(default_factory=lambda: np.empty((0, VIEWS), np.int32))
+    _piece_of: np.ndarray[Any, Any] = field(
+        default_factory=lambda: np.empty((0, OPERATIONS), np.int32)
+    )
+    _row_of: np.ndarray[Any, Any] = field(
+        default_factory=lambda: np.empty((0, OPERATIONS), np.int32)
+    )
 
     @property
     def bytes_a_view(self) -> int:
@@ -79,8 +87,8 @@ class FeatureCache:
     def load(self, cells: int) -> None:
         """Open the pieces that are on disk; ``cells`` is the number of the store's rows."""
         self._pieces = []
-        self._piece_of = np.full((cells, VIEWS), -1, np.int32)
-        self._row_of = np.zeros((cells, VIEWS), np.int32)
+        self._piece_of = np.full((cells, OPERATIONS), -1, np.int32)
+        self._row_of = np.zeros((cells, OPERATIONS), np.int32)
         for number, path in enumerate(sorted(self.path.glob("*.views.npy"))):
             views = _map(path)
             stem = path.name.partition(".")[0]

@@ -122,7 +122,8 @@ def open_run(path: Path) -> FinishedRun:
         if (path / name).is_file():
             raise BlastscopeError(
                 f"{path} holds several networks, each a run of its own: give one of them, or "
-                "several, which are averaged."
+                "several, which are averaged; `blastscope ensemble --of-folds` combines those of a "
+                "cross-validation."
             )
     source = open_source(path)
     recipe = read_recipe(path / "recipe.yaml")

@@ -12,9 +12,10 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import BinaryAccuracy
 
 from blastscope.models.classifier import Classifier
+from blastscope.models.head import box_loss
 from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import Batch, Inputs, TrainingBatches
-from blastscope.training.losses import loss_function
+from blastscope.training.losses import heterogeneity, loss_function, smoothed
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.optimizers import make_optimizer, make_schedule
 
@@ -44,6 +45,10 @@ class LightningClassifier(lightning.LightningModule):
         self._batches = batches
         self._validation = validation
         self._loss = loss_function(recipe.training.loss)
+        self._embeddings: tuple[torch.Tensor, ...] = ()
+        if recipe.training.heterogeneity is not None:  # what enters the last layer is kept
+            last = classifier.head.get_submodule("logit")
+            last.register_forward_pre_hook(self._keep_embeddings)
         self.metrics = nn.ModuleDict(
             {
                 f"{part}_{name}": metric()
@@ -63,8 +68,8 @@ class LightningClassifier(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the recipe's optimiser over what is trainable, and its schedule, if it has one."""
         optimizer, settings = make_optimizer(self.recipe, self.classifier), self.recipe.training
-        steps = settings.epochs * len(self._batches(0))
-        schedule = make_schedule(settings.schedule, optimizer, steps)
+        batches = len(self._batches(0))
+        schedule = make_schedule(settings.schedule, optimizer, settings.epochs, batches)
         if schedule is None:
             return optimizer
         scheduler = {"scheduler": schedule, "interval": "step"}
@@ -92,20 +97,36 @@ class LightningClassifier(lightning.LightningModule):
         return self._network_input[0](inputs)
 
     def training_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the weighted loss of a batch."""
-        inputs, target = batch
-        logit = self(inputs)
+        """Return the weighted loss of a batch, with that of an auxiliary task."""
+        settings, auxiliary = self.recipe.training, self.recipe.model.auxiliary
+        inputs, target = batch[:2]
+        boxes = None
+        if auxiliary is None:
+            logit = self(inputs)
+        else:
+            assert isinstance(inputs, torch.Tensor)  # such a recipe has no cached features
+            logit, boxes = self.classifier.with_boxes(inputs)
         normal, blast = self.class_weights
         weight = target * blast + (1 - target) * normal  # a soft target is a share of both classes
-        loss: torch.Tensor = (self._loss(logit, target) * weight).mean()
+        each = self._loss(logit, smoothed(target, settings.label_smoothing))
+        loss: torch.Tensor = (each * weight).mean()
+        if auxiliary is not None and boxes is not None:
+            assert isinstance(inputs, torch.Tensor)
+            loss = loss + auxiliary.box * box_loss(boxes, inputs)
+        if settings.heterogeneity is not None and len(batch) == 3:
+            apart = heterogeneity(self._embeddings[0], target > 0.5, batch[2])
+            loss = loss + settings.heterogeneity.weight * apart
         self._note("train", loss, logit, (target > 0.5).float())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Note the unweighted loss of a batch."""
-        inputs, target = batch
+        inputs, target = batch[:2]
         logit = self(inputs)
         self._note("val", self._loss(logit, target).mean(), logit, target)
+
+    def _keep_embeddings(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        self._embeddings = inputs
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics that stopping and the best epoch go by."""

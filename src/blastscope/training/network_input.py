@@ -12,10 +12,9 @@ from torch import Tensor
 
 from blastscope.io.predictions import PARTS
 from blastscope.models.classifier import Classifier
-from blastscope.models.dihedral import count_views
+from blastscope.models.dihedral import view_operations
 from blastscope.models.frozen_split import split_frozen
 from blastscope.recipes.schema import Recipe
-from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import Inputs as NetworkInputs
 from blastscope.training.batches import PixelViews, ViewList, Views, views_of_training
 from blastscope.training.dataset import TrainingData
@@ -66,8 +65,9 @@ def make_network_input(
     network is on the CPU, with the weights that training begins with. ``on_progress`` is called
     with the views computed so far, and their total.
     """
-    pixels_change = pixel_augmentation(recipe.training.augmentation) is not None
-    split = None if pixels_change else split_frozen(classifier, recipe.input.size)
+    # An auxiliary head looks at the pixels themselves, to know where the cell is.
+    keeps = recipe.training.keeps_views and recipe.model.auxiliary is None
+    split = split_frozen(classifier, recipe.input.size) if keeps else None
     if split is not None:
         cache = features_of(split, inputs.store, _wanted(recipe, inputs), device, on_progress)
         if cache is not None:
@@ -78,7 +78,7 @@ def make_network_input(
 def _wanted(recipe: Recipe, inputs: TrainingData) -> ViewList:
     """Return the views of training, of validation, and of the predictions that follow."""
     rows: Any = np.concatenate([inputs.rows[part] for part in PARTS])
-    wanted = views_of_training(inputs.training, recipe.training.augmentation == "dihedral")
-    for operation in range(count_views(recipe.prediction.views)):
+    wanted = views_of_training(inputs.training, recipe.training.dihedral)
+    for operation in view_operations(recipe.prediction.views):
         wanted = wanted + ViewList.of(rows, operation)
     return wanted

@@ -18,9 +18,9 @@ from blastscope.data.store import Store
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, write_json
-from blastscope.io.predictions import PARTS, marked, write_predictions
+from blastscope.io.predictions import INDUCTIVE, PARTS, PSEUDO_LABELS, marked, write_predictions
 from blastscope.models.classifier import Classifier, build_model, choose_layout
-from blastscope.models.dihedral import count_views
+from blastscope.models.dihedral import view_operations
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
@@ -28,8 +28,10 @@ from blastscope.training.batches import PlainBatches
 from blastscope.training.class_balance import Rows
 from blastscope.training.dataset import TrainingData, read_inputs
 from blastscope.training.distillation import Teachers, refuse_without_teacher, soft_targets
+from blastscope.training.fit_svm import fit_svm
 from blastscope.training.initial_run import find_start, notes_of_start, refuse_other_start
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input
+from blastscope.training.pseudo_labels import PseudoLabels, with_pseudo_labels
 from blastscope.training.run_folder import RunFolder, load_checkpoint, save_checkpoint
 from blastscope.training.trainer import TrainingWatch, load_state, train_network
 
@@ -55,6 +57,7 @@ def train(
     weights_dir: Path | None = None,
     start: Path | None = None,
     teachers: Sequence[Path] = (),
+    pseudo_labels: Sequence[Path] = (),
     keep_features: bool = True,
     watch: TrainingWatch | None = None,
 ) -> Trained:
@@ -71,6 +74,8 @@ def train(
         start: the run whose weights it starts from; by default it is looked for beside ``run``.
         teachers: runs, ensembles or prediction tables that a recipe with ``distillation`` learns
             from.
+        pseudo_labels: runs, ensembles or prediction tables; test cells that they are sure of join
+            the training cells (``training.pseudo_labels``), which is transductive.
         keep_features: compute the features of a frozen part once, and keep them beside the store;
             otherwise they are computed in every epoch.
 
@@ -85,7 +90,13 @@ def train(
         known = Teachers.at(teachers)
         inputs = replace(inputs, targets=soft_targets(recipe, inputs, known))
         identity["teachers"] = known.hashes
-    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch or TrainingWatch())
+    second = None
+    if pseudo_labels:
+        models = Teachers.at(pseudo_labels)
+        second = with_pseudo_labels(recipe, inputs, models)
+        inputs = second.inputs
+        identity["pseudo_labels"] = models.hashes
+    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch or TrainingWatch(), second)
     with only_one(run.absolute()):
         return _train(job, weights_dir, start, keep_features)
 
@@ -98,6 +109,7 @@ class _Job:
     folder: RunFolder
     device: torch.device
     watch: TrainingWatch
+    second: PseudoLabels | None = None
 
 
 def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_features: bool) -> Trained:
@@ -147,11 +159,18 @@ def _fit(
             f"{job.recipe.name} diverged: its validation loss was never a number; lower "
             f"training.rate and remove {folder.path}."
         )
-    fingerprint = save_checkpoint(record.best_weights, folder.checkpoint)
+    weights: dict[str, torch.Tensor] = record.best_weights
+    more: dict[str, Any] = {}
+    if job.recipe.model.svm is not None:
+        classifier.load_state_dict(weights)
+        more["svm"] = fit_svm(classifier, job.recipe.model.svm, job.inputs, job.device)
+        weights = {name: tensor.cpu() for name, tensor in classifier.state_dict().items()}
+    fingerprint = save_checkpoint(weights, folder.checkpoint)
     classifier.load_state_dict(load_checkpoint(folder.checkpoint))
     took = sum(row["seconds"] for row in record.history)
-    features = {"feature_seconds": round(feature_seconds, 3)} if network_input.cached else {}
-    folder.end(max(took, time.perf_counter() - began), job.device, features)
+    if network_input.cached:
+        more["feature_seconds"] = round(feature_seconds, 3)
+    folder.end(max(took, time.perf_counter() - began), job.device, more)
     return fingerprint
 
 
@@ -198,7 +217,13 @@ def _predict(
     p_all = probabilities(classifier, network_input, rows, job.device, job.recipe.prediction.views)
     name = marked(job.recipe.name, inputs.store.synthetic)
     frame = prediction_frame(inputs.store, rows, parts, name, p_all)
-    write_predictions(frame, job.folder.predictions, {**job.identity, "checkpoint": fingerprint})
+    about = {**job.identity, "checkpoint": fingerprint}
+    if job.second is not None:
+        own = p_all.copy()
+        own[np.array(parts) == "test"] = job.second.before
+        frame = frame.with_columns(pl.Series(INDUCTIVE, own))
+        about[PSEUDO_LABELS] = job.second.note
+    write_predictions(frame, job.folder.predictions, about)
 
 
 def probabilities(
@@ -215,18 +240,17 @@ def probabilities(
 
     Args:
         classifier: the network; it is put on ``device`` and into evaluation mode.
-        views: the recipe's ``prediction.views``: ``one``, or ``dihedral`` for the mean of the
-            logits over the eight views (TTA).
+        views: the recipe's ``prediction.views``; of several views the logits' mean is taken (TTA).
     """
     classifier.to(device).eval()
     feed.to(device)
     unknown = np.zeros(int(rows.max()) + 1 if len(rows) else 0, bool)
-    operations = range(count_views(views))
+    operations = view_operations(views)
     logits = np.zeros(len(rows))
     with torch.inference_mode():
         for operation in operations:
             first = 0
-            for inputs, targets in PlainBatches(feed.views, unknown, rows, BATCH, operation):
+            for inputs, targets, *_ in PlainBatches(feed.views, unknown, rows, BATCH, operation):
                 found = feed(move_data_to_device(inputs, device)).double().cpu().numpy()
                 logits[first : first + len(targets)] += found / len(operations)
                 first += len(targets)

@@ -26,7 +26,7 @@ from blastscope.process import quiet
 from blastscope.recipes.schema import Recipe
 from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import PlainBatches, TrainingBatches
-from blastscope.training.dataset import TrainingData
+from blastscope.training.dataset import TrainingData, subject_batches
 from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
@@ -154,10 +154,11 @@ def _module(
 ) -> LightningClassifier:
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
     augment = pixel_augmentation(settings.augmentation)
-    views, dihedral = network_input.views, settings.augmentation == "dihedral"
+    views = network_input.views
     targets = is_all.astype(np.float32) if inputs.targets is None else inputs.targets
-    source = (views, targets, chosen, settings.batch, dihedral, augment, settings.seed)
-    batches = partial(TrainingBatches, *source)
+    source = (views, targets, chosen, settings.batch, settings.dihedral, augment, settings.seed)
+    subjects = subject_batches(inputs, settings.heterogeneity) if settings.heterogeneity else None
+    batches = partial(TrainingBatches, *source, mixup=settings.mixup, subjects=subjects)
     validation = PlainBatches(views, is_all, inputs.rows["validation"], settings.batch)
     return LightningClassifier(
         classifier, network_input, recipe, chosen.class_weights, batches, validation

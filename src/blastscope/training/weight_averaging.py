@@ -87,8 +87,8 @@ def estimate_statistics(module: LightningClassifier, device: torch.device) -> No
             layer.eval()
     if momenta:
         with torch.inference_mode():
-            for inputs, _ in module.epoch(module.recipe.training.epochs):
-                module(move_data_to_device(inputs, device))
+            for batch in module.epoch(module.recipe.training.epochs):
+                module(move_data_to_device(batch[0], device))
     for layer, momentum in momenta.items():
         layer.momentum = momentum
     classifier.eval()
