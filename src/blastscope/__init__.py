@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from blastscope.api.explain import explain as explain
     from blastscope.api.export_onnx import export_onnx as export_onnx
     from blastscope.api.fit_ensemble import fit_ensemble as fit_ensemble
+    from blastscope.api.fold_ensemble import combine_folds as combine_folds
     from blastscope.api.inspect_bundle import inspect_bundle as inspect_bundle
     from blastscope.api.predict import load as load
     from blastscope.api.predict import predict as predict
@@ -66,6 +67,7 @@ _HOMES = {
     "audit_explanations": "blastscope.api.audit_explanations",
     "build_model": "blastscope.api.build_model",
     "check": "blastscope.api.data",
+    "combine_folds": "blastscope.api.fold_ensemble",
     "compare": "blastscope.api.compare",
     "cross_validate": "blastscope.api.cross_validate",
     "evaluate": "blastscope.api.evaluate",
@@ -112,6 +114,7 @@ __all__ = [
     "audit_explanations",
     "build_model",
     "check",
+    "combine_folds",
     "compare",
     "cross_validate",
     "evaluate",

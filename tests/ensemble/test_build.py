@@ -88,8 +88,24 @@ def test_weights_are_never_reported_on_the_cells_that_chose_them(method):
 
 def test_what_fits_nothing_may_be_reported_anywhere():
     built = build(scores(), EnsembleSettings("mean", fit="test"))
-    assert list(built.fitted) == list(UNFITTED)  # the others would have seen the cells
+    assert list(built.fitted) == ["mean", "vote"]  # the others would have seen the cells
     assert built.fit_cells == 0
+
+
+def test_the_arbiter_is_the_third_member_and_a_rival_only_if_asked_for():
+    given = scores()
+    assert "arbiter" not in build(given, EnsembleSettings("mean")).fitted
+    built = build(given, EnsembleSettings("arbiter"))
+    first, second, third = given.p_all.T
+    agree = (first > 0.5) == (second > 0.5)
+    np.testing.assert_allclose(built.p_all, np.where(agree, (first + second) / 2, third))
+
+
+def test_votes_that_are_needed_are_those_of_the_vote_alone():
+    given = scores()
+    built = build(given, EnsembleSettings("vote", votes=1))
+    assert ((built.p_all > 0.5) == (given.p_all > 0.5).any(axis=1)).all()
+    assert build(given, EnsembleSettings("mean")).fitted["vote"].combination.needed is None
 
 
 @pytest.mark.parametrize(
@@ -98,6 +114,7 @@ def test_what_fits_nothing_may_be_reported_anywhere():
         ({"method": "median"}, "'median' is not a method of an ensemble: choose mean, vote"),
         ({"fit": "validation", "nested": True}, "`nested` needs one part"),
         ({"method": "vote", "fit": "test", "nested": True}, "vote has no weights to fit"),
+        ({"method": "mean", "votes": 2}, "a setting of the method vote"),
     ],
 )
 def test_plans_that_do_not_go_are_refused(wrong, words):
@@ -138,12 +155,12 @@ def unlabelled(given: AlignedPredictions, part: str) -> AlignedPredictions:
 
 def test_a_mean_needs_no_part_to_fit_on():
     for given in (scores(parts=("test",)), unlabelled(scores(), "validation")):
-        assert list(build(given, EnsembleSettings("mean")).fitted) == list(UNFITTED)
+        assert list(build(given, EnsembleSettings("mean")).fitted) == ["mean", "vote"]
     frame = scores().cells.with_columns(
         part=pl.when(pl.col("label") == "all").then(pl.lit("validation")).otherwise(pl.lit("test"))
     )
     one_class = replace(scores(), cells=frame)
-    assert list(build(one_class, EnsembleSettings("vote")).fitted) == list(UNFITTED)
+    assert list(build(one_class, EnsembleSettings("vote")).fitted) == ["mean", "vote"]
     with pytest.raises(BlastscopeError, match="'caruana' needs both"):
         build(one_class, EnsembleSettings("caruana"))  # what was asked for is named, not a rival
 

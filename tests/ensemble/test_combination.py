@@ -94,3 +94,31 @@ def test_incomplete_json_is_refused(missing):
 def test_a_table_of_another_number_of_models_is_refused():
     with pytest.raises(ValueError, match="2 weights"):
         Combination("mean", "weights", (0.5, 0.5)).apply(np.full((4, 3), 0.5))
+
+
+@pytest.mark.parametrize(("models", "needed"), [(20, 10), (5, 1), (5, 5), (4, 2), (3, 3)])
+def test_as_many_votes_as_needed_call_a_cell_all(models, needed):
+    """Marzahl et al. call a cell ALL if ten of twenty networks do."""
+    p = np.random.default_rng(models).random((4000, models))
+    p[:9] = [[0.0] * models, [1.0] * models, *(np.arange(models) < k for k in range(1, 8))]
+    rule = Combination("vote", "votes", (1 / models,) * models, needed=needed)
+    found = rule.apply(p)
+    votes = (p > 0.5).sum(axis=1)
+    assert ((found > 0.5) == (votes >= needed)).all()
+    assert (found.min() >= 0, found.max() <= 1) == (True, True)
+    order = np.argsort(votes, kind="stable")
+    assert (np.diff([found[votes == k].mean() for k in np.unique(votes[order])]) > 0).all()
+
+
+def test_the_arbiter_decides_where_the_first_two_disagree():
+    p = np.array([[0.9, 0.7, 0.1], [0.2, 0.4, 0.9], [0.9, 0.2, 0.3], [0.1, 0.6, 0.8]])
+    rule = Combination("arbiter", "arbiter", (1 / 3,) * 3)
+    assert rule.apply(p).tolist() == pytest.approx([0.8, 0.3, 0.3, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("kind", "models", "needed"), [("arbiter", 2, None), ("votes", 3, 4), ("weights", 3, 2)]
+)
+def test_rules_that_the_models_cannot_follow_are_refused(kind, models, needed):
+    with pytest.raises(ValueError, match=r"arbiter|votes"):
+        Combination("any", kind, (1 / models,) * models, needed=needed)

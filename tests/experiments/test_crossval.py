@@ -12,6 +12,7 @@ import torch
 from sklearn.metrics import f1_score, roc_auc_score
 from typer.testing import CliRunner
 
+import blastscope as bs
 from blastscope.api.evaluate import evaluate
 from blastscope.cli import app
 from blastscope.errors import BlastscopeError
@@ -166,3 +167,34 @@ def test_repeats_print_the_spread_of_all_cells_together(order: CrossvalRequest, 
     assert "all cells, mean over 2 repeats" in page
     assert spread in page
     assert evaluate(order.out).model.endswith("#1")
+
+
+def test_the_folds_become_one_model_for_new_cells(order: CrossvalRequest, dataset, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    with pytest.raises(BlastscopeError, match=r"crossval\.json"):
+        bs.combine_folds(tmp_path / "none")
+    made = bs.cross_validate(
+        str(recipe), order.store, out=order.out, folds=2, device="cpu",
+        settings={"training.epochs": 1},
+    )  # fmt: skip
+    folds = sorted((order.out / "runs").glob("repeat1-fold*"))
+    runs = [folder / "tiny" for folder in folds]
+    where = ["--of-folds", "--out", str(tmp_path / "both"), "--method", "vote", "--votes", "1"]
+    told = CliRunner().invoke(app, ["ensemble", str(made.path), *where])
+    assert told.exit_code == 0, told.output
+    new = dataset(subjects=1, per_subject=3, folder="new")
+    both = bs.predict(new, tmp_path / "both", device="cpu").to_frame()
+    each = [bs.predict(new, run, device="cpu").to_frame()["p_all"].to_numpy() for run in runs]
+    called = both["p_all"].to_numpy() > 0.5
+    assert (called == ((each[0] > 0.5) | (each[1] > 0.5))).all()
+    bs.combine_folds(made, out=tmp_path / "mean")
+    mean = bs.predict(new, tmp_path / "mean", device="cpu").to_frame()["p_all"].to_numpy()
+    assert mean == pytest.approx((each[0] + each[1]) / 2, abs=1e-6)
+    with pytest.raises(BlastscopeError, match="without predictions of its own"):
+        evaluate(tmp_path / "both")
+    with pytest.raises(BlastscopeError, match="choose mean or vote"):
+        bs.combine_folds(made, method="genetic")
+    with pytest.raises(BlastscopeError, match="cannot give 3 votes"):
+        bs.combine_folds(made, method="vote", votes=3)
+    with pytest.raises(BlastscopeError, match="holds another ensemble"):
+        bs.combine_folds(made, out=tmp_path / "both")

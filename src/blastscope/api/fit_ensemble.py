@@ -155,6 +155,7 @@ def fit_ensemble(
     fit: str | None = None,
     apply: str = "test",
     nested: bool = False,
+    votes: int | None = None,
     genetic: GeneticSettings | Mapping[str, Any] | None = None,
     store: AnyPath | None = None,
     resamples: int = 2000,
@@ -175,6 +176,7 @@ def fit_ensemble(
         fit: the part that weights are fitted on; ``validation``, or with ``nested`` ``apply``.
         apply: the part that is reported.
         nested: fit on the reported part itself, in folds.
+        votes: with the method vote, how many models must call a cell ALL; the majority by default.
         genetic: settings of the genetic search; those of the paper by default.
         store: the store of these cells, for pictures and causes of errors.
         resamples: how many times to draw subjects and cells for the intervals.
@@ -191,7 +193,7 @@ def fit_ensemble(
     if not isinstance(genetic, GeneticSettings):
         genetic = GeneticSettings(**{"seed": seed, **(genetic or {})})
     plan = EnsembleSettings(
-        method, fit or (apply if nested else "validation"), apply, nested, genetic, seed
+        method, fit or (apply if nested else "validation"), apply, nested, genetic, seed, votes
     )
     scores = align_predictions(as_models(models))
     if out is not None:  # before the search
@@ -210,7 +212,7 @@ def _weights_table(built: Built) -> TextTable:
     weighed = {
         name: fitted.combination.weights
         for name, fitted in built.fitted.items()
-        if fitted.combination.kind != "votes"
+        if fitted.combination.kind not in ("votes", "arbiter")
     }
     rows = [
         (member, *(float(weights[k]) for weights in weighed.values()))

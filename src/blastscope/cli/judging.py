@@ -141,9 +141,9 @@ def ensemble(
     models: Predictions,
     out: Annotated[Path, option("The ensemble's folder.", "DIR")],
     method: Annotated[
-        Literal["mean", "vote", "auc", "genetic", "grid", "caruana", "stacking"],
-        option("How the weights are found."),
-    ] = "genetic",
+        Literal["mean", "vote", "auc", "genetic", "grid", "caruana", "stacking", "arbiter"] | None,
+        option("How the weights are found; genetic by default, and mean with --of-folds."),
+    ] = None,
     fit: Annotated[
         Literal["train", "validation", "test"] | None,
         option("The split part that weights are fitted on; validation by default."),
@@ -155,6 +155,17 @@ def ensemble(
         bool,
         option("Fit on the reported part itself, in folds: cross-fitted metrics.", name="--nested"),
     ] = False,
+    of_folds: Annotated[
+        bool,
+        option(
+            "Combine the networks of one cross-validation's folds for new cells, by mean or vote; "
+            "no cells are left to judge it by.",
+            name="--of-folds",
+        ),
+    ] = False,
+    votes: Annotated[
+        int | None, option("Vote: how many models must call a cell ALL; the majority by default.")
+    ] = None,
     store: SomeStore = None,
     population: Annotated[int, option("Genetic: chromosomes.")] = 100,
     generations: Annotated[int, option("Genetic: generations.")] = 100,
@@ -185,13 +196,20 @@ def ensemble(
         "runs": runs,
         "as_published": as_published,
     }
+    if of_folds:
+        if len(models) != 1:
+            raise bs.BlastscopeError("--of-folds needs one cross-validation: give its folder.")
+        how = method or "mean"
+        show(bs.combine_folds(models[0], out=out, method=how, votes=votes, force=force), as_json)
+        return
     found = bs.fit_ensemble(
         models,
         out=out,
-        method=method,
+        method=method or "genetic",
         fit=fit,
         apply=apply,
         nested=nested,
+        votes=votes,
         genetic=genetic,
         store=store,
         seed=seed,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.ensemble.genetic import GeneticSettings
-from blastscope.ensemble.methods import METHODS, UNFITTED, FittedWeights, fit
+from blastscope.ensemble.methods import ARBITER, CHOICES, METHODS, UNFITTED, FittedWeights, fit
 from blastscope.ensemble.nested import Nested, cross_fitted
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
@@ -24,6 +24,7 @@ METHOD_NAMES = {
     "grid": "grid search",
     "caruana": "greedy selection",
     "stacking": "logistic stacking",
+    "arbiter": "a third model as arbiter",
 }
 
 
@@ -31,6 +32,7 @@ METHOD_NAMES = {
 class EnsembleSettings:
     """The options of an ensemble.
 
+    ``votes``: how many members must call a cell ALL, with the method vote; the majority if None.
     ``nested``: fit and report on one part, in folds, so that no cell is judged by weights that have
     seen it.
     """
@@ -41,12 +43,17 @@ class EnsembleSettings:
     nested: bool = False
     genetic: GeneticSettings = field(default_factory=GeneticSettings)
     seed: int = 24
+    votes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse to report weights on the cells that chose them."""
-        if self.method not in METHODS:
+        if self.method not in CHOICES:
             raise BlastscopeError(
-                f"{self.method!r} is not a method of an ensemble: choose {', '.join(METHODS)}."
+                f"{self.method!r} is not a method of an ensemble: choose {', '.join(CHOICES)}."
+            )
+        if self.votes is not None and self.method != "vote":
+            raise BlastscopeError(
+                f"`votes` is a setting of the method vote, and not of {self.method}: leave it out."
             )
         if self.nested and self.method in UNFITTED:
             raise BlastscopeError(f"{self.method} has no weights to fit: leave `nested` out.")
@@ -126,11 +133,18 @@ def build(scores: AlignedPredictions, plan: EnsembleSettings) -> Built:
     _refuse_members(scores, plan)
     reported = scores.part(plan.apply) if plan.nested else scores.every(plan.apply)
     seen = _seen(scores, plan)
-    methods = UNFITTED if seen is None else METHODS
+    # Which model is the arbiter follows from their order, so it is no rival unless asked for.
+    methods = [name for name in (UNFITTED if seen is None else METHODS) if name != ARBITER]
+    methods += [ARBITER] * (plan.method == ARBITER)
     cells = reported if seen is None else seen
     # What was asked for comes first, so that a refusal names it and not one of its rivals.
     order = sorted(methods, key=lambda name: name != plan.method)
-    found = {name: fit(name, cells.p_all, cells.is_all, plan.genetic) for name in order}
+    found = {
+        name: fit(
+            name, cells.p_all, cells.is_all, plan.genetic, plan.votes if name == "vote" else None
+        )
+        for name in order
+    }
     nested = _nested(reported, plan) if plan.nested else {}
     columns = [_column(name, scores, plan, found[name], nested) for name in methods]
     return Built(
@@ -150,7 +164,7 @@ def _refuse_members(scores: AlignedPredictions, plan: EnsembleSettings) -> None:
             f"An ensemble needs two members, and {scores.members[0].where} has one model: give "
             "further runs or prediction tables."
         )
-    ours = {_member(name, scores).name for name in METHODS}
+    ours = {_member(name, scores).name for name in CHOICES}
     for member in scores.members:
         if member.name in ours:
             raise BlastscopeError(

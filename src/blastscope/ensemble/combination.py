@@ -12,13 +12,14 @@ from scipy.special import expit, logit
 
 from blastscope.evaluation.metrics import THRESHOLD
 
-Kind = Literal["weights", "votes", "logistic"]
+Kind = Literal["weights", "votes", "logistic", "arbiter"]
 Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
 TIE = 1e-12
 """A combined probability this near to the threshold is on it: .1 + .2 + .2 is a half, in whichever
 order a computer adds it."""
 
+_WITH_ARBITER = 3
 _LEAST = 1e-6  # a certain model has a logit of 14, not of infinity
 
 
@@ -27,17 +28,34 @@ class Combination:
     """A fixed rule that makes one probability of ALL from the probabilities of several models.
 
     Attributes:
-        method: how it was found, one of ``methods.METHODS``.
-        kind: "weights", a weighted sum; "votes", the majority; "logistic", a sum of logits.
+        method: how it was found, one of ``methods.CHOICES``.
+        kind: "weights", a weighted sum; "votes", the majority; "logistic", a sum of logits;
+            "arbiter", the mean of the first two models, or the third if they disagree.
         weights: one a model, in the order of the columns. They need not sum to 1 (the weights that
             the paper publishes do not) and are applied as they are; votes count one each.
         intercept: added to the sum of logits.
+        needed: of "votes", how many must call a cell ALL; None is the majority.
     """
 
     method: str
     kind: Kind
     weights: Annotated[tuple[Finite, ...], Field(min_length=1)]
     intercept: Finite = 0.0
+    needed: Annotated[int, Strict(), Field(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that its models cannot follow.
+
+        Raises:
+            ValueError: if an arbiter has not two others, or more votes are needed than there are.
+        """
+        models = len(self.weights)
+        if self.kind == "arbiter" and models != _WITH_ARBITER:
+            raise ValueError(
+                f"an arbiter decides between two others, and there are {models} models"
+            )
+        if self.needed is not None and (self.kind != "votes" or self.needed > models):
+            raise ValueError(f"{models} models cannot give {self.needed} votes")
 
     def apply(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """Combine probabilities of ALL.
@@ -46,6 +64,8 @@ class Combination:
         above .5 exactly where ``2 v + 2 mean > m + 1``. Without a tie that is the majority: ``v >=
         (m + 1) / 2`` suffices, as a model that calls ALL keeps the mean above 0, and ``v <= (m - 1)
         / 2`` does not, as the mean is at most 1. In a tie, ``v = m / 2``, it is ``mean > .5``.
+        If ``needed`` is given, ``v + mean`` is mapped to [0, 1] with ``needed`` at .5: with as many
+        votes it is above, as no model that calls ALL has a probability of 0.
 
         Args:
             p: shape (cells, models), in [0, 1].
@@ -64,7 +84,15 @@ class Combination:
             return settled(np.clip(p @ weights, 0, 1))
         if self.kind == "votes":
             votes = (p > THRESHOLD).sum(axis=1)
-            return np.asarray((votes + settled(p.mean(axis=1))) / (p.shape[1] + 1))
+            total = votes + settled(p.mean(axis=1))
+            if self.needed is None:
+                return np.asarray(total / (p.shape[1] + 1))
+            edges, values = (0, self.needed, p.shape[1] + 1), (0, THRESHOLD, 1)
+            return np.asarray(np.interp(total, edges, values), dtype=np.float64)
+        if self.kind == "arbiter":
+            first, second, third = p.T
+            agree = (first > THRESHOLD) == (second > THRESHOLD)
+            return settled(np.where(agree, (first + second) / 2, third))
         return np.asarray(expit(self.intercept + clipped_logit(p) @ weights), dtype=np.float64)
 
 

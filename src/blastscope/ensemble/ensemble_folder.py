@@ -22,6 +22,9 @@ from blastscope.io.files import read_json, write_json
 from blastscope.io.json_objects import read_as
 
 FORMAT = "blastscope-ensemble/1"
+FOLDS = "folds"
+"""A key of ``fitted``: the members are the folds of one cross-validation, so that no cells of its
+are unseen by all of them. Such an ensemble has no predictions of its own."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,18 @@ def ensemble_members(members: Sequence[ModelSource], out: Path) -> tuple[Ensembl
     home = out.resolve()  # a relative path that crosses a link would lead elsewhere
     found = []
     for member in members:
-        path, checkpoint = "", None
-        if member.path is not None:
-            path = Path(os.path.relpath(member.path.resolve(), home)).as_posix()
-            checkpoint = member.metadata.get("checkpoint") if member.path.is_dir() else None
-        found.append(EnsembleMember(member.name, path, checkpoint))
+        if member.path is None:
+            found.append(EnsembleMember(member.name, "", None))
+            continue
+        checkpoint = member.metadata.get("checkpoint") if member.path.is_dir() else None
+        found.append(ensemble_member(member.name, member.path, checkpoint, home))
     return tuple(found)
+
+
+def ensemble_member(name: str, path: Path, checkpoint: str | None, out: Path) -> EnsembleMember:
+    """Name a member as ``ensemble.json`` in ``out`` does."""
+    relative = Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
+    return EnsembleMember(name, relative, checkpoint)
 
 
 def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:

@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from blastscope.ensemble.combination import Combination, clipped_logit
+from blastscope.ensemble.combination import Combination, Kind, clipped_logit
 from blastscope.ensemble.genetic import GeneticSettings, genetic_weights
 from blastscope.ensemble.objective import Floats, Objective
 from blastscope.errors import BlastscopeError
 
 METHODS = ("mean", "vote", "auc", "genetic", "grid", "caruana", "stacking")
+"""The methods that an ensemble is compared with; the order of the models does not matter."""
+ARBITER = "arbiter"
+"""A further one, for three models in their order."""
+CHOICES = (*METHODS, ARBITER)
 
-UNFITTED = ("mean", "vote")
+UNFITTED = ("mean", "vote", ARBITER)
 """The methods that use no labels."""
 
 _MOST_POINTS = 200_000
@@ -46,35 +50,40 @@ class FittedWeights:
 
 
 def fit(
-    method: str, p: Floats, is_all: Truth, genetic: GeneticSettings | None = None
+    method: str,
+    p: Floats,
+    is_all: Truth,
+    genetic: GeneticSettings | None = None,
+    votes: int | None = None,
 ) -> FittedWeights:
-    """Find how to combine models, by one of ``METHODS``.
+    """Find how to combine models, by one of ``CHOICES``.
 
-    The order of the models does not matter. Models with the same probabilities share their weight
-    equally.
+    The order of the models does not matter, but for "arbiter". Models with the same probabilities
+    share their weight equally.
 
     Args:
-        method: "mean" and "vote" fit nothing; "auc" weighs by AUC - .5; "genetic" is the paper's
-            search and "grid" an exhaustive one, both for the best weighted F1; "caruana" selects
-            greedily; "stacking" is a logistic regression.
+        method: "mean" and "vote" fit nothing, nor does "arbiter", whose third model decides where
+            the first two disagree (Y. Liu and F. Long, in: ISBI 2019 C-NMC Challenge); "auc" weighs
+            by AUC - .5; "genetic" is the paper's search and "grid" an exhaustive one, both for the
+            best weighted F1; "caruana" selects greedily; "stacking" is a logistic regression.
         p: probabilities of ALL, shape (cells, models).
         is_all: truth, shape (cells,).
         genetic: settings of "genetic"; the paper's if None.
+        votes: of "vote", how many models must call a cell ALL; the majority if None.
 
     Raises:
-        BlastscopeError: if the method is unknown, there are no models or cells, or the cells are of
-            one class only and the method needs both.
+        BlastscopeError: if the method is unknown, there are no models or cells, the method needs
+            another number of models, or the cells are of one class only and the method needs both.
     """
-    if method not in METHODS:
-        raise BlastscopeError(f"'{method}' is not a method: choose {', '.join(METHODS)}.")
+    if method not in CHOICES:
+        raise BlastscopeError(f"'{method}' is not a method: choose {', '.join(CHOICES)}.")
     cells, models = p.shape
     if not cells or not models:
         raise BlastscopeError(
             f"An ensemble needs models and cells: there are {models} models and {cells} cells."
         )
     if method in UNFITTED:
-        kind = "weights" if method == "mean" else "votes"
-        return FittedWeights(Combination(method, kind, (1 / models,) * models), {})  # type: ignore[arg-type]
+        return FittedWeights(fit_nothing(method, models, votes), {})
     _refuse_one_class(method, is_all)
     order = np.lexsort(np.round(p, 12)[::-1])
     columns = np.ascontiguousarray(p[:, order])
@@ -86,6 +95,20 @@ def fit(
         return FittedWeights(Combination(method, "weights", (1.0,)), {})
     weights, notes = _SEARCHES[method](columns, is_all, genetic or GeneticSettings())
     return FittedWeights(Combination(method, "weights", _restored(weights, columns, order)), notes)
+
+
+def fit_nothing(method: str, models: int, votes: int | None = None) -> Combination:
+    """Return the rule of one of ``UNFITTED`` for so many models.
+
+    Raises:
+        BlastscopeError: if so many models cannot follow it.
+    """
+    kinds: dict[str, Kind] = {"mean": "weights", "vote": "votes", ARBITER: "arbiter"}
+    needed = votes if method == "vote" else None
+    try:
+        return Combination(method, kinds[method], (1 / models,) * models, needed=needed)
+    except ValueError as error:
+        raise BlastscopeError(f"The method {method} does not fit: {error}.") from error
 
 
 def _restored(weights: Floats, columns: Floats, order: NDArray[np.intp]) -> tuple[float, ...]:

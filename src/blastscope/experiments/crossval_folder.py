@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blastscope.io.files import sha256_of
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json, sha256_of
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 
 FORMAT = "blastscope-crossval/2"
 _KIND = FolderKind("crossval.json", FORMAT)
+_FIRST = "repeat1-fold"
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,24 @@ class CrossvalRequest:
         if self.without:
             identity["without"] = sorted(self.without)
         return WorkFolder(self.out, _KIND, identity)
+
+
+def fold_runs(crossval: Path) -> list[Path]:
+    """Return the runs of the folds of a finished cross-validation's first repeat, in order.
+
+    Raises:
+        BlastscopeError: if it is not one, or not finished.
+    """
+    content = read_json(crossval / "crossval.json")
+    recipe, folds = content.get("recipe"), content.get("identity", {}).get("folds")
+    if not (crossval / "predictions.parquet").is_file() or not recipe:
+        raise BlastscopeError(
+            f"{crossval} is not a finished cross-validation: give its command again."
+        )
+    numbers = (
+        folder.name.removeprefix(_FIRST) for folder in (crossval / "runs").glob(f"{_FIRST}*")
+    )
+    known = sorted(int(number) for number in numbers if number.isdecimal())
+    if len(known) < 2 or (isinstance(folds, int) and len(known) != folds):
+        raise BlastscopeError(f"{crossval} lacks runs of its folds: give its command again.")
+    return [crossval / "runs" / f"{_FIRST}{k}" / Path(str(recipe)).name for k in known]

@@ -142,8 +142,8 @@ def _ranks(maps: NDArray[np.floating]) -> Floats:
 
 
 def weights_of(combination: Combination) -> tuple[float, ...]:
-    """Return the weight of each member: equal for votes, the coefficients for logits."""
-    if combination.kind == "votes":
+    """Return the weight of each member: equal for votes and arbiters, coefficients for logits."""
+    if combination.kind in ("votes", "arbiter"):
         return (1.0,) * len(combination.weights)
     return combination.weights
 

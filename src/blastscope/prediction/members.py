@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blastscope.bundle.contents import is_bundle
 from blastscope.ensemble.combination import Combination
-from blastscope.ensemble.ensemble_folder import EnsembleFolder, read_ensemble
+from blastscope.ensemble.ensemble_folder import FOLDS, EnsembleFolder, read_ensemble
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import sha256_of
@@ -103,7 +103,7 @@ def mean_of(runs: Sequence[FinishedRun]) -> Members:
 
 def _of_ensemble(path: Path) -> Members:
     ensemble = read_ensemble(path)
-    if not (path / "predictions.parquet").is_file():
+    if FOLDS not in ensemble.fitted and not (path / "predictions.parquet").is_file():
         raise BlastscopeError(
             f"{path} is an unfinished ensemble: give the command that makes it again."
         )
