@@ -1,0 +1,1 @@
+"""Stain: optical density, and normalization to a reference by Reinhard, Macenko or GCTI-SN."""
