@@ -195,6 +195,6 @@ def _prepare(data: Path, store: Path, recipe: Recipe, progress: bool) -> Path:
     wanted = recipe.input
     prepare(
         data, out=store, size=wanted.size, scale=wanted.scale, clahe=wanted.clahe,
-        progress=progress,
+        colour_normalization=wanted.stain_method, progress=progress,
     )  # fmt: skip
     return store

@@ -23,6 +23,7 @@ from blastscope.data.preparation import Prepared
 from blastscope.data.preparation import prepare as make_store
 from blastscope.data.split_table import SplitReport
 from blastscope.data.splits import make_split
+from blastscope.data.stain_reference import stain_reference
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.errors import listing
 from blastscope.report.data_text import together_text
@@ -93,6 +94,8 @@ def prepare(
     scale: str = "crop",
     clahe: bool = False,
     contour: str = "union",
+    colour_normalization: str = "none",
+    reference: AnyPath | None = None,
     labels: AnyPath | None = None,
     believe: Literal["name", "folder", "table"] | None = None,
     skip_bad: bool = False,
@@ -111,6 +114,10 @@ def prepare(
             field for every cell, so that absolute size survives.
         clahe: equalise the contrast (CLAHE).
         contour: ``union``, the box of all foreground, or ``first``, the paper's first contour.
+        colour_normalization: give every cell the stain of a reference: ``reinhard``, ``macenko`` or
+            ``gcti``. A cell that the method cannot normalize cannot be used.
+        reference: the reference: an image, or a folder whose most typical image counts; by default
+            a typical cell of C-NMC 2019.
         labels: a labels table (CSV), with file names and labels, subjects or both.
         believe: what to believe if a file's name, its folder and a table contradict each other;
             such files cannot be used without it.
@@ -125,7 +132,9 @@ def prepare(
         BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind of
             folder, or it cannot be written.
     """
-    settings = StoreSettings(size=size, scale=scale, clahe=clahe, contour=contour)  # type: ignore[arg-type]
+    stain = stain_reference(colour_normalization, as_path(reference))
+    kind = {"scale": scale, "contour": contour}
+    settings = StoreSettings(size=size, clahe=clahe, stain=stain, **kind)  # type: ignore[arg-type]
     with showing("Preparing", progress) as advance:
         made = make_store(
             as_paths(folders),

@@ -9,11 +9,13 @@ from pydantic import AfterValidator, Field, Strict, ValidationError, model_valid
 
 from blastscope.bundle.contents import MANIFEST, Contents, digest_of
 from blastscope.data.names import printable
+from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
 from blastscope.recipes.schema import Recipe
 from blastscope.recipes.section import Section, Text
+from blastscope.stain.statistics import statistics_from
 
 FORMAT, VERSION = "blastscope-bundle", 2
 _MOST_MEMBERS = 99
@@ -43,6 +45,18 @@ class File(Section):
     bytes: Count
 
 
+class StainReference(Section):
+    """What each cell's stain is normalized to (``stain.statistics``)."""
+
+    method: Literal["reinhard", "macenko", "gcti"]
+    on_black: bool
+    mean: Numbers = ()
+    deviation: Numbers = ()
+    light: Numbers = ()
+    vectors: Numbers = ()
+    strongest: Numbers = ()
+
+
 class Preparation(Section):
     """How an image becomes the pixels that the network sees."""
 
@@ -52,6 +66,24 @@ class Preparation(Section):
     contour: Literal["union", "first"]
     field: int = Field(ge=1, le=8192)
     threshold: int = Field(ge=0, le=255)
+    stain: StainReference | None = None
+
+    def settings(self) -> StoreSettings:
+        """Return them as settings of a store.
+
+        Raises:
+            BlastscopeError: if the reference of the stain is damaged.
+        """
+        plain = self.model_dump(exclude={"stain"})
+        if self.stain is None:
+            return StoreSettings(**plain)
+        try:
+            return StoreSettings(**plain, stain=statistics_from(self.stain.model_dump()))
+        except ValueError as error:
+            raise BlastscopeError(
+                f"The bundle's reference for colour normalization cannot be read ({error}): make "
+                "the bundle again."
+            ) from error
 
 
 class PixelNormalization(Section):

@@ -76,9 +76,9 @@ def network_of(contents: Contents, manifest: Manifest, network: Network) -> Bund
         BlastscopeError: if it needs a preparation of cells that is not known here.
     """
     p, wanted = network.preparation, network.recipe.input
-    settings = StoreSettings(**p.model_dump())
-    known = StoreSettings(wanted.size, wanted.scale, wanted.clahe, p.contour)
-    if settings != known:
+    settings = p.settings()
+    known = StoreSettings(wanted.size, wanted.scale, wanted.clahe, p.contour, stain=settings.stain)
+    if settings != known or settings.colour_normalization != wanted.stain_method:
         raise BlastscopeError(
             f"{contents} needs cells prepared in a way that this blastscope does not know "
             f"({settings.differences(known)}): use the version of blastscope that made it."

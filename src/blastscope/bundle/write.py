@@ -123,7 +123,7 @@ def network_draft(
         recipe=run.recipe,
         checkpoint=run.checkpoint,
         precision="half" if half else "full",
-        preparation=Preparation(**asdict(run.settings)),
+        preparation=Preparation.model_validate(run.settings.as_json()),
         normalization=made.normalization,
         data=data_of(run),
         initial_weights=made.initial_weights,

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Believe, Folders, Force, Labels, Seed, argument, option
+from blastscope.cli.options import (
+    AsJson,
+    Believe,
+    Folders,
+    Force,
+    Labels,
+    Seed,
+    StainReference,
+    argument,
+    option,
+)
 from blastscope.cli.output import note, show
 
 
@@ -62,6 +72,11 @@ def prepare(
         Literal["union", "first"],
         option("union: the box of all foreground; first: the paper's first contour."),
     ] = "union",
+    colour_normalization: Annotated[
+        Literal["none", "reinhard", "macenko", "gcti"],
+        option("Give every cell the stain of a reference."),
+    ] = "none",
+    reference: StainReference = None,
     labels: Labels = None,
     believe: Believe = None,
     skip_bad: Annotated[
@@ -78,6 +93,8 @@ def prepare(
         scale=scale,
         clahe=clahe,
         contour=contour,
+        colour_normalization=colour_normalization,
+        reference=reference,
         labels=labels,
         believe=believe,
         skip_bad=skip_bad,

@@ -68,4 +68,13 @@ Layers = Annotated[
     option("A layer whose feature maps are shown, by timm's name or Keras's.", "NAME"),
 ]
 Grid = Annotated[int, option("The fewest fields a side of the heatmaps of Grad-CAM.", min=1)]
+StainReference = Annotated[
+    Path | None,
+    option(
+        "What to normalize to: an image, or a folder whose most typical image counts. Without it, "
+        "a typical cell of C-NMC 2019.",
+        "IMAGE",
+        name="--reference",
+    ),
+]
 AsJson = Annotated[bool, option("Print JSON instead of text.", name="--json")]

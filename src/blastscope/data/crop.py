@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 
 from blastscope.data.images import UnusableImageError
+from blastscope.stain.normalize import normalize_pixels
+from blastscope.stain.statistics import StainError, StainStatistics
 
 Pixels: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
 Contour = Literal["union", "first"]
@@ -128,11 +130,28 @@ def resize(square: Pixels, size: int) -> Pixels:
     return cv2.convertScaleAbs(shrunk)  # type: ignore[return-value]
 
 
-def prepared(pixels: Pixels, box: Box, size: int, scale: Scale, with_clahe: bool) -> Pixels:
+def prepared(
+    pixels: Pixels,
+    box: Box,
+    size: int,
+    scale: Scale,
+    with_clahe: bool,
+    stain: StainStatistics | None = None,
+) -> Pixels:
     """Prepare one cell in the paper's order: crop, CLAHE, resize.
 
     ``scale``: ``crop`` stretches each cell's box to ``size`` pixels (the paper's way); ``keep``
-    cuts the same field for every cell. Both images are uint8, height × width × 3, RGB.
+    cuts the same field for every cell. Before all else the image gets the stain of a reference, if
+    there is one, in its own pixels: resizing mixes a cell's rim with black. Both images are uint8,
+    height × width × 3, RGB.
+
+    Raises:
+        UnusableImageError: if the stain of this cell cannot be normalized so.
     """
+    if stain is not None:
+        try:
+            pixels = normalize_pixels(pixels, stain).pixels
+        except StainError as error:
+            raise UnusableImageError("stain", str(error)) from error
     square = square_crop(pixels, box) if scale == "crop" else fixed_field(pixels, box)
     return resize(clahe(square) if with_clahe else square, size)

@@ -15,6 +15,7 @@ import xxhash
 
 from blastscope.data.cell_table import CELLS
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, prepared
+from blastscope.data.images import UnusableImageError
 from blastscope.data.inspection import Inspection, inspect_cell
 from blastscope.data.layouts import Believe, CellFile, Listing, Problem, list_cells
 from blastscope.data.partial_store import PartialStore
@@ -156,6 +157,8 @@ def prepare_listed(
 def inputs_digest(found: Listing, settings: StoreSettings) -> str:
     """Return a digest of the files (name, size, time, label, subject, fold) and the settings."""
     digest = xxhash.xxh3_128(repr((settings, found.problems)).encode())
+    if settings.stain is not None:
+        digest.update(repr(settings.stain).encode())
     for item in found.cells:
         try:
             state = item.path.stat()
@@ -208,7 +211,7 @@ def _fill(
         with partial.writer() as write:
             for index, item in enumerate(files, first):
                 cell = _one(item, settings)
-                if cell is not None:
+                if not isinstance(cell, Problem):
                     write(index, cell[1])
                     rows.append((index, cell[0]))
         partial.save_chunk(chunk, rows)
@@ -220,17 +223,22 @@ def _fill(
         if on_progress:
             on_progress(done, len(cells))
     # They are inspected again, which is cheap, so that a resumed call names all of them as well.
-    seen = (inspect_cell(item) for item in partial.missing(cells))
+    seen = (_one(item, settings) for item in partial.missing(cells))
     return [outcome for outcome in seen if isinstance(outcome, Problem)]
 
 
-def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pixels] | None:
-    """Return a cell's row and pixels; None if it cannot be used."""
+def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pixels] | Problem:
+    """Return a cell's row and pixels, or why it cannot be used."""
     seen = inspect_cell(item, settings.contour)
     if not isinstance(seen, Inspection):
-        return None
+        return seen
     box = seen.located.box
-    pixels = prepared(seen.pixels, box, settings.size, settings.scale, settings.clahe)
+    try:
+        pixels = prepared(
+            seen.pixels, box, settings.size, settings.scale, settings.clahe, settings.stain
+        )
+    except UnusableImageError as error:
+        return Problem(item.file, error.kind, str(error))
     flags = list(seen.flags)
     if is_beyond_field(box, settings.scale):
         flags.append(BEYOND)

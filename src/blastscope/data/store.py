@@ -7,6 +7,7 @@ same order, ``store.json`` the settings that made them.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from dataclasses import field as _field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
 from blastscope.io.subject_names import with_subject_names
 from blastscope.io.tables import read_table
+from blastscope.stain.statistics import StainStatistics, statistics_from
 
 VERSION = 1
 INFO, TABLE, PIXELS = "store.json", "cells.parquet", "pixels.npy"
@@ -35,6 +37,9 @@ class StoreSettings:
     contour: Contour = "union"
     field: int = FIELD
     threshold: int = THRESHOLD
+    # What each cell's stain is normalized to; None if it is left as it is. Out of ``repr``, which
+    # stores made without it are known by.
+    stain: StainStatistics | None = _field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a size or a name that is out of its range."""
@@ -44,6 +49,28 @@ class StoreSettings:
             raise BlastscopeError(f"scale {self.scale!r} is neither crop nor keep.")
         if self.contour not in ("union", "first"):
             raise BlastscopeError(f"contour {self.contour!r} is neither union nor first.")
+
+    @property
+    def colour_normalization(self) -> str:
+        """The method that cells were normalized by; ``none`` if they were not."""
+        return "none" if self.stain is None else self.stain.method
+
+    @property
+    def own_colours(self) -> bool:
+        """Whether cells have the colours of their images."""
+        return not self.clahe and self.stain is None
+
+    @property
+    def flags(self) -> str:
+        """The options of ``blastscope prepare`` that give these settings."""
+        stained = f" --colour-normalization {self.colour_normalization}" if self.stain else ""
+        return f"--size {self.size} --scale {self.scale}{' --clahe' * self.clahe}{stained}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all settings; ``stain`` only if there is one."""
+        content = asdict(self)
+        del content["stain"]
+        return content if self.stain is None else {**content, "stain": self.stain.as_json()}
 
     def differences(self, other: StoreSettings) -> str:
         """Say in what ``other`` differs: ``size 224, not 300``; empty if it does not."""
@@ -111,8 +138,10 @@ def open_store(path: Path) -> Store:
 def settings_from(info: dict[str, Any], path: Path) -> StoreSettings:
     """Read the settings out of a store's JSON."""
     try:
-        return StoreSettings(**info["settings"])
-    except (KeyError, TypeError) as error:
+        content = dict(info["settings"])
+        stain = content.pop("stain", None)
+        return StoreSettings(**content, stain=None if stain is None else statistics_from(stain))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BlastscopeError(f"{path} has settings that cannot be read ({error}).") from error
 
 
@@ -128,7 +157,7 @@ def store_info(
         "made_by": f"blastscope {__version__}",
         "synthetic": synthetic,
         "cells": cells.height,
-        "settings": asdict(settings),
+        "settings": settings.as_json(),
         "fingerprint": fingerprint(cells, settings),
         "inputs": inputs,
         "sources": sources,
@@ -137,7 +166,7 @@ def store_info(
 
 def fingerprint(cells: pl.DataFrame, settings: StoreSettings) -> str:
     """Return ``xxh3_128:<hex>`` over the settings and each cell's name, label, subject, pixels."""
-    digest = xxhash.xxh3_128(repr(sorted(asdict(settings).items())).encode())
+    digest = xxhash.xxh3_128(repr(sorted(settings.as_json().items())).encode())
     for row in cells.select("cell", "label", "subject", "fold", "pixel_hash").iter_rows():
         digest.update(repr(row).encode())
     return f"xxh3_128:{digest.hexdigest()}"

@@ -81,6 +81,11 @@ def measure(store: Store, cells: pl.DataFrame) -> pl.DataFrame:
             f"{store.path} was prepared with CLAHE, which lifts the black around a cell and "
             "changes its stain: give a store of the same cells without it."
         )
+    if not store.settings.own_colours:
+        raise BlastscopeError(
+            f"{store.path} was prepared with --colour-normalization, which changes a cell's stain: "
+            "give a store of the same cells without it."
+        )
     known = _rows_of(store, cells)
     known = known.with_columns(size=pl.max_horizontal("box_w", "box_h").cast(pl.Float64))
     keeps, threshold = store.settings.scale == "keep", store.settings.threshold

@@ -94,7 +94,7 @@ def _of_store(path: Path, changed: int) -> pl.DataFrame:
     ]
     edges = np.concatenate(features)[:, FEATURES.index("edges")]
     sizes = sizes.with_columns(edges=pl.Series(edges))
-    if store.settings.clahe:
+    if not store.settings.own_colours:
         return sizes
     colours = measure(store, store.cells).select("cell", *COLOURS[1:])
     return sizes.join(colours, on="cell", how="left", maintain_order="left")
@@ -137,8 +137,7 @@ def measure_cells(source: Path) -> MeasuredCells:
     if source.is_dir():
         store = open_store(source)
         known = store.cells.filter(pl.col("label").is_not_null())
-        colours = not store.settings.clahe  # CLAHE changes the stain
-        if not colours:
+        if not store.settings.own_colours:
             return MeasuredCells(_sized(known, source), False, store.synthetic, source)
         traits = measure(store, known).select("cell", *COLOURS)
         rows = known.select(_NAMED).join(traits, on="cell")

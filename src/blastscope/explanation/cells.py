@@ -277,6 +277,8 @@ def prepare_cells(
     cells = len(found.cells)
     for before, wanted in enumerate(kinds):
         name = f"store-{wanted.size}-{wanted.scale}-{wanted.contour}{'-clahe' * wanted.clahe}"
+        if wanted.stain is not None:  # two may have references of their own
+            name += f"-{wanted.stain.method}-{kinds.index(wanted)}"
         sources = sorted({item.path.parent for item in found.cells})
         tell = _from(before * cells, len(kinds) * cells, on_progress)
         made = prepare_listed(

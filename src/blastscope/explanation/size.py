@@ -69,7 +69,7 @@ def seen_there_and_back(picture: CellImage, settings: StoreSettings, scale: floa
 
 
 def _seen(pixels: Pixels, box: Box, settings: StoreSettings) -> Tensor:
-    laid = prepared(pixels, box, settings.size, settings.scale, settings.clahe)
+    laid = prepared(pixels, box, settings.size, settings.scale, settings.clahe, settings.stain)
     return torch.from_numpy(laid).permute(2, 0, 1)
 
 

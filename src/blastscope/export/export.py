@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def metadata_of(run: FinishedRun) -> dict[str, str]:
         "blastscope": __version__,
         "recipe": run.recipe.name,
         "checkpoint": run.checkpoint,
-        "cells": json.dumps(asdict(run.settings)),
+        "cells": json.dumps(run.settings.as_json()),
         "synthetic": json.dumps(run.synthetic),
         "disclaimer": DISCLAIMER,
     }

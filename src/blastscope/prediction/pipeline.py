@@ -80,16 +80,22 @@ def read_cell(
 ) -> PreparedCell | Problem:
     """Read one image and prepare its cell by each of several settings."""
     try:
-        seen = inspect_image(image.decode(), flags=image.flags)
+        return _prepared_cell(image, settings, ood)
     except UnusableImageError as error:
         return Problem(image.file, error.kind, str(error))
+
+
+def _prepared_cell(
+    image: InputImage, settings: Sequence[StoreSettings], ood: OodScores | None
+) -> PreparedCell:
+    seen = inspect_image(image.decode(), flags=image.flags)
     boxes = {"union": seen.located.box}
     pixels, beyond = {}, False
     for one in settings:
         if one.contour not in boxes:
             boxes[one.contour] = locate(seen.pixels, one.contour).box
         box = boxes[one.contour]
-        pixels[one] = prepared(seen.pixels, box, one.size, one.scale, one.clahe)
+        pixels[one] = prepared(seen.pixels, box, one.size, one.scale, one.clahe, one.stain)
         beyond |= is_beyond_field(box, one.scale)
     flags = (*seen.flags, *[BEYOND] * beyond)
     score = ood({one: cell[None] for one, cell in pixels.items()})[0] if ood else math.nan

@@ -42,15 +42,22 @@ class Input(Section):
     ImageNet mean in 0..255; ``model`` takes the mean and standard deviation that timm records for
     the backbone; ``od`` is optical density, minus the decimal logarithm of [0, 1], where black,
     which is not glass but what was cut away, has none. ``colour_normalization``: ``per-cell`` gives
-    each channel of every cell the same mean and standard deviation first
-    (:mod:`blastscope.models.normalization`).
+    each channel of every cell the same mean and standard deviation first, in the network
+    (:mod:`blastscope.models.normalization`); ``reinhard``, ``macenko`` and ``gcti`` give every cell
+    the stain of a reference, in ``blastscope prepare`` (:mod:`blastscope.stain`), because they need
+    a cell's own pixels and steps that no ONNX graph has.
     """
 
     size: int = Field(ge=16, le=1024)
     scale: Literal["crop", "keep"] = "crop"
     clahe: bool = False
     normalization: Literal["unit", "minus_one_one", "imagenet", "caffe", "model", "od"]
-    colour_normalization: Literal["none", "per-cell"] = "none"
+    colour_normalization: Literal["none", "per-cell", "reinhard", "macenko", "gcti"] = "none"
+
+    @property
+    def stain_method(self) -> Literal["none", "reinhard", "macenko", "gcti"]:
+        """The colour normalization of ``blastscope prepare``; the network does ``per-cell``."""
+        return "none" if self.colour_normalization == "per-cell" else self.colour_normalization
 
 
 class Dropout(Section):

@@ -92,8 +92,10 @@ class Training(Section):
     ``augmentation``: ``dihedral`` flips and rotates each cell by quarter turns, drawn again in
     every epoch; ``rescaled`` also gives each cell another size, .74 to 1.35 times its own;
     ``strong`` rotates by any angle and also changes scale, stain, brightness and sharpness;
-    ``strong-rescaled`` is both (:mod:`blastscope.training.augmentation`); any other name is a
-    registered one, and a mapping gives strengths
+    ``strong-rescaled`` is both (:mod:`blastscope.training.augmentation`); ``rand-stain`` and
+    ``stain-exchange`` give each cell other colours, and their ``-rescaled`` another size as well
+    (:mod:`blastscope.training.stain_augmentation`); any other name is a registered one, and a
+    mapping gives strengths
     (:class:`blastscope.recipes.strengths.Strengths`). ``distillation``: the share of a training
     cell's target that is its teachers' probability (:mod:`blastscope.training.distillation`); the
     rest is its label. ``average_from``: the first epoch whose weights, after every step, go into an

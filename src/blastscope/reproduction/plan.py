@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from blastscope.data.stain_reference import stain_reference
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.recipes.library import load_recipe, recipe_names
@@ -49,12 +50,14 @@ class StudyJob:
     def settings(self) -> StoreSettings:
         """How its cells are prepared."""
         wanted = self.recipe.input
-        return StoreSettings(size=wanted.size, scale=wanted.scale, clahe=wanted.clahe)
+        stain = stain_reference(wanted.stain_method)
+        return StoreSettings(size=wanted.size, scale=wanted.scale, clahe=wanted.clahe, stain=stain)
 
     def store(self, out: Path) -> Path:
         """The folder of its prepared cells."""
         s = self.settings
-        return out / "stores" / f"{s.size}-{s.scale}{'-clahe' if s.clahe else ''}"
+        stained = f"-{s.colour_normalization}" if s.stain else ""
+        return out / "stores" / f"{s.size}-{s.scale}{'-clahe' if s.clahe else ''}{stained}"
 
     def split(self, out: Path) -> Path:
         """The file of its split."""

@@ -12,7 +12,7 @@ from blastscope.stain import gcti, macenko, reinhard
 from blastscope.stain.optical_density import Mask, Pixels
 from blastscope.stain.statistics import METHODS, Method, Numbers, StainError, StainStatistics
 
-LEAST_WEDGE = 5.0
+LEAST_WEDGE = 4.0
 """Two stains nearer to each other than this, in degrees, cannot be told from one with noise."""
 LEAST_PIXELS = 100
 """The least pixels of a cell or field."""

@@ -67,8 +67,16 @@ def _refuse_other_preparation(recipe: Recipe, store: Store) -> None:
     """Refuse a store that is not prepared by the recipe's settings."""
     wanted = recipe.input
     flags = f"--size {wanted.size} --scale {wanted.scale}{' --clahe' * wanted.clahe}"
-    for name in ("size", "scale", "clahe"):
-        value, found = (str(getattr(one, name)).lower() for one in (wanted, store.settings))
+    if wanted.stain_method != "none":
+        flags += f" --colour-normalization {wanted.stain_method}"
+    made = store.settings
+    for name, of_recipe, of_store in (
+        ("size", wanted.size, made.size),
+        ("scale", wanted.scale, made.scale),
+        ("clahe", wanted.clahe, made.clahe),
+        ("colour_normalization", wanted.stain_method, made.colour_normalization),
+    ):
+        value, found = str(of_recipe).lower(), str(of_store).lower()
         if value != found:
             raise BlastscopeError(
                 f"{recipe.name} needs cells of {name} {value}, and {store.path} has {found}: "

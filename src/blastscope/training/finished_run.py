@@ -16,6 +16,7 @@ from blastscope.evaluation.sources import CROSSVAL, SEEDS, open_source
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import Recipe
+from blastscope.stain.statistics import StainStatistics, statistics_from
 
 if TYPE_CHECKING:
     from blastscope.models.classifier import Classifier
@@ -128,15 +129,30 @@ def open_run(path: Path) -> FinishedRun:
     source = open_source(path)
     recipe = read_recipe(path / "recipe.yaml")
     # Runs of earlier versions do not name their contour; it was the union by default.
-    contour = (source.notes.environment or {}).get("contour", "union")
-    expected = recipe.input
+    notes = source.notes.environment or {}
+    contour, expected = notes.get("contour", "union"), recipe.input
+    stain = _stain_of(path, recipe, notes)
     return FinishedRun(
         path,
         recipe,
         str(source.metadata["checkpoint"]),
         source.metadata.get("synthetic") is True,
-        StoreSettings(expected.size, expected.scale, expected.clahe, contour),
+        StoreSettings(expected.size, expected.scale, expected.clahe, contour, stain=stain),
     )
+
+
+def _stain_of(path: Path, recipe: Recipe, notes: dict[str, Any]) -> StainStatistics | None:
+    """Return what the run's cells were normalized to; None if their stain was left as it was."""
+    if recipe.input.stain_method == "none":
+        return None
+    try:
+        found = statistics_from(notes["stain"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlastscopeError(
+            f"{path}/environment.json does not say what its cells were normalized to ({error}): "
+            "train again, into a new folder."
+        ) from error
+    return found
 
 
 def refuse_other_preparation(run: FinishedRun, store: Store) -> None:
@@ -147,9 +163,8 @@ def refuse_other_preparation(run: FinishedRun, store: Store) -> None:
     """
     expected = run.settings
     if expected != store.settings:
-        flags = f"--size {expected.size} --scale {expected.scale}{' --clahe' * expected.clahe}"
         raise BlastscopeError(
             f"{store.path} is prepared differently from the training cells of {run.path} "
-            f"({store.settings.differences(expected)}): give a store made with {flags} --contour "
-            f"{expected.contour}."
+            f"({store.settings.differences(expected)}): give a store made with {expected.flags} "
+            f"--contour {expected.contour}."
         )

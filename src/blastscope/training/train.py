@@ -125,7 +125,10 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
     torch.manual_seed(job.recipe.training.seed)
     classifier = _build(job, weights_dir, beginning, begun)
     notes = notes_of_start(beginning, classifier.backbone.initial)
-    notes["contour"] = job.inputs.store.settings.contour  # prediction needs it; no recipe has it
+    prepared = job.inputs.store.settings  # what prediction needs of it and no recipe has
+    notes["contour"] = prepared.contour
+    if prepared.stain is not None:
+        notes["stain"] = prepared.stain.as_json()
     folder.begin(job.recipe, job.identity, notes)
     write_json(folder.network, summarise(classifier, job.recipe.input.size))
     began = time.perf_counter()
