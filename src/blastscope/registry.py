@@ -29,7 +29,10 @@ GROUP = "blastscope"
 BUILT_IN = {
     "network": ("cnn4", "cnn4-small", "sdct"),
     "loss": ("bce",),
-    "augmentation": ("none", "dihedral", "strong", "rescaled", "strong-rescaled"),
+    "augmentation": (
+        *("none", "dihedral", "strong", "rescaled", "strong-rescaled"),
+        *("rand-stain", "rand-stain-rescaled", "stain-exchange", "stain-exchange-rescaled"),
+    ),
 }
 """The names that blastscope itself gives; a network may have one of timm's names as well."""
 

@@ -24,10 +24,13 @@ from torch.nn.functional import affine_grid, grid_sample
 from blastscope.errors import BlastscopeError
 from blastscope.recipes.strengths import Strengths
 from blastscope.registry import require
+from blastscope.training.class_balance import Rows
 from blastscope.training.strength_augmentation import augmentation_of
 
 Floats = NDArray[np.floating]
 Augmentation: TypeAlias = Callable[[Tensor, np.random.Generator], Tensor]
+RowsAugmentation: TypeAlias = Callable[[Tensor, np.random.Generator, Rows], Tensor]
+"""Likewise, given the rows of the store that the cells are of."""
 
 RESCALE = 0.3
 """Half width of the uniform draw of the logarithm of size for ``rescaled``: .74 to 1.35 times."""
@@ -40,7 +43,10 @@ is interpolated: a network that never saw a sharp image takes sharpness for a fe
 BLURRED, BLUR = 0.3, 0.012
 """The share of images that are blurred, and the largest standard deviation of the Gaussian divided
 by the side."""
-_BLACK = 8
+BLACK = 8
+"""Up to this value a pixel is background: resizing mixes a cell's rim with black."""
+RESCALED = "-rescaled"
+"""How the names of augmentations end that also give a cell another size."""
 _WHITE = 255.0
 
 
@@ -103,7 +109,7 @@ def _of_another_size(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 def _in_another_light(changed: Tensor, rng: np.random.Generator) -> Tensor:
     """Change stain, light and focus; black stays black."""
-    cell = changed.amax(dim=1, keepdim=True) > _BLACK
+    cell = changed.amax(dim=1, keepdim=True) > BLACK
     changed = _stained(changed, rng) * cell
     changed = _blurred(changed, rng)
     return changed.round_().clamp_(0, _WHITE).to(torch.uint8)

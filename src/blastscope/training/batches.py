@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from blastscope.data.crop import Pixels
 from blastscope.models.dihedral import VIEWS, dihedral_views
-from blastscope.training.augmentation import Augmentation
+from blastscope.training.augmentation import RowsAugmentation
 from blastscope.training.class_balance import Bools, Operations, Rows, TrainingSet
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
@@ -83,7 +83,7 @@ class TrainingBatches:
     chosen: TrainingSet
     size: int
     dihedral: bool  # whether an epoch draws a dihedral operation for each cell
-    augment: Augmentation | None  # what changes a batch's pixels, if anything does
+    augment: RowsAugmentation | None  # what changes a batch's pixels, if anything does
     seed: int
     epoch: int
     mixup: float | None = None  # alpha of the shares by which cells are mixed in pairs
@@ -107,7 +107,7 @@ class TrainingBatches:
             taken = self.views.take(rows, operations[batch])
             if self.augment:
                 assert isinstance(taken, torch.Tensor)  # such a recipe has no cached features
-                taken = self.augment(taken, rng)
+                taken = self.augment(taken, rng, rows)
             targets = torch.from_numpy(self.targets[rows])
             if self.mixup is not None:
                 assert isinstance(taken, torch.Tensor)  # likewise

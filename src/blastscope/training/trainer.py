@@ -24,12 +24,12 @@ from blastscope.io.files import replacing, write_text
 from blastscope.models.classifier import Classifier
 from blastscope.process import quiet
 from blastscope.recipes.schema import Recipe
-from blastscope.training.augmentation import pixel_augmentation
 from blastscope.training.batches import PlainBatches, TrainingBatches
 from blastscope.training.dataset import TrainingData, subject_batches
 from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
+from blastscope.training.stain_augmentation import augmentation_for
 from blastscope.training.weight_averaging import WeightAverage
 
 
@@ -153,7 +153,7 @@ def _module(
     classifier: Classifier, network_input: NetworkInput, recipe: Recipe, inputs: TrainingData
 ) -> LightningClassifier:
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
-    augment = pixel_augmentation(settings.augmentation)
+    augment = augmentation_for(settings.augmentation, inputs)
     views = network_input.views
     targets = is_all.astype(np.float32) if inputs.targets is None else inputs.targets
     source = (views, targets, chosen, settings.batch, settings.dihedral, augment, settings.seed)
