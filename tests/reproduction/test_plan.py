@@ -18,7 +18,8 @@ from blastscope.reproduction.study import ReproductionRequest, plan_of
 def test_everything_is_planned_and_stands_behind_what_it_starts_from():
     jobs = make_plan(seeds=2).jobs
     keys = [job.key for job in jobs]
-    assert len(keys) == len(set(keys)) == 4 * len(study_names())
+    own = [name for name in study_names() if not name.startswith("related/")]
+    assert len(keys) == len(set(keys)) == 4 * len(own)
     place = {key: number for number, key in enumerate(keys)}
     waiting = [job for job in jobs if job.needs]
     assert len(waiting) > 100
@@ -30,6 +31,14 @@ def test_what_an_experiment_starts_from_is_added():
     assert [job.recipe.name for job in plan.jobs] == ["paper/vgg16-e8", "paper/vgg16-e9bis"]
     assert plan.added == {"paper/vgg16-e8"}
     assert {job.protocol for job in plan.jobs} == {"subject"}
+
+
+def test_the_systems_that_the_paper_cites_are_planned_if_asked_for():
+    jobs = make_plan("related/*", ["subject"]).jobs
+    names = [job.recipe.name for job in jobs]
+    assert set(names) == {name for name in study_names() if name.startswith("related/")}
+    assert names.index("related/marzahl-box-head") < names.index("related/marzahl-box")
+    assert not any(job.recipe.name.startswith("related/") for job in make_plan().jobs)
 
 
 def test_a_pattern_fits_with_and_without_its_shelf():

@@ -80,6 +80,10 @@ def test_a_run_with_pseudo_labels_says_so_and_joins_nothing(inputs, material, tm
     assert "pseudo-labels" in (run / "card.md").read_text("utf-8")
     with pytest.raises(BlastscopeError, match="pseudo-labels of its test cells"):
         bs.compare([run, first])
+    with pytest.raises(BlastscopeError, match="transductive"):
+        bs.make_bundle(run, tmp_path / "b.zip")
+    with pytest.raises(BlastscopeError, match="pseudo-labels of its test cells"):
+        bs.stress_test([run], material.store, out=tmp_path / "stress")
     with pytest.raises(BlastscopeError, match="choose another folder"):  # it is another run
         bs.train(
             str(material.recipe), material.store, material.split, out=run, device="cpu",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import InMemoryTable, Readings, open_source, readings
-from blastscope.io.predictions import PARTS, PSEUDO_LABELS, SYNTHETIC_MARK
+from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, refuse_pseudo_labels
 
 
 @dataclass(frozen=True)
@@ -162,11 +162,7 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
     for text in given:
         name, place = (text.name, text) if isinstance(text, InMemoryTable) else part_name(text)
         source = open_source(place)
-        if PSEUDO_LABELS in source.metadata:
-            raise BlastscopeError(
-                f"{place} was trained with pseudo-labels of its test cells, which only `evaluate` "
-                "reports as such: leave it out."
-            )
+        refuse_pseudo_labels(source.metadata, place)
         known = source.predictions["model"].unique(maintain_order=True).to_list()
         for model in known:
             shown = model if name is None else name if len(known) == 1 else f"{name}/{model}"

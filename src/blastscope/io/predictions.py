@@ -48,6 +48,19 @@ SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
 
 
+def refuse_pseudo_labels(metadata: Mapping[str, Any], where: object) -> None:
+    """Refuse a table whose model was trained with pseudo-labels of its test cells.
+
+    Raises:
+        BlastscopeError: if it was: only ``evaluate`` reports it as what it is.
+    """
+    if PSEUDO_LABELS in metadata:
+        raise BlastscopeError(
+            f"{where} was trained with pseudo-labels of its test cells, which only `evaluate` "
+            "reports as such: leave it out."
+        )
+
+
 def marked(name: str, synthetic: bool) -> str:
     """Return a model's name, which ends with ``SYNTHETIC_MARK`` if ``synthetic``."""
     return name + SYNTHETIC_MARK if synthetic and not name.endswith(SYNTHETIC_MARK) else name

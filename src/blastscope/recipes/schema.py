@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, Strict, Tag, field_validator, model_v
 
 from blastscope.recipes.section import Loss, Section, Share, Text
 from blastscope.recipes.strengths import Cutout, Strength, Strengths, Zoom
-from blastscope.recipes.training import Focal, FocalLoss, Heterogeneity, Steps, Training
+from blastscope.recipes.training import Focal, FocalLoss, HeterogeneityTerm, Steps, Training
 from blastscope.registry import BUILT_IN
 
 SCRATCH_TRUNKS = BUILT_IN["network"]
@@ -319,7 +319,7 @@ SECTIONS: dict[str, type[Section]] = {
     "<steps>": Steps,
     "<focal>": FocalLoss,
     "focal": Focal,
-    "heterogeneity": Heterogeneity,
+    "heterogeneity": HeterogeneityTerm,
     "<strengths>": Strengths,
     "zoom": Zoom,
     "cutout": Cutout,

@@ -43,7 +43,7 @@ class FocalLoss(Section):
     focal: Focal
 
 
-class Heterogeneity(Section):
+class HeterogeneityTerm(Section):
     """Pull the subjects of a class together (after Goswami et al., arXiv 2003.03295).
 
     ``weight`` times the mean over classes of the squared distance between the subjects' mean
@@ -118,7 +118,7 @@ class Training(Section):
     augmentation: Augmentation = "none"
     label_smoothing: float | None = Field(default=None, gt=0, lt=1)
     mixup: float | None = Field(default=None, gt=0, le=10)
-    heterogeneity: Heterogeneity | None = None
+    heterogeneity: HeterogeneityTerm | None = None
     distillation: Share = 0.0
     average_from: int = Field(default=0, ge=0)
     seed: int = Field(default=24, ge=0, lt=2**32)

@@ -20,6 +20,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import write_text
 from blastscope.report.evaluation_plots import best_epoch
 from blastscope.report.html import data_uri, picture_uri, render, render_text, svg_uri
+from blastscope.report.one_protocol import HEAD, NOISE, protocol_rows
 from blastscope.report.reproduction_summary import (
     PAPER_BALANCED,
     PAPER_PARTS,
@@ -107,6 +108,9 @@ def write_reproduction(
         title="The experiments of Baldi and Cioffo, run again",
         synthetic=synthetic,
         families=table_rows(experiments, synthetic=synthetic),
+        protocol_head=HEAD,
+        protocol_rows=protocol_rows(experiments, synthetic=synthetic),
+        noise=NOISE,
         experiments=experiments,
         done=done,
         asked=len(outcomes),
@@ -139,9 +143,19 @@ def results_markdown(outcomes: Sequence[Outcome]) -> str:
         BlastscopeError: as :func:`write_reproduction`.
     """
     experiments = read_experiments(outcomes)
-    families = table_rows(experiments, synthetic=_any_synthetic(experiments))
-    noted = any("†" in row["section"] for _, _, rows in families for row in rows)
-    return render_text("experiments.md", families=families, noted=noted, cell=_escaped)
+    synthetic = _any_synthetic(experiments)
+    families = table_rows(experiments, synthetic=synthetic)
+    rows = protocol_rows(experiments, synthetic=synthetic)
+    noted = any("†" in row["section"] for _, _, members in families for row in members)
+    return render_text(
+        "experiments.md",
+        families=families,
+        noted=noted,
+        cell=_escaped,
+        protocol_head=HEAD,
+        protocol_rows=rows,
+        noise=NOISE,
+    )
 
 
 def _any_synthetic(experiments: Sequence[Experiment]) -> bool:

@@ -13,7 +13,14 @@ from blastscope.io.files import read_json
 from blastscope.recipes.library import load_recipe, read_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.reproduction.identity import misfit
-from blastscope.reproduction.plan import FIRST_SEED, PROTOCOLS, StudyJob, StudyPlan, study_names
+from blastscope.reproduction.plan import (
+    FIRST_SEED,
+    ON_REQUEST,
+    PROTOCOLS,
+    StudyJob,
+    StudyPlan,
+    study_names,
+)
 from blastscope.reproduction.results import Outcome, read_experiments
 from blastscope.training.run_folder import RunFolder
 
@@ -64,6 +71,8 @@ def outcomes(
                 outcome = _finished(out, key)
                 if outcome is None and key not in asked and seed != FIRST_SEED:
                     continue  # other experiments have this seed, and this one need not
+                if outcome is None and key not in asked and name.startswith(ON_REQUEST):
+                    continue
                 if outcome is None:
                     recipe = _load(name, tuple(overrides) if key in asked else ())
                     why = reasons.get(key) or ("not yet" if key in planned else "not asked for")

@@ -16,7 +16,9 @@ from blastscope.recipes.schema import Recipe
 PROTOCOLS = ("image", "subject")
 FIRST_SEED = 24
 """The seed of the paper; further ones follow it."""
-SHELVES = ("paper/", "beyond/")
+SHELVES = ("paper/", "related/", "beyond/")
+ON_REQUEST = ("related/",)
+"""Recipes that a study runs and lists only if a pattern asks for them."""
 _OWN = {
     "training.seed": "a study sets it itself, give a number of seeds",
     **dict.fromkeys(
@@ -114,7 +116,8 @@ def make_plan(
 ) -> StudyPlan:
     """Plan a study: every recipe that ``only`` matches, with all that it starts from.
 
-    ``only`` is a pattern (``paper/vgg16-*`` or ``vgg16-*``). The seeds begin with ``FIRST_SEED``.
+    ``only`` is a pattern (``paper/vgg16-*`` or ``vgg16-*``); without it the systems that the paper
+    cites are left out. The seeds begin with ``FIRST_SEED``.
     ``weights_at_hand`` returns why a recipe's pretrained weights are missing; empty if they are
     not.
 
@@ -148,7 +151,7 @@ def _refuse_own(overrides: Iterable[str]) -> None:
 def _asked(only: str | None) -> list[str]:
     names = study_names()
     if only is None:
-        return names
+        return [name for name in names if not name.startswith(ON_REQUEST)]
     fits = [
         name
         for name in names

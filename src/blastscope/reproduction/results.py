@@ -32,6 +32,7 @@ FAMILIES = {
     "mobilenetv2": "MobileNetV2",
 }
 """The paper's families, in its order, by the beginning of the backbone's name."""
+RELATED = "Systems that the paper cites, and their neighbours"
 BEYOND, OTHER = "Beyond the paper", "Other recipes"
 
 
@@ -86,6 +87,8 @@ class RunResult:
 
     Attributes:
         test: the metrics of its test cells.
+        intervals: their 95 % intervals, by metric.
+        shortcuts: whether it follows the size of cells, as ``metrics.json`` has it.
         notes: history, network and environment of the run.
     """
 
@@ -96,6 +99,14 @@ class RunResult:
     synthetic: bool
     test: Mapping[str, Any]
     notes: RunNotes
+    intervals: Mapping[str, Any] = field(default_factory=dict)
+    shortcuts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int | None:
+        """The size of its weights; None if they are gone."""
+        path = self.run / "checkpoint.safetensors"
+        return path.stat().st_size if path.is_file() else None
 
     @property
     def settings(self) -> str:
@@ -150,7 +161,8 @@ def read_result(run: Path, recipe: Recipe, protocol: str, seed: int) -> RunResul
     if metrics["checkpoint"] != source.metadata.get("checkpoint"):
         raise BlastscopeError(f"{run} was trained after it was evaluated: evaluate it again.")
     synthetic, test = bool(metrics["synthetic"]), metrics["parts"]["test"]
-    return RunResult(run, recipe, protocol, seed, synthetic, test, source.notes)
+    more = [metrics.get(name) or {} for name in ("intervals", "shortcuts")]
+    return RunResult(run, recipe, protocol, seed, synthetic, test, source.notes, *more)
 
 
 @dataclass
@@ -182,6 +194,8 @@ class Experiment:
         """The heading that the experiment stands under."""
         if self.recipe.name.startswith("beyond/"):
             return BEYOND
+        if self.recipe.name.startswith("related/"):
+            return RELATED
         backbone = self.recipe.model.backbone
         return next((name for key, name in FAMILIES.items() if backbone.startswith(key)), OTHER)
 
@@ -241,7 +255,12 @@ class Experiment:
         return getattr(self.recipe.expected, key, None) if self.recipe.expected else None
 
     def above_published(self) -> float | None:
-        """Weighted F1 at image level minus the paper's, which has an image-level split."""
+        """Weighted F1 at image level minus the paper's, which has an image-level split.
+
+        None for other systems: what is published of them is of other cells.
+        """
+        if self.family == RELATED:
+            return None
         own, theirs = self.over_seeds("image", "weighted_f1"), self.published("weighted_f1")
         return None if own is None or theirs is None else own.mean - theirs
 
@@ -266,7 +285,7 @@ def read_experiments(outcomes: Sequence[Outcome]) -> list[Experiment]:
         seen.add((name, protocol, outcome.seed))
         members.setdefault(name, []).append(outcome)
     found = [_experiment(group) for group in members.values()]
-    order = [*FAMILIES.values(), BEYOND, OTHER]
+    order = [*FAMILIES.values(), RELATED, BEYOND, OTHER]
     return sorted(found, key=lambda e: (order.index(e.family), _rank(e.short)))
 
 

@@ -16,7 +16,12 @@ from blastscope.evaluation.aligned_predictions import part_name
 from blastscope.evaluation.overlap import Overlap, part_overlap
 from blastscope.experiments.crossval_folder import FORMAT
 from blastscope.io.files import read_json
-from blastscope.io.predictions import SYNTHETIC_MARK, marked, read_predictions
+from blastscope.io.predictions import (
+    SYNTHETIC_MARK,
+    marked,
+    read_predictions,
+    refuse_pseudo_labels,
+)
 from blastscope.training.class_balance import Rows
 from blastscope.training.finished_run import FinishedRun, open_run, refuse_other_preparation
 from blastscope.training.run_folder import RunFolder
@@ -87,6 +92,7 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
     if not (path / _CROSSVAL).is_file():
         run = open_run(path)
         table, about = read_predictions(RunFolder(path).predictions)
+        refuse_pseudo_labels(about, path)
         overlap = part_overlap(table, part, about)
         return TestedModel(str(table["model"][0]), (_member(run, table, store, part),), overlap)
     if part != "test":

@@ -15,7 +15,7 @@ from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import PARTS
 from blastscope.recipes.schema import Recipe
-from blastscope.recipes.training import Heterogeneity
+from blastscope.recipes.training import HeterogeneityTerm
 from blastscope.training.batches import SubjectBatches
 from blastscope.training.class_balance import Bools, Rows, TrainingSet, balanced, from_uses
 
@@ -91,7 +91,7 @@ def _training_set(recipe: Recipe, table: pl.DataFrame, rows: Rows, is_all: Bools
     return balanced(rows, is_all[rows], how, seed)
 
 
-def subject_batches(inputs: TrainingData, settings: Heterogeneity) -> SubjectBatches:
+def subject_batches(inputs: TrainingData, settings: HeterogeneityTerm) -> SubjectBatches:
     """Return what draws batches of several subjects of each class.
 
     Raises:
