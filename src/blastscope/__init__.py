@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from blastscope.api.fit_ensemble import fit_ensemble as fit_ensemble
     from blastscope.api.fold_ensemble import combine_folds as combine_folds
     from blastscope.api.inspect_bundle import inspect_bundle as inspect_bundle
+    from blastscope.api.normalize_stain import normalize_stain as normalize_stain
     from blastscope.api.predict import load as load
     from blastscope.api.predict import predict as predict
     from blastscope.api.prepare import prepare as prepare
@@ -84,6 +85,7 @@ _HOMES = {
     "make_bundle": "blastscope.api.bundle",
     "measure_baselines": "blastscope.api.baselines",
     "measure_leakage": "blastscope.api.cross_validate",
+    "normalize_stain": "blastscope.api.normalize_stain",
     "plan_reproduction": "blastscope.api.reproduce",
     "predict": "blastscope.api.predict",
     "prepare": "blastscope.api.prepare",
@@ -131,6 +133,7 @@ __all__ = [
     "make_bundle",
     "measure_baselines",
     "measure_leakage",
+    "normalize_stain",
     "plan_reproduction",
     "predict",
     "prepare",

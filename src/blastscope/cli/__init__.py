@@ -64,6 +64,8 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         data.synth: "synth cells/ --cells 600",
         data.fetch: "fetch C-NMC/",
         data.prepare: "prepare cells/ --out store/ --size 224",
+        data.normalize_stain: "normalize-stain fields/ --out normalized/ --method reinhard "
+        "--reference field.png",
         data.split: "split store/ --protocol subject",
         data.baselines: "baselines store/",
     },
@@ -153,8 +155,8 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, predict, train, crossval, build, leakage, "
-                "reproduce, demo, stress and audit go on where they stopped when the same command "
-                "is given again."
+                "blastscope: interrupted; prepare, normalize-stain, predict, train, crossval, "
+                "build, leakage, reproduce, demo, stress and audit go on where they stopped when "
+                "the same command is given again."
             )
         raise

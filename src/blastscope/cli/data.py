@@ -104,6 +104,34 @@ def prepare(
     show(made, as_json)
 
 
+def normalize_stain(
+    images: Annotated[
+        list[str],
+        argument(
+            "Image files, folders, zips or globs: cells on black, or whole fields.", "INPUT..."
+        ),
+    ],
+    out: Annotated[Path, option("The folder for the images and the table stain.csv.", "DIR")],
+    method: Annotated[
+        Literal["reinhard", "macenko", "gcti"],
+        option(
+            "reinhard: mean and deviation of the colours; macenko: two stain vectors; gcti: "
+            "GCTI-SN, by which C-NMC was normalized."
+        ),
+    ],
+    reference: StainReference = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give images the stain of a reference; black stays black.
+
+    An image for which the method is ill-posed is refused with the reason.
+    """
+    show(
+        bs.normalize_stain(images, method=method, out=out, reference=reference, progress=True),
+        as_json,
+    )
+
+
 def split(
     store: Annotated[
         Path, argument("A store, a cell table, or a CSV with a column file of C-NMC names.")

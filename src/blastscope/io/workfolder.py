@@ -35,6 +35,7 @@ MARKERS = {
     "errors.json": "an error analysis",
     "comparison.json": "a comparison",
     "metrics.json": "an evaluation",
+    "stain.json": "a folder of normalized images",
 }
 """What a folder is, by its files. The first one counts: a run has an evaluation as well."""
 
