@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from blastscope.api.data import check as check
     from blastscope.api.data import fetch as fetch
     from blastscope.api.data import synthesize as synthesize
+    from blastscope.api.data import synthesize_fields as synthesize_fields
     from blastscope.api.evaluate import evaluate as evaluate
     from blastscope.api.explain import explain as explain
     from blastscope.api.export_onnx import export_onnx as export_onnx
@@ -100,6 +101,7 @@ _HOMES = {
     "stress_test": "blastscope.api.stress_test",
     "submit": "blastscope.api.submit",
     "synthesize": "blastscope.api.data",
+    "synthesize_fields": "blastscope.api.data",
     "train": "blastscope.api.train",
     "tune_process": "blastscope.process",
     "verify_weights": "blastscope.api.recipes",
@@ -147,6 +149,7 @@ __all__ = [
     "stress_test",
     "submit",
     "synthesize",
+    "synthesize_fields",
     "train",
     "tune_process",
     "verify_weights",

@@ -24,6 +24,7 @@ from blastscope.data.check import MEANINGS, CheckReport
 from blastscope.data.check import check as check_cells
 from blastscope.data.fetch import CITATION, fetch_cnmc
 from blastscope.data.synthetic import write_synthetic
+from blastscope.data.synthetic_fields import write_synthetic_fields
 from blastscope.errors import listing
 from blastscope.report.data_text import DATA_SET, official_text
 from blastscope.report.text import LABELS
@@ -196,6 +197,42 @@ def synthesize(
             None if advance is None else lambda done: advance(done, cells),
         )  # fmt: skip
     told = f"{folder}: {cells:,} synthetic cells of {subjects} synthetic subjects, seed {seed}."
+    return CellsResult((told,), path=folder)
+
+
+def synthesize_fields(
+    out: AnyPath,
+    fields: int = 20,
+    subjects: int = 4,
+    *,
+    seed: int = 24,
+    progress: Progress = False,
+) -> CellsResult:
+    """Draw synthetic fields of blood smears, with the exact truth beside them.
+
+    White cells of both classes, touching pairs, cells that the frame cuts, red cells, platelets,
+    vignette and a gradient of the stain; docs/formats.md has the layout.
+
+    Args:
+        out: a folder that does not exist yet.
+        fields: how many fields.
+        subjects: how many subjects they are of.
+        seed: the same seed draws the same fields.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
+
+    Returns:
+        The folder.
+
+    Raises:
+        BlastscopeError: if the folder exists or cannot be written, or a number is out of its range.
+    """
+    folder = Path(out)
+    with showing("Drawing", progress) as advance:
+        write_synthetic_fields(
+            folder, fields, subjects, seed,
+            None if advance is None else lambda done: advance(done, fields),
+        )  # fmt: skip
+    told = f"{folder}: {fields:,} synthetic fields of {subjects} synthetic subjects, seed {seed}."
     return CellsResult((told,), path=folder)
 
 

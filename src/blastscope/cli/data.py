@@ -39,13 +39,26 @@ def check(
 
 def synth(
     folder: Annotated[Path, argument("A folder that does not exist yet.", "DIR")],
-    cells: Annotated[int, option("How many cells.", min=1)] = 1500,
-    subjects: Annotated[int, option("How many subjects.", min=1)] = 24,
+    cells: Annotated[int | None, option("How many cells; 1500 without it.", min=1)] = None,
+    subjects: Annotated[
+        int | None,
+        option("How many subjects; 24 of cells and 4 of fields without it.", min=1),
+    ] = None,
+    fields: Annotated[
+        int | None,
+        option("Draw this many whole fields of smears instead, with the truth.", min=1),
+    ] = None,
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Draw synthetic cells in the layout and format of C-NMC."""
-    show(bs.synthesize(folder, cells, subjects, seed=seed, progress=True), as_json)
+    """Draw synthetic cells in the layout and format of C-NMC; or whole fields."""
+    if fields is None:
+        made = bs.synthesize(folder, cells or 1500, subjects or 24, seed=seed, progress=True)
+    elif cells is None:
+        made = bs.synthesize_fields(folder, fields, subjects or 4, seed=seed, progress=True)
+    else:
+        raise bs.BlastscopeError("--cells and --fields do not go together: choose one.")
+    show(made, as_json)
 
 
 def fetch(

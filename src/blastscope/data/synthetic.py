@@ -86,6 +86,15 @@ def _check(folder: Path, cells: int, subjects: int, seed: int) -> None:
         )
     if seed < 0:
         raise BlastscopeError(f"The seed {seed} is negative: give 0 or more.")
+    refuse_taken_folder(folder)
+
+
+def refuse_taken_folder(folder: Path) -> None:
+    """Refuse to draw into a folder that has content, or no name of its own.
+
+    Raises:
+        BlastscopeError: if it is so.
+    """
     if not folder.name:
         raise BlastscopeError(f"{folder} has no name of its own: give the name of a new folder.")
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):

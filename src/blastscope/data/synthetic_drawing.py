@@ -10,6 +10,7 @@ and by the summary statistics of real cells; they are not measurements.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -29,7 +30,7 @@ SIDE = 450
 
 # Blue, green, red, as OpenCV has it: the light of glass without stain, then optical densities per
 # unit of stain.
-_LIGHT = np.array([200, 190, 200], np.float32)
+LIGHT = np.array([200, 190, 200], np.float32)
 _NUCLEUS = np.array([0.91, 1.9, 1.07], np.float32)
 _CYTOPLASM = np.array([0.68, 1.2, 1.04], np.float32)
 _DEBRIS = np.array([0.8, 1.2, 0.82], np.float32)
@@ -144,6 +145,21 @@ def draw_subject(rng: np.random.Generator) -> Subject:
     )
 
 
+@dataclass(frozen=True)
+class DrawnCell:
+    """A cell, and what it is made of.
+
+    Attributes:
+        image: as ``draw_cell`` returns it.
+        cell: what belongs to the cell, 1 or 0, (450, 450); debris does not.
+        nucleus: what of that belongs to the nucleus.
+    """
+
+    image: Mask
+    cell: Mask
+    nucleus: Mask
+
+
 def draw_cell(label: str, subject: Subject, rng: np.random.Generator) -> Mask:
     """Draw one cell.
 
@@ -156,9 +172,23 @@ def draw_cell(label: str, subject: Subject, rng: np.random.Generator) -> Mask:
         Image of shape (450, 450, 3), blue-green-red, exactly 0 outside the cell and its debris and
         at least 4 inside.
     """
+    return draw_whole_cell(label, subject, rng, _centre).image
+
+
+def draw_whole_cell(
+    label: str,
+    subject: Subject,
+    rng: np.random.Generator,
+    centre_of: Callable[[float, np.random.Generator], Point] | None = None,
+) -> DrawnCell:
+    """Draw one cell, and say what of it is cell and what nucleus.
+
+    Args:
+        centre_of: draws x and y of its centre, given its radius; by default the image's centre.
+    """
     typical = MORPHOLOGY[label]
     radius = float(np.clip(typical.radius * subject.size * _spread(rng, 0.13), 48, 160))
-    centre = _centre(radius, rng)
+    centre = centre_of(radius, rng) if centre_of else np.full(2, SIDE / 2)
     roughness = typical.roughness * subject.roughness * _spread(rng, 0.4)
     nucleus = outline(roughness, typical.cleft, rng)
     width = typical.cytoplasm * _spread(rng, 0.5)
@@ -175,11 +205,11 @@ def draw_cell(label: str, subject: Subject, rng: np.random.Generator) -> Mask:
     colours = _colours(typical, subject, inside, here, radius / 2, rng)
     patch = cv2.resize(colours, (2 * size, 2 * size), interpolation=cv2.INTER_CUBIC)[:high, :wide]
     area = (slice(top, top + high), slice(left, left + wide))
-    shade = subject.light * _LIGHT * np.exp(-_DEBRIS * subject.hue * rng.uniform(0.7, 1.3))
+    shade = subject.light * LIGHT * np.exp(-_DEBRIS * subject.hue * rng.uniform(0.7, 1.3))
     patch[fragments[area] > 0] = shade
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[area] = cv2.copyTo(np.maximum(cv2.convertScaleAbs(patch), _DARKEST), seen[area])
-    return image
+    return DrawnCell(image, within, filled(nucleus * radius, centre, SIDE) & within)
 
 
 def _spread(rng: np.random.Generator, sigma: float) -> float:
@@ -218,7 +248,7 @@ def _colours(
     plasma = rng.uniform(0.9, 1.15) + 0.06 * _pattern(size, 4, rng)
     share = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.2)[..., None]
     optical = share * dense + (1 - share) * plasma[..., None] * (_CYTOPLASM * subject.hue)
-    image = np.exp(-optical) * (subject.light * _LIGHT * np.float32(_spread(rng, 0.02)))
+    image = np.exp(-optical) * (subject.light * LIGHT * np.float32(_spread(rng, 0.02)))
     image = cv2.GaussianBlur(image, (0, 0), subject.blur * _spread(rng, 0.15) / 2)
     noise = rng.standard_normal((size, size, 1), np.float32)
     return np.asarray(image + 0.6 * noise, np.float32)
