@@ -89,7 +89,8 @@ class Preparation(Section):
 class PixelNormalization(Section):
     """What the network does first: each channel, 0..255, minus the mean, divided by the deviation.
 
-    If ``colour_normalization`` is ``per-cell``, it comes before (``models.normalization``).
+    If ``colour_normalization`` is ``per-cell``, it comes before; ``space`` says if optical
+    densities take the place of both numbers (``models.normalization``).
     """
 
     mean: Numbers = Field(min_length=3, max_length=3)
