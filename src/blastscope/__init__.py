@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from blastscope.api.reproduce import plan_reproduction as plan_reproduction
     from blastscope.api.reproduce import reproduce as reproduce
     from blastscope.api.run_demo import run_demo as run_demo
+    from blastscope.api.segment import segment as segment
     from blastscope.api.stream_predictions import stream_predictions as stream_predictions
     from blastscope.api.stress_test import stress_test as stress_test
     from blastscope.api.submit import submit as submit
@@ -96,6 +97,7 @@ _HOMES = {
     "register_network": "blastscope.registry",
     "reproduce": "blastscope.api.reproduce",
     "run_demo": "blastscope.api.run_demo",
+    "segment": "blastscope.api.segment",
     "split": "blastscope.api.prepare",
     "stream_predictions": "blastscope.api.stream_predictions",
     "stress_test": "blastscope.api.stress_test",
@@ -144,6 +146,7 @@ __all__ = [
     "register_network",
     "reproduce",
     "run_demo",
+    "segment",
     "split",
     "stream_predictions",
     "stress_test",

@@ -68,6 +68,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         "--reference field.png",
         data.split: "split store/ --protocol subject",
         data.baselines: "baselines store/",
+        data.segment: "segment fields/ --out segmented/",
     },
     "Training": {
         training.recipes: "recipes paper/cnn-exp2",
@@ -155,8 +156,8 @@ def main() -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             note(
-                "blastscope: interrupted; prepare, normalize-stain, predict, train, crossval, "
-                "build, leakage, reproduce, demo, stress and audit go on where they stopped when "
-                "the same command is given again."
+                "blastscope: interrupted; prepare, normalize-stain, segment, predict, train, "
+                "crossval, build, leakage, reproduce, demo, stress and audit go on where they "
+                "stopped when the same command is given again."
             )
         raise

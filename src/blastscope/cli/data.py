@@ -14,8 +14,12 @@ from blastscope.cli.options import (
     Folders,
     Force,
     Labels,
+    Masks,
+    ReportFolder,
     Seed,
     StainReference,
+    SubjectFrom,
+    UmPerPixel,
     argument,
     option,
 )
@@ -206,3 +210,34 @@ def baselines(
     """
     found = bs.measure_baselines(source, folds=folds, cuts=cuts, seed=seed, controls=controls)
     show(found, as_json)
+
+
+def segment(
+    fields: Annotated[
+        list[str],
+        argument("Whole fields of a smear: files, folders or globs.", "FIELDS..."),
+    ],
+    out: ReportFolder,
+    um_per_pixel: UmPerPixel = None,
+    masks: Masks = None,
+    subject_from: SubjectFrom = None,
+    strict: Annotated[
+        bool, option("Exit with status 1 if a field cannot be used.", name="--strict")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the white cells of whole fields and cut them out, one an image.
+
+    A cell that cannot be outlined surely is a row with its reason, and has no image.
+    """
+    made = bs.segment(
+        fields,
+        out=out,
+        um_per_pixel=um_per_pixel,
+        masks=masks,
+        subject_from=subject_from,
+        progress=True,
+    )
+    show(made, as_json)
+    if strict and made.failed:
+        raise typer.Exit(1)

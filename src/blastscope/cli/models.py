@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Device, argument, option
+from blastscope.cli.options import AsJson, Device, Masks, UmPerPixel, argument, option
 from blastscope.cli.output import note, say, show
 from blastscope.errors import BlastscopeError
 
@@ -72,6 +72,15 @@ def predict(
     explain: Annotated[
         Path | None, option("A folder for a page with heatmaps for each cell.", "DIR")
     ] = None,
+    fields: Annotated[
+        bool,
+        option(
+            "The inputs are whole fields of a smear: find and cut out their white cells first.",
+            name="--fields",
+        ),
+    ] = False,
+    um_per_pixel: UmPerPixel = None,
+    masks: Masks = None,
     engine: Annotated[
         Literal["auto", "onnxruntime", "openvino", "torch"],
         option("What computes; all but torch need a bundle."),
@@ -88,6 +97,8 @@ def predict(
         for name, value in (("--explain", explain), ("--report", report)):
             if value is not None:
                 raise BlastscopeError(f"{name} and --out - do not go together: choose one.")
+        if fields:
+            raise BlastscopeError("--fields and --out - do not go together: give --out a file.")
         if transductive:
             raise BlastscopeError(
                 "--transductive needs all cells before the first is printed: give --out a file."
@@ -122,6 +133,9 @@ def predict(
         transductive=transductive,
         report=report,
         explain=explain,
+        fields=fields,
+        um_per_pixel=um_per_pixel,
+        masks=masks,
         force=force,
         progress=True,
     )

@@ -77,4 +77,28 @@ StainReference = Annotated[
         name="--reference",
     ),
 ]
+UmPerPixel = Annotated[
+    float | None,
+    option(
+        "Micrometres a pixel of the fields: 7.5 divided by a red cell's diameter in pixels. "
+        "Without it red cells are measured.",
+        "UM",
+    ),
+]
+Masks = Annotated[
+    Path | None,
+    option(
+        "A folder with a label image (PNG, TIFF) or GeoJSON for each field, of Cellpose, StarDist, "
+        "InstanSeg or QuPath, to use instead of finding cells.",
+        "DIR",
+    ),
+]
+SubjectFrom = Annotated[
+    str | None,
+    option(
+        "A regular expression that finds the subject in a file's path: its group, or all that it "
+        "matches.",
+        "PATTERN",
+    ),
+]
 AsJson = Annotated[bool, option("Print JSON instead of text.", name="--json")]

@@ -63,30 +63,37 @@ class Decoded:
     """What was converted: ``alpha`` (flattened on black), ``grey``, ``cmyk``, ``palette``, …"""
 
 
-def read_image(path: Path) -> Decoded:
+def read_image(path: Path, most_pixels: int = MAX_PIXELS, most_bytes: int = MAX_BYTES) -> Decoded:
     """Decode one image file to RGB.
+
+    Args:
+        path: of the file.
+        most_pixels, most_bytes: what is decoded at most.
 
     Raises:
         UnusableImageError: if the file is unreadable, no image, truncated, too large or of a mode
             that has no one right conversion to 8 bits.
     """
     try:
-        _refuse_length(path.stat().st_size)
+        _refuse_length(path.stat().st_size, most_bytes)
         content = path.read_bytes()
     except OSError as error:
         raise UnusableImageError("unreadable", f"cannot be read ({error.strerror})") from None
-    return decode_image(content)
+    return decode_image(content, most_pixels, most_bytes)
 
 
-def decode_image(content: bytes) -> Decoded:
+def decode_image(
+    content: bytes, most_pixels: int = MAX_PIXELS, most_bytes: int = MAX_BYTES
+) -> Decoded:
     """Decode an image file's bytes to RGB, wherever they come from.
 
     Raises:
         UnusableImageError: as :func:`read_image` does.
     """
-    _refuse_length(len(content))
+    _refuse_length(len(content), most_bytes)
     plain = _plain_bmp_size(content)
     if plain is not None:
+        _refuse_size(*plain, most_pixels)
         return Decoded(_plain_bmp(content, *plain), "BMP", "RGB", ())
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
@@ -100,7 +107,7 @@ def decode_image(content: bytes) -> Decoded:
             raise UnusableImageError("unreadable", message) from None
         raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
     with image:
-        _refuse(image)
+        _refuse(image, most_pixels)
         return _converted(image, first=True)
 
 
@@ -133,20 +140,21 @@ def decode_pillow(image: Image.Image) -> Decoded:
     return _converted(image, first=False)
 
 
-def _refuse_length(length: int) -> None:
+def _refuse_length(length: int, most: int = MAX_BYTES) -> None:
     if length == 0:
         raise UnusableImageError("unreadable", "is empty")
-    if length > MAX_BYTES:
-        raise UnusableImageError("too-large", f"is larger than {MAX_BYTES} bytes")
+    if length > most:
+        raise UnusableImageError("too-large", f"is larger than {most} bytes")
 
 
-def _refuse_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {_LIMIT}")
+def _refuse_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
+    if width * height > most:
+        limit = _LIMIT if most == MAX_PIXELS else f"{most / 1e6:.0f} megapixels"
+        raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {limit}")
 
 
-def _refuse(image: Image.Image) -> None:
-    _refuse_size(*image.size)
+def _refuse(image: Image.Image, most: int = MAX_PIXELS) -> None:
+    _refuse_size(*image.size, most)
     if image.format == "TIFF":
         packed = _packed(int(getattr(image, "tag_v2", {}).get(_COMPRESSION, 1)))
         if packed:
@@ -201,7 +209,6 @@ def _plain_bmp_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _plain_bmp(content: bytes, width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    _refuse_size(width, height)
     first = int.from_bytes(content[10:14], "little")
     row = (width * 3 + 3) // 4 * 4  # padded to four bytes
     if len(content) < first + row * height:

@@ -34,6 +34,7 @@ MARKERS = {
     "explanation.json": "an explanation",
     "errors.json": "an error analysis",
     "comparison.json": "a comparison",
+    "segmentation.json": "a segmentation",
     "metrics.json": "an evaluation",
     "stain.json": "a folder of normalized images",
 }

@@ -22,7 +22,7 @@ from blastscope.prediction.journal import Journal
 from blastscope.prediction.members import Members
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.pipeline import predict_rows
-from blastscope.prediction.table import SUFFIXES, write_table
+from blastscope.prediction.table import SUFFIXES, rows_frame, write_table
 from blastscope.prediction.transductive import corrected_batch
 
 Progress = Callable[[int, int], None]
@@ -71,6 +71,7 @@ def predict(
     transductive: bool = False,
     force: bool = False,
     on_progress: Progress | None = None,
+    beside: pl.DataFrame | None = None,
 ) -> Predicted:
     """Apply a model to images.
 
@@ -86,6 +87,8 @@ def predict(
         transductive: correct each probability by the cell's neighbours among the images
             (``decision.neighbourhood``).
         on_progress: called with the images done and their total.
+        beside: further columns, a row an image, for cells of fields; with them it is an answer that
+            there are no images, or none that can be used.
 
     Raises:
         BlastscopeError: if the model or the images cannot be opened, no image can be used, there
@@ -100,14 +103,14 @@ def predict(
         refuse_small_batch(len(found), "The batch")
     if out is None:
         frames = predict_rows(found, model.predictor, model.name)
-        rows = pl.concat(_told(frames, found, on_progress))
-        return _predicted(rows, found, model, None, transductive)
+        rows = pl.concat([*_no_rows(model), *_told(frames, found, on_progress)])
+        return _predicted(rows, found, model, None, transductive, beside)
     with only_one(out.absolute()):
         journal = open_journal(found, model, out)
         rows = resumed_rows(found, model, journal, on_progress)
-        if not _any_usable(rows):  # there is nothing to go on from
+        if beside is None and not _any_usable(rows):  # there is nothing to go on from
             journal.remove()
-        made = _predicted(rows, found, model, out, transductive)
+        made = _predicted(rows, found, model, out, transductive, beside)
         write_table(made.frame, made.tally.subjects, out, made.about)
         journal.remove()
     return made
@@ -143,7 +146,12 @@ def resumed_rows(
     done = sum(map(len, frames))
     rest = replace(found, images=found.images[done:])
     rows = _told(predict_rows(rest, model.predictor, model.name), found, on_progress, done)
-    return pl.concat([*frames, *journal.keep(rows)])
+    return pl.concat([*_no_rows(model), *frames, *journal.keep(rows)])
+
+
+def _no_rows(model: PredictionModel) -> list[pl.DataFrame]:
+    """Return a table without rows, so that there is a table even without images."""
+    return [rows_frame([], None, model.name, spread=model.predictor.spread)]
 
 
 def _told(
@@ -166,8 +174,9 @@ def _predicted(
     model: PredictionModel,
     out: Path | None,
     transductive: bool,
+    beside: pl.DataFrame | None,
 ) -> Predicted:
-    if not _any_usable(rows):
+    if beside is None and not _any_usable(rows):
         first = rows.row(0, named=True)
         raise BlastscopeError(
             f"None of {len(rows):,} images can be used: {first['file'] or first['cell']} "
@@ -177,6 +186,8 @@ def _predicted(
     if transductive:
         frame = corrected_batch(frame, found, model.predictor.settings[0], model.decision)
         known["transductive"] = _how_corrected(frame)
+    if beside is not None:
+        frame = frame.hstack(beside).select(pl.exclude(PROBLEM), PROBLEM)
     usable = rows["p_all"].is_not_null() & ~rows["out_of_distribution"].fill_null(False)
     return Predicted(
         frame=frame,

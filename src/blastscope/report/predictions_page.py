@@ -53,7 +53,9 @@ class CellGroup:
         return self.total - len(self.rows)
 
 
-def predictions_page(found: Predicted, made: date | None = None) -> str:
+def predictions_page(
+    found: Predicted, made: date | None = None, fields: Mapping[str, Any] | None = None
+) -> str:
     """Write the page of predictions, as HTML that needs no other file and no network.
 
     The images that it shows are read again, at most ``MOST_PICTURES`` of each group.
@@ -61,6 +63,7 @@ def predictions_page(found: Predicted, made: date | None = None) -> str:
     Args:
         found: what was predicted.
         made: the day that the page names; today by default.
+        fields: what is shown of whole fields (``fields_page``); None for single cells.
     """
     frame = _called(found.frame)
     groups = {group.name: group for group in _groups(frame)}
@@ -68,7 +71,8 @@ def predictions_page(found: Predicted, made: date | None = None) -> str:
     by = found.decision
     return render(
         "predictions.html",
-        title=f"Predictions for {number(len(frame))} images",
+        title=fields["title"] if fields else f"Predictions for {number(len(frame))} images",
+        fields=fields,
         synthetic=found.synthetic_cells,
         model=found.model,
         worth=worth_text(found.members.manifest, found.synthetic_model),
@@ -80,9 +84,9 @@ def predictions_page(found: Predicted, made: date | None = None) -> str:
         detects=found.tally.out_of_distribution is not None,
         subjects=_subjects(frame, shares),
         most_rows=MOST_ROWS,
-        has_shares=not shares.is_empty(),
+        has_shares=not shares.is_empty() and not (fields and fields["warning"]),
         few_cells=FEW_CELLS,
-        share_notes=_share_notes(found, shares),
+        share_notes=[] if fields and fields["warning"] else _share_notes(found, shares),
         share_assumptions=SHARE_ASSUMPTIONS,
         groups=groups,
         pictures=_pictures(found, groups),

@@ -1,0 +1,152 @@
+"""Segment whole fields of a smear into single cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope.api.result import (
+    AnyPath,
+    FolderResult,
+    Progress,
+    TextTable,
+    as_path,
+    as_paths,
+    out_or_temporary,
+    showing,
+)
+from blastscope.errors import BlastscopeError
+from blastscope.prediction.images import InputImages
+from blastscope.prediction.inputs import list_inputs
+from blastscope.report.fields_text import cell_scale_text, scale_text, what_was_found
+from blastscope.segmentation.segment import FieldFile, Segmented, segment_fields
+
+MOST_FIELDS = 40
+"""Fields that a screen shows."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SegmentationResult(FolderResult):
+    """White cells of fields, one an image, in a folder.
+
+    Attributes:
+        found: the cells, the fields and the scale.
+        listed: what the user should know of how the fields were found.
+    """
+
+    found: Segmented
+    listed: tuple[str, ...] = ()
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return a row a cell, also of the refused ones (docs/segmentation.md)."""
+        return self.found.cells
+
+    @property
+    def fields(self) -> pl.DataFrame:
+        """A row a field."""
+        return self.found.fields
+
+    @property
+    def failed(self) -> int:
+        """How many fields could not be used."""
+        return int(self.found.fields["problem"].is_not_null().sum())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the scale, fields and cells."""
+        return {
+            "path": None if self.path is None else str(self.path),
+            "scale": asdict(self.found.scale),
+            "fields": self.found.fields.to_dicts(),
+            "cells": self.found.cells.to_dicts(),
+        }
+
+    def tables(self) -> list[TextTable]:
+        """Return the fields with their numbers of cells."""
+        shown = self.found.fields.select("field", "width", "height", "cells", "refused")
+        return [TextTable.of(shown.columns, shown.head(MOST_FIELDS).iter_rows())]
+
+    def answers(self) -> list[str]:
+        """Say how many cells were found, cut out and refused."""
+        return [what_was_found(self.found)]
+
+    def notes(self) -> list[str]:
+        """Say what could not be used, and what the scale rests on."""
+        found = self.found
+        said = [f"{text}." for text in self.listed]
+        if found.resumed:
+            said.append(f"Went on after {found.resumed:,} fields of an earlier run.")
+        bad = found.fields.filter(pl.col("problem").is_not_null())
+        said += [f"not used: {file} {why}" for file, why in bad.select("file", "problem").rows()]
+        more = found.fields.height - MOST_FIELDS
+        if more > 0:
+            said.append(f"And {more:,} more fields: fields.csv has them all.")
+        return [*said, scale_text(found.scale), cell_scale_text()]
+
+
+def segment(
+    fields: AnyPath | Iterable[AnyPath],
+    *,
+    out: AnyPath | None = None,
+    um_per_pixel: float | None = None,
+    masks: AnyPath | None = None,
+    subject_from: str | None = None,
+    progress: Progress = False,
+) -> SegmentationResult:
+    """Find, outline and cut out the white cells of whole fields of a smear.
+
+    A cell that cannot be outlined surely is a row with its box and the reason, and has no image. If
+    a run is killed, the same call goes on where it stopped.
+
+    Args:
+        fields: files, folders or globs of fields (JPEG, PNG, TIFF, BMP, WebP; up to 100
+            megapixels), all of one microscope and objective.
+        out: the folder to write; a temporary one without it.
+        um_per_pixel: micrometres a pixel; without it the red cells are measured.
+        masks: a folder with masks of Cellpose, StarDist, InstanSeg or QuPath, a label image or
+            GeoJSON a field, to take instead of finding cells.
+        subject_from: a regular expression that finds the subject in a field's path.
+        progress: show a progress bar; or a function to call with how much is done and of how much.
+
+    Returns:
+        The cells. ``OUT/cells`` can be given to every verb that takes cell images.
+
+    Raises:
+        BlastscopeError: if no field can be used, the scale cannot be measured, masks are missing or
+            do not fit, or ``out`` is another folder or cannot be written.
+    """
+    listed = list_inputs(as_paths(fields), subject_from)
+    folder, keeper = out_or_temporary(out)
+    with showing("Segmenting", progress) as advance:
+        found = segment_listed(
+            listed, folder, um_per_pixel=um_per_pixel, masks=as_path(masks), on_progress=advance
+        )
+    path = None if out is None else folder
+    return SegmentationResult(found, listed.notes, path=path, keeper=keeper)
+
+
+def segment_listed(
+    listed: InputImages,
+    out: Path,
+    *,
+    um_per_pixel: float | None = None,
+    masks: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Segmented:
+    """Segment listed fields into a folder.
+
+    Raises:
+        BlastscopeError: as :func:`segment` does, and if a field lies in a zip.
+    """
+    fields = []
+    for one in listed:
+        if one.path is None:
+            raise BlastscopeError(f"{one.file} lies in a zip: unpack it, and give the folder.")
+        problem = None if one.problem is None else one.problem.message
+        fields.append(FieldFile(one.file, one.cell, one.path, one.subject, problem))
+    return segment_fields(
+        fields, out, um_per_pixel=um_per_pixel, masks=masks, on_progress=on_progress
+    )

@@ -1,0 +1,65 @@
+"""What is said of fields and their cells: on the screen and on the page."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from blastscope.report.text import counted
+from blastscope.segmentation.scale import C_NMC, RED_CELL, Scale
+from blastscope.segmentation.segment import Segmented
+
+MOSTLY = 0.5
+"""The share of out-of-distribution cells above which nothing else is said first."""
+
+
+def what_was_found(found: Segmented) -> str:
+    """Say how many cells were found, and how many were refused."""
+    used = found.fields.filter(pl.col("problem").is_null()).height
+    fields = counted(used, "field")
+    if found.cells.is_empty():
+        return f"No white cells were found in {fields}."
+    refused = int(found.cells["refused"].is_not_null().sum())
+    told = f"{counted(len(found.cells), 'white cell')} in {fields}"
+    if not refused:
+        return f"{told}: all were cut out."
+    return f"{told}: {len(found.cells) - refused:,} were cut out, {refused:,} refused."
+
+
+def scale_text(scale: Scale) -> str:
+    """Say how the scale is known."""
+    if scale.red_cells is None:
+        return f"Scale: {scale.um_per_pixel:.3g} µm a pixel, as given."
+    return (
+        f"Scale: {scale.um_per_pixel:.3g} µm a pixel, measured by {scale.red_cells:,} red cells of "
+        f"{scale.diameter:.0f} pixels, taken to measure {RED_CELL} µm. Give --um-per-pixel if you "
+        "know it."
+    )
+
+
+def cell_scale_text() -> str:
+    """Say at which scale cells are cut out."""
+    return (
+        f"Cells are cut out at {C_NMC} µm a pixel, the estimated scale of C-NMC: its makers do not "
+        "state it."
+    )
+
+
+def mostly_unlike(outside: int, cells: int) -> str:
+    """Warn if most cells are out of distribution; nothing if not."""
+    if not cells or outside / cells <= MOSTLY:
+        return ""
+    return (
+        f"Most cells are out of distribution: {outside:,} of {cells:,} are unlike every cell that "
+        "the model was trained on. They have no call. A share of blasts among the others says "
+        "nothing of this smear: the model does not know this stain, camera or magnification."
+    )
+
+
+def refused_text(refused: int, cells: int) -> str:
+    """Say how many cells count for no share."""
+    if not refused:
+        return "Every cell that was found was cut out."
+    return (
+        f"{refused:,} of {cells:,} cells that were found were refused, and count for no share: "
+        "they could not be outlined surely, or the field's edge cuts them."
+    )

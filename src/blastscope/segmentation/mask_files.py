@@ -1,0 +1,247 @@
+"""Masks as files: label images and GeoJSON, written for QuPath, and read from other tools.
+
+Cellpose, StarDist and InstanSeg write label images (PNG or TIFF, a number a cell); QuPath writes
+GeoJSON. Both may be given instead of the classical method.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from blastscope.data.crop import Box
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import replacing, write_text
+from blastscope.segmentation.cells import EDGE, FoundCell, in_order_of_rows
+from blastscope.segmentation.fields import MOST_PIXELS
+
+LABELS = (".png", ".tif", ".tiff")
+GEOJSON = (".geojson", ".json")
+_NAMES = ("", "_cp_masks", "_masks", "_mask", "_labels", "_label", "-labels", "-mask")
+"""What other tools put behind a field's name."""
+MOST_JSON = 256 * 2**20
+MOST_CELLS = 65_535
+"""The most cells of one field: the numbers of a 16-bit label image."""
+_COLOURS = {"refused": [200, 0, 0], "white cell": [0, 150, 0]}
+LEAST_AREA = 20
+"""Pixels of the smallest mask that is taken for a cell; Cellpose leaves specks."""
+
+
+def write_labels(path: Path, shape: Sequence[int], cells: Sequence[FoundCell]) -> None:
+    """Write a 16-bit TIFF in which each cell's pixels hold its number, from 1."""
+    if len(cells) > MOST_CELLS:
+        raise BlastscopeError(f"{path} cannot hold {len(cells):,} cells: cut the field in parts.")
+    labels = np.zeros((shape[0], shape[1]), np.uint16)
+    for number, cell in enumerate(cells, 1):
+        box = cell.box
+        labels[box.y : box.y + box.h, box.x : box.x + box.w][cell.mask] = number
+    with replacing(path) as beside:
+        Image.fromarray(labels).save(beside, "TIFF", compression="tiff_deflate")
+
+
+def write_geojson(path: Path, cells: Sequence[FoundCell], names: Sequence[str]) -> None:
+    """Write outlines as GeoJSON that QuPath opens: a feature a cell, in pixels of the field."""
+    features = []
+    for cell, name in zip(cells, names, strict=True):
+        rings = _rings(cell)
+        if not rings:
+            continue
+        kind = "refused" if cell.refused else "white cell"
+        measurements = {} if cell.quality is None else {"quality": round(cell.quality, 4)}
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": rings},
+                "properties": {
+                    "objectType": "annotation",
+                    "name": name,
+                    "classification": {"name": kind, "color": _COLOURS[kind]},
+                    "measurements": measurements,
+                },
+            }
+        )
+    write_text(path, json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def _rings(cell: FoundCell) -> list[list[list[int]]]:
+    """Return the outer outline of a cell, closed, along the edges of its pixels."""
+    larger = np.kron(np.pad(cell.mask.astype(np.uint8), 1), np.ones((2, 2), np.uint8))
+    outlines, _ = cv2.findContours(larger, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not outlines:
+        return []
+    points = max(outlines, key=cv2.contourArea)[:, 0]
+    # Of the two halves of a pixel, the first ends at its left edge, the second at its right one.
+    corners = (points + 1) // 2 - 1 + np.array([cell.box.x, cell.box.y])
+    moved = np.any(corners != np.roll(corners, 1, axis=0), axis=1)
+    ring = corners[moved].tolist()
+    return [[*ring, ring[0]]] if len(ring) > 3 else []
+
+
+def find_mask_file(folder: Path, field: Path) -> Path:
+    """Find the masks of a field in a folder: a file of the same name, perhaps with ``_cp_masks``.
+
+    Raises:
+        BlastscopeError: if there is none, or several.
+    """
+    found = [
+        folder / f"{name}{end}{suffix}"
+        for name in (field.stem, field.name)
+        for end in _NAMES
+        for suffix in (*LABELS, *GEOJSON)
+        if (folder / f"{name}{end}{suffix}").is_file()
+    ]
+    found = [one for one in found if one.resolve() != field.resolve()]
+    if len(found) != 1:
+        many = f"{len(found)} files" if found else "no file"
+        raise BlastscopeError(
+            f"{folder} has {many} of masks for {field.name}: give one label image (.png, .tif) or "
+            f"one .geojson called {field.stem}."
+        )
+    return found[0]
+
+
+def read_own_labels(path: Path, shape: Sequence[int], count: int) -> list[FoundCell]:
+    """Read ``count`` cells that ``write_labels`` wrote, in the order of their numbers.
+
+    Raises:
+        BlastscopeError: if the file is another one.
+    """
+    cells = _cells_of(_read_labels(path, shape), shape)
+    if len(cells) != count:
+        raise BlastscopeError(f"{path} has {len(cells):,} cells, not {count:,}: segment again.")
+    return cells
+
+
+def read_masks(path: Path, shape: Sequence[int]) -> list[FoundCell]:
+    """Read the cells of a field, of (height, width), from a label image or GeoJSON.
+
+    Raises:
+        BlastscopeError: if the file is of another size or kind, or has too many cells.
+    """
+    if path.suffix.lower() in GEOJSON:
+        cells = _from_geojson(path, shape)
+    else:
+        cells = _from_labels(path, shape)
+    if len(cells) > MOST_CELLS:
+        raise BlastscopeError(f"{path} has {len(cells):,} cells: {MOST_CELLS:,} are the most.")
+    return list(in_order_of_rows(cells))
+
+
+def _from_labels(path: Path, shape: Sequence[int]) -> list[FoundCell]:
+    labels = _read_labels(path, shape)
+    if len(np.unique(labels[labels > 0])) == 1:  # black and white: each piece is a cell
+        _, pieces = cv2.connectedComponents((labels > 0).astype(np.uint8))
+        labels = pieces.astype(np.int64)
+    return [cell for cell in _cells_of(labels, shape) if cell.mask.sum() >= LEAST_AREA]
+
+
+def _read_labels(path: Path, shape: Sequence[int]) -> np.ndarray:
+    """Read a label image, int64, (H, W)."""
+    try:
+        with Image.open(path, formats=("PNG", "TIFF")) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise BlastscopeError(
+                    f"{path} has more than {MOST_PIXELS / 1e6:.0f} megapixels: cut the field."
+                )
+            labels = np.array(image)
+    except BlastscopeError:
+        raise
+    except Exception as error:  # a decoder may raise anything on damaged data
+        raise BlastscopeError(f"{path} is not a label image ({error}): give PNG or TIFF.") from None
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise BlastscopeError(
+            f"{path} is not a label image: give one grey image in which each cell has a number."
+        )
+    if labels.shape != tuple(shape[:2]):
+        raise BlastscopeError(
+            f"{path} has {width} × {height} pixels, and its field {shape[1]} × {shape[0]}: give "
+            "masks of the field itself."
+        )
+    return labels.astype(np.int64)
+
+
+def _cells_of(labels: np.ndarray, shape: Sequence[int]) -> list[FoundCell]:
+    """Return a cell for each number above zero, in their order."""
+    from scipy.ndimage import find_objects
+
+    numbers, compact = np.unique(labels, return_inverse=True)
+    compact = compact.reshape(labels.shape) + int(numbers[0] > 0)
+    found = []
+    for number, place in enumerate(find_objects(compact), 1):
+        if place is not None:
+            mask = compact[place] == number
+            rows, columns = place
+            found.append(_checked(Box(columns.start, rows.start, *mask.shape[::-1]), mask, shape))
+    return found
+
+
+def _checked(box: Box, mask: np.ndarray, shape: Sequence[int]) -> FoundCell:
+    """Flag a cell of another tool that lies at the edge."""
+    at_edge = box.x == 0 or box.y == 0 or box.x + box.w == shape[1] or box.y + box.h == shape[0]
+    return FoundCell(box, mask, None, (EDGE,) * at_edge)
+
+
+def _from_geojson(path: Path, shape: Sequence[int]) -> list[FoundCell]:
+    try:
+        if path.stat().st_size > MOST_JSON:
+            raise BlastscopeError(f"{path} is larger than {MOST_JSON} bytes: cut the field.")
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BlastscopeError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise BlastscopeError(f"{path} is not GeoJSON ({error}): export it again.") from None
+    features = content.get("features") if isinstance(content, dict) else content
+    if not isinstance(features, list):
+        raise BlastscopeError(f"{path} is not GeoJSON: it has no list of features.")
+    found = []
+    for feature in features:
+        for rings in _polygons(feature, path):
+            cell = _filled(rings, shape, path)
+            if cell is not None:
+                found.append(cell)
+    return found
+
+
+def _polygons(feature: Any, path: Path) -> list[Any]:
+    geometry = feature.get("geometry") if isinstance(feature, dict) else None
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind == "Polygon":
+        return [geometry["coordinates"]]
+    if kind == "MultiPolygon":  # one cell in pieces: the largest is the cell
+        return sorted(geometry["coordinates"], key=lambda rings: -len(rings[0]))[:1]
+    raise BlastscopeError(f"{path} has a feature that is not a polygon: export cells as polygons.")
+
+
+def _filled(rings: Any, shape: Sequence[int], path: Path) -> FoundCell | None:
+    """Fill a polygon, (H, W) of its box; None for a speck."""
+    try:
+        corners = [np.asarray(ring, float)[:, :2] for ring in rings]
+    except (ValueError, TypeError, IndexError):
+        raise BlastscopeError(f"{path} has a polygon without coordinates: export again.") from None
+    if not corners or not all(np.isfinite(ring).all() and len(ring) > 2 for ring in corners):
+        raise BlastscopeError(f"{path} has a polygon with fewer than three corners: export again.")
+    low, high = corners[0].min(axis=0), corners[0].max(axis=0)
+    if low.min() < -1 or high[0] > shape[1] + 1 or high[1] > shape[0] + 1:
+        raise BlastscopeError(
+            f"{path} has a cell outside its field of {shape[1]} × {shape[0]} pixels: export it in "
+            "pixels of the field."
+        )
+    left, top = (max(0, math.floor(value)) for value in low)
+    right, bottom = min(shape[1], math.ceil(high[0])), min(shape[0], math.ceil(high[1]))
+    mask = np.zeros((max(1, bottom - top), max(1, right - left)), np.uint8)
+    for k, ring in enumerate(corners):
+        # Corners lie between pixels; fillPoly's lie on their middles.
+        points = np.round((ring - (left, top) - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(mask, [points], int(k == 0), shift=4)
+    x, y, w, h = cv2.boundingRect(mask)
+    if mask.sum() < LEAST_AREA:
+        return None
+    return _checked(Box(left + x, top + y, w, h), mask[y : y + h, x : x + w] > 0, shape)

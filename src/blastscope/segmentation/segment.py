@@ -1,0 +1,301 @@
+"""Segment fields into a folder: cell images, tables, masks and overlays; a killed run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from blastscope.data.crop import Pixels
+from blastscope.data.images import UnusableImageError
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json, replacing, without_nan, write_json
+from blastscope.io.tables import write_csv
+from blastscope.io.workfolder import FolderKind, WorkFolder
+from blastscope.parallel import cores, in_order
+from blastscope.segmentation.cells import FoundCell
+from blastscope.segmentation.cutouts import FRAME, cut_out
+from blastscope.segmentation.fields import cells_of_field, read_field
+from blastscope.segmentation.mask_files import (
+    find_mask_file,
+    read_masks,
+    write_geojson,
+    write_labels,
+)
+from blastscope.segmentation.overlay import overlay, write_overlay
+from blastscope.segmentation.scale import (
+    C_NMC,
+    RED_CELL,
+    Scale,
+    measured_scale,
+    red_cell_diameters,
+    told_scale,
+)
+
+FORMAT = "blastscope-segmentation/1"
+MARKER = "segmentation.json"
+CELLS, FIELDS = "cells.csv", "fields.csv"
+_PARTS, _SCALE = "fields", "scale.json"
+_KIND = FolderKind(MARKER, FORMAT)
+METHOD = 1
+"""The version of the method: a folder of another one is not gone on with."""
+MOST_MEASURED = 24
+"""Fields, evenly from all, whose red cells are measured."""
+_FEW_CORES = 4
+
+CELL_COLUMNS = {
+    "file": pl.String(), "field": pl.String(), "cell": pl.String(), "subject": pl.String(),
+    "image": pl.String(), "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
+    "area": pl.Int64(), "area_um2": pl.Float64(), "nucleus_um2": pl.Float64(),
+    "quality": pl.Float64(), "flags": pl.String(), "refused": pl.String(),
+}  # fmt: skip
+"""The columns of the cell table (docs/segmentation.md)."""
+FIELD_COLUMNS = {
+    "file": pl.String(), "field": pl.String(), "subject": pl.String(), "width": pl.Int64(),
+    "height": pl.Int64(), "cells": pl.Int64(), "refused": pl.Int64(), "problem": pl.String(),
+}  # fmt: skip
+"""The columns of the table of fields."""
+
+
+@dataclass(frozen=True)
+class FieldFile:
+    """A field to segment.
+
+    Attributes:
+        file: the user's name for it.
+        name: unique among the fields.
+        path: of the file.
+        subject: whose it is; None if unknown.
+        problem: why it cannot be used, if that is known beforehand.
+    """
+
+    file: str
+    name: str
+    path: Path
+    subject: str | None = None
+    problem: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """Its name as that of files: no separators, nothing that leaves a folder."""
+        safe = re.sub(r"[^\w.-]+", "_", self.name).strip("._") or "field"
+        if safe == self.name:
+            return safe
+        return f"{safe[:80]}-{hashlib.sha256(self.name.encode()).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What was found in fields.
+
+    Attributes:
+        path: the folder.
+        cells: a row a cell, ``CELL_COLUMNS``.
+        fields: a row a field, ``FIELD_COLUMNS``.
+        scale: of all fields.
+        resumed: how many fields an earlier run had done.
+        paths, stems: of each field by its name, the file and the name of its files in the folder.
+    """
+
+    path: Path
+    cells: pl.DataFrame
+    fields: pl.DataFrame
+    scale: Scale
+    resumed: int = 0
+    paths: Mapping[str, Path] = field(default_factory=dict, repr=False)
+    stems: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def segment_fields(
+    fields: Sequence[FieldFile],
+    out: Path,
+    *,
+    um_per_pixel: float | None = None,
+    masks: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Segmented:
+    """Find, outline and cut out the white cells of fields.
+
+    Args:
+        fields: of one microscope and objective.
+        out: the folder to write; one of the same fields and settings is gone on with.
+        um_per_pixel: their scale; measured by the red cells without it.
+        masks: a folder with masks of another tool, a file a field; without it the cells are found
+            by ``cells.find_cells``.
+        on_progress: called with the fields done and their total.
+
+    Raises:
+        BlastscopeError: if no field can be used, the scale is not known, masks are missing, or
+            ``out`` is another folder or cannot be written.
+    """
+    told = None if um_per_pixel is None else told_scale(um_per_pixel)
+    if masks is not None and not masks.is_dir():
+        raise BlastscopeError(f"{masks} is not a folder: give one with a file of masks a field.")
+    files = {one.name: find_mask_file(masks, one.path) for one in fields} if masks else {}
+    work = WorkFolder(out, _KIND, _identity(fields, um_per_pixel, files))
+    with work.locked():
+        work.open_or_resume()
+        scale = told or _measured(fields, work)
+        done = [one for one in fields if work.has(_part(one))]
+        rest = [one for one in fields if not work.has(_part(one))]
+
+        def do(one: FieldFile) -> None:
+            _segment(one, work, scale, files.get(one.name))
+
+        workers = min(cores(), _FEW_CORES)
+        for k, _ in enumerate(in_order(do, rest, workers, workers), 1):
+            if on_progress:
+                on_progress(len(done) + k, len(fields))
+        return _collected(fields, work, scale, len(done))
+
+
+def _part(one: FieldFile) -> str:
+    return f"{_PARTS}/{one.stem}.json"
+
+
+def _identity(
+    fields: Sequence[FieldFile], um_per_pixel: float | None, masks: dict[str, Path]
+) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for one in fields:
+        digest.update(repr((one.file, one.name, one.subject, _state(one.path))).encode())
+        digest.update(repr(_state(masks.get(one.name))).encode())
+    return {
+        "fields": digest.hexdigest(),
+        "um_per_pixel": um_per_pixel,
+        "masks": bool(masks),
+        "method": METHOD,
+    }
+
+
+def _state(path: Path | None) -> tuple[str, int, int] | None:
+    if path is None or not path.exists():
+        return None
+    state = path.stat()
+    return path.name, state.st_size, state.st_mtime_ns
+
+
+def _measured(fields: Sequence[FieldFile], work: WorkFolder) -> Scale:
+    """Measure the scale by red cells, or read what an earlier run measured."""
+    if work.has(_SCALE):
+        return Scale(**read_json(work.path / _SCALE))
+    usable = [one for one in fields if one.problem is None]
+    some = usable[:: max(1, -(-len(usable) // MOST_MEASURED))]
+
+    def measure(one: FieldFile) -> np.ndarray | UnusableImageError:
+        try:
+            return red_cell_diameters(read_field(one.path))
+        except UnusableImageError as error:
+            return error
+
+    workers = min(cores(), _FEW_CORES)
+    found = list(in_order(measure, some, workers, workers))
+    known = [one for one in found if not isinstance(one, UnusableImageError)]
+    try:
+        if not known:
+            raise _unusable(fields, some, [str(one) for one in found])
+        scale = measured_scale(known)
+    except BlastscopeError:
+        work.remove()  # nothing was done in it
+        raise
+    write_json(work.path / _SCALE, asdict(scale))
+    return scale
+
+
+def _unusable(
+    fields: Sequence[FieldFile], some: Sequence[FieldFile], why: Sequence[str]
+) -> BlastscopeError:
+    told = [(one.file, reason) for one, reason in zip(some, why, strict=True)]
+    told += [(one.file, one.problem) for one in fields if one.problem]
+    name, reason = told[0]
+    return BlastscopeError(f"None of {len(fields):,} fields can be used: {name} {reason}.")
+
+
+def _segment(one: FieldFile, work: WorkFolder, scale: Scale, masks: Path | None) -> None:
+    """Segment one field and write all that belongs to it; its part is written last."""
+    fact: dict[str, Any] = {"file": one.file, "field": one.name, "subject": one.subject}
+    try:
+        if one.problem is not None:
+            raise UnusableImageError("unreadable", one.problem)
+        rgb = read_field(one.path)
+    except UnusableImageError as error:
+        write_json(work.path / _part(one), {"field": {**fact, "problem": str(error)}, "cells": []})
+        return
+    if masks is None:
+        cells = cells_of_field(rgb, scale.um_per_pixel)
+    else:
+        cells = read_masks(masks, rgb.shape)
+    names = [f"{one.stem}_{number}" for number in range(1, len(cells) + 1)]
+    rows = [
+        _row(one, rgb, cell, name, work, scale.um_per_pixel)
+        for cell, name in zip(cells, names, strict=True)
+    ]
+    write_labels(work.path / "masks" / f"{one.stem}.tif", rgb.shape, cells)
+    write_geojson(work.path / "masks" / f"{one.stem}.geojson", cells, names)
+    kinds = ["refused" if row["refused"] else "cell" for row in rows]
+    numbers = [str(number) for number in range(1, len(cells) + 1)]
+    picture = overlay(rgb, cells, kinds, numbers)
+    write_overlay(work.path / "overlays" / f"{one.stem}.jpg", picture)
+    fact |= {
+        "height": rgb.shape[0],
+        "width": rgb.shape[1],
+        "cells": len(cells),
+        "refused": kinds.count("refused"),
+    }
+    write_json(work.path / _part(one), without_nan({"field": fact, "cells": rows}))
+
+
+def _row(
+    one: FieldFile, rgb: Pixels, cell: FoundCell, name: str, work: WorkFolder, um: float
+) -> dict[str, Any]:
+    """Cut a cell out, write its image, and return its row."""
+    refused, image = cell.refused, None
+    if refused is None:
+        picture = cut_out(rgb, cell.box, cell.mask, um)
+        if picture is None:
+            refused = f"is larger than {FRAME * C_NMC:.0f} µm: no single cell is"
+        else:
+            image = f"cells/{one.stem}/{name}.png"
+            with replacing(work.path / image) as beside:
+                Image.fromarray(picture).save(beside, "PNG", compress_level=1)
+    nucleus = None if cell.nucleus is None else float(cell.nucleus.sum()) * um**2
+    area = int(cell.mask.sum())
+    return {
+        "file": one.file, "field": one.name, "cell": name, "subject": one.subject, "image": image,
+        **asdict(cell.box), "area": area, "area_um2": area * um**2, "nucleus_um2": nucleus,
+        "quality": cell.quality, "flags": ",".join(cell.flags) or None, "refused": refused,
+    }  # fmt: skip
+
+
+def _collected(
+    fields: Sequence[FieldFile], work: WorkFolder, scale: Scale, resumed: int
+) -> Segmented:
+    """Gather the parts into tables and write them."""
+    parts = [read_json(work.path / _part(one), 2**28) for one in fields]
+    cells = pl.DataFrame([row for part in parts for row in part["cells"]], CELL_COLUMNS)
+    table = pl.DataFrame([part["field"] for part in parts], FIELD_COLUMNS)
+    if table["problem"].null_count() == 0:
+        problems = table["problem"].to_list()
+        work.remove()
+        raise _unusable(fields, fields, problems)
+    write_csv(cells, work.path / CELLS)
+    write_csv(table, work.path / FIELDS)
+    work.record(
+        {
+            "scale": asdict(scale),
+            "assumed": {"red_cell_um": RED_CELL, "c_nmc_um_per_pixel": C_NMC},
+            "cells": len(cells),
+            "refused": int(cells["refused"].is_not_null().sum()),
+            "fields": len(fields),
+            "unusable_fields": int(table["problem"].is_not_null().sum()),
+        }
+    )
+    paths, stems = {one.name: one.path for one in fields}, {one.name: one.stem for one in fields}
+    return Segmented(work.path, cells, table, scale, resumed, paths, stems)
