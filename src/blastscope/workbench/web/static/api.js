@@ -1,0 +1,62 @@
+/** The one way to the server: JSON over its REST API, with faults in one shape. */
+
+/** A request that the server answered with a refusal, or that did not reach it (status 0). */
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {string} sentence
+   * @param {string} [code] the server's stable code
+   * @param {Record<string, string>} [fields] a sentence a field
+   */
+  constructor(status, sentence, code = "", fields = {}) {
+    super(sentence);
+    this.status = status;
+    this.code = code;
+    this.fields = fields;
+  }
+}
+
+/** @param {any} body @param {number} status */
+function sentenceOf(body, status) {
+  const { message, fields } = body?.error ?? {};
+  const sentences = [message, ...Object.values(fields ?? {})].filter((each) => typeof each === "string" && each);
+  return [...new Set(sentences)].join(" ") || `The server refused this (${status}): load the page again.`;
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{json?: any, body?: BodyInit, headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [options]
+ * @returns {Promise<any>} the answer's JSON, or null if it has none
+ */
+export async function call(method, path, options = {}) {
+  const { json, body, headers = {}, signal, keepalive } = options;
+  let response;
+  try {
+    response = await fetch(path, {
+      method, signal, keepalive, credentials: "same-origin",
+      headers: json === undefined ? headers : { "Content-Type": "application/json", ...headers },
+      body: json === undefined ? body : JSON.stringify(json),
+    });
+  } catch (fault) {
+    if (signal?.aborted) throw fault;
+    throw new Refusal(0, "The server did not answer: check that blastscope serve still runs.");
+  }
+  const text = await response.text();
+  let answer = null;
+  try {
+    answer = text ? JSON.parse(text) : null;
+  } catch {
+    answer = text.slice(0, 300);
+  }
+  if (!response.ok) {
+    const { code, fields } = answer?.error ?? {};
+    throw new Refusal(response.status, sentenceOf(answer, response.status), code, fields);
+  }
+  return answer;
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+export const get = (path, signal) => call("GET", path, { signal });
+/** @param {string} path @param {any} [json] */
+export const post = (path, json = {}) => call("POST", path, { json });

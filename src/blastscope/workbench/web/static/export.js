@@ -1,0 +1,30 @@
+/** Take the case's labels elsewhere: tables, a report, a data set to train on. */
+
+import { get } from "./api.js";
+import { fill, h } from "./dom.js";
+import { main, page, thisCase } from "./frame.js";
+import { counted, number } from "./words.js";
+
+/** @type {Record<string, [string, string]>} */
+const FILES = {
+  "cells.csv": ["Table (CSV)", "A row a cell: label, who gave it and when, what the model says."],
+  "cells.parquet": ["Table (Parquet)", "The same, for Polars, pandas, R."],
+  "report.html": ["Report (HTML)", "Complete in one file, with the limits of the model. Print it for a PDF."],
+  "dataset.zip": ["Data set (zip)", "Folders all/ and hem/ and a table of labels, as blastscope check, prepare and train take them."],
+};
+const LEFT_OUT = { U: "unsure", X: "not a cell", disagreements: "where readers differ", unlabelled: "without a label" };
+
+page(async () => {
+  const item = await thisCase();
+  const answer = await get(`/api/v1/cases/${item.id}/export`);
+  const out = Object.entries(LEFT_OUT).map(([key, words]) => [words, answer.left_out?.[key] ?? 0]).filter(([, count]) => Number(count) > 0);
+  fill(main, h("div", { class: "head" }, h("h1", {}, "Export")),
+    item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, "This case is not signed. "), "What you export may still change, and says so.")) : null,
+    h("p", {}, `${number(answer.with_label)} of ${counted(answer.cells, "cell")} have a label.`,
+      out.length ? ` The data set leaves out ${out.map(([words, count]) => `${number(Number(count))} ${words}`).join(", ")}.` : ""),
+    h("div", { class: "columns" }, answer.files.map((/** @type {any} */ file) => {
+      const [title, words] = FILES[file.name] ?? [file.name, ""];
+      return h("section", { class: "panel" }, h("h2", {}, title), h("p", {}, words),
+        h("a", { class: "button", href: file.address, download: true }, `Download ${file.name}`));
+    })));
+});

@@ -1,0 +1,63 @@
+/** The three lines of a share of blasts: what it is of, its interval, and why it is missing. */
+
+import { h } from "./dom.js";
+import { intervalPlot } from "./plots.js";
+import { number, share } from "./words.js";
+
+/** @typedef {import("./types.js").Line} Line */
+
+/** @type {Record<string, string>} */
+const TITLES = {
+  model: "The model alone",
+  mixed: "People where they labelled, the model elsewhere",
+  counted: "Counted by people",
+};
+
+/** @type {Record<string, string>} */
+const AGAINST = {
+  below: "The whole interval is below 20 %.",
+  above: "The whole interval is above 25 %.",
+  open: "The interval does not settle whether the share is below 20 % or above 25 %.",
+};
+
+/** @param {Line} line */
+function basis(line) {
+  if (line.code === "model") return "corrected for the model's known errors";
+  if (line.code === "mixed") return "only true if the rest is as the model says";
+  return line.basis === "sample" ? `in a random sample of ${number(line.of)} cells` : `of all ${number(line.of)} cells`;
+}
+
+/** @param {Line} line */
+export function interval(line) {
+  if (line.share === null || line.low === null || line.high === null) return "";
+  return `95 % interval ${share(line.low)} to ${share(line.high)}`;
+}
+
+/** @param {Line} line @param {string} [level] heading element */
+export function lineCard(line, level = "h2") {
+  const title = TITLES[line.code] ?? line.code;
+  const estimated = line.share !== null && line.low !== null && line.high !== null;
+  return h("section", { class: line.code === "counted" ? "share main" : "share" },
+    h(/** @type {"h2"} */ (level), {}, title),
+    estimated
+      ? [
+        h("div", { class: "value" }, share(/** @type {number} */ (line.share)), " ", h("small", {}, "ALL")),
+        h("p", {}, interval(line), h("br"), h("small", {}, `${number(line.blasts)} of ${number(line.of)} cells; ${basis(line)}`)),
+        intervalPlot({ share: /** @type {number} */ (line.share), low: /** @type {number} */ (line.low), high: /** @type {number} */ (line.high) },
+          `${title}: ${share(/** @type {number} */ (line.share))}, ${interval(line)}; lines at 20 and 25 %`),
+        line.against && AGAINST[line.against] && h("p", {}, AGAINST[line.against]),
+        line.share_if_unsure_are && h("p", {}, h("small", {},
+          `${share(line.share_if_unsure_are[0])} if every unsure cell is normal, ${share(line.share_if_unsure_are[1])} if every one is ALL.`)),
+      ]
+      : [h("div", { class: "value" }, h("small", {}, "not estimated")), h("p", {}, line.message ?? line.reason ?? "")]);
+}
+
+/** @param {Line} line a line of the gallery's panel: a term and a number */
+export function lineBrief(line) {
+  const estimated = line.share !== null && line.low !== null && line.high !== null;
+  return h("div", { class: "brief" },
+    h("div", {}, TITLES[line.code] ?? line.code),
+    estimated
+      ? h("div", {}, h("strong", {}, share(/** @type {number} */ (line.share))), ` (${share(/** @type {number} */ (line.low))} to ${share(/** @type {number} */ (line.high))})`)
+      : h("small", {}, line.message ?? line.reason ?? "not estimated"));
+}

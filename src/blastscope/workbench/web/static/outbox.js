@@ -1,0 +1,181 @@
+/**
+ * Events on their way to the server. Each is kept in the browser until the server has it on disk,
+ * so that a lost connection, a closed tab or a restart loses none; the server knows a second copy
+ * by its UUID.
+ */
+
+import { call, Refusal } from "./api.js";
+
+/**
+ * @typedef {object} ReviewEvent
+ * @property {string} id UUID
+ * @property {"label" | "flag" | "note" | "undo" | "redo" | "adjudicate" | "reveal"} kind
+ * @property {number[]} [cells]
+ * @property {any} [value]
+ * @property {object} [shown] what the reader could see
+ * @property {number} [reading]
+ * @property {string} at
+ */
+/** @typedef {{case: number, order: number, event: ReviewEvent}} Entry */
+/** @typedef {"saved" | "unsaved" | "offline" | "refused"} State */
+
+const AT_ONCE = 100;
+
+/** @returns {string} a UUID, version 4, on plain HTTP as well */
+export function uuid() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+export class Outbox {
+  /** @param {number} person whose events these are */
+  constructor(person) {
+    this.prefix = `blastscope.event.${person}.`;
+    /** @type {Entry[]} */
+    this.entries = [];
+    this.sending = false;
+    this.offline = false;
+    this.pause = 0;
+    /** @type {(() => void) | undefined} */
+    this.wake = undefined;
+    /** @type {Entry[] | undefined} */
+    this.refusedEntries = undefined;
+    /** @type {Refusal | null} */
+    this.refusal = null;
+    /** @type {(state: State, waiting: number, message?: string) => void} */
+    this.onstate = () => {};
+    /** @type {(answer: any, sent: Entry[]) => void} */
+    this.onsaved = () => {};
+    /** @type {(refusal: Refusal, refused: Entry[]) => void} */
+    this.onrefused = () => {};
+  }
+
+  get waiting() {
+    return this.entries.length;
+  }
+
+  /** Take up what an earlier page left behind, and go on when the connection is back. */
+  start() {
+    for (let index = 0; index < localStorage.length; index++) {
+      const key = localStorage.key(index);
+      if (!key?.startsWith(this.prefix)) continue;
+      const entry = JSON.parse(localStorage.getItem(key) ?? "null");
+      if (entry) this.entries.push(entry);
+    }
+    this.entries.sort((a, b) => a.order - b.order);
+    window.addEventListener("online", () => this.retry());
+    this.#say();
+    this.#send();
+  }
+
+  /**
+   * Keep an event and send it.
+   * @param {number} item the case
+   * @param {Omit<ReviewEvent, "id" | "at">} content
+   */
+  add(item, content) {
+    const event = { id: uuid(), at: new Date().toISOString(), ...content };
+    const order = Math.max(Date.now(), (this.entries.at(-1)?.order ?? 0) + 1);
+    const entry = { case: item, order, event };
+    this.entries.push(entry);
+    try {
+      localStorage.setItem(this.prefix + event.id, JSON.stringify(entry));
+    } catch {
+      // The browser's store is full: the event still goes out from memory, and "unsaved" stays in sight.
+    }
+    this.#say();
+    this.#send();
+    return event;
+  }
+
+  retry() {
+    this.pause = 0;
+    this.wake?.();
+    this.#send();
+  }
+
+  /** @param {number} item @returns {Set<number>} cells of a case with events that wait */
+  pending(item) {
+    const cells = new Set();
+    for (const entry of this.entries)
+      if (entry.case === item) for (const cell of entry.event.cells ?? []) cells.add(cell);
+    return cells;
+  }
+
+  /** Drop events that the server refused for good; the person has read why. */
+  dropRefused() {
+    const refused = this.refusedEntries ?? [];
+    this.#forget(refused);
+    this.refusedEntries = undefined;
+    this.refusal = null;
+    this.#say();
+    this.#send();
+  }
+
+  /** @param {Entry[]} entries */
+  #forget(entries) {
+    for (const { event } of entries) localStorage.removeItem(this.prefix + event.id);
+    const gone = new Set(entries);
+    this.entries = this.entries.filter((entry) => !gone.has(entry));
+  }
+
+  #batch() {
+    const [first] = this.entries;
+    const alone = (/** @type {Entry} */ entry) => entry.event.kind === "undo" || entry.event.kind === "redo";
+    if (alone(first)) return [first];
+    /** @type {Entry[]} */
+    const batch = [];
+    for (const entry of this.entries) {
+      if (entry.case !== first.case || alone(entry) || batch.length === AT_ONCE) break;
+      batch.push(entry);
+    }
+    return batch;
+  }
+
+  async #send() {
+    if (this.sending || this.refusal) return;
+    this.sending = true;
+    while (this.entries.length && !this.refusal) {
+      const batch = this.#batch();
+      try {
+        const answer = await call("POST", `/api/v1/cases/${batch[0].case}/events`, { json: { events: batch.map(({ event }) => event) } });
+        this.#forget(batch);
+        this.pause = 0;
+        this.offline = false;
+        this.onsaved(answer, batch);
+      } catch (fault) {
+        if (!(fault instanceof Refusal)) throw fault;
+        if (fault.code === "nothing-to-undo" || fault.code === "nothing-to-redo") {
+          this.#forget(batch);
+          this.onrefused(fault, batch);
+        } else if (fault.status === 0 || fault.status === 401 || fault.status === 429 || fault.status >= 500) {
+          this.offline = true;
+          this.pause = Math.min(10_000, (this.pause || 500) * 2);
+          this.#say(fault.status === 401 ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
+          await new Promise((resolve) => {
+            this.wake = () => resolve(null);
+            setTimeout(resolve, this.pause);
+          });
+        } else {
+          this.refusal = fault;
+          this.refusedEntries = batch;
+          this.onrefused(fault, batch);
+        }
+      }
+      if (!this.offline) this.#say();
+    }
+    this.sending = false;
+  }
+
+  /** @param {string} [message] */
+  #say(message) {
+    const waiting = this.entries.length;
+    if (this.refusal) this.onstate("refused", waiting, this.refusal.message);
+    else if (!waiting) this.onstate("saved", 0);
+    else this.onstate(this.offline ? "offline" : "unsaved", waiting, message);
+  }
+}

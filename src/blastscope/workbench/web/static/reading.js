@@ -1,0 +1,90 @@
+/** The second reading: begin one, finish it, and see where the readers agree. */
+
+import { get, post } from "./api.js";
+import { fill, h } from "./dom.js";
+import { boot, main, may, page, showFault, thisCase } from "./frame.js";
+import { LABELS, counted } from "./words.js";
+
+/** @typedef {import("./types.js").Case} Case */
+/** @typedef {import("./types.js").Reading} Reading */
+
+const WHY_NOT = {
+  "one-class": "Both readers used one label only, so κ is not defined.",
+  "few-cells": "There are too few cells for κ.",
+};
+
+/** @param {Case} item */
+async function begin(item) {
+  const { people } = await get("/api/v1/people");
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const form = h("form", { class: "panel" }, h("h2", {}, "Begin a second reading"),
+    h("label", { class: "field" }, "Who reads", h("select", { name: "person", required: true }, people.filter((/** @type {any} */ each) => each.active !== false && each.role !== "viewer").map((/** @type {any} */ each) =>
+      h("option", { value: each.id }, each.name)))),
+    h("fieldset", {}, h("legend", {}, "Which cells"),
+      h("label", { class: "radio" }, h("input", { type: "radio", name: "scope", value: "all", checked: true }), "All cells"),
+      h("label", { class: "radio" }, h("input", { type: "radio", name: "scope", value: "random" }), "A random part of ",
+        h("input", { type: "number", name: "size", min: 10, max: item.counts.cells, value: Math.min(100, item.counts.cells), "aria-label": "Size of the random part" }), " cells")),
+    h("label", { class: "check" }, h("input", { type: "checkbox", name: "blind", checked: true }), "Blind: the reader sees neither the model, nor other labels, nor file names"),
+    problem, h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Begin")));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const data = new FormData(form);
+    const scope = data.get("scope");
+    try {
+      await post(`/api/v1/cases/${item.id}/readings`, { person: Number(data.get("person")), scope, size: scope === "random" ? Number(data.get("size")) : null, blind: Boolean(data.get("blind")) });
+      page(draw);
+    } catch (fault) {
+      problem.textContent = fault instanceof Error ? fault.message : String(fault);
+      problem.hidden = false;
+    }
+  });
+  return form;
+}
+
+/** @param {Case} item @param {Reading} reading */
+function card(item, reading) {
+  const own = reading.person === boot.person?.name;
+  const place = h("div");
+  return h("section", { class: "panel" }, h("h2", {}, `Reading ${reading.number}: ${reading.person}`),
+    h("p", {}, `${reading.blind ? "Blind, " : ""}${reading.scope === "all" ? "all cells" : `a random part of ${counted(reading.cells, "cell")}`}. `
+      + (reading.state === "finished" ? "Finished." : `${counted(reading.cells - reading.left, "cell")} labelled, ${reading.left} left.`)),
+    own && reading.state === "open" ? h("div", { class: "actions" },
+      h("a", { class: "button primary", href: `/cases/${item.id}/gallery?reading=${reading.id}` }, "Read the cells"),
+      h("button", { type: "button", onclick: () => post(`/api/v1/readings/${reading.id}/finish`).then(() => page(draw), (fault) => showFault(fault, place)) }, "Finish the reading")) : null, place);
+}
+
+/** @param {Case} item */
+async function agreement(item) {
+  const answer = await get(`/api/v1/cases/${item.id}/agreement`);
+  const { rows, counts } = answer.table;
+  const name = (/** @type {string} */ label) => LABELS[label] ?? label;
+  const share = answer.cells ? ` (${((answer.same / answer.cells) * 100).toFixed(1)} %)` : "";
+  return h("section", { class: "panel" }, h("h2", {}, "Agreement"),
+    h("p", {}, `The same label on ${answer.same} of ${counted(answer.cells, "cell")}${share}. `,
+      answer.kappa === null ? WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (answer.reason)] ?? "κ is not defined."
+        : `Cohen's κ ${answer.kappa.toFixed(2)}, 95 % interval ${answer.low?.toFixed(2) ?? "–"} to ${answer.high?.toFixed(2) ?? "–"}.`),
+    h("div", { class: "scroll" }, h("table", { class: "confusion" }, h("caption", {}, "Rows: reading 1. Columns: the second reading."),
+      h("thead", {}, h("tr", {}, h("td"), rows.map((/** @type {string} */ label) => h("th", { scope: "col" }, name(label))))),
+      h("tbody", {}, rows.map((/** @type {string} */ label, /** @type {number} */ row) => h("tr", {}, h("th", { scope: "row" }, name(label)),
+        counts[row].map((/** @type {number} */ count, /** @type {number} */ column) => h("td", { class: row === column ? "same" : count ? "apart" : null }, String(count)))))))),
+    answer.disagreements.length ? h("div", { class: "actions" },
+      h("a", { class: "button primary", href: `/cases/${item.id}/gallery?filter=disagreements${may.sign ? "&adjudicate=1" : ""}` },
+        may.sign ? `Decide ${counted(answer.disagreements.length, "disagreement")}` : `See ${counted(answer.disagreements.length, "disagreement")}`)) : h("p", {}, "No open disagreement."));
+}
+
+async function draw() {
+  const item = await thisCase();
+  const second = item.readings.filter((reading) => reading.number > 1);
+  const finished = second.some((reading) => reading.state === "finished");
+  const place = h("div");
+  fill(main, h("div", { class: "head" }, h("h1", {}, "Second reading")),
+    h("p", { class: "quiet" }, "A second person labels without seeing the model or the first labels. Then both are compared, and a signer decides where they differ."),
+    second.map((reading) => card(item, reading)), place);
+  if (item.blind) return;
+  const parts = [];
+  if (finished) parts.push(await agreement(item));
+  if (may.sign && item.state !== "signed" && !second.some((reading) => reading.state === "open")) parts.push(await begin(item));
+  fill(place, parts.length ? parts : second.length ? null : h("p", {}, "No second reading yet. A signer can begin one."));
+}
+
+page(draw);
