@@ -11,10 +11,11 @@ data := $(if $(DATA),--data "$(DATA)")
 weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
 keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo model test lint format docs bench rivals clean
+.PHONY: help setup demo serve model test lint format docs bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
+	@echo "make serve                            the workbench in the browser, with a demo case"
 	@echo "make model DATA=folder [WEIGHTS=folder] [RECIPE=name] [MODEL=folder]"
 	@echo "                                      from C-NMC's folds to a bundle; goes on if interrupted"
 	@echo "make test                             all tests"
@@ -38,6 +39,9 @@ setup: .venv/.installed
 
 demo: setup
 	@$(BIN)/blastscope demo --out "$(OUT)" $(if $(DATA),--data "$(DATA)")
+
+serve: setup
+	@$(BIN)/blastscope serve --demo
 
 model: setup
 	@if [ -z "$(DATA)" ]; then \

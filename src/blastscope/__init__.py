@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from blastscope.api.reproduce import reproduce as reproduce
     from blastscope.api.run_demo import run_demo as run_demo
     from blastscope.api.segment import segment as segment
+    from blastscope.api.serve import serve as serve
     from blastscope.api.stream_predictions import stream_predictions as stream_predictions
     from blastscope.api.stress_test import stress_test as stress_test
     from blastscope.api.submit import submit as submit
@@ -98,6 +99,7 @@ _HOMES = {
     "reproduce": "blastscope.api.reproduce",
     "run_demo": "blastscope.api.run_demo",
     "segment": "blastscope.api.segment",
+    "serve": "blastscope.api.serve",
     "split": "blastscope.api.prepare",
     "stream_predictions": "blastscope.api.stream_predictions",
     "stress_test": "blastscope.api.stress_test",
@@ -147,6 +149,7 @@ __all__ = [
     "reproduce",
     "run_demo",
     "segment",
+    "serve",
     "split",
     "stream_predictions",
     "stress_test",

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from blastscope import DISCLAIMER, __version__
-from blastscope.cli import data, explaining, judging, models, paper, training
+from blastscope.cli import data, explaining, judging, models, paper, serving, training
 from blastscope.cli.output import note
 from blastscope.cli.weights import weights
 from blastscope.errors import BlastscopeError, needs_training
@@ -94,6 +94,9 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         models.inspect: "inspect model.zip --card",
         models.adapt: "adapt model.zip --labelled cells/ --out adapted.zip",
         models.export: "export run/ --out model.onnx --cells store/",
+    },
+    "Reviewing": {
+        serving.serve: "serve --demo",
     },
     "The paper": {
         paper.reproduce: "reproduce --data cells/ --out study/ --plan",

@@ -52,6 +52,7 @@ class Probabilities:
     p_all: Floats  # the probability of ALL, not calibrated
     # Its standard deviation over the eight views; None if it was not asked for.
     spread: Floats | None
+    networks: Floats  # of each network alone, shape (N, networks)
 
 
 class Predictor:
@@ -136,8 +137,9 @@ class Predictor:
             means.append(mean_probability(logits))
             if self.spread:
                 views.append(view_probabilities(_all_views(engine, pixels, logits)))
-        p_all = self.members.combination.apply(np.column_stack(means))
-        return Probabilities(p_all, self._spread(views) if self.spread else None)
+        networks = np.column_stack(means)
+        p_all = self.members.combination.apply(networks)
+        return Probabilities(p_all, self._spread(views) if self.spread else None, networks)
 
     def ood_scores(self, prepared: Prepared) -> Floats:
         """Return how far cells, prepared likewise, look from the training cells, shape (N,).

@@ -1,0 +1,115 @@
+"""What a person may see of a case: which reading is theirs, and whether they read it blind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blastscope.workbench.people import Who
+from blastscope.workbench.refusal import RefusalError, conflict, unknown
+from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Sighting
+
+
+@dataclass(frozen=True)
+class Access:
+    """A case, the reading that a person works in, and whether it is blind."""
+
+    case: Case
+    reading: Reading
+    blind: bool
+
+    def scope(self, random: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which cells the reading is about, by their ranks in the random order."""
+        if self.reading.scope == "random":
+            found: NDArray[np.bool_] = (random >= 1) & (random <= (self.reading.size or 0))
+            return found
+        return np.ones(len(random), bool)
+
+    def refuse_blind(self) -> None:
+        """Refuse what a blind reader may not have.
+
+        Raises:
+            RefusalError: if the reading is blind.
+        """
+        if self.blind:
+            raise RefusalError(
+                403, "blind", "You read this case blind: finish your reading to see this."
+            )
+
+    def refuse_signed(self) -> None:
+        """Refuse a change of a signed case.
+
+        Raises:
+            RefusalError: if the case is signed.
+        """
+        if self.case.state == "signed":
+            raise conflict("signed", "The case is signed: reopen it, with a reason, to change it.")
+
+
+def find_case(session: Session, case_id: int) -> Case:
+    """Return a case.
+
+    Raises:
+        RefusalError: if there is none of this number.
+    """
+    case = session.get(Case, case_id)
+    if case is None:
+        raise unknown("case", case_id)
+    return case
+
+
+def access(session: Session, case_id: int, who: Who, reading_id: int | None = None) -> Access:
+    """Return a case as a person may see it.
+
+    A person with an open blind reading of the case is blind in all of it. In a case that is read
+    blind first, everybody is blind until they reveal the model's output.
+
+    Args:
+        reading_id: the reading to see; by default the person's own open one, else the case's.
+
+    Raises:
+        RefusalError: if there is no such case or reading, or a blind reader may not see it.
+    """
+    case = find_case(session, case_id)
+    readings = session.scalars(
+        select(Reading).where(Reading.case_id == case_id).order_by(Reading.number)
+    ).all()
+    own = next((r for r in readings if r.person_id == who.id and r.finished_at is None), None)
+    blind = own is not None and own.blind
+    chosen = own or readings[0]
+    if reading_id is not None:
+        found = next((r for r in readings if r.id == reading_id), None)
+        if found is None:
+            raise unknown("reading", reading_id)
+        if blind and found is not own:
+            raise RefusalError(
+                403, "blind", "You read this case blind: finish your reading to see others'."
+            )
+        chosen = found
+    if not blind and case.blind_first and chosen.number == 1:
+        blind = not has_revealed(session, case_id, who)
+    return Access(case, chosen, blind)
+
+
+def has_revealed(session: Session, case_id: int, who: Who) -> bool:
+    """Say whether a person has asked to see the model's output of a case that is blind first."""
+    found = select(ReviewEvent.seq).where(
+        ReviewEvent.case_id == case_id,
+        ReviewEvent.person_id == who.id,
+        ReviewEvent.kind == "reveal",
+    )
+    return session.scalar(found.limit(1)) is not None
+
+
+def has_seen(session: Session, case_id: int, person_id: int) -> bool:
+    """Say whether a person was shown the model's output or has acted in a case."""
+    if session.get(Sighting, (case_id, person_id)) is not None:
+        return True
+    acted = select(ReviewEvent.seq).where(
+        ReviewEvent.case_id == case_id, ReviewEvent.person_id == person_id
+    )
+    return session.scalar(acted.limit(1)) is not None

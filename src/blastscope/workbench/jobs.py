@@ -1,0 +1,146 @@
+"""Jobs for the worker: a table with leases, so that a killed worker's job is taken up again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.orm import Session
+
+from blastscope.workbench.refusal import conflict, unknown
+from blastscope.workbench.store.tables import Job, now
+
+LEASE_SECONDS = 60
+MOST_ATTEMPTS = 3
+"""How often a job that ends its process is begun again."""
+UNFINISHED = ("waiting", "running")
+
+
+def add_job(
+    session: Session, kind: str, case_id: int | None = None, about: dict[str, Any] | None = None
+) -> Job:
+    """Add a job; one that waits already for the same is returned instead."""
+    about = about or {}
+    same = session.scalars(
+        select(Job).where(Job.kind == kind, Job.case_id == case_id, Job.state.in_(UNFINISHED))
+    )
+    for job in same:
+        if job.about == about and job.state == "waiting":
+            return job
+    job = Job(kind=kind, case_id=case_id, about=about)
+    session.add(job)
+    session.flush()
+    return job
+
+
+def _free() -> ColumnElement[bool]:
+    lapsed = (Job.state == "running") & (Job.leased_until < now())
+    return or_(Job.state == "waiting", lapsed)
+
+
+def any_free(session: Session) -> bool:
+    """Say whether there is a job that nobody is at."""
+    return session.scalar(select(Job.id).where(_free()).limit(1)) is not None
+
+
+def take_job(session: Session) -> Job | None:
+    """Take the oldest job that nobody is at; heatmaps go first, because somebody waits."""
+    first = select(Job).where(_free()).order_by((Job.kind != "heatmap"), Job.id).limit(1)
+    job = session.scalar(first.with_for_update(skip_locked=True))
+    if job is None:
+        return None
+    job.attempts += 1
+    if job.attempts > MOST_ATTEMPTS:
+        job.state, job.finished_at = "failed", now()
+        job.reason = f"it ended its process {MOST_ATTEMPTS} times: see the server's messages"
+        return None
+    job.state = "running"
+    job.started_at = job.started_at or now()
+    job.leased_until = now() + timedelta(seconds=LEASE_SECONDS)
+    return job
+
+
+def release_all(session: Session) -> None:
+    """Give free the jobs of a worker that has ended; only its starter may say so."""
+    session.execute(update(Job).where(Job.state == "running").values(leased_until=None))
+    session.execute(
+        update(Job)
+        .where(Job.state == "running", Job.leased_until.is_(None))
+        .values(state="waiting")
+    )
+
+
+def progress(session: Session, job_id: int, done: int, total: int | None) -> bool:
+    """Record how far a job is and renew its lease; return whether it shall go on."""
+    job = session.get(Job, job_id)
+    if job is None or job.state != "running":
+        return False
+    job.done, job.total = done, total
+    job.attempts = 1  # it gets on
+    job.leased_until = now() + timedelta(seconds=LEASE_SECONDS)
+    return True
+
+
+def finish(session: Session, job_id: int, reason: str | None = None) -> None:
+    """End a job: done, or failed for a reason."""
+    job = session.get(Job, job_id)
+    if job is None or job.state == "cancelled":
+        return
+    job.state, job.reason = ("done", None) if reason is None else ("failed", reason)
+    job.finished_at, job.leased_until = now(), None
+
+
+def find_job(session: Session, job_id: int) -> Job:
+    """Return a job.
+
+    Raises:
+        RefusalError: if there is none of this number.
+    """
+    job = session.get(Job, job_id)
+    if job is None:
+        raise unknown("job", job_id)
+    return job
+
+
+def cancel(session: Session, job_id: int) -> Job:
+    """Cancel a job that is not done."""
+    job = find_job(session, job_id)
+    if job.state in UNFINISHED:
+        job.state, job.finished_at = "cancelled", now()
+    return job
+
+
+def again(session: Session, job_id: int) -> Job:
+    """Begin a failed or cancelled job again.
+
+    Raises:
+        RefusalError: if it is neither.
+    """
+    job = find_job(session, job_id)
+    if job.state not in ("failed", "cancelled"):
+        raise conflict("not-failed", "The job has not failed: wait until it is done.")
+    job.state, job.reason, job.attempts, job.finished_at = "waiting", None, 0, None
+    return job
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """Return what a page shows of a job."""
+    return {
+        "id": job.id, "kind": job.kind, "state": job.state, "done": job.done, "total": job.total,
+        "reason": job.reason, "case": job.case_id,
+    }  # fmt: skip
+
+
+def of_case(session: Session, case_id: int) -> Job | None:
+    """Return the job of a case that a person should know of: under way or waiting, else failed."""
+    found = session.scalars(
+        select(Job)
+        .where(Job.case_id == case_id, Job.kind.in_(("demo", "prepare", "score")))
+        .order_by(Job.id.desc())
+    ).all()
+    for states in (("running",), ("waiting",)):
+        for job in found:
+            if job.state in states:
+                return job
+    return found[0] if found and found[0].state == "failed" else None

@@ -1,0 +1,75 @@
+"""Who asks, and with what right: the dependencies of all routes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.people import Who, of_session, of_token
+from blastscope.workbench.refusal import RefusalError
+from blastscope.workbench.settings import Settings
+
+COOKIE = "blastscope_session"
+FOREVER = "private, max-age=31536000, immutable"
+
+
+def cookie_name(settings: Settings) -> str:
+    """Return the name of the cookie; over HTTPS browsers then keep it to this host."""
+    return f"__Host-{COOKIE}" if settings.secure else COOKIE
+
+
+async def _bench(request: Request) -> Workbench:
+    bench: Workbench = request.app.state.workbench
+    return bench
+
+
+Bench = Annotated[Workbench, Depends(_bench)]
+
+
+def find_who(request: Request, bench: Workbench) -> Who | None:
+    """Return who asks, by token or cookie; None if nobody is signed in."""
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    with bench.database.read() as session:
+        if kind.lower() == "bearer":
+            return of_token(session, secret.strip())
+        cookie = request.cookies.get(cookie_name(bench.settings))
+        return None if cookie is None else of_session(session, cookie)
+
+
+def needs(role: str) -> Callable[..., Who]:
+    """Return the dependency that lets only this role, or a higher one, through."""
+
+    def ask(request: Request, bench: Bench) -> Who:
+        found = find_who(request, bench)
+        if found is None:
+            raise RefusalError(401, "not-signed-in", "You are not signed in: sign in first.")
+        if not found.may(role):
+            raise RefusalError(
+                403,
+                "not-allowed",
+                f"This needs the role {role}, and you are {found.role}: ask an admin.",
+            )
+        return found
+
+    ask.role = role  # type: ignore[attr-defined]
+    return ask
+
+
+Viewer = Annotated[Who, Depends(needs("viewer"))]
+Reader = Annotated[Who, Depends(needs("reader"))]
+Signer = Annotated[Who, Depends(needs("signer"))]
+Admin = Annotated[Who, Depends(needs("admin"))]
+
+
+def etagged(request: Request, key: object, content: Callable[[], Any]) -> Response:
+    """Answer with JSON, or with 304 if the browser has what ``key`` stands for."""
+    tag = f'"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(content(), headers=headers)

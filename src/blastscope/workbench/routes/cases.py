@@ -1,0 +1,183 @@
+"""Cases: list, create, look at one; the demo; scorings."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from blastscope.workbench.access import access
+from blastscope.workbench.cases import create_case, identifier_warnings, is_taken, names_of
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.demo import demo_case
+from blastscope.workbench.models import find_model, model_json
+from blastscope.workbench.people import Who
+from blastscope.workbench.preparation import start_scoring
+from blastscope.workbench.refusal import conflict
+from blastscope.workbench.reviews import record
+from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, etagged
+from blastscope.workbench.store.tables import Case, Job, Model, ReviewEvent, Score, Scoring
+from blastscope.workbench.summaries import case_json
+
+router = APIRouter(prefix="/api/v1")
+
+
+class NewCase(BaseModel, extra="forbid"):
+    """What is known of a case before its cells come."""
+
+    identifier: str = Field(max_length=80)
+    material: Literal["blood", "marrow"]
+    sampling: Literal["all", "random", "selected"]
+    blind_first: bool = False
+    model: int | None = None
+    note: str = Field("", max_length=2000)
+
+
+class OtherModel(BaseModel, extra="forbid"):
+    """The model to score a case with."""
+
+    model: int
+
+
+def told(bench: Workbench, session: Session, case_id: int, who: Who) -> dict[str, Any]:
+    """Return a case as a person may see it."""
+    return case_json(bench, session, access(session, case_id, who), who)
+
+
+def key_of(bench: Workbench, session: Session, who: Who, case: Case) -> tuple[object, ...]:
+    """Return what changes whenever an answer about a case does."""
+    seq = session.scalar(select(func.max(ReviewEvent.seq)).where(ReviewEvent.case_id == case.id))
+    jobs = session.execute(
+        select(Job.id, Job.state, Job.done).where(Job.case_id == case.id).order_by(Job.id)
+    ).all()
+    return (who.id, who.role, case.id, case.version, case.state, seq, tuple(map(tuple, jobs)))
+
+
+@router.get("/cases")
+def get_cases(
+    bench: Bench, who: Viewer, request: Request, search: str = "", state: str = ""
+) -> Response:
+    """List cases, the newest first."""
+    with bench.database.read() as session:
+        query = select(Case).order_by(Case.id.desc())
+        if search:
+            query = query.where(Case.identifier.icontains(search, autoescape=True))
+        if state:
+            query = query.where(Case.state == state)
+        cases = session.scalars(query).all()
+        worker = bench.worker.as_json()
+        keys = [key_of(bench, session, who, case) for case in cases]
+
+        def content() -> dict[str, Any]:
+            names = names_of(session)
+            return {
+                "cases": [
+                    case_json(bench, session, access(session, case.id, who), who, names)
+                    for case in cases
+                ],
+                "worker": worker,
+            }
+
+        return etagged(request, (keys, worker), content)
+
+
+@router.get("/identifier-check")
+def check_identifier(bench: Bench, who: Reader, identifier: str) -> dict[str, Any]:
+    """Say if an identifier is taken, or looks as if it told who the subject is."""
+    with bench.database.read() as session:
+        taken = is_taken(session, identifier)
+    return {"taken": taken, "warnings": identifier_warnings(identifier)}
+
+
+@router.post("/cases", status_code=201)
+def post_case(bench: Bench, who: Reader, body: NewCase) -> dict[str, Any]:
+    """Create a case."""
+    with bench.database.write() as session:
+        model = find_model(session, body.model or bench.model_id)
+        case = create_case(
+            session, who, model, identifier=body.identifier, material=body.material,
+            sampling=body.sampling, blind_first=body.blind_first, note=body.note,
+        )  # fmt: skip
+        case_id = case.id
+    with bench.database.read() as session:
+        return told(bench, session, case_id, who)
+
+
+@router.post("/demo", status_code=201)
+def post_demo(bench: Bench, who: Reader, response: Response) -> dict[str, Any]:
+    """Open the demo case of synthetic cells, which is made if it is not there."""
+    with bench.database.write() as session:
+        case, new = demo_case(session, who, find_model(session, bench.model_id))
+        case_id = case.id
+    response.status_code = 201 if new else 200
+    with bench.database.read() as session:
+        return told(bench, session, case_id, who)
+
+
+@router.get("/cases/{case_id}")
+def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Response:
+    """Return a case."""
+    with bench.database.read() as session:
+        found = access(session, case_id, who)
+        key = key_of(bench, session, who, found.case)
+        return etagged(request, key, lambda: case_json(bench, session, found, who))
+
+
+@router.get("/models")
+def get_models(bench: Bench, who: Viewer) -> dict[str, Any]:
+    """List the models of this workbench."""
+    with bench.database.read() as session:
+        models = session.scalars(select(Model).order_by(Model.id)).all()
+        return {
+            "models": [
+                {**model_json(model), "default": model.id == bench.model_id} for model in models
+            ]
+        }
+
+
+@router.post("/cases/{case_id}/score")
+def post_score(bench: Bench, who: Signer, case_id: int, body: OtherModel) -> dict[str, Any]:
+    """Score a case with another model; the earlier scoring stays."""
+    with bench.database.write() as session:
+        found = access(session, case_id, who)
+        found.refuse_signed()
+        found.refuse_blind()
+        if found.case.state not in ("review", "reopened"):
+            raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
+        model = find_model(session, body.model)
+        scoring = start_scoring(session, found.case, model.id)
+        about = {"model": model.name, "digest": model.digest, "scoring": scoring.id}
+        record(session, case_id, who, "scored", about)
+    with bench.database.read() as session:
+        return told(bench, session, case_id, who)
+
+
+@router.get("/cases/{case_id}/scorings")
+def get_scorings(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
+    """List the scorings of a case."""
+    with bench.database.read() as session:
+        found = access(session, case_id, who)
+        found.refuse_blind()
+        rows = session.execute(
+            select(Scoring, Model.name, func.count(Score.cell_id))
+            .join(Model, Model.id == Scoring.model_id)
+            .outerjoin(Score, Score.scoring_id == Scoring.id)
+            .where(Scoring.case_id == case_id)
+            .group_by(Scoring.id, Model.name)
+            .order_by(Scoring.id)
+        )
+        return {
+            "scorings": [
+                {
+                    "id": one.id,
+                    "model": name,
+                    "at": one.created_at.isoformat(),
+                    "cells": cells,
+                    "current": one.id == found.case.scoring_id,
+                }
+                for one, name, cells in rows
+            ]
+        }

@@ -1,0 +1,200 @@
+"""Events, the only way to change a review, and the history of a case."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from blastscope.workbench.access import Access, access
+from blastscope.workbench.cases import names_of
+from blastscope.workbench.cell_table import counts
+from blastscope.workbench.people import Who
+from blastscope.workbench.refusal import RefusalError, conflict, invalid
+from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, revision
+from blastscope.workbench.routes.asking import Bench, Reader, Viewer
+from blastscope.workbench.routes.files import csv_response, formula_safe
+from blastscope.workbench.settings import MOST_FILES
+from blastscope.workbench.store.tables import Reading, ReviewEvent
+from blastscope.workbench.summaries import reviewed, visible
+
+router = APIRouter(prefix="/api/v1/cases/{case_id}")
+_MOST_SHOWN = 2000
+"""Characters of what was shown."""
+_MOST_HISTORY = 5000
+
+
+class EventBody(BaseModel, extra="forbid"):
+    """An event as a client sends it."""
+
+    id: str = Field(max_length=36)
+    kind: str = Field(max_length=20)
+    cells: list[int] = Field(default_factory=list, max_length=MOST_FILES)
+    value: str | bool | None = None
+    shown: dict[str, Any] = Field(default_factory=dict)
+    reading: int | None = None
+    at: str | None = Field(None, max_length=40)
+
+
+class EventsBody(BaseModel, extra="forbid"):
+    """Events that are stored together, all or none."""
+
+    events: list[EventBody] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+@router.post("/events")
+def post_events(bench: Bench, who: Reader, case_id: int, body: EventsBody) -> dict[str, Any]:
+    """Store events; when this answers they are on disk."""
+    with bench.database.write() as session:
+        found = access(session, case_id, who, _one_reading(body))
+        _refuse(found, who, body)
+        session.refresh(found.case, with_for_update=True)
+        table = bench.tables.of(session, found.case)
+        scope = found.scope(table.random)
+        events = [_event(one) for one in body.events]
+        with bench.reviews.holding(found.reading.id):
+            stored, changed = bench.reviews.append(
+                session, found.case, found.reading.id, table.usable & scope, who, events,
+                found.blind,
+            )  # fmt: skip
+            session.commit()
+    with bench.database.read() as session:
+        found = access(session, case_id, who, found.reading.id)
+        together = reviewed(bench, session, found.case, table)
+        with bench.reviews.view(session, found.reading.id, len(table)) as view:
+            seen = visible(view, who, found.blind)
+            return {
+                "rev": revision(session, case_id),
+                "events": stored,
+                "changed": changed,
+                "counts": counts(table, seen, scope, found.blind, len(together.open)),
+                "undo": view.state.undoable(who.id) is not None,
+                "redo": view.state.redoable(who.id) is not None,
+            }
+
+
+def _one_reading(body: EventsBody) -> int | None:
+    asked = {one.reading for one in body.events}
+    if len(asked) > 1:
+        raise invalid("reading", "Events that are stored together are of one reading.")
+    return asked.pop()
+
+
+def _event(one: EventBody) -> NewEvent:
+    if len(json.dumps(one.shown)) > _MOST_SHOWN:
+        raise invalid("shown", f"What was shown has at most {_MOST_SHOWN} characters.")
+    return NewEvent(one.id, one.kind, tuple(one.cells), one.value, one.shown, one.at)
+
+
+def _refuse(found: Access, who: Who, body: EventsBody) -> None:
+    """Refuse events where the case or the reading takes none, or the person may not send them."""
+    reading = found.reading
+    found.refuse_signed()
+    if reading.finished_at is not None:
+        raise conflict("finished", "This reading is finished: its labels stay as they are.")
+    if reading.person_id not in (None, who.id):
+        raise RefusalError(403, "not-allowed", "This is another person's reading: it stays theirs.")
+    if found.case.state == "receiving":
+        raise conflict("not-ready", "The case has no cells yet: send its files first.")
+    kinds = {one.kind for one in body.events}
+    if "adjudicate" in kinds and (not who.may("signer") or found.blind or reading.number != 1):
+        raise RefusalError(
+            403, "not-allowed", "A signer who does not read the case blind decides disagreements."
+        )
+    if "reveal" in kinds and not (found.case.blind_first and reading.number == 1):
+        raise conflict("not-blind", "This reading has nothing to reveal.")
+    if found.blind and any(one.shown.get("model") for one in body.events):
+        raise invalid("shown", "You read this case blind, so the model was not shown.")
+
+
+@router.get("/history")
+def get_history(
+    bench: Bench,
+    who: Viewer,
+    case_id: int,
+    cell: int | None = None,
+    person: str = "",
+    kind: str = "",
+    after: int = 0,
+    limit: int = 500,
+) -> dict[str, Any]:
+    """Return the events of a case in their order; a blind reader gets their own only."""
+    most = max(1, min(limit, _MOST_HISTORY))
+    with bench.database.read() as session:
+        found = access(session, case_id, who)
+        names = names_of(session)
+        query = _query(found, who, after)
+        if kind:
+            query = query.where(ReviewEvent.kind == kind)
+        if person:
+            wanted = [number for number, name in names.items() if name == person]
+            query = query.where(ReviewEvent.person_id.in_(wanted))
+        rows = []
+        numbers = reading_numbers(session, case_id)
+        for event in session.scalars(query):
+            if cell is None or cell in (event.cells or ()):
+                rows.append(event_json(event, names, numbers))
+            if len(rows) > most:
+                break
+        return {"events": rows[:most], "more": len(rows) > most}
+
+
+def _query(found: Access, who: Who, after: int = 0) -> Select[ReviewEvent]:
+    query = select(ReviewEvent).where(ReviewEvent.case_id == found.case.id, ReviewEvent.seq > after)
+    if found.blind:
+        query = query.where(
+            ReviewEvent.person_id == who.id, ReviewEvent.reading_id == found.reading.id
+        )
+    return query.order_by(ReviewEvent.seq)
+
+
+def reading_numbers(session: Session, case_id: int) -> dict[int, int]:
+    """Return the numbers that people see of a case's readings."""
+    found = select(Reading.id, Reading.number).where(Reading.case_id == case_id)
+    return dict(session.execute(found).tuples().all())
+
+
+def event_json(
+    event: ReviewEvent, names: dict[int, str], numbers: dict[int, int]
+) -> dict[str, Any]:
+    """Return what a page shows of an event."""
+    return {
+        "seq": event.seq,
+        "id": event.id,
+        "kind": event.kind,
+        "cells": event.cells,
+        "value": event.value.get("of"),
+        "target": event.target,
+        "person": names.get(event.person_id),
+        "reading": None if event.reading_id is None else numbers.get(event.reading_id),
+        "at": event.at.isoformat(),
+        "shown": event.shown,
+        "blind": event.blind,
+    }
+
+
+@router.get("/history.csv")
+def get_history_csv(bench: Bench, who: Viewer, case_id: int) -> Response:
+    """Return all events as CSV; a blind reader gets their own only."""
+    names = ("seq", "at", "person", "reading", "kind", "cells", "value", "target", "blind", "shown")
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(names)
+    with bench.database.read() as session:
+        found = access(session, case_id, who)
+        people, numbers = names_of(session), reading_numbers(session, case_id)
+        for event in session.scalars(_query(found, who)):
+            told = event_json(event, people, numbers)
+            told["cells"] = " ".join(map(str, told["cells"] or ()))
+            told["shown"] = json.dumps(told["shown"])
+            if isinstance(told["value"], dict):
+                told["value"] = json.dumps(told["value"])
+            row = [told[name] for name in names]
+            writer.writerow([formula_safe(one) if isinstance(one, str) else one for one in row])
+    return csv_response(content.getvalue(), f"case-{case_id}-history.csv")

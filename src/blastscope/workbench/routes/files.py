@@ -1,0 +1,112 @@
+"""Files of a case: one raw PUT each."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
+from fastapi.responses import JSONResponse
+from sqlalchemy import select
+
+from blastscope.workbench.access import access
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.image_store import Incoming, TooLargeError
+from blastscope.workbench.people import Who
+from blastscope.workbench.refusal import RefusalError
+from blastscope.workbench.routes.asking import Bench, Reader, Viewer
+from blastscope.workbench.routes.cases import told
+from blastscope.workbench.store.tables import Upload
+from blastscope.workbench.uploads import (
+    add_file,
+    all_sent,
+    file_json,
+    most_bytes,
+    refuse_more,
+    safe_name,
+)
+
+router = APIRouter(prefix="/api/v1/cases/{case_id}")
+
+
+@router.put("/files", status_code=201)
+async def put_file(
+    bench: Bench, who: Reader, case_id: int, name: str, request: Request
+) -> Response:
+    """Take a file, whose bytes are the body, as they come."""
+    name = safe_name(name)
+    await run_in_threadpool(_refuse_early, bench, case_id, who)
+    try:
+        # To disk in a thread, so that others do not wait for it.
+        async with contextmanager_in_threadpool(bench.images.receive(most_bytes(name))) as file:
+            async for piece in request.stream():
+                file.write(piece)
+    except TooLargeError as error:
+        raise RefusalError(413, "too-large", str(error)) from error
+    told, new = await run_in_threadpool(_note, bench, case_id, who, name, file)
+    return JSONResponse({"file": told}, 201 if new else 200)
+
+
+def _refuse_early(bench: Workbench, case_id: int, who: Who) -> None:
+    """Refuse before the bytes come, if the case takes none."""
+    with bench.database.read() as session:
+        refuse_more(session, access(session, case_id, who).case)
+
+
+def _note(
+    bench: Workbench, case_id: int, who: Who, name: str, file: Incoming
+) -> tuple[dict[str, Any], bool]:
+    with bench.database.write() as session:
+        found = access(session, case_id, who)
+        upload, new = add_file(session, found.case, name, file.sha, file)
+        return file_json(upload, blind=False), new
+
+
+@router.post("/files/done")
+def post_done(bench: Bench, who: Reader, case_id: int) -> dict[str, Any]:
+    """Say that all files are sent for now: they are prepared and scored."""
+    with bench.database.write() as session:
+        all_sent(session, access(session, case_id, who).case, who)
+    with bench.database.read() as session:
+        return told(bench, session, case_id, who)
+
+
+@router.get("/files")
+def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[str, Any]:
+    """List the files of a case."""
+    with bench.database.read() as session:
+        found = access(session, case_id, who)
+        query = select(Upload).where(Upload.case_id == case_id).order_by(Upload.id)
+        if state:
+            query = query.where(Upload.state == state)
+        return {"files": [file_json(one, found.blind) for one in session.scalars(query)]}
+
+
+@router.get("/problems.csv")
+def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
+    """Return the files that were refused or are duplicates, with the reasons, as CSV."""
+    with bench.database.read() as session:
+        found = access(session, case_id, who)
+        query = select(Upload).where(
+            Upload.case_id == case_id, Upload.state.in_(("refused", "duplicate"))
+        )
+        content = io.StringIO()
+        writer = csv.writer(content, lineterminator="\n")
+        writer.writerow(["file", "state", "reason"])
+        for one in session.scalars(query.order_by(Upload.id)):
+            shown = f"file {one.id}" if found.blind else one.name
+            writer.writerow([formula_safe(shown), one.state, formula_safe(one.reason or "")])
+    return csv_response(content.getvalue(), f"case-{case_id}-problems.csv")
+
+
+def formula_safe(text: str) -> str:
+    """Return text that a spreadsheet takes as text, not as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def csv_response(text: str, name: str) -> Response:
+    """Answer with a CSV file to be kept."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,164 @@
+"""Score the cells of a case as ``blastscope predict`` does, to the last digit.
+
+The rows are made by the same functions, in batches that are stored as they come; a killed worker
+goes on with the cells that have no score yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from blastscope.data.images import read_image
+from blastscope.data.layouts import Problem
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import without_nan
+from blastscope.prediction.decisions import decide, tally
+from blastscope.prediction.images import InputImage
+from blastscope.prediction.models import PredictionModel
+from blastscope.prediction.pipeline import BATCH, PreparedCell, read_cell
+from blastscope.prediction.table import SCHEMA, PredictionRow, rows_frame, stacked
+from blastscope.workbench.cases import bump
+from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.models import open_bundled
+from blastscope.workbench.preparation import Advance
+from blastscope.workbench.store.database import Database
+from blastscope.workbench.store.tables import Case, Cell, Model, Score, Scoring, Signature
+
+_COLUMNS = ("p_all", "p_raw", "ood_score", "called", "confidence", "refer", "flags")
+
+
+def score(database: Database, images: ImageStore, scoring_id: int, advance: Advance) -> None:
+    """Score all cells of a case that have no score yet, then sum up its subjects.
+
+    Raises:
+        BlastscopeError: if the model can't be opened any more, or fails.
+    """
+    with database.read() as session:
+        scoring = session.get_one(Scoring, scoring_id)
+        model_row = session.get_one(Model, scoring.model_id)
+        synthetic = session.get_one(Case, scoring.case_id).synthetic
+        left = _unscored(session, scoring)
+        total = _usable(session, scoring.case_id)
+    model = _opened(model_row).marked(synthetic)
+    done = total - len(left)
+    for first in range(0, len(left), BATCH):
+        batch = left[first : first + BATCH]
+        rows = score_batch(model, images, batch)
+        with database.write() as session:
+            case = session.get_one(Case, scoring.case_id)
+            session.add_all(
+                Score(scoring_id=scoring_id, cell_id=cell.id, **row)
+                for cell, row in zip(batch, rows, strict=True)
+            )
+            bump(case)
+        done += len(batch)
+        if not advance(done, total):
+            return
+    with database.write() as session:
+        _sum_up(session, session.get_one(Scoring, scoring_id), model)
+
+
+def _opened(model: Model) -> PredictionModel:
+    found = open_bundled([Path(path) for path in model.paths])
+    if found.predictor.members.bundle != model.digest:
+        raise BlastscopeError(
+            f"the bundle at {model.paths[0]} is another one now: put {model.name} back, or score "
+            "the case with another model"
+        )
+    return found
+
+
+def _usable(session: Session, case_id: int) -> int:
+    found = select(func.count()).where(Cell.case_id == case_id, Cell.problem.is_(None))
+    return session.scalar(found) or 0
+
+
+def _unscored(session: Session, scoring: Scoring) -> Sequence[Cell]:
+    scored = select(Score.cell_id).where(Score.scoring_id == scoring.id)
+    return session.scalars(
+        select(Cell)
+        .where(
+            Cell.case_id == scoring.case_id, Cell.problem.is_(None), Cell.id.not_in(scored)
+        )
+        .order_by(Cell.n)
+    ).all()  # fmt: skip
+
+
+def score_batch(
+    model: PredictionModel, images: ImageStore, cells: Sequence[Cell]
+) -> list[dict[str, Any]]:
+    """Return the scores of some cells, each with the probabilities of the single networks."""
+    predictor = model.predictor
+    rows, prepared = [], []
+    for cell in cells:
+        image = InputImage(
+            cell.file, cell.name, partial(read_image, images.path(cell.sha)), cell.subject
+        )
+        found = read_cell(image, predictor.settings, predictor.ood_scores)
+        if isinstance(found, Problem):  # it was usable when it was prepared
+            rows.append(PredictionRow(cell.file, cell.name, cell.subject, None, found.message))
+        else:
+            rows.append(_row(cell, found))
+            prepared.append(found.pixels)
+    made = predictor.probabilities(stacked(prepared)) if prepared else None
+    frame = decide(rows_frame(rows, made, model.name), model.decision)
+    networks = iter([] if made is None else made.networks.tolist())
+    return [
+        {
+            **{name: one.get(name) for name in _COLUMNS},
+            "ood": one["out_of_distribution"],
+            "networks": [] if one["p_all"] is None else next(networks),
+        }
+        for one in frame.iter_rows(named=True)
+    ]
+
+
+def _row(cell: Cell, found: PreparedCell) -> PredictionRow:
+    return PredictionRow(
+        cell.file, cell.name, cell.subject, None, flags=found.flags, ood_score=found.ood_score
+    )
+
+
+def prediction_frame(session: Session, scoring: Scoring, model_name: str) -> pl.DataFrame:
+    """Return the scores of a scoring as the table that ``blastscope predict`` returns."""
+    rows = session.execute(
+        select(Cell, Score)
+        .join(Score, Score.cell_id == Cell.id)
+        .where(Score.scoring_id == scoring.id)
+        .order_by(Cell.n)
+    ).all()
+    columns: dict[str, list[Any]] = {name: [] for name in (*SCHEMA, "p_raw", "called",
+                                                           "confidence", "refer")}  # fmt: skip
+    for cell, one in rows:
+        known = {
+            "file": cell.file, "cell": cell.name, "subject": cell.subject, "label": None,
+            "part": "test", "model": model_name, "p_all": one.p_all, "ood_score": one.ood_score,
+            "out_of_distribution": one.ood, "flags": one.flags, "problem": None,
+            "p_raw": one.p_raw, "called": one.called, "confidence": one.confidence,
+            "refer": one.refer,
+        }  # fmt: skip
+        for name, values in columns.items():
+            values.append(known[name])
+    types = {"called": pl.String(), "refer": pl.Boolean()}
+    schema = {name: SCHEMA.get(name, types.get(name, pl.Float64())) for name in columns}
+    frame = pl.DataFrame(columns, schema)
+    return frame.select(pl.exclude("problem"), "problem")
+
+
+def _sum_up(session: Session, scoring: Scoring, model: PredictionModel) -> None:
+    """Keep what ``LoadedModel.subjects`` says, and give the case to its readers."""
+    found = tally(prediction_frame(session, scoring, model.name), model.decision).subjects
+    rows = [] if found is None else found.to_dicts()
+    scoring.subjects = without_nan(rows)
+    case = session.get_one(Case, scoring.case_id)
+    if case.state == "scoring" and case.scoring_id == scoring.id:
+        signed = select(Signature.id).where(Signature.case_id == case.id).limit(1)
+        case.state = "review" if session.scalar(signed) is None else "reopened"
+    bump(case)

@@ -1,0 +1,167 @@
+"""Serve a workbench: check the settings, open it, start the worker, answer requests."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from blastscope.box import in_the_box
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import only_one
+from blastscope.workbench.app import create_app
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.demo import demo_case
+from blastscope.workbench.models import find_model
+from blastscope.workbench.people import local_person, who
+from blastscope.workbench.settings import LOOPBACK, Settings
+from blastscope.workbench.store.database import sqlite_url
+
+FOLDER = Path("blastscope-workbench")
+"""Where cases are kept if no folder is given."""
+PORT = 8400
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How browsers reach the workbench from other machines."""
+
+    certificate: Path | None = None  # files of TLS
+    key: Path | None = None
+    behind_proxy: bool = False  # whether a proxy that speaks HTTPS stands before it
+
+    @property
+    def secure(self) -> bool:
+        """Whether browsers speak HTTPS."""
+        return self.certificate is not None or self.behind_proxy
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is being served, for whoever started it."""
+
+    address: str  # to open in a browser; it signs in once
+    folder: Path
+    database: str  # without a password
+    model: str
+
+
+def make_settings(
+    model: Path | None,
+    folder: Path | None,
+    host: str,
+    port: int,
+    names: Sequence[str],
+    database: str | None,
+    transport: Transport,
+) -> Settings:
+    """Check what was asked for.
+
+    Raises:
+        BlastscopeError: if the port is out of range, or another machine could reach the workbench
+            without encryption.
+    """
+    place = (folder or FOLDER).absolute()
+    if not 0 <= port < 65536:
+        raise BlastscopeError(f"{port} is not a port: give one from 1024 to 65535.")
+    if host not in LOOPBACK and not transport.secure:
+        raise BlastscopeError(
+            f"{host} can be reached from other machines, and passwords would cross the network "
+            "unprotected: give --tls-cert and --tls-key, or --behind-proxy if a proxy speaks HTTPS."
+        )
+    if (transport.certificate is None) != (transport.key is None):
+        raise BlastscopeError("TLS needs both files: give --tls-cert and --tls-key.")
+    for file in (transport.certificate, transport.key):
+        if file is not None and not file.is_file():
+            raise BlastscopeError(f"{file} does not exist: give a file in PEM format.")
+    if host not in LOOPBACK and not names:
+        raise BlastscopeError(
+            "Give the name under which browsers reach the workbench, such as --name lab.example."
+        )
+    models = (in_the_box(),) if model is None else (model.absolute(),)
+    return Settings(
+        folder=place, database=database or sqlite_url(place), models=models, host=host, port=port,
+        names=(*LOOPBACK, *names), secure=transport.secure,
+    )  # fmt: skip
+
+
+def serve(
+    settings: Settings,
+    transport: Transport,
+    demo: bool,
+    on_start: Callable[[Serving], None] | None,
+) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        BlastscopeError: if the port is taken, another process serves the folder, or the database
+            or the model can't be opened.
+    """
+    with only_one(settings.folder / "workbench"):
+        listening = _listen(settings.host, settings.port)
+        try:
+            bench = Workbench(settings)
+            _run(bench, listening, transport, demo, on_start)
+        finally:
+            listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(256)
+    except OSError as error:
+        listening.close()
+        raise BlastscopeError(
+            f"Port {port} of {host} cannot be used ({error.strerror}): give another --port."
+        ) from error
+    return listening
+
+
+def _run(
+    bench: Workbench,
+    listening: socket.socket,
+    transport: Transport,
+    demo: bool,
+    on_start: Callable[[Serving], None] | None,
+) -> None:
+    if demo:
+        _open_demo(bench)
+    bench.worker.start()
+    if on_start is not None:
+        on_start(_serving(bench, listening, transport))
+    config = uvicorn.Config(
+        create_app(bench), log_level="warning", server_header=False, date_header=True,
+        proxy_headers=transport.behind_proxy, timeout_graceful_shutdown=3,
+        ssl_certfile=transport.certificate, ssl_keyfile=transport.key, timeout_keep_alive=30,
+    )  # fmt: skip
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:  # the way to end it
+        pass
+    finally:
+        bench.close()
+
+
+def _open_demo(bench: Workbench) -> None:
+    with bench.database.write() as session:
+        demo_case(session, who(local_person(session)), find_model(session, bench.model_id))
+
+
+def _serving(bench: Workbench, listening: socket.socket, transport: Transport) -> Serving:
+    settings = bench.settings
+    port = listening.getsockname()[1]
+    scheme = "https" if transport.certificate is not None else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    with bench.database.read() as session:
+        name = find_model(session, bench.model_id).name
+    address = f"{scheme}://{host}:{port}/"
+    if settings.loopback:
+        address += f"launch?token={bench.launch_token()}"
+    return Serving(address, settings.folder, bench.database.told, name)

@@ -1,0 +1,1 @@
+"""The database of the workbench: tables, connections and migrations."""

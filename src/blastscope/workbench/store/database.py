@@ -1,0 +1,137 @@
+"""Connections to the database: SQLite in the workbench's folder, or PostgreSQL by its URL.
+
+SQLite runs in WAL mode with ``synchronous=FULL``: what a commit acknowledged survives a power cut
+(with NORMAL it may not). One lock in the process orders the writers, because writers that wait for
+one another inside SQLite sleep and wake by chance.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import Session
+
+from blastscope.errors import BlastscopeError
+
+FILE = "workbench.sqlite"
+_BUSY_SECONDS = 30
+_WRITES = "blastscope_writes"
+
+
+class Database:
+    """The database of a workbench; several threads may use it at once."""
+
+    def __init__(self, url: str) -> None:
+        """Open it; tables are made by :meth:`migrate`.
+
+        Raises:
+            BlastscopeError: if the URL is not one, or names a kind of database that is not
+                supported.
+        """
+        try:
+            self.engine = _engine(url)
+        except (ArgumentError, ModuleNotFoundError) as error:
+            raise BlastscopeError(
+                f"The database {_hidden(url)} cannot be opened ({error}): give a URL such as "
+                "postgresql+psycopg://name@host/database, and install its driver."
+            ) from error
+        self._lock = threading.Lock()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of SQLite."""
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def told(self) -> str:
+        """Its address without a password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session that only reads; it sees one state of the database."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session whose changes are on disk when the block ends without an error."""
+        with self._lock, Session(self._writer(), expire_on_commit=False) as session:
+            yield session
+            session.commit()
+
+    def _writer(self) -> Engine:
+        return self.engine.execution_options(**{_WRITES: True})
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest schema.
+
+        Raises:
+            BlastscopeError: if the database cannot be reached, or was written by a newer version.
+        """
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", "blastscope.workbench.store:migrations")
+        config.attributes["engine"] = self.engine
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise BlastscopeError(
+                f"{self.told} was written by a newer blastscope ({error}): update this one."
+            ) from error
+        except DBAPIError as error:
+            raise BlastscopeError(
+                f"{self.told} cannot be opened ({error.orig}): check that it is there and yours."
+            ) from error
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def sqlite_url(folder: Path) -> str:
+    """Return the URL of the SQLite file in a workbench's folder."""
+    return f"sqlite:///{folder.absolute() / FILE}"
+
+
+def _hidden(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "that was given"
+
+
+def _engine(url: str) -> Engine:
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
+        pool_size=10,
+        max_overflow=40,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours, so that writers can ask for the lock
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine

@@ -1,0 +1,1 @@
+"""The steps of Alembic from each released schema to the next."""

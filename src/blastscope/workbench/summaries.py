@@ -1,0 +1,243 @@
+"""What the API says of a whole case: where it stands, counts, shares, what can be signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blastscope.workbench.access import Access
+from blastscope.workbench.agreement import agreement_json, confusion
+from blastscope.workbench.cases import case_facts, file_progress, names_of
+from blastscope.workbench.cell_table import CellTable, counts
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.jobs import job_json, of_case
+from blastscope.workbench.models import find_model, model_json
+from blastscope.workbench.people import Who
+from blastscope.workbench.reviews import CODES, ReadingView, revision
+from blastscope.workbench.shares import Line, lines
+from blastscope.workbench.store.tables import Case, Job, Reading, ReviewEvent, Scoring, now
+
+_PLOT_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """The labels of a case: its own reading's, adjudicated, and where others disagree.
+
+    Attributes:
+        label: what counts, shape (cells,): adjudicated, else of the case's own reading.
+        open: cells on which a finished second reading differs and nobody has adjudicated.
+    """
+
+    label: NDArray[np.int8]
+    open: set[int]
+
+
+def visible(view: ReadingView, who: Who, blind: bool) -> ReadingView:
+    """Return a reading as a person may see it."""
+    return view.own(who.id) if blind else view
+
+
+def readings_of(session: Session, case_id: int) -> list[Reading]:
+    """Return the readings of a case, its own first."""
+    found = select(Reading).where(Reading.case_id == case_id).order_by(Reading.number)
+    return list(session.scalars(found))
+
+
+def reviewed(bench: Workbench, session: Session, case: Case, table: CellTable) -> Reviewed:
+    """Put the readings of a case together."""
+    first, *others = readings_of(session, case.id)
+    with bench.reviews.view(session, first.id, len(table)) as view:
+        final = view.final[: len(table)].copy()
+        own = view.label[: len(table)].copy()
+    open_: set[int] = set()
+    for reading in others:
+        if reading.finished_at is None:
+            continue
+        with bench.reviews.view(session, reading.id, len(table)) as view:
+            other = view.label[: len(table)]
+            differ = (own > 0) & (other > 0) & (own != other) & (final == 0)
+            open_.update((np.flatnonzero(differ) + 1).tolist())
+    return Reviewed(np.where(final > 0, final, own), open_)
+
+
+def case_lines(
+    session: Session, case: Case, table: CellTable, label: NDArray[np.int8]
+) -> tuple[list[Line], dict[str, list[Line]]]:
+    """Return the lines of a case, and those of each subject if it has several."""
+    subjects = sorted(set(table.subject))
+    scoring = None if case.scoring_id is None else session.get(Scoring, case.scoring_id)
+    rows = None if scoring is None else scoring.subjects
+    decides = find_model(session, case.model_id).facts.get("decides", False)
+    known = {row["subject"]: row for row in rows or []}
+
+    def of(subject: str) -> Any:
+        if not decides:
+            return "no-decision"
+        return known.get(subject, "not-scored" if rows is None else "few-cells")
+
+    everywhere = np.ones(len(table), bool)
+    whole = of(subjects[0]) if len(subjects) == 1 else "several-subjects"
+    if rows is None and decides:
+        whole = "not-scored"
+    found = lines(table, label, everywhere, case.sampling, whole)
+    if len(subjects) < 2:
+        return found, {}
+    names = np.array(table.subject, dtype=object)
+    return found, {
+        subject: lines(table, label, names == subject, case.sampling, of(subject))
+        for subject in subjects
+    }
+
+
+def shown_share(found: list[Line]) -> Line | None:
+    """Return the best line for a list of cases: counted, else by people and model, else model."""
+    for code in ("counted", "mixed", "model"):
+        for line in found:
+            if line.code == code and line.share is not None:
+                return line
+    return None
+
+
+def reading_json(
+    bench: Workbench, session: Session, case: Case, table: CellTable, reading: Reading,
+    names: dict[int, str],
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a page shows of a reading."""
+    scope = Access(case, reading, False).scope(table.random) & table.usable
+    with bench.reviews.view(session, reading.id, len(table)) as view:
+        left = int((scope & (view.label[: len(table)] == 0)).sum())
+    return {
+        "id": reading.id,
+        "number": reading.number,
+        "person": None if reading.person_id is None else names.get(reading.person_id),
+        "blind": reading.blind,
+        "scope": reading.scope,
+        "cells": int(scope.sum()),
+        "left": left,
+        "state": "open" if reading.finished_at is None else "finished",
+    }
+
+
+def case_json(
+    bench: Workbench, session: Session, found: Access, who: Who, names: dict[int, str] | None = None
+) -> dict[str, Any]:
+    """Return what a page shows of a case; without anything of the model's for a blind reader."""
+    case, blind = found.case, found.blind
+    names = names_of(session) if names is None else names
+    table = bench.tables.of(session, case)
+    job = of_case(session, case.id)
+    scope = found.scope(table.random)
+    together = reviewed(bench, session, case, table)
+    with bench.reviews.view(session, found.reading.id, len(table)) as view:
+        seen = visible(view, who, blind)
+        counted = counts(table, seen, scope, blind, len(together.open))
+        left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
+    share = None
+    if not blind:
+        line = shown_share(case_lines(session, case, table, together.label)[0])
+        share = None if line is None else line.as_json()
+    readings = [
+        reading_json(bench, session, case, table, reading, names)
+        for reading in readings_of(session, case.id)
+        if not blind or reading.id == found.reading.id
+    ]
+    return {
+        **case_facts(case, names.get(case.created_by, "")),
+        "model": model_json(find_model(session, case.model_id), blind),
+        "counts": counted,
+        "progress": {
+            **file_progress(session, case),
+            "scored": int(table.scored.sum()),
+            "seconds_left": _seconds_left(job),
+            "job": None if job is None else job_json(job),
+        },
+        "readers": [] if blind else _readers(session, case.id, names),
+        "blind": blind,
+        "share": share,
+        "rev": revision(session, case.id),
+        "sample": _sample(session, case, left),
+        "readings": readings,
+    }
+
+
+def _seconds_left(job: Job | None) -> float | None:
+    if job is None or job.state != "running" or not job.done or not job.total:
+        return None
+    spent = (now() - (job.started_at or now())).total_seconds()
+    return spent / job.done * (job.total - job.done)
+
+
+def _readers(session: Session, case_id: int, names: dict[int, str]) -> list[str]:
+    found = session.scalars(
+        select(ReviewEvent.person_id)
+        .where(ReviewEvent.case_id == case_id, ReviewEvent.kind.in_(("label", "adjudicate")))
+        .distinct()
+    )
+    return sorted(names.get(person, "") for person in found)
+
+
+def _sample(session: Session, case: Case, left: int) -> dict[str, Any] | None:
+    if case.sample_size is None:
+        return None
+    drawn = session.scalars(
+        select(ReviewEvent)
+        .where(ReviewEvent.case_id == case.id, ReviewEvent.kind == "sample")
+        .order_by(ReviewEvent.seq)
+    )
+    grown = [{**(event.value["of"] or {}), "at": event.at.isoformat()} for event in drawn]
+    return {"size": case.sample_size, "left": left, "enlarged": grown[1:]}
+
+
+def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any]:
+    """Return all that the page of a case says of shares and agreement with the model."""
+    table = bench.tables.of(session, case)
+    together = reviewed(bench, session, case, table)
+    whole, subjects = case_lines(session, case, table, together.label)
+    names = np.array(table.subject, dtype=object)
+    decided = np.where(together.label <= CODES["N"], together.label, 0).astype(np.int8)
+    compared = confusion(decided, table.called, 2)
+    usable = table.usable
+    return {
+        "lines": [line.as_json() for line in whole],
+        "subjects": [
+            {
+                "subject": subject,
+                "cells": int(((names == subject) & usable).sum()),
+                "lines": [line.as_json() for line in found],
+            }
+            for subject, found in subjects.items()
+        ],
+        "limits": [0.20, 0.25],
+        "unsure": int((usable & (together.label == CODES["U"])).sum()),
+        "no_cell": int((usable & (together.label == CODES["X"])).sum()),
+        "open_disagreements": len(together.open),
+        "agreement": agreement_json(compared, ("A", "N")),
+        "plots": {"p": _histogram(table)},
+        **_seen_and_blind(session, case.id),
+    }
+
+
+def _histogram(table: CellTable) -> dict[str, Any]:
+    p = table.p[table.usable & ~np.isnan(table.p)]
+    found, edges = np.histogram(p, bins=_PLOT_STEPS, range=(0, 1))
+    return {"edges": edges.tolist(), "counts": found.tolist(), "threshold": table.threshold}
+
+
+def _seen_and_blind(session: Session, case_id: int) -> dict[str, int]:
+    """Count the labels that were given blind, and those given with the model in sight."""
+    told = {"blind_labels": 0, "seen_labels": 0}
+    found = session.execute(
+        select(ReviewEvent.cells, ReviewEvent.blind, ReviewEvent.shown).where(
+            ReviewEvent.case_id == case_id, ReviewEvent.kind == "label"
+        )
+    )
+    for cells, blind, shown in found:
+        hidden = blind or shown.get("model") is False
+        told["blind_labels" if hidden else "seen_labels"] += len(cells or ())
+    return told

@@ -1,0 +1,252 @@
+"""Files that are sent to a case: what is taken, numbered as a cell, refused or a duplicate."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from blastscope.data.images import MAX_BYTES, SUFFIXES
+from blastscope.data.names import parse_name, printable
+from blastscope.prediction.archives import MAX_ENTRIES
+from blastscope.prediction.images import InputImage, unique_cells
+from blastscope.workbench.cases import bump
+from blastscope.workbench.image_store import (
+    ImageStore,
+    Incoming,
+    looks_like_image,
+    looks_like_zip,
+)
+from blastscope.workbench.jobs import add_job
+from blastscope.workbench.people import Who
+from blastscope.workbench.refusal import RefusalError, conflict, invalid
+from blastscope.workbench.reviews import record
+from blastscope.workbench.settings import MOST_FILES, MOST_ZIP_BYTES
+from blastscope.workbench.store.tables import Case, Cell, Upload
+
+MOST_NAME = 300
+_MOST_UNPACKED = 16 * 2**30
+"""The most bytes that a zip may hold, so that a small one can't fill the disk."""
+_MOST_PACKED = 200
+"""How many times larger than in the zip an image may be: black packs well, and bombs better."""
+
+
+def safe_name(name: str) -> str:
+    """Return a sent file's name with forward slashes; it is shown and never used as a path.
+
+    Raises:
+        RefusalError: if it is empty or too long, is absolute or leads out of its folder.
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    leads_out = ".." in parts or name.startswith(("/", "\\")) or (parts and ":" in parts[0])
+    joined = printable("/".join(parts))
+    if not parts or leads_out or "\0" in name:
+        raise invalid("name", "A file's name is a path inside the folder that is sent.")
+    if len(joined) > MOST_NAME:
+        raise invalid("name", f"A file's name has at most {MOST_NAME} characters.")
+    return joined
+
+
+def most_bytes(name: str) -> int:
+    """Return the most bytes that a file of this name may have."""
+    return MOST_ZIP_BYTES if is_zip(name) else MAX_BYTES
+
+
+def is_zip(name: str) -> bool:
+    """Say whether a file's name is that of a zip."""
+    return name.lower().endswith(".zip")
+
+
+def add_file(
+    session: Session, case: Case, name: str, sha: str, file: Incoming
+) -> tuple[Upload, bool]:
+    """Note a file that was received; return it, and whether it is new.
+
+    Raises:
+        RefusalError: if the case takes no more files, or a file of this name has another content.
+    """
+    known = session.scalar(select(Upload).where(Upload.case_id == case.id, Upload.name == name))
+    if known is not None:
+        if known.sha == sha:
+            return known, False
+        raise conflict(
+            "other-content",
+            f"{name} was sent before with another content: give it another name.",
+        )
+    refuse_more(session, case)
+    zipped = is_zip(name)
+    right = looks_like_zip(file.head) if zipped else looks_like_image(file.head)
+    reason = None
+    if not right:
+        reason = "is not a zip" if zipped else "is not a BMP, PNG, TIFF, JPEG or WebP image"
+    upload = Upload(
+        case_id=case.id, name=name, kind="zip" if zipped else "image", sha=sha, bytes=file.bytes,
+        state="stored" if right else "refused", reason=reason,
+    )  # fmt: skip
+    session.add(upload)
+    session.flush()
+    return upload, True
+
+
+def refuse_more(session: Session, case: Case) -> None:
+    """Refuse further files where they would change what was drawn or signed.
+
+    Raises:
+        RefusalError: if the case is signed, has a random sample, or has as many files as it may.
+    """
+    if case.state == "signed":
+        raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
+    if case.sample_size is not None:
+        raise conflict(
+            "sample-drawn",
+            "A random sample of this case's cells is drawn, and more cells would make it another: "
+            "create a new case.",
+        )
+    sent = session.scalar(select(func.count()).where(Upload.case_id == case.id)) or 0
+    if sent >= MOST_FILES:
+        raise conflict("too-many", f"A case takes {MOST_FILES:,} files: create another case.")
+
+
+def all_sent(session: Session, case: Case, who: Who) -> None:
+    """Note that all files are sent for now, and have them prepared.
+
+    Raises:
+        RefusalError: if there is no file, or the case is signed.
+    """
+    if case.state == "signed":
+        raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
+    stored = session.scalar(
+        select(func.count()).where(Upload.case_id == case.id, Upload.state == "stored")
+    )
+    if not stored:
+        any_cell = session.scalar(select(Cell.id).where(Cell.case_id == case.id).limit(1))
+        if any_cell is not None:
+            return
+        raise conflict("no-files", "No usable file was sent: send at least one image or zip.")
+    case.state = "preparing"
+    bump(case)
+    record(session, case.id, who, "files", {"files": stored})
+    add_job(session, "prepare", case.id)
+
+
+def number_cells(session: Session, case: Case) -> int:
+    """Number the stored images of a case as cells, by name; return how many cells there are.
+
+    The bytes decide what is a duplicate: it is named and no cell.
+    """
+    stored = session.scalars(
+        select(Upload)
+        .where(Upload.case_id == case.id, Upload.kind == "image", Upload.state == "stored")
+        .order_by(Upload.name)
+    ).all()
+    cells = session.scalars(select(Cell).where(Cell.case_id == case.id).order_by(Cell.n)).all()
+    known = {cell.sha: cell.n for cell in cells}
+    new: list[Upload] = []
+    for upload in stored:
+        if upload.sha in known:
+            upload.state, upload.duplicate_of = "duplicate", known[upload.sha]
+            upload.reason = f"is the same as cell {known[upload.sha]}"
+            continue
+        known[upload.sha] = len(cells) + len(new) + 1
+        new.append(upload)
+    named = [parse_name(PurePosixPath(upload.name).stem) for upload in new]
+    taken = [InputImage(cell.file, cell.name, _no_image) for cell in cells]
+    fresh = [InputImage(u.name, one.cell, _no_image) for u, one in zip(new, named, strict=True)]
+    names = unique_cells([*taken, *fresh])
+    for k, (upload, one) in enumerate(zip(new, named, strict=True)):
+        n = len(cells) + k + 1
+        upload.state, upload.cell = "taken", n
+        session.add(
+            Cell(
+                case_id=case.id, n=n, sha=upload.sha, file=upload.name, name=names[n - 1],
+                subject=one.subject or case.identifier.upper(), prepared=False, about={},
+            )
+        )  # fmt: skip
+    bump(case)
+    return len(cells) + len(new)
+
+
+def _no_image() -> Any:
+    raise NotImplementedError
+
+
+def unpack(
+    images: ImageStore, sha: str, name: str
+) -> Iterator[tuple[str, str | None, int, str | None]]:
+    """Yield the images of a stored zip: name, SHA-256, bytes, and why one is refused.
+
+    Nothing is unpacked to a place that an entry names.
+
+    Raises:
+        RefusalError: if it is damaged or holds too much.
+    """
+    try:
+        with zipfile.ZipFile(images.path(sha)) as archive:
+            entries = [one for one in archive.infolist() if not one.is_dir()]
+            _refuse_entries(entries, name)
+            for entry in entries:
+                if _is_passed_over(entry.filename):
+                    continue
+                yield _unpacked(images, archive, entry, name)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise RefusalError(422, "damaged", f"is damaged or not a zip ({error})") from error
+
+
+def _refuse_entries(entries: list[zipfile.ZipInfo], name: str) -> None:
+    if len(entries) > min(MAX_ENTRIES, MOST_FILES):
+        raise RefusalError(
+            422, "too-many", f"holds {len(entries):,} files: send {MOST_FILES:,} at most"
+        )
+    if sum(entry.file_size for entry in entries) > _MOST_UNPACKED:
+        raise RefusalError(413, "too-large", "holds more than 16 GB: send it in parts")
+
+
+def _is_passed_over(name: str) -> bool:
+    """Say whether an entry is neither an image by its name nor meant to be one."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    hidden = any(part.startswith((".", "__MACOSX")) and part != ".." for part in parts)
+    return hidden or PurePosixPath(name).suffix.lower() not in SUFFIXES
+
+
+def _unpacked(
+    images: ImageStore, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str
+) -> tuple[str, str | None, int, str | None]:
+    shown = printable(f"{name}/{entry.filename}")[:MOST_NAME]
+    try:
+        safe_name(entry.filename)
+    except RefusalError:
+        return shown, None, 0, "has a path that leads out of its zip"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return shown, None, 0, "is a link"
+    if entry.flag_bits & 1:
+        return shown, None, 0, "is encrypted"
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return shown, None, 0, "is compressed by an unsupported method"
+    if entry.file_size > MAX_BYTES or entry.file_size > _MOST_PACKED * max(
+        entry.compress_size, 2**20
+    ):
+        return shown, None, 0, "is too large, or packed as a bomb is"
+    try:
+        with archive.open(entry) as stream, images.receive(MAX_BYTES) as file:
+            while piece := stream.read(2**20):
+                file.write(piece)
+    except Exception as error:  # a damaged zip may make zipfile raise anything
+        return shown, None, 0, f"cannot be read ({error})"
+    reason = None if looks_like_image(file.head) else "is not an image"
+    return shown, file.sha, file.bytes, reason
+
+
+def file_json(upload: Upload, blind: bool) -> dict[str, Any]:
+    """Return what a page shows of a file; a blind reader gets no name."""
+    told = {
+        "id": upload.id, "name": upload.name, "bytes": upload.bytes, "state": upload.state,
+        "cell": upload.cell, "reason": upload.reason, "duplicate_of": upload.duplicate_of,
+    }  # fmt: skip
+    if blind:
+        del told["name"]
+    return told
