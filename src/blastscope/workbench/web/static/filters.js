@@ -25,6 +25,7 @@ export const FILTERS = [
   { name: "flagged", words: "Flagged", group: "mark", holds: (cell) => cell.flag },
   { name: "noted", words: "With a note", group: "mark", holds: (cell) => Boolean(cell.note) },
   { name: "sample", words: "In the random sample", group: "mark", holds: (cell) => cell.in_sample },
+  { name: "unusable", words: "Not usable", group: "mark", holds: (cell) => Boolean(cell.problem) },
   { name: "disagreements", words: "Readers differ", group: "mark", holds: (cell) => Boolean(cell.other && cell.label && cell.other !== cell.label && !cell.final) },
 ];
 
@@ -41,8 +42,10 @@ const LAST = Number.MAX_SAFE_INTEGER;
 
 /** @param {Review} review @param {Iterable<string>} names @returns {Cell[]} */
 export function filtered(review, names) {
-  const wanted = FILTERS.filter((filter) => [...names].includes(filter.name));
-  return review.cells.filter((cell) => wanted.every((filter) => filter.holds(cell, review)));
+  const chosen = new Set(names);
+  const wanted = FILTERS.filter((filter) => chosen.has(filter.name));
+  // An image that can't be judged is shown only to those who ask for it.
+  return review.cells.filter((cell) => Boolean(cell.problem) === chosen.has("unusable") && wanted.every((filter) => filter.holds(cell, review)));
 }
 
 /**
@@ -66,6 +69,7 @@ export function countsOf(review) {
   /** @type {Record<string, number>} */
   const counts = Object.fromEntries(FILTERS.map(({ name }) => [name, 0]));
   for (const cell of review.cells)
-    for (const filter of FILTERS) if (filter.holds(cell, review)) counts[filter.name] += 1;
+    for (const filter of FILTERS)
+      if (Boolean(cell.problem) === (filter.name === "unusable") && filter.holds(cell, review)) counts[filter.name] += 1;
   return counts;
 }

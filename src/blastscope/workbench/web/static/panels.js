@@ -81,9 +81,9 @@ export class Panels {
       h("button", { type: "button", "data-tool": `filter-${name}`, "aria-pressed": String(on), onclick: () => this.#choose(name) },
         h("span", {}, words), h("span", {}, number(count)));
     const shown = FILTERS.filter(({ name, group }) => (group !== "model" || gallery.modelShown)
-      && (name !== "sample" || gallery.item.sample) && (name !== "disagreements" || counts[name] || gallery.adjudicating));
+      && (name !== "sample" || gallery.item.sample) && (name !== "unusable" || counts[name]) && (name !== "disagreements" || counts[name] || gallery.adjudicating));
     fill(this.filters,
-      h("h2", {}, "Show"), button("", "All cells", gallery.review.cells.length, gallery.filters.size === 0),
+      h("h2", {}, "Show"), button("", "All cells", gallery.review.cells.length - counts.unusable, gallery.filters.size === 0),
       GROUPS.map(([group, words]) => {
         const own = shown.filter((filter) => filter.group === group);
         return own.length ? [h("h2", {}, words), ...own.map(({ name, words: text }) => button(name, text, counts[name], gallery.filters.has(name)))] : [];

@@ -117,6 +117,7 @@ export class Review {
         this.cells.push(cell);
       }
       for (const name of names) {
+        if (answer.columns[name] === null) continue;
         if (pending.has(n) && (name === "label" || name === "flag" || name === "note") && name in cell) continue;
         /** @type {any} */ (cell)[name] = answer.columns[name][index];
       }

@@ -110,7 +110,7 @@ export class States {
 
   #done() {
     const { gallery } = this;
-    const { cells } = gallery.review;
+    const cells = gallery.review.cells.filter((cell) => !cell.problem);
     if (BUSY.includes(gallery.item.state) || gallery.item.state === "signed") return null;
     if (!cells.length || cells.some((cell) => !cell.label)) return null;
     return this.#strip("good", "Every cell has a label.", gallery.review.reading

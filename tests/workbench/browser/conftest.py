@@ -1,0 +1,187 @@
+"""One server and one browser for all tests here: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from blastscope.data.synthetic import write_synthetic
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CELLS = 12
+_START_SECONDS = 120
+REPORTED = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.violations.push(`${event.violatedDirective}: ${event.blockedURI}`));
+"""
+
+
+@dataclass
+class Served:
+    """A workbench that listens, and who is signed in there."""
+
+    address: str
+    state: dict[str, Any]
+    """The cookies of the person at this machine."""
+
+
+@dataclass
+class Watch:
+    """What must not happen on any page."""
+
+    host: str
+    foreign: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def on(self, page: Page) -> None:
+        """Watch a page."""
+        page.on("request", self._request)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _request(self, request: Any) -> None:
+        if urlsplit(request.url).netloc != self.host:
+            self.foreign.append(request.url)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser; tests are skipped where there is none."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    found = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(CHROMIUM)} is on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        # As root in a container Chromium has no sandbox; it opens this machine's pages only.
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A workbench with the model in the box, its first page opened with the launch token."""
+    pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+    folder = tmp_path_factory.mktemp("workbench")
+    command = [sys.executable, "-m", "blastscope", "serve", "--port", "0", "--json"]
+    log = folder / "serve.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*command, "--folder", str(folder / "data")],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        launch = _address(process, log)
+        context = chromium.new_context()
+        context.new_page().goto(launch)
+        address = "{0.scheme}://{0.netloc}".format(urlsplit(launch))
+        yield Served(address, dict(context.storage_state()))
+        context.close()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        text = log.read_text()
+        if "}" in text:
+            address: str = json.JSONDecoder().raw_decode(text[text.index("{") :])[0]["address"]
+            return address
+        time.sleep(0.1)
+    raise AssertionError(f"blastscope serve did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture
+def context(chromium: Browser, served: Served) -> Iterator[BrowserContext]:
+    """A browser of the person at this machine, signed in."""
+    yield from opened(chromium, served, served.state)
+
+
+def opened(chromium: Browser, served: Served, state: Any = None) -> Iterator[BrowserContext]:
+    """Open a context whose pages are watched; fail if one reached out or broke the policy."""
+    context = chromium.new_context(
+        base_url=served.address,
+        viewport={"width": 1366, "height": 768},
+        storage_state=state,
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(20_000)
+    context.add_init_script(REPORTED)
+    watch = Watch(urlsplit(served.address).netloc)
+    context.on("page", watch.on)
+    yield context
+    reports = [report for page in context.pages for report in page.evaluate("window.violations")]
+    context.close()
+    assert watch.foreign == []
+    assert watch.errors == []
+    assert reports == []
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """A page of the person at this machine."""
+    return context.new_page()
+
+
+@pytest.fixture(scope="session")
+def cell_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Synthetic cells of three subjects."""
+    folder = tmp_path_factory.mktemp("cells") / "cells"
+    write_synthetic(folder, cells=CELLS, subjects=4, seed=5)
+    return sorted(folder.rglob("*.bmp"))
+
+
+def api(page: Page, method: str, path: str, body: Any = None) -> Any:
+    """Ask the server from a page of its own, as the pages do."""
+    return page.evaluate(
+        """async ([method, path, body]) => {
+          const response = await fetch(path, {method, headers: {"Content-Type": "application/json"},
+            body: body === null ? undefined : JSON.stringify(body)});
+          const text = await response.text();
+          if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+          return text ? JSON.parse(text) : null;
+        }""",
+        [method, path, body],
+    )
+
+
+@pytest.fixture(scope="session")
+def scored(chromium: Browser, served: Served, cell_files: list[Path]) -> int:
+    """A case whose cells are scored; its number."""
+    context = chromium.new_context(base_url=served.address, storage_state=served.state)
+    page = context.new_page()
+    page.goto("/cases")
+    case: int = api(
+        page, "POST", "/api/v1/cases", {"identifier": "B-1", "material": "blood", "sampling": "all"}
+    )["id"]
+    page.goto(f"/cases/new?case={case}")
+    page.set_input_files("input[aria-label=Files]", cell_files)
+    wait_scored(page, case)
+    context.close()
+    return case
+
+
+def wait_scored(page: Page, case: int) -> None:
+    """Wait until a case is ready for review."""
+    end = time.monotonic() + _START_SECONDS
+    while (item := api(page, "GET", f"/api/v1/cases/{case}"))["state"] != "review":
+        assert time.monotonic() < end, f"not scored in {_START_SECONDS} s: {item}"
+        page.wait_for_timeout(200)

@@ -1,0 +1,378 @@
+"""The workbench in a browser: a case from its files to its export, by keyboard alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.workbench.browser.conftest import CELLS, Served, api, opened, wait_scored
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+GRID = "[role=listbox]"
+MANY = 5_000
+PAGES = ("", "/gallery", "/reading", "/export", "/history")
+
+
+def labels(page: Page, case: int) -> list[str | None]:
+    """What the server holds, in the order of the cells."""
+    found: list[str | None] = api(page, "GET", f"/api/v1/cases/{case}/cells")["columns"]["label"]
+    return found
+
+
+def all_saved(page: Page) -> None:
+    """Wait until the bar says that nothing waits."""
+    page.wait_for_selector("#saved[data-state=saved]")
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(80):
+        if page.evaluate("(selector) => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {selector}")
+
+
+def open_gallery(page: Page, case: int, query: str = "order=n") -> None:
+    """Open the cells of a case and wait for their tiles."""
+    page.goto(f"/cases/{case}/gallery?{query}")
+    page.wait_for_selector(".tile.active")
+
+
+def test_a_case_from_files_to_export_by_keyboard(
+    page: Page, cell_files: list[Path], tmp_path: Path
+) -> None:
+    page.goto("/cases")
+    page.wait_for_selector("main a")
+    page.keyboard.press("c")
+    page.wait_for_url("**/cases/new")
+    page.wait_for_selector("input[name=identifier]:focus")
+    page.keyboard.type("K-0017")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/cases/new?case=*")
+    case = int(page.url.rpartition("=")[2])
+    page.wait_for_selector(".drop button:focus")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+        page.keyboard.press("Space")  # to a page without a gesture yet, Enter opens no chooser
+    chooser.value.set_files(cell_files)
+    wait_scored(page, case)
+
+    tab_to(page, f"a[href='/cases/{case}/gallery']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".tile.active")
+    order = api(page, "GET", f"/api/v1/cases/{case}/cells/find?order=needs")["cells"]
+    given = ["a", "n", "u", "x"] * (CELLS // 4)
+    for key in given:
+        page.keyboard.press(key)
+    all_saved(page)
+    expected: dict[int, str | None] = dict(zip(order, map(str.upper, given), strict=True))
+    assert dict(enumerate(labels(page, case), 1)) == expected
+
+    page.keyboard.press("z")
+    all_saved(page)
+    page.reload()
+    page.wait_for_selector(".tile.active")
+    page.keyboard.press("z")
+    all_saved(page)
+    undone = expected | dict.fromkeys(order[-2:])
+    assert dict(enumerate(labels(page, case), 1)) == undone
+    page.keyboard.press("Shift+Z")
+    page.keyboard.press("Shift+Z")
+    all_saved(page)
+    assert dict(enumerate(labels(page, case), 1)) == expected
+
+    page.goto(f"/cases/{case}")
+    page.wait_for_selector("#sign")
+    tab_to(page, "#sign")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog[open]")
+    tab_to(page, "dialog input[name=seen]")
+    page.keyboard.press("Space")
+    tab_to(page, "dialog button[type=submit]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-state=signed]")
+
+    open_gallery(page, case)
+    page.keyboard.press("a")
+    page.wait_for_selector(".strip.bad")
+    assert dict(enumerate(labels(page, case), 1)) == expected
+
+    page.goto(f"/cases/{case}/export")
+    page.wait_for_selector("a[href$='cells.csv']")
+    tab_to(page, "a[href$='cells.csv']")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "cells.csv")
+    exported = pl.read_csv(tmp_path / "cells.csv", comment_prefix="#")
+    assert Counter(exported["label"]) == Counter(map(str.upper, given))
+
+
+def test_what_was_done_offline_is_sent_again_once(page: Page, scored: int) -> None:
+    open_gallery(page, scored)
+    before = len(api(page, "GET", f"/api/v1/cases/{scored}/history")["events"])
+    page.context.set_offline(True)
+    page.keyboard.press("u")
+    page.keyboard.press("f")
+    page.wait_for_selector("#saved[data-state=offline]")
+    assert page.locator(".tile[data-label=U]").count() == 1
+    assert "2" in page.inner_text("#saved")
+    page.context.set_offline(False)
+    all_saved(page)
+    events = api(page, "GET", f"/api/v1/cases/{scored}/history")["events"][before:]
+    assert [(event["kind"], event["value"]) for event in events] == [("label", "U"), ("flag", True)]
+
+
+def test_events_left_in_the_browser_are_sent_by_the_next_page(page: Page, scored: int) -> None:
+    open_gallery(page, scored)
+    page.route("**/events", lambda route: route.abort())
+    page.keyboard.press("End")
+    page.keyboard.press("x")
+    page.wait_for_selector("#saved[data-state=offline]")
+    other = page.context.new_page()
+    page.close()
+    other.goto("/cases")
+    all_saved(other)
+    assert labels(other, scored)[-1] == "X"
+
+
+def test_more_than_fifty_cells_are_asked_about(page: Page, scored: int) -> None:
+    pretend_many(page, scored)
+    open_gallery(page, scored)
+    page.keyboard.press("Control+a")
+    page.keyboard.press("a")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    assert page.locator(".tile[data-label=A]").count() == 0
+    page.keyboard.press("Home")
+    page.keyboard.press("Shift+ArrowRight")
+    page.route("**/events", lambda route: route.abort())
+    page.keyboard.press("a")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.locator(".tile[data-label=A]").count() == 2
+    page.evaluate("localStorage.clear()")
+
+
+def pretend_many(page: Page, case: int) -> None:
+    """Answer a page's question for the cells with 5,000 of them, on the case's own sheet."""
+    rng = np.random.default_rng(3)
+    p = rng.uniform(size=MANY)
+
+    def many(route: Any) -> None:
+        answer = route.fetch().json()
+        sheet = next(filter(None, answer["sheets"]))
+        one = {name: values and values[0] for name, values in answer["columns"].items()}
+        columns = {name: [value] * MANY for name, value in one.items()}
+        columns |= {
+            "n": list(range(1, MANY + 1)),
+            "label": [None] * MANY,
+            "p": p.tolist(),
+            "needs": (np.argsort(np.argsort(np.abs(p - 0.5))) + 1).tolist(),
+            "random": (rng.permutation(MANY) + 1).tolist(),
+        }
+        answer |= {"count": MANY, "columns": columns, "sheets": [sheet] * (MANY // 100)}
+        route.fulfill(json=answer)
+
+    page.route("**/cells?*", many)
+    page.route("**/cells", many)
+
+
+@pytest.mark.parametrize("size", [64, 96, 256])
+def test_five_thousand_cells_need_few_nodes(page: Page, scored: int, size: int) -> None:
+    pretend_many(page, scored)
+    page.add_init_script(
+        f"localStorage.setItem('blastscope.looks', '{json.dumps({'size': size})}')"
+    )
+    open_gallery(page, scored)
+    for key in ("End", "Home", "PageDown"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(50)
+        assert page.locator(f"{GRID} *").count() <= 400
+    active = page.locator(".tile.active")
+    assert page.get_attribute(GRID, "aria-activedescendant") == active.get_attribute("id")
+    assert active.get_attribute("aria-setsize") == str(MANY)
+    tiles = page.locator(".tile:not([hidden])")
+    columns = len(
+        set(tiles.evaluate_all("(all) => all.map((tile) => tile.getBoundingClientRect().x)"))
+    )
+    place = int(active.get_attribute("aria-posinset") or 0)
+    assert place > 1
+    assert (place - 1) % columns == 0
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".tile.active").get_attribute("aria-posinset") == str(place + 1)
+
+
+def test_the_cell_has_an_address_and_gives_back_its_tile(page: Page, scored: int) -> None:
+    open_gallery(page, scored)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/cases/{scored}/cells/2")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/cases/{scored}/cells/3")
+    page.reload()
+    page.wait_for_selector("dialog.cell .stage img")
+    assert page.locator("dialog.cell img.overlay").count() == 0
+    for words in ("Research use only", "Model:", "Signed in:"):
+        assert page.get_by_text(words).is_visible()
+    page.keyboard.press("Escape")
+    page.wait_for_url("**/gallery?*")
+    assert page.locator("dialog.cell").count() == 0
+    assert (
+        page.locator(".tile.active").get_attribute("aria-label", timeout=5000).startswith("Cell 3")
+    )  # type: ignore[union-attr]
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "listbox"
+
+
+def test_the_model_can_be_hidden_and_is_not_recorded_as_seen(page: Page, scored: int) -> None:
+    open_gallery(page, scored)
+    page.keyboard.press("b")
+    page.wait_for_selector("[data-tool=model][aria-pressed=true]")
+    names = page.locator(".tile").evaluate_all("(tiles) => tiles.map((tile) => tile.ariaLabel)")
+    assert not any("model" in name for name in names if name)
+    page.keyboard.press("n")
+    all_saved(page)
+    event = api(page, "GET", f"/api/v1/cases/{scored}/history")["events"][-1]
+    assert event["shown"]["model"] is False
+    page.keyboard.press("z")
+    all_saved(page)
+    page.keyboard.press("b")
+    page.wait_for_selector("[data-tool=model][aria-pressed=false]")
+
+
+def test_single_keys_can_be_switched_off_and_changed(page: Page, scored: int) -> None:
+    open_gallery(page, scored)
+    before = labels(page, scored)
+    page.keyboard.press("?")
+    page.fill("dialog input[name=key-A]", "k")
+    page.click("dialog button[type=submit]")
+    page.keyboard.press("Home")
+    page.keyboard.press("k")
+    all_saved(page)
+    assert labels(page, scored)[0] == "A"
+    page.keyboard.press("z")
+    all_saved(page)
+    page.keyboard.press("?")
+    page.uncheck("dialog input[name=on]")
+    page.click("dialog button[type=submit]")
+    page.keyboard.press("Home")
+    page.keyboard.press("k")
+    page.keyboard.press("n")
+    page.keyboard.press("ArrowRight")
+    all_saved(page)
+    assert labels(page, scored) == before
+
+
+def test_a_second_reader_is_blind_and_a_signer_decides(
+    chromium: Browser, served: Served, context: BrowserContext, cell_files: list[Path]
+) -> None:
+    page = context.new_page()
+    page.goto("/cases")
+    person = {"name": "bob", "password": "correct horse battery", "role": "reader"}
+    bob = api(page, "POST", "/api/v1/people", person)["id"]
+    case = api(
+        page, "POST", "/api/v1/cases", {"identifier": "S-2", "material": "blood", "sampling": "all"}
+    )["id"]
+    page.goto(f"/cases/new?case={case}")
+    page.set_input_files("input[aria-label=Files]", cell_files[:4])
+    wait_scored(page, case)
+    open_gallery(page, case)
+    for key in "aann":
+        page.keyboard.press(key)
+    all_saved(page)
+    page.goto(f"/cases/{case}/reading")
+    page.select_option("select[name=person]", str(bob))
+    page.click("form button[type=submit]")
+    page.wait_for_selector("text=Reading 2")
+
+    for other in opened(chromium, served):
+        blind = other.new_page()
+        blind.goto(f"/sign-in?next=/cases/{case}/gallery")
+        blind.fill("input[name=name]", "bob")
+        blind.fill("input[name=password]", "wrong password")
+        blind.keyboard.press("Enter")
+        blind.wait_for_selector(".problem:visible")
+        blind.fill("input[name=password]", person["password"])
+        blind.keyboard.press("Enter")
+        blind.wait_for_url("**/gallery*")
+        blind.wait_for_selector(".tile.active")
+        text = blind.inner_text("main") + str(blind.locator(".tile").evaluate_all(
+            "(tiles) => tiles.map((tile) => tile.ariaLabel + tile.dataset.model)"))  # fmt: skip
+        assert "model:" not in text.lower()
+        assert not any(file.name in text for file in cell_files)
+        blind.keyboard.press("End")
+        blind.keyboard.press("Home")
+        for key in "anun":
+            blind.keyboard.press(key)
+        all_saved(blind)
+        blind.goto(f"/cases/{case}/reading")
+        blind.click("text=Finish the reading")
+        blind.wait_for_selector("text=Finished.")
+
+    page.goto(f"/cases/{case}/reading")
+    page.wait_for_selector("table.confusion")
+    page.click("a[href*=adjudicate]")
+    page.wait_for_selector(".tile.active")
+    assert page.locator(".tile:not([hidden])").count() >= 1
+    page.keyboard.press("Control+a")
+    page.keyboard.press("n")
+    all_saved(page)
+    assert api(page, "GET", f"/api/v1/cases/{case}/agreement")["disagreements"] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, scored: int, scheme: Any) -> None:
+    axe_module = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
+    axe = axe_module.Axe()
+    page.emulate_media(color_scheme=scheme)
+    found: dict[str, list[str]] = {}
+
+    def look(name: str) -> None:
+        page.wait_for_load_state("networkidle")
+        violations = axe.run(page).response["violations"]
+        if violations:
+            found[name] = [f"{each['id']}: {each['nodes'][0]['html']}" for each in violations]
+
+    for path in ("/cases", "/cases/new", "/admin", *(f"/cases/{scored}{end}" for end in PAGES)):
+        page.goto(path)
+        page.wait_for_selector("main > *")
+        look(path)
+    open_gallery(page, scored)
+    page.click("[data-tool=split]")
+    look("two columns")
+    page.keyboard.press("?")
+    page.click("[data-tool=split]")
+    page.focus(GRID)
+    page.keyboard.press("?")
+    page.wait_for_selector("dialog[open]")
+    look("keys")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog.cell .stage img")
+    look("cell")
+    assert found == {}
+
+
+def test_pages_fit_at_twice_the_size(chromium: Browser, served: Served, scored: int) -> None:
+    context = chromium.new_context(
+        base_url=served.address,
+        viewport={"width": 720, "height": 450},
+        device_scale_factor=2,
+        storage_state=served.state,
+        forced_colors="active",
+    )
+    page = context.new_page()
+    for path in ("/cases", "/cases/new", "/admin", *(f"/cases/{scored}{end}" for end in PAGES)):
+        page.goto(path)
+        page.wait_for_selector("main > *")
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+        assert page.get_by_text("Research use only").is_visible()
+    context.close()
