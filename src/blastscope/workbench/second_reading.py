@@ -1,0 +1,112 @@
+"""Second readings: a person reads all or a random part of a case again, blind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from blastscope.workbench.access import Access, has_seen
+from blastscope.workbench.agreement import agreement_json, confusion
+from blastscope.workbench.cases import bump
+from blastscope.workbench.cell_table import CellTable
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.people import Who
+from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
+from blastscope.workbench.reviews import record
+from blastscope.workbench.store.tables import Case, Person, Reading, now
+from blastscope.workbench.summaries import readings_of
+
+
+def start_reading(
+    session: Session,
+    found: Access,
+    table: CellTable,
+    who: Who,
+    person_id: int,
+    scope: str,
+    size: int | None,
+    blind: bool,
+) -> Reading:
+    """Give a case to a second reader.
+
+    Raises:
+        RefusalError: if the person may not read, has a reading open, or should read blind and has
+            seen the case; or if the size of a random part does not do.
+    """
+    found.refuse_signed()
+    case = found.case
+    person = session.get(Person, person_id)
+    if person is None or not person.active or person.role == "viewer":
+        raise unknown("reader", person_id)
+    if case.state not in ("review", "reopened"):
+        raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
+    for reading in readings_of(session, case.id)[1:]:
+        if reading.finished_at is None:
+            raise conflict("open-reading", "A second reading of this case is open: finish it.")
+    if blind and has_seen(session, case.id, person_id):
+        raise conflict(
+            "has-seen",
+            f"{person.name} has seen the model's output or labels of this case: choose another "
+            "reader, or a reading that is not blind.",
+        )
+    if scope not in ("all", "random"):
+        raise invalid("scope", "Choose all or random.")
+    usable = int((table.random > 0).sum())
+    if scope == "random" and not 1 <= (size or 0) <= usable:
+        raise invalid("size", f"Give a number of cells from 1 to {usable:,}.")
+    last = session.scalar(select(func.max(Reading.number)).where(Reading.case_id == case.id))
+    reading = Reading(
+        case_id=case.id, number=(last or 1) + 1, person_id=person_id, blind=blind, scope=scope,
+        size=size if scope == "random" else None,
+    )  # fmt: skip
+    session.add(reading)
+    session.flush()
+    about = {"reading": reading.number, "person": person.name, "scope": scope, "size": size}
+    record(session, case.id, who, "reading-started", {**about, "blind": blind})
+    bump(case)
+    return reading
+
+
+def finish_reading(session: Session, reading_id: int, who: Who) -> Reading:
+    """End a second reading; its reader is not blind from here, and its labels stay as they are.
+
+    Raises:
+        RefusalError: if there is none of this number, it is finished, or it is another person's.
+    """
+    reading = session.get(Reading, reading_id)
+    if reading is None or reading.number == 1:
+        raise unknown("reading", reading_id)
+    if reading.finished_at is not None:
+        raise conflict("finished", "This reading is finished already.")
+    if reading.person_id != who.id and not who.may("signer"):
+        raise RefusalError(403, "not-allowed", "This is another person's reading: ask a signer.")
+    reading.finished_at = now()
+    record(session, reading.case_id, who, "reading-finished", {"reading": reading.number})
+    bump(session.get_one(Case, reading.case_id))
+    return reading
+
+
+def agreement_of(
+    bench: Workbench, session: Session, case: Case, table: CellTable
+) -> dict[str, Any] | None:
+    """Return how the last finished second reading agrees with the case's own; None without one."""
+    first, *others = readings_of(session, case.id)
+    finished = [reading for reading in others if reading.finished_at is not None]
+    if not finished:
+        return None
+    second = finished[-1]
+    with bench.reviews.view(session, first.id, len(table)) as view:
+        own, final = view.label[: len(table)].copy(), view.final[: len(table)].copy()
+    with bench.reviews.view(session, second.id, len(table)) as view:
+        other = view.label[: len(table)].copy()
+    differ = (own > 0) & (other > 0) & (own != other)
+    return {
+        "reading": second.id,
+        "number": second.number,
+        **agreement_json(confusion(own, other)),
+        "disagreements": (np.flatnonzero(differ) + 1).tolist(),
+        "open": (np.flatnonzero(differ & (final == 0)) + 1).tolist(),
+    }
