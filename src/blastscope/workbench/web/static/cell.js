@@ -349,7 +349,7 @@ export class CellView {
         const { n } = this;
         gallery.order = `similar:${n}`;
         this.close();
-        setTimeout(() => gallery.list_(n), 50);
+        setTimeout(() => gallery.relist(n), 50);
       } }, "Order the gallery by likeness to this cell")].flat(2);
   }
 

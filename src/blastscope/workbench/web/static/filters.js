@@ -68,8 +68,10 @@ export function ordered(cells, order) {
 export function countsOf(review) {
   /** @type {Record<string, number>} */
   const counts = Object.fromEntries(FILTERS.map(({ name }) => [name, 0]));
-  for (const cell of review.cells)
-    for (const filter of FILTERS)
-      if (Boolean(cell.problem) === (filter.name === "unusable") && filter.holds(cell, review)) counts[filter.name] += 1;
+  for (const { name, holds } of FILTERS) {
+    let count = 0;
+    for (const cell of review.cells) if (Boolean(cell.problem) === (name === "unusable") && holds(cell, review)) count += 1;
+    counts[name] = count;
+  }
   return counts;
 }

@@ -19,6 +19,7 @@ import { counted, LABELS, probability } from "./words.js";
 
 const SIZES = [64, 80, 96, 112, 128, 160, 192, 224, 256];
 const ASK_ABOVE = 50;
+const COUNTS_AFTER = 150; // milliseconds
 const LOOKS = "blastscope.looks";
 
 /** @returns {{size: number, fit: boolean, moveOn: boolean}} */
@@ -52,9 +53,11 @@ export class Gallery {
     /** @type {Grid[]} */
     this.grids = [];
     this.focused = 0;
-    /** @type {number | undefined} */
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.later = undefined;
     this.turn = 0;
+    /** Whether the reader has begun to work on this page. */
+    this.touched = false;
     this.panels = new Panels(this);
     this.states = new States(this);
     this.view = new CellView(this);
@@ -124,11 +127,12 @@ export class Gallery {
           h("h2", { id: `column-${which}` }, titles[which]), grid.box)))
         : this.grids[0].box,
       this.states.over);
-    this.list_();
+    this.relist();
   }
 
   /** Choose and order the cells anew. @param {number} [keep] the cell to stay on */
-  async list_(keep) {
+  async relist(keep) {
+    this.states.stale = false;
     let cells = filtered(this.review, this.filters);
     if (this.order.startsWith("similar:")) {
       try {
@@ -215,11 +219,12 @@ export class Gallery {
     }
     this.grids.forEach((grid, which) => grid.update(indices[which]));
     this.view.changed(numbers);
-    this.later ??= requestAnimationFrame(() => setTimeout(() => {
+    // Counts follow a little later, so that a key's own paint does not wait for them.
+    this.later ??= setTimeout(() => {
       this.later = undefined;
-      this.panels.draw();
+      this.panels.recount();
       this.states.draw();
-    }));
+    }, COUNTS_AFTER);
   }
 
   /** @param {number} which */
@@ -241,6 +246,7 @@ export class Gallery {
 
   /** @param {KeyboardEvent} event */
   key(event) {
+    this.touched = true;
     if (this.grid.key(event)) {
       event.preventDefault();
       return;
@@ -394,7 +400,7 @@ export class Gallery {
         return;
       }
     }
-    await this.list_(this.active?.n);
+    await this.relist(this.active?.n);
     announce(this.hidden ? "The model is hidden" : "The model is shown");
   }
 

@@ -48,14 +48,20 @@ export class Grid {
     this.slots = [];
     this.columns = 1;
     this.page = 1;
-    this.frame = 0;
+    // Kept here, because to ask the page would lay it out again at every key.
+    this.top = 0;
+    this.height = 0;
+    this.left = GAP;
     box.tabIndex = 0;
     box.setAttribute("role", "listbox");
     box.setAttribute("aria-multiselectable", "true");
     box.setAttribute("aria-orientation", "horizontal");
     this.space = h("div", { class: "space", role: "presentation" });
     box.replaceChildren(this.space);
-    box.addEventListener("scroll", () => this.draw(), { passive: true });
+    box.addEventListener("scroll", () => {
+      this.top = box.scrollTop;
+      this.draw();
+    }, { passive: true });
     box.addEventListener("mousedown", (event) => this.#press(event));
     box.addEventListener("dblclick", () => this.active >= 0 && this.listeners.onopen?.(this.active));
     new ResizeObserver(() => this.layout()).observe(box);
@@ -73,7 +79,7 @@ export class Grid {
     this.selected.clear();
     this.layout();
     if (this.active >= 0) this.reveal(this.active);
-    else this.box.scrollTop = 0;
+    else this.#scrollTo(0);
     this.refresh();
   }
 
@@ -89,7 +95,8 @@ export class Grid {
     const step = this.size + GAP;
     const width = this.box.clientWidth - GAP;
     this.columns = Math.max(1, Math.floor(width / step));
-    this.page = Math.max(1, Math.floor(this.box.clientHeight / step));
+    this.height = this.box.clientHeight;
+    this.page = Math.max(1, Math.floor(this.height / step));
     this.left = GAP + Math.max(0, Math.floor((width - this.columns * step) / 2));
     const rows = Math.ceil(this.count / this.columns);
     this.space.style.height = `${rows * step + GAP}px`;
@@ -109,7 +116,7 @@ export class Grid {
   /** @returns {[number, number]} first index in the page, and the one after the last */
   range() {
     const step = this.size + GAP;
-    const first = Math.max(0, Math.floor(this.box.scrollTop / step) - OVERSCAN) * this.columns;
+    const first = Math.max(0, Math.floor(this.top / step) - OVERSCAN) * this.columns;
     return [first, Math.min(this.count, first + this.slots.length)];
   }
 
@@ -158,7 +165,7 @@ export class Grid {
     slot.index = index;
     element.hidden = false;
     element.style.transform =
-      `translate(${(this.left ?? GAP) + (index % this.columns) * step}px, ${GAP + Math.floor(index / this.columns) * step}px)`;
+      `translate(${this.left + (index % this.columns) * step}px, ${GAP + Math.floor(index / this.columns) * step}px)`;
     element.style.width = element.style.height = `${this.size}px`;
     if (slot.sheet !== tile.sheet) {
       image.src = tile.sheet;
@@ -193,9 +200,15 @@ export class Grid {
   reveal(index) {
     const step = this.size + GAP;
     const top = Math.floor(index / this.columns) * step;
-    const height = this.box.clientHeight;
-    if (top < this.box.scrollTop) this.box.scrollTop = top;
-    else if (top + step + GAP > this.box.scrollTop + height) this.box.scrollTop = top + step + GAP - height;
+    if (top < this.top) this.#scrollTo(top);
+    else if (top + step + GAP > this.top + this.height) this.#scrollTo(top + step + GAP - this.height);
+  }
+
+  /** @param {number} top */
+  #scrollTo(top) {
+    const whole = Math.ceil(this.count / this.columns) * (this.size + GAP) + GAP;
+    this.top = Math.max(0, Math.min(top, whole - this.height));
+    this.box.scrollTop = this.top;
   }
 
   /**

@@ -23,17 +23,37 @@ export class Panels {
     this.shares = h("div");
     this.buttons = h("div", { class: "keys-row" });
     this.legend = h("div");
+    /** Where the number of each filter stands. @type {Map<string, HTMLElement>} */
+    this.places = new Map();
+    this.appeared = "";
     this.drawn = "";
   }
 
   /** Draw all of it again. */
   draw() {
     const focus = document.activeElement?.getAttribute("data-tool");
+    const counts = countsOf(this.gallery.review);
     this.#tools();
-    this.#filters();
-    this.#counts();
+    this.#filters(counts);
+    this.#counts(counts);
     this.current();
     if (focus) /** @type {HTMLElement | null} */ (document.querySelector(`[data-tool="${focus}"]`))?.focus();
+  }
+
+  /** Bring the numbers up to date, and nothing else. */
+  recount() {
+    const counts = countsOf(this.gallery.review);
+    for (const [name, place] of this.places) place.textContent = number(name ? counts[name] : this.gallery.review.cells.length - counts.unusable);
+    if (this.appearing(counts) !== this.appeared) this.draw();
+    else {
+      this.#labels(counts);
+      this.current();
+    }
+  }
+
+  /** Which filters are shown only if they hold something. @param {Record<string, number>} counts */
+  appearing(counts) {
+    return `${counts.unusable > 0} ${counts.disagreements > 0}`;
   }
 
   #tools() {
@@ -44,7 +64,7 @@ export class Panels {
     if (gallery.order.startsWith("similar:")) orders.push({ name: gallery.order, words: `Like cell ${gallery.order.slice(8)} first`, model: true });
     const select = h("select", { "data-tool": "order", onchange: () => {
       gallery.order = select.value;
-      gallery.list_(gallery.active?.n);
+      gallery.relist(gallery.active?.n);
     } }, orders.map(({ name, words }) => h("option", { value: name }, words)));
     select.value = gallery.order;
     const button = (/** @type {string} */ name, /** @type {string} */ words, /** @type {boolean | null} */ on, /** @type {() => void} */ act) =>
@@ -74,12 +94,17 @@ export class Panels {
         })));
   }
 
-  #filters() {
+  /** @param {Record<string, number>} counts */
+  #filters(counts) {
     const { gallery } = this;
-    const counts = countsOf(gallery.review);
-    const button = (/** @type {string} */ name, /** @type {string} */ words, /** @type {number} */ count, /** @type {boolean} */ on) =>
-      h("button", { type: "button", "data-tool": `filter-${name}`, "aria-pressed": String(on), onclick: () => this.#choose(name) },
-        h("span", {}, words), h("span", {}, number(count)));
+    this.appeared = this.appearing(counts);
+    this.places.clear();
+    const button = (/** @type {string} */ name, /** @type {string} */ words, /** @type {number} */ count, /** @type {boolean} */ on) => {
+      const place = h("span", {}, number(count));
+      this.places.set(name, place);
+      return h("button", { type: "button", "data-tool": `filter-${name}`, "aria-pressed": String(on), onclick: () => this.#choose(name) },
+        h("span", {}, words), place);
+    };
     const shown = FILTERS.filter(({ name, group }) => (group !== "model" || gallery.modelShown)
       && (name !== "sample" || gallery.item.sample) && (name !== "unusable" || counts[name]) && (name !== "disagreements" || counts[name] || gallery.adjudicating));
     fill(this.filters,
@@ -99,16 +124,21 @@ export class Panels {
       if (group === "label") for (const filter of FILTERS) if (filter.group === "label") filters.delete(filter.name);
       filters.add(name);
     }
-    this.gallery.list_();
+    this.gallery.relist();
   }
 
-  #counts() {
-    const { gallery } = this;
-    const counts = countsOf(gallery.review);
+  /** @param {Record<string, number>} counts */
+  #labels(counts) {
     const row = (/** @type {string} */ words, /** @type {number} */ count) => [h("dt", {}, words), h("dd", {}, number(count))];
-    fill(this.numbers, h("h2", {}, gallery.adjudicating ? "Labels of reading 1" : "Your labels"), h("dl", {},
+    fill(this.numbers, h("h2", {}, this.gallery.adjudicating ? "Labels of reading 1" : "Your labels"), h("dl", {},
       row("ALL", counts.A), row("Normal", counts.N), row("Unsure", counts.U), row("Not a cell", counts.X),
       row("No label yet", counts.unlabelled)));
+  }
+
+  /** @param {Record<string, number>} counts */
+  #counts(counts) {
+    const { gallery } = this;
+    this.#labels(counts);
     fill(this.buttons, Object.entries(LABELS).map(([name, words]) =>
       h("button", { type: "button", disabled: gallery.readOnly, onclick: () => {
         gallery.act(name);

@@ -21,6 +21,8 @@ export class States {
     /** @type {{text: string, tone: string} | null} */
     this.said = null;
     this.connection = "saved";
+    /** Whether scores came in that the order does not know. */
+    this.stale = false;
     document.addEventListener("saved", (event) => {
       const { state, message } = /** @type {CustomEvent} */ (event).detail;
       const changed = state !== this.connection && (state === "offline" || this.connection === "offline");
@@ -96,16 +98,23 @@ export class States {
   /** Cells that were labelled out of the filter stay until the reader asks. */
   #moved() {
     const { gallery } = this;
+    if (this.stale && gallery.order !== "n" && gallery.order !== "random")
+      return this.#strip("plain", "New scores came in: the order does not know them yet.", this.#again("Order again"));
     if (!gallery.filters.size) return null;
     const matches = new Set(filtered(gallery.review, gallery.filters).map((cell) => cell.n));
     const shown = gallery.lists.flat();
     const gone = shown.filter((cell) => !matches.has(cell.n)).length;
     if (!gone || gone === shown.length) return null;
     return this.#strip("plain", `${counted(gone, "cell")} no longer ${gone === 1 ? "matches" : "match"} the filter.`,
-      h("button", { type: "button", "data-tool": "again", onclick: () => {
-        gallery.list_(gallery.active?.n);
-        gallery.grid.box.focus();
-      } }, "Filter again"));
+      this.#again("Filter again"));
+  }
+
+  /** @param {string} words */
+  #again(words) {
+    return h("button", { type: "button", "data-tool": "again", onclick: () => {
+      this.gallery.relist(this.gallery.active?.n);
+      this.gallery.grid.box.focus();
+    } }, words);
   }
 
   #done() {
@@ -131,7 +140,7 @@ export class States {
       : [h("p", {}, "No cell matches these filters."),
         h("button", { type: "button", class: "primary", onclick: () => {
           gallery.filters.clear();
-          gallery.list_();
+          gallery.relist();
           gallery.grid.box.focus();
         } }, "Clear the filters")]));
   }
@@ -147,10 +156,14 @@ export class States {
         const before = gallery.review.cells.length;
         gallery.item = await get(`/api/v1/cases/${boot.case}`);
         const changed = await gallery.review.poll();
-        if (gallery.review.cells.length !== before || (busy && changed.length)) {
-          await gallery.list_(gallery.active?.n);
+        const more = gallery.review.cells.length !== before;
+        if (more || (busy && changed.length)) {
+          // Whoever has begun keeps the order under their hands.
+          if (more || !gallery.touched) await gallery.relist(gallery.active?.n);
+          else this.stale = true;
           gallery.fetchSheets();
-        } else this.draw();
+        }
+        this.draw();
         if (busy && !BUSY.includes(gallery.item.state)) this.say("All cells are scored.", "good");
       } catch (fault) {
         if (fault instanceof Refusal && fault.status === 401) return signInAgain();
