@@ -15,7 +15,18 @@ from blastscope import __version__
 from blastscope.errors import BlastscopeError
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.refusal import RefusalError
-from blastscope.workbench.routes import cases, cells, events, files, pages, people, review, session
+from blastscope.workbench.routes import (
+    cases,
+    cells,
+    detail,
+    events,
+    export,
+    files,
+    pages,
+    people,
+    review,
+    session,
+)
 from blastscope.workbench.security import middleware
 
 _CODES = {404: "unknown-address", 405: "wrong-method", 413: "too-large"}
@@ -44,7 +55,7 @@ def create_app(workbench: Workbench) -> FastAPI:
         middleware=middleware(workbench.settings),
     )
     app.state.workbench = workbench
-    for module in (session, cases, files, cells, events, review, people, pages):
+    for module in (session, cases, files, cells, detail, events, export, review, people, pages):
         app.include_router(module.router)
     app.add_exception_handler(RefusalError, _refused)
     app.add_exception_handler(BlastscopeError, _wrong)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.refusal import conflict, unknown
@@ -34,6 +34,12 @@ def add_job(
     return job
 
 
+_URGENCY = case(
+    (Job.kind == "heatmap", 0), (Job.kind == "similar", 2), (Job.kind == "backup", 2), else_=1
+)
+"""Heatmaps first, because somebody waits; similar cells when there is nothing else to do."""
+
+
 def _free() -> ColumnElement[bool]:
     lapsed = (Job.state == "running") & (Job.leased_until < now())
     return or_(Job.state == "waiting", lapsed)
@@ -46,7 +52,7 @@ def any_free(session: Session) -> bool:
 
 def take_job(session: Session) -> Job | None:
     """Take the oldest job that nobody is at; heatmaps go first, because somebody waits."""
-    first = select(Job).where(_free()).order_by((Job.kind != "heatmap"), Job.id).limit(1)
+    first = select(Job).where(_free()).order_by(_URGENCY, Job.id).limit(1)
     job = session.scalar(first.with_for_update(skip_locked=True))
     if job is None:
         return None

@@ -191,12 +191,12 @@ class Reviews:
 
 def standing(state: ReviewState, n: int, person: int | None) -> dict[str, Any]:
     """Return what stands at a cell; of one person's events only, if one is given."""
-    return {
+    told: dict[str, Any] = {
         "label": state.value("label", n, person),
         "flag": state.value("flag", n, person) is True,
         "note": state.value("note", n, person),
-        "final": None if person is not None else state.value("adjudicate", n),
     }
+    return told if person is not None else {**told, "final": state.value("adjudicate", n)}
 
 
 def record(

@@ -26,6 +26,7 @@ from blastscope.prediction.pipeline import BATCH, PreparedCell, read_cell
 from blastscope.prediction.table import SCHEMA, PredictionRow, rows_frame, stacked
 from blastscope.workbench.cases import bump
 from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.jobs import add_job
 from blastscope.workbench.models import open_bundled
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.store.database import Database
@@ -161,4 +162,6 @@ def _sum_up(session: Session, scoring: Scoring, model: PredictionModel) -> None:
     if case.state == "scoring" and case.scoring_id == scoring.id:
         signed = select(Signature.id).where(Signature.case_id == case.id).limit(1)
         case.state = "review" if session.scalar(signed) is None else "reopened"
+        if len(session.get_one(Model, scoring.model_id).facts.get("networks", [])) == 1:
+            add_job(session, "similar", case.id)
     bump(case)

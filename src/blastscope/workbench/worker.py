@@ -16,11 +16,14 @@ from pathlib import Path
 
 from blastscope.errors import BlastscopeError
 from blastscope.process import tune_process
+from blastscope.workbench.backup import back_up
 from blastscope.workbench.demo import draw_demo
+from blastscope.workbench.heatmaps import compute
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import any_free, finish, progress, take_job
 from blastscope.workbench.preparation import prepare
 from blastscope.workbench.scoring import score
+from blastscope.workbench.similar import embed
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Job
 
@@ -70,6 +73,12 @@ class Worker:
                 prepare(self.database, self.images, case_id, advance)
             case "score":
                 score(self.database, self.images, job.about["scoring"], advance)
+            case "similar":
+                embed(self.database, self.images, case_id, advance)
+            case "heatmap":
+                compute(self.database, self.images, job.about, lambda: advance(0, None))
+            case "backup":
+                back_up(self.database, self.images, self.folder, advance)
             case _:
                 raise BlastscopeError(f"there is no work of the kind {job.kind}")
 

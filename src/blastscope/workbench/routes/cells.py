@@ -76,7 +76,7 @@ def cells_json(
             "per_row": PER_ROW,
             "per_sheet": PER_SHEET,
             "columns": columns,
-            "sheets": _sheets(session, case.id, len(table)),
+            "sheets": sheet_addresses(session, case.id, len(table)),
             "counts": counts(table, seen, scope, blind, len(together.open)),
             "undo": view.state.undoable(who.id) is not None,
             "redo": view.state.redoable(who.id) is not None,
@@ -140,7 +140,8 @@ def _other_label(
     return None
 
 
-def _sheets(session: Session, case_id: int, cells: int) -> list[dict[str, Any] | None]:
+def sheet_addresses(session: Session, case_id: int, cells: int) -> list[dict[str, Any] | None]:
+    """Return the addresses of a case's contact sheets; None where one is not made yet."""
     rows = session.scalars(select(Sheet).where(Sheet.case_id == case_id))
     known = {(one.number, one.kind): one for one in rows}
     told: list[dict[str, Any] | None] = []

@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 from blastscope.workbench.access import Access, access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.cell_table import counts
+from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, revision
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
-from blastscope.workbench.routes.files import csv_response, formula_safe
+from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.store.tables import Reading, ReviewEvent
 from blastscope.workbench.summaries import reviewed, visible

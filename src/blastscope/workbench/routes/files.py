@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from blastscope.workbench.access import access
 from blastscope.workbench.context import Workbench
+from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.image_store import Incoming, TooLargeError
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError
@@ -99,11 +100,6 @@ def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
             shown = f"file {one.id}" if found.blind else one.name
             writer.writerow([formula_safe(shown), one.state, formula_safe(one.reason or "")])
     return csv_response(content.getvalue(), f"case-{case_id}-problems.csv")
-
-
-def formula_safe(text: str) -> str:
-    """Return text that a spreadsheet takes as text, not as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def csv_response(text: str, name: str) -> Response:

@@ -313,6 +313,16 @@ class Embedding(Base):
     vector: Mapped[bytes] = mapped_column(LargeBinary)  # float32, of length 1
 
 
+class Heatmap(Base):
+    """A heatmap that was computed: the image of an overlay, by model, cell's image and method."""
+
+    __tablename__ = "heatmap"
+    model_id: Mapped[int] = mapped_column(ForeignKey("model.id"), primary_key=True)
+    sha: Mapped[str] = mapped_column(String(64), primary_key=True)
+    method: Mapped[str] = mapped_column(String(20), primary_key=True)
+    image: Mapped[str] = mapped_column(String(64))
+
+
 class Audit(Base):
     """Who did what to people, tokens, jobs and backups; reviews have their own events."""
 

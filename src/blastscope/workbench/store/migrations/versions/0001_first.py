@@ -72,6 +72,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model_id", "sha", name=op.f("pk_embedding")),
     )
     op.create_table(
+        "heatmap",
+        sa.Column("model_id", sa.Integer(), nullable=False),
+        sa.Column("sha", sa.String(length=64), nullable=False),
+        sa.Column("method", sa.String(length=20), nullable=False),
+        sa.Column("image", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("fk_heatmap_model_id")),
+        sa.PrimaryKeyConstraint("model_id", "sha", "method", name=op.f("pk_heatmap")),
+    )
+    op.create_table(
         "login_session",
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("person_id", sa.Integer(), nullable=False),

@@ -1,0 +1,62 @@
+"""Back up a workbench: SQLite's own backup of the database, and the images beside it.
+
+Images never change, so a backup links them where it can instead of copying. PostgreSQL has tools
+of its own (``pg_dump``); there a backup holds the images only, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blastscope import __version__
+from blastscope.io.files import replacing_folder, write_json
+from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.preparation import Advance
+from blastscope.workbench.store.database import FILE, Database
+
+FORMAT = "blastscope-workbench-backup/1"
+
+
+def back_up(database: Database, images: ImageStore, folder: Path, advance: Advance) -> Path:
+    """Write a backup into the folder ``backups``, whole or not at all, and return it.
+
+    The database is copied first: the images that it names are all there then.
+    """
+    name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    out = folder / "backups" / name
+    with replacing_folder(out) as beside:
+        if database.is_sqlite:
+            _copy_database(Path(str(database.engine.url.database)), beside / FILE)
+        files = sorted(path for path in images.folder.rglob("*") if path.is_file())
+        for done, path in enumerate(files, 1):
+            place = beside / "images" / path.relative_to(images.folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _link_or_copy(path, place)
+            if done % 500 == 0:
+                advance(done, len(files))
+        write_json(
+            beside / "backup.json",
+            {
+                "format": FORMAT, "made_by": f"blastscope {__version__}", "at": name,
+                "database": FILE if database.is_sqlite else None, "images": len(files),
+            },
+        )  # fmt: skip
+    return out
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    with sqlite3.connect(source) as here, sqlite3.connect(target) as there:
+        here.backup(there)
+    there.close()
+    here.close()
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy2(source, target)

@@ -1,0 +1,238 @@
+"""What leaves a case: its cells as a table, a report, and a data set to train on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+import zipfile
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import polars as pl
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from blastscope.data.synthetic import MARKER
+from blastscope.errors import BlastscopeError
+from blastscope.report.html import render
+from blastscope.workbench.cases import case_facts, names_of
+from blastscope.workbench.cell_table import CALLS, CellTable
+from blastscope.workbench.context import Workbench
+from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.models import find_model, open_bundled
+from blastscope.workbench.people import Who
+from blastscope.workbench.review_state import LABELS
+from blastscope.workbench.reviews import CODES
+from blastscope.workbench.signing import signatures
+from blastscope.workbench.store.tables import Case, Cell, Model, Score
+from blastscope.workbench.summaries import (
+    Reviewed,
+    readings_of,
+    reviewed,
+    shares_json,
+)
+
+FOLDERS = {"A": "all", "N": "hem"}
+"""The folder of a data set for each label that a model can learn."""
+_SUFFIXES = {"BMP": "bmp", "PNG": "png", "TIFF": "tif", "JPEG": "jpg", "WEBP": "webp"}
+_FORMAT = "blastscope-workbench-cells/1"
+
+
+def left_out(table: CellTable, together: Reviewed) -> dict[str, int]:
+    """Count the cells that a data set leaves out, by why."""
+    label, usable = together.label, table.usable
+    open_ = np.isin(np.arange(1, len(table) + 1), list(together.open))
+    return {
+        "U": int((usable & ~open_ & (label == CODES["U"])).sum()),
+        "X": int((usable & ~open_ & (label == CODES["X"])).sum()),
+        "disagreements": int((usable & open_).sum()),
+        "unlabelled": int((usable & ~open_ & (label == 0)).sum()),
+        "unusable": int((~usable).sum()),
+    }
+
+
+def export_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any]:
+    """Return what an export holds and what it leaves out."""
+    table = bench.tables.of(session, case)
+    together = reviewed(bench, session, case, table)
+    missing = left_out(table, together)
+    address = f"/api/v1/cases/{case.id}/export/"
+    names = ("cells.csv", "cells.parquet", "report.html", "dataset.zip")
+    return {
+        "cells": len(table),
+        "with_label": int((table.usable & (together.label > 0)).sum()),
+        "in_dataset": len(table) - sum(missing.values()),
+        "left_out": missing,
+        "files": [{"name": name, "address": address + name} for name in names],
+    }
+
+
+def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
+    """Return a row a cell: what people and the model said of it."""
+    table = bench.tables.of(session, case)
+    together = reviewed(bench, session, case, table)
+    first, *others = readings_of(session, case.id)
+    names, model = names_of(session), find_model(session, case.model_id)
+    scores = _scores(session, case)
+    with bench.reviews.view(session, first.id, len(table)) as view:
+        state = view.state
+        stands = {n: state.standing("label", n) for n in range(1, len(table) + 1)}
+        notes, flags = state.values("note"), state.values("flag")
+        final = view.final[: len(table)].copy()
+    second = np.zeros(len(table), np.int8)
+    for reading in others:
+        if reading.finished_at is not None:
+            with bench.reviews.view(session, reading.id, len(table)) as view:
+                here = view.label[: len(table)]
+                second = np.where(here > 0, here, second)
+    letters = (None, *LABELS)
+    rows = []
+    for k, sha in enumerate(table.sha):
+        n, one = k + 1, scores.get(table.ids[k])
+        stood = stands[n]
+        rows.append(
+            {
+                "case": case.identifier, "n": n, "file": table.file[k], "cell": table.name[k],
+                "subject": table.subject[k], "sha256": sha,
+                "label": letters[together.label[k]],
+                "reader": None if stood is None or stood.value is None
+                else names.get(stood.person),
+                "second_label": letters[second[k]], "adjudicated": letters[final[k]],
+                "open_disagreement": n in together.open,
+                "flagged": flags.get(n) is True, "note": notes.get(n),
+                "in_sample": bool(table.in_sample[k]), "model": model.name,
+                "p_all": one and one.p_all, "p_raw": one and one.p_raw,
+                "called": CALLS.get((one and one.called) or ""),
+                "confidence": one and one.confidence,
+                "refer": one and one.refer, "out_of_distribution": one and one.ood,
+                "ood_score": one and one.ood_score, "problem": table.problem[k],
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, _SCHEMA, infer_schema_length=None)
+
+
+_TEXT, _NUMBER, _YES = pl.String(), pl.Float64(), pl.Boolean()
+_SCHEMA = {
+    "case": _TEXT, "n": pl.Int64(), "file": _TEXT, "cell": _TEXT, "subject": _TEXT,
+    "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "second_label": _TEXT,
+    "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES, "note": _TEXT,
+    "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
+    "confidence": _NUMBER, "refer": _YES, "out_of_distribution": _YES, "ood_score": _NUMBER,
+    "problem": _TEXT,
+}  # fmt: skip
+
+
+def _scores(session: Session, case: Case) -> dict[int, Score]:
+    found = session.scalars(select(Score).where(Score.scoring_id == (case.scoring_id or -1)))
+    return {one.cell_id: one for one in found}
+
+
+def formula_safe(text: str) -> str:
+    """Return text that a spreadsheet takes as text, not as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def cells_csv(frame: pl.DataFrame) -> str:
+    """Return cells as CSV; text that a spreadsheet would run is made harmless."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(frame.columns)
+    for row in frame.iter_rows():
+        writer.writerow([formula_safe(one) if isinstance(one, str) else one for one in row])
+    return content.getvalue()
+
+
+def cells_parquet(frame: pl.DataFrame) -> bytes:
+    """Return cells as a Parquet file."""
+    content = io.BytesIO()
+    frame.write_parquet(content, metadata={"blastscope": f'{{"table": "{_FORMAT}"}}'})
+    return content.getvalue()
+
+
+def dataset_zip(bench: Workbench, session: Session, case: Case) -> IO[bytes]:
+    """Return a data set as a zip in a temporary file: ``all/``, ``hem/`` and ``labels.csv``.
+
+    ``check``, ``prepare`` and ``train`` take it as it is. Unsure cells, what is no cell, open
+    disagreements and cells without a label are left out, and counted in ``README.txt``.
+    """
+    table = bench.tables.of(session, case)
+    together = reviewed(bench, session, case, table)
+    formats = dict(
+        session.execute(select(Cell.n, Cell.about).where(Cell.case_id == case.id)).tuples().all()
+    )
+    made = tempfile.TemporaryFile()  # noqa: SIM115, the answer closes it
+    labels = io.StringIO()
+    writer = csv.writer(labels, lineterminator="\n")
+    writer.writerow(["file", "label", "subject"])
+    counted: Counter[str] = Counter()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for k, sha in enumerate(table.sha):
+            folder = FOLDERS.get((None, *LABELS)[together.label[k]] or "")
+            if folder is None or not table.usable[k] or k + 1 in together.open:
+                continue
+            suffix = _SUFFIXES.get(str(formats[k + 1].get("format")), "png")
+            name = f"{folder}/case{case.id}-cell{k + 1:05d}.{suffix}"
+            archive.writestr(name, _content(bench.images, sha))
+            writer.writerow([name, folder, table.subject[k]])
+            counted[folder] += 1
+        archive.writestr("labels.csv", labels.getvalue())
+        archive.writestr("README.txt", _readme(case, counted, left_out(table, together)))
+        if case.synthetic:
+            archive.writestr(MARKER, "Synthetic cells, labelled in the workbench.\n")
+    made.seek(0)
+    return made
+
+
+def _content(images: ImageStore, sha: str) -> bytes:
+    return images.path(sha).read_bytes()
+
+
+def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
+    lines = [
+        f"Cells of case {case.identifier}, labelled in blastscope's workbench.",
+        f"all (ALL): {counted['all']}, hem (normal): {counted['hem']}.",
+        f"Left out: {missing['U']} unsure, {missing['X']} that are no cells, "
+        f"{missing['disagreements']} on which readers disagree, {missing['unlabelled']} without a "
+        f"label, {missing['unusable']} whose image cannot be used.",
+        "labels.csv names each file's label and subject.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _worth(model: Model) -> str:
+    """Say what a model is worth, as its card does; nothing if its bundle has gone."""
+    from blastscope.report.worth_text import worth_text  # SciPy's statistics load slowly
+
+    try:
+        members = open_bundled([Path(path) for path in model.paths]).predictor.members
+    except BlastscopeError:
+        return ""
+    return worth_text(members.manifest, model.synthetic)
+
+
+def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str:
+    """Return the report of a case as one self-contained page."""
+    table = bench.tables.of(session, case)
+    together = reviewed(bench, session, case, table)
+    model = find_model(session, case.model_id)
+    names = names_of(session)
+    labels = {name: int((table.usable & (together.label == CODES[name])).sum()) for name in LABELS}
+    return render(
+        "workbench_case.html",
+        title=f"Case {case.identifier}",
+        synthetic=case.synthetic or model.synthetic,
+        case=case_facts(case, names.get(case.created_by, "")),
+        model=model,
+        worth=_worth(model),
+        cells=int(table.usable.sum()),
+        labels=labels,
+        missing=left_out(table, together),
+        shares=shares_json(bench, session, case),
+        signatures=signatures(session, case.id),
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        by=who.name,
+    )

@@ -1,0 +1,143 @@
+"""A blind reader gets nothing of the model's, of others' labels or of names that tell the label."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from blastscope.workbench.store.tables import Person
+
+MODEL_KEYS = {
+    "p", "p_all", "p_raw", "called", "refer", "ood", "ood_score", "confidence", "near", "needs",
+    "referred", "referred_left", "disagrees", "networks", "heatmaps", "threshold", "share",
+    "file", "name", "subject", "other", "final", "labels",
+}  # fmt: skip
+
+
+def keys(content) -> set[str]:
+    if isinstance(content, dict):
+        inner = [keys(value) for value in content.values()]
+        return set(content) | set().union(*inner)
+    if isinstance(content, list):
+        return set().union(*map(keys, content))
+    return set()
+
+
+def reads(asking, case: int) -> dict[str, tuple[int, str]]:
+    """Every answer of the API about a case, by its address."""
+    template = asking.app.openapi()["paths"]
+    told = {}
+    for path, methods in template.items():
+        if "get" not in methods:
+            continue
+        address = path.format(
+            case_id=case, n=3, kind="crop", method="grad-cam", job_id=1, name="cells.csv"
+        )
+        parameters = {"identifier": "x"} if "identifier" in path else {}
+        answer = asking.get(address, params=parameters)
+        told[address] = (answer.status_code, answer.text)
+    return told
+
+
+def refuses_to_tell(told: dict[str, tuple[int, str]], marks: list[str]) -> None:
+    for address, (status, text) in told.items():
+        if address.startswith(("/api/v1/people", "/api/v1/models", "/api/v1/boot")):
+            continue  # about people and models, not about a case
+        if status == 403:
+            continue
+        for mark in marks:
+            assert mark not in text, (address, mark)
+        assert not re.search(r"UID_|_all\b|_hem\b", text), address
+        if text.startswith("{"):
+            found = keys(json.loads(text))
+            if address.endswith("heatmap-methods") or "openapi" in address:
+                continue
+            allowed = {"name", "share", "threshold"}  # of a method, and null, of a case
+            assert not (found & MODEL_KEYS) - allowed, (address, found & MODEL_KEYS)
+
+
+@pytest.fixture
+def second(served, local):
+    """A case that somebody has labelled, and its blind second reader."""
+    case = served.case(30)
+    bob = served.person("bob")
+    local.label(case, [1, 2, 3], "U")
+    local.events(case, {"kind": "note", "cells": [3], "value": "secret remark"})
+    with served.bench.database.read() as session:
+        number = session.query(Person).filter_by(name="bob").one().id
+    made = local.post(f"/api/v1/cases/{case}/readings", json={"person": number})
+    assert made.status_code == 201, made.text
+    return case, bob, made.json()["id"]
+
+
+def test_no_answer_to_a_blind_second_reader_tells(served, second):
+    case, bob, _ = second
+    told = reads(bob, case)
+    assert sum(status == 200 for status, _ in told.values()) >= 8
+    refuses_to_tell(told, ["secret remark"])
+    columns = bob.cells(case)["columns"]
+    assert columns["label"] == [None] * 30
+    listed = bob.get("/api/v1/cases").json()["cases"][0]
+    assert (listed["blind"], listed["share"], listed["readers"]) == (True, None, [])
+    posted = bob.label(case, [3], "A")
+    assert posted["changed"]["3"] == {"label": "A", "flag": False, "note": None}
+    assert "referred" not in posted["counts"]
+    for question in ("filter=referred", "order=p", "order=needs", "order=file"):
+        assert bob.get(f"/api/v1/cases/{case}/cells/find?{question}").status_code == 422
+    first = bob.get(f"/api/v1/cases/{case}").json()["readings"][0]["id"] - 1
+    assert bob.get(f"/api/v1/cases/{case}/cells?reading={first}").status_code == 403
+    shown = bob.events(case, {"kind": "label", "cells": [4], "value": "A", "shown": {"model": 1}})
+    assert shown.status_code == 422
+
+
+def test_the_second_readers_labels_stay_theirs_until_they_finish(second, local):
+    case, bob, reading = second
+    bob.label(case, [1, 2, 4], "A")
+    assert local.cells(case)["columns"]["label"][:4] == ["U", "U", "U", None]
+    assert local.get(f"/api/v1/cases/{case}/agreement").status_code == 404
+    assert len(local.get(f"/api/v1/cases/{case}/cells/1").json()["labels"]) == 1
+    done = bob.post(f"/api/v1/readings/{reading}/finish", json={})
+    assert done.json()["state"] == "finished"
+    told = local.get(f"/api/v1/cases/{case}/agreement").json()
+    assert (told["disagreements"], told["open"], told["cells"]) == ([1, 2], [1, 2], 2)
+    assert (told["kappa"], told["reason"]) == (None, "few-cells")
+    again = bob.events(case, {"kind": "label", "cells": [5], "value": "A"}, reading=reading)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "finished")
+    decided = local.events(case, {"kind": "adjudicate", "cells": [1], "value": "N"})
+    assert decided.json()["counts"]["disagreements"] == 1
+    assert local.get(f"/api/v1/cases/{case}/agreement").json()["open"] == [2]
+    assert local.cells(case)["columns"]["final"][0] == "N"
+    assert bob.cells(case)["columns"]["file"][0].startswith("UID_")
+
+
+def test_who_has_seen_a_case_cannot_read_it_blind(served, local):
+    case = served.case(20)
+    bob = served.person("bob")
+    bob.cells(case)
+    with served.bench.database.read() as session:
+        number = session.query(Person).filter_by(name="bob").one().id
+    body = {"person": number, "blind": True}
+    answer = local.post(f"/api/v1/cases/{case}/readings", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "has-seen")
+    body["blind"] = False
+    assert local.post(f"/api/v1/cases/{case}/readings", json=body).status_code == 201
+
+
+def test_blind_first_hides_until_it_is_revealed(served, local):
+    case = served.case(20, blind_first=True)
+    ann = served.person("ann")
+    ann.label(case, [1], "X")
+    told = reads(local, case)
+    refuses_to_tell({k: v for k, v in told.items() if "audit" not in k and "system" not in k}, [])
+    assert local.cells(case)["columns"]["label"][0] is None  # not hers either
+    local.label(case, [2], "A")
+    assert local.cells(case)["blind"]
+    assert local.events(case, {"kind": "reveal"}).status_code == 200
+    seen = local.cells(case)
+    assert (seen["blind"], seen["columns"]["label"][:2]) == (False, ["X", "A"])
+    assert len(seen["columns"]["p"]) == 20
+    history = local.get(f"/api/v1/cases/{case}/history").json()["events"]
+    assert [one["blind"] for one in history if one["kind"] == "label"] == [True, True]
+    assert ann.cells(case)["blind"]

@@ -1,0 +1,280 @@
+"""What a stranger, another site, a wrong name, a bad file or a small role gets: nothing."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+
+import pytest
+
+from blastscope.workbench import people, settings, uploads
+from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.people import ROLES
+from blastscope.workbench.refusal import RefusalError
+from tests.workbench.conftest import HOST
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+
+
+def test_a_foreign_host_is_refused_on_loopback_too(served):
+    asking = served.ask()
+    for host in ("evil.example", "127.0.0.1.evil.example:8400", "169.254.169.254"):
+        assert asking.get("/cases", headers={"Host": host}).status_code == 400
+    for host in ("127.0.0.1:8400", "localhost:8400", "[::1]:8400"):
+        assert asking.get("/cases", headers={"Host": host}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9999"},
+    ],
+)
+def test_another_sites_requests_change_nothing(served, local, headers):
+    body = {"identifier": "B-1", "material": "blood", "sampling": "all"}
+    answer = local.post("/api/v1/cases", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign-origin")
+    bare = served.person("local")
+    del bare.headers["Sec-Fetch-Site"], bare.headers["Origin"]
+    assert bare.post("/api/v1/cases", json=body).status_code == 403
+    assert local.get("/api/v1/cases").json()["cases"] == []
+
+
+def test_a_script_needs_a_token_and_no_origin(served, local):
+    secret = local.post("/api/v1/tokens", json={"name": "script"}).json()["token"]
+    script = served.ask()
+    del script.headers["Sec-Fetch-Site"], script.headers["Origin"]
+    script.headers["Authorization"] = f"Bearer {secret}"
+    body = {"identifier": "B-1", "material": "blood", "sampling": "all"}
+    assert script.post("/api/v1/cases", json=body).status_code == 201
+    token = local.get("/api/v1/tokens").json()["tokens"][0]["id"]
+    assert local.delete(f"/api/v1/tokens/{token}").status_code == 204
+    assert script.get("/api/v1/cases").status_code == 401
+
+
+def test_the_launch_address_holds_once(served):
+    token = served.bench.launch_token()
+    first, second = served.ask(), served.ask()
+    assert second.get("/launch", params={"token": "x" * 32}).headers["location"] == (
+        "/sign-in?used=1"
+    )
+    answer = first.get("/launch", params={"token": token})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert first.get("/api/v1/boot").json()["person"]["role"] == "admin"
+    assert "used" in second.get("/launch", params={"token": token}).headers["location"]
+    assert second.get("/api/v1/boot").status_code == 401
+    assert first.delete("/api/v1/session").status_code == 204
+    first.cookies.set("blastscope_session", re.search("session=([^;]+)", cookie)[1])
+    assert first.get("/api/v1/boot").status_code == 401
+
+
+def test_headers_allow_nothing_from_elsewhere(served, local):
+    for address in ("/cases", "/api/v1/cases", "/nowhere", "/static/x/../../people.py"):
+        headers = local.get(address).headers
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'")
+        assert "unsafe" not in policy
+        assert "require-trusted-types-for 'script'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../people.py", "..%2f..%2fpeople.py", "%2e%2e/%2e%2e/people.py", "/etc/passwd", "x.py"],
+)
+def test_static_files_do_not_leave_their_folder(served, name):
+    assert served.ask().get(f"/static/0/{name}").status_code == 404
+
+
+def routes(app):
+    for path, methods in app.openapi()["paths"].items():
+        for method in methods:
+            yield method, path
+
+
+def test_every_route_refuses_strangers_and_smaller_roles(served):
+    nobody, viewer = served.ask(), served.person("vera", "viewer")
+    reader = served.person("rita", "reader")
+    tried = 0
+    for method, path in routes(served.app):
+        if path == "/api/v1/session" and method == "post":
+            continue
+        address = re.sub(r"\{[^}]+\}", "1", path)
+        answer = nobody.request(method, address, params={"name": "a.png", "identifier": "x"})
+        assert answer.status_code == 401, (method, path)
+        tried += 1
+        if method != "get" and path != "/api/v1/session":
+            answer = viewer.request(method, address, params={"name": "a.png"}, json={})
+            assert answer.status_code in (403, 422), (method, path, answer.text)
+    assert tried > 45
+    for method, path in (
+        ("post", "/api/v1/people"),
+        ("get", "/api/v1/system"),
+        ("get", "/api/v1/audit"),
+        ("post", "/api/v1/backup"),
+    ):
+        assert reader.request(method, path, json={}).status_code in (403, 422)
+    body = {"name": "eve", "password": "long enough 1", "role": "admin"}
+    assert reader.post("/api/v1/people", json=body).status_code == 403
+
+
+def test_a_role_change_signs_out_and_the_last_admin_stays(served, local):
+    for role in ROLES[:3]:
+        body = {"name": f"the {role}", "password": "long enough 1", "role": role}
+        assert local.post("/api/v1/people", json=body).status_code == 201
+    ann = served.person("ann", "reader")
+    people_ = {one["name"]: one["id"] for one in local.get("/api/v1/people").json()["people"]}
+    changed = local.patch(f"/api/v1/people/{people_['ann']}", json={"role": "viewer"})
+    assert changed.json()["role"] == "viewer"
+    assert ann.get("/api/v1/boot").status_code == 401
+    last = local.patch(f"/api/v1/people/{people_['local']}", json={"active": False})
+    assert (last.status_code, last.json()["error"]["code"]) == (409, "last-admin")
+
+
+def test_passwords_are_hashed_and_wrong_ones_lock(served, local, monkeypatch):
+    monkeypatch.setattr(people, "_hasher", lambda: Quick())
+    body = {"name": "ann", "password": "long enough 1", "role": "reader"}
+    assert local.post("/api/v1/people", json={**body, "password": "short"}).status_code == 422
+    assert local.post("/api/v1/people", json=body).status_code == 201
+    door = served.ask()
+    wrong = {"name": "ann", "password": "wrong"}
+    unknown = door.post("/api/v1/session", json={"name": "nobody", "password": "wrong"})
+    first = door.post("/api/v1/session", json=wrong)
+    assert (first.status_code, first.json()) == (401, unknown.json())
+    assert door.post("/api/v1/session", json={**wrong, "password": "long enough 1"}).is_success
+    for _ in range(people.MOST_TRIES - 2):
+        assert door.post("/api/v1/session", json=wrong).status_code == 401
+    locked = door.post("/api/v1/session", json={**wrong, "password": "wrong"})
+    assert locked.status_code == 429
+    assert 0 < int(locked.headers["retry-after"]) <= 15 * 60
+    right = door.post("/api/v1/session", json={**wrong, "password": "long enough 1"})
+    assert right.status_code == 429
+
+
+class Quick:
+    """A hash that takes no time, and is not the password."""
+
+    def hash(self, password: str) -> str:
+        return f"hash of {len(password)} {sum(password.encode())}"
+
+    def verify(self, password: str, hashed: str) -> bool:
+        return self.hash(password) == hashed
+
+
+def test_argon2_it_is():
+    stored = people.hashed("a password of some length")
+    assert stored.startswith("$argon2id$")
+    assert "password" not in stored
+
+
+def new_case(asking) -> int:
+    body = {"identifier": "B-1", "material": "blood", "sampling": "all"}
+    return asking.post("/api/v1/cases", json=body).json()["id"]
+
+
+def put(asking, case: int, name: str, content):
+    return asking.put(f"/api/v1/cases/{case}/files", params={"name": name}, content=content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cell.png", b"<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>"),
+        ("cell.bmp", b"<!doctype html><script>alert(1)</script>"),
+        ("cells.zip", b"not a zip at all"),
+        ("cell.png", b""),
+    ],
+)
+def test_what_is_not_an_image_is_refused_whatever_its_name(local, name, content):
+    told = put(local, new_case(local), name, content).json()["file"]
+    assert told["state"] == "refused"
+    assert told["reason"]
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:\\x.png", "", "."])
+def test_names_that_lead_out_are_refused(local, served, name):
+    assert put(local, new_case(local), name, PNG).status_code == 422
+    assert not list(served.bench.settings.incoming.iterdir())
+
+
+def test_a_name_is_never_a_path(local, served):
+    answer = put(local, new_case(local), "folder/häßlich\u202e.png", PNG)
+    assert answer.status_code == 201
+    kept = [path for path in served.bench.settings.images.rglob("*") if path.is_file()]
+    assert [len(path.name) for path in kept] == [64]
+    again = put(local, 1, "folder/häßlich\u202e.png", PNG)
+    assert (again.status_code, again.json()["file"]["id"]) == (200, answer.json()["file"]["id"])
+    other = put(local, 1, "folder/häßlich\u202e.png", PNG + b"1")
+    assert other.json()["error"]["code"] == "other-content"
+
+
+def test_long_bodies_are_refused_by_length_and_as_they_come(local, served, monkeypatch):
+    case = new_case(local)
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+
+    def pieces():
+        for _ in range(100):
+            yield bytes(100)
+
+    for content in (bytes(5000), pieces()):
+        answer = put(local, case, "a.png", content)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too-large")
+    assert not list(served.bench.settings.incoming.iterdir())
+    long = b"x" * (settings.MOST_JSON_BYTES + 1)
+    answer = local.post("/api/v1/cases", content=long, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+
+    def many():
+        for _ in range(settings.MOST_JSON_BYTES // 2**16 + 2):
+            yield bytes(2**16)
+
+    assert local.post("/api/v1/cases", content=many()).status_code == 413
+
+
+def test_zips_cannot_slip_or_explode(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "_MOST_PACKED", 10)
+    images = ImageStore(tmp_path / "images", tmp_path / "incoming")
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../outside.png", PNG)
+        archive.writestr("good/cell.png", PNG)
+        archive.writestr("bomb.png", PNG + bytes(11 * 2**20))
+        archive.writestr("page.png", b"<html>")
+        archive.writestr("notes.txt", b"text")
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    sha = images.put(content.getvalue())
+    found = {name: reason for name, _, _, reason in uploads.unpack(images, sha, "cells.zip")}
+    assert found.pop("cells.zip/good/cell.png") is None
+    assert set(found) == {f"cells.zip/{n}.png" for n in ("../../outside", "bomb", "page", "link")}
+    assert all(found.values())
+    assert not (tmp_path.parent / "outside.png").exists()
+    assert len(list(images.incoming.iterdir())) == 0
+
+
+def test_a_damaged_zip_is_one_sentence(tmp_path):
+    images = ImageStore(tmp_path / "images", tmp_path / "incoming")
+    sha = images.put(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(RefusalError):
+        list(uploads.unpack(images, sha, "cells.zip"))
+
+
+def test_every_page_asks_to_sign_in_first(served):
+    asking = served.ask()
+    for page in ("/cases", "/cases/new", "/cases/1", "/cases/1/gallery", "/cases/1/cells/2",
+                 "/cases/1/export", "/admin"):  # fmt: skip
+        answer = asking.get(page)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/sign-in?next={page}")
+    assert HOST.startswith("http://127.0.0.1")
