@@ -1,0 +1,177 @@
+"""Cases from creation to signature and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from blastscope.workbench.cases import identifier_warnings
+from blastscope.workbench.people import hashed
+from blastscope.workbench.shares import clopper_pearson
+from blastscope.workbench.store.tables import Person
+
+
+@pytest.mark.parametrize(
+    ("identifier", "codes"),
+    [
+        ("B-0017", []),
+        ("2024/331", []),
+        ("case 12", []),
+        ("Maria Schmidt", ["looks-like-name"]),
+        ("schmidt-3", ["looks-like-name"]),
+        ("12.03.1987", ["looks-like-date"]),
+        ("B 1987-03-12", ["looks-like-date"]),
+        ("19870312", ["looks-like-date"]),
+    ],
+)
+def test_identifiers_that_tell_who_it_is_are_warned_of(identifier, codes):
+    assert [one["code"] for one in identifier_warnings(identifier)] == codes
+
+
+def test_a_case_is_created_once(local):
+    body = {"identifier": "B-1", "material": "marrow", "sampling": "all", "blind_first": True}
+    made = local.post("/api/v1/cases", json=body)
+    assert made.status_code == 201
+    told = made.json()
+    assert (told["target"], told["state"], told["blind"]) == (500, "receiving", True)
+    assert local.post("/api/v1/cases", json={**body, "identifier": "b-1"}).status_code == 409
+    assert local.post("/api/v1/cases", json={**body, "identifier": " "}).status_code == 422
+    assert local.post("/api/v1/cases", json={**body, "material": "x"}).status_code == 422
+    assert local.post(f"/api/v1/cases/{told['id']}/files/done", json={}).status_code == 409
+    assert local.get("/api/v1/cases/99").json()["error"]["code"] == "unknown-case"
+    assert [one["identifier"] for one in local.get("/api/v1/cases?search=b-").json()["cases"]] == [
+        "B-1"
+    ]
+    assert local.get("/api/v1/cases?search=%25").json()["cases"] == []
+
+
+def test_what_has_not_changed_is_not_sent_again(served, local):
+    case = served.case(20)
+    for address in ("/api/v1/cases", f"/api/v1/cases/{case}", f"/api/v1/cases/{case}/cells"):
+        first = local.get(address)
+        tag = {"If-None-Match": first.headers["etag"]}
+        assert local.get(address, headers=tag).status_code == 304
+    local.label(case, [1], "A")
+    assert local.get(f"/api/v1/cases/{case}/cells", headers=tag).status_code == 200
+
+
+def test_counts_filters_and_orders_agree(served, local):
+    case = served.case(120)
+    local.label(case, [1, 2, 3], "A")
+    local.label(case, [4, 5], "N")
+    told = local.cells(case)
+    columns, counts = told["columns"], told["counts"]
+    for name in ("unlabelled", "referred", "ood", "near", "disagrees", "A", "N"):
+        found = local.get(f"/api/v1/cases/{case}/cells/find?filter={name}").json()["cells"]
+        assert len(found) == counts[name], name
+    both = local.get(f"/api/v1/cases/{case}/cells/find?filter=referred,unlabelled&order=needs")
+    numbers = both.json()["cells"]
+    assert len(numbers) == counts["referred_left"]
+    needs = [columns["needs"][n - 1] for n in numbers]
+    assert needs == sorted(needs)
+    by_p = local.get(f"/api/v1/cases/{case}/cells/find?order=-p").json()["cells"]
+    p = [columns["p"][n - 1] for n in by_p]
+    assert p == sorted(p, reverse=True)
+    differs = [
+        n
+        for n, label, called in zip(columns["n"], columns["label"], columns["called"], strict=True)
+        if label and called and label != called
+    ]
+    assert counts["disagrees"] == len(differs)
+    assert sorted(columns["random"]) == list(range(1, 121))
+
+
+def signed(local, case: int, **more):
+    state = local.get(f"/api/v1/cases/{case}/sign").json()
+    names = ("unlabelled_referred", "unsure", "open_disagreements")
+    seen = {name: len(state[name]) for name in names}
+    return local.post(
+        f"/api/v1/cases/{case}/sign", json={"rev": state["rev"], "seen": seen, **more}
+    )
+
+
+def test_sampled_signed_reopened(served, local):
+    case = served.case(150)
+    assert local.post(f"/api/v1/cases/{case}/sample", json={"size": 50}).status_code == 422
+    told = local.post(f"/api/v1/cases/{case}/sample", json={"size": 100}).json()
+    assert told["sample"] == {"size": 100, "left": 100, "enlarged": []}
+    columns = local.cells(case)["columns"]
+    sample = [n for n, inside in zip(columns["n"], columns["in_sample"], strict=True) if inside]
+    assert [columns["random"][n - 1] <= 100 for n in columns["n"]] == columns["in_sample"]
+    local.label(case, sample[:30], "A")
+    local.label(case, sample[30:98], "N")
+    lines = local.get(f"/api/v1/cases/{case}/shares").json()["lines"]
+    assert (lines[2]["share"], lines[2]["reason"], lines[2]["left"]) == (
+        None, "sample-incomplete", 2,
+    )  # fmt: skip
+    local.label(case, sample[98:], "U")
+    counted = local.get(f"/api/v1/cases/{case}/shares").json()["lines"][2]
+    assert (counted["blasts"], counted["of"], counted["basis"]) == (30, 98, "sample")
+    assert (counted["low"], counted["high"]) == clopper_pearson(30, 98)
+    assert local.post(f"/api/v1/cases/{case}/sample", json={"size": 200}).status_code == 409
+
+    state = local.get(f"/api/v1/cases/{case}/sign").json()
+    assert state["can_sign"]
+    assert state["unsure"] == sorted(sample[98:])
+    stale = {"rev": state["rev"] - 1, "seen": {}}
+    assert local.post(f"/api/v1/cases/{case}/sign", json=stale).status_code == 409
+    made = signed(local, case, comment="seen")
+    assert made.status_code == 200, made.text
+    assert made.json()["counts"]["A"] == 30
+    assert made.json()["lines"][2]["share"] == 30 / 98
+    assert local.get(f"/api/v1/cases/{case}").json()["state"] == "signed"
+    event = {"kind": "label", "cells": [1], "value": "X"}
+    assert local.events(case, event).json()["error"]["code"] == "signed"
+    assert local.put(f"/api/v1/cases/{case}/files?name=a.png", content=b"x").status_code == 409
+    assert local.post(f"/api/v1/cases/{case}/reopen", json={"reason": "x"}).status_code == 422
+    again = local.post(f"/api/v1/cases/{case}/reopen", json={"reason": "wrong slide"})
+    assert again.json()["state"] == "reopened"
+    assert local.events(case, event).status_code == 200
+    history = local.get(f"/api/v1/cases/{case}/sign").json()["signatures"]
+    assert history[0]["reopened"]["reason"] == "wrong slide"
+    assert signed(local, case).status_code == 200
+
+
+def test_who_has_a_password_signs_with_it(served):
+    sue = served.person("sue", "signer")
+    with served.bench.database.write() as session:
+        session.query(Person).filter_by(name="sue").one().password = hashed("my own password")
+    case = served.case(20)
+    sue.label(case, [1], "A")
+    assert signed(sue, case, password="another word").status_code == 401
+    assert signed(sue, case).status_code == 401
+    assert signed(sue, case, password="my own password").status_code == 200
+    rita = served.person("rita", "reader")
+    reopened = rita.post(f"/api/v1/cases/{case}/reopen", json={"reason": "because"})
+    assert reopened.status_code == 403
+
+
+def test_a_case_of_several_subjects_has_a_line_for_each(served, local):
+    case = served.case(60, subjects=3)
+    local.label(case, list(range(1, 61)), "N")
+    told = local.get(f"/api/v1/cases/{case}/shares").json()
+    assert told["lines"][0]["reason"] == "several-subjects"
+    assert [one["subject"] for one in told["subjects"]] == ["S1", "S2", "S3"]
+    for one in told["subjects"]:
+        assert one["lines"][2]["share"] == 0
+        assert one["lines"][2]["high"] == clopper_pearson(0, 20)[1]
+    assert told["agreement"]["cells"] == sum(told["agreement"]["table"]["counts"][1])
+
+
+def test_backups_hold_the_database_and_the_images(served, local):
+    import sqlite3
+
+    from blastscope.workbench.worker import Worker
+
+    case = served.case(10)
+    local.label(case, [1, 2], "A")
+    job = local.post("/api/v1/backup").json()
+    bench = served.bench
+    assert Worker(bench.database, bench.images, bench.settings.folder).once()
+    assert local.get(f"/api/v1/jobs/{job['id']}").json()["state"] == "done"
+    (made,) = bench.settings.backups.iterdir()
+    with sqlite3.connect(made / "workbench.sqlite") as copy:
+        assert copy.execute("SELECT count(*) FROM review_event").fetchone() == (2,)
+        shas = {sha for (sha,) in copy.execute("SELECT sha FROM cell")}
+    kept = {path.name for path in (made / "images").rglob("*") if path.is_file()}
+    assert len(shas) == 10
+    assert shas <= kept
