@@ -60,7 +60,7 @@ function sample(item, again) {
 /** @param {any} shares @param {Case} item */
 function plot(shares, item) {
   const p = shares.plots?.p;
-  if (!p || item.blind) return null;
+  if (!p || item.blind || !p.counts.some(Boolean)) return null;
   const { counts } = p;
   const total = counts.reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0);
   const middle = (/** @type {number} */ index) => (p.edges[index] + p.edges[index + 1]) / 2;

@@ -16,14 +16,18 @@ const WHY_NOT = {
 /** @param {Case} item */
 async function begin(item) {
   const { people } = await get("/api/v1/people");
+  // Whoever begins a second reading has seen the case.
+  const others = people.filter((/** @type {any} */ each) => each.active !== false && each.role !== "viewer" && each.name !== boot.person?.name);
+  if (!others.length)
+    return h("p", { class: "notice" }, "There is nobody else who may read. ", may.admin ? h("a", { href: "/admin" }, "Add a person") : "Ask an administrator to add a person.");
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const form = h("form", { class: "panel" }, h("h2", {}, "Begin a second reading"),
-    h("label", { class: "field" }, "Who reads", h("select", { name: "person", required: true }, people.filter((/** @type {any} */ each) => each.active !== false && each.role !== "viewer").map((/** @type {any} */ each) =>
+    h("label", { class: "field" }, "Who reads", h("select", { name: "person", required: true }, others.map((/** @type {any} */ each) =>
       h("option", { value: each.id }, each.name)))),
     h("fieldset", {}, h("legend", {}, "Which cells"),
       h("label", { class: "radio" }, h("input", { type: "radio", name: "scope", value: "all", checked: true }), "All cells"),
       h("label", { class: "radio" }, h("input", { type: "radio", name: "scope", value: "random" }), "A random part of ",
-        h("input", { type: "number", name: "size", min: 10, max: item.counts.cells, value: Math.min(100, item.counts.cells), "aria-label": "Size of the random part" }), " cells")),
+        h("input", { type: "number", name: "size", min: 1, max: item.counts.cells, value: Math.min(100, item.counts.cells), "aria-label": "Size of the random part" }), " cells")),
     h("label", { class: "check" }, h("input", { type: "checkbox", name: "blind", checked: true }), "Blind: the reader sees neither the model, nor other labels, nor file names"),
     problem, h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Begin")));
   form.addEventListener("submit", async (event) => {
@@ -83,7 +87,7 @@ async function draw() {
   if (item.blind) return;
   const parts = [];
   if (finished) parts.push(await agreement(item));
-  if (may.sign && item.state !== "signed" && !second.some((reading) => reading.state === "open")) parts.push(await begin(item));
+  if (may.sign && item.counts.cells && item.state !== "signed" && !second.some((reading) => reading.state === "open")) parts.push(await begin(item));
   fill(place, parts.length ? parts : second.length ? null : h("p", {}, "No second reading yet. A signer can begin one."));
 }
 
