@@ -20,7 +20,7 @@ from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import start_session
 from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import sqlite_url
-from blastscope.workbench.store.tables import Person
+from blastscope.workbench.store.tables import User
 from tests.workbench.filling import fake_model, fill_case
 
 HOST = "http://127.0.0.1:8400"
@@ -69,9 +69,9 @@ class Served:
     def person(self, name: str, role: str = "reader") -> Asking:
         """Return the browser of a person, who is added if need be."""
         with self.bench.database.write() as session:
-            found = session.query(Person).filter_by(name=name).one_or_none()
+            found = session.query(User).filter_by(name=name).one_or_none()
             if found is None:
-                found = Person(name=name, role=role)
+                found = User(name=name, role=role)
                 session.add(found)
                 session.flush()
             secret = start_session(session, found.id)

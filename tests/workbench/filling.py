@@ -17,17 +17,17 @@ from blastscope.workbench.people import local_person, who
 from blastscope.workbench.preparation import draw_order
 from blastscope.workbench.sheets import KINDS, TILE, png, sheet, spans
 from blastscope.workbench.store.database import Database, sqlite_url
-from blastscope.workbench.store.tables import Case, Cell, Model, Score, Scoring, Sheet, Upload
+from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, Sheet, StoredModel, Upload
 
 THRESHOLD = 0.6
 
 
-def fake_model(session: Session, name: str = "made up") -> Model:
+def fake_model(session: Session, name: str = "made up") -> StoredModel:
     """A model that exists in the table only."""
-    found = session.scalar(select(Model).where(Model.name == name))
+    found = session.scalar(select(StoredModel).where(StoredModel.name == name))
     if found is None:
         facts = {"threshold": THRESHOLD, "calibrated": True, "decides": True, "networks": ["net"]}
-        found = Model(
+        found = StoredModel(
             digest=f"sha256:{name}", name=name, paths=["/nowhere"], synthetic=True, facts=facts
         )
         session.add(found)
@@ -52,7 +52,7 @@ def fill_folder(folder: Path, cells: int, identifier: str = "Filled", **more: ob
 def fill_case(
     session: Session,
     images: ImageStore,
-    model: Model,
+    model: StoredModel,
     cells: int,
     identifier: str = "Filled",
     *,

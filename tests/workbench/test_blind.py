@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from blastscope.workbench.store.tables import Person
+from blastscope.workbench.store.tables import User
 
 MODEL_KEYS = {
     "p", "p_all", "p_raw", "called", "refer", "ood", "ood_score", "confidence", "near", "needs",
@@ -66,7 +66,7 @@ def second(served, local):
     local.label(case, [1, 2, 3], "U")
     local.events(case, {"kind": "note", "cells": [3], "value": "secret remark"})
     with served.bench.database.read() as session:
-        number = session.query(Person).filter_by(name="bob").one().id
+        number = session.query(User).filter_by(name="bob").one().id
     made = local.post(f"/api/v1/cases/{case}/readings", json={"person": number})
     assert made.status_code == 201, made.text
     return case, bob, made.json()["id"]
@@ -117,7 +117,7 @@ def test_who_has_seen_a_case_cannot_read_it_blind(served, local):
     bob = served.person("bob")
     bob.cells(case)
     with served.bench.database.read() as session:
-        number = session.query(Person).filter_by(name="bob").one().id
+        number = session.query(User).filter_by(name="bob").one().id
     body = {"person": number, "blind": True}
     answer = local.post(f"/api/v1/cases/{case}/readings", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "has-seen")

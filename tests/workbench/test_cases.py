@@ -7,7 +7,7 @@ import pytest
 from blastscope.workbench.cases import identifier_warnings
 from blastscope.workbench.people import hashed
 from blastscope.workbench.shares import clopper_pearson
-from blastscope.workbench.store.tables import Person
+from blastscope.workbench.store.tables import User
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_sampled_signed_reopened(served, local):
 def test_who_has_a_password_signs_with_it(served):
     sue = served.person("sue", "signer")
     with served.bench.database.write() as session:
-        session.query(Person).filter_by(name="sue").one().password = hashed("my own password")
+        session.query(User).filter_by(name="sue").one().password = hashed("my own password")
     case = served.case(20)
     sue.label(case, [1], "A")
     assert signed(sue, case, password="another word").status_code == 401

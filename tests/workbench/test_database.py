@@ -19,7 +19,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.workbench import context
 from blastscope.workbench.app import create_app
 from blastscope.workbench.store.database import Database, sqlite_url
-from blastscope.workbench.store.tables import APPEND_ONLY, Audit, Base
+from blastscope.workbench.store.tables import APPEND_ONLY, AuditEntry, Base
 from tests.workbench.conftest import Served, settings_of
 from tests.workbench.filling import fake_model
 
@@ -61,19 +61,19 @@ def test_a_block_that_fails_writes_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError):
         _write_half(database)
     with database.read() as session:
-        assert session.query(Audit).count() == 0
+        assert session.query(AuditEntry).count() == 0
 
 
 def _write_half(database: Database) -> None:
     with database.write() as session:
-        session.add(Audit(what="half", about={}))
+        session.add(AuditEntry(what="half", about={}))
         session.flush()
         raise ZeroDivisionError
 
 
 def _change(database: Database, statement: str) -> None:
     with database.write() as session:
-        session.add(Audit(what="one", about={}))
+        session.add(AuditEntry(what="one", about={}))
         session.flush()
         session.execute(text(statement))
 
@@ -85,7 +85,7 @@ def test_many_write_at_once(tmp_path):
     def write() -> None:
         for _ in range(5):
             with database.write() as session:
-                session.add(Audit(what="one", about={}))
+                session.add(AuditEntry(what="one", about={}))
 
     threads = [threading.Thread(target=write) for _ in range(8)]
     for thread in threads:
@@ -93,7 +93,7 @@ def test_many_write_at_once(tmp_path):
     for thread in threads:
         thread.join()
     with database.read() as session:
-        assert session.query(Audit).count() == 40
+        assert session.query(AuditEntry).count() == 40
 
 
 def programs() -> Path | None:

@@ -19,7 +19,7 @@ from blastscope.workbench.app import create_app
 from blastscope.workbench.jobs import cancel, release_all
 from blastscope.workbench.models import register
 from blastscope.workbench.sheets import PER_SHEET, TILE, sheet, spans
-from blastscope.workbench.store.tables import Case, Job, Score, Scoring
+from blastscope.workbench.store.tables import Case, QueuedJob, Score, Scoring
 from blastscope.workbench.worker import Worker
 from tests.workbench.conftest import Served, settings_of
 
@@ -146,7 +146,7 @@ def test_a_cancelled_job_stops_and_begins_again(boxed, cells):
     send(asking, case, cells[0].name, cells[0].read_bytes())
     asking.post(f"/api/v1/cases/{case}/files/done", json={})
     with boxed.bench.database.write() as session:
-        job = session.query(Job).one()
+        job = session.query(QueuedJob).one()
         cancel(session, job.id)
         number = job.id
     assert work(boxed) == 0

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import conflict, invalid
 from blastscope.workbench.reviews import record
-from blastscope.workbench.store.tables import Case, Cell, Model, Person, Reading, Upload
+from blastscope.workbench.store.tables import Case, Cell, Reading, StoredModel, Upload, User
 
 TARGETS = {"blood": 200, "marrow": 500}
 """Nucleated cells to count, by material (ICSH, International Journal of Laboratory Hematology
@@ -69,7 +69,7 @@ def is_taken(session: Session, identifier: str) -> bool:
 def create_case(
     session: Session,
     who: Who,
-    model: Model,
+    model: StoredModel,
     *,
     identifier: str,
     material: str,
@@ -130,7 +130,7 @@ def file_progress(session: Session, case: Case) -> dict[str, int]:
 
 def names_of(session: Session) -> dict[int, str]:
     """Return the names of all people by their numbers."""
-    return dict(session.execute(select(Person.id, Person.name)).tuples().all())
+    return dict(session.execute(select(User.id, User.name)).tuples().all())
 
 
 def case_facts(case: Case, creator: str) -> dict[str, Any]:

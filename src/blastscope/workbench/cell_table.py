@@ -15,7 +15,7 @@ from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.workbench.refusal import invalid
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES, ReadingView
-from blastscope.workbench.store.tables import Case, Cell, Model, Score
+from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel
 
 NEAR = 0.1
 """How far from the threshold a probability still is near it."""
@@ -122,7 +122,7 @@ def read_cells(session: Session, case: Case) -> CellTable:
     ]
     (ids, sha, file, name, subject, problem, prepared, random, scored, p, called, refer, ood,
      ood_score, confidence) = columns  # fmt: skip
-    facts = session.get_one(Model, case.model_id).facts
+    facts = session.get_one(StoredModel, case.model_id).facts
     threshold = facts.get("threshold")
     return CellTable(
         ids=ids,

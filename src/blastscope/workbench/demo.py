@@ -17,13 +17,13 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.sheets import png
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Case, Model, Upload
+from blastscope.workbench.store.tables import Case, StoredModel, Upload
 
 IDENTIFIER = "Synthetic demo"
 CELLS, SUBJECTS, SEED = 200, 3, 24
 
 
-def demo_case(session: Session, who: Who, model: Model) -> tuple[Case, bool]:
+def demo_case(session: Session, who: Who, model: StoredModel) -> tuple[Case, bool]:
     """Return the demo case, and whether it is new; the worker draws its cells."""
     case = session.scalar(select(Case).where(Case.identifier == IDENTIFIER))
     if case is not None:

@@ -28,7 +28,7 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES
 from blastscope.workbench.signing import signatures
-from blastscope.workbench.store.tables import Case, Cell, Model, Score
+from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel
 from blastscope.workbench.summaries import (
     Reviewed,
     readings_of,
@@ -161,9 +161,8 @@ def dataset_zip(bench: Workbench, session: Session, case: Case) -> IO[bytes]:
     """
     table = bench.tables.of(session, case)
     together = reviewed(bench, session, case, table)
-    formats = dict(
-        session.execute(select(Cell.n, Cell.about).where(Cell.case_id == case.id)).tuples().all()
-    )
+    found = session.execute(select(Cell.n, Cell.about).where(Cell.case_id == case.id))
+    formats: dict[int, dict[str, Any]] = dict(found.tuples().all())
     made = tempfile.TemporaryFile()  # noqa: SIM115, the answer closes it
     labels = io.StringIO()
     writer = csv.writer(labels, lineterminator="\n")
@@ -203,7 +202,7 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _worth(model: Model) -> str:
+def _worth(model: StoredModel) -> str:
     """Say what a model is worth, as its card does; nothing if its bundle has gone."""
     from blastscope.report.worth_text import worth_text  # SciPy's statistics load slowly
 

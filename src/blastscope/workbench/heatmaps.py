@@ -25,7 +25,7 @@ from blastscope.explanation.tables import METHODS
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.sheets import png
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Heatmap, Job, Model
+from blastscope.workbench.store.tables import Heatmap, QueuedJob, StoredModel
 
 if TYPE_CHECKING:
     from blastscope.explanation.cell_image import CellImage, Map
@@ -61,15 +61,17 @@ def states(session: Session, model_id: int, sha: str) -> list[dict[str, Any]]:
         .tuples()
         .all()
     )
-    jobs = session.scalars(select(Job).where(Job.kind == "heatmap").order_by(Job.id.desc()))
-    latest: dict[str, Job] = {}
-    for job in jobs:
-        if job.about.get("sha") == sha and job.about.get("model") == model_id:
-            latest.setdefault(job.about["method"], job)
+    jobs = session.scalars(
+        select(QueuedJob).where(QueuedJob.kind == "heatmap").order_by(QueuedJob.id.desc())
+    )
+    latest: dict[str, QueuedJob] = {}
+    for one in jobs:
+        if one.about.get("sha") == sha and one.about.get("model") == model_id:
+            latest.setdefault(one.about["method"], one)
     against = reason_against()
     told = []
     for method in METHODS:
-        job = latest.get(method)
+        job: QueuedJob | None = latest.get(method)
         state = "none" if job is None or job.state in ("done", "cancelled") else job.state
         reason = None if job is None else job.reason
         if method in done:
@@ -97,7 +99,7 @@ def compute(
     if against is not None:
         raise BlastscopeError(against)
     with database.read() as session:
-        model = session.get_one(Model, about["model"])
+        model = session.get_one(StoredModel, about["model"])
     with tempfile.TemporaryDirectory(prefix="blastscope-") as folder:
         out = Path(folder) / "heatmap.png"
         asked = {

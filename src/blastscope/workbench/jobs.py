@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.refusal import conflict, unknown
-from blastscope.workbench.store.tables import Job, now
+from blastscope.workbench.store.tables import QueuedJob, now
 
 LEASE_SECONDS = 60
 MOST_ATTEMPTS = 3
@@ -19,40 +19,45 @@ UNFINISHED = ("waiting", "running")
 
 def add_job(
     session: Session, kind: str, case_id: int | None = None, about: dict[str, Any] | None = None
-) -> Job:
+) -> QueuedJob:
     """Add a job; one that waits already for the same is returned instead."""
     about = about or {}
     same = session.scalars(
-        select(Job).where(Job.kind == kind, Job.case_id == case_id, Job.state.in_(UNFINISHED))
+        select(QueuedJob).where(
+            QueuedJob.kind == kind, QueuedJob.case_id == case_id, QueuedJob.state.in_(UNFINISHED)
+        )
     )
     for job in same:
         if job.about == about and job.state == "waiting":
             return job
-    job = Job(kind=kind, case_id=case_id, about=about)
+    job = QueuedJob(kind=kind, case_id=case_id, about=about)
     session.add(job)
     session.flush()
     return job
 
 
 _URGENCY = case(
-    (Job.kind == "heatmap", 0), (Job.kind == "similar", 2), (Job.kind == "backup", 2), else_=1
+    (QueuedJob.kind == "heatmap", 0),
+    (QueuedJob.kind == "similar", 2),
+    (QueuedJob.kind == "backup", 2),
+    else_=1,
 )
 """Heatmaps first, because somebody waits; similar cells when there is nothing else to do."""
 
 
 def _free() -> ColumnElement[bool]:
-    lapsed = (Job.state == "running") & (Job.leased_until < now())
-    return or_(Job.state == "waiting", lapsed)
+    lapsed = (QueuedJob.state == "running") & (QueuedJob.leased_until < now())
+    return or_(QueuedJob.state == "waiting", lapsed)
 
 
 def any_free(session: Session) -> bool:
     """Say whether there is a job that nobody is at."""
-    return session.scalar(select(Job.id).where(_free()).limit(1)) is not None
+    return session.scalar(select(QueuedJob.id).where(_free()).limit(1)) is not None
 
 
-def take_job(session: Session) -> Job | None:
+def take_job(session: Session) -> QueuedJob | None:
     """Take the oldest job that nobody is at; heatmaps go first, because somebody waits."""
-    first = select(Job).where(_free()).order_by(_URGENCY, Job.id).limit(1)
+    first = select(QueuedJob).where(_free()).order_by(_URGENCY, QueuedJob.id).limit(1)
     job = session.scalar(first.with_for_update(skip_locked=True))
     if job is None:
         return None
@@ -69,17 +74,17 @@ def take_job(session: Session) -> Job | None:
 
 def release_all(session: Session) -> None:
     """Give free the jobs of a worker that has ended; only its starter may say so."""
-    session.execute(update(Job).where(Job.state == "running").values(leased_until=None))
+    session.execute(update(QueuedJob).where(QueuedJob.state == "running").values(leased_until=None))
     session.execute(
-        update(Job)
-        .where(Job.state == "running", Job.leased_until.is_(None))
+        update(QueuedJob)
+        .where(QueuedJob.state == "running", QueuedJob.leased_until.is_(None))
         .values(state="waiting")
     )
 
 
 def progress(session: Session, job_id: int, done: int, total: int | None) -> bool:
     """Record how far a job is and renew its lease; return whether it shall go on."""
-    job = session.get(Job, job_id)
+    job = session.get(QueuedJob, job_id)
     if job is None or job.state != "running":
         return False
     job.done, job.total = done, total
@@ -90,26 +95,26 @@ def progress(session: Session, job_id: int, done: int, total: int | None) -> boo
 
 def finish(session: Session, job_id: int, reason: str | None = None) -> None:
     """End a job: done, or failed for a reason."""
-    job = session.get(Job, job_id)
+    job = session.get(QueuedJob, job_id)
     if job is None or job.state == "cancelled":
         return
     job.state, job.reason = ("done", None) if reason is None else ("failed", reason)
     job.finished_at, job.leased_until = now(), None
 
 
-def find_job(session: Session, job_id: int) -> Job:
+def find_job(session: Session, job_id: int) -> QueuedJob:
     """Return a job.
 
     Raises:
         RefusalError: if there is none of this number.
     """
-    job = session.get(Job, job_id)
+    job = session.get(QueuedJob, job_id)
     if job is None:
         raise unknown("job", job_id)
     return job
 
 
-def cancel(session: Session, job_id: int) -> Job:
+def cancel(session: Session, job_id: int) -> QueuedJob:
     """Cancel a job that is not done."""
     job = find_job(session, job_id)
     if job.state in UNFINISHED:
@@ -117,7 +122,7 @@ def cancel(session: Session, job_id: int) -> Job:
     return job
 
 
-def again(session: Session, job_id: int) -> Job:
+def again(session: Session, job_id: int) -> QueuedJob:
     """Begin a failed or cancelled job again.
 
     Raises:
@@ -130,7 +135,7 @@ def again(session: Session, job_id: int) -> Job:
     return job
 
 
-def job_json(job: Job) -> dict[str, Any]:
+def job_json(job: QueuedJob) -> dict[str, Any]:
     """Return what a page shows of a job."""
     return {
         "id": job.id, "kind": job.kind, "state": job.state, "done": job.done, "total": job.total,
@@ -138,12 +143,12 @@ def job_json(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def of_case(session: Session, case_id: int) -> Job | None:
+def of_case(session: Session, case_id: int) -> QueuedJob | None:
     """Return the job of a case that a person should know of: under way or waiting, else failed."""
     found = session.scalars(
-        select(Job)
-        .where(Job.case_id == case_id, Job.kind.in_(("demo", "prepare", "score")))
-        .order_by(Job.id.desc())
+        select(QueuedJob)
+        .where(QueuedJob.case_id == case_id, QueuedJob.kind.in_(("demo", "prepare", "score")))
+        .order_by(QueuedJob.id.desc())
     ).all()
     for states in (("running",), ("waiting",)):
         for job in found:

@@ -13,7 +13,7 @@ from blastscope.bundle.contents import is_bundle
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.workbench.refusal import unknown
-from blastscope.workbench.store.tables import Model
+from blastscope.workbench.store.tables import StoredModel
 
 
 def open_bundled(paths: Sequence[Path]) -> PredictionModel:
@@ -31,7 +31,7 @@ def open_bundled(paths: Sequence[Path]) -> PredictionModel:
     return open_model(paths, engine="onnxruntime", device="cpu")
 
 
-def register(session: Session, paths: Sequence[Path]) -> Model:
+def register(session: Session, paths: Sequence[Path]) -> StoredModel:
     """Return the row of a model, which is made, or gets the model's new place, if needed.
 
     Raises:
@@ -39,9 +39,9 @@ def register(session: Session, paths: Sequence[Path]) -> Model:
     """
     found = open_bundled(paths)
     digest = str(found.predictor.members.bundle)
-    model = session.scalar(select(Model).where(Model.digest == digest))
+    model = session.scalar(select(StoredModel).where(StoredModel.digest == digest))
     if model is None:
-        model = Model(digest=digest)
+        model = StoredModel(digest=digest)
         session.add(model)
     model.name = found.name
     model.synthetic = found.synthetic
@@ -65,19 +65,19 @@ def _facts(model: PredictionModel) -> dict[str, Any]:
     }
 
 
-def find_model(session: Session, model_id: int) -> Model:
+def find_model(session: Session, model_id: int) -> StoredModel:
     """Return a model.
 
     Raises:
         RefusalError: if there is none of this number.
     """
-    model = session.get(Model, model_id)
+    model = session.get(StoredModel, model_id)
     if model is None:
         raise unknown("model", model_id)
     return model
 
 
-def model_json(model: Model, blind: bool = False) -> dict[str, Any]:
+def model_json(model: StoredModel, blind: bool = False) -> dict[str, Any]:
     """Return what a page shows of a model."""
     told: dict[str, Any] = {
         "id": model.id, "name": model.name, "synthetic": model.synthetic, "digest": model.digest,

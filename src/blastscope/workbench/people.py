@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
-from blastscope.workbench.store.tables import ApiToken, Audit, LoginSession, Person, now
+from blastscope.workbench.store.tables import ApiToken, AuditEntry, LoginSession, User, now
 
 if TYPE_CHECKING:
     from pwdlib import PasswordHash
@@ -55,7 +55,7 @@ class Who:
         }
 
 
-def who(person: Person) -> Who:
+def who(person: User) -> Who:
     """Return a person as the one who asks."""
     return Who(person.id, person.name, person.role, person.password is not None)
 
@@ -97,7 +97,7 @@ class Passwords:
             RefusalError: if the name or the password is wrong (one sentence for both), or the
                 name is locked.
         """
-        person = session.scalar(select(Person).where(Person.name == name))
+        person = session.scalar(select(User).where(User.name == name))
         self._refuse_locked(name, address)
         known = person.password if person and person.active and person.password else None
         right = _hasher().verify(password[:MOST_PASSWORD], known or _no_ones_hash())
@@ -167,8 +167,8 @@ def end_sessions(session: Session, person_id: int) -> None:
 def of_session(session: Session, secret: str) -> Who | None:
     """Return whose cookie it is, if it still holds."""
     found = session.scalar(
-        select(Person)
-        .join(LoginSession, LoginSession.person_id == Person.id)
+        select(User)
+        .join(LoginSession, LoginSession.person_id == User.id)
         .where(LoginSession.digest == digest(secret), LoginSession.expires_at > now())
     )
     return who(found) if found is not None and found.active else None
@@ -177,8 +177,8 @@ def of_session(session: Session, secret: str) -> Who | None:
 def of_token(session: Session, secret: str) -> Who | None:
     """Return whose token it is, if it still holds."""
     found = session.scalar(
-        select(Person)
-        .join(ApiToken, ApiToken.person_id == Person.id)
+        select(User)
+        .join(ApiToken, ApiToken.person_id == User.id)
         .where(
             ApiToken.digest == digest(secret),
             ApiToken.expires_at > now(),
@@ -188,17 +188,17 @@ def of_token(session: Session, secret: str) -> Who | None:
     return who(found) if found is not None and found.active else None
 
 
-def local_person(session: Session) -> Person:
+def local_person(session: Session) -> User:
     """Return the person of the launch address, an admin, who is made if missing."""
-    found = session.scalar(select(Person).where(Person.name == LOCAL))
+    found = session.scalar(select(User).where(User.name == LOCAL))
     if found is None:
-        found = Person(name=LOCAL, role="admin", password=None)
+        found = User(name=LOCAL, role="admin", password=None)
         session.add(found)
         session.flush()
     return found
 
 
-def add_person(session: Session, by: Who | None, name: str, password: str, role: str) -> Person:
+def add_person(session: Session, by: Who | None, name: str, password: str, role: str) -> User:
     """Add a person.
 
     Raises:
@@ -209,10 +209,10 @@ def add_person(session: Session, by: Who | None, name: str, password: str, role:
         raise invalid("name", "A name has 1 to 80 printable characters: type another.")
     if role not in ROLES:
         raise invalid("role", f"{role!r} is not a role: choose one of {', '.join(ROLES)}.")
-    same = select(Person).where(func.lower(Person.name) == name.lower())
+    same = select(User).where(func.lower(User.name) == name.lower())
     if session.scalar(same) is not None:
         raise conflict("taken", f"There is a person called {name} already: choose another name.")
-    person = Person(name=name, role=role, password=hashed(password))
+    person = User(name=name, role=role, password=hashed(password))
     session.add(person)
     session.flush()
     audit(session, by, "person-added", {"person": name, "role": role})
@@ -226,13 +226,13 @@ def change_person(
     role: str | None,
     active: bool | None,
     password: str | None,
-) -> Person:
+) -> User:
     """Change a person's role, password or whether they may sign in; that ends their sessions.
 
     Raises:
         RefusalError: if there is no such person, a value does not do, or no admin would be left.
     """
-    person = session.get(Person, person_id)
+    person = session.get(User, person_id)
     if person is None:
         raise unknown("person", person_id)
     if role is not None and role not in ROLES:
@@ -255,7 +255,7 @@ def change_person(
 
 
 def _admins(session: Session) -> int:
-    found = select(func.count()).where(Person.role == "admin", Person.active.is_(True))
+    found = select(func.count()).where(User.role == "admin", User.active.is_(True))
     return session.scalar(found) or 0
 
 
@@ -290,4 +290,4 @@ def revoke_token(session: Session, by: Who, token_id: int) -> None:
 
 def audit(session: Session, by: Who | None, what: str, about: dict[str, Any]) -> None:
     """Record what was done to people, tokens, jobs or backups."""
-    session.add(Audit(person_id=None if by is None else by.id, what=what, about=about))
+    session.add(AuditEntry(person_id=None if by is None else by.id, what=what, about=about))

@@ -30,7 +30,7 @@ from blastscope.workbench.jobs import add_job
 from blastscope.workbench.models import open_bundled
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Case, Cell, Model, Score, Scoring, Signature
+from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, Signature, StoredModel
 
 _COLUMNS = ("p_all", "p_raw", "ood_score", "called", "confidence", "refer", "flags")
 
@@ -43,7 +43,7 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
     """
     with database.read() as session:
         scoring = session.get_one(Scoring, scoring_id)
-        model_row = session.get_one(Model, scoring.model_id)
+        model_row = session.get_one(StoredModel, scoring.model_id)
         synthetic = session.get_one(Case, scoring.case_id).synthetic
         left = _unscored(session, scoring)
         total = _usable(session, scoring.case_id)
@@ -66,7 +66,7 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
         _sum_up(session, session.get_one(Scoring, scoring_id), model)
 
 
-def _opened(model: Model) -> PredictionModel:
+def _opened(model: StoredModel) -> PredictionModel:
     found = open_bundled([Path(path) for path in model.paths])
     if found.predictor.members.bundle != model.digest:
         raise BlastscopeError(
@@ -162,6 +162,6 @@ def _sum_up(session: Session, scoring: Scoring, model: PredictionModel) -> None:
     if case.state == "scoring" and case.scoring_id == scoring.id:
         signed = select(Signature.id).where(Signature.case_id == case.id).limit(1)
         case.state = "review" if session.scalar(signed) is None else "reopened"
-        if len(session.get_one(Model, scoring.model_id).facts.get("networks", [])) == 1:
+        if len(session.get_one(StoredModel, scoring.model_id).facts.get("networks", [])) == 1:
             add_job(session, "similar", case.id)
     bump(case)

@@ -16,7 +16,7 @@ from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
 from blastscope.workbench.reviews import record
-from blastscope.workbench.store.tables import Case, Person, Reading, now
+from blastscope.workbench.store.tables import Case, Reading, User, now
 from blastscope.workbench.summaries import readings_of
 
 
@@ -38,7 +38,7 @@ def start_reading(
     """
     found.refuse_signed()
     case = found.case
-    person = session.get(Person, person_id)
+    person = session.get(User, person_id)
     if person is None or not person.active or person.role == "viewer":
         raise unknown("reader", person_id)
     if case.state not in ("review", "reopened"):

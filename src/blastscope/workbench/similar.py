@@ -31,7 +31,7 @@ from blastscope.workbench.models import open_bundled
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.refusal import conflict, unknown
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Case, Cell, Embedding, Model
+from blastscope.workbench.store.tables import Case, Cell, Embedding, StoredModel
 
 Floats = NDArray[np.float32]
 NEAREST = 6
@@ -46,7 +46,7 @@ def embed(database: Database, images: ImageStore, case_id: int, advance: Advance
     """
     with database.read() as session:
         case = session.get_one(Case, case_id)
-        model = session.get_one(Model, case.model_id)
+        model = session.get_one(StoredModel, case.model_id)
         known = select(Embedding.sha).where(Embedding.model_id == model.id)
         left = session.execute(
             select(Cell.sha, Cell.file)

@@ -20,7 +20,7 @@ from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, revision
 from blastscope.workbench.shares import Line, lines
-from blastscope.workbench.store.tables import Case, Job, Reading, ReviewEvent, Scoring, now
+from blastscope.workbench.store.tables import Case, QueuedJob, Reading, ReviewEvent, Scoring, now
 
 _PLOT_STEPS = 20
 
@@ -166,7 +166,7 @@ def case_json(
     }
 
 
-def _seconds_left(job: Job | None) -> float | None:
+def _seconds_left(job: QueuedJob | None) -> float | None:
     if job is None or job.state != "running" or not job.done or not job.total:
         return None
     spent = (now() - (job.started_at or now())).total_seconds()

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from blastscope.workbench.jobs import release_all
 from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Job, now
+from blastscope.workbench.store.tables import QueuedJob, now
 
 _LOOK_SECONDS = 0.5
 _MOST_STARTS, _START_SECONDS = 4, 300
@@ -75,7 +75,9 @@ class Supervisor:
         state = "stopped"
         if self.running:
             with self._database.read() as session:
-                job = session.scalar(select(Job.id).where(Job.state == "running").limit(1))
+                job = session.scalar(
+                    select(QueuedJob.id).where(QueuedJob.state == "running").limit(1)
+                )
             state = "idle" if job is None else "working"
         return {"state": state, "since": self.since.isoformat()}
 

@@ -25,7 +25,7 @@ from blastscope.workbench.preparation import prepare
 from blastscope.workbench.scoring import score
 from blastscope.workbench.similar import embed
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Job
+from blastscope.workbench.store.tables import QueuedJob
 
 REST_SECONDS = 0.3
 """How long the worker sleeps if there is nothing to do."""
@@ -60,7 +60,7 @@ class Worker:
             finish(session, job.id, reason)
         return True
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: QueuedJob) -> None:
         def advance(done: int, total: int | None) -> bool:
             with self.database.write() as session:
                 return progress(session, job.id, done, total)

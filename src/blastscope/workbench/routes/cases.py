@@ -19,7 +19,14 @@ from blastscope.workbench.preparation import start_scoring
 from blastscope.workbench.refusal import conflict
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, etagged
-from blastscope.workbench.store.tables import Case, Job, Model, ReviewEvent, Score, Scoring
+from blastscope.workbench.store.tables import (
+    Case,
+    QueuedJob,
+    ReviewEvent,
+    Score,
+    Scoring,
+    StoredModel,
+)
 from blastscope.workbench.summaries import case_json
 
 router = APIRouter(prefix="/api/v1")
@@ -51,7 +58,9 @@ def key_of(bench: Workbench, session: Session, who: Who, case: Case) -> tuple[ob
     """Return what changes whenever an answer about a case does."""
     seq = session.scalar(select(func.max(ReviewEvent.seq)).where(ReviewEvent.case_id == case.id))
     jobs = session.execute(
-        select(Job.id, Job.state, Job.done).where(Job.case_id == case.id).order_by(Job.id)
+        select(QueuedJob.id, QueuedJob.state, QueuedJob.done)
+        .where(QueuedJob.case_id == case.id)
+        .order_by(QueuedJob.id)
     ).all()
     return (who.id, who.role, case.id, case.version, case.state, seq, tuple(map(tuple, jobs)))
 
@@ -130,7 +139,7 @@ def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Respo
 def get_models(bench: Bench, who: Viewer) -> dict[str, Any]:
     """List the models of this workbench."""
     with bench.database.read() as session:
-        models = session.scalars(select(Model).order_by(Model.id)).all()
+        models = session.scalars(select(StoredModel).order_by(StoredModel.id)).all()
         return {
             "models": [
                 {**model_json(model), "default": model.id == bench.model_id} for model in models
@@ -162,11 +171,11 @@ def get_scorings(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         found = access(session, case_id, who)
         found.refuse_blind()
         rows = session.execute(
-            select(Scoring, Model.name, func.count(Score.cell_id))
-            .join(Model, Model.id == Scoring.model_id)
+            select(Scoring, StoredModel.name, func.count(Score.cell_id))
+            .join(StoredModel, StoredModel.id == Scoring.model_id)
             .outerjoin(Score, Score.scoring_id == Scoring.id)
             .where(Scoring.case_id == case_id)
-            .group_by(Scoring.id, Model.name)
+            .group_by(Scoring.id, StoredModel.name)
             .order_by(Scoring.id)
         )
         return {

@@ -28,7 +28,7 @@ from blastscope.workbench.routes.events import event_json, reading_numbers
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import distances, nearest, tile_of
-from blastscope.workbench.store.tables import Cell, Heatmap, Job, ReviewEvent, Score, Upload
+from blastscope.workbench.store.tables import Cell, Heatmap, QueuedJob, ReviewEvent, Score, Upload
 from blastscope.workbench.summaries import readings_of, reviewed
 
 router = APIRouter(prefix="/api/v1")
@@ -197,7 +197,9 @@ def post_heatmap(bench: Bench, who: Reader, case_id: int, n: int, body: HeatmapB
         running = [
             job
             for job in session.scalars(
-                select(Job).where(Job.kind == "heatmap", Job.state.in_(("waiting", "running")))
+                select(QueuedJob).where(
+                    QueuedJob.kind == "heatmap", QueuedJob.state.in_(("waiting", "running"))
+                )
             )
             if job.about == about
         ]
@@ -237,9 +239,10 @@ def get_similar(bench: Bench, who: Viewer, case_id: int, n: int) -> dict[str, An
             far = distances(session, case, table, place + 1)
         except RefusalError:
             waiting = session.scalar(
-                select(Job.id).where(
-                    Job.case_id == case_id, Job.kind.in_(("similar", "score", "prepare")),
-                    Job.state.in_(("waiting", "running")),
+                select(QueuedJob.id).where(
+                    QueuedJob.case_id == case_id,
+                    QueuedJob.kind.in_(("similar", "score", "prepare")),
+                    QueuedJob.state.in_(("waiting", "running")),
                 )
             )  # fmt: skip
             state = "none" if waiting is None else "waiting"

@@ -23,13 +23,13 @@ from blastscope.workbench.people import (
     revoke_token,
 )
 from blastscope.workbench.routes.asking import Admin, Bench, Reader, Viewer
-from blastscope.workbench.store.tables import ApiToken, Audit, Job, Person, Upload, now
+from blastscope.workbench.store.tables import ApiToken, AuditEntry, QueuedJob, Upload, User, now
 
 router = APIRouter(prefix="/api/v1")
 Role = Literal["viewer", "reader", "signer", "admin"]
 
 
-class NewPerson(BaseModel, extra="forbid"):
+class NewUser(BaseModel, extra="forbid"):
     """A person to add."""
 
     name: str = Field(max_length=80)
@@ -37,7 +37,7 @@ class NewPerson(BaseModel, extra="forbid"):
     role: Role
 
 
-class ChangedPerson(BaseModel, extra="forbid"):
+class ChangedUser(BaseModel, extra="forbid"):
     """What changes of a person."""
 
     role: Role | None = None
@@ -52,7 +52,7 @@ class NewToken(BaseModel, extra="forbid"):
     days: int = Field(90, ge=1, le=366)
 
 
-def _person(person: Person) -> dict[str, Any]:
+def _person(person: User) -> dict[str, Any]:
     return {
         "id": person.id,
         "name": person.name,
@@ -66,7 +66,7 @@ def _person(person: Person) -> dict[str, Any]:
 def get_people(bench: Bench, who: Viewer) -> dict[str, Any]:
     """List the people; who is not an admin gets the names of those who are active."""
     with bench.database.read() as session:
-        people = session.scalars(select(Person).order_by(Person.name)).all()
+        people = session.scalars(select(User).order_by(User.name)).all()
     if who.may("admin"):
         return {"people": [_person(one) for one in people]}
     return {
@@ -77,14 +77,14 @@ def get_people(bench: Bench, who: Viewer) -> dict[str, Any]:
 
 
 @router.post("/people", status_code=201)
-def post_person(bench: Bench, who: Admin, body: NewPerson) -> dict[str, Any]:
+def post_person(bench: Bench, who: Admin, body: NewUser) -> dict[str, Any]:
     """Add a person."""
     with bench.database.write() as session:
         return _person(add_person(session, who, body.name, body.password, body.role))
 
 
 @router.patch("/people/{person_id}")
-def patch_person(bench: Bench, who: Admin, person_id: int, body: ChangedPerson) -> dict[str, Any]:
+def patch_person(bench: Bench, who: Admin, person_id: int, body: ChangedUser) -> dict[str, Any]:
     """Change a person; that signs them out everywhere."""
     with bench.database.write() as session:
         changed = change_person(session, who, person_id, body.role, body.active, body.password)
@@ -163,7 +163,7 @@ def post_restart(bench: Bench, who: Reader) -> dict[str, Any]:
 def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
     """Return versions, disk, jobs and the worker."""
     with bench.database.read() as session:
-        recent = session.scalars(select(Job).order_by(Job.id.desc()).limit(50)).all()
+        recent = session.scalars(select(QueuedJob).order_by(QueuedJob.id.desc()).limit(50)).all()
         images = session.scalar(select(func.coalesce(func.sum(Upload.bytes), 0)))
     names = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "onnxruntime", "pillow")
     return {
@@ -190,7 +190,9 @@ def get_audit(bench: Bench, who: Admin, after: int = 0) -> dict[str, Any]:
     """Return who did what to people, tokens, jobs and backups."""
     with bench.database.read() as session:
         names = names_of(session)
-        rows = session.scalars(select(Audit).where(Audit.id > after).order_by(Audit.id).limit(1000))
+        rows = session.scalars(
+            select(AuditEntry).where(AuditEntry.id > after).order_by(AuditEntry.id).limit(1000)
+        )
         return {
             "entries": [
                 {

@@ -66,7 +66,7 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment(), dict[str, Any]: JSON(), list[Any]: JSON()}  # noqa: RUF012
 
 
-class Person(Base):
+class User(Base):
     """Somebody who works here; ``local`` is whoever opened the launch address."""
 
     __tablename__ = "person"
@@ -101,7 +101,7 @@ class ApiToken(Base):
     revoked_at: Mapped[datetime | None]
 
 
-class Model(Base):
+class StoredModel(Base):
     """A model that has scored, or may score, cases; ``digest`` tells models apart."""
 
     __tablename__ = "model"
@@ -285,7 +285,7 @@ class Reopening(Base):
     reason: Mapped[str] = mapped_column(Text)
 
 
-class Job(Base):
+class QueuedJob(Base):
     """Work for the worker; a lease says that somebody is at it and until when that holds."""
 
     __tablename__ = "job"
@@ -323,7 +323,7 @@ class Heatmap(Base):
     image: Mapped[str] = mapped_column(String(64))
 
 
-class Audit(Base):
+class AuditEntry(Base):
     """Who did what to people, tokens, jobs and backups; reviews have their own events."""
 
     __tablename__ = "audit"
