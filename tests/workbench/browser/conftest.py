@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from blastscope.data.synthetic import write_synthetic
+from tests.workbench.filling import fill_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -38,6 +39,10 @@ class Served:
     address: str
     state: dict[str, Any]
     """The cookies of the person at this machine."""
+    scored: int
+    """A case whose cells have scores."""
+    second: int
+    """One of four cells, for a second reader."""
 
 
 @dataclass
@@ -75,8 +80,9 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A workbench with the model in the box, its first page opened with the launch token."""
-    pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
     folder = tmp_path_factory.mktemp("workbench")
+    scored = fill_folder(folder / "data", CELLS, "B-1", subjects=3)
+    second = fill_folder(folder / "data", 4, "S-2")
     command = [sys.executable, "-m", "blastscope", "serve", "--port", "0", "--json"]
     log = folder / "serve.log"
     with log.open("w") as out:
@@ -91,7 +97,7 @@ def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         context = chromium.new_context()
         context.new_page().goto(launch)
         address = "{0.scheme}://{0.netloc}".format(urlsplit(launch))
-        yield Served(address, dict(context.storage_state()))
+        yield Served(address, dict(context.storage_state()), scored, second)
         context.close()
     finally:
         process.terminate()
@@ -163,20 +169,10 @@ def api(page: Page, method: str, path: str, body: Any = None) -> Any:
     )
 
 
-@pytest.fixture(scope="session")
-def scored(chromium: Browser, served: Served, cell_files: list[Path]) -> int:
-    """A case whose cells are scored; its number."""
-    context = chromium.new_context(base_url=served.address, storage_state=served.state)
-    page = context.new_page()
-    page.goto("/cases")
-    case: int = api(
-        page, "POST", "/api/v1/cases", {"identifier": "B-1", "material": "blood", "sampling": "all"}
-    )["id"]
-    page.goto(f"/cases/new?case={case}")
-    page.set_input_files("input[aria-label=Files]", cell_files)
-    wait_scored(page, case)
-    context.close()
-    return case
+@pytest.fixture
+def scored(served: Served) -> int:
+    """A case whose cells have scores; its number."""
+    return served.scored
 
 
 def wait_scored(page: Page, case: int) -> None:

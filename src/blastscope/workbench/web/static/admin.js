@@ -2,7 +2,7 @@
 
 import { call, get, post } from "./api.js";
 import { ask, tell } from "./dialogs.js";
-import { fill, h, table } from "./dom.js";
+import { fill, h, scrolling, table } from "./dom.js";
 import { boot, main, page, showFault } from "./frame.js";
 import { size, when } from "./words.js";
 
@@ -91,17 +91,17 @@ async function draw() {
   const note = h("div");
   fill(main, h("div", { class: "head" }, h("h1", {}, "Admin")), note,
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "People"), h("span", { class: "end" }, h("button", { type: "button", onclick: addPerson }, "Add a person"))),
-      h("div", { class: "scroll" }, table("Who may do what", ["Name", "Role", "Access", ""], people.map((/** @type {Person} */ person) => [
+      scrolling("People", table("Who may do what", ["Name", "Role", "Access", ""], people.map((/** @type {Person} */ person) => [
         person.name, ROLES[person.role], person.active === false ? "off" : person.locked_until ? `locked until ${when(person.locked_until)}` : person.has_password ? "by password" : "on this computer only",
         h("button", { type: "button", "aria-label": `Change ${person.name}`, onclick: () => changePerson(person) }, "Change")])))),
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Tokens for scripts"), h("span", { class: "end" }, h("button", { type: "button", onclick: addToken }, "New token"))),
-      tokens?.length ? h("div", { class: "scroll" }, table("Each is shown once, when it is made", ["For", "Person", "Made", "Valid until", ""], tokens.map((/** @type {any} */ token) => [
+      tokens?.length ? scrolling("Tokens", table("Each is shown once, when it is made", ["For", "Person", "Made", "Valid until", ""], tokens.map((/** @type {any} */ token) => [
         token.name, token.person ?? boot.person?.name ?? "", when(token.created_at), when(token.expires_at),
         h("button", { type: "button", "aria-label": `Revoke ${token.name}`, onclick: () => call("DELETE", `/api/v1/tokens/${token.id}`).then(() => page(draw), (fault) => showFault(fault, note)) }, "Revoke")]))) : h("p", { class: "quiet" }, "None.")),
     h("div", { class: "columns" }, systemPanel(system, note),
-      h("section", { class: "panel" }, h("h2", {}, "Jobs"), system.jobs.length ? h("div", { class: "scroll" }, table("The latest", ["No.", "Kind", "State", "Done"], system.jobs.slice(0, 15).map((/** @type {any} */ job) => [
+      h("section", { class: "panel" }, h("h2", {}, "Jobs"), system.jobs.length ? scrolling("Jobs", table("The latest", ["No.", "Kind", "State", "Done"], system.jobs.slice(0, 15).map((/** @type {any} */ job) => [
         String(job.id), job.kind, [h("span", { class: "state", "data-state": job.state }, job.state), job.reason ? h("div", {}, h("small", {}, job.reason)) : null], `${job.done} of ${job.total}`]))) : h("p", { class: "quiet" }, "None."))),
-    h("section", { class: "panel" }, h("h2", {}, "Audit"), h("div", { class: "scroll" }, table("The latest first", ["When", "Who", "What", "About"], entries.slice(-100).reverse().map((/** @type {any} */ each) => [
+    h("section", { class: "panel" }, h("h2", {}, "Audit"), scrolling("Audit", table("The latest first", ["When", "Who", "What", "About"], entries.slice(-100).reverse().map((/** @type {any} */ each) => [
       when(each.at), each.person ?? "–", each.what, typeof each.about === "object" ? JSON.stringify(each.about) : String(each.about ?? "")])))));
 }
 

@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { ask } from "./dialogs.js";
-import { fill, h, table } from "./dom.js";
+import { fill, h, scrolling, table } from "./dom.js";
 import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { lineCard } from "./lines.js";
 import { histogram } from "./plots.js";
@@ -83,7 +83,7 @@ function brief(line) {
 /** @param {any} shares */
 function subjects(shares) {
   if (!shares.subjects || shares.subjects.length < 2) return null;
-  return h("section", { class: "panel" }, h("div", { class: "scroll" }, table("This case holds several subjects: each is estimated by itself (share of ALL, 95 % interval).",
+  return h("section", { class: "panel" }, scrolling("Subjects", table("This case holds several subjects: each is estimated by itself (share of ALL, 95 % interval).",
     ["Subject", { name: "Cells", number: true }, "The model alone", "People and model", "Counted"],
     shares.subjects.map((/** @type {any} */ each) => [each.subject, number(each.cells), ...each.lines.map(brief)]))));
 }

@@ -1,7 +1,7 @@
 /** All cases: where each one is, and what is left to do. */
 
 import { get, post, Refusal } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, scrolling } from "./dom.js";
 import { main, may, page, showFault, signInAgain } from "./frame.js";
 import { interval } from "./lines.js";
 import { counted, number, share, when } from "./words.js";
@@ -94,7 +94,7 @@ page(async () => {
   const list = h("div", {},
     h("div", { class: "head" }, h("h1", {}, "Cases"), count, h("span", { class: "end" }, search, chosen,
       may.read ? h("a", { class: "button primary", href: "/cases/new" }, "New case (C)") : null)),
-    note, h("div", { class: "scroll" }, h("table", { class: "panel" }, h("thead", {}, h("tr", {},
+    note, scrolling("Cases", h("table", { class: "panel" }, h("thead", {}, h("tr", {},
       ["Case", "Cells", "No label", "Referred, no label", "Share of ALL, 95 % interval", "Readers", "State", "", "Begun"].map((name, index) =>
         name ? h("th", { scope: "col", class: index > 0 && index < 4 ? "n" : null }, name) : h("td")))), body)), none);
   /** @type {Case[]} */

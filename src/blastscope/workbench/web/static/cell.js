@@ -223,8 +223,8 @@ export class CellView {
     const box = facts.preparation?.box;
     return [
       cell.note && h("p", {}, h("strong", {}, "Note: "), cell.note),
-      shown && facts.called && [h("h3", {}, "What the model says"), h("dl", {},
-        row("Call", [h("span", { class: "label", "data-label": facts.called }, LABELS[facts.called]), facts.refer ? ", referred to a person" : ""]),
+      shown && typeof facts.p === "number" && [h("h3", {}, "What the model says"), h("dl", {},
+        row("Call", [h("span", { class: "label", "data-label": facts.called ?? "" }, facts.called ? LABELS[facts.called] : "none"), facts.refer ? ", referred to a person" : ""]),
         row("Probability of ALL", `${probability(facts.p)}${facts.calibrated ? ", calibrated" : ", not calibrated"}`),
         facts.calibrated && facts.p_raw !== null && facts.p_raw !== undefined ? row("Before calibration", probability(facts.p_raw)) : null,
         row("Threshold", probability(facts.threshold)),

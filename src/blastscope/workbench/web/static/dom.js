@@ -119,3 +119,13 @@ export function table(caption, columns, rows) {
     h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, index) =>
       index === 0 ? h("th", { scope: "row" }, cell) : h("td", { class: named[index]?.number ? "n" : null }, cell))))));
 }
+
+/**
+ * A place that scrolls sideways if what it holds is wide, by keys as well.
+ *
+ * @param {string} name what it holds
+ * @param {...Children} children
+ */
+export function scrolling(name, ...children) {
+  return h("div", { class: "scroll", role: "region", "aria-label": name, tabindex: 0 }, ...children);
+}

@@ -88,7 +88,7 @@ export class Gallery {
     await this.review.load();
     if (!this.order || (!this.modelShown && this.modelOrder)) this.order = this.modelShown ? "needs" : "random";
     this.middle = h("div", { class: "middle" });
-    fill(main, this.panels.tools, this.states.strips,
+    fill(main, h("h1", { class: "visually-hidden" }, `Cells of ${this.item.identifier}`), this.panels.tools, this.states.strips,
       h("div", { class: "review" }, this.panels.filters, this.middle, this.panels.counts));
     this.arrange();
     this.grid?.box.focus({ preventScroll: true });
@@ -106,6 +106,7 @@ export class Gallery {
 
   /** Lay out one grid or two, and fill them. */
   arrange() {
+    for (const grid of this.grids) grid.dispose();
     const titles = this.split ? ["Called ALL", "Called normal"] : ["Cells"];
     this.grids = titles.map((title, which) => {
       const box = h("div", { class: "grid", "aria-label": title });
@@ -182,16 +183,16 @@ export class Gallery {
 
   /** @param {Cell} cell @returns {import("./grid.js").Tile} */
   tile(cell) {
-    const said = this.modelShown && cell.scored && cell.called;
+    const said = this.modelShown && cell.scored && typeof cell.p === "number";
     const label = (this.adjudicating ? cell.final : cell.label) ?? "";
     const both = this.adjudicating ? ` ${cell.label ?? "–"}/${cell.other ?? "–"}` : "";
     return {
       ...this.review.place(cell.n, this.looks.fit ? "fit" : "scale"),
       label,
       mark: `${both}${cell.flag ? " ⚑" : ""}${cell.note ? " ✎" : ""}`,
-      model: said ? `${cell.called} ${probability(cell.p)}${cell.refer ? " R" : ""}${cell.ood ? " O" : ""}`
+      model: said ? `${cell.called ?? "?"} ${probability(cell.p)}${cell.refer ? " R" : ""}${cell.ood ? " O" : ""}`
         : this.modelShown && cell.problem ? "unusable" : "",
-      tone: !said || cell.refer ? "quiet" : cell.called === "A" ? "all" : "hem",
+      tone: !said || !cell.called || cell.refer ? "quiet" : cell.called === "A" ? "all" : "hem",
       name: this.words(cell),
     };
   }
@@ -199,8 +200,8 @@ export class Gallery {
   /** What a screen reader says of a cell. @param {Cell} cell */
   words(cell) {
     const parts = [`Cell ${cell.n}`];
-    if (this.modelShown && cell.called)
-      parts.push(`, model: ${LABELS[cell.called]} ${probability(cell.p)}${cell.refer ? ", referred" : ""}${cell.ood ? ", out of distribution" : ""}`);
+    if (this.modelShown && typeof cell.p === "number")
+      parts.push(`, model: ${cell.called ? LABELS[cell.called] : "no call,"} ${probability(cell.p)}${cell.refer ? ", referred" : ""}${cell.ood ? ", out of distribution" : ""}`);
     if (cell.problem) parts.push(`, not usable: ${cell.problem}`);
     parts.push(`; yours: ${cell.label ? LABELS[cell.label] : "none"}`);
     if (this.adjudicating) parts.push(`, other reader: ${cell.other ? LABELS[cell.other] : "none"}, final: ${cell.final ? LABELS[cell.final] : "none"}`);

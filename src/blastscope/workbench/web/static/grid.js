@@ -64,7 +64,14 @@ export class Grid {
     }, { passive: true });
     box.addEventListener("mousedown", (event) => this.#press(event));
     box.addEventListener("dblclick", () => this.active >= 0 && this.listeners.onopen?.(this.active));
-    new ResizeObserver(() => this.layout()).observe(box);
+    this.resized = new ResizeObserver(() => this.layout());
+    this.resized.observe(box);
+  }
+
+  /** Stop looking: another grid takes this one's place. */
+  dispose() {
+    this.resized.disconnect();
+    this.count = 0;
   }
 
   /**

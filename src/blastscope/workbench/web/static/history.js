@@ -1,7 +1,7 @@
 /** Every event of a case: who changed what, when, and what stood in sight. */
 
 import { get } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, scrolling } from "./dom.js";
 import { boot, main, page, showFault, thisCase } from "./frame.js";
 import { eventWords } from "./event_words.js";
 import { when } from "./words.js";
@@ -66,7 +66,7 @@ page(async () => {
   fill(main, h("div", { class: "head" }, h("h1", {}, "History"), h("span", { class: "end" }, person, kind, cell,
     h("a", { class: "button", href: `/api/v1/cases/${item.id}/history.csv`, download: true }, "Download CSV"))),
   h("p", { class: "quiet" }, "Nothing here is ever changed or taken away: an undo is an entry of its own."), fault,
-  h("div", { class: "scroll" }, h("table", { class: "panel" }, h("thead", {}, h("tr", {},
+  scrolling("Events", h("table", { class: "panel" }, h("thead", {}, h("tr", {},
     ["No.", "When", "Who", "What", "Cells", "Reading", "In sight"].map((name) => h("th", { scope: "col" }, name)))), body)), none, more);
   await load(true);
 });

@@ -145,7 +145,7 @@ export class Panels {
         gallery.grid.box.focus({ preventScroll: true });
       } }, h("b", {}, keyName(name) || name), words)));
     fill(this.legend, h("h2", {}, "On a tile"), h("small", {}, "Top left your label, ⚑ a flag, ✎ a note. ",
-      gallery.modelShown ? "Bottom right the model: A (ALL) or N (normal) and the probability of ALL; R referred to a person, O out of distribution." : ""));
+      gallery.modelShown ? "Bottom right the model: A (ALL), N (normal) or ? (no call) and the probability of ALL; R referred to a person, O out of distribution." : ""));
     if (!this.counts.childElementCount) {
       fill(this.counts, h("h2", {}, "Cell"), this.cell, this.buttons, this.numbers, this.shares, this.legend);
       this.refreshShares();
@@ -164,8 +164,8 @@ export class Panels {
     const yours = cell.label ? LABELS[cell.label] : "none";
     fill(this.cell,
       h("div", {}, h("strong", {}, `Cell ${cell.n}`), selected ? ` · ${counted(selected, "cell")} selected` : ""),
-      gallery.modelShown && h("div", {}, "Model: ", cell.problem ? `not usable, ${cell.problem}` : cell.called
-        ? [h("span", { class: "label", "data-label": cell.called }, LABELS[cell.called]), ` ${probability(cell.p)}`,
+      gallery.modelShown && h("div", {}, "Model: ", cell.problem ? `not usable, ${cell.problem}` : typeof cell.p === "number"
+        ? [h("span", { class: "label", "data-label": cell.called ?? "" }, cell.called ? LABELS[cell.called] : "no call,"), ` ${probability(cell.p)}`,
           cell.refer ? ", referred" : "", cell.ood ? ", out of distribution" : ""] : "not scored yet"),
       h("div", {}, "Yours: ", h("span", { class: "label", "data-label": cell.label ?? "" }, yours)),
       gallery.adjudicating && h("div", {}, `Other reader: ${cell.other ? LABELS[cell.other] : "none"}; final: ${cell.final ? LABELS[cell.final] : "none"}`),

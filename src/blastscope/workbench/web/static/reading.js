@@ -1,7 +1,7 @@
 /** The second reading: begin one, finish it, and see where the readers agree. */
 
 import { get, post } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, scrolling } from "./dom.js";
 import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { LABELS, counted } from "./words.js";
 
@@ -67,13 +67,13 @@ async function agreement(item) {
     h("p", {}, `The same label on ${answer.same} of ${counted(answer.cells, "cell")}${share}. `,
       answer.kappa === null ? WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (answer.reason)] ?? "κ is not defined."
         : `Cohen's κ ${answer.kappa.toFixed(2)}, 95 % interval ${answer.low?.toFixed(2) ?? "–"} to ${answer.high?.toFixed(2) ?? "–"}.`),
-    h("div", { class: "scroll" }, h("table", { class: "confusion" }, h("caption", {}, "Rows: reading 1. Columns: the second reading."),
+    scrolling("Agreement", h("table", { class: "confusion" }, h("caption", {}, "Rows: reading 1. Columns: the second reading."),
       h("thead", {}, h("tr", {}, h("td"), rows.map((/** @type {string} */ label) => h("th", { scope: "col" }, name(label))))),
       h("tbody", {}, rows.map((/** @type {string} */ label, /** @type {number} */ row) => h("tr", {}, h("th", { scope: "row" }, name(label)),
         counts[row].map((/** @type {number} */ count, /** @type {number} */ column) => h("td", { class: row === column ? "same" : count ? "apart" : null }, String(count)))))))),
-    answer.disagreements.length ? h("div", { class: "actions" },
+    answer.open.length ? h("div", { class: "actions" },
       h("a", { class: "button primary", href: `/cases/${item.id}/gallery?filter=disagreements${may.sign ? "&adjudicate=1" : ""}` },
-        may.sign ? `Decide ${counted(answer.disagreements.length, "disagreement")}` : `See ${counted(answer.disagreements.length, "disagreement")}`)) : h("p", {}, "No open disagreement."));
+        may.sign ? `Decide ${counted(answer.open.length, "disagreement")}` : `See ${counted(answer.open.length, "disagreement")}`)) : h("p", {}, answer.disagreements.length ? `All ${counted(answer.disagreements.length, "disagreement")} are decided.` : "No disagreement."));
 }
 
 async function draw() {
