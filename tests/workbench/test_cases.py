@@ -175,3 +175,34 @@ def test_backups_hold_the_database_and_the_images(served, local):
     kept = {path.name for path in (made / "images").rglob("*") if path.is_file()}
     assert len(shas) == 10
     assert shas <= kept
+
+
+def test_a_cell_in_detail_and_its_heatmaps_state(served, local, monkeypatch):
+    case = served.case(20)
+    local.label(case, [3], "A")
+    local.events(case, {"kind": "undo"})
+    told = local.get(f"/api/v1/cases/{case}/cells/3").json()
+    columns = local.cells(case)["columns"]
+    for name in ("p", "called", "refer", "ood", "ood_score", "confidence", "file", "subject"):
+        assert told[name] == columns[name][2], name
+    assert told["networks"] == [{"name": "net", "p": told["p"]}]
+    assert [one["kind"] for one in told["history"]] == ["label", "undo"]
+    assert told["preparation"]["box"] == [10, 10, 40, 40]
+    assert local.get(f"/api/v1/cases/{case}/cells/21").status_code == 404
+    address = f"/api/v1/cases/{case}/cells/3/heatmaps"
+    monkeypatch.setattr("blastscope.workbench.routes.detail.reason_against", lambda: None)
+    monkeypatch.setattr("blastscope.workbench.heatmaps.reason_against", lambda: None)
+    assert local.post(address, json={"method": "magic"}).status_code == 422
+    asked = local.post(address, json={"method": "grad-cam"})
+    assert (asked.status_code, asked.json()["state"]) == (202, "waiting")
+    again = local.post(address, json={"method": "grad-cam"})
+    assert again.json()["id"] == asked.json()["id"]
+    states = {one["method"]: one["state"] for one in told["heatmaps"]}
+    assert set(states.values()) <= {"none", "not-applicable"}
+    told = local.get(f"/api/v1/cases/{case}/cells/3").json()
+    assert told["heatmaps"][0]["state"] == "waiting"
+    job = asked.json()["id"]
+    assert local.delete(f"/api/v1/jobs/{job}").json()["state"] == "cancelled"
+    assert local.get(address + "/grad-cam.png").status_code == 404
+    similar = local.get(f"/api/v1/cases/{case}/cells/3/similar").json()
+    assert (similar["state"], similar["nearest"]) == ("none", [])

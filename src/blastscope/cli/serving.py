@@ -68,7 +68,7 @@ def serve(
             )
             return
         say(started.address)
-        note(f"Open this address in a browser on this machine; it holds once. {bs.DISCLAIMER}")
+        note(f"Open this address in a browser; it signs in once, as an admin. {bs.DISCLAIMER}")
         note(f"Cases are kept in {started.folder}. Model: {started.model}. Ctrl-C ends it.")
 
     bs.serve(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tempfile
 import zipfile
 from collections import Counter
@@ -16,8 +17,10 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from blastscope import __version__
 from blastscope.data.synthetic import MARKER
 from blastscope.errors import BlastscopeError
+from blastscope.io.tables import METADATA_KEY
 from blastscope.report.html import render
 from blastscope.workbench.cases import case_facts, names_of
 from blastscope.workbench.cell_table import CALLS, CellTable
@@ -39,7 +42,7 @@ from blastscope.workbench.summaries import (
 FOLDERS = {"A": "all", "N": "hem"}
 """The folder of a data set for each label that a model can learn."""
 _SUFFIXES = {"BMP": "bmp", "PNG": "png", "TIFF": "tif", "JPEG": "jpg", "WEBP": "webp"}
-_FORMAT = "blastscope-workbench-cells/1"
+_TABLE = {"table": "workbench cells", "version": 1, "made_by": f"blastscope {__version__}"}
 
 
 def left_out(table: CellTable, together: Reviewed) -> dict[str, int]:
@@ -149,7 +152,7 @@ def cells_csv(frame: pl.DataFrame) -> str:
 def cells_parquet(frame: pl.DataFrame) -> bytes:
     """Return cells as a Parquet file."""
     content = io.BytesIO()
-    frame.write_parquet(content, metadata={"blastscope": f'{{"table": "{_FORMAT}"}}'})
+    frame.write_parquet(content, metadata={METADATA_KEY: json.dumps(_TABLE)})
     return content.getvalue()
 
 

@@ -156,12 +156,16 @@ def _open_demo(bench: Workbench) -> None:
 
 def _serving(bench: Workbench, listening: socket.socket, transport: Transport) -> Serving:
     settings = bench.settings
-    port = listening.getsockname()[1]
-    scheme = "https" if transport.certificate is not None else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     with bench.database.read() as session:
         name = find_model(session, bench.model_id).name
-    address = f"{scheme}://{host}:{port}/"
-    if settings.loopback:
-        address += f"launch?token={bench.launch_token()}"
+    base = base_address(settings, listening.getsockname()[1], transport)
+    address = f"{base}/launch?token={bench.launch_token()}"
     return Serving(address, settings.folder, bench.database.told, name)
+
+
+def base_address(settings: Settings, port: int, transport: Transport) -> str:
+    """Return the address at which browsers reach the workbench, without a slash at its end."""
+    scheme = "https" if transport.secure else "http"
+    host = settings.host if settings.loopback else settings.names[len(LOOPBACK)]
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}" if transport.behind_proxy else f"{scheme}://{host}:{port}"
