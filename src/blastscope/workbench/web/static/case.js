@@ -109,7 +109,7 @@ async function draw() {
     item.blind || busy ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/sign`),
   ]);
   const models = item.blind ? null : await scorings(item, draw).catch(() => null);
-  const signatures = (sign?.signatures ?? []).slice().reverse();
+  const signatures = sign?.signatures ?? [];
   const { job } = item.progress;
   fill(main,
     h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "state", "data-state": item.state }, item.state),

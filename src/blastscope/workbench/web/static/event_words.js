@@ -1,18 +1,41 @@
 /** What an entry of a case's history says. */
 
-import { LABELS } from "./words.js";
+import { counted, LABELS } from "./words.js";
+
+/** @type {Record<string, (about: any) => string>} what the server itself records */
+const SYSTEM = {
+  created: (about) => `case begun: ${about.material}, ${about.sampling === "selected" ? "selected cells" : about.sampling === "random" ? "a random sample" : "all cells"}${about.blind_first ? ", blind first" : ""}; model ${digest(about.model)}`,
+  files: (about) => `${counted(about.files, "file")} sent`,
+  scored: (about) => `scored again with the model ${digest(about.model ?? about.digest ?? "")}`,
+  sample: (about) => (about.before ? `random sample enlarged from ${about.before} to ${about.size} cells` : `random sample of ${about.size} cells drawn`),
+  signed: () => "signed",
+  reopened: (about) => `reopened: “${about.reason}”`,
+  "reading-started": (about) => `reading ${about.reading ?? about.number ?? ""} begun${about.blind ? ", blind" : ""}`,
+  "reading-finished": (about) => `reading ${about.reading ?? ""} finished`,
+  exported: (about) => `exported ${about.file}`,
+};
+
+/** @param {string} text */
+function digest(text) {
+  return text.replace(/^sha256:/, "").slice(0, 12);
+}
+
+/** @param {any} value */
+function labelled(value) {
+  return value === null || value === undefined ? "none" : LABELS[value] ?? String(value);
+}
 
 /** @param {import("./types.js").HistoryEvent} event */
 export function eventWords(event) {
-  const value = event.value === null || event.value === undefined ? "none" : LABELS[event.value] ?? String(event.value);
-  switch (event.kind) {
-    case "label": return `label ${value}`;
-    case "adjudicate": return `final label ${value}`;
-    case "flag": return event.value ? "flagged" : "flag taken away";
-    case "note": return event.value ? `note “${event.value}”` : "note taken away";
+  const { kind, value } = event;
+  switch (kind) {
+    case "label": return `label ${labelled(value)}`;
+    case "adjudicate": return `final label ${labelled(value)}`;
+    case "flag": return value ? "flagged" : "flag taken away";
+    case "note": return value ? `note “${value}”` : "note taken away";
     case "undo": return "undid an action";
     case "redo": return "did an action again";
     case "reveal": return "saw the model from here on";
-    default: return event.value === null || event.value === undefined ? event.kind : `${event.kind}: ${typeof event.value === "object" ? JSON.stringify(event.value) : event.value}`;
+    default: return SYSTEM[kind] && value && typeof value === "object" ? SYSTEM[kind](value) : kind;
   }
 }
