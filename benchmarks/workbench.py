@@ -94,6 +94,7 @@ def _address(log: Path) -> str:
 
 def _fill(folder: Path, cells: int, place: Path) -> int:
     """Write a case of so many scored cells with its sheets, and return its number."""
+    from blastscope.box import in_the_box
     from blastscope.workbench.cases import create_case
     from blastscope.workbench.context import Workbench
     from blastscope.workbench.people import local_person, who
@@ -101,8 +102,6 @@ def _fill(folder: Path, cells: int, place: Path) -> int:
     from blastscope.workbench.sheets import KINDS, sheet, spans, thumbnails
     from blastscope.workbench.store.database import sqlite_url
     from blastscope.workbench.store.tables import Model, Sheet
-
-    from blastscope.box import in_the_box
 
     write_synthetic(place / "cells", DRAWN, 6, 24)
     pictures = [thumbnails(read_image(path).pixels) for path in place.glob("cells/**/*.bmp")]
