@@ -154,7 +154,7 @@ def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):
 def test_without_known_subjects_no_share_of_blasts_is_told_of(
     trained, images, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("blastscope.api.predict.FEW_CELLS", 1)
+    monkeypatch.setattr("blastscope.api.prediction_result.FEW_CELLS", 1)
     nameless = (
         decided_table()
         .with_columns(model=pl.lit("tiny"))

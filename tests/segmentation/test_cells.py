@@ -1,0 +1,95 @@
+"""White cells of drawn fields, whose truth is exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blastscope.segmentation.cells import EDGE, TOUCHING, find_cells
+from blastscope.segmentation.fields import cells_of_field, tiles
+from tests.segmentation.drawn import UM, White, dice, disc, draw, grid, placed
+
+
+def test_a_cell_among_red_cells_is_outlined_with_its_nucleus():
+    one = White(250, 200)
+    field = draw((400, 500), [one], [(60, 60), (60, 300), (420, 330), (165, 290), (340, 140)])
+    (cell,) = find_cells(field, UM)
+    assert cell.refused is None
+    assert dice(placed(cell, field.shape), disc(field.shape, 250, 200, one.radius)) > 0.95
+    nucleus = placed(cell, field.shape, cell.nucleus)
+    assert dice(nucleus, disc(field.shape, 250, 200, one.nucleus)) > 0.95
+
+
+def test_red_cells_alone_are_no_white_cells():
+    assert find_cells(draw((400, 600), [], grid(12)), UM) == []
+    assert find_cells(draw((300, 300)), UM) == []
+
+
+def _distance(share: float, radius: float) -> float:
+    """The distance of two discs whose common area is a share of one of them (circle segments)."""
+    near, far = 0.0, 2 * radius
+    for _ in range(50):
+        middle = (near + far) / 2
+        half = middle / 2 / radius
+        common = 2 / np.pi * (np.arccos(half) - half * np.sqrt(1 - half**2))
+        near, far = (middle, far) if common > share else (near, middle)
+    return near
+
+
+@pytest.mark.parametrize("touching", ["cells", "nuclei"])
+def test_touching_pairs_are_parted(touching):
+    rng, parted, pairs = np.random.default_rng(24), 0, 24
+    for k in range(pairs):
+        radius = float(rng.uniform(4.2, 5.2))
+        share, turn = (
+            0.3 * k / (pairs - 1) * (1 if touching == "cells" else 0.93),
+            rng.uniform(0, np.pi),
+        )
+        apart = _distance(share, radius * (1.2 if touching == "cells" else 1)) / UM
+        x, y = apart / 2 * np.cos(turn), apart / 2 * np.sin(turn)
+        pair = [White(150 + s * x, 150 + s * y, 1.2 * radius, radius) for s in (-1, 1)]
+        found = find_cells(draw((300, 300), pair), UM)
+        parted += (len(found) == 2 and all(TOUCHING in one.flags for one in found)) or len(
+            found
+        ) == 2
+    assert parted >= 0.95 * pairs
+
+
+def test_a_cell_that_the_edge_cuts_is_refused_and_has_a_box():
+    (cell,) = find_cells(draw((300, 300), [White(290, 150)]), UM)
+    assert EDGE in cell.flags
+    assert cell.refused
+    assert cell.box.x + cell.box.w == 300
+
+
+def test_tiles_find_what_the_whole_field_has(monkeypatch):
+    whites = [White(120, 120), White(395, 130), White(405, 420), White(650, 400)]
+    field = draw((560, 800), whites)
+    whole = cells_of_field(field, UM)
+    monkeypatch.setattr("blastscope.segmentation.fields.TILE", 40.0)
+    assert len(list(tiles(field.shape, UM))) == 2
+    parts = cells_of_field(field, UM)
+    assert len(whole) == len(parts) == 4
+    for one, other in zip(whole, parts, strict=True):
+        assert dice(placed(one, field.shape), placed(other, field.shape)) > 0.97
+
+
+@pytest.mark.parametrize("shape", [(560, 800), (100, 3000), (64, 64), (10_000, 10_000)])
+def test_tiles_cover_each_pixel_once(shape):
+    seen = np.zeros((shape[0] // 4 + 1, shape[1] // 4 + 1), int)
+    area = 0
+    for core, whole in tiles(shape, 0.073):
+        area += core.w * core.h
+        assert whole.x <= core.x
+        assert whole.x + whole.w >= core.x + core.w
+        assert whole.w <= 1.5 * 1536 * 0.15 / 0.073 + 2 * 30 / 0.073
+    assert area == shape[0] * shape[1]
+    del seen
+
+
+def test_uneven_light_makes_no_cells():
+    field = draw((400, 600), [White(300, 200)], grid(6)).astype(np.float32)
+    rows, columns = np.mgrid[:400, :600]
+    light = 1 - 0.35 * (((columns - 300) / 300) ** 2 + ((rows - 200) / 200) ** 2) / 2
+    shaded = (field * light[..., None] * (1.0, 0.95, 0.9)).astype(np.uint8)
+    assert len(find_cells(shaded, UM)) == 1

@@ -1,0 +1,111 @@
+"""Masks as files: what is written is read, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blastscope.data.crop import Box
+from blastscope.errors import BlastscopeError
+from blastscope.segmentation.cells import FoundCell
+from blastscope.segmentation.mask_files import (
+    find_mask_file,
+    read_masks,
+    read_own_labels,
+    write_geojson,
+    write_labels,
+)
+
+SHAPE = (90, 120)
+
+
+@pytest.fixture
+def cells():
+    rows, columns = np.mgrid[:30, :30]
+    disc = (columns - 14.5) ** 2 + (rows - 14.5) ** 2 < 14**2
+    return [
+        FoundCell(Box(0, 5, 30, 30), disc),
+        FoundCell(Box(60, 50, 20, 10), np.ones((10, 20), bool)),
+    ]
+
+
+def _same(found, cells):
+    assert len(found) == len(cells)
+    for one, other in zip(found, cells, strict=True):
+        whole, wanted = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+        for cell, place in ((one, whole), (other, wanted)):
+            box = cell.box
+            place[box.y : box.y + box.h, box.x : box.x + box.w] = cell.mask
+        yield (whole ^ wanted).sum() / wanted.sum()
+
+
+def test_labels_come_back_to_the_pixel(tmp_path, cells):
+    write_labels(tmp_path / "a.tif", SHAPE, cells)
+    labels = np.array(Image.open(tmp_path / "a.tif"))
+    assert labels.dtype == np.uint16
+    assert np.bincount(labels.ravel())[1:].tolist() == [cell.mask.sum() for cell in cells]
+    assert list(_same(read_masks(tmp_path / "a.tif", SHAPE), cells)) == [0, 0]
+    assert list(_same(read_own_labels(tmp_path / "a.tif", SHAPE, 2), cells)) == [0, 0]
+
+
+def test_geojson_is_what_qupath_reads_and_comes_back(tmp_path, cells):
+    write_geojson(tmp_path / "a.geojson", cells, ["a_1", "a_2"])
+    content = json.loads((tmp_path / "a.geojson").read_text())
+    assert content["type"] == "FeatureCollection"
+    ring = content["features"][1]["geometry"]["coordinates"][0]
+    assert ring[0] == ring[-1]
+    xs, ys = zip(*ring, strict=True)
+    assert (min(xs), max(xs), min(ys), max(ys)) == (60, 80, 50, 60)  # the edges of its pixels
+    x, y = np.array(xs[:-1]), np.array(ys[:-1])
+    area = abs((x * np.roll(y, 1) - y * np.roll(x, 1)).sum()) / 2
+    assert area == pytest.approx(200, abs=4)
+    assert content["features"][0]["properties"]["objectType"] == "annotation"
+    assert max(_same(read_masks(tmp_path / "a.geojson", SHAPE), cells)) < 0.03
+
+
+def test_black_and_white_masks_are_a_cell_a_piece(tmp_path, cells):
+    write_labels(tmp_path / "a.tif", SHAPE, cells)
+    mask = (np.array(Image.open(tmp_path / "a.tif")) > 0).astype(np.uint8) * 255
+    Image.fromarray(mask).save(tmp_path / "b.png")
+    assert list(_same(read_masks(tmp_path / "b.png", SHAPE), cells)) == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{", "{}", '{"features": [{"geometry": {"type": "Point", "coordinates": [1, 2]}}]}',
+        '{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[1, 2], [3, 4]]]}}]}',
+        '{"features": [{"geometry": {"type": "Polygon", "coordinates": "abc"}}]}',
+        '{"features": [{"geometry": {"type": "Polygon", "coordinates":'
+        " [[[0, 0], [500, 0], [500, 9], [0, 0]]]}}]}",
+    ],
+)  # fmt: skip
+def test_damaged_geojson_is_one_sentence(tmp_path, content):
+    (tmp_path / "a.geojson").write_text(content)
+    with pytest.raises(BlastscopeError, match=r"a\.geojson"):
+        read_masks(tmp_path / "a.geojson", SHAPE)
+
+
+def test_labels_of_another_size_or_kind_are_refused(tmp_path, cells):
+    write_labels(tmp_path / "a.tif", SHAPE, cells)
+    with pytest.raises(BlastscopeError, match="120 × 90"):
+        read_masks(tmp_path / "a.tif", (90, 121))
+    Image.new("RGB", SHAPE[::-1]).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_bytes(b"no image")
+    for name in ("b.png", "c.png"):
+        with pytest.raises(BlastscopeError, match="label image"):
+            read_masks(tmp_path / name, SHAPE)
+
+
+def test_the_masks_of_a_field_are_found_by_its_name(tmp_path, cells):
+    field = tmp_path / "f.jpg"
+    with pytest.raises(BlastscopeError, match="no file"):
+        find_mask_file(tmp_path, field)
+    write_labels(tmp_path / "f_cp_masks.tif", SHAPE, cells)
+    assert find_mask_file(tmp_path, field).name == "f_cp_masks.tif"
+    write_geojson(tmp_path / "f.geojson", cells, ["a", "b"])
+    with pytest.raises(BlastscopeError, match="2 files"):
+        find_mask_file(tmp_path, field)

@@ -1,0 +1,68 @@
+"""Micrometres a pixel: by red cells, or not at all; and the frame of a cut-out cell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blastscope.data.crop import Box, locate
+from blastscope.errors import BlastscopeError
+from blastscope.segmentation.cutouts import cut_out
+from blastscope.segmentation.scale import C_NMC, measured_scale, red_cell_diameters, told_scale
+from tests.segmentation.drawn import UM, White, draw, grid
+
+
+def test_red_cells_give_the_scale():
+    found = red_cell_diameters(draw((420, 620), [White(560, 330)], grid(15)))
+    scale = measured_scale([found])
+    assert scale.red_cells >= 10
+    assert scale.um_per_pixel == pytest.approx(UM, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [np.array([50.0] * 7)],
+        [np.array([30.0, 40, 50, 60, 70, 80, 90, 100] * 3)],
+        [np.array([50.0] * 9), np.array([90.0] * 9)],
+        [np.array([4.0] * 20)],
+    ],
+    ids=["none", "few", "many sizes", "two microscopes", "dust"],
+)
+def test_without_confidence_there_is_no_scale(fields):
+    with pytest.raises(BlastscopeError, match="um-per-pixel"):
+        measured_scale(fields)
+
+
+@pytest.mark.parametrize("um", [0, -1, 0.01, 5, float("nan")])
+def test_a_scale_that_no_microscope_has_is_refused(um):
+    with pytest.raises(BlastscopeError):
+        told_scale(um)
+
+
+@pytest.mark.parametrize("um", [0.03, C_NMC, 0.12])
+def test_a_cut_out_cell_has_its_size_at_the_scale_of_c_nmc(um):
+    side = round(12 / um)
+    rows, columns = np.mgrid[:side, :side]
+    mask = (columns - side / 2) ** 2 + (rows - side / 2) ** 2 < (side / 2) ** 2
+    field = np.zeros((side + 40, side + 40, 3), np.uint8)  # a black cell stays a cell
+    image = cut_out(field, Box(20, 20, side, side), mask, um)
+    assert image.shape == (450, 450, 3)
+    box = locate(image).box
+    assert box.w == pytest.approx(12 / C_NMC, abs=3)
+    assert abs(box.x + box.w / 2 - 225) <= 1
+    assert (image[0] == 0).all()
+
+
+def test_at_its_own_scale_pixels_are_not_touched():
+    field = np.random.default_rng(0).integers(5, 255, (200, 200, 3), np.uint8)
+    image = cut_out(field, Box(50, 60, 80, 70), np.ones((70, 80), bool), C_NMC)
+    box = locate(image).box
+    cut = image[box.y : box.y + box.h, box.x : box.x + box.w]
+    assert (cut == field[60:130, 50:130]).all()
+
+
+def test_what_is_larger_than_the_frame_has_no_image():
+    field = np.full((600, 600, 3), 90, np.uint8)
+    assert cut_out(field, Box(0, 0, 500, 20), np.ones((20, 500), bool), C_NMC) is None
