@@ -126,6 +126,7 @@ def test_arrays_in_arrays_out(reference):
         np.testing.assert_array_equal(image, normalize_pixels(cell, wanted).pixels)
     assert made.path is None
     assert made.to_frame()["image"].null_count() == 2
+    assert any("out-of-distribution" in sentence for sentence in made.notes())
     for method in ("none", "vahadane"):
         with pytest.raises(bs.BlastscopeError, match="reinhard"):
             bs.normalize_stain(cells, method=method)

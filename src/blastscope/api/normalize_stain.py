@@ -79,10 +79,16 @@ class StainResult(Result):
         return said
 
     def notes(self) -> list[str]:
-        """Say how many images were refused."""
-        if not self.refused:
-            return []
-        return [f"{self.refused:,} images could not be normalized: the table says why."]
+        """Say how many images were refused, and what normalization hides."""
+        said = []
+        if self.refused:
+            said.append(f"{self.refused:,} images could not be normalized: the table says why.")
+        if self.reference.on_black:
+            said.append(
+                "A model's out-of-distribution check may no longer flag cells of another "
+                "laboratory once they are normalized (docs/stain.md)."
+            )
+        return said
 
 
 def normalize_stain(

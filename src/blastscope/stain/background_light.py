@@ -21,9 +21,10 @@ def background_light(pixels: Pixels, mask: Mask) -> Floats:
     window, in whole grey levels; the pixels at the 99th percentile's level are the background.
     Averages leave out what the mask leaves out: black surroundings would darken every rim.
     """
-    smooth = np.asarray(cv2.medianBlur(pixels, 3), np.float32) / np.float32(WHITE)
-    bright = np.sqrt(np.square(smooth).sum(axis=2)) / 3
-    inside = mask.astype(np.float32)
+    squares = np.zeros(mask.shape, np.float32)
+    for channel in cv2.split(cv2.medianBlur(pixels, 3)):  # one after the other: fields are large
+        squares += np.square(np.asarray(channel, np.float32) / np.float32(WHITE))
+    bright, inside = np.sqrt(squares) / 3, mask.astype(np.float32)
     size = (WINDOW, WINDOW)
     total = cv2.boxFilter(bright * inside, -1, size, borderType=cv2.BORDER_REFLECT)
     share = cv2.boxFilter(inside, -1, size, borderType=cv2.BORDER_REFLECT)
