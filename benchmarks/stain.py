@@ -147,7 +147,8 @@ def cnmc(folder: Path, count: int) -> pl.DataFrame:
             kept.append(subject)
             wedges.append(np.nan if found.own.wedge is None else found.own.wedge)
         took = 1000 * (time.process_time() - began) / len(images)
-        angles = [float(np.quantile(wedges, share)) for share in (0.05, 0.5, 0.95)]
+        quantiles = [float(np.quantile(wedges, share)) for share in (0.05, 0.5, 0.95)]
+        angles = [None if np.isnan(angle) else angle for angle in quantiles]
         rows.append((method, *angles, *_explained(changed, kept), took, refused))
     names = ["method", "wedge 5 %", "median", "95 %", "L*", "a*", "b*", "ms a cell", "refused"]
     return pl.DataFrame(rows, schema=names, orient="row")
