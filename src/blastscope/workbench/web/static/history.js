@@ -20,7 +20,7 @@ function cellsOf(event) {
 
 /** @param {HistoryEvent} event */
 function shown(event) {
-  if (!event.shown || event.kind === "undo" || event.kind === "redo") return "";
+  if (!["label", "flag", "note", "adjudicate"].includes(event.kind) || !event.shown) return "";
   if (event.blind) return "blind";
   const { model, overlay, others } = event.shown;
   return [model ? "model" : "model hidden", overlay ? "heatmap" : "", others ? "other reader" : ""].filter(Boolean).join(", ");
