@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { ask } from "./dialogs.js";
 import { fill, h, scrolling, table } from "./dom.js";
 import { boot, main, may, page, showFault, thisCase } from "./frame.js";
-import { lineCard } from "./lines.js";
+import { lineCard, lineWords } from "./lines.js";
 import { histogram } from "./plots.js";
 import { askToReopen, askToSign, signatureCard } from "./sign.js";
 import { counted, number, when } from "./words.js";
@@ -75,17 +75,12 @@ function plot(shares, item) {
     h("p", {}, h("small", {}, `${counted(total, "cell")}, ${counts.length} bars. Right of the threshold the model calls ALL.`)));
 }
 
-/** @param {Line} line */
-function brief(line) {
-  return line.share === null ? line.message ?? "not estimated" : `${(line.share * 100).toFixed(1)} % (${((line.low ?? 0) * 100).toFixed(1)} to ${((line.high ?? 0) * 100).toFixed(1)})`;
-}
-
 /** @param {any} shares */
 function subjects(shares) {
   if (!shares.subjects || shares.subjects.length < 2) return null;
   return h("section", { class: "panel" }, scrolling("Subjects", table("This case holds several subjects: each is estimated by itself (share of ALL, 95 % interval).",
     ["Subject", { name: "Cells", number: true }, "The model alone", "People and model", "Counted"],
-    shares.subjects.map((/** @type {any} */ each) => [each.subject, number(each.cells), ...each.lines.map(brief)]))));
+    shares.subjects.map((/** @type {any} */ each) => [each.subject, number(each.cells), ...each.lines.map(lineWords)]))));
 }
 
 /** @param {Case} item @param {() => void} again */

@@ -26,7 +26,7 @@ function state(item) {
 function shareOf(item) {
   if (item.blind) return h("small", {}, "blind");
   if (!item.share || item.share.share === null) return h("small", {}, item.share?.message ?? "–");
-  return [share(item.share.share), " ", h("small", {}, interval(item.share).replace("95 % interval ", ""),
+  return [share(item.share.share), " ", h("small", {}, interval(item.share).replace("95 % interval ", "").replace(/:.*/, ""),
     item.share.code === "model" ? ", the model alone" : "")];
 }
 

@@ -27,37 +27,44 @@ function basis(line) {
   return line.basis === "sample" ? `in a random sample of ${number(line.of)} cells` : `of all ${number(line.of)} cells`;
 }
 
+/** @param {Line} line @returns {{share: number, low: number, high: number} | null} the estimate, if it has an interval */
+function bounded({ share: value, low, high }) {
+  return value === null || low === null || high === null ? null : { share: value, low, high };
+}
+
 /** @param {Line} line */
 export function interval(line) {
-  if (line.share === null || line.low === null || line.high === null) return "";
-  return `95 % interval ${share(line.low)} to ${share(line.high)}`;
+  const estimate = bounded(line);
+  return estimate ? `95 % interval ${share(estimate.low)} to ${share(estimate.high)}` : "no interval: how right the model is on the rest is not known";
+}
+
+/** @param {Line} line a share in a line, or why there is none */
+export function lineWords(line) {
+  if (line.share === null) return line.message ?? "not estimated";
+  const estimate = bounded(line);
+  return `${share(line.share)} (${estimate ? `${share(estimate.low)} to ${share(estimate.high)}` : "no interval"})`;
 }
 
 /** @param {Line} line @param {string} [level] heading element */
 export function lineCard(line, level = "h2") {
   const title = TITLES[line.code] ?? line.code;
-  const estimated = line.share !== null && line.low !== null && line.high !== null;
+  const estimate = bounded(line);
   return h("section", { class: line.code === "counted" ? "share main" : "share" },
     h(/** @type {"h2"} */ (level), {}, title),
-    estimated
+    line.share !== null
       ? [
-        h("div", { class: "value" }, share(/** @type {number} */ (line.share)), " ", h("small", {}, "ALL")),
+        h("div", { class: "value" }, share(line.share), " ", h("small", {}, "ALL")),
         h("p", {}, interval(line), h("br"), h("small", {}, `${number(line.blasts)} of ${number(line.of)} cells; ${basis(line)}`)),
-        intervalPlot({ share: /** @type {number} */ (line.share), low: /** @type {number} */ (line.low), high: /** @type {number} */ (line.high) },
-          `${title}: ${share(/** @type {number} */ (line.share))}, ${interval(line)}; lines at 20 and 25 %`),
+        estimate && intervalPlot(estimate, `${title}: ${share(line.share)}, ${interval(line)}; lines at 20 and 25 %`),
         line.against && AGAINST[line.against] && h("p", {}, AGAINST[line.against]),
         line.share_if_unsure_are && h("p", {}, h("small", {},
           `${share(line.share_if_unsure_are[0])} if every unsure cell is normal, ${share(line.share_if_unsure_are[1])} if every one is ALL.`)),
       ]
-      : [h("div", { class: "value" }, h("small", {}, "not estimated")), h("p", {}, line.message ?? line.reason ?? "")]);
+      : [h("div", { class: "value" }, h("small", {}, "not estimated")), h("p", {}, line.message ?? line.reason ?? "", line.left ? ` ${number(line.left)} are left.` : "")]);
 }
 
 /** @param {Line} line a line of the gallery's panel: a term and a number */
 export function lineBrief(line) {
-  const estimated = line.share !== null && line.low !== null && line.high !== null;
-  return h("div", { class: "brief" },
-    h("div", {}, TITLES[line.code] ?? line.code),
-    estimated
-      ? h("div", {}, h("strong", {}, share(/** @type {number} */ (line.share))), ` (${share(/** @type {number} */ (line.low))} to ${share(/** @type {number} */ (line.high))})`)
-      : h("small", {}, line.message ?? line.reason ?? "not estimated"));
+  return h("div", { class: "brief" }, h("div", {}, TITLES[line.code] ?? line.code),
+    line.share === null ? h("small", {}, lineWords(line)) : h("div", {}, h("strong", {}, lineWords(line))));
 }

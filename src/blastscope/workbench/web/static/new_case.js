@@ -31,7 +31,7 @@ function dropping(take) {
     h("p", {}, h("button", { type: "button", onclick: () => files.click() }, "Choose files"), " ",
       h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder")),
     h("p", {}, h("small", {}, `Images of single cells (PNG, BMP, TIFF, JPEG), up to ${size(boot.limits.file_bytes)} each, ${counted(boot.limits.files, "file")} at most. `
-      + "The folder of an image names its subject.")), files, folder);
+      + "A name such as UID_17_… says the subject; all other images are of the case's own.")), files, folder);
   place.addEventListener("dragover", (event) => {
     event.preventDefault();
     place.classList.add("over");
@@ -122,7 +122,7 @@ async function sending(item) {
     const busy = sender.left > 0 || ["preparing", "scoring"].includes(current.state);
     fill(bars,
       sender.total ? bar("Sent", sender.total - sender.left, sender.total) : h("p", { class: "quiet" }, "No files yet."),
-      progress.sent ? [bar("Prepared", progress.prepared, progress.sent), bar("Scored", progress.scored, progress.sent)] : null,
+      busy && progress.sent ? [bar("Prepared", progress.prepared, progress.sent), bar("Scored", progress.scored, progress.sent)] : null,
       sender.hidden ? h("p", { class: "quiet" }, `${counted(sender.hidden, "hidden file")} of the operating system left out.`) : null,
       progress.seconds_left && busy ? h("p", {}, `About ${duration(progress.seconds_left)} left.`) : null,
       sender.left ? h("p", {}, "Keep this tab open until all files are sent.") : busy && progress.sent ? h("p", {}, "All files are sent: you can close this tab. The server goes on.") : null,
