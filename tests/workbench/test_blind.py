@@ -134,10 +134,13 @@ def test_blind_first_hides_until_it_is_revealed(served, local):
     assert local.cells(case)["columns"]["label"][0] is None  # not hers either
     local.label(case, [2], "A")
     assert local.cells(case)["blind"]
+    rev = local.cells(case)["rev"]
+    ann.label(case, [5], "A")
+    assert len(local.cells(case, since=rev)["columns"]["n"]) == 20  # not only what she touched
     assert local.events(case, {"kind": "reveal"}).status_code == 200
     seen = local.cells(case)
     assert (seen["blind"], seen["columns"]["label"][:2]) == (False, ["X", "A"])
     assert len(seen["columns"]["p"]) == 20
     history = local.get(f"/api/v1/cases/{case}/history").json()["events"]
-    assert [one["blind"] for one in history if one["kind"] == "label"] == [True, True]
+    assert [one["blind"] for one in history if one["kind"] == "label"] == [True, True, True]
     assert ann.cells(case)["blind"]

@@ -154,4 +154,4 @@ def of_case(session: Session, case_id: int) -> QueuedJob | None:
         for job in found:
             if job.state in states:
                 return job
-    return found[0] if found and found[0].state == "failed" else None
+    return found[0] if found and found[0].state in ("failed", "cancelled") else None

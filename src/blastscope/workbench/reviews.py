@@ -248,7 +248,10 @@ def _refuse_invalid(event: NewEvent, usable: Sequence[bool] | NDArray[np.bool_])
         if not 1 <= n <= len(usable):
             raise invalid("cells", f"There is no cell {n} in this case.")
         if not usable[n - 1] and event.kind in ("label", "adjudicate"):
-            raise conflict("unusable", f"The image of cell {n} cannot be used: leave it out.")
+            raise conflict(
+                "unusable",
+                f"Cell {n} is not in this reading, or its image cannot be used: leave it out.",
+            )
     if len(set(event.cells)) != len(event.cells):
         raise invalid("cells", "An event names each cell once.")
     _refuse_value(event)

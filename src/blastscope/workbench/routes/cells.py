@@ -59,7 +59,7 @@ def cells_json(
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
         seen = visible(view, who, blind)
         here = scope.copy()
-        if since is not None:
+        if since is not None and not blind:  # what others touched stays hidden from a blind reader
             here &= view.changed[: len(table)] > since
         rows = np.flatnonzero(here)
         columns = _columns(table, seen, who if blind else None, rows)
