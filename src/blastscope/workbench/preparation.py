@@ -74,8 +74,9 @@ def prepare(database: Database, images: ImageStore, case_id: int, advance: Advan
             return
     with database.write() as session:
         case = session.get_one(Case, case_id)
-        draw_order(session, case)
-        start_scoring(session, case)
+        if case.state == "preparing":  # else a killed worker had come this far
+            draw_order(session, case)
+            start_scoring(session, case)
 
 
 def _unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
