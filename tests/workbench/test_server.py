@@ -45,6 +45,8 @@ def test_other_machines_need_encryption_and_a_name(pem):
         ("127.0.0.1", (), False, "http://127.0.0.1:8400"),
         ("::1", (), False, "http://[::1]:8400"),
         ("0.0.0.0", ("lab.example",), True, "https://lab.example"),
+        ("127.0.0.1", ("lab.example",), True, "https://lab.example"),
+        ("127.0.0.1", ("lab.example",), False, "http://127.0.0.1:8400"),
     ],
 )
 def test_the_address_is_one_that_a_browser_reaches(host, names, proxy, address):

@@ -166,6 +166,9 @@ def _serving(bench: Workbench, listening: socket.socket, transport: Transport) -
 def base_address(settings: Settings, port: int, transport: Transport) -> str:
     """Return the address at which browsers reach the workbench, without a slash at its end."""
     scheme = "https" if transport.secure else "http"
-    host = settings.host if settings.loopback else settings.names[len(LOOPBACK)]
+    names = settings.names[len(LOOPBACK) :]
+    host = (
+        names[0] if names and (transport.behind_proxy or not settings.loopback) else settings.host
+    )
     host = f"[{host}]" if ":" in host else host
     return f"{scheme}://{host}" if transport.behind_proxy else f"{scheme}://{host}:{port}"
