@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -89,12 +90,18 @@ def settings_of(folder: Path, database: str | None = None) -> Settings:
     return Settings(folder=folder, database=database or sqlite_url(folder), models=())
 
 
+@pytest.fixture(scope="session")
+def app() -> Any:
+    """The application, made once; each test gives it a workbench of its own."""
+    return create_app(SimpleNamespace(settings=settings_of(Path("nowhere"))))
+
+
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch) -> Iterator[Served]:
+def served(app: Any, tmp_path: Path, monkeypatch) -> Iterator[Served]:
     """A workbench whose worker is not started, with a model that exists in the table only."""
     monkeypatch.setattr(context, "register", lambda session, _: fake_model(session))
-    bench = Workbench(settings_of(tmp_path / "workbench"))
-    yield Served(bench, create_app(bench))
+    bench = app.state.workbench = Workbench(settings_of(tmp_path / "workbench"))
+    yield Served(bench, app)
     bench.close()
 
 
