@@ -7,7 +7,7 @@ Whoever has another method writes a function of the same form, or gives its mask
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
@@ -15,7 +15,7 @@ import numpy as np
 
 from blastscope.data.crop import Box, Pixels
 from blastscope.segmentation.nuclei import UM, Mask, Nucleus, find_nuclei, refined
-from blastscope.segmentation.optical_density import optical_density
+from blastscope.segmentation.optical_density import Floats, glass_colour, optical_density
 from blastscope.segmentation.outline import draw_outline, solidity
 from blastscope.segmentation.surroundings import Surroundings, look_around
 
@@ -27,6 +27,9 @@ LEAST_SOLIDITY = 0.8
 """The least area of a cell, divided by that of its convex hull."""
 MOST_CUT = 0.08
 """The most of a cell's outline that may lie on the field's edge."""
+
+RIM = 0.3
+"""How wide, in micrometres, the rim is that may be glass."""
 
 NO_OUTLINE = "unsure-outline"
 """The flag of a cell whose two outlines differ."""
@@ -81,18 +84,55 @@ def find_cells(rgb: Pixels, um_per_pixel: float) -> list[FoundCell]:
     height, width = rgb.shape[:2]
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    small = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=way))
+    small = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=way), np.uint8)
     density = optical_density(small)
     nuclei = find_nuclei(density)
     if not nuclei:
         return []
     around = look_around(density, nuclei)
     owners = _owners(nuclei, small.shape[:2])
+    glass = glass_colour(rgb[::3, ::3])
     found = []
     for k, nucleus in enumerate(nuclei):
         cell = _cell(small, around, nucleus, owners == k + 1)
-        found.append(_enlarged(cell, (height, width), (size[1], size[0])))
+        cell = _enlarged(cell, (height, width), (size[1], size[0]))
+        found.append(_trimmed(cell, rgb, glass, um_per_pixel))
     return found
+
+
+def _trimmed(cell: FoundCell, rgb: Pixels, glass: Floats, um_per_pixel: float) -> FoundCell:
+    """Take away the rim that is nearer to glass than to the cell.
+
+    The outline comes from a smaller picture. Left on, a rim of a pixel of bright glass moved the
+    probabilities of C-NMC cells by .05 (median).
+    """
+    box = cell.box
+    colours = rgb[box.y : box.y + box.h, box.x : box.x + box.w]
+    total = np.log(glass / np.maximum(colours, 1)).sum(axis=2)
+    whole = np.pad(cell.mask.astype(np.uint8), 1, mode="edge")  # the field's edge is not a rim
+    for axis, before, after in (
+        (0, box.y > 0, box.y + box.h < rgb.shape[0]),
+        (1, box.x > 0, box.x + box.w < rgb.shape[1]),
+    ):
+        side = np.moveaxis(whole, axis, 0)
+        side[0] *= not before
+        side[-1] *= not after
+    depth = cv2.distanceTransform(whole, cv2.DIST_L2, 5)[1:-1, 1:-1] * um_per_pixel
+    inner = total[(depth > RIM) & (depth <= 2 * RIM)]
+    if inner.size < 20:
+        return cell
+    kept = cell.mask & ~((depth <= RIM) & (total < np.median(inner) / 2))
+    kept = _largest(kept)
+    x, y, w, h = cv2.boundingRect(kept.astype(np.uint8))
+    cut = np.s_[y : y + h, x : x + w]
+    nucleus = None if cell.nucleus is None else (cell.nucleus & kept)[cut]
+    return replace(cell, box=Box(box.x + x, box.y + y, w, h), mask=kept[cut], nucleus=nucleus)
+
+
+def _largest(mask: Mask) -> Mask:
+    """Return the largest piece of a mask."""
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return mask if count < 3 else labels == 1 + int(boxes[1:, 4].argmax())
 
 
 def _owners(nuclei: Sequence[Nucleus], shape: tuple[int, ...]) -> np.ndarray:
@@ -176,7 +216,7 @@ def _enlarged(cell: FoundCell, shape: tuple[int, int], small: tuple[int, int]) -
             if after:
                 side[-1] = side[-2]
         found = cv2.remap(padded, at_x + 1, at_y + 1, cv2.INTER_LINEAR)
-        return found > 0.5  # type: ignore[no-any-return]
+        return found > 0.5
 
     mask = larger(cell.mask)
     x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))

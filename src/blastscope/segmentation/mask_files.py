@@ -73,7 +73,9 @@ def write_geojson(path: Path, cells: Sequence[FoundCell], names: Sequence[str]) 
 def _rings(cell: FoundCell) -> list[list[list[int]]]:
     """Return the outer outline of a cell, closed, along the edges of its pixels."""
     larger = np.kron(np.pad(cell.mask.astype(np.uint8), 1), np.ones((2, 2), np.uint8))
-    outlines, _ = cv2.findContours(larger, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outlines, _ = cv2.findContours(
+        larger.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
     if not outlines:
         return []
     points = max(outlines, key=cv2.contourArea)[:, 0]
@@ -212,11 +214,16 @@ def _from_geojson(path: Path, shape: Sequence[int]) -> list[FoundCell]:
 
 def _polygons(feature: Any, path: Path) -> list[Any]:
     geometry = feature.get("geometry") if isinstance(feature, dict) else None
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if not isinstance(geometry, dict):
+        geometry = {}
+    kind = geometry.get("type")
     if kind == "Polygon":
-        return [geometry["coordinates"]]
+        return [geometry.get("coordinates")]
     if kind == "MultiPolygon":  # one cell in pieces: the largest is the cell
-        return sorted(geometry["coordinates"], key=lambda rings: -len(rings[0]))[:1]
+        try:
+            return [max(geometry["coordinates"], key=lambda rings: len(rings[0]))]
+        except (KeyError, TypeError, IndexError, ValueError):
+            pass
     raise BlastscopeError(f"{path} has a feature that is not a polygon: export cells as polygons.")
 
 
@@ -236,11 +243,15 @@ def _filled(rings: Any, shape: Sequence[int], path: Path) -> FoundCell | None:
         )
     left, top = (max(0, math.floor(value)) for value in low)
     right, bottom = min(shape[1], math.ceil(high[0])), min(shape[0], math.ceil(high[1]))
-    mask = np.zeros((max(1, bottom - top), max(1, right - left)), np.uint8)
+    from matplotlib.path import Path as Polygon
+
+    # A pixel belongs to the cell if its middle does; cv2.fillPoly takes what the line touches.
+    height, width = max(1, bottom - top), max(1, right - left)
+    rows, columns = np.mgrid[:height, :width]
+    middles = np.stack([columns.ravel() + left + 0.5, rows.ravel() + top + 0.5], axis=1)
+    mask = np.zeros((height, width), np.uint8)
     for k, ring in enumerate(corners):
-        # Corners lie between pixels; fillPoly's lie on their middles.
-        points = np.round((ring - (left, top) - 0.5) * 16).astype(np.int32)
-        cv2.fillPoly(mask, [points], int(k == 0), shift=4)
+        mask[Polygon(ring).contains_points(middles).reshape(height, width)] = int(k == 0)
     x, y, w, h = cv2.boundingRect(mask)
     if mask.sum() < LEAST_AREA:
         return None

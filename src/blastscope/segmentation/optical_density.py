@@ -32,7 +32,8 @@ def glass_colour(rgb: Pixels, share: float = BRIGHTEST) -> Floats:
     """
     light = rgb.sum(axis=2, dtype=np.int32)
     least = np.quantile(light[::2, ::2], 1 - share)
-    return np.maximum(np.median(rgb[light >= least], axis=0), 1).astype(np.float32)
+    glass: Floats = np.maximum(np.median(rgb[light >= least], axis=0), 1).astype(np.float32)
+    return glass
 
 
 def optical_density(rgb: Pixels) -> Floats:
@@ -46,18 +47,20 @@ def optical_density(rgb: Pixels) -> Floats:
         rgb: uint8, (H, W, 3).
     """
     whole = glass_colour(rgb)
-    if not (_light := _light_map(rgb, whole)).size:
+    light = _light_map(rgb, whole)
+    if not light.size:
         return _density(rgb, whole)
     height, width = rgb.shape[:2]
-    shade = cv2.resize(np.log(_light / whole), (width, height), interpolation=cv2.INTER_LINEAR)
-    return _density(rgb, whole) + shade
+    shade = cv2.resize(np.log(light / whole), (width, height), interpolation=cv2.INTER_LINEAR)
+    return _density(rgb, whole) + np.asarray(shade, np.float32)
 
 
 def _density(rgb: Pixels, glass: Floats) -> Floats:
     """Return densities by a table of the 256 levels of each channel."""
     levels = np.maximum(np.arange(256, dtype=np.float32), 1)
     table = -np.log(levels[:, None] / glass[None])
-    return cv2.LUT(rgb, np.ascontiguousarray(table[None].astype(np.float32)))  # type: ignore[return-value]
+    found = cv2.LUT(rgb, np.ascontiguousarray(table[None].astype(np.float32)))
+    return np.asarray(found, np.float32)
 
 
 def _light_map(rgb: Pixels, whole: Floats) -> Floats:

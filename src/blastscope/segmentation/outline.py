@@ -122,7 +122,7 @@ def _line(seen: Surroundings, core: Mask, hull: Mask, reach: float) -> Mask:
     path = _closed_path(np.where(outside, _FAR, cost))
     corners = np.stack([x + np.cos(angles) * path, y + np.sin(angles) * path], axis=1)
     filled = np.zeros(core.shape, np.uint8)
-    cv2.fillPoly(filled, [np.round(corners * 16).astype(np.int32)], 1, shift=4)  # type: ignore[call-overload]
+    cv2.fillPoly(filled, [np.round(corners * 16).astype(np.int32)], 1, shift=4)
     return filled.astype(bool)
 
 
@@ -194,7 +194,7 @@ def _by_colour(colours: Pixels, seen: Surroundings, core: Mask, hull: Mask, reac
     small = cv2.resize(core.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
     found = _grab_cut(coarse, few, small, 0.6 * _COARSE)  # type: ignore[arg-type]
     size = (core.shape[1], core.shape[0])
-    return cv2.resize(found.astype(np.float32), size) > 0.5  # type: ignore[no-any-return]
+    return cv2.resize(found.astype(np.float32), size) > 0.5
 
 
 def _grab_cut(colours: Pixels, guess: np.ndarray, core: Mask, opening: float = 0.5) -> Mask:
@@ -208,7 +208,7 @@ def _grab_cut(colours: Pixels, guess: np.ndarray, core: Mask, opening: float = 0
     """
     guess = np.ascontiguousarray(guess)
     if (guess == cv2.GC_BGD).sum() + (guess == cv2.GC_PR_BGD).sum() < 10:
-        return (guess != cv2.GC_BGD) & (guess != cv2.GC_PR_BGD)
+        return np.asarray((guess == cv2.GC_FGD) | (guess == cv2.GC_PR_FGD), bool)
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(colours, guess, None, *models, 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]

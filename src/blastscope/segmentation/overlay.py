@@ -39,7 +39,7 @@ def overlay(
     factor = min(1.0, SIDE / longer) if longer > LEAST_SIDE else LEAST_SIDE / longer
     size = (round(rgb.shape[1] * factor), round(rgb.shape[0] * factor))
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    drawn = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=way))
+    drawn = np.ascontiguousarray(cv2.resize(rgb, size, interpolation=way), np.uint8)
     for cell, kind, text in zip(cells, kinds, texts, strict=True):
         colour, box = COLOURS[kind], cell.box
         left, top = round(box.x * factor), round(box.y * factor)

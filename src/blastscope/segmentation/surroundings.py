@@ -44,16 +44,16 @@ class Surroundings:
 
     def is_glass(self) -> Mask:
         """Return where glass is, (H, W)."""
-        return self.density.sum(axis=2) < self.glass  # type: ignore[no-any-return]
+        return np.asarray(self.density.sum(axis=2) < self.glass, bool)
 
     def is_red(self) -> Mask:
         """Return where pixels that are not glass look like red cells, (H, W)."""
-        return ratio(self.density) < self.redness  # type: ignore[no-any-return]
+        return np.asarray(ratio(self.density) < self.redness, bool)
 
 
 def ratio(density: Floats) -> Floats:
     """Return the density of red divided by that of green."""
-    return density[..., 0] / (density[..., 1] + 1e-3)  # type: ignore[no-any-return]
+    return density[..., 0] / (density[..., 1] + 1e-3)
 
 
 def look_around(density: Floats, nuclei: Sequence[Nucleus]) -> Surroundings:
@@ -63,7 +63,7 @@ def look_around(density: Floats, nuclei: Sequence[Nucleus]) -> Surroundings:
         density: optical density, (H, W, 3), at ``nuclei.UM`` micrometres a pixel.
         nuclei: all that were found in it.
     """
-    smooth = cv2.GaussianBlur(density, (0, 0), BLUR / UM)
+    smooth = np.asarray(cv2.GaussianBlur(density, (0, 0), BLUR / UM), np.float32)
     total = smooth.sum(axis=2)
     mask = np.zeros(total.shape, bool)
     for one in nuclei:
@@ -73,7 +73,7 @@ def look_around(density: Floats, nuclei: Sequence[Nucleus]) -> Surroundings:
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) * UM > AWAY
     red = ratio(smooth)[(total > 2 * glass) & away]
     redness = float(np.quantile(red, 0.75)) if red.size >= _FEW else -1.0
-    return Surroundings(smooth, glass, redness, mask)  # type: ignore[arg-type]
+    return Surroundings(smooth, glass, redness, mask)
 
 
 def _glass_limit(total: Floats) -> float:
