@@ -104,6 +104,12 @@ class FieldPredictionResult(PredictionResult):
         rest = [text for text in super().notes() if not text.startswith(("not used:", "And "))]
         return [*said, *rest]
 
+    def _unlike(self) -> list[str]:
+        """Say how many cells are out of distribution, if that was not said first."""
+        return (
+            [] if self._warning() else [text.split(" Give images")[0] for text in super()._unlike()]
+        )
+
     def to_html(self) -> str:
         """Return one page: each field with its cells outlined by call, subjects, and limits."""
         from blastscope.report.fields_page import fields_page

@@ -226,7 +226,7 @@ def segment(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the white cells of whole fields and cut them out, one an image.
+    """Find and cut out the white cells of whole fields.
 
     A cell that cannot be outlined surely is a row with its reason, and has no image.
     """

@@ -63,12 +63,14 @@ class Decoded:
     """What was converted: ``alpha`` (flattened on black), ``grey``, ``cmyk``, ``palette``, …"""
 
 
-def read_image(path: Path, most_pixels: int = MAX_PIXELS, most_bytes: int = MAX_BYTES) -> Decoded:
+def read_image(
+    path: Path, most_pixels: int | None = None, most_bytes: int | None = None
+) -> Decoded:
     """Decode one image file to RGB.
 
     Args:
         path: of the file.
-        most_pixels, most_bytes: what is decoded at most.
+        most_pixels, most_bytes: what is decoded at most; ``MAX_PIXELS``, ``MAX_BYTES`` by default.
 
     Raises:
         UnusableImageError: if the file is unreadable, no image, truncated, too large or of a mode
@@ -83,7 +85,7 @@ def read_image(path: Path, most_pixels: int = MAX_PIXELS, most_bytes: int = MAX_
 
 
 def decode_image(
-    content: bytes, most_pixels: int = MAX_PIXELS, most_bytes: int = MAX_BYTES
+    content: bytes, most_pixels: int | None = None, most_bytes: int | None = None
 ) -> Decoded:
     """Decode an image file's bytes to RGB, wherever they come from.
 
@@ -140,20 +142,22 @@ def decode_pillow(image: Image.Image) -> Decoded:
     return _converted(image, first=False)
 
 
-def _refuse_length(length: int, most: int = MAX_BYTES) -> None:
+def _refuse_length(length: int, most: int | None = None) -> None:
+    most = MAX_BYTES if most is None else most
     if length == 0:
         raise UnusableImageError("unreadable", "is empty")
     if length > most:
         raise UnusableImageError("too-large", f"is larger than {most} bytes")
 
 
-def _refuse_size(width: int, height: int, most: int = MAX_PIXELS) -> None:
+def _refuse_size(width: int, height: int, most: int | None = None) -> None:
+    most = MAX_PIXELS if most is None else most
     if width * height > most:
         limit = _LIMIT if most == MAX_PIXELS else f"{most / 1e6:.0f} megapixels"
         raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {limit}")
 
 
-def _refuse(image: Image.Image, most: int = MAX_PIXELS) -> None:
+def _refuse(image: Image.Image, most: int | None = None) -> None:
     _refuse_size(*image.size, most)
     if image.format == "TIFF":
         packed = _packed(int(getattr(image, "tag_v2", {}).get(_COMPRESSION, 1)))

@@ -77,7 +77,7 @@ def predictions_page(
         model=found.model,
         worth=worth_text(found.members.manifest, found.synthetic_model),
         doubt="" if found.synthetic_model else doubt_text(found.members.manifest),
-        counts=_counts(frame, groups),
+        counts=_counts(frame, groups, "cells found" if fields else "images"),
         transductive=STATEMENT if found.transductive else "",
         no_shares=TRANSDUCTIVE_SHARES if found.transductive else "",
         decides=by is not None,
@@ -131,10 +131,12 @@ def _groups(frame: pl.DataFrame) -> Iterable[CellGroup]:
         yield CellGroup(name, tuple(rows.head(MOST_PICTURES).to_list()), len(rows))
 
 
-def _counts(frame: pl.DataFrame, groups: Mapping[str, CellGroup]) -> dict[str, int]:
+def _counts(
+    frame: pl.DataFrame, groups: Mapping[str, CellGroup], what: str = "images"
+) -> dict[str, int]:
     called = frame["called"]
     return {
-        "images": len(frame),
+        what: len(frame),
         "called ALL": int((called == "all").sum()),
         "called normal": int((called == "hem").sum()),
         "referred": groups["refer"].total,
