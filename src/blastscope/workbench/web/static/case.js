@@ -7,7 +7,7 @@ import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { lineCard, lineWords } from "./lines.js";
 import { histogram } from "./plots.js";
 import { askToReopen, askToSign, signatureCard } from "./sign.js";
-import { counted, number, when } from "./words.js";
+import { counted, number, STATES, when } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {import("./types.js").Line} Line */
@@ -107,12 +107,12 @@ async function draw() {
   const signatures = sign?.signatures ?? [];
   const { job } = item.progress;
   fill(main,
-    h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "state", "data-state": item.state }, item.state),
-      h("span", { class: "end" }, h("a", { class: "button", href: `/cases/new?case=${item.id}` }, "Add files"),
+    h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "state", "data-state": item.state }, STATES[item.state]),
+      h("span", { class: "end" }, may.read && item.state !== "signed" ? h("a", { class: "button", href: `/cases/new?case=${item.id}` }, "Add files") : null,
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
     h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual for this material: ${item.target}. `
       + `Begun ${when(item.created_at)} by ${item.created_by}. Readers: ${item.readers.join(", ") || "none yet"}.`, item.note ? [h("br"), `Note: ${item.note}`] : null),
-    busy ? h("div", { class: "notice" }, h("p", {}, `Still ${item.state}: ${item.progress.scored} of ${item.progress.sent} cells scored. The shares change until it is done.`)) : null,
+    busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.sent} cells scored. The shares change until it is done.`)) : null,
     job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${job.reason ?? "the reason is not known"}.`),
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again")) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,

@@ -4,15 +4,10 @@ import { get, post, Refusal } from "./api.js";
 import { fill, h, scrolling } from "./dom.js";
 import { main, may, page, showFault, signInAgain } from "./frame.js";
 import { interval } from "./lines.js";
-import { counted, number, share, when } from "./words.js";
+import { counted, number, share, STATES, when } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {import("./types.js").Worker} Worker */
-
-const STATES = {
-  receiving: "files are being sent", preparing: "preparing", scoring: "scoring",
-  review: "in review", signed: "signed", reopened: "reopened",
-};
 
 /** @param {Case} item */
 function state(item) {

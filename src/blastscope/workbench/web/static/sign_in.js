@@ -36,7 +36,7 @@ page(() => {
   });
   fill(main, h("h1", {}, "Sign in"),
     boot.loopback && h("p", { class: "notice" }, "On this computer, open the address that ", h("code", {}, "blastscope serve"),
-      " printed: it signs you in once. Start it again for a new address."),
+      " printed: it signs you in once. ", boot.used ? "It was used already: start the program again for a new one." : null),
     form, h("p", { class: "quiet" }, boot.disclaimer));
   name.focus();
 });

@@ -3,6 +3,12 @@
 /** @type {Record<string, string>} */
 export const LABELS = { A: "ALL", N: "normal", U: "unsure", X: "not a cell" };
 
+/** What a case's state is called. */
+export const STATES = {
+  receiving: "files are being sent", preparing: "preparing", scoring: "scoring",
+  review: "in review", signed: "signed", reopened: "reopened",
+};
+
 /** @param {number} value probability or share, 0 to 1 */
 export function share(value) {
   return `${(value * 100).toFixed(1)} %`;
