@@ -12,7 +12,6 @@ from blastscope.api.result import AnyPath, FolderResult, as_path
 from blastscope.ensemble.build import METHOD_NAMES
 from blastscope.ensemble.combination import Combination
 from blastscope.ensemble.ensemble_folder import (
-    FOLDS,
     EnsembleFolder,
     ensemble_member,
     read_ensemble,
@@ -20,7 +19,7 @@ from blastscope.ensemble.ensemble_folder import (
 )
 from blastscope.ensemble.methods import fit_nothing
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.sources import CROSSVAL, ENSEMBLE
+from blastscope.evaluation.sources import CROSSVAL, ENSEMBLE, FOLDS
 from blastscope.experiments.crossval_folder import fold_runs
 from blastscope.io.files import only_one
 from blastscope.training.finished_run import FinishedRun, open_run

@@ -22,9 +22,6 @@ from blastscope.io.files import read_json, write_json
 from blastscope.io.json_objects import read_as
 
 FORMAT = "blastscope-ensemble/1"
-FOLDS = "folds"
-"""A key of ``fitted``: the members are the folds of one cross-validation, so that no cells of its
-are unseen by all of them. Such an ensemble has no predictions of its own."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from blastscope.recipes.reading import read_yaml
 
 ENSEMBLE = "ensemble.json"
 """What tells the folder of an ensemble, whose predictions it made, from that of a run."""
+FOLDS = "folds"
+"""A key of an ensemble's ``fitted``: its members are the folds of one cross-validation, so that no
+cells of that are unseen by all of them. Such an ensemble has no predictions of its own."""
 CROSSVAL, SEEDS = "crossval.json", "seeds.json"
 """Likewise those of a cross-validation and of several seeds, each with runs of its own."""
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -113,10 +116,10 @@ def open_source(source: Path | InMemoryTable, believe: BelieveTable | None = Non
         out = path.with_name(f"{path.stem}-evaluation")
         return Source(path, where, predictions, metadata, out, RunNotes())
     table = path / "predictions.parquet"
-    if not table.is_file() and (path / ENSEMBLE).is_file():
+    if not table.is_file() and _is_of_folds(path / ENSEMBLE):
         raise BlastscopeError(
-            f"{path} is an ensemble without predictions of its own, as those of the folds of a "
-            "cross-validation are: predict new cells with it, and give that table."
+            f"{path} is an ensemble of the folds of a cross-validation, without predictions of its "
+            "own: predict new cells with it, and give that table."
         )
     if not table.is_file():
         raise BlastscopeError(
@@ -132,6 +135,10 @@ def open_source(source: Path | InMemoryTable, believe: BelieveTable | None = Non
         return Source(path, where, predictions, metadata, out, RunNotes())
     _refuse_stale(path / "checkpoint.safetensors", metadata.get("checkpoint"))
     return Source(path, where, predictions, metadata, path, _read_notes(path))
+
+
+def _is_of_folds(path: Path) -> bool:
+    return path.is_file() and FOLDS in (read_json(path).get("fitted") or {})
 
 
 def _refuse_stale(checkpoint: Path, recorded: object) -> None:

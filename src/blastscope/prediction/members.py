@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from blastscope.bundle.contents import is_bundle
 from blastscope.ensemble.combination import Combination
-from blastscope.ensemble.ensemble_folder import FOLDS, EnsembleFolder, read_ensemble
+from blastscope.ensemble.ensemble_folder import EnsembleFolder, read_ensemble
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluation.sources import ENSEMBLE
+from blastscope.evaluation.sources import ENSEMBLE, FOLDS
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import marked
 from blastscope.training.finished_run import FinishedRun, open_run
