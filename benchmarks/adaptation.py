@@ -92,6 +92,7 @@ def _folds(crossval: Path, store_path: Path, most: int) -> Iterator[FoldCells]:
             p_all=mean_probability(found.logits[:, None]),
             features=found.values,
             logits=found.logits,
+            added=found.added,
             checked={},
             synthetic=store.synthetic,
             out_of_distribution=0,

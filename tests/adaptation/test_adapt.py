@@ -229,7 +229,7 @@ def test_an_ensemble_keeps_its_layers_and_gets_a_decision(laboratory, trained, t
     (place / "predictions.parquet").touch()
     bundle = make_bundle(place, tmp_path / "both.zip").path
     made = bs.adapt(bundle, labelled=laboratory.cells, out=tmp_path / "m.zip")
-    assert [one.reason for one in made.fit.steps if one.step == "last-layer"] == ["several-terms"]
+    assert [one.reason for one in made.fit.steps if one.step == "last-layer"] == ["ensemble"]
     open_bundle(made.path).verify()
     table = bs.load(made.path).predict(laboratory.cells)
     assert table["called"].dtype == pl.String

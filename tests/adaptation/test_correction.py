@@ -83,7 +83,7 @@ def test_in_the_space_of_the_cells_the_fit_is_the_same():
     rng = np.random.default_rng(2)
     features, is_all = rng.normal(size=(30, 200)), np.arange(30) % 2 == 0
     logits = np.where(is_all, 0.4, -0.4) + rng.normal(size=30)
-    found = fit_correction(is_all, logits, features, 0.5)
+    found = fit_correction(is_all, logits, features, strength=0.5)
     centred = features - features.mean(0)
     size = np.sqrt((centred**2).sum(1).mean())
     columns = np.column_stack([np.ones(30), centred / size])

@@ -25,7 +25,7 @@ def make_cells(n=120, subjects=5, heat=1.0, shift=0.0, signal=0.0, seed=1) -> Ad
     features[:, 0] += signal * np.where(is_all, 1, -1)
     logits = true * heat + shift
     return AdaptationCells(
-        is_all, names, expit(logits), features, logits, {}, False, 0
+        is_all, names, expit(logits), features, logits, np.zeros(n), {}, False, 0
     )  # fmt: skip
 
 

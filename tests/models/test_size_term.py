@@ -8,7 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import save
+from scipy.special import expit
+from sklearn.metrics import log_loss
 
+from blastscope.adaptation.correction import fit_correction
+from blastscope.engines.last_layer import FeatureEngine, LastLayer, replace_last_layer
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.size_fit import fit_size
 from blastscope.explanation.target_layer import open_at_target_layer
@@ -79,6 +84,34 @@ def test_onnx_and_grad_cam_see_the_same_logits(tmp_path):
     session = onnxruntime.InferenceSession(onnx_graph(net, "one", 48))
     views, _ = session.run(None, {"pixels": images.permute(0, 2, 3, 1).numpy()})
     assert views[:, 0] == pytest.approx(logits.numpy(), abs=1e-4)
+
+
+def test_the_last_layer_is_found_behind_the_term_and_can_be_replaced(tmp_path):
+    net = network(tmp_path)
+    weights = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
+    model = onnx_graph(net, "dihedral", 48, weights)
+    pixels = cells_of((24, 10), (12, 36), (48, 48)).permute(0, 2, 3, 1).numpy()
+    engine = FeatureEngine(model, weights)
+    found = engine.compute(pixels)
+    with torch.no_grad():
+        term = SizeTerm(SETTINGS)(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+    assert found.added == pytest.approx(term, abs=1e-4)
+    assert found.logits == pytest.approx(engine.layer.logits(found.values) + term, abs=1e-4)
+    other = LastLayer(-2 * engine.layer.weight, 0.75)
+    again = FeatureEngine(*replace_last_layer(model, weights, other)).compute(pixels)
+    assert again.logits == pytest.approx(other.logits(found.values) + term, abs=1e-3)
+
+
+def test_a_correction_leaves_the_term_as_it_is():
+    """Cells whose term alone tells the classes: nothing is left to correct."""
+    rng = np.random.default_rng(0)
+    features, added = rng.normal(size=(400, 5)), rng.normal(0, 2, 400)
+    is_all = rng.random(400) < 1 / (1 + np.exp(-added))
+    found = fit_correction(is_all, np.zeros(400) + 1e-9 * added, features, added)
+    assert found is not None
+    of_layer = found.logits(np.zeros(400), features)
+    assert np.abs(of_layer).mean() < 0.4
+    assert log_loss(is_all, expit(of_layer + added)) < log_loss(is_all, expit(added))
 
 
 def test_a_frozen_network_is_not_split_from_its_image(tmp_path):

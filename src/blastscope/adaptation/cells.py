@@ -41,10 +41,11 @@ class AdaptationCells:
     is_all: Bools  # truth, shape (n,)
     subjects: tuple[str | None, ...]  # of each cell; None if unknown
     p_all: Floats  # the model's probability of ALL, not calibrated, shape (n,)
-    # What the last layer takes, shape (n, F), and its logit, shape (n,); None if the model adds up
-    # several terms.
+    # What the last layer takes, shape (n, F), the logit, and what is added to that of the last
+    # layer, shape (n,); None of several networks.
     features: Floats | None
     logits: Floats | None
+    added: Floats | None
     checked: Prepared  # the first few cells, prepared
     synthetic: bool  # whether they were drawn
     out_of_distribution: int  # how many look unlike the training cells
@@ -66,13 +67,9 @@ class _Cell:
 
 
 def feature_engine(predictor: Predictor) -> FeatureEngine | None:
-    """Return the engine that computes features.
-
-    None if the model has several networks, or its last layer is not the last: a term of size is
-    added to what it gives.
-    """
+    """Return the engine that computes features; None if the model has several networks."""
     first, *others = predictor.members.runs
-    if others or not isinstance(first, BundledNetwork) or first.recipe.model.size_term is not None:
+    if others or not isinstance(first, BundledNetwork):
         return None
     return FeatureEngine(first.onnx(), first.weights(), f"{first.contents}/model.onnx")
 
@@ -153,7 +150,7 @@ def _computed(
 ) -> AdaptationCells:
     labels: list[str] = []
     subjects: list[str | None] = []
-    p_all, values, logits, ood = [np.empty(0)], [], [], [np.empty(0)]
+    p_all, values, logits, added, ood = [np.empty(0)], [], [], [], [np.empty(0)]
     checked: list[Prepared] = []
     while batch := list(islice(cells, BATCH)):
         labels += [cell.label for cell in batch]
@@ -167,6 +164,7 @@ def _computed(
         found = engine.compute(prepared[predictor.settings[0]])
         values.append(found.values)
         logits.append(found.logits)
+        added.append(found.added)
         p_all.append(mean_probability(found.logits[:, None]))
     return AdaptationCells(
         is_all=np.array([label == ALL for label in labels], np.bool_),
@@ -174,6 +172,7 @@ def _computed(
         p_all=np.concatenate(p_all),
         features=np.concatenate(values) if values else None,
         logits=np.concatenate(logits) if logits else None,
+        added=np.concatenate(added) if added else None,
         checked=stacked(checked),
         synthetic=about.synthetic,
         out_of_distribution=int((np.concatenate(ood) > 1).sum()),

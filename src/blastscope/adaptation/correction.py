@@ -1,7 +1,8 @@
 """Correct the last layer on few cells: a ridge logistic regression towards the weights it has.
 
 The new logit of a cell is ``slope * old logit + correction @ features + intercept``. The slope is
-that of Platt's curve on the old logits, and fixed before the rest is fitted. The correction is
+that of Platt's curve on the old logits, and fixed before the rest is fitted. What is added to the
+layer's logit, a term of size, stays as it is. The correction is
 penalized, so that few cells move the weights little. With a penalty without end this is Platt's
 curve.
 """
@@ -48,7 +49,11 @@ class Correction:
 
 
 def fit_correction(
-    is_all: Bools, logits: Floats, features: Floats, strength: float = STRENGTH
+    is_all: Bools,
+    logits: Floats,
+    features: Floats,
+    added: Floats | None = None,
+    strength: float = STRENGTH,
 ) -> Correction | None:
     """Fit a correction to Platt's softened targets; None if the old logits say nothing.
 
@@ -56,9 +61,11 @@ def fit_correction(
         is_all: truth, shape (n,), both classes present.
         logits: of the old layer, shape (n,).
         features: what it takes, shape (n, F).
+        added: what the network adds to the layer's logit, shape (n,); nothing by default.
         strength: as ``STRENGTH``.
     """
-    curve = fit_platt(is_all, mean_probability(logits[:, None]))
+    term = np.zeros(len(logits)) if added is None else added
+    curve = fit_platt(is_all, mean_probability((logits + term)[:, None]))
     centre = features.mean(0)
     centred = features - centre
     size = float(np.sqrt(np.mean((centred**2).sum(1))))
@@ -70,7 +77,7 @@ def fit_correction(
     columns = np.column_stack([np.ones(len(logits)), left * lengths])
     penalty = np.full(columns.shape[1], 1 / strength)
     penalty[0] = 0
-    intercept, *moved = ridge_logistic(columns, softened(is_all), penalty, slope * logits)
+    intercept, *moved = ridge_logistic(columns, softened(is_all), penalty, slope * logits + term)
     weight: Floats = np.array(moved) @ right / size
     return Correction(slope, weight, float(intercept - centre @ weight))
 

@@ -28,7 +28,7 @@ _METHODS = ("temperature", "platt")
 SEED = 24
 
 StepName = Literal["calibration", "last-layer"]
-Reason = Literal["better", "not-better", "few-cells", "few-subjects", "several-terms", "not-fitted"]
+Reason = Literal["better", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"]
 Unit = Literal["subject", "cell"]
 Fit = Callable[[NDArray[np.intp]], Callable[[NDArray[np.intp]], Floats] | None]
 """From the rows to fit on to a function from other rows to their probabilities."""
@@ -200,7 +200,9 @@ def _correct(
 def _correction(cells: AdaptationCells, rows: NDArray[np.intp]) -> Correction | None:
     assert cells.logits is not None
     assert cells.features is not None
-    return fit_correction(cells.is_all[rows], cells.logits[rows], cells.features[rows])
+    assert cells.added is not None
+    of_layer = cells.logits[rows] - cells.added[rows]
+    return fit_correction(cells.is_all[rows], of_layer, cells.features[rows], cells.added[rows])
 
 
 def _corrected(
@@ -214,7 +216,9 @@ def corrected(cells: AdaptationCells, by: Correction, rows: NDArray[np.intp]) ->
     """Return the probabilities of some cells with a corrected last layer."""
     assert cells.logits is not None
     assert cells.features is not None
-    return mean_probability(by.logits(cells.logits[rows], cells.features[rows])[:, None])
+    assert cells.added is not None
+    of_layer = by.logits(cells.logits[rows] - cells.added[rows], cells.features[rows])
+    return mean_probability((of_layer + cells.added[rows])[:, None])
 
 
 def _cross_fitted(fold: NDArray[np.intp], fit: Fit) -> Floats | None:
@@ -240,4 +244,4 @@ def _refused(cells: AdaptationCells, by: Unit) -> Reason | None:
 
 
 def _impossible(cells: AdaptationCells) -> Reason | None:
-    return "several-terms" if cells.features is None else None
+    return "ensemble" if cells.features is None else None

@@ -1,7 +1,8 @@
 """The last layer of a network in an ONNX graph: read it, compute what it takes, replace it.
 
-A network of this package ends in one linear layer with one output, the logit. What that layer takes
-are the features of a cell. Everything here works without PyTorch.
+A network of this package ends in one linear layer with one output, the logit, to which a term of
+the cell's size may be added. What that layer takes are the features of a cell. Everything here
+works without PyTorch.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Features:
     """What a network computes of N cells, each the mean over its V views."""
 
     values: Floats  # what the last layer takes, shape (N, F)
-    logits: Floats  # shape (N,)
+    logits: Floats  # shape (N,), what is added included
+    added: Floats  # what is added to that of the last layer, shape (N,)
 
 
 class FeatureEngine:
@@ -69,7 +71,7 @@ class FeatureEngine:
 
         graph = read_graph(model, weights, source)
         proto = ModelProto.FromString(graph.model)
-        gemm = _last_gemm(proto.graph, source)
+        gemm, self._adds = _last_gemm(proto.graph, source)
         self.layer = LastLayer(*_values(proto.graph, gemm, source))
         self.views = graph.views
         takes = gemm.input[0]
@@ -87,7 +89,9 @@ class FeatureEngine:
             wide = np.asarray(taken, np.float64).reshape(len(cells), self.views, -1)
             values.append(wide.mean(1))
             logits.append(np.asarray(of_views, np.float64).mean(1))
-        return Features(np.concatenate(values), np.concatenate(logits))
+        found, whole = np.concatenate(values), np.concatenate(logits)
+        added = whole - self.layer.logits(found) if self._adds else np.zeros(len(whole))
+        return Features(found, whole, added)
 
 
 def replace_last_layer(
@@ -103,7 +107,7 @@ def replace_last_layer(
 
     proto = ModelProto.FromString(model)
     graph = proto.graph
-    gemm = _last_gemm(graph, source)
+    gemm, _ = _last_gemm(graph, source)
     places, changed = _places(weights), bytearray(weights)
     for name, held, values in (
         (WEIGHT, _tensor(graph, gemm.input[1]), layer.weight),
@@ -135,12 +139,23 @@ def set_checkpoint(model: bytes, checkpoint: str) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _last_gemm(graph: GraphProto, source: str) -> NodeProto:
-    """Return the node that makes the logit: behind it there is nothing but changes of shape."""
+def _last_gemm(graph: GraphProto, source: str) -> tuple[NodeProto, bool]:
+    """Return the node that makes the logit, and whether something is added to it.
+
+    Behind it there is nothing but changes of shape, and at most one addition.
+    """
     made_by: dict[str, NodeProto] = {name: node for node in graph.node for name in node.output}
-    node = made_by.get(VIEW_LOGITS)
-    while node is not None and node.op_type in _SHAPES_ONLY:
-        node = made_by.get(node.input[0])
+
+    def behind_shapes(name: str) -> NodeProto | None:
+        node = made_by.get(name)
+        while node is not None and node.op_type in _SHAPES_ONLY:
+            node = made_by.get(node.input[0])
+        return node
+
+    node, adds = behind_shapes(VIEW_LOGITS), False
+    if node is not None and node.op_type == "Add":
+        terms = [behind_shapes(name) for name in node.input]
+        node, adds = next((one for one in terms if one and one.op_type == "Gemm"), None), True
     if node is None or node.op_type != "Gemm" or len(node.input) != 3:
         raise _other_end(source)
     numbers = {
@@ -149,7 +164,7 @@ def _last_gemm(graph: GraphProto, source: str) -> NodeProto:
     plain = all(numbers.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
     if not plain or numbers.get("transA", 0) or numbers.get("transB", 0) != 1:
         raise _other_end(source)
-    return node
+    return node, adds
 
 
 def _tensor(graph: GraphProto, name: str) -> TensorProto | None:

@@ -56,7 +56,7 @@ def step_text(step: AdaptationStep) -> str:
         "few-subjects": (
             f"left as it was: a new one needs {FEWEST_SUBJECTS} known subjects of each class"
         ),
-        "several-terms": "left as it was: the model adds up several networks, or a term of size",
+        "ensemble": "left as it was: the model has several networks",
         "not-fitted": "left as it was: no sensible one could be fitted",
     }[step.reason]
     return f"{STEPS[step.step]} {said}."
