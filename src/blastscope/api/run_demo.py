@@ -2,7 +2,8 @@
 
 Cells are drawn (or given), checked, prepared and split both by image and by subject; two small
 recipes are trained under each; one page shows the figures side by side, and their gap. One of the
-models is made ready to travel, and the model in the box looks at some of the cells.
+models is made ready to travel, and the model in the box looks at some of the cells, and at those
+that are found in a few whole fields.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import polars as pl
 
 from blastscope.api.bundle import make_bundle
 from blastscope.api.evaluate import evaluate
+from blastscope.api.predict import predict as predict_cells
 from blastscope.api.result import AnyPath, FolderResult, as_path
 from blastscope.box import in_the_box
 from blastscope.data.check import CheckReport, check
@@ -25,6 +27,8 @@ from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split
 from blastscope.data.store import Store, StoreSettings, open_store
 from blastscope.data.synthetic import MARKER, write_synthetic
+from blastscope.data.synthetic_field_drawing import UM_PER_PIXEL
+from blastscope.data.synthetic_fields import write_synthetic_fields
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.result import read_metrics
 from blastscope.prediction.predict import predict
@@ -41,6 +45,7 @@ PROTOCOLS = ("image", "subject")
 CELLS, SUBJECTS, SEED = 1500, 24, 24
 EXAMPLES = 8
 BOXED = 48
+FIELDS = 3
 CHANCE = 0.5
 """The AUC of a model that tells nothing."""
 
@@ -102,6 +107,8 @@ def run_demo(
         say(f"split by {protocol}: {shared} subjects in both train and test")
         entries += [_train(recipe, protocol, out, split, say) for recipe in recipes]
     files = _ship(out, entries, store, say)
+    if store.synthetic:
+        files += _from_fields(out, say)
     page = write_demo(
         entries,
         out / "report.html",
@@ -140,6 +147,32 @@ def _ship(
         ("model.zip", f"A bundle of {made.name}, subject-disjoint split: {worth}."),
         ("in-the-box.csv", f"What the model in the box makes of {len(found.frame)} cells{drawn}."),
     ]
+
+
+def _from_fields(out: Path, say: Callable[[str], None]) -> list[tuple[str, str]]:
+    """Draw whole fields, find their cells and predict them: from a smear to a page.
+
+    Returns:
+        The names of the files and what they are, for the page.
+    """
+    folder = out / "fields"
+    if not folder.is_dir():
+        write_synthetic_fields(folder, FIELDS, 1, SEED)
+    found = predict_cells(
+        folder / "fields",
+        out=out / "fields.csv",
+        report=out / "fields.html",
+        fields=True,
+        um_per_pixel=UM_PER_PIXEL,
+        force=True,
+    )
+    table = found.to_frame()
+    refused = table["problem"].is_not_null().sum()
+    say(
+        f"predict --fields: {len(table) - refused} white cells cut out of {FIELDS} synthetic fields"
+        f", {refused} more refused, with the reason; page: {out / 'fields.html'}"
+    )
+    return [("fields.html", f"From {FIELDS} whole fields, which are synthetic, to their cells.")]
 
 
 def _best(entries: Sequence[Entry]) -> Path:
