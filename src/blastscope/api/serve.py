@@ -10,7 +10,7 @@ from blastscope.api.result import AnyPath, as_path
 from blastscope.errors import BlastscopeError
 
 if TYPE_CHECKING:
-    from blastscope.workbench.server import Serving
+    from blastscope.workbench.server import Serving as Serving
 
 _PACKAGES = ("alembic", "fastapi", "limits", "pwdlib", "secure", "sqlalchemy", "uvicorn")
 """What the extra ``serve`` installs."""

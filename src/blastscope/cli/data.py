@@ -55,7 +55,7 @@ def synth(
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
-    """Draw synthetic cells in the layout and format of C-NMC; or whole fields."""
+    """Draw synthetic cells as C-NMC has them, or whole fields."""
     if fields is None:
         made = bs.synthesize(folder, cells or 1500, subjects or 24, seed=seed, progress=True)
     elif cells is None:

@@ -12,7 +12,7 @@ from blastscope.cli.options import AsJson, argument, option
 from blastscope.cli.output import note, say, show_json
 
 if TYPE_CHECKING:
-    from blastscope.workbench.server import Serving
+    from blastscope.api.serve import Serving
 
 
 def serve(
