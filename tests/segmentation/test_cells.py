@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blastscope.segmentation.cells import EDGE, find_cells
+from blastscope.data.crop import Box
+from blastscope.segmentation.cells import EDGE, FoundCell, _trimmed, find_cells
 from blastscope.segmentation.fields import cells_of_field, tiles
-from tests.segmentation.drawn import UM, White, dice, disc, draw, grid, placed
+from tests.segmentation.drawn import GLASS, NUCLEUS, UM, White, dice, disc, draw, grid, placed
 
 
 def test_a_cell_among_red_cells_is_outlined_with_its_nucleus():
@@ -88,3 +89,18 @@ def test_uneven_light_makes_no_cells():
     light = 1 - 0.35 * (((columns - 300) / 300) ** 2 + ((rows - 200) / 200) ** 2) / 2
     shaded = (field * light[..., None] * (1.0, 0.95, 0.9)).astype(np.uint8)
     assert len(find_cells(shaded, UM)) == 1
+
+
+def test_glass_between_two_lobes_is_not_cell_and_a_vacuole_is():
+    """An outline that bridges a bay, and one with a clear spot in its middle."""
+    mask = disc((200, 200), 100, 100, 6)
+    bay = disc((200, 200), 100, 55, 2.5) & mask  # open to the rim
+    spot = disc((200, 200), 100, 130, 1)
+    pixels = np.full((200, 200, 3), GLASS, np.uint8)
+    pixels[mask & ~bay & ~spot] = NUCLEUS
+    cell = FoundCell(Box(0, 0, 200, 200), mask, 1.0, (), None, mask)
+    found = _trimmed(cell, pixels, np.array(GLASS, np.float32), UM)
+    kept = placed(found, (200, 200))
+    assert not (kept & bay).any()
+    assert dice(kept, mask & ~bay) > 0.97
+    assert (kept & spot).sum() == spot.sum()

@@ -30,6 +30,8 @@ MOST_CUT = 0.08
 
 RIM = 0.3
 """How wide, in micrometres, the rim is that may be glass."""
+BAY = 0.25
+"""Deeper in, what has less than this share of the density beside the rim is glass."""
 
 NO_OUTLINE = "unsure-outline"
 """The flag of a cell whose two outlines differ."""
@@ -121,12 +123,26 @@ def _trimmed(cell: FoundCell, rgb: Pixels, glass: Floats, um_per_pixel: float) -
     inner = total[(depth > RIM) & (depth <= 2 * RIM)]
     if inner.size < 20:
         return cell
-    kept = cell.mask & ~((depth <= RIM) & (total < np.median(inner) / 2))
-    kept = _largest(kept)
+    level = float(np.median(inner))
+    rim = (depth <= RIM) & (total < level / 2)
+    kept = _largest(cell.mask & ~rim & ~_bays(cell.mask, total < level * BAY, depth <= RIM))
     x, y, w, h = cv2.boundingRect(kept.astype(np.uint8))
     cut = np.s_[y : y + h, x : x + w]
     nucleus = None if cell.nucleus is None else (cell.nucleus & kept)[cut]
     return replace(cell, box=Box(box.x + x, box.y + y, w, h), mask=kept[cut], nucleus=nucleus)
+
+
+def _bays(mask: Mask, clear: Mask, rim: Mask) -> Mask:
+    """Return the glass inside an outline that lies open to the rim, as between two lobes.
+
+    Clear spots in the middle of a cell are vacuoles and belong to it.
+    """
+    inside = cv2.medianBlur((mask & clear).astype(np.uint8), 3)
+    count, labels = cv2.connectedComponents(inside)
+    open_to_rim = np.zeros(count, bool)
+    open_to_rim[np.unique(labels[rim & (labels > 0)])] = True
+    found: Mask = open_to_rim[labels] & mask
+    return found
 
 
 def _largest(mask: Mask) -> Mask:
