@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -128,3 +130,19 @@ def test_kappas_interval_holds_the_truth():
     draws = rng.multinomial(200, share.ravel(), size=2000).reshape(-1, 2, 2)
     held = [found.low <= truth <= found.high for found in map(kappa, draws)]
     assert 0.93 <= np.mean(held) <= 0.97
+
+
+@pytest.mark.parametrize(("unlike", "reason"), [(20, None), (21, "mostly-ood")])
+def test_no_share_by_a_model_to_which_most_cells_are_unlike(unlike, reason):
+    ood = np.arange(40) < unlike
+    called = np.where(ood, 0, N).astype(np.int8)
+    cells = replace(table(40), ood=ood, called=called)
+    row = {"cells": 40, "called": 0.0, "share": 0.0, "low": 0.0, "high": 0.1, "line": "below"}
+    here = np.ones(40, bool)
+    one = np.where(np.arange(40) == 39, A, 0).astype(np.int8)
+    found = lines(cells, one, here, "all", row)
+    assert line(found, "model").reason == reason
+    assert line(found, "mixed").reason == reason
+    people = np.where(ood, A, 0).astype(np.int8)  # who labelled those cells themselves
+    mixed = line(lines(cells, people, here, "all", row), "mixed")
+    assert (mixed.reason, mixed.blasts, mixed.of) == (None, unlike, 40)

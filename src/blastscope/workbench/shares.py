@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from blastscope.decision.blast_share import LINE
+from blastscope.report.fields_text import MOSTLY
 from blastscope.workbench.cell_table import Bools, CellTable
 from blastscope.workbench.reviews import CODES
 
@@ -31,6 +32,8 @@ REASONS = {
     "several-subjects": "The cells are of several subjects: see each subject's own share.",
     "not-scored": "The model has not scored all cells yet.",
     "not-estimable": "The model's errors differ too much between known subjects for an estimate.",
+    "mostly-ood": "Most of these cells are out of distribution: the model does not know this "
+    "stain, camera or magnification, and its calls of the others say nothing of the specimen.",
     "no-labels": "No cell has a label of ALL or normal yet.",
 }
 
@@ -86,10 +89,14 @@ def lines(
     """
     here = here & table.usable
     return [
-        _model(model, int(here.sum()), sampling),
+        _model("mostly-ood" if _mostly(table.ood, here) else model, int(here.sum()), sampling),
         _mixed(table, label, here, sampling),
         _counted(table, label, here, sampling),
     ]
+
+
+def _mostly(some: Bools, here: Bools) -> bool:
+    return bool(here.any()) and float(some[here].mean()) > MOSTLY
 
 
 def _model(row: Mapping[str, Any] | str, cells: int, sampling: str) -> Line:
@@ -117,6 +124,8 @@ def _mixed(table: CellTable, label: NDArray[np.int8], here: Bools, sampling: str
         return Line("mixed", basis, reason="no-labels")
     if (here & ~table.scored).any():
         return Line("mixed", basis, reason="not-scored")
+    if _mostly(table.ood & (label == 0), here):
+        return Line("mixed", basis, reason="mostly-ood")
     said = np.where(label > 0, label, table.called)
     blasts, normal = (int((here & (said == CODES[name])).sum()) for name in ("A", "N"))
     if blasts + normal < FEWEST:
