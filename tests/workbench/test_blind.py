@@ -33,7 +33,13 @@ def reads(asking, case: int) -> dict[str, tuple[int, str]]:
         if "get" not in methods:
             continue
         address = path.format(
-            case_id=case, n=3, kind="crop", method="grad-cam", job_id=1, name="cells.csv"
+            case_id=case,
+            n=3,
+            kind="crop",
+            method="grad-cam",
+            job_id=1,
+            name="cells.csv",
+            number=1,
         )
         parameters = {"identifier": "x"} if "identifier" in path else {}
         answer = asking.get(address, params=parameters)

@@ -10,7 +10,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
@@ -19,7 +21,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.workbench import context
 from blastscope.workbench.app import create_app
 from blastscope.workbench.store.database import Database, sqlite_url
-from blastscope.workbench.store.tables import APPEND_ONLY, AuditEntry, Base
+from blastscope.workbench.store.tables import APPEND_ONLY, AuditEntry, Base, Case, Cell
 from tests.workbench.conftest import Served, settings_of
 from tests.workbench.filling import fake_model
 
@@ -41,6 +43,34 @@ def test_migrations_make_the_tables_of_the_code(tmp_path):
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
         triggers = session.scalars(text("SELECT name FROM sqlite_master WHERE type='trigger'"))
         assert len(list(triggers)) == 2 * len(APPEND_ONLY)
+    database.close()
+
+
+def test_a_case_of_the_first_schema_holds_single_cells(tmp_path):
+    database = Database(sqlite_url(tmp_path))
+    config = Config()
+    config.set_main_option("script_location", "blastscope.workbench.store:migrations")
+    config.attributes["engine"] = database.engine
+    command.upgrade(config, "0001")
+    at = "'2026-01-02 03:04:05'"
+    with database.write() as session:
+        for row in (
+            f"model VALUES (1, 'sha256:0', 'm', '[]', 1, '{{}}', {at})",
+            f"person VALUES (1, 'ann', 'reader', NULL, 1, {at})",
+            "review_case (id, identifier, material, sampling, blind_first, synthetic, note, state, "
+            "seed, model_id, version, created_at, created_by) "
+            f"VALUES (7, 'Old', 'blood', 'all', 0, 0, '', 'review', 5, 1, 3, {at}, 1)",
+            "cell (id, case_id, n, sha, file, name, subject, prepared, about) "
+            "VALUES (1, 7, 1, '00', 'a.png', 'a', 'OLD', 1, '{}')",
+        ):
+            session.connection().exec_driver_sql(f"INSERT INTO {row}")
+    database.migrate()
+    with database.read() as session:
+        case = session.get_one(Case, 7)
+        assert (case.content, case.um_per_pixel, case.version) == ("cells", None, 3)
+        cell = session.query(Cell).one()
+        assert (cell.file, cell.field, cell.place) == ("a.png", None, None)
+    assert difference(database) == []
     database.close()
 
 

@@ -112,7 +112,10 @@ def measured_scale(diameters: Iterable[np.ndarray]) -> Scale:
     """
     fields = list(diameters)
     every = np.sort(np.concatenate([np.empty(0), *fields]))
-    give = "give --um-per-pixel: 7.5 divided by the diameter of a red cell in pixels"
+    give = (
+        "give the micrometres a pixel (--um-per-pixel): 7.5 divided by the diameter of a red cell "
+        "in pixels"
+    )
     if every.size:  # platelets and dust are many and small: each counts by its area
         weights = np.cumsum(every**2)
         middle = every[np.searchsorted(weights, weights[-1] / 2)]

@@ -21,6 +21,7 @@ from blastscope.workbench.routes import (
     detail,
     events,
     export,
+    fields,
     files,
     pages,
     people,
@@ -29,6 +30,9 @@ from blastscope.workbench.routes import (
 )
 from blastscope.workbench.security import middleware
 
+_ROUTES = (
+    session, cases, files, fields, cells, detail, events, export, review, people, pages,
+)  # fmt: skip
 _CODES = {404: "unknown-address", 405: "wrong-method", 413: "too-large"}
 _SENTENCES = {
     404: "There is nothing at this address: go back to the cases.",
@@ -55,7 +59,7 @@ def create_app(workbench: Workbench) -> FastAPI:
         middleware=middleware(workbench.settings),
     )
     app.state.workbench = workbench
-    for module in (session, cases, files, cells, detail, events, export, review, people, pages):
+    for module in _ROUTES:
         app.include_router(module.router)
     app.add_exception_handler(RefusalError, _refused)
     app.add_exception_handler(BlastscopeError, _wrong)

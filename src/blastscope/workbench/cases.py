@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from blastscope.segmentation.scale import LARGEST, SMALLEST
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import conflict, invalid
 from blastscope.workbench.reviews import record
@@ -19,6 +20,8 @@ TARGETS = {"blood": 200, "marrow": 500}
 2019, doi 10.1111/ijlh.13042)."""
 SAMPLINGS = ("all", "random", "selected")
 """Whether a case's cells are all nucleated cells of a specimen, a random part, or chosen ones."""
+CONTENTS = ("cells", "fields")
+"""What the files of a case show: single cells, or whole fields of a smear."""
 IDENTIFIER = re.compile(r"[\w][\w .:/#+()-]{0,78}[\w)]|\w")
 _DATE = re.compile(
     r"\b(19|20)\d\d[-./]?(0[1-9]|1[0-2])[-./]?(0[1-9]|[12]\d|3[01])\b"
@@ -77,6 +80,8 @@ def create_case(
     blind_first: bool = False,
     note: str = "",
     synthetic: bool = False,
+    content: str = "cells",
+    um_per_pixel: float | None = None,
 ) -> Case:
     """Create a case and its first reading.
 
@@ -95,17 +100,40 @@ def create_case(
         raise invalid("material", f"Choose one of {', '.join(TARGETS)}.")
     if sampling not in SAMPLINGS:
         raise invalid("sampling", f"Choose one of {', '.join(SAMPLINGS)}.")
+    if content not in CONTENTS:
+        raise invalid("content", f"Choose one of {', '.join(CONTENTS)}.")
+    if um_per_pixel is not None:
+        checked_scale(um_per_pixel)
     case = Case(
         identifier=identifier, material=material, sampling=sampling, blind_first=blind_first,
+        content=content, um_per_pixel=um_per_pixel if content == "fields" else None,
         synthetic=synthetic, note=note[:2000], model_id=model.id, created_by=who.id,
         seed=secrets.randbelow(2**31), version=0, state="receiving",
     )  # fmt: skip
     session.add(case)
     session.flush()
     session.add(Reading(case_id=case.id, number=1, scope="all"))
-    about = {"sampling": sampling, "material": material, "blind_first": blind_first}
+    about: dict[str, Any] = {
+        "sampling": sampling, "material": material, "blind_first": blind_first,
+        "content": content, "um_per_pixel": case.um_per_pixel,
+    }  # fmt: skip
     record(session, case.id, who, "created", {**about, "model": model.digest})
     return case
+
+
+def checked_scale(um_per_pixel: float) -> float:
+    """Return micrometres a pixel, if a microscope has them.
+
+    Raises:
+        RefusalError: if none has.
+    """
+    if not SMALLEST <= um_per_pixel <= LARGEST:
+        raise invalid(
+            "um_per_pixel",
+            f"Give micrometres a pixel between {SMALLEST} and {LARGEST}: 7.5 divided by the "
+            "diameter of a red cell in pixels.",
+        )
+    return um_per_pixel
 
 
 def bump(case: Case) -> None:
@@ -114,16 +142,18 @@ def bump(case: Case) -> None:
 
 
 def file_progress(session: Session, case: Case) -> dict[str, int]:
-    """Count the files of a case by what became of them, and its prepared cells."""
+    """Count the files of a case by what became of them, its cells, and those prepared."""
     counted = (
         select(Upload.state, func.count()).where(Upload.case_id == case.id).group_by(Upload.state)
     )
     states = dict(session.execute(counted).tuples().all())
-    prepared = select(func.count()).where(Cell.case_id == case.id, Cell.prepared.is_(True))
+    cells = select(func.count()).where(Cell.case_id == case.id)
+    prepared = cells.where(Cell.prepared.is_(True))
     return {
         "sent": sum(states.values()),
         "refused": states.get("refused", 0),
         "duplicates": states.get("duplicate", 0),
+        "cells": session.scalar(cells) or 0,
         "prepared": session.scalar(prepared) or 0,
     }
 
@@ -142,6 +172,8 @@ def case_facts(case: Case, creator: str) -> dict[str, Any]:
         "sampling": case.sampling,
         "target": TARGETS[case.material],
         "blind_first": case.blind_first,
+        "content": case.content,
+        "um_per_pixel": case.um_per_pixel,
         "synthetic": case.synthetic,
         "created_at": case.created_at.isoformat(),
         "created_by": creator,

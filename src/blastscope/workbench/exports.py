@@ -25,6 +25,7 @@ from blastscope.report.html import render
 from blastscope.workbench.cases import case_facts, names_of
 from blastscope.workbench.cell_table import CALLS, CellTable
 from blastscope.workbench.context import Workbench
+from blastscope.workbench.fields import fields_json
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.models import find_model, open_bundled
 from blastscope.workbench.people import Who
@@ -80,7 +81,7 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
     together = reviewed(bench, session, case, table)
     first, *others = readings_of(session, case.id)
     names, model = names_of(session), find_model(session, case.model_id)
-    scores = _scores(session, case)
+    scores, places = _scores(session, case), _places(session, case)
     with bench.reviews.view(session, first.id, len(table)) as view:
         state = view.state
         stands = {n: state.standing("label", n) for n in range(1, len(table) + 1)}
@@ -113,6 +114,7 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "confidence": one and one.confidence,
                 "refer": one and one.refer, "out_of_distribution": one and one.ood,
                 "ood_score": one and one.ood_score, "problem": table.problem[k],
+                **places.get(n, {}),
             }
         )  # fmt: skip
     return pl.DataFrame(rows, _SCHEMA, infer_schema_length=None)
@@ -125,13 +127,26 @@ _SCHEMA = {
     "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES, "note": _TEXT,
     "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
     "confidence": _NUMBER, "refer": _YES, "out_of_distribution": _YES, "ood_score": _NUMBER,
-    "problem": _TEXT,
+    "problem": _TEXT, "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
+    "quality": _NUMBER,
 }  # fmt: skip
+"""The columns of the table; ``x`` to ``quality`` only tell of cells that whole fields hold."""
 
 
 def _scores(session: Session, case: Case) -> dict[int, Score]:
     found = session.scalars(select(Score).where(Score.scoring_id == (case.scoring_id or -1)))
     return {one.cell_id: one for one in found}
+
+
+def _places(session: Session, case: Case) -> dict[int, dict[str, Any]]:
+    """Return the box of each cell in its field, whose file is the cell's, by the cell's number."""
+    found = select(Cell.n, Cell.place, Cell.quality).where(
+        Cell.case_id == case.id, Cell.field.is_not(None)
+    )
+    return {
+        n: {**dict(zip("xywh", place or (), strict=False)), "quality": quality}
+        for n, place, quality in session.execute(found)
+    }
 
 
 def formula_safe(text: str) -> str:
@@ -233,6 +248,7 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
         cells=int(table.usable.sum()),
         labels=labels,
         missing=left_out(table, together),
+        fields=fields_json(session, case, blind=False) if case.content == "fields" else None,
         shares=shares_json(bench, session, case),
         signatures=signatures(session, case.id),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

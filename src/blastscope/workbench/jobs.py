@@ -15,6 +15,8 @@ LEASE_SECONDS = 60
 MOST_ATTEMPTS = 3
 """How often a job that ends its process is begun again."""
 UNFINISHED = ("waiting", "running")
+TO_REVIEW = ("demo", "segment", "prepare", "score")
+"""The kinds of jobs that bring a case to its review."""
 
 
 def add_job(
@@ -147,7 +149,10 @@ def of_case(session: Session, case_id: int) -> QueuedJob | None:
     """Return the job of a case that a person should know of: under way or waiting, else failed."""
     found = session.scalars(
         select(QueuedJob)
-        .where(QueuedJob.case_id == case_id, QueuedJob.kind.in_(("demo", "prepare", "score")))
+        .where(
+            QueuedJob.case_id == case_id,
+            QueuedJob.kind.in_(TO_REVIEW),
+        )
         .order_by(QueuedJob.id.desc())
     ).all()
     for states in (("running",), ("waiting",)):

@@ -60,7 +60,7 @@ def look(images: ImageStore, sha: str) -> Looked:
 
 def prepare(database: Database, images: ImageStore, case_id: int, advance: Advance) -> None:
     """Prepare all files of a case that are not yet, and have its cells scored."""
-    _unpack_zips(database, images, case_id)
+    unpack_zips(database, images, case_id)
     with database.write() as session:
         case = session.get_one(Case, case_id)
         total = number_cells(session, case)
@@ -74,12 +74,15 @@ def prepare(database: Database, images: ImageStore, case_id: int, advance: Advan
             return
     with database.write() as session:
         case = session.get_one(Case, case_id)
-        if case.state == "preparing":  # else a killed worker had come this far
+        if case.state == "preparing" or _without_rank(session, case_id):
+            # Else a killed worker had come this far. Files may also have come after the state was
+            # set, while this was going on.
             draw_order(session, case)
             start_scoring(session, case)
 
 
-def _unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
+def unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
+    """Take the images out of the zips of a case; what is wrong with one is noted beside it."""
     with database.read() as session:
         zips = session.scalars(
             select(Upload).where(
@@ -134,7 +137,7 @@ def _prepare_sheet(database: Database, images: ImageStore, case_id: int, span: r
         case = session.get_one(Case, case_id)
         for cell, one in zip(cells, found, strict=True):
             row = session.get_one(Cell, cell.id)
-            row.about, row.problem, row.prepared = one.about, one.problem, True
+            row.about, row.problem, row.prepared = row.about | one.about, one.problem, True
             if one.problem is not None:
                 _refuse_upload(session, case_id, cell.n, one.problem)
         for kind, sha in shas.items():
@@ -149,6 +152,14 @@ def _refuse_upload(session: Session, case_id: int, n: int, problem: str) -> None
     upload = session.scalar(select(Upload).where(Upload.case_id == case_id, Upload.cell == n))
     if upload is not None:
         upload.state, upload.reason = "refused", problem
+
+
+def _without_rank(session: Session, case_id: int) -> bool:
+    """Say whether a usable cell has no place in the random order yet."""
+    query = select(Cell.id).where(
+        Cell.case_id == case_id, Cell.problem.is_(None), Cell.random.is_(None)
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def draw_order(session: Session, case: Case) -> None:
@@ -171,7 +182,7 @@ def start_scoring(session: Session, case: Case, model_id: int | None = None) -> 
         select(func.count()).where(Cell.case_id == case.id, Cell.problem.is_(None))
     )
     if not usable:
-        raise BlastscopeError("no image of this case can be used: see its refused files")
+        raise BlastscopeError("no cell of this case can be used: see what was refused, and why")
     scoring = None if case.scoring_id is None else session.get(Scoring, case.scoring_id)
     if scoring is None or scoring.model_id != case.model_id:
         scoring = Scoring(case_id=case.id, model_id=case.model_id)

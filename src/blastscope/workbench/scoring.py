@@ -100,8 +100,9 @@ def score_batch(
     rows, prepared = [], []
     for cell in cells:
         image = InputImage(
-            cell.file, cell.name, partial(read_image, images.path(cell.sha)), cell.subject
-        )
+            cell.file, cell.name, partial(read_image, images.path(cell.sha)), cell.subject,
+            flags=tuple(cell.about.get("outline", ())),
+        )  # fmt: skip
         found = read_cell(image, predictor.settings, predictor.ood_scores)
         if isinstance(found, Problem):  # it was usable when it was prepared
             rows.append(PredictionRow(cell.file, cell.name, cell.subject, None, found.message))

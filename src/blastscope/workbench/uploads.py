@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -131,19 +131,25 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
     case.state = "preparing"
     bump(case)
     record(session, case.id, who, "files", {"files": stored})
-    add_job(session, "prepare", case.id)
+    add_job(session, "segment" if case.content == "fields" else "prepare", case.id)
+
+
+def stored_images(session: Session, case_id: int) -> Sequence[Upload]:
+    """Return the images of a case that nothing has become of yet, by name."""
+    return session.scalars(
+        select(Upload)
+        .where(Upload.case_id == case_id, Upload.kind == "image", Upload.state == "stored")
+        .order_by(Upload.name)
+    ).all()
 
 
 def number_cells(session: Session, case: Case) -> int:
     """Number the stored images of a case as cells, by name; return how many cells there are.
 
-    The bytes decide what is a duplicate: it is named and no cell.
+    The bytes decide what is a duplicate: it is named and no cell. Cells of whole fields are
+    numbered as their fields are gone over (``fields``).
     """
-    stored = session.scalars(
-        select(Upload)
-        .where(Upload.case_id == case.id, Upload.kind == "image", Upload.state == "stored")
-        .order_by(Upload.name)
-    ).all()
+    stored = [] if case.content == "fields" else stored_images(session, case.id)
     cells = session.scalars(select(Cell).where(Cell.case_id == case.id).order_by(Cell.n)).all()
     known = {cell.sha: cell.n for cell in cells}
     new: list[Upload] = []
@@ -155,8 +161,8 @@ def number_cells(session: Session, case: Case) -> int:
         known[upload.sha] = len(cells) + len(new) + 1
         new.append(upload)
     named = [parse_name(PurePosixPath(upload.name).stem) for upload in new]
-    taken = [InputImage(cell.file, cell.name, _no_image) for cell in cells]
-    fresh = [InputImage(u.name, one.cell, _no_image) for u, one in zip(new, named, strict=True)]
+    taken = [InputImage(cell.file, cell.name, no_image) for cell in cells]
+    fresh = [InputImage(u.name, one.cell, no_image) for u, one in zip(new, named, strict=True)]
     names = unique_cells([*taken, *fresh])
     for k, (upload, one) in enumerate(zip(new, named, strict=True)):
         n = len(cells) + k + 1
@@ -171,7 +177,8 @@ def number_cells(session: Session, case: Case) -> int:
     return len(cells) + len(new)
 
 
-def _no_image() -> Any:
+def no_image() -> Any:
+    """Stand for the image where only names count."""
     raise NotImplementedError
 
 

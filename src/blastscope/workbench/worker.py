@@ -18,6 +18,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.process import tune_process
 from blastscope.workbench.backup import back_up
 from blastscope.workbench.demo import draw_demo
+from blastscope.workbench.fields import segment_case
 from blastscope.workbench.heatmaps import compute
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import any_free, finish, progress, take_job
@@ -69,6 +70,8 @@ class Worker:
         match job.kind:
             case "demo":
                 draw_demo(self.database, self.images, case_id, advance)
+            case "segment":
+                segment_case(self.database, self.images, self.folder, case_id, advance)
             case "prepare":
                 prepare(self.database, self.images, case_id, advance)
             case "score":

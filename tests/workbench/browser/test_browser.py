@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
+from tests.segmentation.drawn import UM, White, draw
 from tests.workbench.browser.conftest import CELLS, Served, api, opened, wait_scored
 
 if TYPE_CHECKING:
@@ -114,6 +116,39 @@ def test_a_case_from_files_to_export_by_keyboard(
     download.value.save_as(tmp_path / "cells.csv")
     exported = pl.read_csv(tmp_path / "cells.csv", comment_prefix="#")
     assert Counter(exported["label"]) == Counter(map(str.upper, given))
+
+
+def test_whole_fields_show_the_place_of_each_cell(page: Page, tmp_path: Path) -> None:
+    field = tmp_path / "field.png"
+    whites = [White(150, 200), White(340, 180), White(496, 40)]  # the edge cuts the last one
+    Image.fromarray(draw((400, 500), whites)).save(field)
+    page.goto("/cases/new")
+    page.fill("input[name=identifier]", "F-0001")
+    assert not page.is_visible("input[name=um_per_pixel]")
+    page.check("input[name=content][value=fields]")
+    page.fill("input[name=um_per_pixel]", str(UM))
+    page.click("button[type=submit]")
+    page.wait_for_url("**/cases/new?case=*")
+    case = int(page.url.rpartition("=")[2])
+    with page.expect_file_chooser() as chooser:
+        page.click(".drop button")
+    chooser.value.set_files(field)
+    wait_scored(page, case)
+    page.goto(f"/cases/{case}/cells/2")
+    page.wait_for_selector("dialog.cell .place.here")
+    told = api(page, "GET", f"/api/v1/cases/{case}/cells/2")["field"]
+    whole, mark = (page.locator(name).bounding_box() for name in (".smear", ".place.here"))
+    assert whole
+    assert mark
+    smear, at = dict(whole), dict(mark)
+    for k, (start, side, length) in enumerate((("x", "width", 500), ("y", "height", 400))):
+        middle = (at[start] + at[side] / 2 - smear[start]) / smear[side] * length
+        assert abs(middle - told["place"][k] - told["place"][k + 2] / 2) < 6
+    page.goto(f"/cases/{case}")
+    page.wait_for_selector(".smears img")
+    assert page.locator(".place.refused").count() == 1
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe").Axe()
+    assert axe.run(page).response["violations"] == []
 
 
 def test_what_was_done_offline_is_sent_again_once(page: Page, scored: int) -> None:

@@ -39,6 +39,8 @@ class NewCase(BaseModel, extra="forbid"):
     material: Literal["blood", "marrow"]
     sampling: Literal["all", "random", "selected"]
     blind_first: bool = False
+    content: Literal["cells", "fields"] = "cells"
+    um_per_pixel: float | None = None
     model: int | None = None
     note: str = Field("", max_length=2000)
 
@@ -109,6 +111,7 @@ def post_case(bench: Bench, who: Reader, body: NewCase) -> dict[str, Any]:
         case = create_case(
             session, who, model, identifier=body.identifier, material=body.material,
             sampling=body.sampling, blind_first=body.blind_first, note=body.note,
+            content=body.content, um_per_pixel=body.um_per_pixel,
         )  # fmt: skip
         case_id = case.id
     with bench.database.read() as session:

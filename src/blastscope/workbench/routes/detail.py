@@ -15,6 +15,7 @@ from blastscope.workbench.access import Access, access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.cell_table import CALLS, CellTable
 from blastscope.workbench.context import Workbench
+from blastscope.workbench.fields import place_json
 from blastscope.workbench.heatmaps import SECONDS, WARNING, reason_against, states
 from blastscope.workbench.jobs import add_job, job_json
 from blastscope.workbench.models import find_model
@@ -64,6 +65,7 @@ def get_cell(
                 for kind in ("crop", "original")
             },
             "history": _history(session, found, who, n),
+            "field": place_json(session, cell, found.blind),
             "blind": found.blind,
         }
         if not found.blind:
@@ -104,7 +106,7 @@ def _seen(
         "file": cell.file,
         "subject": cell.subject,
         "bytes": None if upload is None else upload.bytes,
-        "flags": cell.about.get("flags", []),
+        "flags": [*cell.about.get("outline", []), *cell.about.get("flags", [])],
         "threshold": table.threshold,
         "calibrated": model.facts.get("calibrated", False),
         "preparation": {

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from blastscope.workbench.access import access
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.exports import formula_safe
+from blastscope.workbench.fields import fields_json
 from blastscope.workbench.image_store import Incoming, TooLargeError
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError
@@ -87,7 +88,7 @@ def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[
 
 @router.get("/problems.csv")
 def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
-    """Return the files that were refused or are duplicates, with the reasons, as CSV."""
+    """Return refused files, duplicates and refused cells of fields, with the reasons, as CSV."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
         query = select(Upload).where(
@@ -99,6 +100,12 @@ def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
         for one in session.scalars(query.order_by(Upload.id)):
             shown = f"file {one.id}" if found.blind else one.name
             writer.writerow([formula_safe(shown), one.state, formula_safe(one.reason or "")])
+        for field in fields_json(session, found.case, found.blind)["fields"]:
+            shown = field.get("file", f"field {field['number']}")
+            for cell in field["refused"]:
+                x, y, w, h = cell["place"]
+                reason = f"the cell at {x}, {y} of {w} × {h} pixels {cell['reason']}"
+                writer.writerow([formula_safe(shown), "cell refused", reason])
     return csv_response(content.getvalue(), f"case-{case_id}-problems.csv")
 
 

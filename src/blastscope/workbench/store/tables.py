@@ -123,6 +123,8 @@ class Case(Base):
     material: Mapped[str] = mapped_column(String(10))
     sampling: Mapped[str] = mapped_column(String(10))
     blind_first: Mapped[bool] = mapped_column(Boolean, default=False)
+    content: Mapped[str] = mapped_column(String(6), default="cells")  # of its files; or fields
+    um_per_pixel: Mapped[float | None] = mapped_column(Float)  # of its fields, if it was told
     synthetic: Mapped[bool] = mapped_column(Boolean, default=False)
     note: Mapped[str] = mapped_column(Text, default="")
     state: Mapped[str] = mapped_column(String(12), default="receiving")
@@ -170,6 +172,26 @@ class Cell(Base):
     problem: Mapped[str | None] = mapped_column(Text)
     random: Mapped[int | None] = mapped_column(Integer)  # its rank in the random order
     about: Mapped[dict[str, Any]] = mapped_column(default=dict)  # width, height, box, flags
+    field: Mapped[int | None] = mapped_column(Integer)  # the number of the field that it lies in
+    place: Mapped[list[Any] | None]  # its box in that field: x, y, width, height
+    quality: Mapped[float | None] = mapped_column(Float)  # of its outline
+
+
+class SmearField(Base):
+    """A whole field of a smear whose cells were found; ``number`` counts in the case."""
+
+    __tablename__ = "smear_field"
+    case_id: Mapped[int] = mapped_column(ForeignKey("review_case.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    upload_id: Mapped[int] = mapped_column(ForeignKey("upload.id"))
+    file: Mapped[str] = mapped_column(String(500))
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    um_per_pixel: Mapped[float] = mapped_column(Float)
+    red_cells: Mapped[int | None] = mapped_column(Integer)  # that measured the scale
+    image: Mapped[str] = mapped_column(String(64))  # a small picture of it
+    # Cells that were not cut out: their boxes and the reasons.
+    refused: Mapped[list[Any]]
 
 
 class Sheet(Base):

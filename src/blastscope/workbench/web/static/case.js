@@ -3,6 +3,7 @@
 import { get, post } from "./api.js";
 import { ask } from "./dialogs.js";
 import { fill, h, scrolling, table } from "./dom.js";
+import { fieldsPanel, scaleForm } from "./fields.js";
 import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { lineCard, lineWords } from "./lines.js";
 import { histogram } from "./plots.js";
@@ -104,6 +105,7 @@ async function draw() {
     item.blind || busy ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/sign`),
   ]);
   const models = item.blind ? null : await scorings(item, draw).catch(() => null);
+  const fields = item.content === "fields" ? await get(`/api/v1/cases/${item.id}/fields`).catch(() => null) : null;
   const signatures = sign?.signatures ?? [];
   const { job } = item.progress;
   fill(main,
@@ -112,9 +114,10 @@ async function draw() {
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
     h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual for this material: ${item.target}. `
       + `Begun ${when(item.created_at)} by ${item.created_by}. Readers: ${item.readers.join(", ") || "none yet"}.`, item.note ? [h("br"), `Note: ${item.note}`] : null),
-    busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.sent} cells scored. The shares change until it is done.`)) : null,
+    busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
     job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${job.reason ?? "the reason is not known"}.`),
-      h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again")) : null,
+      h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
+      job.kind === "segment" ? scaleForm(item, draw) : null) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
     signatures.filter((/** @type {any} */ each) => !each.reopened).map(signatureCard),
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
@@ -122,6 +125,7 @@ async function draw() {
       + `Labels given blind: ${number(shares.blind_labels)}; with the model in sight: ${number(shares.seen_labels)}. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,
+    fields ? fieldsPanel(item, fields) : null,
     signatures.some((/** @type {any} */ each) => each.reopened) ? h("section", { class: "panel" }, h("h2", {}, "Earlier signatures"), signatures.filter((/** @type {any} */ each) => each.reopened).map(signatureCard)) : null);
   document.getElementById("sign")?.addEventListener("click", () => askToSign(item, draw));
   if (busy) setTimeout(() => page(draw), 3000);

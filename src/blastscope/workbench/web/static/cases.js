@@ -13,7 +13,7 @@ import { counted, number, share, STATES, when } from "./words.js";
 function state(item) {
   const { job } = item.progress;
   if (job?.state === "failed") return h("span", { class: "state", "data-state": "failed" }, `stopped: ${job.reason ?? "reason not known"}`);
-  const done = item.state === "scoring" && item.progress.sent ? ` ${number(item.progress.scored)} of ${number(item.progress.sent)}` : "";
+  const done = item.state === "scoring" && item.progress.cells ? ` ${number(item.progress.scored)} of ${number(item.progress.cells)}` : "";
   return h("span", { class: "state", "data-state": item.state }, STATES[item.state] + done);
 }
 

@@ -3,6 +3,7 @@
 import { call, get, post, Refusal } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { eventWords } from "./event_words.js";
+import { placeInField } from "./fields.js";
 import { boot, main } from "./frame.js";
 import { actionOf, keyName } from "./keys.js";
 import { duration, LABELS, probability, size, when } from "./words.js";
@@ -193,18 +194,18 @@ export class CellView {
     }
     const heat = this.overlay && this.gallery.modelShown ? this.facts.heatmaps?.find((/** @type {any} */ each) => each.method === this.method) : null;
     const address = heat?.state === "done" ? heat.address : null;
-    const key = JSON.stringify([images, address]);
+    const key = JSON.stringify([images, address, this.facts.field]);
     if (this.shown === key) return;
     this.shown = key;
     const layer = address ? h("img", { class: "overlay", src: address, alt: "Heatmap over the image" }) : null;
     if (layer) layer.style.opacity = String(this.opacity);
     fill(place, h("div", { class: "pair" },
       h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "The original image", role: "region" },
-        h("img", { src: images.original, alt: `Cell ${this.n}, the image as it was sent` }), layer),
-      h("figcaption", {}, "As it was sent", address ? `, with the heatmap at ${Math.round(this.opacity * 100)} %` : "")),
+        h("img", { src: images.original, alt: `Cell ${this.n}, the image as it was ${this.facts.field ? "cut out of its field" : "sent"}` }), layer),
+      h("figcaption", {}, this.facts.field ? "Cut out of its field" : "As it was sent", address ? `, with the heatmap at ${Math.round(this.opacity * 100)} %` : "")),
       images.crop && h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "What the model saw", role: "region" },
         h("img", { src: images.crop, alt: `Cell ${this.n}, cropped as the model sees it` })),
-      h("figcaption", {}, "As the model sees it"))));
+      h("figcaption", {}, "As the model sees it"))), this.facts.field && placeInField(this.facts.field, this.n));
     this.#zoom();
   }
 
@@ -234,7 +235,9 @@ export class CellView {
       shown && this.#neighbours(),
       h("h3", {}, "The image"), h("dl", {},
         facts.file ? row("File", facts.file) : null, facts.subject ? row("Subject", facts.subject) : null,
-        facts.width ? row("Image", `${facts.width} × ${facts.height} px, ${facts.format}, ${size(facts.bytes)}`) : null,
+        facts.width ? row("Image", `${facts.width} × ${facts.height} px, ${facts.format}${facts.bytes ? `, ${size(facts.bytes)}` : ""}`) : null,
+        facts.field ? row("Field", `${facts.field.number}; at ${facts.field.place[0]}, ${facts.field.place[1]}, ${facts.field.place[2]} × ${facts.field.place[3]} px`) : null,
+        facts.field?.quality ? row("Outline", `two outlines agree to ${facts.field.quality.toFixed(2)}`) : null,
         box ? row("Cell found at", `${box[0]}, ${box[1]}; ${box[2]} × ${box[3]} px`) : null,
         facts.preparation ? row("Prepared to", `${facts.preparation.size} px, ${facts.preparation.scale === "crop" ? "cropped to the cell" : "to scale"}`) : null,
         facts.flags?.length ? row("Remarks", facts.flags.join(", ")) : null),

@@ -2,6 +2,7 @@
 
 import { get, post } from "./api.js";
 import { fill, h } from "./dom.js";
+import { scaleField, scaleForm, scaleOf } from "./fields.js";
 import { boot, main, nameCase, page } from "./frame.js";
 import { filesOf, Sender } from "./sender.js";
 import { counted, duration, size } from "./words.js";
@@ -15,8 +16,8 @@ function radio(name, value, words, hint, checked = false) {
     hint ? [" ", h("small", {}, hint)] : null);
 }
 
-/** @param {(files: Named[]) => void} take */
-function dropping(take) {
+/** @param {Case} item @param {(files: Named[]) => void} take */
+function dropping(item, take) {
   const files = h("input", { type: "file", multiple: true, class: "visually-hidden", tabindex: -1, "aria-label": "Files",
     accept: "image/*,.bmp,.tif,.tiff,.zip", onchange: () => {
       take([...(files.files ?? [])].map((file) => ({ name: file.name, file })));
@@ -30,7 +31,7 @@ function dropping(take) {
     h("p", {}, h("strong", {}, "Drop files, a folder or a zip here"), ", or"),
     h("p", {}, h("button", { type: "button", onclick: () => files.click() }, "Choose files"), " ",
       h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder")),
-    h("p", {}, h("small", {}, `Images of single cells (PNG, BMP, TIFF, JPEG), up to ${size(boot.limits.file_bytes)} each, ${counted(boot.limits.files, "file")} at most. `
+    h("p", {}, h("small", {}, `${item.content === "fields" ? "Whole fields of one microscope and objective" : "Images of single cells"} (PNG, BMP, TIFF, JPEG, WebP), up to ${size(boot.limits.file_bytes)} each, ${counted(boot.limits.files, "file")} at most. `
       + "A name such as UID_17_… says the subject; all other images are of the case's own.")), files, folder);
   place.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -52,6 +53,8 @@ async function form(made) {
   const warning = h("p", { class: "notice warn", role: "status", hidden: true });
   const identifier = h("input", { name: "identifier", required: true, maxlength: 60, autocomplete: "off", spellcheck: "false", "aria-describedby": "identifier-hint" });
   const submit = h("button", { type: "submit", class: "primary" }, "Begin, and add files");
+  const scale = scaleField();
+  scale.hidden = true;
   const whole = h("form", { class: "panel" },
     h("label", { class: "field" }, "Identifier", identifier,
       h("small", { id: "identifier-hint" }, "A number of your own, such as B-0017. No names and no dates of birth.")), warning,
@@ -61,6 +64,9 @@ async function form(made) {
       radio("sampling", "all", "All nucleated cells of the field or the slide", "", true),
       radio("sampling", "random", "A random sample of them"),
       radio("sampling", "selected", "Cells that somebody selected", "then no share of ALL is ever given")),
+    h("fieldset", {}, h("legend", {}, "What does each file show?"),
+      radio("content", "cells", "One cell, cut out on black", "", true),
+      radio("content", "fields", "A whole field of the smear", "its cells are found and cut out"), scale),
     models.length > 1 ? h("label", { class: "field" }, "Model", h("select", { name: "model" }, models.map((/** @type {any} */ model) =>
       h("option", { value: model.id }, `${model.name}${model.synthetic ? " (synthetic)" : ""}`)))) : null,
     h("label", { class: "check" }, h("input", { type: "checkbox", name: "blind_first" }), "Blind first: ",
@@ -79,6 +85,9 @@ async function form(made) {
       warning.textContent = sentences.join(" ");
     }, 250);
   });
+  whole.addEventListener("change", () => {
+    scale.hidden = new FormData(whole).get("content") !== "fields";
+  });
   whole.addEventListener("submit", async (event) => {
     event.preventDefault();
     submit.disabled = true;
@@ -87,6 +96,7 @@ async function form(made) {
     try {
       made(await post("/api/v1/cases", {
         identifier: identifier.value.trim(), material: data.get("material"), sampling: data.get("sampling"),
+        content: data.get("content"), um_per_pixel: data.get("content") === "fields" ? scaleOf(scale) : null,
         blind_first: Boolean(data.get("blind_first")), model: Number(data.get("model")) || null, note: String(data.get("note") ?? "").trim(),
       }));
     } catch (fault) {
@@ -106,7 +116,7 @@ async function sending(item) {
   const bars = h("div");
   const bad = h("div");
   const open = h("a", { class: "button", href: `/cases/${item.id}/gallery` }, "Open the cells");
-  const drop = dropping((files) => sender.add(files));
+  const drop = dropping(item, (files) => sender.add(files));
   const add = h("details", { open: true }, h("summary", {}, "Add files"), drop);
   fill(main, h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "end" }, open)), h("div", { class: "panel" }, add),
     h("section", { class: "panel", "aria-label": "Progress" }, h("h2", {}, "Progress"), bars, bad));
@@ -120,9 +130,11 @@ async function sending(item) {
     const { progress } = current;
     const { job } = progress;
     const busy = sender.left > 0 || ["preparing", "scoring"].includes(current.state);
+    const total = progress.cells || (current.content === "cells" ? progress.sent : 0);
     fill(bars,
       sender.total ? bar("Sent", sender.total - sender.left, sender.total) : h("p", { class: "quiet" }, "No files yet."),
-      busy && progress.sent ? [bar("Prepared", progress.prepared, progress.sent), bar("Scored", progress.scored, progress.sent)] : null,
+      job?.kind === "segment" && job.state !== "failed" ? bar("Fields gone over", job.done, job.total ?? progress.sent) : null,
+      busy && total ? [bar("Prepared", progress.prepared, total), bar("Scored", progress.scored, total)] : null,
       sender.hidden ? h("p", { class: "quiet" }, `${counted(sender.hidden, "hidden file")} of the operating system left out.`) : null,
       progress.seconds_left && busy ? h("p", {}, `About ${duration(progress.seconds_left)} left.`) : null,
       sender.left ? h("p", {}, "Keep this tab open until all files are sent.") : busy && progress.sent ? h("p", {}, "All files are sent: you can close this tab. The server goes on.") : null,
@@ -130,7 +142,7 @@ async function sending(item) {
         h("button", { type: "button", onclick: async () => {
           await post(`/api/v1/jobs/${job.id}/again`);
           poll();
-        } }, "Try again")) : null,
+        } }, "Try again"), job.kind === "segment" ? scaleForm(item, poll) : null) : null,
       !busy && progress.scored ? h("div", { class: "notice good" }, h("p", {}, h("strong", {}, `${counted(progress.scored, "cell")} ready. `),
         h("a", { href: `/cases/${item.id}/gallery` }, "Review them"))) : null);
     open.classList.toggle("primary", !busy && progress.scored > 0);
@@ -147,7 +159,7 @@ async function sending(item) {
     if (!refused && !duplicates) return fill(bad);
     const answers = await Promise.all(["refused", "duplicate"].map((state) => get(`/api/v1/cases/${item.id}/files?state=${state}`).catch(() => ({ files: [] }))));
     const lines = [...answers.flatMap(({ files }) => files).map((/** @type {any} */ file) =>
-      `${file.name ?? `File ${file.id}`}: ${file.state === "duplicate" ? `the same image as cell ${file.duplicate_of}` : file.reason}`),
+      `${file.name ?? `File ${file.id}`}: ${file.reason}`),
     ...sender.failed.map(({ name, reason }) => `${name}: ${reason}`)];
     fill(bad, h("h3", {}, `${counted(refused, "file")} not used, ${counted(duplicates, "duplicate")}`),
       h("ul", {}, lines.slice(0, 20).map((line) => h("li", {}, line))),

@@ -88,11 +88,14 @@ export class States {
     if (!BUSY.includes(item.state)) return null;
     const { progress } = item;
     if (progress.job?.state === "failed")
-      return this.#strip("bad", `Scoring stopped: ${progress.job.reason ?? "the reason is not known"}.`, h("a", { href: `/cases/${item.id}` }, "Open the case to start it again"));
+      return this.#strip("bad", `The work on this case stopped: ${progress.job.reason ?? "the reason is not known"}.`, h("a", { href: `/cases/${item.id}` }, "Open the case to start it again"));
     const left = progress.seconds_left ? `, about ${duration(progress.seconds_left)} left` : "";
-    const words = item.state === "receiving" ? "Files are still being sent" : `${progress.scored} of ${counted(progress.sent, "cell")} scored${left}`;
+    const { job } = progress;
+    const words = item.state === "receiving" ? "Files are still being sent"
+      : job?.kind === "segment" ? `Cells are looked for in ${counted(job.total ?? progress.sent, "field")}${left}`
+        : `${progress.scored} of ${counted(progress.cells || progress.sent, "cell")} scored${left}`;
     return this.#strip("plain", h("span", {}, `${words}. You can begin: the page fills by itself.`),
-      h("progress", { max: Math.max(1, progress.sent), value: progress.scored, "aria-label": "Cells scored" }));
+      h("progress", { max: Math.max(1, progress.cells), value: progress.scored, "aria-label": "Cells scored" }));
   }
 
   /** Cells that were labelled out of the filter stay until the reader asks. */

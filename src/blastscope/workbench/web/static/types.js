@@ -10,7 +10,7 @@
  * @typedef {{state: "working" | "idle" | "stopped", since: string}} Worker
  * @typedef {{code: "model" | "mixed" | "counted", basis: string, share: number | null, low: number | null, high: number | null, of: number, blasts: number, against: string | null, reason: string | null, message: string | null, left?: number, share_if_unsure_are: [number, number] | null}} Line
  * @typedef {{id: number, number: number, person: string, blind: boolean, scope: "all" | "random", cells: number, left: number, state: "open" | "finished"}} Reading
- * @typedef {{sent: number, prepared: number, scored: number, refused: number, duplicates: number, seconds_left: number | null, job: Job | null}} Progress
+ * @typedef {{sent: number, cells: number, prepared: number, scored: number, refused: number, duplicates: number, seconds_left: number | null, job: Job | null}} Progress
  * @typedef {object} Case
  * @property {number} id
  * @property {string} identifier
@@ -18,6 +18,8 @@
  * @property {"all" | "random" | "selected"} sampling
  * @property {number} target
  * @property {boolean} blind_first
+ * @property {"cells" | "fields"} content
+ * @property {number | null} um_per_pixel
  * @property {boolean} synthetic
  * @property {string} created_at
  * @property {string} created_by
