@@ -22,7 +22,7 @@ from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, revision
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
-from blastscope.workbench.store.tables import Reading, ReviewEvent
+from blastscope.workbench.store.tables import Case, Reading, ReviewEvent
 from blastscope.workbench.summaries import reviewed, visible
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
@@ -53,9 +53,11 @@ class EventsBody(BaseModel, extra="forbid"):
 def post_events(bench: Bench, who: Reader, case_id: int, body: EventsBody) -> dict[str, Any]:
     """Store events; when this answers they are on disk."""
     with bench.database.write() as session:
+        # Read once, and held until the end: `access` finds it in the session.
+        held = session.get(Case, case_id, with_for_update=True)
         found = access(session, case_id, who, _one_reading(body))
         _refuse(found, who, body)
-        session.refresh(found.case, with_for_update=True)
+        assert held is found.case
         table = bench.tables.of(session, found.case)
         scope = found.scope(table.random)
         events = [_event(one) for one in body.events]
@@ -66,7 +68,6 @@ def post_events(bench: Bench, who: Reader, case_id: int, body: EventsBody) -> di
             )  # fmt: skip
             session.commit()
     with bench.database.read() as session:
-        found = access(session, case_id, who, found.reading.id)
         together = reviewed(bench, session, found.case, table)
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
             seen = visible(view, who, found.blind)
