@@ -101,7 +101,7 @@ def _fill(folder: Path, cells: int, place: Path) -> int:
     from blastscope.workbench.settings import Settings
     from blastscope.workbench.sheets import KINDS, sheet, spans, thumbnails
     from blastscope.workbench.store.database import sqlite_url
-    from blastscope.workbench.store.tables import Model, Sheet
+    from blastscope.workbench.store.tables import Sheet, StoredModel
 
     write_synthetic(place / "cells", DRAWN, 6, 24)
     pictures = [thumbnails(read_image(path).pixels) for path in place.glob("cells/**/*.bmp")]
@@ -113,7 +113,7 @@ def _fill(folder: Path, cells: int, place: Path) -> int:
         return np.ascontiguousarray(np.rot90(tile, int(rng.integers(4))))
 
     with bench.database.write() as session:
-        model = session.get_one(Model, bench.model_id)
+        model = session.get_one(StoredModel, bench.model_id)
         case = create_case(
             session,
             who(local_person(session)),
