@@ -237,7 +237,7 @@ def test_interrupting_says_how_to_go_on(run, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(preparation, "_fill", interrupt)
     status, _, notices = run("prepare", dataset(), "--out", tmp_path / "store")
     assert status == 130
-    assert "interrupted; prepare, predict, train, crossval, build, leakage, reproduce," in notices
+    assert "interrupted; prepare, normalize-stain, segment, predict, train, crossval," in notices
 
 
 def test_a_closed_pipe_is_no_error(dataset):
