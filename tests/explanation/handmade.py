@@ -37,6 +37,7 @@ class Network(nn.Module):
         linear = nn.Linear(head.numel(), 1)
         linear.weight.data, linear.bias.data = head.reshape(1, -1), torch.tensor([bias])
         self.head = nn.Sequential(nn.Flatten(), linear)
+        self.size_term = None
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.backbone(self.normalise(images.float()))).squeeze(1)
