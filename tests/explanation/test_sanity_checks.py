@@ -33,6 +33,7 @@ class Blind(nn.Module):
         self.normalise = nn.Identity()
         self.backbone = _Base(size)
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 1))
+        self.size_term = None
         nn.init.constant_(self.backbone.net.conv.weight, 0.5)
         nn.init.constant_(self.head[2].weight, slope)
 
@@ -51,6 +52,7 @@ class HeadAlone(nn.Module):
         self.normalise = nn.Identity()
         self.backbone = _Base(size, nn.Conv2d(3, 12, 1, groups=3, bias=False))
         self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 1))
+        self.size_term = None
         nn.init.ones_(self.backbone.net.conv.weight)
         self.head[2].weight.data = torch.linspace(-1, 1, 12)[None]
 
