@@ -63,7 +63,7 @@ class FoldEnsembleResult(FolderResult):
         return [f"{self.name}, for new cells"]
 
     def notes(self) -> list[str]:
-        """Say why there are no metrics."""
+        """Return a note on why the result has no metrics."""
         return [
             "Every cell of the cross-validation was seen in training by some of its networks: the "
             "metrics of single folds are there, and those of the ensemble need other cells."

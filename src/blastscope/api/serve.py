@@ -1,4 +1,4 @@
-"""Serve the workbench, in which people review what a model said of cells."""
+"""Serve the workbench, in which people review the calls of a model."""
 
 from __future__ import annotations
 

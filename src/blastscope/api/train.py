@@ -134,9 +134,9 @@ def train(
         start: the run whose weights the recipe starts from; by default the one beside ``out``.
         teachers: for a recipe with ``training.distillation``: runs, ensembles or prediction tables
             whose probabilities it learns from.
-        pseudo_labels: runs, ensembles or prediction tables of the same split: test cells of which
-            they are sure join the training, with what they say of them. This is transductive, and
-            the evaluation says so.
+        pseudo_labels: runs, ensembles or prediction tables of the same split. Test cells that they
+            call with certainty join the training, with these calls as labels. This is
+            transductive, and the evaluation says so.
         keep_features: keep what a frozen backbone computes on the disk.
         tensorboard: write TensorBoard events into the run as well.
         seeds: how many trainings on the same split, from the recipe's seed on.
