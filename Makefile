@@ -20,7 +20,7 @@ help:
 	@echo "                                      from C-NMC's folds to a bundle; goes on if interrupted"
 	@echo "make test                             all tests"
 	@echo "make lint                             ruff, mypy and the layers of packages"
-	@echo "make docs                             the API reference, build/docs/blastscope.html"
+	@echo "make docs                             the documentation site, build/docs/index.html"
 	@echo "make bench [DATA=] [WEIGHTS=]         all benchmarks, an hour or two; make bench-NAME for one"
 	@echo "make rivals                           TensorFlow in .venv-keras, for the benchmarks to measure"
 
@@ -58,7 +58,7 @@ lint: setup
 	@$(BIN)/lint-imports --no-logo
 
 docs: setup
-	@$(BIN)/python docs/build_api.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/docs/index.html
 
 format: setup
 	@$(BIN)/ruff check --fix .
