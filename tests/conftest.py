@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ settings.load_profile("blastscope")
 
 keep_freed_memory()  # as the command line does, for trainings on a processor
 
+BLANK_SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1" width="1" height="1"></svg>'
+BLANK_PNG = cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -51,6 +54,29 @@ def write_cell(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.ascontiguousarray(pixels[:, :, ::-1]))
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plots(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw plots only in files that say ``DRAWS_PLOTS = True``; drawing takes most of a report."""
+    if getattr(request.module, "DRAWS_PLOTS", False):
+        yield
+        return
+    from matplotlib.figure import Figure
+
+    drawn = Figure.savefig
+    Figure.savefig = _blank  # type: ignore[method-assign]
+    yield
+    Figure.savefig = drawn  # type: ignore[method-assign]
+
+
+def _blank(figure: object, target: Path | str | BytesIO, **_: object) -> None:
+    """Write an empty picture of the kind that is asked for."""
+    if isinstance(target, BytesIO):
+        target.write(BLANK_PNG)
+    else:
+        svg = ".svg" in Path(target).name
+        Path(target).write_bytes(BLANK_SVG if svg else BLANK_PNG)
 
 
 @pytest.fixture

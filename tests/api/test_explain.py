@@ -48,6 +48,8 @@ from blastscope.report.explanation_plots import (
 )
 from tests.api.conftest import unmarked
 
+DRAWS_PLOTS = True
+
 CPU = torch.device("cpu")
 
 

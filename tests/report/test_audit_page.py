@@ -17,6 +17,8 @@ from blastscope.report.audit_text import model_text
 from blastscope.report.html import _environment
 from tests.explanation.audit.made import RANDOMIZED, cells_of, randomized_of
 
+DRAWS_PLOTS = True
+
 LABELS = ["all"] * 20 + ["hem"] * 20
 KINDS = ("regions", "deletion", "insertion", "randomization", "radius", "size")
 

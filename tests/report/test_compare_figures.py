@@ -21,6 +21,8 @@ from blastscope.report.comparison_page import (
 from blastscope.report.text import metric
 from tests.evaluation.tables import scores_of
 
+DRAWS_PLOTS = True
+
 LONG = "A network with a name that goes on and on " * 3
 
 

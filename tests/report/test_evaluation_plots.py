@@ -13,6 +13,8 @@ from blastscope.report import evaluation_plots as plots
 from blastscope.report.demo_page import gap_figure
 from blastscope.report.style import save
 
+DRAWS_PLOTS = True
+
 HISTORY = pl.DataFrame(
     {
         "epoch": [1.0, 2.0, 3.0],
