@@ -147,6 +147,31 @@ def page(context: BrowserContext) -> Page:
     return context.new_page()
 
 
+@dataclass
+class Line:
+    """The way of events to the server, which a test can cut.
+
+    It stands in the way before the first page opens, so that a key can never overtake a cut.
+    """
+
+    cut: bool = False
+
+    def handle(self, route: Any) -> None:
+        """Let a request through, or end it as a lost connection does."""
+        if self.cut:
+            route.abort()
+        else:
+            route.continue_()
+
+
+@pytest.fixture
+def line(context: BrowserContext) -> Line:
+    """The way of all events of a context."""
+    made = Line()
+    context.route("**/events", made.handle)
+    return made
+
+
 @pytest.fixture(scope="session")
 def cell_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Synthetic cells of three subjects."""

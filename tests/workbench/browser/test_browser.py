@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.segmentation.drawn import UM, White, draw
-from tests.workbench.browser.conftest import CELLS, Served, api, opened, wait_scored
+from tests.workbench.browser.conftest import CELLS, Line, Served, api, opened, wait_scored
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -151,35 +152,70 @@ def test_whole_fields_show_the_place_of_each_cell(page: Page, tmp_path: Path) ->
     assert axe.run(page).response["violations"] == []
 
 
-def test_what_was_done_offline_is_sent_again_once(page: Page, scored: int) -> None:
+def test_what_was_done_offline_is_sent_again_once(page: Page, line: Line, scored: int) -> None:
     open_gallery(page, scored)
     before = len(api(page, "GET", f"/api/v1/cases/{scored}/history")["events"])
-    page.context.set_offline(True)
+    line.cut = True
     page.keyboard.press("u")
     page.keyboard.press("f")
     page.wait_for_selector("#saved[data-state=offline]")
     assert page.locator(".tile[data-label=U]").count() == 1
     assert "2" in page.inner_text("#saved")
-    page.context.set_offline(False)
+    line.cut = False
+    page.evaluate("window.dispatchEvent(new Event('online'))")
     all_saved(page)
     events = api(page, "GET", f"/api/v1/cases/{scored}/history")["events"][before:]
     assert [(event["kind"], event["value"]) for event in events] == [("label", "U"), ("flag", True)]
 
 
-def test_events_left_in_the_browser_are_sent_by_the_next_page(page: Page, scored: int) -> None:
+def test_events_left_in_the_browser_are_sent_by_the_next_page(
+    page: Page, line: Line, scored: int
+) -> None:
     open_gallery(page, scored)
-    page.route("**/events", lambda route: route.abort())
+    line.cut = True
     page.keyboard.press("End")
     page.keyboard.press("x")
+    page.wait_for_selector(".tile.active[data-label=X]")
     page.wait_for_selector("#saved[data-state=offline]")
-    other = page.context.new_page()
     page.close()
+    line.cut = False
+    other = page.context.new_page()
     other.goto("/cases")
     all_saved(other)
     assert labels(other, scored)[-1] == "X"
 
 
-def test_more_than_fifty_cells_are_asked_about(page: Page, scored: int) -> None:
+def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
+    page: Page, line: Line, scored: int
+) -> None:
+    open_gallery(page, scored)
+    line.cut = True
+    person = page.evaluate("JSON.parse(document.getElementById('boot').textContent).person.id")
+    events = [
+        {"kind": "label", "cells": [3], "value": "A"},
+        {"kind": "label", "cells": [4], "value": "A"},
+        {"kind": "label", "cells": [CELLS + 99], "value": "A"},
+        {"kind": "undo"},  # of what is refused: it must not take back the label of cell 4
+        {"kind": "label", "cells": [5], "value": "A"},
+    ]
+    for order, event in enumerate(events, 1):
+        kept = {"case": scored, "order": order, "event": {"id": str(uuid4()), **event}}
+        key = f"blastscope.event.{person}.{kept['event']['id']}"
+        page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, json.dumps(kept)])
+    line.cut = False
+    open_gallery(page, scored)
+    page.wait_for_selector("#saved[data-state=refused]:has-text('2 not saved')")
+    assert labels(page, scored)[2:5] == ["A", "A", "A"]
+    page.keyboard.press("Home")
+    page.keyboard.press("n")
+    page.wait_for_selector(".tile[aria-posinset='1'][data-label=N]")
+    page.click("text=Drop these changes")
+    all_saved(page)
+    assert labels(page, scored)[0] == "N"
+
+
+def test_more_than_fifty_cells_are_asked_about(page: Page, line: Line, scored: int) -> None:
+    line.cut = True
     pretend_many(page, scored)
     open_gallery(page, scored)
     page.keyboard.press("Control+a")
@@ -189,8 +225,8 @@ def test_more_than_fifty_cells_are_asked_about(page: Page, scored: int) -> None:
     assert page.locator(".tile[data-label=A]").count() == 0
     page.keyboard.press("Home")
     page.keyboard.press("Shift+ArrowRight")
-    page.route("**/events", lambda route: route.abort())
     page.keyboard.press("a")
+    page.wait_for_selector("#saved[data-state=offline]")
     assert page.locator("dialog[open]").count() == 0
     assert page.locator(".tile[data-label=A]").count() == 2
     page.evaluate("localStorage.clear()")

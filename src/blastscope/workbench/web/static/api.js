@@ -42,7 +42,13 @@ export async function call(method, path, options = {}) {
     if (signal?.aborted) throw fault;
     throw new Refusal(0, "The server did not answer: check that blastscope serve still runs.");
   }
-  const text = await response.text();
+  let text;
+  try {
+    text = await response.text();
+  } catch (fault) {
+    if (signal?.aborted) throw fault;
+    throw new Refusal(0, "The answer broke off: check that blastscope serve still runs.");
+  }
   let answer = null;
   try {
     answer = text ? JSON.parse(text) : null;

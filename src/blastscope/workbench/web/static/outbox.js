@@ -20,6 +20,8 @@ import { call, Refusal } from "./api.js";
 /** @typedef {"saved" | "unsaved" | "offline" | "refused"} State */
 
 const AT_ONCE = 100;
+/** Milliseconds until a request without an answer counts as lost; it is sent again, which is safe. */
+const PATIENCE = 20_000;
 
 /** @returns {string} a UUID, version 4, on plain HTTP as well */
 export function uuid() {
@@ -42,10 +44,12 @@ export class Outbox {
     this.pause = 0;
     /** @type {(() => void) | undefined} */
     this.wake = undefined;
-    /** @type {Entry[] | undefined} */
-    this.refusedEntries = undefined;
-    /** @type {Refusal | null} */
+    /** What the server refused for good, until the person has read why. @type {Entry[]} */
+    this.refused = [];
+    /** Why the last of them was refused. @type {Refusal | null} */
     this.refusal = null;
+    /** Entries of a refused batch, which are sent one by one to find the one at fault. @type {Set<Entry>} */
+    this.singly = new Set();
     /** @type {(state: State, waiting: number, message?: string) => void} */
     this.onstate = () => {};
     /** @type {(answer: any, sent: Entry[]) => void} */
@@ -55,7 +59,7 @@ export class Outbox {
   }
 
   get waiting() {
-    return this.entries.length;
+    return this.entries.length + this.refused.length;
   }
 
   /** Take up what an earlier page left behind, and go on when the connection is back. */
@@ -101,81 +105,141 @@ export class Outbox {
   /** @param {number} item @returns {Set<number>} cells of a case with events that wait */
   pending(item) {
     const cells = new Set();
-    for (const entry of this.entries)
+    for (const entry of [...this.refused, ...this.entries])
       if (entry.case === item) for (const cell of entry.event.cells ?? []) cells.add(cell);
     return cells;
   }
 
   /** Drop events that the server refused for good; the person has read why. */
   dropRefused() {
-    const refused = this.refusedEntries ?? [];
-    this.#forget(refused);
-    this.refusedEntries = undefined;
+    this.#forget(this.refused);
+    this.refused = [];
     this.refusal = null;
     this.#say();
-    this.#send();
   }
 
   /** @param {Entry[]} entries */
   #forget(entries) {
     for (const { event } of entries) localStorage.removeItem(this.prefix + event.id);
     const gone = new Set(entries);
+    for (const entry of entries) this.singly.delete(entry);
     this.entries = this.entries.filter((entry) => !gone.has(entry));
   }
 
   #batch() {
     const [first] = this.entries;
-    const alone = (/** @type {Entry} */ entry) => entry.event.kind === "undo" || entry.event.kind === "redo";
+    const alone = (/** @type {Entry} */ entry) => ["undo", "redo"].includes(entry.event.kind) || this.singly.has(entry);
+    const along = (/** @type {Entry} */ entry) => entry.case === first.case && entry.event.reading === first.event.reading && !alone(entry);
     if (alone(first)) return [first];
     /** @type {Entry[]} */
     const batch = [];
     for (const entry of this.entries) {
-      if (entry.case !== first.case || alone(entry) || batch.length === AT_ONCE) break;
+      if (!along(entry) || batch.length === AT_ONCE) break;
       batch.push(entry);
     }
     return batch;
   }
 
   async #send() {
-    if (this.sending || this.refusal) return;
+    if (this.sending) return;
     this.sending = true;
-    while (this.entries.length && !this.refusal) {
+    while (this.entries.length) {
       const batch = this.#batch();
-      try {
-        const answer = await call("POST", `/api/v1/cases/${batch[0].case}/events`, { json: { events: batch.map(({ event }) => event) } });
+      const answer = await this.#post(batch);
+      if (answer instanceof Refusal) await this.#failed(answer, batch);
+      else {
         this.#forget(batch);
         this.pause = 0;
         this.offline = false;
-        this.onsaved(answer, batch);
-      } catch (fault) {
-        if (!(fault instanceof Refusal)) throw fault;
-        if (fault.code === "nothing-to-undo" || fault.code === "nothing-to-redo") {
-          this.#forget(batch);
-          this.onrefused(fault, batch);
-        } else if (fault.status === 0 || fault.status === 401 || fault.status === 429 || fault.status >= 500) {
-          this.offline = true;
-          this.pause = Math.min(10_000, (this.pause || 500) * 2);
-          this.#say(fault.status === 401 ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
-          await new Promise((resolve) => {
-            this.wake = () => resolve(null);
-            setTimeout(resolve, this.pause);
-          });
-        } else {
-          this.refusal = fault;
-          this.refusedEntries = batch;
-          this.onrefused(fault, batch);
-        }
+        this.#tell(() => this.onsaved(answer, batch));
       }
       if (!this.offline) this.#say();
     }
     this.sending = false;
   }
 
+  /**
+   * @param {Entry[]} batch
+   * @returns {Promise<any>} the server's answer, or a refusal, whatever went wrong: sending must go on
+   */
+  async #post(batch) {
+    try {
+      return await call("POST", `/api/v1/cases/${batch[0].case}/events`,
+        { json: { events: batch.map(({ event }) => event) }, signal: AbortSignal.timeout(PATIENCE) });
+    } catch (fault) {
+      return fault instanceof Refusal ? fault : new Refusal(0, "The server did not answer in time: check that blastscope serve still runs.");
+    }
+  }
+
+  /**
+   * @param {Refusal} fault
+   * @param {Entry[]} batch
+   */
+  async #failed(fault, batch) {
+    if (fault.status === 0 || fault.status === 401 || fault.status === 429 || fault.status >= 500) {
+      this.offline = true;
+      this.pause = Math.min(10_000, (this.pause || 500) * 2);
+      this.#say(fault.status === 401 ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
+      await new Promise((resolve) => {
+        this.wake = () => resolve(null);
+        setTimeout(resolve, this.pause);
+      });
+      return;
+    }
+    this.offline = false;
+    if (fault.code === "nothing-to-undo" || fault.code === "nothing-to-redo") this.#forget(batch);
+    else if (batch.length > 1) {
+      for (const entry of batch) this.singly.add(entry);
+      return;
+    } else {
+      const aside = this.#about(batch[0]);
+      this.entries = this.entries.filter((entry) => !aside.includes(entry));
+      this.refused.push(...aside);
+      this.refusal = fault;
+    }
+    this.#tell(() => this.onrefused(fault, batch));
+  }
+
+  /**
+   * Find what stands or falls with a refused entry: an undo or redo of it, if it were sent, would
+   * reach what was done before.
+   * @param {Entry} refused
+   * @returns {Entry[]} the entry, and those
+   */
+  #about(refused) {
+    const found = [refused];
+    /** @type {boolean[]} whether each action that stands is the refused one */
+    const done = [true];
+    /** @type {boolean[]} */
+    const undone = [];
+    for (const entry of this.entries.slice(this.entries.indexOf(refused) + 1)) {
+      if (entry.case !== refused.case || entry.event.kind === "reveal") continue;
+      const back = entry.event.kind === "undo";
+      if (back || entry.event.kind === "redo") {
+        const its = (back ? done : undone).pop() ?? false;
+        (back ? undone : done).push(its);
+        if (its) found.push(entry);
+      } else {
+        done.push(false);
+        undone.length = 0;
+      }
+    }
+    return found;
+  }
+
+  /** Tell the page; a fault of the page's must not end the sending. @param {() => void} listener */
+  #tell(listener) {
+    try {
+      listener();
+    } catch (fault) {
+      console.error(fault);
+    }
+  }
+
   /** @param {string} [message] */
   #say(message) {
-    const waiting = this.entries.length;
-    if (this.refusal) this.onstate("refused", waiting, this.refusal.message);
-    else if (!waiting) this.onstate("saved", 0);
-    else this.onstate(this.offline ? "offline" : "unsaved", waiting, message);
+    if (this.refused.length) this.onstate("refused", this.refused.length, this.refusal?.message);
+    else if (!this.entries.length) this.onstate("saved", 0);
+    else this.onstate(this.offline ? "offline" : "unsaved", this.entries.length, message);
   }
 }
