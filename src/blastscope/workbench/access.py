@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, unknown
-from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Sighting
+from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Sighting, Upload
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def access(session: Session, case_id: int, who: Who, reading_id: int | None = No
     """Return a case as a person may see it.
 
     A person with an open blind reading of the case is blind in all of it. In a case that is read
-    blind first, everybody is blind until they reveal the model's output.
+    blind first, everybody is blind until they reveal the model's output. Whoever is blind sees
+    their own reading only; an open second reading is seen by its reader only.
 
     Args:
         reading_id: the reading to see; by default the person's own open one, else the case's.
@@ -79,20 +82,50 @@ def access(session: Session, case_id: int, who: Who, reading_id: int | None = No
         select(Reading).where(Reading.case_id == case_id).order_by(Reading.number)
     ).all()
     own = next((r for r in readings if r.person_id == who.id and r.finished_at is None), None)
-    blind = own is not None and own.blind
     chosen = own or readings[0]
-    if reading_id is not None:
-        found = next((r for r in readings if r.id == reading_id), None)
-        if found is None:
-            raise unknown("reading", reading_id)
-        if blind and found is not own:
-            raise RefusalError(
-                403, "blind", "You read this case blind: finish your reading to see others'."
-            )
-        chosen = found
-    if not blind and case.blind_first and chosen.number == 1:
-        blind = not has_revealed(session, case_id, who)
+    if own is not None:
+        blind = own.blind
+    else:
+        blind = case.blind_first and not has_revealed(session, case_id, who)
+    if reading_id is not None and reading_id != chosen.id:
+        chosen = _other(readings, reading_id, who, blind)
     return Access(case, chosen, blind)
+
+
+def _other(readings: Sequence[Reading], reading_id: int, who: Who, blind: bool) -> Reading:
+    """Return a reading that is not the one a person works in, if they may see it."""
+    if blind:  # before it is looked for: not even whether there is one is told
+        raise RefusalError(
+            403, "blind", "You read this case blind: finish your reading to see others'."
+        )
+    found = next((one for one in readings if one.id == reading_id), None)
+    if found is None:
+        raise unknown("reading", reading_id)
+    if found.id in hidden_readings(readings, who):
+        raise RefusalError(
+            403, "open-reading", "Only its reader sees a second reading until it is finished: wait."
+        )
+    return found
+
+
+def hidden_readings(readings: Sequence[Reading], who: Who) -> list[int]:
+    """Return the readings that a person may not see yet: open second ones of other people."""
+    return [
+        one.id
+        for one in readings
+        if one.number > 1 and one.finished_at is None and one.person_id != who.id
+    ]
+
+
+def without_names(session: Session, case_id: int, text: str | None) -> str | None:
+    """Return a sentence without the names of a case's files, which may hold the label."""
+    if not text:
+        return text
+    rows = session.execute(select(Upload.id, Upload.name).where(Upload.case_id == case_id))
+    for number, name in sorted(rows.tuples(), key=lambda row: -len(row[1])):
+        text = text.replace(name, f"file {number}")
+        text = text.replace(PurePosixPath(name).name, f"file {number}")
+    return text
 
 
 def has_revealed(session: Session, case_id: int, who: Who) -> bool:

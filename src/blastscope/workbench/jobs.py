@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.orm import Session
 
+from blastscope.workbench.access import without_names
 from blastscope.workbench.refusal import conflict, unknown
 from blastscope.workbench.store.tables import QueuedJob, now
 
@@ -137,11 +138,14 @@ def again(session: Session, job_id: int) -> QueuedJob:
     return job
 
 
-def job_json(job: QueuedJob) -> dict[str, Any]:
-    """Return what a page shows of a job."""
+def job_json(session: Session, job: QueuedJob, blind: bool) -> dict[str, Any]:
+    """Return what a page shows of a job; a blind reader gets no names of files."""
+    reason = job.reason
+    if blind and job.case_id is not None:
+        reason = without_names(session, job.case_id, reason)
     return {
         "id": job.id, "kind": job.kind, "state": job.state, "done": job.done, "total": job.total,
-        "reason": job.reason, "case": job.case_id,
+        "reason": reason, "case": job.case_id,
     }  # fmt: skip
 
 

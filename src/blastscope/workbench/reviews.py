@@ -212,7 +212,7 @@ def record(
     return row
 
 
-def revision(session: Session, case_id: int) -> int:
+def last_event(session: Session, case_id: int) -> int:
     """Return the number of the last event of a case."""
     last = select(func.max(ReviewEvent.seq)).where(ReviewEvent.case_id == case_id)
     return session.scalar(last) or 0

@@ -15,7 +15,7 @@ from blastscope.workbench.context import Workbench
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import conflict, invalid
-from blastscope.workbench.reviews import CODES, record, revision
+from blastscope.workbench.reviews import CODES, last_event, record
 from blastscope.workbench.store.tables import Case, Reading, Reopening, Signature
 from blastscope.workbench.summaries import Reviewed, case_lines, reviewed
 
@@ -63,7 +63,7 @@ def sign_json(bench: Workbench, session: Session, case: Case, who: Who) -> dict[
     together = reviewed(bench, session, case, table)
     why_not = _why_not(session, case, table, together)
     return {
-        "rev": revision(session, case.id),
+        "rev": last_event(session, case.id),
         "can_sign": not why_not and who.may("signer"),
         "why_not": [{"code": code, "message": WHY_NOT[code]} for code in why_not],
         **_open(table, together),
@@ -129,7 +129,7 @@ def sign(
         raise conflict(why_not[0], f"The case cannot be signed: {WHY_NOT[why_not[0]]}")
     open_ = _open(table, together)
     counted = {name: len(value) for name, value in open_.items() if isinstance(value, list)}
-    if rev != revision(session, case.id) or any(seen.get(k) != n for k, n in counted.items()):
+    if rev != last_event(session, case.id) or any(seen.get(k) != n for k, n in counted.items()):
         raise conflict("changed", "The case has changed since you looked: look again, then sign.")
     whole, subjects = case_lines(session, case, table, together.label)
     model = find_model(session, case.model_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.access import Access
@@ -18,7 +18,7 @@ from blastscope.workbench.context import Workbench
 from blastscope.workbench.jobs import job_json, of_case
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
-from blastscope.workbench.reviews import CODES, ReadingView, revision
+from blastscope.workbench.reviews import CODES, ReadingView, last_event
 from blastscope.workbench.shares import Line, lines
 from blastscope.workbench.store.tables import Case, QueuedJob, Reading, ReviewEvent, Scoring, now
 
@@ -41,6 +41,18 @@ class Reviewed:
 def visible(view: ReadingView, who: Who, blind: bool) -> ReadingView:
     """Return a reading as a person may see it."""
     return view.own(who.id) if blind else view
+
+
+def revision(session: Session, found: Access, who: Who) -> int:
+    """Return the last event of a case; of a blind reader's own, so that it tells of no other's."""
+    if not found.blind:
+        return last_event(session, found.case.id)
+    own = select(func.max(ReviewEvent.seq)).where(
+        ReviewEvent.case_id == found.case.id,
+        ReviewEvent.reading_id == found.reading.id,
+        ReviewEvent.person_id == who.id,
+    )
+    return session.scalar(own) or 0
 
 
 def readings_of(session: Session, case_id: int) -> list[Reading]:
@@ -106,12 +118,13 @@ def shown_share(found: list[Line]) -> Line | None:
 
 def reading_json(
     bench: Workbench, session: Session, case: Case, table: CellTable, reading: Reading,
-    names: dict[int, str],
+    names: dict[int, str], alone: Who | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what a page shows of a reading."""
+    """Return what a page shows of a reading; by one person's labels only, if one is given."""
     scope = Access(case, reading, False).scope(table.random) & table.usable
     with bench.reviews.view(session, reading.id, len(table)) as view:
-        left = int((scope & (view.label[: len(table)] == 0)).sum())
+        seen = view if alone is None else view.own(alone.id)
+        left = int((scope & (seen.label[: len(table)] == 0)).sum())
     return {
         "id": reading.id,
         "number": reading.number,
@@ -143,7 +156,7 @@ def case_json(
         line = shown_share(case_lines(session, case, table, together.label)[0])
         share = None if line is None else line.as_json()
     readings = [
-        reading_json(bench, session, case, table, reading, names)
+        reading_json(bench, session, case, table, reading, names, who if blind else None)
         for reading in readings_of(session, case.id)
         if not blind or reading.id == found.reading.id
     ]
@@ -155,12 +168,12 @@ def case_json(
             **file_progress(session, case),
             "scored": int(table.scored.sum()),
             "seconds_left": _seconds_left(job),
-            "job": None if job is None else job_json(job),
+            "job": None if job is None else job_json(session, job, blind),
         },
         "readers": [] if blind else _readers(session, case.id, names),
         "blind": blind,
         "share": share,
-        "rev": revision(session, case.id),
+        "rev": revision(session, found, who),
         "sample": _sample(session, case, left),
         "readings": readings,
     }

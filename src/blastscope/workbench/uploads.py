@@ -15,6 +15,7 @@ from blastscope.data.images import MAX_BYTES, SUFFIXES
 from blastscope.data.names import parse_name, printable
 from blastscope.prediction.archives import MAX_ENTRIES
 from blastscope.prediction.images import InputImage, unique_cells
+from blastscope.workbench.access import without_names
 from blastscope.workbench.cases import bump
 from blastscope.workbench.image_store import (
     ImageStore,
@@ -248,7 +249,7 @@ def _unpacked(
     return shown, file.sha, file.bytes, reason
 
 
-def file_json(upload: Upload, blind: bool) -> dict[str, Any]:
+def file_json(session: Session, upload: Upload, blind: bool) -> dict[str, Any]:
     """Return what a page shows of a file; a blind reader gets no name."""
     told = {
         "id": upload.id, "name": upload.name, "bytes": upload.bytes, "state": upload.state,
@@ -256,4 +257,5 @@ def file_json(upload: Upload, blind: bool) -> dict[str, Any]:
     }  # fmt: skip
     if blind:
         del told["name"]
+        told["reason"] = without_names(session, upload.case_id, upload.reason)
     return told

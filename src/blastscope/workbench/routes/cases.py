@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import access
+from blastscope.workbench.access import Access, access
 from blastscope.workbench.cases import create_case, identifier_warnings, is_taken, names_of
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
@@ -22,12 +22,11 @@ from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, et
 from blastscope.workbench.store.tables import (
     Case,
     QueuedJob,
-    ReviewEvent,
     Score,
     Scoring,
     StoredModel,
 )
-from blastscope.workbench.summaries import case_json
+from blastscope.workbench.summaries import case_json, revision
 
 router = APIRouter(prefix="/api/v1")
 
@@ -56,15 +55,16 @@ def told(bench: Workbench, session: Session, case_id: int, who: Who) -> dict[str
     return case_json(bench, session, access(session, case_id, who), who)
 
 
-def key_of(bench: Workbench, session: Session, who: Who, case: Case) -> tuple[object, ...]:
+def key_of(session: Session, found: Access, who: Who) -> tuple[object, ...]:
     """Return what changes whenever an answer about a case does."""
-    seq = session.scalar(select(func.max(ReviewEvent.seq)).where(ReviewEvent.case_id == case.id))
+    case, seq = found.case, revision(session, found, who)
     jobs = session.execute(
         select(QueuedJob.id, QueuedJob.state, QueuedJob.done)
         .where(QueuedJob.case_id == case.id)
         .order_by(QueuedJob.id)
     ).all()
-    return (who.id, who.role, case.id, case.version, case.state, seq, tuple(map(tuple, jobs)))
+    blind = found.blind
+    return (who.id, who.role, case.id, case.version, case.state, blind, seq, *map(tuple, jobs))
 
 
 @router.get("/cases")
@@ -80,15 +80,13 @@ def get_cases(
             query = query.where(Case.state == state)
         cases = session.scalars(query).all()
         worker = bench.worker.as_json()
-        keys = [key_of(bench, session, who, case) for case in cases]
+        found = [access(session, case.id, who) for case in cases]
+        keys = [key_of(session, one, who) for one in found]
 
         def content() -> dict[str, Any]:
             names = names_of(session)
             return {
-                "cases": [
-                    case_json(bench, session, access(session, case.id, who), who, names)
-                    for case in cases
-                ],
+                "cases": [case_json(bench, session, one, who, names) for one in found],
                 "worker": worker,
             }
 
@@ -134,7 +132,7 @@ def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Respo
     """Return a case."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
-        key = key_of(bench, session, who, found.case)
+        key = key_of(session, found, who)
         return etagged(request, key, lambda: case_json(bench, session, found, who))
 
 

@@ -16,14 +16,14 @@ from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import invalid, unknown
 from blastscope.workbench.review_state import LABELS
-from blastscope.workbench.reviews import ReadingView, revision
+from blastscope.workbench.reviews import ReadingView
 from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer, etagged
 from blastscope.workbench.routes.cases import key_of
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET, TILE, png, spans
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import similar_order
 from blastscope.workbench.store.tables import Sheet
-from blastscope.workbench.summaries import readings_of, reviewed, visible
+from blastscope.workbench.summaries import readings_of, reviewed, revision, visible
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _LETTERS = (None, *LABELS)
@@ -41,7 +41,7 @@ def get_cells(
     """Return all cells as columns; with ``since``, those that changed after that event."""
     with bench.database.read() as session:
         found = access(session, case_id, who, reading)
-        key = (*key_of(bench, session, who, found.case), found.reading.id, found.blind, since)
+        key = (*key_of(session, found, who), found.reading.id, since)
         if not found.blind:
             saw(bench.database, session, found.case, who)
         return etagged(request, key, lambda: cells_json(bench, session, found, who, since))
@@ -68,7 +68,7 @@ def cells_json(
             columns["other"] = None if other is None else _letters(other, rows)
             columns["final"] = _letters(view.final, rows)
         told: dict[str, Any] = {
-            "rev": revision(session, case.id),
+            "rev": revision(session, found, who),
             "count": len(table),
             "reading": found.reading.id,
             "blind": blind,
@@ -184,6 +184,7 @@ def find_cells(
             here = chosen(table, seen, scope, filter, found.blind, together.open)
             counted = counts(table, seen, scope, found.blind, len(together.open))
         if order.startswith("similar:"):
+            found.refuse_blind()  # what looks alike to the network is the model's word
             numbers = similar_order(session, found.case, table, here, _number(order))
         else:
             numbers = ordered(table, here, order, found.blind)

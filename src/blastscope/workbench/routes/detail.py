@@ -25,7 +25,7 @@ from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import standing
 from blastscope.workbench.routes.asking import FOREVER, Bench, Reader, Viewer
 from blastscope.workbench.routes.cells import checked_place, sheet_addresses
-from blastscope.workbench.routes.events import event_json, reading_numbers
+from blastscope.workbench.routes.events import event_json, events_of, reading_numbers
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import distances, nearest, tile_of
@@ -74,17 +74,10 @@ def get_cell(
 
 
 def _history(session: Session, found: Access, who: Who, n: int) -> list[dict[str, Any]]:
-    query = select(ReviewEvent).where(
-        ReviewEvent.case_id == found.case.id, ReviewEvent.cells.is_not(None)
-    )
-    if found.blind:
-        query = query.where(
-            ReviewEvent.person_id == who.id, ReviewEvent.reading_id == found.reading.id
-        )
-    events = [one for one in session.scalars(query.order_by(ReviewEvent.seq)) if _names(one, n)]
-    targets = select(ReviewEvent).where(
-        ReviewEvent.case_id == found.case.id, ReviewEvent.target.in_([one.id for one in events])
-    )
+    query = events_of(session, found, who)
+    with_cells = session.scalars(query.where(ReviewEvent.cells.is_not(None)))
+    events = [one for one in with_cells if _names(one, n)]
+    targets = query.where(ReviewEvent.target.in_([one.id for one in events]))
     events += session.scalars(targets)
     names, numbers = names_of(session), reading_numbers(session, found.case.id)
     return [event_json(one, names, numbers) for one in sorted(events, key=lambda one: one.seq)]
@@ -208,7 +201,7 @@ def post_heatmap(bench: Bench, who: Reader, case_id: int, n: int, body: HeatmapB
         job = running[0] if running else None
         if job is None and not there:
             job = add_job(session, "heatmap", case_id, about)
-        content = {"state": "done"} if job is None else job_json(job)
+        content = {"state": "done"} if job is None else job_json(session, job, blind=False)
     return JSONResponse(content, 200 if there else 202)
 
 
@@ -218,6 +211,7 @@ def get_heatmap(bench: Bench, who: Viewer, case_id: int, n: int, method: str) ->
     with bench.database.read() as session:
         found = access(session, case_id, who)
         found.refuse_blind()
+        saw(bench.database, session, found.case, who)
         table = bench.tables.of(session, found.case)
         sha = table.sha[checked_place(table, n)]
         row = session.get(Heatmap, (found.case.model_id, sha, method))
@@ -235,6 +229,7 @@ def get_similar(bench: Bench, who: Viewer, case_id: int, n: int) -> dict[str, An
         found = access(session, case_id, who)
         found.refuse_blind()
         case = found.case
+        saw(bench.database, session, case, who)
         table = bench.tables.of(session, case)
         place = checked_place(table, n)
         try:

@@ -12,18 +12,19 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import Access, access
+from blastscope.workbench.access import Access, access, hidden_readings
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.cell_table import counts
 from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
-from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, revision
+from blastscope.workbench.reviews import MOST_EVENTS, NewEvent
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
+from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent
-from blastscope.workbench.summaries import reviewed, visible
+from blastscope.workbench.summaries import readings_of, reviewed, revision, visible
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _MOST_SHOWN = 2000
@@ -72,7 +73,7 @@ def post_events(bench: Bench, who: Reader, case_id: int, body: EventsBody) -> di
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
             seen = visible(view, who, found.blind)
             return {
-                "rev": revision(session, case_id),
+                "rev": revision(session, found, who),
                 "events": stored,
                 "changed": changed,
                 "counts": counts(table, seen, scope, found.blind, len(together.open)),
@@ -130,8 +131,10 @@ def get_history(
     most = max(1, min(limit, _MOST_HISTORY))
     with bench.database.read() as session:
         found = access(session, case_id, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
         names = names_of(session)
-        query = _query(found, who, after)
+        query = events_of(session, found, who).where(ReviewEvent.seq > after)
         if kind:
             query = query.where(ReviewEvent.kind == kind)
         if person:
@@ -147,12 +150,16 @@ def get_history(
         return {"events": rows[:most], "more": len(rows) > most}
 
 
-def _query(found: Access, who: Who, after: int = 0) -> Select[ReviewEvent]:
-    query = select(ReviewEvent).where(ReviewEvent.case_id == found.case.id, ReviewEvent.seq > after)
+def events_of(session: Session, found: Access, who: Who) -> Select[ReviewEvent]:
+    """Return the events of a case that a person may see, in their order."""
+    query = select(ReviewEvent).where(ReviewEvent.case_id == found.case.id)
     if found.blind:
         query = query.where(
             ReviewEvent.person_id == who.id, ReviewEvent.reading_id == found.reading.id
         )
+    elif hidden := hidden_readings(readings_of(session, found.case.id), who):
+        reading = ReviewEvent.reading_id
+        query = query.where(reading.is_(None) | reading.not_in(hidden))
     return query.order_by(ReviewEvent.seq)
 
 
@@ -190,8 +197,10 @@ def get_history_csv(bench: Bench, who: Viewer, case_id: int) -> Response:
     writer.writerow(names)
     with bench.database.read() as session:
         found = access(session, case_id, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
         people, numbers = names_of(session), reading_numbers(session, case_id)
-        for event in session.scalars(_query(found, who)):
+        for event in session.scalars(events_of(session, found, who)):
             told = event_json(event, people, numbers)
             told["cells"] = " ".join(map(str, told["cells"] or ()))
             told["shown"] = json.dumps(told["shown"])

@@ -20,6 +20,7 @@ from blastscope.workbench.exports import (
 from blastscope.workbench.refusal import unknown
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
+from blastscope.workbench.sighting import saw
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 KINDS = {
@@ -50,6 +51,7 @@ def get_file(bench: Bench, who: Reader, case_id: int, name: str) -> Response:
         record(session, case_id, who, "exported", {"file": name})
     with bench.database.read() as session:
         case = access(session, case_id, who).case
+        saw(bench.database, session, case, who)
         headers = {"Content-Disposition": f'attachment; filename="case-{case_id}-{name}"'}
         if name == "dataset.zip":
             zipped = dataset_zip(bench, session, case)

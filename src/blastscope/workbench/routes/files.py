@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import access
+from blastscope.workbench.access import Access, access, without_names
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.fields import fields_json
@@ -54,23 +55,31 @@ async def put_file(
 def _refuse_early(bench: Workbench, case_id: int, who: Who) -> None:
     """Refuse before the bytes come, if the case takes none."""
     with bench.database.read() as session:
-        refuse_more(session, access(session, case_id, who).case)
+        refuse_more(session, _to_fill(session, case_id, who).case)
+
+
+def _to_fill(session: Session, case_id: int, who: Who) -> Access:
+    """Return a case to which a person adds files; a blind second reader can't learn what is in."""
+    found = access(session, case_id, who)
+    if found.reading.number > 1:
+        found.refuse_blind()
+    return found
 
 
 def _note(
     bench: Workbench, case_id: int, who: Who, name: str, file: Incoming
 ) -> tuple[dict[str, Any], bool]:
     with bench.database.write() as session:
-        found = access(session, case_id, who)
+        found = _to_fill(session, case_id, who)
         upload, new = add_file(session, found.case, name, file.sha, file)
-        return file_json(upload, blind=False), new
+        return file_json(session, upload, blind=False), new
 
 
 @router.post("/files/done")
 def post_done(bench: Bench, who: Reader, case_id: int) -> dict[str, Any]:
     """Say that all files are sent for now: they are prepared and scored."""
     with bench.database.write() as session:
-        all_sent(session, access(session, case_id, who).case, who)
+        all_sent(session, _to_fill(session, case_id, who).case, who)
     with bench.database.read() as session:
         return told(bench, session, case_id, who)
 
@@ -83,7 +92,7 @@ def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[
         query = select(Upload).where(Upload.case_id == case_id).order_by(Upload.id)
         if state:
             query = query.where(Upload.state == state)
-        return {"files": [file_json(one, found.blind) for one in session.scalars(query)]}
+        return {"files": [file_json(session, one, found.blind) for one in session.scalars(query)]}
 
 
 @router.get("/problems.csv")
@@ -98,8 +107,10 @@ def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
         writer = csv.writer(content, lineterminator="\n")
         writer.writerow(["file", "state", "reason"])
         for one in session.scalars(query.order_by(Upload.id)):
-            shown = f"file {one.id}" if found.blind else one.name
-            writer.writerow([formula_safe(shown), one.state, formula_safe(one.reason or "")])
+            shown, reason = one.name, one.reason
+            if found.blind:
+                shown, reason = f"file {one.id}", without_names(session, case_id, reason)
+            writer.writerow([formula_safe(shown), one.state, formula_safe(reason or "")])
         for field in fields_json(session, found.case, found.blind)["fields"]:
             shown = field.get("file", f"field {field['number']}")
             for cell in field["refused"]:

@@ -10,12 +10,15 @@ from typing import Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from blastscope import __version__
 from blastscope.workbench import jobs
+from blastscope.workbench.access import access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.people import (
     MOST_PASSWORD,
+    Who,
     add_person,
     add_token,
     audit,
@@ -129,25 +132,30 @@ def delete_token(bench: Bench, who: Reader, token_id: int) -> Response:
     return Response(status_code=204)
 
 
+def _job(session: Session, job: QueuedJob, who: Who) -> dict[str, Any]:
+    blind = job.case_id is not None and access(session, job.case_id, who).blind
+    return jobs.job_json(session, job, blind)
+
+
 @router.get("/jobs/{job_id}")
 def get_job(bench: Bench, who: Viewer, job_id: int) -> dict[str, Any]:
     """Return a job."""
     with bench.database.read() as session:
-        return jobs.job_json(jobs.find_job(session, job_id))
+        return _job(session, jobs.find_job(session, job_id), who)
 
 
 @router.delete("/jobs/{job_id}")
 def delete_job(bench: Bench, who: Reader, job_id: int) -> dict[str, Any]:
     """Cancel a job."""
     with bench.database.write() as session:
-        return jobs.job_json(jobs.cancel(session, job_id))
+        return _job(session, jobs.cancel(session, job_id), who)
 
 
 @router.post("/jobs/{job_id}/again")
 def post_job_again(bench: Bench, who: Reader, job_id: int) -> dict[str, Any]:
     """Begin a failed or cancelled job again."""
     with bench.database.write() as session:
-        return jobs.job_json(jobs.again(session, job_id))
+        return _job(session, jobs.again(session, job_id), who)
 
 
 @router.post("/worker/restart")
@@ -165,13 +173,14 @@ def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
     with bench.database.read() as session:
         recent = session.scalars(select(QueuedJob).order_by(QueuedJob.id.desc()).limit(50)).all()
         images = session.scalar(select(func.coalesce(func.sum(Upload.bytes), 0)))
+        told = [_job(session, job, who) for job in recent]
     names = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "onnxruntime", "pillow")
     return {
         "version": __version__,
         "folder": str(bench.settings.folder),
         "database": bench.database.told,
         "disk": {"images": images, "free": shutil.disk_usage(bench.settings.folder).free},
-        "jobs": [jobs.job_json(job) for job in recent],
+        "jobs": told,
         "worker": bench.worker.as_json(),
         "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},
     }
@@ -182,7 +191,7 @@ def post_backup(bench: Bench, who: Admin) -> dict[str, Any]:
     """Have a backup of the database and the images made, in the workbench's folder."""
     with bench.database.write() as session:
         audit(session, who, "backup", {})
-        return jobs.job_json(jobs.add_job(session, "backup"))
+        return _job(session, jobs.add_job(session, "backup"), who)
 
 
 @router.get("/audit")

@@ -14,6 +14,7 @@ from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer
 from blastscope.workbench.routes.cases import told
 from blastscope.workbench.second_reading import agreement_of, finish_reading, start_reading
+from blastscope.workbench.sighting import saw
 from blastscope.workbench.signing import draw_sample, reopen, sign, sign_json, signatures
 from blastscope.workbench.store.tables import Case
 from blastscope.workbench.summaries import reading_json, shares_json
@@ -76,6 +77,7 @@ def get_sign(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     with bench.database.read() as session:
         found = access(session, case_id, who)
         found.refuse_blind()
+        saw(bench.database, session, found.case, who)
         return sign_json(bench, session, found.case, who)
 
 
@@ -137,6 +139,7 @@ def get_agreement(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     with bench.database.read() as session:
         found = access(session, case_id, who)
         found.refuse_blind()
+        saw(bench.database, session, found.case, who)
         table = bench.tables.of(session, found.case)
         told = agreement_of(bench, session, found.case, table)
     if told is None:
