@@ -9,6 +9,8 @@ import zipfile
 import polars as pl
 
 import blastscope as bs
+from blastscope.workbench.cases import bump
+from blastscope.workbench.store.tables import Case, Score
 
 
 def labelled(local, case: int) -> dict[str, list[int]]:
@@ -64,6 +66,19 @@ def test_the_data_set_is_taken_by_check_and_prepare(served, local, tmp_path):
     assert labels == {
         n: ("all" if n <= 6 else "hem", f"S{1 + (n - 1) % 2}") for n in range(1, 13)
     }  # fmt: skip
+
+
+def test_cells_in_no_share_are_counted_everywhere(served, local):
+    case = served.case(30)
+    labelled(local, case)
+    with served.bench.database.write() as session:
+        for score in session.query(Score).order_by(Score.cell_id).limit(18):
+            score.called, score.ood = None, True  # of these, the last three have no label
+        bump(session.get(Case, case))
+    for page in ("export", "shares", "sign"):
+        assert local.get(f"/api/v1/cases/{case}/{page}").json()["neither"] == 3, page
+    text = local.get(f"/api/v1/cases/{case}/export/report.html").text
+    assert re.search(r"in no share</th><td>3</td>", text)
 
 
 def test_the_report_is_one_page_that_loads_nothing(served, local):

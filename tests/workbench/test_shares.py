@@ -146,3 +146,15 @@ def test_no_share_by_a_model_to_which_most_cells_are_unlike(unlike, reason):
     people = np.where(ood, A, 0).astype(np.int8)  # who labelled those cells themselves
     mixed = line(lines(cells, people, here, "all", row), "mixed")
     assert (mixed.reason, mixed.blasts, mixed.of) == (None, unlike, 40)
+
+
+def test_cells_without_a_label_and_a_call_are_counted_beside_the_share():
+    called = np.array([A] * 20 + [N] * 15 + [0] * 5, np.int8)
+    cells = replace(table(40), called=called, ood=called == 0)
+    row = {"cells": 35, "called": 20 / 35, "share": 0.5, "low": 0.4, "high": 0.6, "line": "above"}
+    label = np.zeros(40, np.int8)
+    label[[0, 35, 36]] = A, N, U  # of those without a call, one is normal and one unsure
+    found = lines(cells, label, np.ones(40, bool), "all", row)
+    assert (line(found, "model").of, line(found, "model").uncounted) == (35, 5)
+    assert (line(found, "mixed").of, line(found, "mixed").uncounted) == (36, 3)
+    assert line(found, "counted").uncounted is None

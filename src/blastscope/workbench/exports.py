@@ -31,6 +31,7 @@ from blastscope.workbench.models import find_model, open_bundled
 from blastscope.workbench.people import Who
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES
+from blastscope.workbench.shares import neither
 from blastscope.workbench.signing import signatures
 from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel
 from blastscope.workbench.summaries import (
@@ -71,6 +72,7 @@ def export_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         "with_label": int((table.usable & (together.label > 0)).sum()),
         "in_dataset": len(table) - sum(missing.values()),
         "left_out": missing,
+        "neither": neither(table, together.label, table.usable),
         "files": [{"name": name, "address": address + name} for name in names],
     }
 

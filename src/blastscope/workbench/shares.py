@@ -8,7 +8,7 @@ correction is for the model's calls, never for people's labels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,7 @@ class Line:
     reason: str | None = None
     left: int | None = None  # cells without a label that stand in its way
     share_if_unsure_are: tuple[float, float] | None = None  # all normal; all ALL
+    uncounted: int | None = None  # cells without a call, and a label if it counts: in no share
 
     def as_json(self) -> dict[str, Any]:
         """Return it with the sentence of its reason."""
@@ -88,11 +89,18 @@ def lines(
         model: the row of ``LoadedModel.subjects`` for these cells, or why there is none.
     """
     here = here & table.usable
+    alone = _model("mostly-ood" if _mostly(table.ood, here) else model, int(here.sum()), sampling)
+    mixed = _mixed(table, label, here, sampling)
     return [
-        _model("mostly-ood" if _mostly(table.ood, here) else model, int(here.sum()), sampling),
-        _mixed(table, label, here, sampling),
+        replace(alone, uncounted=neither(table, np.zeros_like(label), here)),
+        replace(mixed, uncounted=neither(table, label, here)),
         _counted(table, label, here, sampling),
     ]
+
+
+def neither(table: CellTable, label: NDArray[np.int8], here: Bools) -> int:
+    """Count the usable cells that have neither a label nor a call of the model."""
+    return int((here & table.usable & (label == 0) & (table.called == 0)).sum())
 
 
 def _mostly(some: Bools, here: Bools) -> bool:

@@ -16,6 +16,7 @@ from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import conflict, invalid
 from blastscope.workbench.reviews import CODES, last_event, record
+from blastscope.workbench.shares import neither
 from blastscope.workbench.store.tables import Case, Reading, Reopening, Signature
 from blastscope.workbench.summaries import Reviewed, case_lines, reviewed
 
@@ -85,6 +86,7 @@ def _open(table: CellTable, together: Reviewed) -> dict[str, Any]:
         "unsure": numbers(usable & (label == CODES["U"])),
         "open_disagreements": sorted(together.open),
         "unlabelled": int((usable & (label == 0)).sum()),
+        "neither": neither(table, label, usable),
     }
 
 
@@ -140,6 +142,7 @@ def sign(
         "scoring": case.scoring_id,
         "counts": {
             "cells": int(table.usable.sum()), "unlabelled": open_["unlabelled"],
+            "neither": open_["neither"],
             **labels, **counted,
         },
         "lines": [line.as_json() for line in whole],

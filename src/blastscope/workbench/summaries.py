@@ -19,7 +19,7 @@ from blastscope.workbench.jobs import job_json, of_case
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
-from blastscope.workbench.shares import Line, lines
+from blastscope.workbench.shares import Line, lines, neither
 from blastscope.workbench.store.tables import Case, QueuedJob, Reading, ReviewEvent, Scoring, now
 
 _PLOT_STEPS = 20
@@ -229,6 +229,7 @@ def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         "limits": [0.20, 0.25],
         "unsure": int((usable & (together.label == CODES["U"])).sum()),
         "no_cell": int((usable & (together.label == CODES["X"])).sum()),
+        "neither": neither(table, together.label, usable),
         "open_disagreements": len(together.open),
         "agreement": agreement_json(compared, ("A", "N")),
         "plots": {"p": _histogram(table)},

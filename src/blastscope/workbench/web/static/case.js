@@ -50,7 +50,7 @@ function sample(item, again) {
   return h("section", { class: "panel" }, h("h2", {}, "Count a random sample"),
     item.sample
       ? [h("p", {}, item.sample.left ? `${number(item.sample.size - item.sample.left)} of ${counted(item.sample.size, "cell")} counted.` : `All ${counted(item.sample.size, "cell")} of the sample are counted.`),
-        item.sample.enlarged.length ? h("p", {}, h("small", {}, `Enlarged from ${item.sample.enlarged.join(", then ")}.`)) : null,
+        item.sample.enlarged.length ? h("p", {}, h("small", {}, `Enlarged from ${item.sample.enlarged.map((each) => `${each.before} to ${each.size} cells`).join(", then ")}.`)) : null,
         h("p", {}, h("a", { class: "button", href: galleryOf(item, item.sample.left ? "sample,unlabelled" : "sample", "random") }, item.sample.left ? "Go on counting" : "See the sample"))]
       : h("p", {}, "Doubtful cells first is not a sample. To count without labelling every cell, label a random sample: 40 of 200 gives 14.7 to 26.2 %, 100 of 500 gives 16.6 to 23.8 %."),
     may.read && sizes.length ? h("div", { class: "actions" }, item.sample ? "Enlarge to" : "Draw", sizes.map((size) =>
@@ -121,7 +121,7 @@ async function draw() {
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
     signatures.filter((/** @type {any} */ each) => !each.reopened).map(signatureCard),
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
-    shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out. `
+    shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${number(shares.neither)} without a label and without a call of the model, in no share. `
       + `Labels given blind: ${number(shares.blind_labels)}; with the model in sight: ${number(shares.seen_labels)}. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,

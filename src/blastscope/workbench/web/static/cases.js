@@ -22,7 +22,7 @@ function shareOf(item) {
   if (item.blind) return h("small", {}, "blind");
   if (!item.share || item.share.share === null) return h("small", {}, item.share?.message ?? "–");
   return [share(item.share.share), " ", h("small", {}, interval(item.share).replace("95 % interval ", "").replace(/:.*/, ""),
-    item.share.code === "model" ? ", the model alone" : "")];
+    item.share.code === "model" ? ", the model alone" : "", item.share.uncounted ? `; ${number(item.share.uncounted)} not in it` : "")];
 }
 
 /** @param {Case} item */

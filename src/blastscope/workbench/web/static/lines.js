@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { intervalPlot } from "./plots.js";
-import { number, share } from "./words.js";
+import { counted, number, share } from "./words.js";
 
 /** @typedef {import("./types.js").Line} Line */
 
@@ -38,6 +38,14 @@ export function interval(line) {
   return estimate ? `95 % interval ${share(estimate.low)} to ${share(estimate.high)}` : "no interval: how right the model is on the rest is not known";
 }
 
+/** @param {Line} line @returns {string} how many cells are in no share, or nothing */
+function uncounted(line) {
+  if (!line.uncounted) return "";
+  const cells = counted(line.uncounted, "cell");
+  return line.code === "model" ? `Not in it: ${cells} that the model does not call.`
+    : `Not in it: ${cells} without a label that the model does not call either.`;
+}
+
 /** @param {Line} line a share in a line, or why there is none */
 export function lineWords(line) {
   if (line.share === null) return line.message ?? "not estimated";
@@ -55,6 +63,7 @@ export function lineCard(line, level = "h2") {
       ? [
         h("div", { class: "value" }, share(line.share), " ", h("small", {}, "ALL")),
         h("p", {}, interval(line), h("br"), h("small", {}, `${number(line.blasts)} of ${number(line.of)} cells; ${basis(line)}`)),
+        uncounted(line) && h("p", {}, h("small", {}, uncounted(line))),
         estimate && intervalPlot(estimate, `${title}: ${share(line.share)}, ${interval(line)}; lines at 20 and 25 %`),
         line.against && AGAINST[line.against] && h("p", {}, AGAINST[line.against]),
         line.share_if_unsure_are && h("p", {}, h("small", {},

@@ -34,7 +34,7 @@ export async function askToSign(item, signed) {
     row("Referred, without a label", sign.unlabelled_referred, "referred,unlabelled"),
     row("Unsure", sign.unsure, "U"),
     row("Readers differ", sign.open_disagreements, "disagreements"),
-    h("p", {}, h("strong", {}, `Without a label: ${number(sign.unlabelled)}. `), sign.unlabelled ? "They are not in the counted share." : ""),
+    h("p", {}, h("strong", {}, `Without a label: ${number(sign.unlabelled)}. `), sign.unlabelled ? `They are not in the counted share. ${number(sign.neither)} of them the model does not call either: they are in no share.` : ""),
     h("p", {}, "Model: ", h("strong", {}, sign.model?.name ?? item.model.name), h("br"), h("code", {}, sign.model?.digest ?? item.model.digest)),
     open ? h("label", { class: "check" }, h("input", { type: "checkbox", name: "seen", required: true }), "I have seen what is left open") : null,
     h("label", { class: "field" }, "Comment", h("textarea", { name: "comment", rows: 2, maxlength: 2000 }), h("small", {}, "May be left empty.")),
