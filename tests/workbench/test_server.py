@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from blastscope.errors import BlastscopeError
+from blastscope.workbench.backup import FORMAT, check_restored
 from blastscope.workbench.security import headers
-from blastscope.workbench.server import Transport, _listen, base_address, make_settings
+from blastscope.workbench.server import Transport, _listen, base_address, make_settings, serve
+from blastscope.workbench.store.database import FILE, Database
 
 
 @pytest.fixture
@@ -17,6 +21,12 @@ def pem(tmp_path) -> Path:
     path = tmp_path / "file.pem"
     path.write_text("not read here")
     return path
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """The folder of a workbench is in the current one: not in that of the tests."""
+    monkeypatch.chdir(tmp_path)
 
 
 def settings(host="127.0.0.1", names=(), transport=Transport(), port=8400):  # noqa: B008
@@ -37,6 +47,64 @@ def test_other_machines_need_encryption_and_a_name(pem):
     made = settings("0.0.0.0", ["lab.example"], Transport(pem, pem))
     assert (made.secure, made.loopback) == (True, False)
     assert "lab.example" in made.names
+
+
+@pytest.mark.parametrize(
+    "name", ["https://lab.example", "lab.example:8443", "lab.example/x", "a b", "", "-a"]
+)
+def test_a_name_is_only_the_hosts(name):
+    with pytest.raises(BlastscopeError, match="not a host name"):
+        settings("0.0.0.0", [name], Transport(behind_proxy=True))
+
+
+def test_files_that_are_no_certificate_are_refused_before_anything_opens(pem):
+    transport = Transport(pem, pem)
+    made = settings(transport=transport)
+    with pytest.raises(BlastscopeError, match="not a certificate and its key"):
+        serve(made, transport, demo=False, on_start=None)
+    assert not made.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("named", "kept", "missing"),
+    [
+        (None, ["images/ab/x"], "--database"),
+        (FILE, ["images/ab/x"], "lacks workbench.sqlite"),
+        (FILE, [FILE], "lacks the images"),
+    ],
+)
+def test_half_a_backup_is_not_served_as_an_empty_workbench(tmp_path, named, kept, missing):
+    about = {"format": FORMAT, "database": named, "images": 1}
+    (tmp_path / "backup.json").write_text(json.dumps(about))
+    for name in kept:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    made = make_settings(None, tmp_path, "127.0.0.1", 0, (), None, Transport())
+    with pytest.raises(BlastscopeError, match=missing):
+        check_restored(made)
+    elsewhere = replace(made, database="postgresql+psycopg://name@host/x")
+    if named is None:
+        check_restored(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mysql://name:secret@host/x", "mysql is not supported"),
+        ("nonsense", "cannot be opened"),
+        ("postgresql+nothing://name:secret@host/x", "cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_is_one_sentence(url, told):
+    with pytest.raises(BlastscopeError, match=told) as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_host_that_is_not_here_is_told_apart_from_a_port():
+    with pytest.raises(BlastscopeError, match="another --host"):
+        _listen("nowhere.invalid", 0)
 
 
 @pytest.mark.parametrize(

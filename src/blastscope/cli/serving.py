@@ -69,6 +69,8 @@ def serve(
             return
         say(started.address)
         note(f"Open this address in a browser; it signs in once, as an admin. {bs.DISCLAIMER}")
+        if started.nobody:
+            note("Nobody else can sign in yet: add people on the page Admin.")
         note(f"Cases are kept in {started.folder}. Model: {started.model}. Ctrl-C ends it.")
 
     bs.serve(

@@ -13,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from blastscope import __version__
-from blastscope.io.files import replacing_folder, write_json
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json, replacing_folder, write_json
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.preparation import Advance
-from blastscope.workbench.store.database import FILE, Database
+from blastscope.workbench.settings import Settings
+from blastscope.workbench.store.database import FILE, Database, sqlite_url
 
 FORMAT = "blastscope-workbench-backup/1"
 
@@ -46,6 +48,36 @@ def back_up(database: Database, images: ImageStore, folder: Path, advance: Advan
             },
         )  # fmt: skip
     return out
+
+
+def check_restored(settings: Settings) -> None:
+    """Refuse a folder that holds only half of a backup, which would look like lost cases.
+
+    Raises:
+        BlastscopeError: if the database or the images of a restored backup are missing.
+    """
+    told = settings.folder / "backup.json"
+    if not told.is_file():
+        return
+    content = read_json(told)
+    if content.get("format") != FORMAT:
+        raise BlastscopeError(
+            f"{told} is not of a backup that this version knows: update blastscope."
+        )
+    named = content.get("database")
+    if named is None and settings.database == sqlite_url(settings.folder):
+        raise BlastscopeError(
+            f"{settings.folder} holds the images of a workbench on PostgreSQL: restore its "
+            "database with pg_restore or psql, and give it with --database."
+        )
+    if named is not None and not (settings.folder / named).is_file():
+        raise BlastscopeError(
+            f"{settings.folder} lacks {named}: copy the whole backup into a new folder."
+        )
+    if content.get("images") and not any(settings.images.glob("*/*")):
+        raise BlastscopeError(
+            f"{settings.images} lacks the images: copy the whole backup into a new folder."
+        )
 
 
 def _copy_database(source: Path, target: Path) -> None:

@@ -198,6 +198,12 @@ def local_person(session: Session) -> User:
     return found
 
 
+def anybody_signs_in(session: Session) -> bool:
+    """Say whether there is a person who can sign in with a password."""
+    query = select(User.id).where(User.password.is_not(None), User.active.is_(True))
+    return session.scalar(query.limit(1)) is not None
+
+
 def add_person(session: Session, by: Who | None, name: str, password: str, role: str) -> User:
     """Add a person.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,18 @@ from blastscope.box import in_the_box
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one
 from blastscope.workbench.app import create_app
+from blastscope.workbench.backup import check_restored
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
 from blastscope.workbench.models import find_model
-from blastscope.workbench.people import local_person, who
+from blastscope.workbench.people import anybody_signs_in, local_person, who
 from blastscope.workbench.settings import LOOPBACK, Settings
 from blastscope.workbench.store.database import sqlite_url
 
 FOLDER = Path("blastscope-workbench")
 """Where cases are kept if no folder is given."""
 PORT = 8400
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)*|[0-9A-Fa-f:]+")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Serving:
     folder: Path
     database: str  # without a password
     model: str
+    nobody: bool  # whether people at other machines could sign in, and nobody is known yet
 
 
 def make_settings(
@@ -61,8 +66,8 @@ def make_settings(
     """Check what was asked for.
 
     Raises:
-        BlastscopeError: if the port is out of range, or another machine could reach the workbench
-            without encryption.
+        BlastscopeError: if the port is out of range, a name is not one of a host, or another
+            machine could reach the workbench without encryption.
     """
     place = (folder or FOLDER).absolute()
     if not 0 <= port < 65536:
@@ -81,6 +86,12 @@ def make_settings(
         raise BlastscopeError(
             "Give the name under which browsers reach the workbench, such as --name lab.example."
         )
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise BlastscopeError(
+                f"{name!r} is not a host name: give what stands between https:// and the first "
+                "slash or colon, such as --name lab.example."
+            )
     models = (in_the_box(),) if model is None else (model.absolute(),)
     return Settings(
         folder=place, database=database or sqlite_url(place), models=models, host=host, port=port,
@@ -97,9 +108,11 @@ def serve(
     """Serve until interrupted.
 
     Raises:
-        BlastscopeError: if the port is taken, another process serves the folder, or the database
-            or the model can't be opened.
+        BlastscopeError: if the port is taken, another process serves the folder, the certificate,
+            the database or the model can't be opened, or the folder holds half a backup.
     """
+    _check_certificate(transport)
+    check_restored(settings)
     with only_one(settings.folder / "workbench"):
         listening = _listen(settings.host, settings.port)
         try:
@@ -109,6 +122,32 @@ def serve(
             listening.close()
 
 
+def _check_certificate(transport: Transport) -> None:
+    """Refuse files that no browser could be answered with, before anything is opened."""
+    if transport.certificate is None or transport.key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            transport.certificate, transport.key, password=_no_password
+        )
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise BlastscopeError(
+            f"{transport.certificate} and {transport.key} are not a certificate and its key "
+            f"({_why(error)}): give both in PEM format, the key without a password."
+        ) from error
+
+
+def _no_password() -> str:
+    """Stand for the password that nobody is asked for."""
+    raise ValueError("the key needs a password")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):  # its own text names lines of OpenSSL
+        return (error.reason or "they cannot be read").lower().replace("_", " ")
+    return str(error)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -116,6 +155,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen(256)
+    except socket.gaierror as error:
+        listening.close()
+        raise BlastscopeError(
+            f"{host} is not an address of this computer ({error.strerror}): give another --host."
+        ) from error
     except OSError as error:
         listening.close()
         raise BlastscopeError(
@@ -158,9 +202,11 @@ def _serving(bench: Workbench, listening: socket.socket, transport: Transport) -
     settings = bench.settings
     with bench.database.read() as session:
         name = find_model(session, bench.model_id).name
+        others = transport.behind_proxy or not settings.loopback
+        nobody = others and not anybody_signs_in(session)
     base = base_address(settings, listening.getsockname()[1], transport)
     address = f"{base}/launch?token={bench.launch_token()}"
-    return Serving(address, settings.folder, bench.database.told, name)
+    return Serving(address, settings.folder, bench.database.told, name, nobody)
 
 
 def base_address(settings: Settings, port: int, transport: Transport) -> str:

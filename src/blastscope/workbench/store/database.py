@@ -36,11 +36,19 @@ class Database:
                 supported.
         """
         try:
+            dialect = make_url(url).get_backend_name()
+            if dialect not in ("sqlite", "postgresql"):
+                raise ArgumentError(f"{dialect} is not supported")
             self.engine = _engine(url)
-        except (ArgumentError, ModuleNotFoundError) as error:
+        except ModuleNotFoundError as error:
             raise BlastscopeError(
-                f"The database {_hidden(url)} cannot be opened ({error}): give a URL such as "
-                "postgresql+psycopg://name@host/database, and install its driver."
+                f"The database {_hidden(url)} needs {error.name}: write its address as "
+                "postgresql+psycopg://..., and pip install 'blastscope[postgresql]'."
+            ) from error
+        except ArgumentError as error:
+            raise BlastscopeError(
+                f"The database {_hidden(url)} cannot be opened ({_first_line(error)}): give a URL "
+                "such as postgresql+psycopg://name@host/database."
             ) from error
         self._lock = threading.Lock()
 
@@ -91,7 +99,8 @@ class Database:
             ) from error
         except DBAPIError as error:
             raise BlastscopeError(
-                f"{self.told} cannot be opened ({error.orig}): check that it is there and yours."
+                f"{self.told} cannot be opened ({_first_line(error.orig)}): check that it is "
+                "there and yours."
             ) from error
 
     def close(self) -> None:
@@ -102,6 +111,11 @@ class Database:
 def sqlite_url(folder: Path) -> str:
     """Return the URL of the SQLite file in a workbench's folder."""
     return f"sqlite:///{folder.absolute() / FILE}"
+
+
+def _first_line(error: object) -> str:
+    """Return what an error says, in one line."""
+    return str(error).strip().partition("\n")[0]
 
 
 def _hidden(url: str) -> str:
