@@ -13,6 +13,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+import blastscope as bs
 from blastscope.errors import BlastscopeError
 from blastscope.models import weights_folder
 from blastscope.models.classifier import build_model
@@ -40,14 +41,18 @@ def hub(original, tmp_path_factory, monkeypatch):
     served = tmp_path_factory.mktemp("cache") / "model.safetensors"
     shutil.copy(original, served)
     state = SimpleNamespace(
-        etag=hashlib.sha256(original.read_bytes()).hexdigest(), asked=[], sent=[], served=served
+        etag=hashlib.sha256(original.read_bytes()).hexdigest(),
+        size=original.stat().st_size,
+        asked=[],
+        sent=[],
+        served=served,
     )
 
     def metadata(url: str):
         state.asked.append(url)
         if state.etag is None:
             raise ConnectionError("no\nroute")
-        return SimpleNamespace(etag=state.etag, commit_hash=COMMIT)
+        return SimpleNamespace(etag=state.etag, commit_hash=COMMIT, size=state.size)
 
     def download(repository: str, file: str, *, revision: str) -> str:
         state.sent.append((repository, file, revision))
@@ -90,6 +95,44 @@ def test_the_hubs_own_file_brought_by_hand_is_recorded(hub, original, tmp_path):
     assert [done.already for done in fetch(tmp_path)] == [True]
     assert not hub.sent
     assert NAME in json.loads((tmp_path / "weights.json").read_text())["files"]
+
+
+def test_what_will_be_downloaded_is_announced_before_the_first_download(hub, tmp_path):
+    fetch(tmp_path / "w")
+    hub.sent.clear()
+    heard = []
+
+    def announced(downloads):
+        assert not hub.sent
+        heard.extend((one.weights.name, one.bytes) for one in downloads)
+
+    wanted = [known_weights(name) for name in ("resnet18", "vgg16")]
+    fetch_weights(wanted, tmp_path / "w", on_announced=announced)
+    assert heard == [("vgg16.tv_in1k", hub.size)]
+    assert [repository for repository, *_ in hub.sent] == ["timm/vgg16.tv_in1k"]
+
+
+def test_only_the_papers_weights_are_fetched_and_their_recipes_named(hub, tmp_path, capfd):
+    fetched = bs.fetch_weights(tmp_path / "w", only="paper/*", progress=True)
+    names = {row["name"] for row in fetched.rows}
+    assert names == {"mobilenetv2_100.ra_in1k", "resnet50.tv_in1k", "vgg16.tv_in1k"}
+    lines = capfd.readouterr().err.splitlines()
+    total = 3 * hub.size / 1e6
+    assert f"3 of 3 files will be downloaded: {total:,.0f} MB." in lines
+    line = next(one for one in lines if one.startswith("vgg16.tv_in1k.safetensors, "))
+    assert "paper/vgg16-e12" in line
+    assert "related/" not in line
+    hub.size = None  # a hub that does not tell
+    bs.fetch_weights(tmp_path / "w", ["resnet18"], progress=True)
+    assert "1 of unknown size" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [{"only": "nothing/*"}, {"only": "paper/*", "names": ["vgg16"]}])
+def test_a_pattern_that_fits_nothing_or_stands_beside_names_is_refused(hub, tmp_path, asked):
+    with pytest.raises(BlastscopeError):
+        bs.fetch_weights(tmp_path / "w", **asked)
+    assert not hub.asked
+    assert not (tmp_path / "w").exists()
 
 
 def test_another_file_is_kept_unless_forced(hub, original, tmp_path):

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, notice
+from blastscope.errors import BlastscopeError
 from blastscope.recipes.library import changed_recipe, recipe_names, recipe_yaml
 from blastscope.recipes.library import load_recipe as load_by_name
 from blastscope.recipes.schema import Recipe
 
 if TYPE_CHECKING:
-    from blastscope.models.weights_folder import Fetched, Verified
+    from blastscope.models.pretrained import KnownWeights
+    from blastscope.models.weights_folder import Announced, Fetched, Verified
 
 __all__ = [
     "AnyRecipe", "Recipe", "Settings", "fetch_weights", "list_recipes", "list_weights",
@@ -134,14 +136,18 @@ class WeightsResult(Result):
         return [TextTable.of(columns, rows)]
 
 
-def list_weights(weights_dir: AnyPath | None = None) -> WeightsResult:
+def list_weights(weights_dir: AnyPath | None = None, *, only: str | None = None) -> WeightsResult:
     """List the ImageNet weights that the packaged recipes need, and whether they are here.
 
     Args:
         weights_dir: a folder of weights to look into.
+        only: a pattern of recipe names, such as ``paper/*``; by default all recipes count.
 
     Returns:
         Name, licence and recipes of each, and whether the folder and the hub's cache have it.
+
+    Raises:
+        BlastscopeError: if the pattern fits no recipe.
     """
     from blastscope.models.pretrained import needed_weights
 
@@ -156,7 +162,7 @@ def list_weights(weights_dir: AnyPath | None = None) -> WeightsResult:
             "in_folder": None if folder is None else known.is_in(folder),
             "in_cache": known.in_cache,
         }
-        for known, recipes in needed_weights().items()
+        for known, recipes in needed_weights(only).items()
     ]
     return WeightsResult(tuple(rows))
 
@@ -165,6 +171,7 @@ def fetch_weights(
     weights_dir: AnyPath,
     names: Iterable[str] | None = None,
     *,
+    only: str | None = None,
     force: bool = False,
     progress: Progress = False,
 ) -> WeightsResult:
@@ -173,27 +180,30 @@ def fetch_weights(
     Args:
         weights_dir: the folder.
         names: timm's names; by default all that the packaged recipes need.
+        only: a pattern of recipe names, ``paper/*``: fetch what these recipes need; in place of
+            ``names``.
         force: replace files that are not as recorded.
-        progress: say on standard error which file is there; or a function to call with how many are
-            and of how many.
+        progress: say on standard error what will be downloaded, how large it is and for which
+            recipes, then which file is there; or a function to call with how many are and of how
+            many.
 
     Returns:
         Name, hash and licence of each.
 
     Raises:
-        BlastscopeError: if a name is not known, or the hub or the folder cannot be used.
+        BlastscopeError: if a name is not known, a pattern fits no recipe, both are given, or the
+            hub or the folder cannot be used.
     """
-    from blastscope.models.pretrained import known_weights, needed_weights
+    from blastscope.models.pretrained import needed_weights
     from blastscope.models.weights_folder import fetch_weights as fetch
 
-    asked = [*map(known_weights, names or ())] or [*needed_weights()]
-    if not names:
-        for known in asked:
-            if not known.repository:
-                notice(f"{known.name} is left out: timm's hub does not have it.")
-        asked = [known for known in asked if known.repository]
-    wanted = list(dict.fromkeys(asked))
+    recipes = needed_weights(only)
+    wanted = _wanted_weights(list(names or ()), only, recipes)
     rows: list[dict[str, Any]] = []
+
+    def announced(downloads: list[Announced]) -> None:
+        if progress is True:
+            _say_downloads(downloads, len(wanted), recipes)
 
     def told(fetched: Fetched) -> None:
         known = fetched.weights
@@ -209,8 +219,45 @@ def fetch_weights(
         )
         _tell(progress, len(rows), len(wanted), known.file)
 
-    fetch(wanted, Path(weights_dir), force=force, on_fetched=told)
+    fetch(wanted, Path(weights_dir), force=force, on_announced=announced, on_fetched=told)
     return WeightsResult(tuple(rows), path=Path(weights_dir))
+
+
+def _wanted_weights(
+    names: list[str], only: str | None, recipes: Mapping[KnownWeights, list[str]]
+) -> list[KnownWeights]:
+    """Return the weights to fetch; those that the hub does not have only if they are named."""
+    from blastscope.models.pretrained import known_weights
+
+    if names and only is not None:
+        raise BlastscopeError("Give names of weights, or a pattern of recipes, not both.")
+    if names:
+        return list(dict.fromkeys(map(known_weights, names)))
+    for known in recipes:
+        if not known.repository:
+            notice(f"{known.name} is left out: timm's hub does not have it.")
+    return [known for known in recipes if known.repository]
+
+
+def _say_downloads(
+    downloads: Sequence[Announced], wanted: int, recipes: Mapping[KnownWeights, list[str]]
+) -> None:
+    """Say on standard error what will be downloaded, how large it is and what it is for."""
+    if not downloads:
+        notice(f"All {wanted} files are there already.")
+        return
+    sizes = [one.bytes for one in downloads if one.bytes is not None]
+    unknown = len(downloads) - len(sizes)
+    total = _megabytes(sum(sizes)) + (f" and {unknown} of unknown size" if unknown else "")
+    notice(f"{len(downloads)} of {wanted} files will be downloaded: {total}.")
+    for one in downloads:
+        size = "unknown size" if one.bytes is None else _megabytes(one.bytes)
+        names = ", ".join(recipes.get(one.weights, ())) or "no packaged recipe"
+        notice(f"{one.weights.file}, {size}, for {names}")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"
 
 
 def verify_weights(weights_dir: AnyPath, *, progress: Progress = False) -> WeightsResult:

@@ -15,6 +15,14 @@ weights = typer.Typer(
     help="List, fetch and verify ImageNet weights.", no_args_is_help=True, rich_markup_mode=None
 )
 Folder = Annotated[Path, option("The folder of weights.", "DIR", name="--weights-dir")]
+Only = Annotated[
+    str | None,
+    option(
+        "Only the weights that these recipes need: 'paper/*' for the paper's (about 0.7 GB), "
+        "'related/*', 'beyond/*'.",
+        "GLOB",
+    ),
+]
 
 
 @weights.command("list")
@@ -22,23 +30,33 @@ def list_weights(
     folder: Annotated[
         Path | None, option("A folder of weights to look into.", "DIR", name="--weights-dir")
     ] = None,
+    only: Only = None,
     as_json: AsJson = False,
 ) -> None:
     """List the weights that the packaged recipes need."""
-    show(bs.list_weights(folder), as_json)
+    show(bs.list_weights(folder, only=only), as_json)
 
 
 @weights.command()
 def fetch(
     folder: Folder,
     names: Annotated[
-        list[str] | None, argument("timm's names; without any, all that packaged recipes need.")
+        list[str] | None,
+        argument(
+            "The names of weights, as timm writes them. Without any, all that the packaged "
+            "recipes need: about 1.7 GB."
+        ),
     ] = None,
+    only: Only = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch weights from timm's hub."""
-    show(bs.fetch_weights(folder, names, force=force, progress=True), as_json)
+    """Fetch weights from timm's hub.
+
+    Before the first download it says how many files there are, how large, and for which recipes.
+    """
+    fetched = bs.fetch_weights(folder, names, only=only, force=force, progress=True)
+    show(fetched, as_json)
 
 
 @weights.command()

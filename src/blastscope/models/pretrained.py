@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from blastscope.errors import BlastscopeError
 from blastscope.models import caffe_resnet
 from blastscope.models.layer_names import keras_layers
-from blastscope.recipes.library import load_recipe, recipe_names
+from blastscope.recipes.library import load_recipe, name_fits, recipe_names
 
 HUB_FILE = "model.safetensors"
 """The name of the weights in each repository of timm's hub."""
@@ -109,10 +109,20 @@ def known_weights(name: str) -> KnownWeights:
     )
 
 
-def needed_weights() -> dict[KnownWeights, list[str]]:
-    """Return the weights that packaged recipes start from, each with the names of its recipes."""
+def needed_weights(only: str | None = None) -> dict[KnownWeights, list[str]]:
+    """Return the weights that packaged recipes start from, each with the names of its recipes.
+
+    Args:
+        only: a pattern of recipe names, such as ``paper/*``; without it all count.
+
+    Raises:
+        BlastscopeError: if the pattern fits no recipe.
+    """
+    names = [name for name in recipe_names() if only is None or name_fits(name, only)]
+    if not names:
+        raise BlastscopeError(f"No recipe matches {only}: list them with `blastscope recipes`.")
     needed: dict[KnownWeights, list[str]] = {}
-    for name in recipe_names():
+    for name in names:
         model = load_recipe(name).model
         if model.weights == "imagenet":
             needed.setdefault(known_weights(model.backbone), []).append(name)

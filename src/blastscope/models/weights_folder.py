@@ -41,6 +41,14 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Announced:
+    """Weights that are about to be downloaded, and their size as the hub announces it."""
+
+    weights: KnownWeights
+    bytes: int | None
+
+
+@dataclass(frozen=True)
 class Verified:
     """The outcome of verifying a file; ``problem`` is None if nothing is wrong."""
 
@@ -55,12 +63,20 @@ def fetch_weights(
     folder: Path,
     *,
     force: bool = False,
+    on_announced: Callable[[list[Announced]], None] | None = None,
     on_fetched: Callable[[Fetched], None] | None = None,
 ) -> list[Fetched]:
     """Fill a folder from timm's hub; each file is compared with the hash that the hub announces.
 
     A file that is there and as recorded is left alone, and the hub is not asked for it; other files
-    are replaced if ``force``.
+    are replaced if ``force``. The hub announces all others before the first is downloaded.
+
+    Args:
+        wanted: the weights.
+        folder: where their files go.
+        force: replace files that are not the hub's.
+        on_announced: called once, before the first download, with what will be downloaded.
+        on_fetched: called with each file that is there.
 
     Raises:
         BlastscopeError: if the hub cannot be reached, another file of a name is there, a
@@ -69,29 +85,56 @@ def fetch_weights(
     done = []
     with only_one(folder / TABLE):
         table = _read_table(folder)
+        announced = _ask_hub(wanted, folder, table, force)
+        if on_announced:
+            on_announced([one.told for one in announced.values() if one.download])
         for weights in wanted:
-            path = folder / weights.file
-            there = sha256_of(path) if path.is_file() else None
-            already = there is not None and there == table.get(weights.name, {}).get("sha256")
-            if force or not already:
-                table[weights.name] = entry = _announced(weights, folder)
-                already = there == entry["sha256"]
-                if there is not None and not already and not force:
-                    raise BlastscopeError(
-                        f"{path} is not the hub's file: choose another folder, or give --force to "
-                        "replace it."
-                    )
-                if not already:
-                    _download(weights, entry, path)
+            news = announced.get(weights)
+            if news is not None:
+                if news.download:
+                    _download(weights, news.entry, folder / weights.file)
+                table[weights.name] = news.entry
                 write_json(folder / TABLE, {"format": FORMAT, "files": table})
+            already = news is None or not news.download
             done.append(Fetched(weights, table[weights.name]["sha256"], already))
             if on_fetched:
                 on_fetched(done[-1])
     return done
 
 
-def _announced(weights: KnownWeights, folder: Path) -> dict[str, str]:
-    """Ask the hub for the hash and revision of a file."""
+@dataclass(frozen=True)
+class _News:
+    """What the hub announces of weights, and whether their file must be downloaded."""
+
+    entry: dict[str, str]
+    told: Announced
+    download: bool
+
+
+def _ask_hub(
+    wanted: Sequence[KnownWeights], folder: Path, table: dict[str, dict[str, str]], force: bool
+) -> dict[KnownWeights, _News]:
+    """Ask the hub for all that is not in the folder as recorded, or for everything."""
+    announced = {}
+    for weights in wanted:
+        path = folder / weights.file
+        there = sha256_of(path) if path.is_file() else None
+        recorded = there is not None and there == table.get(weights.name, {}).get("sha256")
+        if recorded and not force:
+            continue
+        entry, size = _announced(weights, folder)
+        download = there != entry["sha256"]
+        if there is not None and download and not force:
+            raise BlastscopeError(
+                f"{path} is not the hub's file: choose another folder, or give --force to "
+                "replace it."
+            )
+        announced[weights] = _News(entry, Announced(weights, size), download)
+    return announced
+
+
+def _announced(weights: KnownWeights, folder: Path) -> tuple[dict[str, str], int | None]:
+    """Ask the hub for the hash and revision of a file, and for its size in bytes."""
     if not weights.repository:
         file = PARTS.get(weights.name, weights.name)
         raise BlastscopeError(
@@ -110,12 +153,13 @@ def _announced(weights: KnownWeights, folder: Path) -> dict[str, str]:
             f"timm's hub announces no SHA-256 of {weights.name}: get {HUB_FILE} from "
             f"{weights.page} by hand, as {weights.file}."
         )
-    return {
+    entry = {
         "sha256": f"sha256:{answer.etag}",
         "revision": answer.commit_hash,
         "source": f"{weights.page}/resolve/{answer.commit_hash}/{HUB_FILE}",
         "licence": weights.licence,
     }
+    return entry, answer.size
 
 
 def _download(weights: KnownWeights, entry: dict[str, str], path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ def recipe_names() -> list[str]:
         for shelf in _SHELVES
         for path in sorted((_FOLDER / shelf).glob("*.yaml"), key=lambda path: _natural(path.stem))
     ]
+
+
+def name_fits(name: str, pattern: str) -> bool:
+    """Return whether a recipe's name fits ``paper/vgg16-*``, or ``vgg16-*`` on any shelf."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name.partition("/")[2], pattern)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from blastscope.data.stain_reference import stain_reference
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
-from blastscope.recipes.library import load_recipe, recipe_names
+from blastscope.recipes.library import load_recipe, name_fits, recipe_names
 from blastscope.recipes.schema import Recipe
 
 PROTOCOLS = ("image", "subject")
@@ -152,11 +151,7 @@ def _asked(only: str | None) -> list[str]:
     names = study_names()
     if only is None:
         return [name for name in names if not name.startswith(ON_REQUEST)]
-    fits = [
-        name
-        for name in names
-        if fnmatchcase(name, only) or fnmatchcase(name.partition("/")[2], only)
-    ]
+    fits = [name for name in names if name_fits(name, only)]
     if not fits:
         raise BlastscopeError(
             f"No recipe of the study matches {only}: list them with `blastscope recipes`."
