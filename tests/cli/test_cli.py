@@ -311,3 +311,9 @@ def test_evaluate_prints_the_five_worst_subjects(run, tmp_path):
     ends = [f"{theirs.low:.3f}", "to", f"{theirs.high:.3f}"]
     assert worst[3] == ["A3", "ALL", "10", "0.3000", *ends]
     assert worst[2][1] == "normal"
+
+
+def test_what_is_missing_is_named():
+    done = CliRunner().invoke(app, ["segment", "fields"])
+    assert done.exit_code == 2
+    assert "Missing option '--out'" in done.output

@@ -26,6 +26,18 @@ def test_red_cells_alone_are_no_white_cells():
     assert find_cells(draw((300, 300)), UM) == []
 
 
+def test_a_scale_bar_is_no_cell_and_hides_none():
+    whites = [White(120, 120), White(330, 150, 5.5, 4)]
+    field = draw((300, 450), whites)
+    before = find_cells(field, UM)
+    field[270:280, 320:420] = 0
+    field[:, :6] = 0  # the rim of a stitched picture
+    found = find_cells(field, UM)
+    centres = [[cell.centre for cell in cells] for cells in (found, before)]
+    assert np.allclose(*centres, atol=2)
+    assert [cell.refused for cell in found] == [None, None]
+
+
 def _distance(share: float, radius: float) -> float:
     """The distance of two discs whose common area is a share of one of them (circle segments)."""
     near, far = 0.0, 2 * radius

@@ -109,3 +109,39 @@ def test_the_masks_of_a_field_are_found_by_its_name(tmp_path, cells):
     write_geojson(tmp_path / "f.geojson", cells, ["a", "b"])
     with pytest.raises(BlastscopeError, match="2 files"):
         find_mask_file(tmp_path, field)
+
+
+def _square(x: float, y: float, side: float) -> list[list[float]]:
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+
+def _polygons(path, *geometries):
+    features = [{"type": "Feature", "geometry": one, "properties": {}} for one in geometries]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_of_a_cell_in_pieces_the_largest_counts_however_many_corners_another_has(tmp_path):
+    turn = np.linspace(0, 2 * np.pi, 40)
+    speck = np.column_stack([20 + 4 * np.cos(turn), 20 + 4 * np.sin(turn)]).tolist()
+    both = {"type": "MultiPolygon", "coordinates": [[speck], [_square(50, 30, 25)]]}
+    (cell,) = read_masks(_polygons(tmp_path / "a.geojson", both), SHAPE)
+    assert cell.box == Box(50, 30, 25, 25)
+
+
+@pytest.mark.parametrize("second", [_square(10, 10, 30), _square(5, 5, 50)])
+def test_a_mask_that_lies_under_another_is_refused(tmp_path, second):
+    rings = [_square(10, 10, 30), second]
+    path = _polygons(
+        tmp_path / "a.geojson", *({"type": "Polygon", "coordinates": [ring]} for ring in rings)
+    )
+    with pytest.raises(BlastscopeError, match=r"a\.geojson has a mask that lies mostly under"):
+        read_masks(path, SHAPE)
+
+
+def test_masks_that_overlap_a_little_stay(tmp_path):
+    rings = [_square(10, 10, 30), _square(36, 10, 30)]
+    path = _polygons(
+        tmp_path / "a.geojson", *({"type": "Polygon", "coordinates": [ring]} for ring in rings)
+    )
+    assert len(read_masks(path, SHAPE)) == 2

@@ -79,6 +79,50 @@ def test_masks_of_another_tool_are_cut_out_as_they_are(fields, tmp_path):
     assert made["quality"].to_list() == [None]
 
 
+def test_masks_that_do_not_fit_leave_nothing_behind(fields, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    write_labels(masks / "a.tif", (400, 500), [])
+    write_labels(masks / "b.tif", (30, 50), [])
+    with pytest.raises(BlastscopeError, match=r"b\.tif has 50 × 30 pixels"):
+        bs.segment(fields, out=tmp_path / "out", um_per_pixel=UM, masks=masks)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_field_in_several_pictures_or_with_transparent_parts_is_not_used(fields):
+    image = Image.open(fields / "a.png")
+    image.save(fields / "c.tif", save_all=True, append_images=[image])
+    clear = image.convert("RGBA")
+    clear.save(fields / "d.png")  # opaque: it is used
+    clear.putpixel((30, 30), (0, 0, 0, 0))
+    clear.save(fields / "e.png")
+    made = bs.segment(fields, um_per_pixel=UM).fields
+    assert dict(made.select("file", "cells").rows()) == {
+        "a.png": 3, "b.jpg": 0, "c.tif": None, "d.png": 3, "e.png": None,
+    }  # fmt: skip
+
+
+def test_a_name_that_cannot_be_used_is_a_row(fields):
+    (fields / "a.png").rename(fields / "a\nb.png")
+    made = bs.segment(fields, um_per_pixel=UM).fields
+    assert made["problem"].null_count() == 1
+
+
+def test_what_was_made_in_a_folder_of_fields_is_not_taken_for_fields(fields):
+    out, table = fields / "out", fields / "p.csv"
+    first = bs.segment(fields, out=out, um_per_pixel=UM)
+    again = bs.segment(fields, out=out, um_per_pixel=UM)
+    assert again.found.resumed == 2
+    assert again.to_frame().equals(first.to_frame())
+    for _ in range(2):
+        made = bs.predict([fields], fields=True, um_per_pixel=UM, out=table, force=True)
+        assert made.to_frame()["field"].to_list() == ["a"] * 3
+        assert set(made.to_frame()["subject"]) == {"SLIDE"}
+    with pytest.raises(BlastscopeError, match="cut out of fields"):
+        bs.segment(out, um_per_pixel=UM)
+    assert len(bs.predict(out).to_frame()) == 2  # the cells, without overlays and masks
+
+
 def test_other_folders_stay(fields, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("mine")
@@ -145,8 +189,11 @@ def test_predict_fields_says_first_what_the_model_does_not_know(fields, tmp_path
     assert (tmp_path / "p-fields" / "cells").is_dir()
 
 
-def test_a_field_without_white_cells_is_an_answer(fields):
-    made = bs.predict([fields / "b.jpg"], fields=True, um_per_pixel=UM)
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+def test_a_field_without_white_cells_is_an_answer(fields, tmp_path, suffix):
+    out = tmp_path / f"p.{suffix}"
+    made = bs.predict([fields / "b.jpg"], fields=True, um_per_pixel=UM, out=out)
+    assert out.is_file()
     assert made.to_frame().height == 0
     assert made.answers() == ["No white cells were found in 1 field."]
     assert "no white cells" in made.to_html()

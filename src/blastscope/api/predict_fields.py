@@ -13,11 +13,10 @@ import polars as pl
 
 from blastscope.api.prediction_result import PredictionResult
 from blastscope.api.result import Progress, TextTable, out_or_temporary, showing
-from blastscope.api.segment import segment_listed
+from blastscope.api.segment import list_fields, segment_listed
 from blastscope.data.images import read_image
 from blastscope.data.layouts import Problem
 from blastscope.prediction.images import InputImage, InputImages
-from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.report.fields_text import (
     cell_scale_text,
@@ -130,7 +129,7 @@ def predict_fields(
     **how: Any,
 ) -> FieldPredictionResult:
     """Find the cells of fields and predict them; the options are those of ``predict``."""
-    listed = _with_subject(list_inputs(fields, subject_from), subject_from)
+    listed = _with_subject(list_fields(fields, subject_from), subject_from)
     folder = None if out is None else out.with_name(f"{out.stem}-fields")
     place, keeper = out_or_temporary(folder)
     with showing("Segmenting", progress) as advance:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.report.fields_text import cell_scale_text, scale_text, what_was_found
-from blastscope.segmentation.segment import FieldFile, Segmented, segment_fields
+from blastscope.segmentation.segment import MARKER, FieldFile, Segmented, segment_fields
 
 MOST_FIELDS = 40
 """Fields that a screen shows."""
@@ -118,7 +118,7 @@ def segment(
         BlastscopeError: if no field can be used, the scale cannot be measured, masks are missing or
             do not fit, or ``out`` is another folder or cannot be written.
     """
-    listed = list_inputs(as_paths(fields), subject_from)
+    listed = list_fields(as_paths(fields), subject_from)
     folder, keeper = out_or_temporary(out)
     with showing("Segmenting", progress) as advance:
         found = segment_listed(
@@ -126,6 +126,31 @@ def segment(
         )
     path = None if out is None else folder
     return SegmentationResult(found, listed.notes, path=path, keeper=keeper)
+
+
+def list_fields(fields: Sequence[Path], subject_from: str | None) -> InputImages:
+    """List fields; the cells of an earlier segmentation in a folder of fields are left out.
+
+    Raises:
+        BlastscopeError: as ``list_inputs`` does, or if there are only such cells.
+    """
+    listed = list_inputs(fields, subject_from)
+    kept = tuple(one for one in listed if not _is_cut_out(one.path))
+    cut = len(listed) - len(kept)
+    if not cut:
+        return listed
+    if not kept:
+        raise BlastscopeError(
+            f"{fields[0]} holds cells that were cut out of fields: give the fields, or predict the "
+            "cells without --fields."
+        )
+    note = f"{cut:,} cells that an earlier segmentation cut out are no fields and are left out"
+    return replace(listed, images=kept, notes=(*listed.notes, note))
+
+
+def _is_cut_out(path: Path | None) -> bool:
+    """Whether a file is ``OUT/cells/FIELD/CELL.png`` of a segmentation ``OUT``."""
+    return path is not None and any((up / MARKER).is_file() for up in path.absolute().parents[1:3])
 
 
 def segment_listed(
@@ -143,10 +168,11 @@ def segment_listed(
     """
     fields = []
     for one in listed:
-        if one.path is None:
-            raise BlastscopeError(f"{one.file} lies in a zip: unpack it, and give the folder.")
         problem = None if one.problem is None else one.problem.message
-        fields.append(FieldFile(one.file, one.cell, one.path, one.subject, problem))
+        if one.path is None and problem is None:
+            raise BlastscopeError(f"{one.file} lies in a zip: unpack it, and give the folder.")
+        path = one.path or Path(one.file)  # of one with a problem, which is not read
+        fields.append(FieldFile(one.file, one.cell, path, one.subject, problem))
     return segment_fields(
         fields, out, um_per_pixel=um_per_pixel, masks=masks, on_progress=on_progress
     )

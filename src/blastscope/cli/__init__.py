@@ -44,8 +44,8 @@ class Sections(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            told = error.message.replace("Value error, ", "")
-            raise typer.BadParameter(told, error.ctx, error.param, error.param_hint) from None
+            error.message = error.message.replace("Value error, ", "")
+            raise
 
 
 app = typer.Typer(

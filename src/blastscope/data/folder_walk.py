@@ -17,6 +17,10 @@ from blastscope.io import text_tables
 
 TABLES = frozenset((*text_tables.SUFFIXES, ".xlsx", ".xls", ".ods")) - {".txt"}
 """The suffixes of tables; spreadsheets are named and not read."""
+SEGMENTATION = "segmentation.json"
+"""The file that marks a folder of ``blastscope segment``."""
+_PICTURES = frozenset(("overlays", "masks"))
+"""What such a folder holds beside its cells."""
 
 
 @dataclass
@@ -30,6 +34,7 @@ class FolderContent:
         unreadable: folders, each with the reason.
         linked: folders that were not read again, because they were read under another name.
         marked: whether a folder is marked as synthetic.
+        pictures: folders of ``blastscope segment`` whose overlays and masks were left out.
     """
 
     images: list[str] = field(default_factory=list)
@@ -38,6 +43,7 @@ class FolderContent:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
     marked: bool = False
+    pictures: list[str] = field(default_factory=list)
 
     def add(self, file: str) -> None:
         """Take in a file by its name."""
@@ -61,6 +67,9 @@ class FolderContent:
         if self.linked:
             links = ", ".join(self.linked[:3])
             found.append(f"folders in {where} that are links to a folder read already: {links}")
+        if self.pictures:
+            names = ", ".join(self.pictures[:3])
+            found.append(f"overlays and masks of segmented fields in {where} are not read: {names}")
         return found
 
 
@@ -78,6 +87,9 @@ def read_folder(root: Path) -> FolderContent:
             continue
         seen.add(real)
         folders, files = _entries(root, here, content)
+        if here / SEGMENTATION in files:
+            folders = [path for path in folders if path.name not in _PICTURES]
+            content.pictures.append(_inner(root, here))
         waiting += [path for path in folders if not path.is_symlink()]
         links += sorted(path for path in folders if path.is_symlink())
         for path in files:

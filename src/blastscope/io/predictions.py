@@ -108,7 +108,7 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     frame, metadata = read_table(path, PREDICTIONS, with_lines=True)
     if joined := respelled(frame["subject"]):
         metadata = {**metadata, "joined": joined}
-    return _checked(frame.filter(~_unusable(frame)), path), metadata
+    return _checked(_refuse_empty(frame.filter(~_unusable(frame)), path), path), metadata
 
 
 def check_predictions(frame: pl.DataFrame, where: str) -> pl.DataFrame:
@@ -124,7 +124,7 @@ def check_predictions(frame: pl.DataFrame, where: str) -> pl.DataFrame:
         if name not in frame.columns
     ]
     frame = check_columns(frame.with_columns(added), PREDICTIONS, where)
-    return _checked(frame.filter(~_unusable(frame)), where)
+    return _checked(_refuse_empty(frame.filter(~_unusable(frame)), where), where)
 
 
 def _unusable(frame: pl.DataFrame) -> pl.Expr:
@@ -134,9 +134,14 @@ def _unusable(frame: pl.DataFrame) -> pl.Expr:
     return pl.col("p_all").is_null() & pl.col(PROBLEM).is_not_null()
 
 
-def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
+def _refuse_empty(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
+    """Refuse a table to read that is empty; of fields without white cells one is written."""
     if frame.is_empty():
         raise BlastscopeError(f"{path} holds no predictions: give a table with at least one row.")
+    return frame
+
+
+def _checked(frame: pl.DataFrame, path: Path | str) -> pl.DataFrame:
     frame = frame.with_columns(
         _stripped("cell"),
         _stripped("model"),

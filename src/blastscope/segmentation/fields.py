@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from blastscope.data.crop import Box, Pixels
 from blastscope.data.images import UnusableImageError, read_image
@@ -45,13 +46,32 @@ def read_field(path: Path) -> Pixels:
     """Return a field's pixels, uint8, (H, W, 3), RGB.
 
     Raises:
-        UnusableImageError: if it cannot be decoded, is too large, or is not a stained smear.
+        UnusableImageError: if it cannot be decoded, is too large, has transparent parts or several
+            pictures, or is not a stained smear.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of a large picture: there is a limit
-        pixels = read_image(path, MOST_PIXELS, MOST_BYTES).pixels
-    refuse_no_smear(pixels)
-    return pixels
+        read = read_image(path, MOST_PIXELS, MOST_BYTES)
+        if "alpha" in read.flags:
+            _refuse_transparent(path)
+    if "frames" in read.flags:
+        raise UnusableImageError("frames", "holds several pictures: save each as a file of its own")
+    refuse_no_smear(read.pixels)
+    return read.pixels
+
+
+def _refuse_transparent(path: Path) -> None:
+    """Refuse a field that one can see through: on black its clear parts would be dense.
+
+    Raises:
+        UnusableImageError: if it has transparent pixels.
+    """
+    with Image.open(path) as image:
+        lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+    if lowest < 255:  # type: ignore[operator]
+        raise UnusableImageError(
+            "transparent", "has transparent parts: save it without its alpha channel"
+        )
 
 
 def refuse_no_smear(rgb: Pixels) -> None:

@@ -209,6 +209,7 @@ def _from_geojson(path: Path, shape: Sequence[int]) -> list[FoundCell]:
             cell = _filled(rings, shape, path)
             if cell is not None:
                 found.append(cell)
+    _refuse_doubled(found, shape, path)
     return found
 
 
@@ -221,10 +222,40 @@ def _polygons(feature: Any, path: Path) -> list[Any]:
         return [geometry.get("coordinates")]
     if kind == "MultiPolygon":  # one cell in pieces: the largest is the cell
         try:
-            return [max(geometry["coordinates"], key=lambda rings: len(rings[0]))]
+            return [max(geometry["coordinates"], key=_area)]
         except (KeyError, TypeError, IndexError, ValueError):
             pass
     raise BlastscopeError(f"{path} has a feature that is not a polygon: export cells as polygons.")
+
+
+def _area(rings: Any) -> float:
+    """Return the area inside the outer ring of a polygon (Gauss's formula), in square pixels."""
+    x, y = np.asarray(rings[0], float)[:, :2].T
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
+
+
+def _refuse_doubled(cells: Sequence[FoundCell], shape: Sequence[int], path: Path) -> None:
+    """Refuse masks of which one lies for the most part under others: a cell would count twice.
+
+    Raises:
+        BlastscopeError: if there is one.
+    """
+    times = np.zeros((shape[0], shape[1]), np.uint16)
+    for cell in cells:
+        _inside(times, cell)[cell.mask] += 1
+    doubled = [c for c in cells if 2 * int((_inside(times, c)[c.mask] > 1).sum()) > c.mask.sum()]
+    if doubled:
+        box = doubled[0].box
+        raise BlastscopeError(
+            f"{path} has a mask that lies mostly under another (at x {box.x}, y {box.y}; "
+            f"{len(doubled):,} such masks in all): give one mask a cell."
+        )
+
+
+def _inside(picture: np.ndarray, cell: FoundCell) -> np.ndarray:
+    """Return the part of a picture that a cell's box holds."""
+    box = cell.box
+    return picture[box.y : box.y + box.h, box.x : box.x + box.w]
 
 
 def _filled(rings: Any, shape: Sequence[int], path: Path) -> FoundCell | None:

@@ -30,6 +30,9 @@ cells would part red cells from glass."""
 DENSE = 0.6
 """A density of red from which on, with ``LEAST_DIFFERENCE``, a pixel is a nucleus whatever its
 blue: red cells have .5 at most."""
+BLACK = 2.2
+"""A density of all three colours above which a pixel is no stain but black: a scale bar, an arrow,
+the rim of a stitched picture. The darkest pixels of 492 fields have 1.6."""
 SPECK = 0.3
 """The radius, in micrometres, of what is too thin for a piece of a nucleus."""
 LOBES = 1.8
@@ -89,8 +92,20 @@ def nuclear_density(density: Floats) -> Floats:
     colours of C-NMC; no red cell takes away so much red light.
     """
     red, blue = density[..., 0], density[..., 2]
-    difference = red - np.minimum(blue, DENSE)
+    difference = np.where(_black(density), 0, red - np.minimum(blue, DENSE))
     return cv2.GaussianBlur(difference, (0, 0), SMOOTH / UM)  # type: ignore[return-value]
+
+
+def _black(density: Floats) -> Mask:
+    """Return what is black in a picture and its blurred rim, (H, W); single dots are left out.
+
+    Left in, a scale bar was a white cell, and moved the threshold of the whole picture.
+    """
+    dark = (density.min(axis=2) > BLACK).astype(np.uint8)
+    if not dark.any():
+        return dark > 0
+    block = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return cv2.dilate(block, disc(2 * SMOOTH)) > 0
 
 
 def nuclear_threshold(difference: Floats) -> float:

@@ -141,7 +141,7 @@ def segment_fields(
     files = {one.name: find_mask_file(masks, one.path) for one in fields} if masks else {}
     work = WorkFolder(out, _KIND, _identity(fields, um_per_pixel, files))
     with work.locked():
-        work.open_or_resume()
+        there = work.open_or_resume()
         scale = told or _measured(fields, work)
         done = [one for one in fields if work.has(_part(one))]
         rest = [one for one in fields if not work.has(_part(one))]
@@ -150,9 +150,14 @@ def segment_fields(
             _segment(one, work, scale, files.get(one.name))
 
         workers = min(cores(), _FEW_CORES)
-        for k, _ in enumerate(in_order(do, rest, workers, workers), 1):
-            if on_progress:
-                on_progress(len(done) + k, len(fields))
+        try:
+            for k, _ in enumerate(in_order(do, rest, workers, workers), 1):
+                if on_progress:
+                    on_progress(len(done) + k, len(fields))
+        except BlastscopeError:
+            if files and not there:  # masks do not fit: they must change, and the folder with them
+                work.remove()
+            raise
         return _collected(fields, work, scale, len(done))
 
 
@@ -260,7 +265,7 @@ def _row(
     if refused is None:
         picture = cut_out(rgb, cell.box, cell.mask, um)
         if picture is None:
-            refused = f"is larger than {FRAME * C_NMC:.0f} µm: no single cell is"
+            refused = _why_not_cut(cell, um)
         else:
             image = f"cells/{one.stem}/{name}.png"
             with replacing(work.path / image) as beside:
@@ -272,6 +277,13 @@ def _row(
         **asdict(cell.box), "area": area, "area_um2": area * um**2, "nucleus_um2": nucleus,
         "quality": cell.quality, "flags": ",".join(cell.flags) or None, "refused": refused,
     }  # fmt: skip
+
+
+def _why_not_cut(cell: FoundCell, um: float) -> str:
+    """Return why a cell has no image, as a phrase."""
+    if max(cell.box.w, cell.box.h) * um > FRAME * C_NMC / 2:
+        return f"is larger than {FRAME * C_NMC:.0f} µm: no single cell is"
+    return f"is thinner than a pixel of {C_NMC} µm: no cell is"
 
 
 def _collected(
