@@ -170,3 +170,45 @@ def test_one_class_is_refused(labels):
     cells = pl.DataFrame({"subject": ["1", "2"], "label": labels, "box_w": [3, 4], "box_h": [3, 4]})
     with pytest.raises(BlastscopeError):
         fit_size(cells, 320)
+
+
+@pytest.mark.parametrize(
+    "sides",
+    [
+        [200, 220, 100, 120],  # apart: the slope has no end
+        [100, 200, 100, 200],  # alike
+        [100, 200, 0, 220],
+    ],
+)
+def test_sizes_that_no_slope_fits_are_refused(sides):
+    cells = pl.DataFrame(
+        {"subject": list("aabb"), "label": ["all"] * 2 + ["hem"] * 2, "box_w": sides, "box_h": 0}
+    )
+    with pytest.raises(BlastscopeError):
+        fit_size(cells, 320)
+
+
+def test_a_subject_with_both_classes_counts_as_one_in_each():
+    parts = [("1", "all", 210, 40), ("1", "hem", 180, 400), ("2", "all", 190, 60)]
+    parts += [("H1", "hem", 170, 50)]
+
+    def fitted(rename):
+        rng = np.random.default_rng(3)
+        return fit_size(
+            pl.concat(
+                pl.DataFrame(
+                    {
+                        "subject": rename(name, label),
+                        "label": label,
+                        "box_w": rng.normal(mean, 20, count).round().astype(int),
+                        "box_h": 1,
+                    }
+                )
+                for name, label, mean, count in parts
+            ),
+            320,
+        )
+
+    one = fitted(lambda name, label: name)
+    two = fitted(lambda name, label: name + label)
+    assert (one.slope, one.centre) == pytest.approx((two.slope, two.centre))

@@ -59,6 +59,24 @@ def test_a_teacher_that_was_trained_on_test_cells_is_refused(inputs, material, t
         soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
 
 
+def test_a_teacher_that_was_chosen_by_test_cells_is_refused(inputs, material, tmp_path):
+    table = inputs.store.cells.join(inputs.split.table, on="cell", maintain_order="left")
+    swapped = table["part"].replace({"test": "validation", "validation": "test"})
+    path = table_of(inputs, tmp_path / "t.parquet", np.full(table.height, 0.5), swapped)
+    with pytest.raises(BlastscopeError, match="test cells"):
+        soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
+
+
+def test_a_cross_validation_is_no_teacher(inputs, material, tmp_path):
+    """Its networks predict each cell unseen, but were trained on the labels of all others."""
+    n = inputs.store.cells.height
+    path = table_of(inputs, tmp_path / "t.parquet", np.full(n, 0.5), ["test"] * n)
+    rows, about = read_predictions(path)
+    write_predictions(rows, path, {**about, "out_of_fold": 5})
+    with pytest.raises(BlastscopeError, match="cross-validation"):
+        soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
+
+
 def test_a_teacher_that_lacks_training_cells_is_refused(inputs, material, tmp_path):
     path = table_of(inputs, tmp_path / "t.parquet", np.full(inputs.store.cells.height, 0.5))
     rows, about = read_predictions(path)

@@ -121,3 +121,17 @@ def test_a_run_killed_before_its_average_is_written_gets_it(material, tmp_path, 
 def test_an_epoch_behind_the_last_is_refused(material):
     with pytest.raises(BlastscopeError, match="average_from"):
         load_recipe(str(material.recipe), ["training.average_from=9"])
+
+
+def test_an_average_that_diverged_is_refused(material, tmp_path, monkeypatch):
+    add = WeightAverage.add
+
+    def spoilt(self, classifier):
+        with torch.no_grad():
+            next(iter(classifier.parameters())).fill_(float("nan"))
+        add(self, classifier)
+
+    monkeypatch.setattr(WeightAverage, "add", spoilt)
+    with pytest.raises(BlastscopeError, match="diverged"):
+        run_of(material, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()

@@ -76,9 +76,9 @@ def soft_targets(recipe: Recipe, inputs: TrainingData, teachers: Teachers) -> Ta
     the mean of the teachers' log-odds, where d is ``training.distillation``.
 
     Raises:
-        BlastscopeError: if a teacher lacks training cells, or was trained on cells that are for
-            validation or testing here (the metrics would not be of unseen cells), or is synthetic
-            and the cells are not.
+        BlastscopeError: if a teacher lacks training cells, knows cells that are for validation or
+            testing here (the metrics would not be of unseen cells), or is synthetic and the cells
+            are not.
     """
     share = recipe.training.distillation
     targets = inputs.is_all.astype(np.float32)
@@ -95,7 +95,8 @@ def taught_probabilities(
 
     Raises:
         BlastscopeError: if a teacher lacks cells of the part, was trained on cells that are for
-            validation or testing here, or is synthetic and the cells are not.
+            validation or testing here, was chosen by cells that are for testing, is a
+            cross-validation, or is synthetic and the cells are not.
     """
     rows = inputs.rows[part]
     held = [(name, inputs.rows[name]) for name in ("validation", "test")]
@@ -110,18 +111,33 @@ def taught_probabilities(
                 f"{path} is of {'synthetic' if synthetic else 'real'} cells and the store is not: "
                 "give a teacher of the same cells."
             )
-        trained = table.filter(pl.col("part") == "train")["cell"]
+        if about.get("out_of_fold") is not None:
+            raise BlastscopeError(
+                f"{path} is of a cross-validation, whose networks were trained on cells that are "
+                "held out here: give runs of the same split."
+            )
         for other, members in held:
-            seen = int(cells[members.tolist()].is_in(trained.implode()).sum())
+            seen = _known(table, cells[members.tolist()], other)
             if seen:
                 raise BlastscopeError(
-                    f"{path} was trained on {seen} of the {len(members)} {other} cells: a teacher "
-                    "must not know them; train it on the same split."
+                    f"{path} was trained on {seen} of the {len(members)} {other} cells, or chosen "
+                    "by them: a teacher must not know them; train it on the same split."
                 )
         p = _of_cells(table, cells[rows.tolist()], path)
         odds += np.log(p / (1 - p)) / len(teachers.tables)
     found: NDArray[np.float64] = 1 / (1 + np.exp(-odds))
     return found
+
+
+def _known(table: pl.DataFrame, cells: pl.Series, part: str) -> int:
+    """Count the cells of a part that a teacher knows.
+
+    Those for testing must not have been the teacher's for validation either: its epoch was chosen
+    by them.
+    """
+    parts = ["train", "validation"] if part == "test" else ["train"]
+    known = table.filter(pl.col("part").is_in(parts))["cell"]
+    return int(cells.is_in(known.implode()).sum())
 
 
 def _of_cells(table: pl.DataFrame, cells: pl.Series, path: Path) -> NDArray[np.float64]:

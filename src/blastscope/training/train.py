@@ -159,7 +159,7 @@ def _fit(
     )
     if not record.best_weights:
         raise BlastscopeError(
-            f"{job.recipe.name} diverged: its validation loss was never a number; lower "
+            f"{job.recipe.name} diverged: its loss or its weights were not numbers; lower "
             f"training.rate and remove {folder.path}."
         )
     weights: dict[str, torch.Tensor] = record.best_weights

@@ -62,7 +62,8 @@ def train_network(
     With ``average_from`` all epochs are run.
 
     Returns:
-        The history, and the weights of the best epoch or the mean of several.
+        The history, and the weights of the best epoch or the mean of several; no weights if the
+        training diverged.
     """
     settings = recipe.training
     record = Record(folder.history, watch.on_epoch)
@@ -74,7 +75,7 @@ def train_network(
     if not record.finished(settings.epochs, patience):
         _fit(module, kept, folder, device, watch, resume)
     if average:
-        record.best_weights = average.weights(module, device)
+        record.best_weights = average.weights(module, device) if average.finite else {}
     return record
 
 

@@ -46,6 +46,11 @@ class WeightAverage(lightning.Callback):
             else:
                 self.mean[name].add_((now - self.mean[name]) / self.steps)
 
+    @property
+    def finite(self) -> bool:
+        """Whether there is a mean without NaN and infinity."""
+        return bool(self.mean) and all(bool(one.isfinite().all()) for one in self.mean.values())
+
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs."""
         return {"steps": self.steps, "mean": self.mean}
