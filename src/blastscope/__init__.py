@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from blastscope.api.stress_test import stress_test as stress_test
     from blastscope.api.submit import submit as submit
     from blastscope.api.train import train as train
+    from blastscope.api.verify import verify as verify
     from blastscope.process import tune_process as tune_process
     from blastscope.registry import register_augmentation as register_augmentation
     from blastscope.registry import register_loss as register_loss
@@ -108,6 +109,7 @@ _HOMES = {
     "synthesize_fields": "blastscope.api.data",
     "train": "blastscope.api.train",
     "tune_process": "blastscope.process",
+    "verify": "blastscope.api.verify",
     "verify_weights": "blastscope.api.recipes",
 }
 """The module of each function and class of the API."""
@@ -158,6 +160,7 @@ __all__ = [
     "synthesize_fields",
     "train",
     "tune_process",
+    "verify",
     "verify_weights",
 ]
 

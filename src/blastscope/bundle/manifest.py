@@ -113,6 +113,21 @@ class TrainingCells(Section):
     subjects: dict[str, Count]
 
 
+class Machine(Section):
+    """The code and the machine that trained a network, as ``io.provenance`` records them.
+
+    Neither the command nor a path travels: they may name subjects.
+    """
+
+    commit: str | None = Field(None, max_length=64)
+    dirty: bool | None = None
+    python: Text
+    platform: Text
+    processor: str = Field("", max_length=200)
+    device: Text
+    threads: Count
+
+
 class InitialWeights(Section):
     """The pretrained weights that training began with."""
 
@@ -156,6 +171,7 @@ class Network(Section):
     data: TrainingCells
     initial_weights: InitialWeights | None = None
     versions: dict[str, str]
+    machine: Machine | None = None
 
 
 class MemberEntry(Section):

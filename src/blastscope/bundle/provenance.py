@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from blastscope.bundle.manifest import EvaluationEntry, MetricEntry, TrainingCells
+from blastscope.bundle.manifest import EvaluationEntry, Machine, MetricEntry, TrainingCells
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.baseline_rules import SIZE_ALONE
 from blastscope.evaluation.result import read_metrics
@@ -121,3 +121,19 @@ def environment_of(path: Path) -> dict[str, Any]:
     """Read a run's ``environment.json``; empty if it has none."""
     file = path / "environment.json"
     return read_json(file) if file.is_file() else {}
+
+
+def machine_of(environment: dict[str, Any]) -> Machine | None:
+    """Read the code and machine of a run; None of a run of an earlier version."""
+    code = environment.get("code")
+    if not isinstance(code, dict):
+        return None
+    keys = ("python", "platform", "processor", "device", "threads")
+    about = {key: environment.get(key) for key in keys}
+    try:
+        return Machine.model_validate({**about, "commit": code["commit"], "dirty": code["dirty"]})
+    except (KeyError, ValueError) as error:
+        raise BlastscopeError(
+            "The run's environment.json does not say what trained it: train again, into a new "
+            "folder."
+        ) from error

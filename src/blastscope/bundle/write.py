@@ -31,7 +31,7 @@ from blastscope.bundle.manifest import (
     PixelNormalization,
     Preparation,
 )
-from blastscope.bundle.provenance import data_of, environment_of, evaluations_of
+from blastscope.bundle.provenance import data_of, environment_of, evaluations_of, machine_of
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
@@ -128,6 +128,7 @@ def network_draft(
         data=data_of(run),
         initial_weights=made.initial_weights,
         versions={name: str(version) for name, version in environment.get("packages", {}).items()},
+        machine=machine_of(environment),
     )
     judged = evaluations_of(run.path, evaluations, run.recipe.name, run.checkpoint)
     about: dict[str, Any] = {"name": run.recipe.name, "title": run.recipe.title, "note": note}

@@ -102,6 +102,7 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         paper.reproduce: "reproduce --data cells/ --out study/ --plan",
         paper.submit: "submit run/ images/ --out submission/",
         paper.demo: "demo --out demo/",
+        paper.verify: "verify run/ --rerun",
     },
 }
 """The verbs by the heading of the help that they stand under, each with an example."""

@@ -17,6 +17,7 @@ from blastscope.cli.options import (
     Jobs,
     ReportFolder,
     Settings,
+    SomeStore,
     WeightsDir,
     argument,
     option,
@@ -105,3 +106,36 @@ def demo(
 ) -> None:
     """Run the main job from end to end on a few synthetic cells."""
     show(bs.run_demo(out, data, say=note), as_json)
+
+
+def verify(
+    folder: Annotated[
+        Path,
+        argument("A run, a bundle, a store, an ensemble, or a folder that holds runs.", "RUN"),
+    ],
+    store: SomeStore = None,
+    split: Annotated[
+        Path | None, option("The run's split; by default where it was.", "FILE")
+    ] = None,
+    weights_dir: WeightsDir = None,
+    rerun: Annotated[
+        bool,
+        option(
+            "Train the run again in a temporary folder, deterministically, and compare.",
+            name="--rerun",
+        ),
+    ] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Verify that a result is what it was, and what made it.
+
+    Every file is compared with its recorded digest. The exit status is 1 if one is changed or
+    missing.
+    """
+    found = bs.verify(
+        folder, store=store, split=split, weights_dir=weights_dir, rerun=rerun, device=device
+    )
+    show(found, as_json)
+    if found.failed:
+        raise typer.Exit(1)

@@ -15,7 +15,7 @@ import polars as pl
 
 from blastscope.data.cell_table import CELLS, HASH
 from blastscope.data.crop import Pixels
-from blastscope.data.store import INFO, PIXELS, TABLE
+from blastscope.data.store import INFO, PIXELS, TABLE, pixels_digest
 from blastscope.errors import writing
 from blastscope.io.files import remove_folder, write_json
 from blastscope.io.tables import read_parquet, write_table
@@ -147,7 +147,8 @@ class PartialStore:
             if (self.path / _PACKED).is_file():
                 (self.path / _PACKED).replace(self.path / PIXELS)
             remove_folder(self.path / "rows")
-        write_json(self.path / INFO, info)
+            digest = pixels_digest(self.path / PIXELS)
+        write_json(self.path / INFO, {**info, "pixels": digest})
         self.work.publish(self.out, INFO)
 
 

@@ -172,6 +172,15 @@ def fingerprint(cells: pl.DataFrame, settings: StoreSettings) -> str:
     return f"xxh3_128:{digest.hexdigest()}"
 
 
+def pixels_digest(path: Path) -> str:
+    """Return ``xxh3_128:<hex>`` of the bytes of ``pixels.npy``, which no fingerprint is of."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return f"xxh3_128:{digest.hexdigest()}"
+
+
 def _map_pixels(path: Path) -> Pixels:
     try:
         pixels: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -20,6 +20,7 @@ from blastscope.evaluation.aligned_predictions import ModelSource
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import read_json, write_json
 from blastscope.io.json_objects import read_as
+from blastscope.io.provenance import record_beside
 
 FORMAT = "blastscope-ensemble/1"
 
@@ -71,8 +72,9 @@ def ensemble_member(name: str, path: Path, checkpoint: str | None, out: Path) ->
 
 
 def write_ensemble(ensemble: EnsembleFolder, out: Path) -> None:
-    """Write ``ensemble.json``."""
+    """Write ``ensemble.json``, whose bytes are its fingerprint, and beside it what made it."""
     write_json(out / ENSEMBLE, {"format": FORMAT, **asdict(ensemble)})
+    record_beside(out, ENSEMBLE)
 
 
 def read_ensemble(path: Path) -> EnsembleFolder:

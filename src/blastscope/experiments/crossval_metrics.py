@@ -95,7 +95,8 @@ def read_crossval_metrics(path: Path) -> CrossvalMetrics:
 
 def record(order: CrossvalRequest, fingerprint: str, found: CrossvalMetrics) -> None:
     """Write the metrics into ``crossval.json``, beside what the folder is."""
-    order.folder(fingerprint).record({"recipe": order.name, **found.as_json()})
+    content = {"recipe": order.name, **found.as_json()}
+    order.folder(fingerprint).record(content, [order.predictions.name])
 
 
 def _metrics(rows: pl.DataFrame) -> Metrics:

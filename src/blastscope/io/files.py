@@ -156,6 +156,12 @@ def sha256_of(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_json(content: Any) -> str:
+    """Return ``sha256:<hex digest>`` of what JSON says of ``content``, in one spelling."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder that blastscope made, if it is there."""
     with writing(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,16 @@ def write_predictions(
         write_csv(checked, path)
     else:
         write_table(checked, path, PREDICTIONS, metadata)
+
+
+def predictions_digest(frame: pl.DataFrame) -> str:
+    """Return ``sha256:<hex digest>`` of a prediction table's rows, in whatever order and file."""
+    known = [name for name in ("model", "cell", "part", "label", "p_all") if name in frame.columns]
+    rows = frame.select(known).sort("model", "cell").iter_rows()
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr(row).encode())
+    return f"sha256:{digest.hexdigest()}"
 
 
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:

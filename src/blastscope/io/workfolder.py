@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from blastscope.errors import BlastscopeError, writing
-from blastscope.io.files import only_one, read_json, remove_folder, replacing, write_json
+from blastscope.io.files import (
+    only_one,
+    read_json,
+    remove_folder,
+    replacing,
+    sha256_of,
+    write_json,
+)
+from blastscope.io.provenance import provenance
 
 MARKERS = {
     "environment.json": "a run",
@@ -180,10 +188,18 @@ class WorkFolder:
             "choose another folder, or remove it."
         )
 
-    def record(self, content: Mapping[str, Any]) -> None:
-        """Write the marker: format, identity and ``content``."""
-        form = {} if self.kind.format is None else {"format": self.kind.format}
-        write_json(self.marker, {**form, "identity": dict(self.identity), **content})
+    def record(self, content: Mapping[str, Any], results: Sequence[str] = ()) -> None:
+        """Write the marker: format, identity, ``content``, and what made it.
+
+        Args:
+            results: files of the folder whose digests are recorded, for `blastscope verify`.
+        """
+        about: dict[str, Any] = {"identity": dict(self.identity), **content}
+        if results:
+            about["digests"] = {name: sha256_of(self.path / name) for name in results}
+        if self.kind.format is not None:  # unfinished work has none; a run adds its own at its end
+            about = {"format": self.kind.format, **about, "provenance": provenance()}
+        write_json(self.marker, about)
 
     def has(self, part: str) -> bool:
         """Whether a part is done."""

@@ -81,7 +81,7 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
         results=results,
         spread={name: _spread(results, name) for name in FIGURES},
     )
-    seeds.folder.record(_content(found))
+    seeds.folder.record(_content(found), ["predictions.parquet"])
     plot = save(seeds_figure(found), seeds.order.out / "figures", "seeds")
     page = render(
         "seeds.html",

@@ -307,7 +307,8 @@ def _collected(
             "refused": int(cells["refused"].is_not_null().sum()),
             "fields": len(fields),
             "unusable_fields": int(table["problem"].is_not_null().sum()),
-        }
+        },
+        [CELLS, FIELDS],
     )
     paths, stems = {one.name: one.path for one in fields}, {one.name: one.stem for one in fields}
     return Segmented(work.path, cells, table, scale, resumed, paths, stems)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, replacing, sha256_of, write_json, write_text
+from blastscope.io.files import (
+    read_json,
+    replacing,
+    sha256_of,
+    sha256_of_json,
+    write_json,
+    write_text,
+)
+from blastscope.io.predictions import predictions_digest
+from blastscope.io.provenance import provenance
 from blastscope.io.workfolder import FolderKind, WorkFolder, first_difference
 from blastscope.recipes.library import read_recipe, recipe_yaml
 from blastscope.recipes.schema import Recipe
 
-PACKAGES = (
-    "blastscope", "torch", "torchvision", "timm", "lightning", "numpy", "opencv-python-headless",
-)  # fmt: skip
 _KIND = FolderKind("environment.json")
 
 
@@ -89,12 +94,21 @@ class RunFolder:
             **more,
             "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
             "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "python": platform.python_version(),
-            "packages": {name: version(name) for name in PACKAGES},
+            **provenance(),
         }
         write_json(self.environment, content)
+
+    def record_digests(self, recipe: Recipe, predictions: pl.DataFrame) -> None:
+        """Add to ``environment.json`` the digests of what the run holds, for `blastscope verify`.
+
+        It comes before the predictions are written, whose presence says that the run is whole; so
+        theirs is of their rows, as the recipe's is of the experiment.
+        """
+        files = (self.checkpoint, self.history, self.network, self.ood)
+        digests = {path.name: sha256_of(path) for path in files if path.is_file()}
+        digests[self.recipe.name] = sha256_of_json(recipe.experiment)
+        digests[self.predictions.name] = predictions_digest(predictions)
+        write_json(self.environment, read_json(self.environment) | {"digests": digests})
 
 
 def save_checkpoint(weights: dict[str, torch.Tensor], path: Path) -> str:
@@ -115,13 +129,3 @@ def load_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise BlastscopeError(f"{path} does not hold weights ({error}): train again.") from error
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor()

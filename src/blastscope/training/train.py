@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,34 @@ def train(
         inputs = second.inputs
         identity["pseudo_labels"] = models.hashes
     job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch or TrainingWatch(), second)
+    asked = TrainingPaths(
+        store, split, weights_dir, start, tuple(teachers), tuple(pseudo_labels), keep_features
+    )
     with only_one(run.absolute()):
-        return _train(job, weights_dir, start, keep_features)
+        return _train(job, asked)
+
+
+@dataclass(frozen=True)
+class TrainingPaths:
+    """Where a run's inputs are, beside its recipe: what :func:`train` is given."""
+
+    store: Path
+    split: Path
+    weights_dir: Path | None = None
+    start: Path | None = None
+    teachers: tuple[Path, ...] = ()
+    pseudo_labels: tuple[Path, ...] = ()
+    keep_features: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """Return them as absolute paths, for ``environment.json``."""
+
+        def absolute(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return [absolute(one) for one in value]
+            return str(value.absolute()) if isinstance(value, Path) else value
+
+        return {one.name: absolute(getattr(self, one.name)) for one in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -112,19 +138,21 @@ class _Job:
     second: PseudoLabels | None = None
 
 
-def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_features: bool) -> Trained:
+def _train(job: _Job, asked: TrainingPaths) -> Trained:
     folder = job.folder
     begun = folder.finished or folder.resume.is_file()
     if begun:  # its weights are its own by now
         folder.begin(job.recipe, job.identity, {})
-        refuse_other_start(folder, start)
+        refuse_other_start(folder, asked.start)
     part = "test" if len(job.inputs.rows["test"]) else "validation"
     if folder.finished:
         return Trained(folder.path, True, part)
-    beginning = None if begun else find_start(job.recipe, folder.path, start, job.identity)
+    beginning = None if begun else find_start(job.recipe, folder.path, asked.start, job.identity)
     torch.manual_seed(job.recipe.training.seed)
-    classifier = _build(job, weights_dir, beginning, begun)
+    classifier = _build(job, asked.weights_dir, beginning, begun)
     notes = notes_of_start(beginning, classifier.backbone.initial)
+    if not begun:
+        notes["inputs"] = replace(asked, start=beginning).as_json()
     prepared = job.inputs.store.settings  # what prediction needs of it and no recipe has
     notes["contour"] = prepared.contour
     if prepared.stain is not None:
@@ -132,7 +160,7 @@ def _train(job: _Job, weights_dir: Path | None, start: Path | None, keep_feature
     folder.begin(job.recipe, job.identity, notes)
     write_json(folder.network, summarise(classifier, job.recipe.input.size))
     began = time.perf_counter()
-    network_input = _network_input(classifier, job, keep_features)
+    network_input = _network_input(classifier, job, asked.keep_features)
     fingerprint = _fit(classifier, network_input, job, time.perf_counter() - began)
     _predict(classifier, network_input, job, fingerprint)
     folder.resume.unlink(missing_ok=True)
@@ -226,6 +254,7 @@ def _predict(
         own[np.array(parts) == "test"] = job.second.before
         frame = frame.with_columns(pl.Series(INDUCTIVE, own))
         about[PSEUDO_LABELS] = job.second.note
+    job.folder.record_digests(job.recipe, frame)
     write_predictions(frame, job.folder.predictions, about)
 
 
