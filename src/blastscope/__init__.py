@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from blastscope.api.stress_test import stress_test as stress_test
     from blastscope.api.submit import submit as submit
     from blastscope.api.train import train as train
+    from blastscope.api.tune import tune as tune
     from blastscope.api.verify import verify as verify
     from blastscope.process import tune_process as tune_process
     from blastscope.registry import register_augmentation as register_augmentation
@@ -108,6 +109,7 @@ _HOMES = {
     "synthesize": "blastscope.api.data",
     "synthesize_fields": "blastscope.api.data",
     "train": "blastscope.api.train",
+    "tune": "blastscope.api.tune",
     "tune_process": "blastscope.process",
     "verify": "blastscope.api.verify",
     "verify_weights": "blastscope.api.recipes",
@@ -159,6 +161,7 @@ __all__ = [
     "synthesize",
     "synthesize_fields",
     "train",
+    "tune",
     "tune_process",
     "verify",
     "verify_weights",

@@ -74,6 +74,8 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
         training.recipes: "recipes paper/cnn-exp2",
         training.train: "train paper/cnn-exp2 --store store/ --split SPLIT.parquet --out run/",
         training.crossval: "crossval paper/cnn-exp2 --store store/ --out crossval/",
+        training.tune: "tune beyond/efficientnet-lite0-frozen --space SPACE.yaml --store store/ "
+        "--split SPLIT.parquet --out search/",
         training.build: "build C-NMC_Leukemia/ --out model/",
         training.leakage: "leakage paper/cnn-exp2 --store store/ --out leakage/",
     },
@@ -161,7 +163,7 @@ def main() -> None:
         if end.code == INTERRUPTED:
             note(
                 "blastscope: interrupted; prepare, normalize-stain, segment, predict, train, "
-                "crossval, build, leakage, reproduce, demo, stress and audit go on where they "
-                "stopped when the same command is given again."
+                "crossval, tune, build, leakage, reproduce, demo, stress and audit go on where "
+                "they stopped when the same command is given again."
             )
         raise

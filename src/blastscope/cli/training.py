@@ -172,6 +172,83 @@ def crossval(
     show(made, as_json)
 
 
+def tune(
+    recipe: RecipeName,
+    space: Annotated[
+        str,
+        option("What may be tried: a YAML file of settings, or spaces/frozen-head.", "FILE"),
+    ],
+    store: StoreFolder,
+    split: Annotated[Path, option("The split of that store, by subject.", "FILE")],
+    out: ReportFolder,
+    trials: Annotated[int, option("How many trials the search has in the end.", min=1)] = 40,
+    objective: Annotated[
+        Literal["equal-size-auc", "auc", "weighted-f1", "balanced-accuracy"] | None,
+        option(
+            "The score of a trial; by default equal-size-auc, or auc if the store does not know "
+            "the size of every cell."
+        ),
+    ] = None,
+    folds: Annotated[
+        int,
+        option(
+            "Cross-validate each trial over so many folds of the subjects that are not for "
+            "testing; 0 trains once and scores the validation part.",
+            min=0,
+        ),
+    ] = 0,
+    prune: Annotated[
+        Literal["median", "hyperband", "none"],
+        option("Stop a trial early if others were ahead of it at that epoch or fold."),
+    ] = "median",
+    seed: Seed = 24,
+    judge: Annotated[
+        bool,
+        option(
+            "In the end, compare the winner with RECIPE on the test part. This can be done once.",
+            name="--judge",
+        ),
+    ] = False,
+    storage: Annotated[
+        str | None,
+        option("A database for the trials instead of an SQLite file in DIR.", "URL"),
+    ] = None,
+    image_level: Annotated[
+        bool,
+        option("Search although subjects are in several parts of the split.", name="--image-level"),
+    ] = False,
+    settings: Settings = None,
+    device: Device = "auto",
+    weights_dir: WeightsDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search for settings of a recipe by their score on validation subjects.
+
+    The test part takes no part in it. If it is interrupted, the same command goes on where it
+    stopped; given several times at once, the processes share the trials.
+    """
+    made = bs.tune(
+        recipe,
+        store,
+        split,
+        space,
+        out=out,
+        trials=trials,
+        objective=objective,
+        folds=folds,
+        prune=prune,
+        seed=seed,
+        judge=judge,
+        storage=storage,
+        image_level=image_level,
+        settings=settings or (),
+        device=device,
+        weights_dir=weights_dir,
+        progress=True,
+    )
+    show(made, as_json)
+
+
 def build(
     data: Annotated[Path, argument("The folder with the labelled cells.", "DIR")],
     out: ReportFolder,

@@ -35,6 +35,7 @@ MARKERS = {
     "crossval.json": "a cross-validation",
     "seeds.json": "a series of seeds",
     "study.json": "a reproduction study",
+    "tuning.json": "a search for settings",
     "build.json": "a model being built",
     "stress.json": "a stress test",
     "leakage.json": "a leakage measurement",

@@ -58,8 +58,8 @@ for _tag, _pattern, _first in _RULES:
         )
 
 
-def parse_yaml(text: str, label: str) -> Any:
-    """Read YAML as numbers, texts, lists and mappings only.
+def parse_yaml(text: str, label: str, what: str = "a recipe") -> Any:
+    """Read YAML as numbers, texts, lists and mappings only; ``what`` is what it should be.
 
     Raises:
         BlastscopeError: naming ``label``, if it is not YAML or repeats a key.
@@ -67,30 +67,30 @@ def parse_yaml(text: str, label: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except RecursionError as error:
-        raise BlastscopeError(f"{label} is nested too deeply for a recipe.") from error
+        raise BlastscopeError(f"{label} is nested too deeply for {what}.") from error
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         reason = f"{getattr(error, 'problem', None) or error}{where}"
-        raise BlastscopeError(f"{label} is not valid YAML for a recipe: {reason}.") from error
+        raise BlastscopeError(f"{label} is not valid YAML for {what}: {reason}.") from error
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read the file of a recipe as a mapping.
+def read_yaml(path: Path, what: str = "a recipe") -> dict[str, Any]:
+    """Read the file of a recipe, or of ``what``, as a mapping.
 
     Raises:
         BlastscopeError: if it is missing, larger than 64 KiB or not a YAML mapping.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise BlastscopeError(f"{path} is larger than {MOST_BYTES} bytes: it is not a recipe.")
+            raise BlastscopeError(f"{path} is larger than {MOST_BYTES} bytes: it is not {what}.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BlastscopeError(f"{path} cannot be read: {reason}.") from error
-    content = parse_yaml(text, str(path))
+    content = parse_yaml(text, str(path), what)
     if not isinstance(content, dict):
-        raise BlastscopeError(f"{path} is not a recipe: it must be a mapping of keys to values.")
+        raise BlastscopeError(f"{path} is not {what}: it must be a mapping of keys to values.")
     return content
 
 

@@ -119,11 +119,12 @@ class LightningClassifier(lightning.LightningModule):
         self._note("train", loss, logit, (target > 0.5).float())
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Note the unweighted loss of a batch."""
+    def validation_step(self, batch: Batch, _: int) -> torch.Tensor:
+        """Note the unweighted loss of a batch, and return its logits."""
         inputs, target = batch[:2]
-        logit = self(inputs)
+        logit: torch.Tensor = self(inputs)
         self._note("val", self._loss(logit, target).mean(), logit, target)
+        return logit
 
     def _keep_embeddings(self, _: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         self._embeddings = inputs

@@ -18,6 +18,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, LambdaCallback
+from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
@@ -46,6 +47,9 @@ class TrainingWatch:
     on_batch: Callable[[int, float], None] | None = None
     # Called after each epoch with its row of the history.
     on_epoch: Callable[[dict[str, float]], None] | None = None
+    # Called after each epoch with its number, from 1, and the probability of ALL for each cell of
+    # the validation part, in the order of the store's rows. What it raises ends the training.
+    on_validation: Callable[[int, NDArray[np.float64]], None] | None = None
 
 
 def train_network(
@@ -96,6 +100,8 @@ def _fit(
     callbacks: list[lightning.Callback] = [*kept, ResumeState(folder.resume)]
     if not settings.average_from:
         callbacks.insert(0, EarlyStopping("val_loss", patience=settings.patience, mode="min"))
+    if watch.on_validation:
+        callbacks.insert(0, ValidationScores(watch.on_validation))
     if watch.on_batch:
         callbacks.insert(0, LambdaCallback(on_train_batch_end=partial(_tell, watch.on_batch)))
     with _as_before():
@@ -285,6 +291,29 @@ class Record(lightning.Callback):
         """Take up where an interrupted run left off."""
         self.history = list(state_dict["history"])
         self.best_weights = dict(state_dict["best_weights"])
+
+
+class ValidationScores(lightning.Callback):
+    """Tells the probabilities of the validation part after each epoch."""
+
+    def __init__(self, told: Callable[[int, NDArray[np.float64]], None]) -> None:
+        self._told = told
+        self._logits: list[torch.Tensor] = []
+
+    def on_validation_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Forget the last epoch's."""
+        self._logits = []
+
+    def on_validation_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int, _: int = 0
+    ) -> None:
+        """Keep the logits of a batch."""
+        self._logits.append(outputs.detach().double().cpu())
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        """Tell the epoch's."""
+        p_all = torch.sigmoid(torch.cat(self._logits)).numpy()
+        self._told(trainer.current_epoch + 1, p_all)
 
 
 class ResumeState(Checkpoint):

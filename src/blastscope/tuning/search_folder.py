@@ -1,0 +1,213 @@
+"""What a search is asked for, its cells and splits, and its folder.
+
+The cells of the split's test part take no part in it: the trials get splits without them, so that
+no trial can be chosen by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock
+
+from blastscope.data.folds import make_folds
+from blastscope.data.split_table import Split, describe, read_split
+from blastscope.data.store import Store, open_store
+from blastscope.errors import BlastscopeError, writing
+from blastscope.io.files import read_json
+from blastscope.io.workfolder import FolderKind, WorkFolder
+from blastscope.recipes.schema import Recipe
+from blastscope.training.dataset import read_inputs
+from blastscope.tuning.objective import ScoredPart, choose_objective, with_sizes
+from blastscope.tuning.space import Space, check_space
+
+FORMAT = "blastscope-tuning/1"
+MARKER = "tuning.json"
+_KIND = FolderKind(MARKER, FORMAT)
+PRUNERS = ("median", "hyperband", "none")
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """A request for a search.
+
+    Attributes:
+        recipe: the hand-made one, from which trials differ in the keys of ``space``.
+        trials: how many looks at the validation cells the study has in the end.
+        out: the folder, which processes that work on one study share.
+        objective: a name of ``objective.OBJECTIVES``; None for the default.
+        folds: cross-validate each trial over the subjects in so many folds; 0 to train once and
+            score the validation part.
+        prune: a name of ``PRUNERS``.
+        storage: the URL of Optuna's database; None for an SQLite file in ``out``.
+        image_level: whether a split with subjects in several parts is allowed.
+        space_label: what messages call the space: its file.
+    """
+
+    recipe: Recipe
+    space: Space
+    trials: int
+    store: Path
+    split: Path
+    out: Path
+    objective: str | None = None
+    folds: int = 0
+    prune: str = "median"
+    seed: int = 24
+    storage: str | None = None
+    image_level: bool = False
+    device: str = "auto"
+    weights_dir: Path | None = None
+    space_label: str = "The space"
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search whose folder is begun.
+
+    Attributes:
+        scored: the cells that trials are scored on, in the order of the store.
+        splits: the file of the split of each training of a trial: one, or one a fold.
+        tested: the split part that each of these networks is scored on.
+        leaks: subjects that are in several parts of the split, or cells that name none.
+    """
+
+    request: SearchRequest
+    store: Store
+    split: Split
+    scored: ScoredPart
+    splits: tuple[Path, ...]
+    tested: str
+    leaks: bool
+    folder: WorkFolder
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects the scored cells are of."""
+        return self.scored.cells["subject"].n_unique()
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the split has cells that take no part in the search."""
+        return bool((self.split.table["part"] == "test").any())
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from the study and the report for a moment; they wait."""
+        with study_lock(self.request.out):
+            yield
+
+    def judgement(self) -> dict[str, Any] | None:
+        """Return what the test part said, if it was looked at."""
+        found = read_json(self.folder.marker).get("judged")
+        return found if isinstance(found, dict) else None
+
+
+@contextmanager
+def study_lock(out: Path) -> Iterator[None]:
+    """Hold the lock of a search's folder."""
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    with FileLock(out / ".study.lock"):
+        yield
+
+
+def begin_search(request: SearchRequest) -> Search:
+    """Check a request against recipe, store and split, then begin its folder or go on with it.
+
+    Raises:
+        BlastscopeError: if they do not fit each other, the split is by image, or the folder is of
+            another kind or of another search.
+    """
+    if request.prune not in PRUNERS:
+        raise BlastscopeError(f"{request.prune} is not a pruner: choose {', '.join(PRUNERS)}.")
+    if request.recipe.starts_from is not None:
+        raise BlastscopeError(
+            f"{request.recipe.name} starts from a run of {request.recipe.starts_from}, which knows "
+            "cells that a search leaves out: give a recipe that starts from no other."
+        )
+    corners = check_space(request.space, request.recipe, request.space_label)
+    store, split = open_store(request.store), read_split(request.split)
+    leaks = _refuse_known_subjects(request, store, split)
+    for recipe in (request.recipe, *_by_input(corners)):
+        read_inputs(recipe, request.store, request.split)
+    cells, splits, tested = _cut(request, store, split)
+    name = choose_objective(request.objective, cells)
+    identity = _identity(request, store, split, name)
+    folder = WorkFolder(request.out, _KIND, identity)
+    folder.recorded()
+    with study_lock(request.out):
+        folder.open_or_resume()
+        paths = tuple(request.out / "splits" / f"{key}.parquet" for key in splits)
+        for path, one in zip(paths, splits.values(), strict=True):
+            one.write(path)
+    return Search(request, store, split, ScoredPart(cells, name), paths, tested, leaks, folder)
+
+
+def _identity(request: SearchRequest, store: Store, split: Split, objective: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "recipe": request.recipe.experiment,
+        "space": request.space.as_json(),
+        "store": store.fingerprint,
+        "split": split.hash,
+        "objective": objective,
+        "folds": request.folds,
+        "prune": request.prune,
+        "seed": request.seed,
+    }
+    if request.storage is not None:
+        from sqlalchemy import make_url
+
+        found["storage"] = make_url(request.storage).render_as_string(hide_password=True)
+    return found
+
+
+def _by_input(recipes: list[Recipe]) -> list[Recipe]:
+    """Return one recipe for each way to prepare cells, which the store must fit."""
+    return list({one.input.model_dump_json(): one for one in recipes}.values())
+
+
+def _refuse_known_subjects(request: SearchRequest, store: Store, split: Split) -> bool:
+    """Refuse a split with a subject in two parts; return whether it is one, if it is allowed."""
+    found = describe(split, store.cells)
+    if found.disjoint:
+        return False
+    if not request.image_level:
+        shared = next((pair for pair, names in found.shared_subjects.items() if names), None)
+        what = (
+            f"has subjects in both {shared.replace('/', ' and ')}" if shared is not None
+            else f"has {found.without_subject} cells without a subject"
+        )  # fmt: skip
+        raise BlastscopeError(
+            f"{request.split} {what}, so a search would choose what recognises them: split by "
+            "subject, or give --image-level."
+        )
+    return True
+
+
+def _cut(
+    request: SearchRequest, store: Store, split: Split
+) -> tuple[pl.DataFrame, dict[str, Split], str]:
+    """Return the scored cells, the splits of a trial's trainings, and their scored part."""
+    joined = store.cells.join(split.table, on="cell", how="inner", maintain_order="left")
+    known = joined.filter(pl.col("part") != "test")
+    if not request.folds:
+        table = split.table.filter(pl.col("part") != "test")
+        one = Split(table, split.protocol, split.seed, split.fractions, split.notes)
+        cells = with_sizes(known.filter(pl.col("part") == "validation"))
+        return cells, {"search": one}, "validation"
+    by = "image" if request.image_level else "subject"
+    plan = make_folds(known.drop("part"), by, request.folds, request.seed)
+    tested = pl.concat(
+        [
+            one.table.filter(pl.col("part") == "test").select("cell", fold=pl.lit(k, pl.Int64))
+            for k, one in enumerate(plan.splits)
+        ]
+    )
+    cells = with_sizes(known).join(tested, on="cell", how="inner", maintain_order="left")
+    return cells, {f"fold{k + 1}": one for k, one in enumerate(plan.splits)}, "test"
