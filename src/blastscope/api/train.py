@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,14 @@ from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
 from blastscope.report.evaluation_text import headline
 from blastscope.report.seeds_page import SeedsReport, report_seeds, seeds_headline, seeds_meaning
+from blastscope.training.devices import (
+    ALONE,
+    Rank,
+    check_devices,
+    is_a_rank,
+    joined_by_torchrun,
+    run_ranks,
+)
 from blastscope.training.display import TrainingDisplay
 from blastscope.training.train import Trained
 from blastscope.training.train import train as train_recipe
@@ -117,6 +125,8 @@ def train(
     keep_features: bool = True,
     tensorboard: bool = False,
     seeds: int = 1,
+    devices: int = 1,
+    nodes: int = 1,
     progress: bool = False,
 ) -> TrainingResult | SeedsResult:
     """Train a recipe, then evaluate its best epoch.
@@ -140,6 +150,10 @@ def train(
         keep_features: keep what a frozen backbone computes on the disk.
         tensorboard: write TensorBoard events into the run as well.
         seeds: how many trainings on the same split, from the recipe's seed on.
+        devices: how many GPUs of each machine share every batch; with ``device="cpu"`` how many
+            processes. The batch is the recipe's, whatever their number (docs/scale.md).
+        nodes: how many machines; the same call is made on each, by ``torchrun`` or with
+            ``MASTER_ADDR``, ``MASTER_PORT`` and ``NODE_RANK`` set, and all see the same folders.
         progress: show the epochs on standard error.
 
     Returns:
@@ -147,7 +161,7 @@ def train(
 
     Raises:
         BlastscopeError: if recipe, store and split do not fit each other, weights are missing, or
-            the folder is another's or cannot be written.
+            the folder is another's or cannot be written; or if there are not so many devices.
     """
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
     weights, begin = as_path(weights_dir), as_path(start)
@@ -155,19 +169,44 @@ def train(
         raise BlastscopeError(
             "Several seeds cannot learn from teachers or pseudo-labels: train them one by one."
         )
+    check_devices(devices, nodes, device, loaded.training.batch)
     if seeds > 1:
+        if devices * nodes > 1:
+            raise BlastscopeError(
+                "Several seeds are trained on one device each: leave --devices out, or train them "
+                "one by one."
+            )
         order = SeedsOrder(
             loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
         )
         return _train_seeds(order, tensorboard, progress)
-    with TrainingDisplay(loaded.name) as display:
-        watch = display.watch(tensorboard) if progress else TrainingWatch(tensorboard)
-        done = train_recipe(
-            loaded, cells, Path(split), run, device=device, weights_dir=weights, start=begin,
-            teachers=tuple(map(Path, teachers)),
-            pseudo_labels=tuple(map(Path, pseudo_labels)), keep_features=keep_features, watch=watch,
-        )  # fmt: skip
-    return TrainingResult(loaded.name, evaluate_run(done, cells), done.already, path=run)
+    work = partial(
+        train_recipe, loaded, cells, Path(split), run, device=device, weights_dir=weights,
+        start=begin, teachers=tuple(map(Path, teachers)),
+        pseudo_labels=tuple(map(Path, pseudo_labels)), keep_features=keep_features,
+    )  # fmt: skip
+    do = partial(_train_shown, work=work, name=loaded.name, tensorboard=tensorboard, show=progress)
+    if is_a_rank():
+        with joined_by_torchrun(nodes, device) as rank:
+            done = do(rank)
+            rank.wait()
+    elif devices * nodes > 1:
+        rank, done = run_ranks(do, devices, nodes, device)
+    else:
+        rank, done = ALONE, do(ALONE)
+    # Other ranks, perhaps on other machines, write nothing.
+    found = evaluate_run(done, cells) if rank.first else evaluate(run, done.part, store=cells)
+    return TrainingResult(loaded.name, found, done.already, path=run)
+
+
+def _train_shown(
+    rank: Rank, *, work: Callable[..., Trained], name: str, tensorboard: bool, show: bool
+) -> Trained:
+    """Train as one rank, or as the only one, and show it; only the first one shows anything."""
+    if not (show and rank.first):
+        return work(watch=TrainingWatch(tensorboard), rank=rank)
+    with TrainingDisplay(name) as display:
+        return work(watch=display.watch(tensorboard), rank=rank)
 
 
 def evaluate_run(run: Trained, store: Path) -> EvaluationResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -93,6 +94,16 @@ def train(
             min=1,
         ),
     ] = 1,
+    devices: Annotated[
+        int,
+        option(
+            "How many GPUs of each machine share every batch; with --device cpu, processes.", min=1
+        ),
+    ] = 1,
+    nodes: Annotated[
+        int,
+        option("How many machines; start the same command on each, such as by torchrun.", min=1),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe and evaluate its best epoch.
@@ -113,9 +124,12 @@ def train(
         keep_features=not no_cache,
         tensorboard=tensorboard,
         seeds=seeds,
+        devices=devices,
+        nodes=nodes,
         progress=True,
     )
-    show(made, as_json)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one prints
+        show(made, as_json)
 
 
 def crossval(

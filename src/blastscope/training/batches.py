@@ -14,6 +14,7 @@ from blastscope.data.crop import Pixels
 from blastscope.models.dihedral import VIEWS, dihedral_views
 from blastscope.training.augmentation import RowsAugmentation
 from blastscope.training.class_balance import Bools, Operations, Rows, TrainingSet
+from blastscope.training.devices import ALONE, Rank
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
 Batch = tuple[Inputs, torch.Tensor] | tuple[Inputs, torch.Tensor, torch.Tensor]
@@ -75,7 +76,8 @@ class TrainingBatches:
     """One epoch of shuffled batches: (what the network takes, float targets N).
 
     Order and augmentation follow from the seed and the epoch alone, so that a resumed run sees
-    what an uninterrupted one would have seen.
+    what an uninterrupted one would have seen. Several ranks share each batch; what augmentation
+    draws differs between them.
     """
 
     views: Views
@@ -88,9 +90,14 @@ class TrainingBatches:
     epoch: int
     mixup: float | None = None  # alpha of the shares by which cells are mixed in pairs
     subjects: SubjectBatches | None = None  # draws batches of several subjects of each class
+    rank: Rank = ALONE  # which share of each batch is given
 
     def __len__(self) -> int:
         return -(-len(self.chosen.rows) // self.size)
+
+    def cells(self, batch: int) -> int:
+        """Return how many cells a batch has, in the shares of all ranks together."""
+        return min(self.size, len(self.chosen.rows) - batch * self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         rng = np.random.default_rng([self.seed, 2, self.epoch])
@@ -101,8 +108,10 @@ class TrainingBatches:
         operations = self.chosen.operations.copy()
         if self.dihedral:  # an online operation replaces that of a copy
             operations = rng.integers(0, VIEWS, len(order), dtype=np.uint8)
+        if not self.rank.first:
+            rng = np.random.default_rng([self.seed, 2, self.epoch, self.rank.number])
         for first in range(0, len(order), self.size):
-            batch = order[first : first + self.size]
+            batch = self.rank.share_of_batch(order[first : first + self.size])
             rows = self.chosen.rows[batch]
             taken = self.views.take(rows, operations[batch])
             if self.augment:

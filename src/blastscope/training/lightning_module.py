@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -15,16 +17,19 @@ from blastscope.models.classifier import Classifier
 from blastscope.models.head import box_loss
 from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import Batch, Inputs, TrainingBatches
+from blastscope.training.devices import ALONE, Rank
 from blastscope.training.losses import heterogeneity, loss_function, smoothed
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.optimizers import make_optimizer, make_schedule
+from blastscope.training.shared_statistics import SharedStatistics
 
 
 class LightningClassifier(lightning.LightningModule):
     """Trains a classifier by a recipe.
 
     Loss and accuracy of training are means over the epoch as it goes, with dropout on, as Keras
-    prints them and so the paper; those of validation are of the epoch's end.
+    prints them and so the paper; those of validation are of the epoch's end. Of several ranks each
+    computes its share of a batch, and metrics are those of all cells.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class LightningClassifier(lightning.LightningModule):
         class_weights: tuple[float, float],
         batches: Callable[[int], TrainingBatches],
         validation: Iterable[Batch],
+        rank: Rank = ALONE,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -44,6 +50,7 @@ class LightningClassifier(lightning.LightningModule):
         self.class_weights = class_weights
         self._batches = batches
         self._validation = validation
+        self.rank = rank
         self._loss = loss_function(recipe.training.loss)
         self._embeddings: tuple[torch.Tensor, ...] = ()
         if recipe.training.heterogeneity is not None:  # what enters the last layer is kept
@@ -59,7 +66,7 @@ class LightningClassifier(lightning.LightningModule):
 
     def train_dataloader(self) -> Iterable[Batch]:
         """Return the batches of the coming epoch (the trainer asks for them every epoch)."""
-        return self.epoch(self.current_epoch)
+        return replace(self.epoch(self.current_epoch), rank=self.rank)
 
     def val_dataloader(self) -> Iterable[Batch]:
         """Return the validation part, in order."""
@@ -81,7 +88,8 @@ class LightningClassifier(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run draws what a whole one draws."""
-        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch)
+        own = 1_000_000_007 * self.rank.number  # ranks drop different values
+        torch.manual_seed(self.recipe.training.seed * 100_003 + self.current_epoch + own)
 
     @property
     def classifier_device(self) -> torch.device:
@@ -96,8 +104,16 @@ class LightningClassifier(lightning.LightningModule):
         """Return the logits (N,) of a batch."""
         return self._network_input[0](inputs)
 
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+    def training_step(self, batch: Batch, number: int) -> torch.Tensor:
         """Return the weighted loss of a batch, with that of an auxiliary task."""
+        together = self.rank.count > 1
+        with SharedStatistics() if together else nullcontext():
+            loss = self._loss_of(batch, number)
+        if together:
+            loss = loss * self.rank.weight(self.epoch(self.current_epoch).cells(number))
+        return loss
+
+    def _loss_of(self, batch: Batch, number: int) -> torch.Tensor:
         settings, auxiliary = self.recipe.training, self.recipe.model.auxiliary
         inputs, target = batch[:2]
         boxes = None
@@ -116,7 +132,8 @@ class LightningClassifier(lightning.LightningModule):
         if settings.heterogeneity is not None and len(batch) == 3:
             apart = heterogeneity(self._embeddings[0], target > 0.5, batch[2])
             loss = loss + settings.heterogeneity.weight * apart
-        self._note("train", loss, logit, (target > 0.5).float())
+        if self.rank.weight(self.epoch(self.current_epoch).cells(number)):
+            self._note("train", loss, logit, (target > 0.5).float())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import PlainBatches
 from blastscope.training.class_balance import Rows
 from blastscope.training.dataset import TrainingData, read_inputs
+from blastscope.training.devices import ALONE, Rank, device_of
 from blastscope.training.distillation import Teachers, refuse_without_teacher, soft_targets
 from blastscope.training.fit_svm import fit_svm
 from blastscope.training.initial_run import find_start, notes_of_start, refuse_other_start
@@ -60,6 +62,7 @@ def train(
     pseudo_labels: Sequence[Path] = (),
     keep_features: bool = True,
     watch: TrainingWatch | None = None,
+    rank: Rank = ALONE,
 ) -> Trained:
     """Train a recipe, then predict every cell of the split.
 
@@ -78,11 +81,13 @@ def train(
             the training cells (``training.pseudo_labels``), which is transductive.
         keep_features: compute the features of a frozen part once, and keep them beside the store;
             otherwise they are computed in every epoch.
+        rank: which of the processes that train together this is (``training.devices``). Each calls
+            this function; the first one writes the run, and predicts every cell once.
 
     Raises:
         BlastscopeError: if recipe, store, split, weights or folder do not fit each other.
     """
-    chosen = choose_device(device)
+    chosen = device_of(rank, choose_device(device))
     inputs = read_inputs(recipe, store, split)
     identity = run_identity(recipe, inputs)
     refuse_without_teacher(recipe, teachers)
@@ -96,11 +101,12 @@ def train(
         second = with_pseudo_labels(recipe, inputs, models)
         inputs = second.inputs
         identity["pseudo_labels"] = models.hashes
-    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch or TrainingWatch(), second)
+    watch = watch if watch is not None and rank.first else TrainingWatch()
+    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank)
     asked = TrainingPaths(
         store, split, weights_dir, start, tuple(teachers), tuple(pseudo_labels), keep_features
     )
-    with only_one(run.absolute()):
+    with only_one(run.absolute()) if rank.first else nullcontext():
         return _train(job, asked)
 
 
@@ -136,13 +142,16 @@ class _Job:
     device: torch.device
     watch: TrainingWatch
     second: PseudoLabels | None = None
+    rank: Rank = ALONE
 
 
 def _train(job: _Job, asked: TrainingPaths) -> Trained:
     folder = job.folder
     begun = folder.finished or folder.resume.is_file()
+    job.rank.wait()  # all see the same folder: nothing is written before
     if begun:  # its weights are its own by now
-        folder.begin(job.recipe, job.identity, {})
+        if job.rank.first:
+            folder.begin(job.recipe, job.identity, {})
         refuse_other_start(folder, asked.start)
     part = "test" if len(job.inputs.rows["test"]) else "validation"
     if folder.finished:
@@ -157,11 +166,14 @@ def _train(job: _Job, asked: TrainingPaths) -> Trained:
     notes["contour"] = prepared.contour
     if prepared.stain is not None:
         notes["stain"] = prepared.stain.as_json()
-    folder.begin(job.recipe, job.identity, notes)
-    write_json(folder.network, summarise(classifier, job.recipe.input.size))
+    if job.rank.first:
+        folder.begin(job.recipe, job.identity, notes)
+        write_json(folder.network, summarise(classifier, job.recipe.input.size))
     began = time.perf_counter()
     network_input = _network_input(classifier, job, asked.keep_features)
     fingerprint = _fit(classifier, network_input, job, time.perf_counter() - began)
+    if not job.rank.first:
+        return Trained(folder.path, False, part)
     _predict(classifier, network_input, job, fingerprint)
     folder.resume.unlink(missing_ok=True)
     return Trained(folder.path, False, part)
@@ -179,17 +191,22 @@ def _network_input(classifier: Classifier, job: _Job, keep_features: bool) -> Ne
 def _fit(
     classifier: Classifier, network_input: NetworkInput, job: _Job, feature_seconds: float
 ) -> str:
-    """Train, load the weights to keep from their file, and return its fingerprint."""
+    """Train, load the weights to keep from their file, and return its fingerprint.
+
+    Only the first rank keeps weights; the others return nothing.
+    """
     folder = job.folder
     began = time.perf_counter()
     record = train_network(
-        classifier, network_input, job.recipe, job.inputs, folder, job.device, job.watch
+        classifier, network_input, job.recipe, job.inputs, folder, job.device, job.watch, job.rank
     )
     if not record.best_weights:
         raise BlastscopeError(
             f"{job.recipe.name} diverged: its loss or its weights were not numbers; lower "
             f"training.rate and remove {folder.path}."
         )
+    if not job.rank.first:
+        return ""
     weights: dict[str, torch.Tensor] = record.best_weights
     more: dict[str, Any] = {}
     if job.recipe.model.svm is not None:
@@ -201,6 +218,8 @@ def _fit(
     took = sum(row["seconds"] for row in record.history)
     if network_input.cached:
         more["feature_seconds"] = round(feature_seconds, 3)
+    if job.rank.count > 1:
+        more |= {"devices": job.rank.count, "nodes": job.rank.nodes}
     folder.end(max(took, time.perf_counter() - began), job.device, more)
     return fingerprint
 

@@ -17,7 +17,9 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, LambdaCallback
+from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
@@ -27,6 +29,7 @@ from blastscope.process import quiet
 from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import PlainBatches, TrainingBatches
 from blastscope.training.dataset import TrainingData, subject_batches
+from blastscope.training.devices import ALONE, Rank
 from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
@@ -60,25 +63,31 @@ def train_network(
     folder: RunFolder,
     device: torch.device,
     watch: TrainingWatch,
+    rank: Rank = ALONE,
 ) -> Record:
     """Train until validation loss has not fallen for ``patience`` epochs, or epochs run out.
 
-    With ``average_from`` all epochs are run.
+    With ``average_from`` all epochs are run. Of several ranks the first one writes.
 
     Returns:
-        The history, and the weights of the best epoch or the mean of several; no weights if the
-        training diverged.
+        The history, and the weights of the best epoch or, in the first rank, the mean of several;
+        no weights if the training diverged.
+
+    Raises:
+        BlastscopeError: if the validation part is too small, or the recipe cannot be trained, on so
+            many devices; or the state of an interrupted run is damaged.
     """
+    _refuse_for_ranks(rank, recipe, inputs)
     settings = recipe.training
-    record = Record(folder.history, watch.on_epoch)
+    record = Record(folder.history if rank.first else None, watch.on_epoch)
     average = WeightAverage(settings.average_from) if settings.average_from else None
     kept: list[lightning.Callback] = [record, *([average] if average else [])]
     resume = _resumable(folder, kept)
-    module = _module(classifier, network_input, recipe, inputs)
+    module = _module(classifier, network_input, recipe, inputs, rank)
     patience = settings.epochs if average else settings.patience
     if not record.finished(settings.epochs, patience):
         _fit(module, kept, folder, device, watch, resume)
-    if average:
+    if average and rank.first:
         record.best_weights = average.weights(module, device) if average.finite else {}
     return record
 
@@ -103,22 +112,58 @@ def _fit(
     if watch.on_validation:
         callbacks.insert(0, ValidationScores(watch.on_validation))
     if watch.on_batch:
-        callbacks.insert(0, LambdaCallback(on_train_batch_end=partial(_tell, watch.on_batch)))
+        tell = partial(_tell, watch.on_batch, module.rank.count)
+        callbacks.insert(0, LambdaCallback(on_train_batch_end=tell))
     with _as_before():
         trainer = lightning.Trainer(
             accelerator="gpu" if device.type == "cuda" else device.type,
-            devices=1,
+            **_devices(module.rank),
             precision=_precision(settings.precision, device),
             max_epochs=settings.epochs,
             deterministic=settings.deterministic,
             callbacks=callbacks,
-            logger=_logger(folder) if watch.tensorboard else False,
+            logger=_logger(folder) if watch.tensorboard and module.rank.first else False,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         _run(trainer, module, resume)
+
+
+def _devices(rank: Rank) -> dict[str, Any]:
+    """Return what tells Lightning's trainer which processes train together."""
+    if rank.count == 1:
+        return {"devices": 1}
+    # Buffers are the same in all ranks (``shared_statistics``), so that nothing has to be sent
+    # before a batch; ranks may then have different numbers of validation batches.
+    strategy = DDPStrategy(
+        cluster_environment=LightningEnvironment(),
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+    )
+    return {
+        "devices": rank.count // rank.nodes,
+        "num_nodes": rank.nodes,
+        "strategy": strategy,
+        "use_distributed_sampler": False,
+    }
+
+
+def _refuse_for_ranks(rank: Rank, recipe: Recipe, inputs: TrainingData) -> None:
+    if rank.count == 1:
+        return
+    if recipe.training.heterogeneity is not None:
+        raise BlastscopeError(
+            f"{recipe.name} compares the subjects of a whole batch (training.heterogeneity): train "
+            "it on one device."
+        )
+    cells = len(inputs.rows["validation"])
+    if cells < rank.count:
+        raise BlastscopeError(
+            f"{cells} validation cells cannot be shared by {rank.count} devices: give fewer "
+            "devices, or split the store again."
+        )
 
 
 def _precision(setting: str, device: torch.device) -> Any:
@@ -157,7 +202,11 @@ def _run(trainer: lightning.Trainer, module: LightningClassifier, resume: Any) -
 
 
 def _module(
-    classifier: Classifier, network_input: NetworkInput, recipe: Recipe, inputs: TrainingData
+    classifier: Classifier,
+    network_input: NetworkInput,
+    recipe: Recipe,
+    inputs: TrainingData,
+    rank: Rank = ALONE,
 ) -> LightningClassifier:
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
     augment = augmentation_for(settings.augmentation, inputs)
@@ -166,9 +215,10 @@ def _module(
     source = (views, targets, chosen, settings.batch, settings.dihedral, augment, settings.seed)
     subjects = subject_batches(inputs, settings.heterogeneity) if settings.heterogeneity else None
     batches = partial(TrainingBatches, *source, mixup=settings.mixup, subjects=subjects)
-    validation = PlainBatches(views, is_all, inputs.rows["validation"], settings.batch)
+    rows = rank.share(inputs.rows["validation"])
+    validation = PlainBatches(views, is_all, rows, settings.batch)
     return LightningClassifier(
-        classifier, network_input, recipe, chosen.class_weights, batches, validation
+        classifier, network_input, recipe, chosen.class_weights, batches, validation, rank
     )
 
 
@@ -225,9 +275,15 @@ def _logger(folder: RunFolder) -> Any:
 
 
 def _tell(
-    on_batch: Callable[[int, float], None], _t: Any, _m: Any, outputs: Any, batch: Any, _k: int
+    on_batch: Callable[[int, float], None],
+    ranks: int,
+    _t: Any,
+    _m: Any,
+    outputs: Any,
+    batch: Any,
+    _k: int,
 ) -> None:
-    on_batch(len(batch[1]), float(outputs["loss"]))
+    on_batch(len(batch[1]) * ranks, float(outputs["loss"]))
 
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -240,8 +296,10 @@ class Record(lightning.Callback):
     Both are part of the resume state, one file: best weights and history can never disagree.
     """
 
-    def __init__(self, path: Path, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path | None, on_epoch: Callable[[dict[str, float]], None] | None
+    ) -> None:
+        self.path = path  # where the history is written; None if another rank does it
         self.on_epoch = on_epoch
         self.history: list[dict[str, float]] = []
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -277,7 +335,8 @@ class Record(lightning.Callback):
             self.best_weights = {
                 key: value.detach().cpu().clone() for key, value in weights.items()
             }
-        write_history(self.path, self.history)
+        if self.path is not None:
+            write_history(self.path, self.history)
         if trainer.logger:
             trainer.logger.log_metrics(row, step=int(row["epoch"]))
         if self.on_epoch:
@@ -328,6 +387,9 @@ class ResumeState(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         """Write weights, optimiser, loops and callbacks."""
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.path)  # takes part, and writes nothing
+            return
         with replacing(self.path) as beside:
             trainer.save_checkpoint(beside)
 
