@@ -103,7 +103,7 @@ def _black(density: Floats) -> Mask:
     """
     dark = (density.min(axis=2) > BLACK).astype(np.uint8)
     if not dark.any():
-        return dark.astype(bool)
+        return np.zeros(dark.shape, np.bool_)
     block = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     return cv2.dilate(block, disc(2 * SMOOTH)).astype(bool)
 
