@@ -12,6 +12,7 @@ import polars as pl
 from blastscope.api.evaluate import EvaluationResult, evaluate
 from blastscope.api.recipes import AnyRecipe, Settings, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
+from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.evaluation.leakage import Leakage
 from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
@@ -80,6 +81,7 @@ def cross_validate(
     device: str = "auto",
     weights_dir: AnyPath | None = None,
     teachers: Sequence[AnyPath] = (),
+    track: str | None = None,
     progress: bool = False,
 ) -> CrossvalResult:
     """Cross-validate a recipe: test it on subjects that it was not trained on, each once.
@@ -100,6 +102,7 @@ def cross_validate(
         settings, device, weights_dir: as :func:`blastscope.train` takes them.
         teachers: for a recipe with ``training.distillation``: cross-validations of the same folds;
             each fold's networks teach that fold's network.
+        track: as :func:`blastscope.train` takes it.
         progress: show folds and epochs on standard error.
 
     Returns:
@@ -108,6 +111,7 @@ def cross_validate(
     Raises:
         BlastscopeError: if the cells cannot be cut so, a fold fails, or the folder is another's.
     """
+    refuse_tracking(track)
     order = CrossvalRequest(
         with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
@@ -121,6 +125,7 @@ def cross_validate(
     record(order, started.store.fingerprint, found)
     model = str(table["model"][0])
     evaluation = evaluate(order.out, model=model, out=order.out, store=order.store)
+    track_folder(track, order.out, progress)
     return CrossvalResult(order.name, found, evaluation, path=order.out)
 
 

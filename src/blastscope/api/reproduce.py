@@ -20,6 +20,7 @@ from blastscope.api.result import (
     notice,
     showing,
 )
+from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.api.train import evaluate_run
 from blastscope.data.layouts import list_cells
 from blastscope.engines.torch_engine import choose_device
@@ -112,13 +113,18 @@ class PlanResult(Result):
     def _title(self) -> str:
         return self.answers()[-1]
 
-    def run(self, jobs: int = 1, *, progress: bool = False) -> ReproductionResult:
+    def run(
+        self, jobs: int = 1, *, track: str | None = None, progress: bool = False
+    ) -> ReproductionResult:
         """Run what is not done yet, ``jobs`` experiments at a time, and report all.
+
+        ``track``: as :func:`blastscope.train` takes it.
 
         Raises:
             BlastscopeError: if nothing can be run, or the folder is another study's.
         """
         request, plan = self.request, self.plan
+        refuse_tracking(track)
         if not plan.jobs:
             reasons = ", ".join(sorted(set(plan.left_out.values())))
             raise BlastscopeError(f"Nothing can be run: {reasons}.")
@@ -134,6 +140,7 @@ class PlanResult(Result):
             notice(f"{report(request, plan, done.failures)} (of what is done so far)")
             raise
         report(request, plan, done.failures)
+        track_folder(track, request.place.out, progress)
         failed = {str(key): str(why) for key, why in done.failures.items()}
         return ReproductionResult(
             tuple(over_seeds(request, plan)), done.results, failed, path=request.place.out
@@ -243,6 +250,7 @@ def reproduce(
     settings: Settings = (),
     device: str = "auto",
     weights_dir: AnyPath | None = None,
+    track: str | None = None,
     progress: bool = False,
 ) -> ReproductionResult:
     """Reproduce the paper: run its experiments that are not done yet, and report all.
@@ -253,6 +261,7 @@ def reproduce(
         data, out, only, protocol, seeds: as :func:`plan_reproduction` takes them.
         jobs: how many experiments to train at a time, each with its share of the cores.
         settings, device, weights_dir: as :func:`plan_reproduction` takes them.
+        track: as :func:`blastscope.train` takes it.
         progress: show experiments and epochs on standard error.
 
     Returns:
@@ -261,8 +270,9 @@ def reproduce(
     Raises:
         BlastscopeError: as :func:`plan_reproduction`, or if nothing can be run.
     """
+    refuse_tracking(track)
     plan = plan_reproduction(
         data, out=out, only=only, protocol=protocol, seeds=seeds, settings=settings,
         device=device, weights_dir=weights_dir, progress=progress,
     )  # fmt: skip
-    return plan.run(jobs, progress=progress)
+    return plan.run(jobs, track=track, progress=progress)

@@ -13,6 +13,7 @@ import polars as pl
 from blastscope.api.evaluate import EvaluationResult, evaluate
 from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, as_path, notice, synthetic_of
+from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
@@ -127,6 +128,7 @@ def train(
     seeds: int = 1,
     devices: int = 1,
     nodes: int = 1,
+    track: str | None = None,
     progress: bool = False,
 ) -> TrainingResult | SeedsResult:
     """Train a recipe, then evaluate its best epoch.
@@ -154,6 +156,8 @@ def train(
             processes. The batch is the recipe's, whatever their number (docs/scale.md).
         nodes: how many machines; the same call is made on each, by ``torchrun`` or with
             ``MASTER_ADDR``, ``MASTER_PORT`` and ``NODE_RANK`` set, and all see the same folders.
+        track: record what was written in MLflow: ``mlflow``, for an SQLite file in ``out``, or
+            ``mlflow:URI`` (docs/tracking.md).
         progress: show the epochs on standard error.
 
     Returns:
@@ -165,6 +169,7 @@ def train(
     """
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
     weights, begin = as_path(weights_dir), as_path(start)
+    refuse_tracking(track)
     if seeds > 1 and (teachers or pseudo_labels):
         raise BlastscopeError(
             "Several seeds cannot learn from teachers or pseudo-labels: train them one by one."
@@ -179,7 +184,9 @@ def train(
         order = SeedsOrder(
             loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
         )
-        return _train_seeds(order, tensorboard, progress)
+        several = _train_seeds(order, tensorboard, progress)
+        track_folder(track, run, progress)
+        return several
     work = partial(
         train_recipe, loaded, cells, Path(split), run, device=device, weights_dir=weights,
         start=begin, teachers=tuple(map(Path, teachers)),
@@ -196,6 +203,8 @@ def train(
         rank, done = ALONE, do(ALONE)
     # Other ranks, perhaps on other machines, write nothing.
     found = evaluate_run(done, cells) if rank.first else evaluate(run, done.part, store=cells)
+    if rank.first:
+        track_folder(track, run, progress)
     return TrainingResult(loaded.name, found, done.already, path=run)
 
 

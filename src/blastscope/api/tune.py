@@ -11,6 +11,7 @@ import polars as pl
 
 from blastscope.api.recipes import AnyRecipe, Recipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice
+from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.api.train import evaluate_run
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.experiments.runner import Failure
@@ -114,6 +115,7 @@ def tune(
     settings: Settings = (),
     device: str = "auto",
     weights_dir: AnyPath | None = None,
+    track: str | None = None,
     progress: bool = False,
 ) -> TuningResult:
     """Search for settings of a recipe by their score on validation subjects.
@@ -140,6 +142,7 @@ def tune(
             be done once: the search is over then.
         storage: the URL of a database that Optuna can use; without it an SQLite file in ``out``.
         image_level: search although subjects are in several parts of the split.
+        track: as :func:`blastscope.train` takes it.
         progress: show trials and epochs on standard error.
 
     Returns:
@@ -152,6 +155,7 @@ def tune(
     """
     require_training("`blastscope tune`")
     require_optuna()
+    refuse_tracking(track)
     by_hand = load_recipe(recipe, settings)
     in_memory = isinstance(space, Mapping)
     request = SearchRequest(
@@ -176,7 +180,9 @@ def tune(
     with open_study(search) as study:
         _run(search, study, progress)
         with search.alone():
-            return _report(search, study, judge, progress)
+            result = _report(search, study, judge, progress)
+            track_folder(track, search.request.out, progress)
+            return result
 
 
 def _refuse_after_judgement(search: Search, judge: bool) -> None:

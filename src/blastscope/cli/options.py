@@ -101,4 +101,11 @@ SubjectFrom = Annotated[
         "PATTERN",
     ),
 ]
+Track = Annotated[
+    str | None,
+    option(
+        "Record what was written in MLflow: mlflow, for an SQLite file in DIR, or mlflow:URI.",
+        "SERVER",
+    ),
+]
 AsJson = Annotated[bool, option("Print JSON instead of text.", name="--json")]

@@ -18,6 +18,7 @@ from blastscope.cli.options import (
     ReportFolder,
     Settings,
     SomeStore,
+    Track,
     WeightsDir,
     argument,
     option,
@@ -41,6 +42,7 @@ def reproduce(
     settings: Settings = None,
     device: Device = "auto",
     weights_dir: WeightsDir = None,
+    track: Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Reproduce the paper: run its experiments, report them.
@@ -63,7 +65,7 @@ def reproduce(
         show(planned, as_json)
     if plan:
         return
-    found = planned.run(jobs, progress=True)
+    found = planned.run(jobs, track=track, progress=True)
     show(found, as_json)
     if found.failed:
         note(f"blastscope: {len(found.failed)} experiments failed: the report says why.")

@@ -18,6 +18,7 @@ from blastscope.cli.options import (
     Seed,
     Settings,
     StoreFolder,
+    Track,
     WeightsDir,
     argument,
     option,
@@ -104,6 +105,7 @@ def train(
         int,
         option("How many machines; start the same command on each, such as by torchrun.", min=1),
     ] = 1,
+    track: Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe and evaluate its best epoch.
@@ -126,6 +128,7 @@ def train(
         seeds=seeds,
         devices=devices,
         nodes=nodes,
+        track=track,
         progress=True,
     )
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun started, one prints
@@ -161,6 +164,7 @@ def crossval(
             "may repeat."
         ),
     ] = None,
+    track: Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Cross-validate a recipe on unseen subjects.
@@ -181,6 +185,7 @@ def crossval(
         device=device,
         weights_dir=weights_dir,
         teachers=teacher or (),
+        track=track,
         progress=True,
     )
     show(made, as_json)
@@ -234,6 +239,7 @@ def tune(
     settings: Settings = None,
     device: Device = "auto",
     weights_dir: WeightsDir = None,
+    track: Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Search for settings of a recipe by their score on validation subjects.
@@ -258,6 +264,7 @@ def tune(
         settings=settings or (),
         device=device,
         weights_dir=weights_dir,
+        track=track,
         progress=True,
     )
     show(made, as_json)

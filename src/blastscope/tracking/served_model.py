@@ -1,0 +1,33 @@
+"""The code of a model in MLflow: MLflow copies this file beside the bundle and runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class BundleModel(PythonModel):  # type: ignore[misc]
+    """Predicts images: paths, or files in base64."""
+
+    def load_context(self, context: Any) -> None:
+        """Open the bundle."""
+        import blastscope as bs
+
+        self._model = bs.load(context.artifacts["bundle"])
+
+    def predict(
+        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Return the prediction table, a row for each image of the column ``image``."""
+        from blastscope.tracking.served_images import predict_texts
+
+        texts = model_input["image"] if hasattr(model_input, "columns") else model_input
+        return predict_texts(self._model.predict, list(texts)).to_pandas()
+
+
+set_model(BundleModel())

@@ -1,0 +1,3 @@
+from tests.training.conftest import material
+
+__all__ = ["material"]
