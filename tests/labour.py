@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blastscope.parallel import ProcessCrew
+from blastscope.parallel import ProcessCrew, cores
 
 
 def obey(task: str) -> str:
@@ -18,6 +18,10 @@ def obey(task: str) -> str:
     word, _, rest = task.partition(" ")
     if word == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "die-once":  # as a machine that is lost, and the task begun again
+        if not Path(rest).exists():
+            Path(rest).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
     elif word == "raise":
         raise RuntimeError(rest)
     elif word == "stay":  # says that it began, and stays for long
@@ -42,6 +46,11 @@ class Errand:
 def run_errand(job: Errand, watch: Any = None) -> str:
     """Do a job's task."""
     return obey(job.task).rpartition(" ")[0]
+
+
+def cores_of(task: str) -> int:
+    """Return how many cores a task may use."""
+    return cores()
 
 
 def stay_all(folder: str, count: int) -> None:

@@ -13,6 +13,7 @@ from blastscope.api.evaluate import EvaluationResult, evaluate
 from blastscope.api.recipes import AnyRecipe, Settings, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
 from blastscope.api.track import refuse_tracking, track_folder
+from blastscope.cluster import LOCAL, check_engine
 from blastscope.evaluation.leakage import Leakage
 from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
@@ -82,6 +83,7 @@ def cross_validate(
     weights_dir: AnyPath | None = None,
     teachers: Sequence[AnyPath] = (),
     track: str | None = None,
+    engine: str = LOCAL,
     progress: bool = False,
 ) -> CrossvalResult:
     """Cross-validate a recipe: test it on subjects that it was not trained on, each once.
@@ -103,6 +105,7 @@ def cross_validate(
         teachers: for a recipe with ``training.distillation``: cross-validations of the same folds;
             each fold's networks teach that fold's network.
         track: as :func:`blastscope.train` takes it.
+        engine: ``local``, or ``ray``: each fold is a task of a Ray cluster (docs/scale.md).
         progress: show folds and epochs on standard error.
 
     Returns:
@@ -112,6 +115,7 @@ def cross_validate(
         BlastscopeError: if the cells cannot be cut so, a fold fails, or the folder is another's.
     """
     refuse_tracking(track)
+    check_engine(engine, jobs)
     order = CrossvalRequest(
         with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
@@ -119,7 +123,7 @@ def cross_validate(
     started = lay_out(order)
     already = len(started.folds) - len(started.left)
     with JobsProgress(started.left, notice, already=already, show=progress) as shown:
-        train_folds(started, jobs, shown.watch, shown.tell)
+        train_folds(started, jobs, shown.watch, shown.tell, engine)
     table = gather(started)
     found = crossval_metrics(started, table)
     record(order, started.store.fingerprint, found)

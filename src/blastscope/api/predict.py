@@ -13,6 +13,7 @@ import polars as pl
 from blastscope.api.prediction_result import PAGES, PredictionResult
 from blastscope.api.result import AnyPath, Progress, as_path, as_paths, showing
 from blastscope.box import in_the_box
+from blastscope.cluster import RAY, check_engine
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.prediction.inputs import as_inputs
@@ -153,7 +154,8 @@ def predict(
         out: the table to write, .parquet, .csv or .json; nothing is written without it.
         decision: a ``decision.json``, or a folder with one, to calibrate, call and refer by;
             without it the model's own.
-        engine, device, spread: as :func:`load` takes them.
+        engine, device, spread: as :func:`load` takes them; ``engine="ray"`` predicts parts of the
+            images as tasks of a Ray cluster, each computed as by ``auto`` (docs/scale.md).
         subject_from: a regular expression that finds the subject in a file's path.
         transductive: correct each probability by the cell's nearest neighbours among the images, 50
             or more. It profits from subjects of one class and depends on which cells are given;
@@ -183,6 +185,8 @@ def predict(
         from blastscope.io.workfolder import refuse_foreign
 
         refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
+    if engine == RAY:
+        check_engine(RAY)
     models = model_paths(model)
     if not fields and (um_per_pixel is not None or masks is not None):
         raise BlastscopeError("--um-per-pixel and --masks are for whole fields: give --fields.")

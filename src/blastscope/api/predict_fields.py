@@ -14,6 +14,7 @@ import polars as pl
 from blastscope.api.prediction_result import PredictionResult
 from blastscope.api.result import Progress, TextTable, out_or_temporary, showing
 from blastscope.api.segment import list_fields, segment_listed
+from blastscope.cluster import LOCAL, RAY
 from blastscope.data.images import read_image
 from blastscope.data.layouts import Problem
 from blastscope.prediction.images import InputImage, InputImages
@@ -134,8 +135,9 @@ def predict_fields(
     place, keeper = out_or_temporary(folder)
     with showing("Segmenting", progress) as advance:
         cells = segment_listed(
-            listed, place, um_per_pixel=um_per_pixel, masks=masks, on_progress=advance
-        )
+            listed, place, um_per_pixel=um_per_pixel, masks=masks, on_progress=advance,
+            engine=RAY if how["engine"] == RAY else LOCAL,
+        )  # fmt: skip
     images = [_image(row, cells.path) for row in cells.cells.iter_rows(named=True)]
     inputs = InputImages(tuple(images), listed.notes, listed.synthetic)
     with showing("Predicting", progress) as advance:

@@ -22,6 +22,7 @@ from blastscope.api.result import (
 )
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.api.train import evaluate_run
+from blastscope.cluster import LOCAL, check_engine
 from blastscope.data.layouts import list_cells
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
@@ -114,15 +115,22 @@ class PlanResult(Result):
         return self.answers()[-1]
 
     def run(
-        self, jobs: int = 1, *, track: str | None = None, progress: bool = False
+        self,
+        jobs: int = 1,
+        *,
+        track: str | None = None,
+        engine: str = LOCAL,
+        progress: bool = False,
     ) -> ReproductionResult:
         """Run what is not done yet, ``jobs`` experiments at a time, and report all.
 
-        ``track``: as :func:`blastscope.train` takes it.
+        ``track``: as :func:`blastscope.train` takes it. ``engine`` is ``local``, or ``ray``: each
+        experiment is a task of a Ray cluster.
 
         Raises:
             BlastscopeError: if nothing can be run, or the folder is another study's.
         """
+        check_engine(engine, jobs)
         request, plan = self.request, self.plan
         refuse_tracking(track)
         if not plan.jobs:
@@ -135,7 +143,9 @@ class PlanResult(Result):
         todo = [job for job in plan.jobs if job.key in seconds]
         try:
             with JobsProgress(todo, notice, seconds=seconds, show=progress) as shown:
-                run_plan(plan, request.place, _evaluate, jobs, shown.watch, shown.tell, done)
+                run_plan(
+                    plan, request.place, _evaluate, jobs, shown.watch, shown.tell, done, engine
+                )
         except KeyboardInterrupt:
             notice(f"{report(request, plan, done.failures)} (of what is done so far)")
             raise
@@ -251,6 +261,7 @@ def reproduce(
     device: str = "auto",
     weights_dir: AnyPath | None = None,
     track: str | None = None,
+    engine: str = LOCAL,
     progress: bool = False,
 ) -> ReproductionResult:
     """Reproduce the paper: run its experiments that are not done yet, and report all.
@@ -262,6 +273,7 @@ def reproduce(
         jobs: how many experiments to train at a time, each with its share of the cores.
         settings, device, weights_dir: as :func:`plan_reproduction` takes them.
         track: as :func:`blastscope.train` takes it.
+        engine: ``local``, or ``ray``: each experiment is a task of a Ray cluster (docs/scale.md).
         progress: show experiments and epochs on standard error.
 
     Returns:
@@ -275,4 +287,4 @@ def reproduce(
         data, out=out, only=only, protocol=protocol, seeds=seeds, settings=settings,
         device=device, weights_dir=weights_dir, progress=progress,
     )  # fmt: skip
-    return plan.run(jobs, track=track, progress=progress)
+    return plan.run(jobs, track=track, engine=engine, progress=progress)

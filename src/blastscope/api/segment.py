@@ -19,6 +19,7 @@ from blastscope.api.result import (
     out_or_temporary,
     showing,
 )
+from blastscope.cluster import LOCAL, check_engine
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
@@ -94,6 +95,7 @@ def segment(
     um_per_pixel: float | None = None,
     masks: AnyPath | None = None,
     subject_from: str | None = None,
+    engine: str = LOCAL,
     progress: Progress = False,
 ) -> SegmentationResult:
     """Find, outline and cut out the white cells of whole fields of a smear.
@@ -109,6 +111,7 @@ def segment(
         masks: a folder with masks of Cellpose, StarDist, InstanSeg or QuPath, a label image or
             GeoJSON a field, to take instead of finding cells.
         subject_from: a regular expression that finds the subject in a field's path.
+        engine: ``local``, or ``ray``: each field is a task of a Ray cluster (docs/scale.md).
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
     Returns:
@@ -118,12 +121,14 @@ def segment(
         BlastscopeError: if no field can be used, the scale cannot be measured, masks are missing or
             do not fit, or ``out`` is another folder or cannot be written.
     """
+    check_engine(engine)
     listed = list_fields(as_paths(fields), subject_from)
     folder, keeper = out_or_temporary(out)
     with showing("Segmenting", progress) as advance:
         found = segment_listed(
-            listed, folder, um_per_pixel=um_per_pixel, masks=as_path(masks), on_progress=advance
-        )
+            listed, folder, um_per_pixel=um_per_pixel, masks=as_path(masks), on_progress=advance,
+            engine=engine,
+        )  # fmt: skip
     path = None if out is None else folder
     return SegmentationResult(found, listed.notes, path=path, keeper=keeper)
 
@@ -160,6 +165,7 @@ def segment_listed(
     um_per_pixel: float | None = None,
     masks: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    engine: str = LOCAL,
 ) -> Segmented:
     """Segment listed fields into a folder.
 
@@ -174,5 +180,5 @@ def segment_listed(
         path = one.path or Path(one.file)  # of one with a problem, which is not read
         fields.append(FieldFile(one.file, one.cell, path, one.subject, problem))
     return segment_fields(
-        fields, out, um_per_pixel=um_per_pixel, masks=masks, on_progress=on_progress
+        fields, out, um_per_pixel=um_per_pixel, masks=masks, on_progress=on_progress, engine=engine
     )

@@ -11,6 +11,7 @@ import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
     Believe,
+    Engine,
     Folders,
     Force,
     Labels,
@@ -221,6 +222,7 @@ def segment(
     um_per_pixel: UmPerPixel = None,
     masks: Masks = None,
     subject_from: SubjectFrom = None,
+    engine: Engine = "local",
     strict: Annotated[
         bool, option("Exit with status 1 if a field cannot be used.", name="--strict")
     ] = False,
@@ -236,6 +238,7 @@ def segment(
         um_per_pixel=um_per_pixel,
         masks=masks,
         subject_from=subject_from,
+        engine=engine,
         progress=True,
     )
     show(made, as_json)

@@ -82,8 +82,11 @@ def predict(
     um_per_pixel: UmPerPixel = None,
     masks: Masks = None,
     engine: Annotated[
-        Literal["auto", "onnxruntime", "openvino", "torch"],
-        option("What computes; all but torch need a bundle."),
+        Literal["auto", "onnxruntime", "openvino", "torch", "ray"],
+        option(
+            "What computes; onnxruntime and openvino need a bundle. ray: parts of the images are "
+            "tasks of a Ray cluster."
+        ),
     ] = "auto",
     device: Device = "auto",
     strict: Annotated[
@@ -99,6 +102,8 @@ def predict(
                 raise BlastscopeError(f"{name} and --out - do not go together: choose one.")
         if fields:
             raise BlastscopeError("--fields and --out - do not go together: give --out a file.")
+        if engine == "ray":
+            raise BlastscopeError("--engine ray and --out - do not go together: give --out a file.")
         if transductive:
             raise BlastscopeError(
                 "--transductive needs all cells before the first is printed: give --out a file."

@@ -63,6 +63,13 @@ Repeats = Annotated[
 Jobs = Annotated[
     int, option("How many to train at a time, each with its share of the cores.", min=1)
 ]
+Engine = Annotated[
+    Literal["local", "ray"],
+    option(
+        "local: this machine; ray: tasks of the Ray cluster of RAY_ADDRESS, or of a local one, "
+        "which all see the same folders."
+    ),
+]
 Layers = Annotated[
     list[str] | None,
     option("A layer whose feature maps are shown, by timm's name or Keras's.", "NAME"),

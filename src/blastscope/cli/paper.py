@@ -13,6 +13,7 @@ import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
     Device,
+    Engine,
     Force,
     Jobs,
     ReportFolder,
@@ -43,6 +44,7 @@ def reproduce(
     device: Device = "auto",
     weights_dir: WeightsDir = None,
     track: Track = None,
+    engine: Engine = "local",
     as_json: AsJson = False,
 ) -> None:
     """Reproduce the paper: run its experiments, report them.
@@ -65,7 +67,7 @@ def reproduce(
         show(planned, as_json)
     if plan:
         return
-    found = planned.run(jobs, track=track, progress=True)
+    found = planned.run(jobs, track=track, engine=engine, progress=True)
     show(found, as_json)
     if found.failed:
         note(f"blastscope: {len(found.failed)} experiments failed: the report says why.")

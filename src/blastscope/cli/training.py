@@ -10,6 +10,7 @@ import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
     Device,
+    Engine,
     Folds,
     Jobs,
     RecipeName,
@@ -165,6 +166,7 @@ def crossval(
         ),
     ] = None,
     track: Track = None,
+    engine: Engine = "local",
     as_json: AsJson = False,
 ) -> None:
     """Cross-validate a recipe on unseen subjects.
@@ -186,6 +188,7 @@ def crossval(
         weights_dir=weights_dir,
         teachers=teacher or (),
         track=track,
+        engine=engine,
         progress=True,
     )
     show(made, as_json)

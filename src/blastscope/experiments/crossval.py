@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from blastscope.cluster import LOCAL
 from blastscope.data.folds import FoldPlan, make_folds
 from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError, listing
@@ -132,17 +133,22 @@ def train_folds(
     jobs: int = 1,
     watch: Callable[[Fold], TrainingWatch] | None = None,
     on_done: Callable[[Fold, str | Failure, float], None] | None = None,
+    engine: str = LOCAL,
 ) -> None:
     """Train every fold that is not trained yet, ``jobs`` of them at the same time.
 
-    ``watch`` and ``on_done``: as :func:`blastscope.experiments.runner.run_jobs` takes them.
+    ``watch``, ``on_done`` and ``engine``: as :func:`blastscope.experiments.runner.run_jobs` takes
+    them.
 
     Raises:
         BlastscopeError: at the end, if folds failed; those that are trained stay.
     """
     work = partial(train_fold, order=started.order)
     with only_one(started.order.out.absolute()):
-        outcomes = run_jobs(started.left, work, jobs, watch=watch, on_done=on_done)
+        outcomes = run_jobs(
+            started.left, work, jobs, watch=watch, on_done=on_done, engine=engine,
+            device=started.order.device,
+        )  # fmt: skip
     outcomes.raise_failures("folds")
 
 

@@ -1,4 +1,4 @@
-"""Run many trainings: each after the one that it starts from, one at a time or in processes."""
+"""Run many trainings: each after the one it starts from; here, in processes, or on a cluster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from blastscope.cluster import LOCAL, RAY, RayCrew
 from blastscope.errors import BlastscopeError
 from blastscope.parallel import LostTask, ProcessCrew, cores
 
@@ -72,6 +73,8 @@ def run_jobs(
     watch: Callable[[JobType], TrainingWatch] | None = None,
     on_done: Callable[[JobType, Result | Failure, float], None] | None = None,
     outcomes: Outcomes[Result] | None = None,
+    engine: str = LOCAL,
+    device: str = "auto",
 ) -> Outcomes[Result]:
     """Run jobs, each after the one that it needs; if one fails, only those that need it fail too.
 
@@ -85,6 +88,9 @@ def run_jobs(
         watch: gives what is told of a job's batches and epochs; used only if they run here.
         on_done: called with each job, its result or failure, and the seconds that it took.
         outcomes: what to fill, for a caller who needs it after an interrupt.
+        engine: ``local``, or ``ray`` for tasks of a Ray cluster (``blastscope.cluster``), as many
+            at a time as it has room for.
+        device: what the jobs compute on; it decides whether tasks of a cluster need a GPU.
     """
     outcomes = Outcomes() if outcomes is None else outcomes
     left = {job.key: job for job in jobs}
@@ -100,7 +106,7 @@ def run_jobs(
         if on_done:
             on_done(job, outcome, time.perf_counter() - began.get(job.key, time.perf_counter()))
 
-    with _workers(work, processes, watch) as crew:
+    with _workers(work, processes, watch, engine, len(left), device) as crew:
         while left:
             for job in list(waiting):
                 if job.needs in outcomes.failures:
@@ -140,7 +146,9 @@ def attempt(
         return Failure(f"{type(error).__name__}: {reason}".rstrip(": "))
 
 
-def _workers(work: Any, processes: int, watch: Any) -> Any:
+def _workers(work: Any, processes: int, watch: Any, engine: str, jobs: int, device: str) -> Any:
+    if engine == RAY:
+        return RayCrew(partial(attempt, work=work), jobs, device)
     if processes == 1:
         return _Here(lambda job: attempt(job, work, watch(job) if watch else None))
     return ProcessCrew(partial(attempt, work=work, threads=max(1, cores() // processes)), processes)

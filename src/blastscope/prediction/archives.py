@@ -143,6 +143,9 @@ class Archive:
         self._zip: ZipFile | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[Archive], tuple[Path]]:
+        return Archive, (self.path,)  # another process opens the zip itself
+
     def entries(self) -> list[ZipInfo]:
         """List everything in the zip.
 

@@ -31,12 +31,25 @@ class Journal:
         self._parts = 0
 
     def done(self) -> list[pl.DataFrame]:
-        """Return the parts of an earlier process, in order."""
+        """Return the parts of an earlier process, in order, up to the first that is missing."""
         parts: list[pl.DataFrame] = []
-        while self._work.has(_part(len(parts))):
-            parts.append(read_parquet(self._work.path / _part(len(parts))))
+        while self.has(len(parts)):
+            parts.append(self.part(len(parts)))
         self._parts = len(parts)
         return parts
+
+    def has(self, number: int) -> bool:
+        """Whether a part is there; parts need not be finished in their order."""
+        return self._work.has(_part(number))
+
+    def part(self, number: int) -> pl.DataFrame:
+        """Return a part that is there."""
+        return read_parquet(self._work.path / _part(number))
+
+    def write(self, number: int, rows: pl.DataFrame) -> None:
+        """Keep a part."""
+        with self._work.add(_part(number)) as beside:
+            write_parquet(rows, beside)
 
     def keep(self, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """Keep rows as they come, a part at a time, and yield the parts."""
@@ -51,8 +64,7 @@ class Journal:
 
     def _add(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
         rows = pl.concat(frames)
-        with self._work.add(_part(self._parts)) as beside:
-            write_parquet(rows, beside)
+        self.write(self._parts, rows)
         self._parts += 1
         return rows
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from blastscope.cluster import RAY
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.decision.neighbourhood import NEIGHBOURS, STATEMENT, refuse_small_batch
 from blastscope.errors import BlastscopeError
@@ -20,7 +21,8 @@ from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.journal import Journal
 from blastscope.prediction.members import Members
-from blastscope.prediction.models import PredictionModel, open_model
+from blastscope.prediction.models import PredictionModel
+from blastscope.prediction.parts import ModelRequest, rows_on_ray
 from blastscope.prediction.pipeline import predict_rows
 from blastscope.prediction.table import SUFFIXES, rows_frame, write_table
 from blastscope.prediction.transductive import corrected_batch
@@ -82,6 +84,8 @@ def predict(
     Args:
         images: files, folders, zips, globs (see ``prediction.inputs``), or listed images.
         models: as ``open_model`` takes them, like ``decision``, ``engine``, ``device``, ``spread``.
+        engine: also ``ray``: parts of the images are tasks of a cluster, each computed as by
+            ``auto``.
         out: the table to write, .parquet, .csv or .json; None for no file.
         subject_from: a regular expression that finds the subject in a file's name.
         transductive: correct each probability by the cell's neighbours among the images
@@ -97,17 +101,24 @@ def predict(
     if out is not None:
         refuse_taken(out, SUFFIXES, force)
     found = images if isinstance(images, InputImages) else list_inputs(images, subject_from)
-    opened = open_model(models, decision=decision, engine=engine, device=device, spread=spread)
-    model = opened.marked(found.synthetic)
+    request = ModelRequest(tuple(models), decision, engine, device, spread)
+    model = request.open().marked(found.synthetic)
     if transductive:
         refuse_small_batch(len(found), "The batch")
     if out is None:
-        frames = predict_rows(found, model.predictor, model.name)
+        if engine == RAY:
+            frames = rows_on_ray(found, request)
+        else:
+            frames = predict_rows(found, model.predictor, model.name)
         rows = pl.concat([*_no_rows(model), *_told(frames, found, on_progress)])
         return _predicted(rows, found, model, None, transductive, beside)
     with only_one(out.absolute()):
         journal = open_journal(found, model, out)
-        rows = resumed_rows(found, model, journal, on_progress)
+        if engine == RAY:
+            parts = rows_on_ray(found, request, journal)
+            rows = pl.concat([*_no_rows(model), *_told(parts, found, on_progress)])
+        else:
+            rows = resumed_rows(found, model, journal, on_progress)
         if beside is None and not _any_usable(rows):  # there is nothing to go on from
             journal.remove()
         made = _predicted(rows, found, model, out, transductive, beside)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blastscope.cluster import LOCAL
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure, Outcomes, run_jobs
 from blastscope.reproduction.identity import started_elsewhere
@@ -65,13 +66,17 @@ def run_plan(
     watch: Callable[[StudyJob], TrainingWatch] | None = None,
     on_done: Callable[[StudyJob, str | Failure, float], None] | None = None,
     outcomes: Outcomes[str] | None = None,
+    engine: str = LOCAL,
 ) -> Outcomes[str]:
     """Run every experiment of a plan that is not done, each after the one that it starts from.
 
     ``evaluate`` evaluates a run with its store and returns the metrics in a line; it is a function
-    of a module. ``processes``, ``watch``, ``on_done`` and ``outcomes``: as
+    of a module. ``processes``, ``watch``, ``on_done``, ``outcomes`` and ``engine``: as
     :func:`blastscope.experiments.runner.run_jobs` takes them.
     """
     todo = [job for job in plan.jobs if not is_done(job, place.out)]
     work = partial(run_job, place=place, evaluate=evaluate)
-    return run_jobs(todo, work, processes, watch=watch, on_done=on_done, outcomes=outcomes)
+    return run_jobs(
+        todo, work, processes, watch=watch, on_done=on_done, outcomes=outcomes, engine=engine,
+        device=place.device,
+    )  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from blastscope.cluster import LOCAL, RAY, on_ray
 from blastscope.data.crop import Pixels
 from blastscope.data.images import UnusableImageError
 from blastscope.errors import BlastscopeError
@@ -120,6 +122,7 @@ def segment_fields(
     um_per_pixel: float | None = None,
     masks: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    engine: str = LOCAL,
 ) -> Segmented:
     """Find, outline and cut out the white cells of fields.
 
@@ -130,6 +133,7 @@ def segment_fields(
         masks: a folder with masks of another tool, a file a field; without it the cells are found
             by ``cells.find_cells``.
         on_progress: called with the fields done and their total.
+        engine: ``local``, or ``ray``: each field is a task of a Ray cluster.
 
     Raises:
         BlastscopeError: if no field can be used, the scale is not known, masks are missing, or
@@ -146,12 +150,14 @@ def segment_fields(
         done = [one for one in fields if work.has(_part(one))]
         rest = [one for one in fields if not work.has(_part(one))]
 
-        def do(one: FieldFile) -> None:
-            _segment(one, work, scale, files.get(one.name))
-
+        do = partial(_segment, work=work, scale=scale, masks=files)
         workers = min(cores(), _FEW_CORES)
+        if engine == RAY and rest:
+            finished: Iterator[object] = on_ray(do, rest, len(rest))
+        else:
+            finished = in_order(do, rest, workers, workers)
         try:
-            for k, _ in enumerate(in_order(do, rest, workers, workers), 1):
+            for k, _ in enumerate(finished, 1):
                 if on_progress:
                     on_progress(len(done) + k, len(fields))
         except BlastscopeError:
@@ -223,7 +229,7 @@ def _unusable(
     return BlastscopeError(f"None of {len(fields):,} fields can be used: {name} {reason}.")
 
 
-def _segment(one: FieldFile, work: WorkFolder, scale: Scale, masks: Path | None) -> None:
+def _segment(one: FieldFile, *, work: WorkFolder, scale: Scale, masks: Mapping[str, Path]) -> None:
     """Segment one field and write all that belongs to it; its part is written last."""
     fact: dict[str, Any] = {"file": one.file, "field": one.name, "subject": one.subject}
     try:
@@ -233,10 +239,10 @@ def _segment(one: FieldFile, work: WorkFolder, scale: Scale, masks: Path | None)
     except UnusableImageError as error:
         write_json(work.path / _part(one), {"field": {**fact, "problem": str(error)}, "cells": []})
         return
-    if masks is None:
-        cells = cells_of_field(rgb, scale.um_per_pixel)
+    if one.name in masks:
+        cells = read_masks(masks[one.name], rgb.shape)
     else:
-        cells = read_masks(masks, rgb.shape)
+        cells = cells_of_field(rgb, scale.um_per_pixel)
     names = [f"{one.stem}_{number}" for number in range(1, len(cells) + 1)]
     rows = [
         _row(one, rgb, cell, name, work, scale.um_per_pixel)

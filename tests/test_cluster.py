@@ -1,0 +1,80 @@
+"""The same work on a local Ray cluster: results, deaths, retries, and equality with one machine."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import blastscope as bs
+from blastscope.cluster import check_engine, on_ray
+from blastscope.errors import BlastscopeError
+from blastscope.experiments.runner import run_jobs
+from tests.conftest import draw_cell, write_cell
+from tests.labour import Errand, cores_of, obey, run_errand
+
+
+@pytest.fixture(scope="module")
+def ray():
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False,
+        object_store_memory=80 * 2**20,
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+def test_a_killed_worker_is_begun_again_and_the_order_kept(ray, tmp_path):
+    jobs = (
+        Errand("a", f"die-once {tmp_path / 'died'}"),
+        Errand("b", "two", "a"),
+        Errand("c", "raise no good"),
+        Errand("d", "four", "c"),
+    )
+    told = []
+    done = run_jobs(jobs, run_errand, engine="ray", on_done=lambda job, *_: told.append(job.key))
+    assert (tmp_path / "died").exists()
+    assert done.results == {"a": f"die-once {tmp_path / 'died'}", "b": "two"}
+    assert str(done.failures["c"]) == "RuntimeError: no good"
+    assert set(done.failures) == {"c", "d"}
+    assert told.index("a") < told.index("b")
+
+
+def test_tasks_have_their_share_of_the_cores_and_errors_come_through(ray):
+    assert dict(on_ray(cores_of, ["a", "b"], 2)) == {"a": 1, "b": 1}
+    with pytest.raises(RuntimeError, match="no good"):
+        list(on_ray(obey, ["raise no good"], 2))
+
+
+def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr("blastscope.prediction.parts.ROWS", 16)
+    for k in range(20):
+        pixels = draw_cell(k, 120, 30 if k % 2 else 22)
+        write_cell(tmp_path / "cells" / f"UID_{k}_1_1_all.bmp", pixels)
+    (tmp_path / "cells" / "broken.bmp").write_bytes(b"BM")
+    for engine in ("auto", "ray"):
+        bs.predict(tmp_path / "cells", out=tmp_path / f"{engine}.csv", engine=engine)
+    assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "auto.csv").read_bytes()
+    assert not list(tmp_path.glob(".*.work"))
+    bs.synthesize_fields(tmp_path / "smears", 1, 1)
+    for engine in ("local", "ray"):
+        bs.segment(tmp_path / "smears", out=tmp_path / engine, um_per_pixel=0.1, engine=engine)
+    one, other = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (tmp_path / "local", tmp_path / "ray")
+    )
+    assert len(one) > 4
+    assert one == other
+
+
+def test_an_engine_that_cannot_be_used_is_refused(monkeypatch):
+    with pytest.raises(BlastscopeError):
+        check_engine("dask")
+    with pytest.raises(BlastscopeError):
+        check_engine("ray", jobs=2)
+    monkeypatch.setattr("blastscope.cluster.find_spec", lambda name: None)
+    with pytest.raises(BlastscopeError, match=r"blastscope\[cluster\]"):
+        check_engine("ray")
