@@ -120,7 +120,11 @@ def _write(
     fresh = (_saved(one, name, reference, work.path) for one, name in rest)
     frames += journal.keep(_told(fresh, before, len(found), on_progress))
     rows = pl.concat(frames)
-    _refuse_none(rows)
+    try:
+        _refuse_none(rows)
+    except BlastscopeError:
+        work.remove()  # no image is in it
+        raise
     write_csv(rows, work.path / TABLE)
     journal.remove()
     return NormalizedImages(rows)
