@@ -245,7 +245,7 @@ def tune(
     track: Track = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search for settings of a recipe by their score on validation subjects.
+    """Search for better settings of a recipe on validation subjects.
 
     The test part takes no part in it. If it is interrupted, the same command goes on where it
     stopped; given several times at once, the processes share the trials.

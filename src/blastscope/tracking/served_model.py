@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class BundleModel(PythonModel):
@@ -20,10 +17,8 @@ class BundleModel(PythonModel):
 
         self._model = bs.load(context.artifacts["bundle"])
 
-    def predict(
-        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
-    ) -> pd.DataFrame:
-        """Return the prediction table, a row for each image of the column ``image``."""
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """Return the prediction table (pandas), a row for each image of the column ``image``."""
         from blastscope.tracking.served_images import predict_texts
 
         texts = model_input["image"] if hasattr(model_input, "columns") else model_input

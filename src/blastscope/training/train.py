@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from lightning.fabric.utilities import move_data_to_device
 from numpy.typing import NDArray
 
-from blastscope.data.store import Store
+from blastscope.data.store import Store, open_store
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import only_one, write_json
@@ -23,7 +24,7 @@ from blastscope.io.predictions import INDUCTIVE, PARTS, PSEUDO_LABELS, marked, w
 from blastscope.models.classifier import Classifier, build_model, choose_layout
 from blastscope.models.dihedral import view_operations
 from blastscope.models.summary import summarise
-from blastscope.ood.detector import fit_ood, write_ood
+from blastscope.ood.detector import OodDetector, fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
 from blastscope.training.batches import PlainBatches
 from blastscope.training.class_balance import Rows
@@ -259,7 +260,12 @@ def _predict(
 ) -> None:
     """Write the OOD detector, then the prediction table of all parts with the fingerprint."""
     inputs = job.inputs
-    ood = fit_ood(inputs.store.pixels, inputs.rows["train"], inputs.rows["validation"])
+    ood = _ood_of(
+        inputs.store.path.resolve(),
+        inputs.store.fingerprint,
+        inputs.rows["train"].tobytes(),
+        inputs.rows["validation"].tobytes(),
+    )
     if ood is not None:
         write_ood(ood, job.folder.ood)
     parts = [part for part in PARTS for _ in inputs.rows[part]]
@@ -275,6 +281,14 @@ def _predict(
         about[PSEUDO_LABELS] = job.second.note
     job.folder.record_digests(job.recipe, frame)
     write_predictions(frame, job.folder.predictions, about)
+
+
+@lru_cache(maxsize=8)
+def _ood_of(store: Path, fingerprint: str, train: bytes, validation: bytes) -> OodDetector | None:
+    """Fit the OOD detector of a split once for all the networks that are trained on it."""
+    del fingerprint  # what it is fitted anew for when the store is
+    rows = (np.frombuffer(part, np.int64) for part in (train, validation))
+    return fit_ood(open_store(store).pixels, *rows)
 
 
 def probabilities(
