@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
@@ -80,3 +80,10 @@ def keep_freed_memory() -> bool:
         mallopt(setting, value) == 1
         for setting, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 * 2**20))
     )
+
+
+def return_freed_memory() -> None:
+    """Have glibc return what it kept of freed memory, in every thread's share; else do nothing."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

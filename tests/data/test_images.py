@@ -1,6 +1,8 @@
 import io
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -292,3 +294,41 @@ def test_a_first_page_that_is_black_is_told_from_a_black_image(tmp_path):
     black.save(tmp_path / "two.tif", save_all=True, append_images=[Image.fromarray(CELL)])
     item = list_cells([tmp_path]).cells[0]
     assert "several pages" in inspect_cell(item).message
+
+
+def test_large_images_are_decoded_one_at_a_time_where_threads_decode_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "LARGE", 100)
+    path = write_cell(tmp_path / "a.png", draw_cell(1, 60, 20))
+    inside, most = [], []
+
+    @images.large_in_turn()
+    def work(_: int) -> None:
+        read_image(path)
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert max(most) == 1
+    with images.large_in_turn(), images.large_in_turn():  # one within another waits for nothing
+        read_image(path)
+    read_image(path)  # and outside there are no turns
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "LA", "CMYK", "1"])
+def test_bands_give_the_pixels_of_the_whole(tmp_path, monkeypatch, mode):
+    rng = np.random.default_rng(3)
+    noise = rng.integers(0, 256, (61, 47, 4), np.uint8)
+    picture = Image.fromarray(noise, "RGBA").convert(mode)
+    path = tmp_path / "a.tif"
+    picture.save(path)
+    whole = read_image(path)
+    monkeypatch.setattr(images, "_BAND", 47 * 7)
+    banded = read_image(path)
+    assert np.array_equal(whole.pixels, banded.pixels)
+    assert whole.flags == banded.flags
+    if mode == "RGBA":  # flattened on black, by hand
+        flat = np.rint(noise[..., :3] * (noise[..., 3:] / 255.0))
+        assert np.abs(whole.pixels.astype(int) - flat).max() <= 1

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blastscope.data import crop
 from blastscope.data.crop import FIELD, Box, clahe, fixed_field, prepared, resize, square_crop
 from tests.conftest import draw_cell
 
@@ -86,3 +87,11 @@ def test_shrinking_is_opencvs_by_area_to_the_bit(side, size, seed):
     square = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
     known = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(resize(square, size), known)
+
+
+@pytest.mark.parametrize("size", [32, 100])
+def test_a_large_square_shrinks_to_the_very_pixels_without_floats(monkeypatch, size):
+    square = np.random.default_rng(1).integers(0, 256, (301, 301, 3), np.uint8)
+    floats = crop.resize(square, size)
+    monkeypatch.setattr(crop, "_LARGE", 1)
+    np.testing.assert_array_equal(crop.resize(square, size), floats)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from blastscope.data.images import large_in_turn
 from blastscope.data.inspection import Inspection, inspect_cell
 from blastscope.data.layouts import Believe, CellFile, Listing, Problem, list_cells
 from blastscope.data.official_files import (
@@ -143,6 +144,7 @@ class _Look:
     flags: tuple[str, ...]
 
 
+@large_in_turn()
 def _look(
     item: CellFile, published: Mapping[str, OfficialFile]
 ) -> tuple[CellFile, _Look | Problem, int | None]:

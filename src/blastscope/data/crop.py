@@ -30,6 +30,8 @@ FIELD = 320
 whole and the rest but for their rims; a wider one would only spend pixels on black."""
 BEYOND = "beyond-field"
 """The flag of a cell that the field cuts."""
+_LARGE = 2**24
+"""Squares of more bytes are not shrunk as floats."""
 CLAHE_CLIP = 2.0
 CLAHE_TILES = (8, 8)
 
@@ -123,6 +125,8 @@ def resize(square: Pixels, size: int) -> Pixels:
         return square
     if square.shape[0] < size:
         return cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+    if square.size > _LARGE:  # its floats would take a gigabyte
+        return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
     if square.shape[0] % size == 0:  # whole blocks have a way of their own, and round halves up
         return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
     # OpenCV adds areas up as floats anyway; given floats it does so a quarter faster, to the bit.

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from blastscope.process import return_freed_memory
 
 SUFFIXES = frozenset(
     (".bmp", ".dib", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp")
@@ -28,7 +33,13 @@ MAX_PIXELS = 64 * 2**20
 """The largest image that is decoded: 64 megapixels, 300 times a C-NMC image."""
 MAX_BYTES = 256 * 2**20
 """The largest file that is read."""
+LARGE = 8 * 2**20
+"""Larger images, in pixels, are decoded one at a time where threads decode many."""
+_BAND = 2**22
+"""How many pixels are converted to RGB at a time."""
 
+_ORIENTATION = 274
+"""The EXIF tag of how an image is turned."""
 _COMPRESSION = 259
 """The TIFF tag of the way in which pixels are packed."""
 _NOT_READ = {
@@ -61,6 +72,36 @@ class Decoded:
     mode: str
     flags: tuple[str, ...]
     """What was converted: ``alpha`` (flattened on black), ``grey``, ``cmyk``, ``palette``, …"""
+
+
+_large = threading.Lock()
+_turn = threading.local()
+
+
+@contextmanager
+def large_in_turn() -> Iterator[None]:
+    """Let no other thread decode a large image until this block has done with its own.
+
+    An image of 64 megapixels takes half a gigabyte until its cell is cut out. Around what a thread
+    does with one image; a small image waits for nothing.
+    """
+    if hasattr(_turn, "taken"):  # within another such block
+        yield
+        return
+    _turn.taken = False
+    try:
+        yield
+    finally:
+        if _turn.taken:
+            return_freed_memory()  # each thread would keep its half gigabyte
+            _large.release()
+        del _turn.taken
+
+
+def _wait_for_turn(width: int, height: int) -> None:
+    if width * height > LARGE and getattr(_turn, "taken", None) is False:
+        _large.acquire()
+        _turn.taken = True
 
 
 def read_image(
@@ -152,7 +193,9 @@ def _refuse_length(length: int, most: int | None = None) -> None:
 
 def _refuse_size(width: int, height: int, most: int | None = None) -> None:
     most = MAX_PIXELS if most is None else most
-    if width * height > most:
+    if width * height <= most:
+        _wait_for_turn(width, height)
+    else:
         limit = _LIMIT if most == MAX_PIXELS else f"{most / 1e6:.0f} megapixels"
         raise UnusableImageError("too-large", f"has {width} × {height} pixels, more than {limit}")
 
@@ -188,19 +231,45 @@ def _converted(image: Image.Image, *, first: bool) -> Decoded:
 
 
 def _rgb(image: Image.Image, flags: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the pixels as viewers show them, turned as the file says."""
-    is_bmp = image.format == "BMP"
-    image = ImageOps.exif_transpose(image)
-    if "alpha" in flags:
-        above = image.convert("RGBA")
-        if not above.getchannel("A").getbbox():
-            if is_bmp:  # the fourth byte is unused more often than it is an alpha
-                flags[flags.index("alpha")] = "alpha-ignored"
-                return np.array(above)[..., :3].copy()
+    """Return the pixels as viewers show them, turned as the file says.
+
+    They are converted band by band: Pillow would keep a copy of the whole image for each step.
+    """
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    flatten = "alpha" in flags
+    if flatten and not any(_alpha(band).getbbox() for _, band in _bands(image)):
+        if image.format != "BMP":
             message = "is wholly transparent: save it without its alpha channel"
             raise UnusableImageError("transparent", message)
-        image = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above)
-    return np.array(image.convert("RGB"))
+        flags[flags.index("alpha")] = "alpha-ignored"  # the fourth byte is unused more often
+        for rows, band in _bands(image):
+            pixels[rows] = np.asarray(band.convert("RGBA"))[..., :3]
+        return pixels
+    for rows, band in _bands(image):
+        if flatten:
+            above = band.convert("RGBA")
+            band = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above)
+        pixels[rows] = np.asarray(band.convert("RGB"))
+    return pixels
+
+
+def _alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").getchannel("A")
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """Yield horizontal bands of an image, and their rows; a small image is one."""
+    width, height = image.size
+    rows = max(1, _BAND // max(1, width))
+    if rows >= height:
+        yield slice(None), image
+        return
+    for first in range(0, height, rows):
+        last = min(height, first + rows)
+        yield slice(first, last), image.crop((0, first, width, last))
 
 
 def _plain_bmp_size(content: bytes) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import xxhash
 
 from blastscope.data.cell_table import CELLS
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, prepared
-from blastscope.data.images import UnusableImageError
+from blastscope.data.images import UnusableImageError, large_in_turn
 from blastscope.data.inspection import Inspection, inspect_cell
 from blastscope.data.layouts import Believe, CellFile, Listing, Problem, list_cells
 from blastscope.data.partial_store import PartialStore
@@ -227,6 +227,7 @@ def _fill(
     return [outcome for outcome in seen if isinstance(outcome, Problem)]
 
 
+@large_in_turn()
 def _one(item: CellFile, settings: StoreSettings) -> tuple[dict[str, object], Pixels] | Problem:
     """Return a cell's row and pixels, or why it cannot be used."""
     seen = inspect_cell(item, settings.contour)

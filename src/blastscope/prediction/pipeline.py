@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, locate, prepared
-from blastscope.data.images import UnusableImageError
+from blastscope.data.images import UnusableImageError, large_in_turn
 from blastscope.data.inspection import inspect_image
 from blastscope.data.layouts import Problem
 from blastscope.data.store import StoreSettings
@@ -75,6 +75,7 @@ def read_cells(
         inputs.close()
 
 
+@large_in_turn()
 def read_cell(
     image: InputImage, settings: Sequence[StoreSettings], ood: OodScores | None = None
 ) -> PreparedCell | Problem:

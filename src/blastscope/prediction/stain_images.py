@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from blastscope.data.images import UnusableImageError
+from blastscope.data.images import UnusableImageError, large_in_turn
 from blastscope.data.synthetic import MARKER
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
@@ -137,6 +137,7 @@ def _normalized(
         yield from in_order(partial(_one, reference), images, ahead=cores() + 1)
 
 
+@large_in_turn()
 def _one(reference: StainStatistics, image: InputImage) -> _Done:
     try:
         changed = normalize_pixels(image.decode().pixels, reference)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from blastscope.data.crop import Box, Pixels, locate, prepared
-from blastscope.data.images import UnusableImageError
+from blastscope.data.images import UnusableImageError, large_in_turn
 from blastscope.parallel import in_order
 from blastscope.prediction.images import InputImages
 
@@ -26,6 +26,7 @@ def thumbnails(
         whole: rows of images that are shown whole, since they may not be cells.
     """
 
+    @large_in_turn()
     def work(row: int) -> tuple[int, Pixels | None]:
         try:
             pixels = inputs.images[row].decode().pixels

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.data.crop import BEYOND, FIELD, Pixels
-from blastscope.data.images import UnusableImageError, read_image
+from blastscope.data.images import UnusableImageError, large_in_turn, read_image
 from blastscope.data.inspection import inspect_image
 from blastscope.errors import BlastscopeError
 from blastscope.parallel import in_order
@@ -40,6 +40,7 @@ class Looked:
     tiles: dict[Kind, Pixels] = field(default_factory=dict)
 
 
+@large_in_turn()
 def look(images: ImageStore, sha: str) -> Looked:
     """Decode an image, find the cell, and make its thumbnails."""
     try:
