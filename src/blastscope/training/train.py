@@ -287,8 +287,8 @@ def _predict(
 def _ood_of(store: Path, fingerprint: str, train: bytes, validation: bytes) -> OodDetector | None:
     """Fit the OOD detector of a split once for all the networks that are trained on it."""
     del fingerprint  # what it is fitted anew for when the store is
-    rows = (np.frombuffer(part, np.int64) for part in (train, validation))
-    return fit_ood(open_store(store).pixels, *rows)
+    known, held = (np.frombuffer(part, np.int64) for part in (train, validation))
+    return fit_ood(open_store(store).pixels, known, held)
 
 
 def probabilities(
