@@ -8,21 +8,26 @@ from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, unknown
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Sighting, Upload
 
+_READINGS = (
+    select(Reading).where(Reading.case_id == bindparam("case")).order_by(Reading.number)
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Access:
-    """A case, the reading that a person works in, and whether it is blind."""
+    """A case, the reading that a person works in, whether it is blind, and all readings."""
 
     case: Case
     reading: Reading
     blind: bool
+    readings: Sequence[Reading] = ()
 
     def scope(self, random: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which cells the reading is about, by their ranks in the random order."""
@@ -78,9 +83,7 @@ def access(session: Session, case_id: int, who: Who, reading_id: int | None = No
         RefusalError: if there is no such case or reading, or a blind reader may not see it.
     """
     case = find_case(session, case_id)
-    readings = session.scalars(
-        select(Reading).where(Reading.case_id == case_id).order_by(Reading.number)
-    ).all()
+    readings = session.scalars(_READINGS, {"case": case_id}).all()
     own = next((r for r in readings if r.person_id == who.id and r.finished_at is None), None)
     chosen = own or readings[0]
     if own is not None:
@@ -89,7 +92,7 @@ def access(session: Session, case_id: int, who: Who, reading_id: int | None = No
         blind = case.blind_first and not has_revealed(session, case_id, who)
     if reading_id is not None and reading_id != chosen.id:
         chosen = _other(readings, reading_id, who, blind)
-    return Access(case, chosen, blind)
+    return Access(case, chosen, blind, readings)
 
 
 def _other(readings: Sequence[Reading], reading_id: int, who: Who, blind: bool) -> Reading:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import AbstractContextManager
 
 from blastscope.workbench.cell_table import CellTables
 from blastscope.workbench.image_store import ImageStore
@@ -12,6 +13,7 @@ from blastscope.workbench.people import Passwords, local_person
 from blastscope.workbench.reviews import Reviews
 from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import Database
+from blastscope.workbench.store.group_writer import GroupWriter
 from blastscope.workbench.supervisor import Supervisor
 
 
@@ -34,6 +36,7 @@ class Workbench:
             self.model_id = register(session, settings.models).id
             local_person(session)
         self.reviews, self.tables = Reviews(), CellTables()
+        self.writer = GroupWriter(self.database, self.holding)
         self.passwords = Passwords()
         self.worker = Supervisor(settings, self.database)
         self._launch: str | None = None
@@ -55,7 +58,12 @@ class Workbench:
             self._launch = None
             return True
 
+    def holding(self) -> AbstractContextManager[None]:
+        """Keep readers from reviews that are not yet on disk."""
+        return self.reviews.holding()
+
     def close(self) -> None:
-        """End the worker and close the database."""
+        """Write what waits, end the worker and close the database."""
+        self.writer.close()
         self.worker.stop()
         self.database.close()

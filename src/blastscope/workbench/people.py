@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
@@ -164,27 +164,32 @@ def end_sessions(session: Session, person_id: int) -> None:
     )
 
 
+# Asked with every request, so put together once.
+_BY_SESSION = (
+    select(User)
+    .join(LoginSession, LoginSession.person_id == User.id)
+    .where(LoginSession.digest == bindparam("digest"), LoginSession.expires_at > bindparam("now"))
+)
+_BY_TOKEN = (
+    select(User)
+    .join(ApiToken, ApiToken.person_id == User.id)
+    .where(
+        ApiToken.digest == bindparam("digest"),
+        ApiToken.expires_at > bindparam("now"),
+        ApiToken.revoked_at.is_(None),
+    )
+)
+
+
 def of_session(session: Session, secret: str) -> Who | None:
     """Return whose cookie it is, if it still holds."""
-    found = session.scalar(
-        select(User)
-        .join(LoginSession, LoginSession.person_id == User.id)
-        .where(LoginSession.digest == digest(secret), LoginSession.expires_at > now())
-    )
+    found = session.scalar(_BY_SESSION, {"digest": digest(secret), "now": now()})
     return who(found) if found is not None and found.active else None
 
 
 def of_token(session: Session, secret: str) -> Who | None:
     """Return whose token it is, if it still holds."""
-    found = session.scalar(
-        select(User)
-        .join(ApiToken, ApiToken.person_id == User.id)
-        .where(
-            ApiToken.digest == digest(secret),
-            ApiToken.expires_at > now(),
-            ApiToken.revoked_at.is_(None),
-        )
-    )
+    found = session.scalar(_BY_TOKEN, {"digest": digest(secret), "now": now()})
     return who(found) if found is not None and found.active else None
 
 

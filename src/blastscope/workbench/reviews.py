@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import Row, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.people import Who
@@ -29,6 +29,21 @@ _KEPT = 64
 """Readings whose states are kept in memory."""
 CODES: dict[Value, int] = {None: 0, **{label: k + 1 for k, label in enumerate(LABELS)}}
 """Numbers for labels in arrays: 0 is none."""
+
+
+# Written once: to put a statement together takes longer than to run it.
+_AFTER = (
+    select(
+        ReviewEvent.seq, ReviewEvent.id, ReviewEvent.kind, ReviewEvent.cells, ReviewEvent.value,
+        ReviewEvent.person_id,
+    )
+    .where(
+        ReviewEvent.reading_id == bindparam("reading"), ReviewEvent.seq > bindparam("seq")
+    )
+    .order_by(ReviewEvent.seq)
+)  # fmt: skip
+_KNOWN = select(*ReviewEvent.__table__.columns).where(ReviewEvent.id == bindparam("id"))
+_INSERT = insert(ReviewEvent.__table__)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,7 @@ class Reviews:
 
     def __init__(self) -> None:
         self._views: dict[int, ReadingView] = {}
+        self._held: set[int] | None = None  # readings that changed and are not on disk
         self._lock = threading.RLock()
 
     @contextmanager
@@ -104,6 +120,8 @@ class Reviews:
             view = self._views.pop(reading_id, None) or ReadingView(ReviewState())
             self._follow(session, reading_id, view)
             view.grow(cells)
+            if self._held is not None:
+                self._held.add(reading_id)
             yield view
             # Only if the block raised nothing: what is half changed is folded again.
             self._views[reading_id] = view
@@ -111,18 +129,7 @@ class Reviews:
                 self._views.pop(next(iter(self._views)))
 
     def _follow(self, session: Session, reading_id: int, view: ReadingView) -> None:
-        found = session.execute(
-            select(
-                ReviewEvent.seq,
-                ReviewEvent.id,
-                ReviewEvent.kind,
-                ReviewEvent.cells,
-                ReviewEvent.value,
-                ReviewEvent.person_id,
-            )
-            .where(ReviewEvent.reading_id == reading_id, ReviewEvent.seq > view.state.seq)
-            .order_by(ReviewEvent.seq)
-        )
+        found = session.execute(_AFTER, {"reading": reading_id, "seq": view.state.seq})
         for seq, id, kind, cells, value, person in found:
             view.touch(view.state.apply(seq, id, kind, cells, value.get("of"), person))
 
@@ -139,7 +146,7 @@ class Reviews:
         """Append events of one person, all or none, inside a writing transaction.
 
         The lock on the states must not be let go before the transaction has ended: call it within
-        :meth:`holding`.
+        :meth:`holding`, and :meth:`forget` the reading if what it stored is taken back.
 
         Args:
             usable: whether each cell can be labelled, shape (cells,).
@@ -154,39 +161,50 @@ class Reviews:
         touched: set[int] = set()
         with self.view(session, reading_id, len(usable)) as view:
             for event in events:
-                known = session.scalar(select(ReviewEvent).where(ReviewEvent.id == event.id))
+                known = session.execute(_KNOWN, {"id": event.id}).one_or_none()
                 if known is not None:
                     _refuse_other(known, event, case.id, who)
-                    told.append(_told(known, again=True))
+                    told.append(
+                        {"id": known.id, "seq": known.seq, "again": True, "target": known.target}
+                    )
                     continue
                 _refuse_invalid(event, usable)
                 target = _target(view.state, event, who)
-                row = ReviewEvent(
-                    id=event.id, case_id=case.id, reading_id=reading_id, person_id=who.id,
-                    kind=event.kind, cells=list(event.cells) or None, value={"of": event.value},
-                    target=target, shown=event.shown, blind=blind, client_at=event.at,
-                )  # fmt: skip
-                session.add(row)
-                session.flush()
+                row = {
+                    "id": event.id, "case_id": case.id, "reading_id": reading_id,
+                    "person_id": who.id, "kind": event.kind, "cells": list(event.cells) or None,
+                    "value": {"of": event.value}, "target": target, "shown": event.shown,
+                    "blind": blind, "client_at": event.at,
+                }  # fmt: skip
+                seq = _insert(session, row)
                 cells = view.state.apply(
-                    row.seq, event.id, event.kind, event.cells, event.value, who.id
+                    seq, event.id, event.kind, event.cells, event.value, who.id
                 )
                 view.touch(cells)
                 touched.update(cells)
-                told.append(_told(row, again=False))
+                told.append({"id": event.id, "seq": seq, "again": False, "target": target})
             person = who.id if blind else None
             changed = {n: standing(view.state, n, person) for n in sorted(touched)}
         return told, changed
 
     @contextmanager
-    def holding(self, reading_id: int) -> Iterator[None]:
+    def holding(self) -> Iterator[None]:
         """Keep readers from states that are not yet on disk; forget them if the block fails."""
         with self._lock:
+            self._held = set()
             try:
                 yield
             except BaseException:
-                self._views.pop(reading_id, None)
+                for reading_id in self._held:
+                    self._views.pop(reading_id, None)
                 raise
+            finally:
+                self._held = None
+
+    def forget(self, reading_id: int) -> None:
+        """Fold a reading again from its events when it is asked for next."""
+        with self._lock:
+            self._views.pop(reading_id, None)
 
 
 def standing(state: ReviewState, n: int, person: int | None) -> dict[str, Any]:
@@ -218,11 +236,14 @@ def last_event(session: Session, case_id: int) -> int:
     return session.scalar(last) or 0
 
 
-def _told(row: ReviewEvent, *, again: bool) -> dict[str, Any]:
-    return {"id": row.id, "seq": row.seq, "again": again, "target": row.target}
+def _insert(session: Session, row: dict[str, Any]) -> int:
+    """Store an event, past the mapper, which takes longer than the database; return its number."""
+    key = session.connection().execute(_INSERT, row).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
-def _refuse_other(known: ReviewEvent, event: NewEvent, case_id: int, who: Who) -> None:
+def _refuse_other(known: Row[Any], event: NewEvent, case_id: int, who: Who) -> None:
     """Refuse an identifier that stands for another event already."""
     same = (known.case_id, known.person_id, known.kind) == (case_id, who.id, event.kind)
     same &= (known.cells or []) == list(event.cells) and known.value.get("of") == event.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,9 +62,12 @@ def readings_of(session: Session, case_id: int) -> list[Reading]:
     return list(session.scalars(found))
 
 
-def reviewed(bench: Workbench, session: Session, case: Case, table: CellTable) -> Reviewed:
-    """Put the readings of a case together."""
-    first, *others = readings_of(session, case.id)
+def reviewed(
+    bench: Workbench, session: Session, case: Case, table: CellTable,
+    readings: Sequence[Reading] | None = None,
+) -> Reviewed:  # fmt: skip
+    """Put the readings of a case together; they are looked up if they are not given."""
+    first, *others = readings or readings_of(session, case.id)
     with bench.reviews.view(session, first.id, len(table)) as view:
         final = view.final[: len(table)].copy()
         own = view.label[: len(table)].copy()

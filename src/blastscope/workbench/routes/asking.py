@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who, of_session, of_token
@@ -33,28 +34,41 @@ Bench = Annotated[Workbench, Depends(_bench)]
 
 def find_who(request: Request, bench: Workbench) -> Who | None:
     """Return who asks, by token or cookie; None if nobody is signed in."""
-    kind, _, secret = request.headers.get("authorization", "").partition(" ")
     with bench.database.read() as session:
-        if kind.lower() == "bearer":
-            return of_token(session, secret.strip())
-        cookie = request.cookies.get(cookie_name(bench.settings))
-        return None if cookie is None else of_session(session, cookie)
+        return who_asks(request, bench, session)
+
+
+def who_asks(request: Request, bench: Workbench, session: Session) -> Who | None:
+    """Return who asks, as :func:`find_who` does, by a session of the database that is open."""
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return of_token(session, secret.strip())
+    cookie = request.cookies.get(cookie_name(bench.settings))
+    return None if cookie is None else of_session(session, cookie)
+
+
+def checked(found: Who | None, role: str) -> Who:
+    """Return who asks, if they have this role or a higher one.
+
+    Raises:
+        RefusalError: if not, or if nobody is signed in.
+    """
+    if found is None:
+        raise RefusalError(401, "not-signed-in", "You are not signed in: sign in first.")
+    if not found.may(role):
+        raise RefusalError(
+            403,
+            "not-allowed",
+            f"This needs the role {role}, and you are {found.role}: ask an admin.",
+        )
+    return found
 
 
 def needs(role: str) -> Callable[..., Who]:
     """Return the dependency that lets only this role, or a higher one, through."""
 
     def ask(request: Request, bench: Bench) -> Who:
-        found = find_who(request, bench)
-        if found is None:
-            raise RefusalError(401, "not-signed-in", "You are not signed in: sign in first.")
-        if not found.may(role):
-            raise RefusalError(
-                403,
-                "not-allowed",
-                f"This needs the role {role}, and you are {found.role}: ask an admin.",
-            )
-        return found
+        return checked(find_who(request, bench), role)
 
     ask.role = role  # type: ignore[attr-defined]
     return ask

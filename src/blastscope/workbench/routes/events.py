@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+from asyncio import wrap_future
 from typing import Any
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.access import Access, access, hidden_readings
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.cell_table import counts
+from blastscope.workbench.context import Workbench
 from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import MOST_EVENTS, NewEvent
-from blastscope.workbench.routes.asking import Bench, Reader, Viewer
+from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.sighting import saw
@@ -50,29 +53,45 @@ class EventsBody(BaseModel, extra="forbid"):
     events: list[EventBody] = Field(min_length=1, max_length=MOST_EVENTS)
 
 
-@router.post("/events")
-def post_events(bench: Bench, who: Reader, case_id: int, body: EventsBody) -> dict[str, Any]:
+def _sent_schema() -> dict[str, Any]:
+    """Return what OpenAPI says of a body that is read by hand."""
+    schema = EventsBody.model_json_schema()
+    schema["properties"]["events"]["items"] = schema.pop("$defs")["EventBody"]
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+@router.post("/events", openapi_extra=_sent_schema())
+async def post_events(bench: Bench, case_id: int, request: Request) -> Response:
     """Store events; when this answers they are on disk."""
-    with bench.database.write() as session:
-        # Read once, and held until the end: `access` finds it in the session.
-        held = session.get(Case, case_id, with_for_update=True)
-        found = access(session, case_id, who, _one_reading(body))
-        _refuse(found, who, body)
-        assert held is found.case
-        table = bench.tables.of(session, found.case)
-        scope = found.scope(table.random)
-        events = [_event(one) for one in body.events]
-        with bench.reviews.holding(found.reading.id):
-            stored, changed = bench.reviews.append(
-                session, found.case, found.reading.id, table.usable & scope, who, events,
-                found.blind,
-            )  # fmt: skip
-            session.commit()
-    with bench.database.read() as session:
-        together = reviewed(bench, session, found.case, table)
+    # The body is read by hand: who asks is looked up in the writer's own session, before it.
+    sent = await request.body()
+    told = await wrap_future(
+        bench.writer.submit(lambda session: _store(bench, session, case_id, request, sent))
+    )
+    return Response(told, media_type="application/json")
+
+
+def _store(
+    bench: Workbench, session: Session, case_id: int, request: Request, sent: bytes
+) -> bytes:
+    """Store events in the transaction of a session, and return the answer."""
+    who = checked(who_asks(request, bench, session), "reader")
+    body = _read(sent)
+    if not bench.database.is_sqlite:  # there nobody else writes
+        session.get(Case, case_id, with_for_update=True)
+    found = access(session, case_id, who, _one_reading(body))
+    _refuse(found, who, body)
+    table = bench.tables.of(session, found.case)
+    scope = found.scope(table.random)
+    events = [_event(one) for one in body.events]
+    try:
+        stored, changed = bench.reviews.append(
+            session, found.case, found.reading.id, table.usable & scope, who, events, found.blind
+        )  # fmt: skip
+        together = reviewed(bench, session, found.case, table, found.readings)
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
             seen = visible(view, who, found.blind)
-            return {
+            told = {
                 "rev": revision(session, found, who),
                 "events": stored,
                 "changed": changed,
@@ -80,6 +99,19 @@ def post_events(bench: Bench, who: Reader, case_id: int, body: EventsBody) -> di
                 "undo": view.state.undoable(who.id) is not None,
                 "redo": view.state.redoable(who.id) is not None,
             }
+    except BaseException:
+        bench.reviews.forget(found.reading.id)
+        raise
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _read(sent: bytes) -> EventsBody:
+    try:
+        return EventsBody.model_validate_json(sent)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
+        ) from error
 
 
 def _one_reading(body: EventsBody) -> int | None:
