@@ -15,6 +15,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe, recipe_names
 from blastscope.training.train import train
+from tests.conftest import draw_cell, write_cell
 
 NAMES = [name for name in recipe_names() if name.startswith("related/")]
 LARGER = {"related/deepmen-inception-v3": 75}  # its smallest image
@@ -58,11 +59,47 @@ def test_the_recipe_with_clahe_differs_in_nothing_else():
 
 
 def small(name: str):
-    size = LARGER.get(name, 48)
+    size = LARGER.get(name, 36)
     changes = [f"input.size={size}", "model.weights=none", "training.epochs=1", "training.batch=8"]
     if name == "related/heterogeneity":
         changes.append("training.heterogeneity.subjects=2")
     return load_recipe(name, [*changes, "training.precision=32"])
+
+
+class Trainings:
+    """Trains recipes on a few cells: a store serves all that are prepared alike, a run all that
+    start from it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for person in range(4):
+            for label, name, radius in (("all", "", 30), ("hem", "H", 22)):
+                for k in range(2):
+                    cell = draw_cell(person * 1000 + k * 2 + (label == "all"), 60, radius)
+                    file = f"UID_{name}{person + 1}_{k + 1}_1_{label}.bmp"
+                    write_cell(folder / "data" / "fold_0" / label / file, cell)
+
+    def split_store(self, recipe):
+        settings = StoreSettings(recipe.input.size, recipe.input.scale, recipe.input.clahe)
+        name = f"{settings.size}-{settings.scale}-{settings.clahe}"
+        store, split = self.folder / "stores" / name, self.folder / f"{name}.parquet"
+        if not split.exists():
+            prepare([self.folder / "data"], store, settings)
+            split.write_bytes(make_split(store, "subject", 3)[0].read_bytes())
+        return store, split
+
+    def run(self, name):
+        recipe = small(name)
+        path = self.folder / "runs" / name
+        start = None if recipe.starts_from is None else self.run(recipe.starts_from)
+        store, split = self.split_store(recipe)
+        train(recipe, store, split, path, device="cpu", start=start, keep_features=False)
+        return path
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory):
+    return Trainings(tmp_path_factory.mktemp("related"))
 
 
 def weighty(name: str) -> bool:
@@ -74,25 +111,17 @@ def weighty(name: str) -> bool:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * weighty(name)) for name in NAMES]
 )
-def test_a_recipe_trains_for_an_epoch_on_synthetic_cells(name, dataset, tmp_path):
+def test_a_recipe_trains_for_an_epoch_on_synthetic_cells(name, trainings):
     recipe = small(name)
-    data = dataset(subjects=4, per_subject=3, side=60)
-    settings = StoreSettings(recipe.input.size, recipe.input.scale, recipe.input.clahe)
-    store = prepare([data], tmp_path / "store", settings).path
-    split = make_split(store, "subject", 3)[0]
-    runs = []
-    for step in filter(None, (recipe.starts_from, recipe.name)):
-        run = tmp_path / step.replace("/", "-")
-        train(small(step), store, split, run, device="cpu", keep_features=False)
-        runs.append(run)
-    weights = load_file(runs[-1] / "checkpoint.safetensors")
+    run = trainings.run(name)
+    weights = load_file(run / "checkpoint.safetensors")
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
-    layers = json.loads((runs[-1] / "network.json").read_text())
+    layers = json.loads((run / "network.json").read_text())
     assert layers["trainable"] > 0
     assert (recipe.model.auxiliary is not None) == any(
         key.startswith("box_head") for key in weights
     )
     assert (recipe.model.svm is not None) == any(key.startswith("svm.") for key in weights)
-    if len(runs) == 2:
-        before = load_file(runs[0] / "checkpoint.safetensors")
+    if recipe.starts_from is not None:
+        before = load_file(trainings.run(recipe.starts_from) / "checkpoint.safetensors")
         assert any(not before[key].equal(weights[key]) for key in before if "backbone" in key)
