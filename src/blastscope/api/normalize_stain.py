@@ -25,7 +25,7 @@ class StainResult(Result):
     """Images with the stain of a reference.
 
     Attributes:
-        made: a row an image, and the images if they were not written.
+        made: one row for each image, and the images if they were not written.
         reference: what they were normalized to.
     """
 
@@ -43,7 +43,7 @@ class StainResult(Result):
         return self.made.rows.height - self.made.rows["problem"].null_count()
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row an image: file, image, cell, subject, label, method, wedge, problem."""
+        """Return one row for each image, with its names, method, wedge and problem."""
         return self.made.rows
 
     def as_json(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def normalize_stain(
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
     Returns:
-        A row an image, and the images if they were not written.
+        One row for each image, and the images if they were not written.
 
     Raises:
         BlastscopeError: if the reference or an input cannot be used, no image can be normalized, or

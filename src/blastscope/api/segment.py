@@ -43,12 +43,12 @@ class SegmentationResult(FolderResult):
     listed: tuple[str, ...] = ()
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row a cell, also of the refused ones (docs/segmentation.md)."""
+        """Return one row for each cell, also of the refused ones (docs/segmentation.md)."""
         return self.found.cells
 
     @property
     def fields(self) -> pl.DataFrame:
-        """A row a field."""
+        """One row for each field."""
         return self.found.fields
 
     @property
@@ -107,9 +107,9 @@ def segment(
         fields: files, folders or globs of fields (JPEG, PNG, TIFF, BMP, WebP; up to 100
             megapixels), all of one microscope and objective.
         out: the folder to write; a temporary one without it.
-        um_per_pixel: micrometres a pixel; without it the red cells are measured.
-        masks: a folder with masks of Cellpose, StarDist, InstanSeg or QuPath, a label image or
-            GeoJSON a field, to take instead of finding cells.
+        um_per_pixel: micrometres per pixel; without it the red cells are measured.
+        masks: a folder with masks of Cellpose, StarDist, InstanSeg or QuPath, one label
+            image or GeoJSON file for each field; cells are then not searched for.
         subject_from: a regular expression that finds the subject in a field's path.
         engine: ``local``, or ``ray``: each field is a task of a Ray cluster (docs/scale.md).
         progress: show a progress bar; or a function to call with how much is done and of how much.
@@ -149,7 +149,7 @@ def list_fields(fields: Sequence[Path], subject_from: str | None) -> InputImages
             f"{fields[0]} holds cells that were cut out of fields: give the fields, or predict the "
             "cells without --fields."
         )
-    note = f"{cut:,} cells that an earlier segmentation cut out are no fields and are left out"
+    note = f"{cut:,} cells that an earlier segmentation cut out are left out: they are not fields"
     return replace(listed, images=kept, notes=(*listed.notes, note))
 
 

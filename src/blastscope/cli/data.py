@@ -142,7 +142,8 @@ def normalize_stain(
 ) -> None:
     """Give images the stain of a reference; black stays black.
 
-    An image for which the method is ill-posed is refused with the reason.
+    An image that the method cannot normalize is refused: the table says why. If it is interrupted,
+    the same command goes on where it stopped.
     """
     show(
         bs.normalize_stain(images, method=method, out=out, reference=reference, progress=True),
@@ -230,7 +231,8 @@ def segment(
 ) -> None:
     """Find and cut out the white cells of whole fields.
 
-    A cell that cannot be outlined surely is a row with its reason, and has no image.
+    A cell without a sure outline is not cut out: the table has its place and the reason. If it is
+    interrupted, the same command goes on where it stopped.
     """
     made = bs.segment(
         fields,

@@ -34,7 +34,7 @@ def predict(
     out: Annotated[
         str | None,
         option(
-            "The table: .parquet, .csv or .json; - prints JSON, a line a cell, as it goes. "
+            "The table: .parquet, .csv or .json; - prints JSON, one line per cell, as it goes. "
             "Without it the cells are shown.",
             "FILE",
         ),

@@ -78,8 +78,8 @@ Grid = Annotated[int, option("The fewest fields a side of the heatmaps of Grad-C
 StainReference = Annotated[
     Path | None,
     option(
-        "What to normalize to: an image, or a folder whose most typical image counts. Without it, "
-        "a typical cell of C-NMC 2019.",
+        "The image to normalize to, or a folder: then its most typical image is taken. Without "
+        "it, a typical cell of C-NMC 2019.",
         "IMAGE",
         name="--reference",
     ),
@@ -87,16 +87,16 @@ StainReference = Annotated[
 UmPerPixel = Annotated[
     float | None,
     option(
-        "Micrometres a pixel of the fields: 7.5 divided by a red cell's diameter in pixels. "
-        "Without it red cells are measured.",
+        "Micrometres per pixel of the fields: 7.5 divided by a red cell's diameter in pixels. "
+        "Without it, the red cells are measured.",
         "UM",
     ),
 ]
 Masks = Annotated[
     Path | None,
     option(
-        "A folder with a label image (PNG, TIFF) or GeoJSON for each field, of Cellpose, StarDist, "
-        "InstanSeg or QuPath, to use instead of finding cells.",
+        "A folder with one label image (PNG, TIFF) or GeoJSON file for each field, as Cellpose, "
+        "StarDist, InstanSeg or QuPath write them. Cells are then not searched for.",
         "DIR",
     ),
 ]

@@ -48,7 +48,7 @@ class NormalizedImages:
     """What was done.
 
     Attributes:
-        rows: a row an image, with the columns of ``SCHEMA``.
+        rows: one row for each image, with the columns of ``SCHEMA``.
         images: the normalized images in their order, None for one that was refused; empty if they
             were written.
         already: whether they had all been written before.

@@ -28,19 +28,19 @@ def what_was_found(found: Segmented) -> str:
 def scale_text(scale: Scale) -> str:
     """Say how the scale is known."""
     if scale.red_cells is None:
-        return f"Scale: {scale.um_per_pixel:.3g} µm a pixel, as given."
+        return f"Scale: {scale.um_per_pixel:.3g} µm per pixel, as given."
     return (
-        f"Scale: {scale.um_per_pixel:.3g} µm a pixel, measured by {scale.red_cells:,} red cells of "
-        f"{scale.diameter:.0f} pixels, taken to measure {RED_CELL} µm. Give --um-per-pixel if you "
-        "know it."
+        f"Scale: {scale.um_per_pixel:.3g} µm per pixel, from {scale.red_cells:,} red cells of "
+        f"{scale.diameter:.0f} pixels, if a red cell measures {RED_CELL} µm. Give --um-per-pixel if "
+        "you know it."
     )
 
 
 def cell_scale_text() -> str:
     """Say at which scale cells are cut out."""
     return (
-        f"Cells are cut out at {C_NMC} µm a pixel, the estimated scale of C-NMC: its makers do not "
-        "state it."
+        f"Cells are cut out at {C_NMC} µm per pixel, the estimated scale of C-NMC: its makers do "
+        "not state it."
     )
 
 

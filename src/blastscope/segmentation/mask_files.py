@@ -1,7 +1,7 @@
 """Masks as files: label images and GeoJSON, written for QuPath, and read from other tools.
 
-Cellpose, StarDist and InstanSeg write label images (PNG or TIFF, a number a cell); QuPath writes
-GeoJSON. Both may be given instead of the classical method.
+Cellpose, StarDist and InstanSeg write label images (PNG or TIFF, one number for each cell);
+QuPath writes GeoJSON. Both may be given instead of the classical method.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def _refuse_doubled(cells: Sequence[FoundCell], shape: Sequence[int], path: Path
         box = doubled[0].box
         raise BlastscopeError(
             f"{path} has a mask that lies mostly under another (at x {box.x}, y {box.y}; "
-            f"{len(doubled):,} such masks in all): give one mask a cell."
+            f"{len(doubled):,} such masks in all): give one mask for each cell."
         )
 
 

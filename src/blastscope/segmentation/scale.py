@@ -58,7 +58,7 @@ def told_scale(um_per_pixel: float) -> Scale:
     """
     if not SMALLEST <= um_per_pixel <= LARGEST:
         raise BlastscopeError(
-            f"{um_per_pixel:g} is not a number of micrometres a pixel between {SMALLEST} and "
+            f"{um_per_pixel:g} is not a number of micrometres per pixel between {SMALLEST} and "
             f"{LARGEST}: divide 7.5 by the diameter of a red cell in pixels."
         )
     return Scale(um_per_pixel)
@@ -113,8 +113,8 @@ def measured_scale(diameters: Iterable[np.ndarray]) -> Scale:
     fields = list(diameters)
     every = np.sort(np.concatenate([np.empty(0), *fields]))
     give = (
-        "give the micrometres a pixel (--um-per-pixel): 7.5 divided by the diameter of a red cell "
-        "in pixels"
+        "give the micrometres per pixel (--um-per-pixel): 7.5 divided by the diameter of a red "
+        "cell in pixels"
     )
     if every.size:  # platelets and dust are many and small: each counts by its area
         weights = np.cumsum(every**2)

@@ -99,8 +99,8 @@ class Segmented:
 
     Attributes:
         path: the folder.
-        cells: a row a cell, ``CELL_COLUMNS``.
-        fields: a row a field, ``FIELD_COLUMNS``.
+        cells: one row for each cell, ``CELL_COLUMNS``.
+        fields: one row for each field, ``FIELD_COLUMNS``.
         scale: of all fields.
         resumed: how many fields an earlier run had done.
         paths, stems: of each field by its name, the file and the name of its files in the folder.
@@ -130,8 +130,8 @@ def segment_fields(
         fields: of one microscope and objective.
         out: the folder to write; one of the same fields and settings is gone on with.
         um_per_pixel: their scale; measured by the red cells without it.
-        masks: a folder with masks of another tool, a file a field; without it the cells are found
-            by ``cells.find_cells``.
+        masks: a folder with masks of another tool, one file for each field; without it the
+            cells are found by ``cells.find_cells``.
         on_progress: called with the fields done and their total.
         engine: ``local``, or ``ray``: each field is a task of a Ray cluster.
 
@@ -141,7 +141,9 @@ def segment_fields(
     """
     told = None if um_per_pixel is None else told_scale(um_per_pixel)
     if masks is not None and not masks.is_dir():
-        raise BlastscopeError(f"{masks} is not a folder: give one with a file of masks a field.")
+        raise BlastscopeError(
+            f"{masks} is not a folder: give one that holds a file of masks for each field."
+        )
     files = {one.name: find_mask_file(masks, one.path) for one in fields} if masks else {}
     work = WorkFolder(out, _KIND, _identity(fields, um_per_pixel, files))
     with work.locked():
@@ -288,8 +290,8 @@ def _row(
 def _why_not_cut(cell: FoundCell, um: float) -> str:
     """Return why a cell has no image, as a phrase."""
     if max(cell.box.w, cell.box.h) * um > FRAME * C_NMC / 2:
-        return f"is larger than {FRAME * C_NMC:.0f} µm: no single cell is"
-    return f"is thinner than a pixel of {C_NMC} µm: no cell is"
+        return f"is larger than {FRAME * C_NMC:.0f} µm, more than a single cell"
+    return f"is thinner than one pixel of {C_NMC} µm, less than a cell"
 
 
 def _collected(

@@ -130,7 +130,7 @@ def checked_scale(um_per_pixel: float) -> float:
     if not SMALLEST <= um_per_pixel <= LARGEST:
         raise invalid(
             "um_per_pixel",
-            f"Give micrometres a pixel between {SMALLEST} and {LARGEST}: 7.5 divided by the "
+            f"Give micrometres per pixel between {SMALLEST} and {LARGEST}: 7.5 divided by the "
             "diameter of a red cell in pixels.",
         )
     return um_per_pixel

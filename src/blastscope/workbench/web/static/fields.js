@@ -21,7 +21,7 @@ export function scaleOf(field) {
   const text = /** @type {HTMLInputElement} */ (field.querySelector("input")).value.trim().replace(",", ".");
   if (!text) return null;
   const value = Number(text);
-  if (!(value > 0)) throw new Error(`“${text}” is not a number of micrometres a pixel: type one such as 0.073, or leave it empty.`);
+  if (!(value > 0)) throw new Error(`“${text}” is not a number of micrometres per pixel: type one such as 0.073, or leave it empty.`);
   return value;
 }
 
