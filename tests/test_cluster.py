@@ -7,7 +7,7 @@ import os
 import pytest
 
 import blastscope as bs
-from blastscope.cluster import check_engine, on_ray
+from blastscope.cluster import check_engine, connected, on_ray
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import run_jobs
 from tests.conftest import draw_cell, write_cell
@@ -16,15 +16,14 @@ from tests.labour import Errand, cores_of, obey, run_errand
 
 @pytest.fixture(scope="module")
 def ray():
-    import ray
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False,
-        object_store_memory=80 * 2**20,
-    )  # fmt: skip
-    yield ray
-    ray.shutdown()
+    """A local cluster of two cores, for all tests of this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blastscope.cluster.cores", lambda: 2)
+        patch.setattr("blastscope.cluster._STORE_BYTES", 80 * 2**20)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with connected():
+            assert "RAY_USAGE_STATS_ENABLED" not in os.environ
+            yield
 
 
 def test_a_killed_worker_is_begun_again_and_the_order_kept(ray, tmp_path):
@@ -61,7 +60,9 @@ def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path,
     assert not list(tmp_path.glob(".*.work"))
     bs.synthesize_fields(tmp_path / "smears", 1, 1)
     for engine in ("local", "ray"):
-        bs.segment(tmp_path / "smears", out=tmp_path / engine, um_per_pixel=0.1, engine=engine)
+        bs.segment(
+            tmp_path / "smears" / "fields", out=tmp_path / engine, um_per_pixel=0.2, engine=engine
+        )
     one, other = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (tmp_path / "local", tmp_path / "ray")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from blastscope.api.normalize_stain import normalize_stain as normalize_stain
     from blastscope.api.predict import load as load
     from blastscope.api.predict import predict as predict
+    from blastscope.api.predict_shards import predict_shards as predict_shards
     from blastscope.api.prepare import prepare as prepare
     from blastscope.api.prepare import split as split
     from blastscope.api.recipes import Recipe as Recipe
@@ -93,6 +94,7 @@ _HOMES = {
     "normalize_stain": "blastscope.api.normalize_stain",
     "plan_reproduction": "blastscope.api.reproduce",
     "predict": "blastscope.api.predict",
+    "predict_shards": "blastscope.api.predict_shards",
     "prepare": "blastscope.api.prepare",
     "Recipe": "blastscope.api.recipes",
     "register_augmentation": "blastscope.registry",
@@ -146,6 +148,7 @@ __all__ = [
     "normalize_stain",
     "plan_reproduction",
     "predict",
+    "predict_shards",
     "prepare",
     "register_augmentation",
     "register_loss",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,8 @@ RETRIES = 3
 """How many times a task is begun again after its process or machine died."""
 _STORE_BYTES = 256 * 2**20
 """Memory of a local cluster's object store; tasks exchange tables, not images."""
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+"""Nothing is reported to anybody; and a busy machine gives tasks as much as other processes."""
 
 
 def check_engine(engine: str, jobs: int = 1) -> None:
@@ -80,7 +82,7 @@ class RayCrew(Generic[Task, Result]):
 
     def __enter__(self) -> RayCrew[Task, Result]:
         ray = _ray()
-        self._connection = _connected()
+        self._connection = connected()
         self._connection.__enter__()
         cpus = int(ray.cluster_resources().get("CPU", 1))
         largest = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
@@ -191,39 +193,48 @@ def _ray() -> Any:
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
-    """Connect to the cluster, or begin a local one; a connection of the caller's stays."""
+def connected() -> Iterator[None]:
+    """Connect to the cluster, or begin a local one; a connection of the caller's stays.
+
+    Raises:
+        BlastscopeError: if the cluster cannot be used.
+    """
     ray = _ray()
     if ray.is_initialized():
         yield
         return
-    before = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
     address = os.environ.get("RAY_ADDRESS")
-    local: dict[str, Any] = {
-        "num_cpus": cores(),
-        "include_dashboard": False,
-        "object_store_memory": _STORE_BYTES,
-    }
-    try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else local),
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise BlastscopeError(
-            f"The Ray cluster {address or 'on this machine'} cannot be used ({reason}): correct "
-            "RAY_ADDRESS, or leave --engine ray out."
-        ) from error
-    finally:
-        if before is None:
-            del os.environ["RAY_USAGE_STATS_ENABLED"]
-        else:
-            os.environ["RAY_USAGE_STATS_ENABLED"] = before
+    local = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
+    with _environment(_SETTINGS):
+        try:
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if address else local),
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BlastscopeError(
+                f"The Ray cluster {address or 'on this machine'} cannot be used ({reason}): "
+                "correct RAY_ADDRESS, or leave --engine ray out."
+            ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a block."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -20,7 +20,9 @@ def predict(
     images: Annotated[
         list[str],
         argument(
-            "Image files, folders, zips or globs; - reads names from standard input.", "INPUT..."
+            "Image files, folders, zips, WebDataset tars or globs; - reads names from standard "
+            "input.",
+            "INPUT...",
         ),
     ],
     model: Annotated[
@@ -81,6 +83,14 @@ def predict(
     ] = False,
     um_per_pixel: UmPerPixel = None,
     masks: Masks = None,
+    shard_cells: Annotated[
+        int | None,
+        option(
+            "Write the table in Parquet parts of this many cells into the folder --out; memory "
+            "stays flat, whatever the number of cells.",
+            min=1,
+        ),
+    ] = None,
     engine: Annotated[
         Literal["auto", "onnxruntime", "openvino", "torch", "ray"],
         option(
@@ -96,6 +106,31 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict for each cell the probability that it is a lymphoblast."""
+    if shard_cells is not None:
+        for name, value in (
+            ("--report", report), ("--explain", explain), ("--fields", fields or None),
+            ("--transductive", transductive or None), ("--force", force or None),
+        ):  # fmt: skip
+            if value is not None:
+                raise BlastscopeError(f"{name} and --shard-cells do not go together: choose one.")
+        if out is None or out == PIPE:
+            raise BlastscopeError("--shard-cells needs a folder: give --out DIR.")
+        parts = bs.predict_shards(
+            images,
+            model,
+            out=out,
+            shard_cells=shard_cells,
+            decision=decision,
+            engine=engine,
+            device=device,
+            spread=spread,
+            subject_from=subject_from,
+            progress=True,
+        )
+        show(parts, as_json)
+        if strict and parts.found.counts.unusable:
+            raise typer.Exit(1)
+        return
     if out == PIPE:
         for name, value in (("--explain", explain), ("--report", report)):
             if value is not None:

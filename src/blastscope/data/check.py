@@ -149,7 +149,8 @@ def _look(
     item: CellFile, published: Mapping[str, OfficialFile]
 ) -> tuple[CellFile, _Look | Problem, int | None]:
     """Inspect a file, and hash its content if a published BMP file has its name."""
-    compared = item.file in published and is_original(item.file)
+    own = item.source is None  # a tar's entries are not files
+    compared = own and item.file in published and is_original(item.file)
     digest = read_digest(item.path) if compared else None
     seen = inspect_cell(item)
     if not isinstance(seen, Inspection):

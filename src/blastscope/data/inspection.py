@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from blastscope.data.crop import Contour, Located, locate
-from blastscope.data.images import Decoded, UnusableImageError, read_image
+from blastscope.data.images import Decoded, UnusableImageError
 from blastscope.data.layouts import CellFile, Problem
 
 
@@ -30,7 +30,7 @@ class Inspection:
 def inspect_cell(item: CellFile, contour: Contour = "union") -> Inspection | Problem:
     """Read one cell; what makes it unusable is returned, so that all of a set can be named."""
     try:
-        return inspect_image(read_image(item.path), contour, item.flags)
+        return inspect_image(item.decode(), contour, item.flags)
     except UnusableImageError as error:
         return Problem(item.file, error.kind, str(error))
 

@@ -5,7 +5,8 @@ Layouts, which may stand side by side under one folder:
 - ``fold_N/{all,hem}/`` and ``{all,hem}/``: the class is the name of the folder, or of the nearest
   one above it, unless a folder between them names another class (``ALL/all_benign``);
 - any folders with a table of labels or subjects (``data/labels.py``), in them or beside, or given;
-- a folder of images and nothing else: unlabelled cells.
+- a folder of images and nothing else: unlabelled cells;
+- a WebDataset tar (``data/tars.py``).
 
 If a file's name, its folder and a table say different things, the file is a problem until the user
 says which of them to believe.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -23,12 +24,13 @@ from posixpath import splitext
 from typing import Literal, TypeAlias
 
 from blastscope.data.folder_walk import TABLES, FolderContent, read_folder
-from blastscope.data.images import SUFFIXES
+from blastscope.data.images import SUFFIXES, Decoded, read_image
 from blastscope.data.label_matching import Scope, match_rows
 from blastscope.data.label_search import PARENT, FoundLabels, TableFile, find_labels, read_limited
 from blastscope.data.labels import LabelRow, read_label_table
 from blastscope.data.names import ALL, HEM, LABELS, parse_name, printable
 from blastscope.data.synthetic import MARKER, is_marked
+from blastscope.data.tars import is_tar, read_tar
 from blastscope.errors import BlastscopeError
 
 Believe: TypeAlias = Literal["name", "folder", "table"]
@@ -59,6 +61,16 @@ class CellFile:
     subject: str | None
     fold: str | None
     flags: tuple[str, ...] = ()
+    source: Callable[[], Decoded] | None = field(default=None, compare=False, repr=False)
+    """What reads it, if it is not a file of its own."""
+
+    def decode(self) -> Decoded:
+        """Read the image.
+
+        Raises:
+            UnusableImageError: if it cannot be used.
+        """
+        return read_image(self.path) if self.source is None else self.source()
 
 
 @dataclass(frozen=True)
@@ -129,10 +141,21 @@ def list_files(
     """
     listing = Listing()
     contents = []
+    sources: dict[Path, tuple[Path, Callable[[], Decoded]]] = {}
     for folder in folders:
+        if is_tar(folder):
+            tar = read_tar(folder)
+            contents.append(tar.content)
+            sources |= {folder / name: (folder, read) for name, read in tar.sources.items()}
+            base = folder if len(folders) == 1 else folder.parent
+            listing.synthetic |= is_marked(folder.parent) or tar.content.marked
+            listing.notes += tar.content.notes(str(folder))
+            if not labels:
+                _describe(listing, base, folder, tar.content.images, tar.known, strict, believe)
+            continue
         if not folder.is_dir():
             raise BlastscopeError(
-                f"{folder} is not a folder: give the folder that holds the cells."
+                f"{folder} is not a folder or a tar: give the folder that holds the cells."
             )
         content = read_folder(folder)
         contents.append(content)
@@ -153,8 +176,16 @@ def list_files(
             f"{where} holds no image ({', '.join(sorted(SUFFIXES))}): give the folder with the "
             "cells, for example C-NMC_training_data."
         )
+    if sources:
+        listing.cells = [_in_tar(item, *sources.get(item.path, ())) for item in listing.cells]
     listing.cells.sort(key=lambda item: (item.cell, item.file))
     return listing
+
+
+def _in_tar(
+    item: CellFile, tar: Path | None = None, read: Callable[[], Decoded] | None = None
+) -> CellFile:
+    return item if tar is None else replace(item, path=tar, source=read)
 
 
 def list_some(root: Path, folder: Path, names: Sequence[str]) -> Listing:

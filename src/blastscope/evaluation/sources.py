@@ -12,7 +12,7 @@ import polars as pl
 from blastscope.data.contradictions import BelieveTable, check_names
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
-from blastscope.io.predictions import check_predictions, read_predictions
+from blastscope.io.predictions import check_predictions, is_shards, read_predictions
 from blastscope.io.subject_names import respelled
 from blastscope.io.text_tables import read_text_table
 from blastscope.recipes.reading import read_yaml
@@ -109,7 +109,7 @@ def open_source(source: Path | InMemoryTable, believe: BelieveTable | None = Non
         predictions = check_names(predictions, where, believe)
         return Source(None, where, predictions, metadata, None, RunNotes())
     path = source
-    if not path.is_dir():
+    if not path.is_dir() or is_shards(path):
         predictions, metadata = read_predictions(path)
         if not _OF_OURS & metadata.keys():  # the labels of others were believed when prepared
             predictions = check_names(predictions, where, believe)

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError, listing
+from blastscope.io.files import read_json
 from blastscope.io.subject_names import respelled, with_subject_names
 from blastscope.io.tables import (
     LINE,
@@ -44,6 +45,9 @@ trained with pseudo-labels of these cells, what the models said that gave them."
 
 PSEUDO_LABELS = "pseudo_labels"
 """A key of a table's metadata: the model was trained with pseudo-labels of its test cells."""
+
+SHARDS = "predictions.json"
+"""What marks a folder of parts, each a prediction table, as `predict --shard-cells` writes it."""
 
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
@@ -102,8 +106,31 @@ def predictions_digest(frame: pl.DataFrame) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def shard_name(number: int) -> str:
+    """Return the name of a part in a folder of parts, counted from 0."""
+    return f"part-{number:06}.parquet"
+
+
+def is_shards(path: Path) -> bool:
+    """Whether a path is a folder of parts."""
+    return (path / SHARDS).is_file()
+
+
+def _read_shards(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Read a folder of parts as one table, with the metadata of the first part."""
+    if read_json(folder / SHARDS).get("finished") is not True:
+        raise BlastscopeError(f"{folder} is not finished: give its predict command again.")
+    parts = [read_table(path, PREDICTIONS) for path in sorted(folder.glob("part-*.parquet"))]
+    if not parts:
+        raise BlastscopeError(f"{folder} has no parts: predict again, into a new folder.")
+    told = {**parts[0][1], "synthetic": any(about.get("synthetic") for _, about in parts)}
+    metadata = {key: value for key, value in told.items() if key not in ("counts", "images")}
+    frame = pl.concat([frame for frame, _ in parts], how="vertical")
+    return frame.with_row_index(LINE, offset=1), metadata
+
+
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Read a prediction table from Parquet or CSV.
+    """Read a prediction table from Parquet or CSV, or from a folder of parts.
 
     Labels ALL/HEM/1/0 in any case become ``all`` and ``hem``; subjects get their one spelling
     (:mod:`blastscope.io.subject_names`). Rows without a probability that say why in
@@ -116,7 +143,10 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     Raises:
         BlastscopeError: if the table is empty, lacks a column, or a value breaks the contract.
     """
-    frame, metadata = read_table(path, PREDICTIONS, with_lines=True)
+    if is_shards(path):
+        frame, metadata = _read_shards(path)
+    else:
+        frame, metadata = read_table(path, PREDICTIONS, with_lines=True)
     if joined := respelled(frame["subject"]):
         metadata = {**metadata, "joined": joined}
     return _checked(_refuse_empty(frame.filter(~_unusable(frame)), path), path), metadata

@@ -13,9 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import cast
 
-from blastscope.data.images import SUFFIXES, read_image
+from blastscope.data.images import SUFFIXES, Decoded, read_image
 from blastscope.data.layouts import CellFile, Problem, list_files, list_some
 from blastscope.data.names import printable
+from blastscope.data.tars import SUFFIX as TAR
+from blastscope.data.tars import is_tar
 from blastscope.errors import BlastscopeError
 from blastscope.io.text_tables import decode_text
 from blastscope.prediction.archives import SUFFIX as ZIP
@@ -33,7 +35,7 @@ from blastscope.prediction.images import (
 
 STANDARD_INPUT = "-"
 _REMEDY = (
-    "give images, folders or zips of images, a pattern in quotes such as 'cells/*.bmp', or - for "
+    "give images, folders, zips or tars of images, a pattern such as 'cells/*.bmp', or - for "
     "file names on standard input"
 )
 
@@ -42,10 +44,10 @@ def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -
     """List the images of input paths, in the order given; within a folder or zip by name.
 
     Paths are files (whatever their suffix), folders in any layout that ``data.layouts`` reads,
-    zips, patterns, and ``-`` for names on standard input, one a line. A file that is given twice
-    counts once. What makes a file unusable is listed with it. ``subject_from`` is a regular
-    expression that finds the subject in an image's ``file``; if it finds none, the name decides as
-    always.
+    zips, WebDataset tars, patterns, and ``-`` for names on standard input, one a line. A file that
+    is given twice counts once. What makes a file unusable is listed with it. ``subject_from`` is a
+    regular expression that finds the subject in an image's ``file``; if it finds none, the name
+    decides as always.
 
     Raises:
         BlastscopeError: if an input does not exist, holds no image or is a damaged zip, or the
@@ -135,7 +137,7 @@ def _matches(pattern: str) -> Iterator[_InputPath]:
     kept = [path for path in paths if not any(part.startswith("__MACOSX") for part in path.parts)]
     if not kept:
         raise BlastscopeError(f"{pattern} matches nothing: {_REMEDY}.")
-    plain = [path for path in kept if path.suffix.lower() in (*SUFFIXES, ZIP) or path.is_dir()]
+    plain = [path for path in kept if path.suffix.lower() in (*SUFFIXES, ZIP, TAR) or path.is_dir()]
     parts = Path(pattern).parts
     fixed = next(
         k
@@ -194,6 +196,8 @@ class _Gathered:
     def _adder(self, one: _InputPath) -> Callable[[list[_InputPath]], None]:
         if one.path.is_dir():
             return self._add_folders
+        if is_tar(one.path):
+            return self._add_tars
         return self._add_zips if one.path.suffix.lower() == ZIP else self._add_files
 
     def _add_folders(self, found: list[_InputPath]) -> None:
@@ -219,6 +223,18 @@ class _Gathered:
                 self.closers.append(archived.archive.close)
                 self.archives.append(one.path)
                 self.groups.append(_Group(list(archived.images), one.path))
+
+    def _add_tars(self, found: list[_InputPath]) -> None:
+        for one in found:
+            if self._is_new(one.path):
+                listing = list_files([one.path], strict=False)
+                self.notes.extend(listing.notes)
+                self.synthetic |= listing.synthetic
+                self.archives.append(one.path)
+                cells = [input_image(item, item.decode) for item in listing.cells]
+                images = [*cells, *(input_image(item, _unread) for item in listing.problems)]
+                images.sort(key=lambda item: (item.cell, item.file))
+                self.groups.append(_Group(images, one.path))
 
     def _add_files(self, found: list[_InputPath]) -> None:
         names: dict[tuple[Path, Path], list[str]] = defaultdict(list)
@@ -288,6 +304,10 @@ class _Gathered:
     def _seen_path(group: _Group, file: str) -> str:
         folder = "" if group.path is None or not group.is_folder else group.path.as_posix()
         return f"{folder}/{file}" if folder and not file.startswith(folder) else file
+
+
+def _unread() -> Decoded:
+    raise AssertionError("what cannot be used is never read")
 
 
 def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:

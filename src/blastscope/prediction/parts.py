@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import polars as pl
@@ -79,11 +79,11 @@ def rows_on_ray(
 
 def predict_part(part: Part, *, request: ModelRequest) -> pl.DataFrame:
     """Predict the images of a part."""
-    model = _opened(request).marked(part.images.synthetic)
+    model = opened(request).marked(part.images.synthetic)
     return pl.concat(predict_rows(part.images, model.predictor, model.name))
 
 
-@cache
-def _opened(request: ModelRequest) -> PredictionModel:
-    """Open a model once a process."""
+@lru_cache(maxsize=1)
+def opened(request: ModelRequest) -> PredictionModel:
+    """Open a model; the last one stays open, so that each process loads it once."""
     return request.open()

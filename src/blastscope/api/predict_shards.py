@@ -1,0 +1,107 @@
+"""Predict any number of cells, and write the table in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from blastscope import DISCLAIMER
+from blastscope.api.predict import Models, model_paths
+from blastscope.api.result import AnyPath, FolderResult, Progress, as_path, as_paths, showing
+from blastscope.cluster import RAY, check_engine
+from blastscope.prediction.parts import ModelRequest
+from blastscope.prediction.shards import Sharded
+from blastscope.prediction.shards import predict_shards as predict_in_parts
+from blastscope.report.worth_text import SYNTHETIC
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ShardsResult(FolderResult):
+    """Predictions in a folder of Parquet parts, each a prediction table (docs/formats.md).
+
+    Attributes:
+        found: how many parts and cells there are, and what was said of them.
+    """
+
+    found: Sharded
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the counts; the cells are in the parts, which ``polars.scan_parquet`` reads."""
+        return pl.DataFrame([{"parts": self.found.parts, **asdict(self.found.counts)}])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {"path": str(self.path), **self.to_frame().row(0, named=True)}
+
+    def answers(self) -> list[str]:
+        """Say how many cells were predicted."""
+        counts, parts = self.found.counts, self.found.parts
+        said = f"{counts.cells:,} images in {parts:,} part{'s' * (parts > 1)}"
+        for count, what in (
+            (counts.called_all, "called ALL"),
+            (counts.called_hem, "called normal"),
+            (counts.referred, "referred"),
+            (counts.out_of_distribution, "out of distribution"),
+            (counts.unusable, "not usable"),
+        ):
+            said += f", {count:,} {what}" if count else ""
+        return [f"{said}."]
+
+    def notes(self) -> list[str]:
+        """Say what was gone on with, and how the images were found."""
+        said = [f"{text}." for text in self.found.notes]
+        if self.found.resumed:
+            said.insert(0, f"Went on after {self.found.resumed:,} parts of an earlier call.")
+        return [*said, *[SYNTHETIC] * self.found.synthetic, DISCLAIMER]
+
+
+def predict_shards(
+    images: AnyPath | Sequence[AnyPath],
+    model: Models = None,
+    *,
+    out: AnyPath,
+    shard_cells: int = 10_000,
+    decision: AnyPath | None = None,
+    engine: str = "auto",
+    device: str = "auto",
+    spread: bool = False,
+    subject_from: str | None = None,
+    progress: Progress = False,
+) -> ShardsResult:
+    """Predict any number of cells in flat memory, and write the table in parts.
+
+    Each input path is listed when its turn comes, so that memory does not grow with the number of
+    tars, zips or folders. If it is interrupted, the same call goes on after the parts that are
+    written.
+
+    Args:
+        images, model, decision, engine, device, spread, subject_from: as :func:`predict` takes
+            them, but for images in memory. The names of cells are unique within each input path.
+        out: the folder for the parts, which can be given to every verb that takes a table.
+        shard_cells: how many cells a part has.
+        progress: show a progress bar; or a function to call with how much is done.
+
+    Returns:
+        The folder, and how many cells were called what.
+
+    Raises:
+        BlastscopeError: if the model or an input cannot be opened, not one image can be used, or
+            the folder is another's or cannot be written.
+    """
+    if engine == RAY:
+        check_engine(RAY)
+    request = ModelRequest(tuple(model_paths(model)), as_path(decision), engine, device, spread)
+    with showing("Predicting", progress) as advance:
+        found = predict_in_parts(
+            as_paths(images),
+            request,
+            Path(out),
+            shard_cells,
+            subject_from=subject_from,
+            on_progress=advance,
+        )
+    return ShardsResult(found, path=Path(out))

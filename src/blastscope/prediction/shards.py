@@ -1,0 +1,235 @@
+"""Predictions of any number of cells, in parts: a folder of Parquet files, in flat memory.
+
+Input paths are listed one after another and predicted in parts of a fixed number of cells. Each
+part is a prediction table that is written when it is done; the same call goes on after the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from blastscope.cluster import RAY, on_ray
+from blastscope.errors import BlastscopeError
+from blastscope.io.predictions import SHARDS, shard_name, write_predictions
+from blastscope.io.tables import METADATA_KEY, read_metadata
+from blastscope.io.workfolder import FolderKind, WorkFolder
+from blastscope.prediction.decisions import decide
+from blastscope.prediction.images import InputImage, InputImages
+from blastscope.prediction.inputs import list_inputs
+from blastscope.prediction.parts import ModelRequest, Part, opened, predict_part
+from blastscope.prediction.predict import about, identity
+
+FORMAT = "blastscope-prediction-parts/1"
+_KIND = FolderKind(SHARDS, FORMAT)
+_COUNTS = "counts"
+
+
+@dataclass(frozen=True)
+class ShardCounts:
+    """How many cells a folder of parts has, and what was said of them.
+
+    Attributes:
+        cells: all images, also those that could not be used.
+        unusable: images that could not be used.
+        out_of_distribution: cells that are unlike the training cells.
+        called_all, called_hem: cells by their call; 0 if the model does not decide.
+        referred: cells that are referred to the expert.
+    """
+
+    cells: int = 0
+    unusable: int = 0
+    out_of_distribution: int = 0
+    called_all: int = 0
+    called_hem: int = 0
+    referred: int = 0
+
+    def __add__(self, other: ShardCounts) -> ShardCounts:
+        names = [one.name for one in fields(self)]
+        return ShardCounts(*(getattr(self, name) + getattr(other, name) for name in names))
+
+
+@dataclass(frozen=True)
+class Sharded:
+    """A folder of prediction parts.
+
+    Attributes:
+        path: the folder.
+        parts: how many there are.
+        counts: of all cells.
+        resumed: how many parts an earlier call had written.
+        notes: what the user should know of how the images were found.
+        synthetic: whether some cells, or what taught the model, are synthetic.
+    """
+
+    path: Path
+    parts: int
+    counts: ShardCounts
+    resumed: int
+    notes: tuple[str, ...]
+    synthetic: bool
+
+
+def predict_shards(
+    inputs: Sequence[str | Path],
+    request: ModelRequest,
+    out: Path,
+    cells: int,
+    *,
+    subject_from: str | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Sharded:
+    """Predict images in parts of ``cells`` and write each into the folder ``out``.
+
+    Args:
+        inputs: as ``list_inputs`` takes them; each is listed when its turn comes. A cell's name is
+            unique within its input.
+        request: the model, and the engine; with ``ray`` each part is a task of a cluster.
+        out: the folder; one of the same inputs and model is gone on with.
+        cells: of a part.
+        subject_from: as ``list_inputs`` takes it.
+        on_progress: called with the cells done, and the same number, for there may be more.
+
+    Raises:
+        BlastscopeError: if the model or an input cannot be opened, not one image can be used, or
+            the folder is another's, its inputs have changed, or it cannot be written.
+    """
+    if cells < 1:
+        raise BlastscopeError(f"A part of {cells} cells is not possible: give 1 or more.")
+    model = opened(request)
+    told = identity(InputImages(()), model)
+    known = {"model": told["model"], "inputs": [str(one) for one in inputs], "cells": cells}
+    work = WorkFolder(out, _KIND, {**known, "subject_from": subject_from})
+    listing = _Listing(inputs, cells, subject_from)
+    counts, resumed, done = ShardCounts(), 0, set[int]()
+    with work.locked():
+        work.open_or_resume()
+
+        def todo() -> Iterator[Part]:
+            nonlocal counts, resumed
+            for part in listing.parts():
+                if not work.has(shard_name(part.number)):
+                    yield part
+                    continue
+                counts += _counts_of(work.path / shard_name(part.number), part)
+                resumed += 1
+                done.add(part.number)
+
+        ready: Iterator[tuple[Part, pl.DataFrame]]
+        if request.engine == RAY:
+            ready = on_ray(
+                partial(predict_part, request=request), todo(), sys.maxsize, request.device
+            )
+        else:
+            ready = ((part, predict_part(part, request=request)) for part in todo())
+        for part, rows in ready:
+            marked = model.marked(part.images.synthetic)
+            frame = decide(rows, marked.decision)
+            found = _counted(frame)
+            note = {_COUNTS: asdict(found), "images": _digest(part)}
+            with work.add(shard_name(part.number)) as beside:
+                write_predictions(frame, beside, {**about(part.images, marked), **note})
+            counts += found
+            done.add(part.number)
+            if on_progress:
+                on_progress(counts.cells, counts.cells)
+        if counts.cells == counts.unusable:
+            raise BlastscopeError(
+                f"None of {counts.cells:,} images can be used: the parts in {out} say why."
+            )
+        extra = [path for path in out.glob("part-*.parquet") if _number(path) not in done]
+        if extra:
+            raise BlastscopeError(
+                f"{out} has {extra[0].name}, and its inputs have fewer cells now: choose another "
+                "folder."
+            )
+        work.record({"parts": len(done), _COUNTS: asdict(counts), "finished": True})
+    synthetic = listing.synthetic or model.synthetic
+    return Sharded(out, len(done), counts, resumed, tuple(dict.fromkeys(listing.notes)), synthetic)
+
+
+class _Listing:
+    """Lists inputs one after another, and cuts their images into parts."""
+
+    def __init__(self, inputs: Sequence[str | Path], cells: int, subject_from: str | None) -> None:
+        self.inputs, self.cells, self.subject_from = inputs, cells, subject_from
+        self.notes: list[str] = []
+        self.synthetic = False
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the parts; the last one may be smaller."""
+        waiting: list[InputImage] = []
+        sources: list[InputImages] = []
+        number = 0
+        for one in self.inputs:
+            found = list_inputs([one], self.subject_from)
+            self.notes += found.notes
+            self.synthetic |= found.synthetic
+            sources.append(replace(found, images=()))
+            for image in found:
+                waiting.append(self._named(one, image))
+                if len(waiting) == self.cells:
+                    yield _part(number, waiting, sources)
+                    number, waiting, sources = number + 1, [], sources[-1:]
+        if waiting:
+            yield _part(number, waiting, sources)
+
+    def _named(self, one: str | Path, image: InputImage) -> InputImage:
+        """Put the input's name before the file of an image if there are several inputs."""
+        if len(self.inputs) == 1 or image.file.startswith(Path(one).name):
+            return image
+        return replace(image, file=f"{Path(one).as_posix()}/{image.file}")
+
+
+def _part(number: int, images: list[InputImage], sources: list[InputImages]) -> Part:
+    closers = tuple(close for one in sources for close in one.closers)
+    archives = tuple(path for one in sources for path in one.archives)
+    synthetic = any(one.synthetic for one in sources)
+    return Part(number, InputImages(tuple(images), (), synthetic, closers, archives))
+
+
+def _counted(frame: pl.DataFrame) -> ShardCounts:
+    def true(name: str) -> int:
+        return int(frame[name].fill_null(False).sum()) if name in frame.columns else 0
+
+    called = frame["called"].fill_null("") if "called" in frame.columns else pl.Series([""])
+    return ShardCounts(
+        frame.height,
+        frame["p_all"].null_count(),
+        true("out_of_distribution"),
+        int((called == "all").sum()),
+        int((called == "hem").sum()),
+        true("refer"),
+    )
+
+
+def _digest(part: Part) -> str:
+    digest = hashlib.sha256()
+    for image in part.images:
+        digest.update(repr((image.file, image.cell, image.subject, image.label)).encode())
+    for path in part.images.archives:
+        state = path.stat()
+        digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _counts_of(path: Path, part: Part) -> ShardCounts:
+    """Read the counts of a part that an earlier call wrote."""
+    note = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
+    if note.get("images") != _digest(part):
+        raise BlastscopeError(
+            f"{path} is of other images than its inputs have now: choose another folder."
+        )
+    return ShardCounts(**note[_COUNTS])
+
+
+def _number(path: Path) -> int:
+    digits = path.stem.removeprefix("part-")
+    return int(digits) if digits.isdigit() else -1

@@ -1,0 +1,112 @@
+"""Tars and tables in parts: the same cells and predictions as from files and in one table."""
+
+import io
+import json
+import tarfile
+
+import pytest
+from webdataset import TarWriter
+
+import blastscope as bs
+from blastscope.data.layouts import list_cells
+from blastscope.data.store import open_store
+from blastscope.data.tars import read_tar
+from blastscope.errors import BlastscopeError
+from blastscope.evaluation.sources import open_source
+from blastscope.io.predictions import read_predictions
+from tests.conftest import draw_cell, write_cell
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """Twenty cells as files, and the same in two tars, with labels and subjects in their JSON."""
+    root = tmp_path_factory.mktemp("cells")
+    for number in range(2):
+        with TarWriter(str(root / f"shard-{number}.tar")) as tar:
+            for k in range(10 * number, 10 * number + 10):
+                label, subject = ("all", f"A{k % 3}") if k % 2 else ("hem", f"N{k % 3}")
+                file = root / "files" / label / f"{k:03}.bmp"
+                write_cell(file, draw_cell(k, 120, 30 if k % 2 else 22))
+                about = {"label": label, "subject": subject}
+                tar.write({"__key__": f"{k:03}", "bmp": file.read_bytes(), "json": about})
+    return root
+
+
+def tars(root):
+    return [root / "shard-0.tar", root / "shard-1.tar"]
+
+
+def test_a_store_of_tars_is_that_of_their_files(cells, tmp_path):
+    bs.prepare(tars(cells), out=tmp_path / "tars", size=32)
+    bs.prepare(cells / "files", out=tmp_path / "files", size=32)
+    ours, theirs = open_store(tmp_path / "tars"), open_store(tmp_path / "files")
+    for column in ("cell", "label", "pixels", "x", "w"):
+        if column in ours.cells.columns:
+            assert ours.cells[column].equals(theirs.cells[column]), column
+    assert (ours.pixels[:] == theirs.pixels[:]).all()
+    assert ours.cells["subject"].n_unique() == 6
+
+
+def test_predictions_in_parts_are_those_of_one_table(cells, tmp_path):
+    out = tmp_path / "parts"
+    made = bs.predict_shards(tars(cells), out=out, shard_cells=8)
+    one = bs.predict(cells / "files").to_frame()
+    frame, metadata = read_predictions(out)
+    assert [path.name for path in sorted(out.glob("part-*"))] == [
+        f"part-00000{k}.parquet" for k in range(3)
+    ]
+    assert frame["cell"].to_list() == one["cell"].to_list()
+    assert frame["p_all"].to_list() == one["p_all"].to_list()
+    assert frame["label"].to_list() == one["label"].to_list()
+    assert metadata["synthetic"] is False
+    assert made.found.counts.cells == 20
+    assert open_source(out).predictions["cell"].equals(frame["cell"])
+    # A killed call goes on: what is there stays, what is missing comes back the same.
+    before = {path: path.read_bytes() for path in out.glob("part-*")}
+    last = out / "part-000001.parquet"
+    last.unlink()
+    again = bs.predict_shards(tars(cells), out=out, shard_cells=8)
+    assert again.found.resumed == 2
+    assert {path: path.read_bytes() for path in out.glob("part-*")} == before
+    assert again.found.counts == made.found.counts
+    with pytest.raises(BlastscopeError, match="differs in"):
+        bs.predict_shards(tars(cells), out=out, shard_cells=9)
+
+
+def written(path, *entries):
+    with tarfile.open(path, "w") as tar:
+        for name, content in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_labels_are_not_guessed(tmp_path):
+    image = (("a.png", b"x"),)
+    by_number = read_tar(written(tmp_path / "a.tar", *image, ("a.cls", b"1")))
+    assert not by_number.known.rows
+    assert by_number.known.notes
+    by_word = read_tar(written(tmp_path / "b.tar", *image, ("a.cls", b"hem\n")))
+    assert by_word.known.rows["a.png"].label == "hem"
+    for about in (b'{"label": 1}', b"[1]", b"{", b'{"label": "cat"}'):
+        with pytest.raises(BlastscopeError):
+            read_tar(written(tmp_path / "c.tar", *image, ("a.json", about)))
+    both = (("a.cls", b"all"), ("a.json", json.dumps({"label": "hem"}).encode()))
+    with pytest.raises(BlastscopeError):
+        read_tar(written(tmp_path / "d.tar", *image, *both))
+
+
+def test_bad_tars_and_entries_are_told(tmp_path):
+    (tmp_path / "no.tar").write_bytes(b"not a tar" * 100)
+    with pytest.raises(BlastscopeError):
+        list_cells([tmp_path / "no.tar"])
+    cut = written(tmp_path / "cut.tar", ("a.png", b"x" * 5000))
+    cut.write_bytes(cut.read_bytes()[:1500])
+    with pytest.raises(BlastscopeError):
+        bs.predict(cut)
+    outside = tmp_path.parent / "x.bmp"  # an entry that leads elsewhere is only a name
+    write_cell(tmp_path / "inside.bmp", draw_cell(1, 120, 30))
+    content = (tmp_path / "inside.bmp").read_bytes()
+    bs.predict(written(tmp_path / "e.tar", ("../x.bmp", content)))
+    assert not outside.exists()
