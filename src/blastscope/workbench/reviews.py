@@ -43,6 +43,7 @@ _AFTER = (
     .order_by(ReviewEvent.seq)
 )  # fmt: skip
 _KNOWN = select(*ReviewEvent.__table__.columns).where(ReviewEvent.id == bindparam("id"))
+_LAST = select(func.max(ReviewEvent.seq)).where(ReviewEvent.case_id == bindparam("case"))
 _INSERT = insert(ReviewEvent.__table__)  # type: ignore[arg-type]
 
 
@@ -117,8 +118,11 @@ class Reviews:
     def view(self, session: Session, reading_id: int, cells: int) -> Iterator[ReadingView]:
         """Give the state of a reading of so many cells; it stays still while the block runs."""
         with self._lock:
-            view = self._views.pop(reading_id, None) or ReadingView(ReviewState())
-            self._follow(session, reading_id, view)
+            known = self._views.pop(reading_id, None)
+            view = known or ReadingView(ReviewState())
+            # While one writes, nobody else does: what was looked at once stays as it is.
+            if known is None or self._held is None or reading_id not in self._held:
+                self._follow(session, reading_id, view)
             view.grow(cells)
             if self._held is not None:
                 self._held.add(reading_id)
@@ -232,8 +236,7 @@ def record(
 
 def last_event(session: Session, case_id: int) -> int:
     """Return the number of the last event of a case."""
-    last = select(func.max(ReviewEvent.seq)).where(ReviewEvent.case_id == case_id)
-    return session.scalar(last) or 0
+    return session.scalar(_LAST, {"case": case_id}) or 0
 
 
 def _insert(session: Session, row: dict[str, Any]) -> int:

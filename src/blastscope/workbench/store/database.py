@@ -143,6 +143,11 @@ def _engine(url: str) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    @event.listens_for(engine, "reset")
+    def _end(connection: Any, _: Any, __: Any) -> None:
+        if connection.in_transaction:  # a commit failed (a full disk): it would lock all others out
+            connection.rollback()
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         writes = connection.get_execution_options().get(_WRITES, False)
