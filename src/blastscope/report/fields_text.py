@@ -31,8 +31,8 @@ def scale_text(scale: Scale) -> str:
         return f"Scale: {scale.um_per_pixel:.3g} µm per pixel, as given."
     return (
         f"Scale: {scale.um_per_pixel:.3g} µm per pixel, from {scale.red_cells:,} red cells of "
-        f"{scale.diameter:.0f} pixels, if a red cell measures {RED_CELL} µm. Give --um-per-pixel if "
-        "you know it."
+        f"{scale.diameter:.0f} pixels, if a red cell measures {RED_CELL} µm. Give "
+        "--um-per-pixel if you know it."
     )
 
 
