@@ -105,7 +105,8 @@ def _black(density: Floats) -> Mask:
     if not dark.any():
         return np.zeros(dark.shape, np.bool_)
     block = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return cv2.dilate(block, disc(2 * SMOOTH)).astype(bool)
+    found: Mask = cv2.dilate(block, disc(2 * SMOOTH)).astype(bool)
+    return found
 
 
 def nuclear_threshold(difference: Floats) -> float:
