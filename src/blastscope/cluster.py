@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_url
 from blastscope.parallel import LostTask, cores
 from blastscope.process import tune_process
 
@@ -60,6 +61,20 @@ def check_engine(engine: str, jobs: int = 1) -> None:
             "--jobs is for the local engine: leave it out, and Ray runs as many as the cluster "
             "has cores for."
         )
+
+
+def refuse_urls(engine: str, inputs: Iterable[object]) -> None:
+    """Refuse inputs of object stores, which are copied to one machine, for tasks of a cluster.
+
+    Raises:
+        BlastscopeError: if the engine is ``ray`` and an input is one.
+    """
+    if engine == RAY:
+        for one in inputs:
+            refuse_url(
+                one if isinstance(one, str | os.PathLike) else None,
+                "is copied to one machine: copy it to a folder that the cluster shares.",
+            )
 
 
 class RayCrew(Generic[Task, Result]):

@@ -33,6 +33,7 @@ from blastscope.evaluation.sources import CROSSVAL, RunNotes
 from blastscope.evaluation.sources import Source as OpenedSource
 from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
+from blastscope.io.remote import local, url_of
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report import evaluation_plots as plots
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
@@ -250,8 +251,8 @@ def evaluate(
         >>> bs.evaluate(table).metrics["auc"]
         0.75
     """
-    place = as_source(source)
-    opened = open_labelled(place, as_path(labels), part, model, believe)
+    place = as_source(local(source) if url_of(source) else source)
+    opened = open_labelled(place, local(labels) if labels else None, part, model, believe)
     folds = None
     if isinstance(place, Path) and (place / CROSSVAL).is_file():
         from blastscope.experiments.crossval_metrics import read_crossval_metrics
@@ -287,7 +288,7 @@ def evaluate(
         fingerprint=evaluation.checkpoint or opened.metadata.get("ensemble"),
         settings=opened.metadata.get("settings"),
         folds=folds,
-        home=opened.default_out,
+        home=None if url_of(source) else opened.default_out,
     ).saved(out)
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from blastscope.api.prediction_result import PAGES, PredictionResult
-from blastscope.api.result import AnyPath, Progress, as_path, as_paths, showing
+from blastscope.api.result import AnyPath, Progress, as_inputs, as_path, as_paths, showing
 from blastscope.box import in_the_box
-from blastscope.cluster import RAY, check_engine
+from blastscope.cluster import RAY, check_engine, refuse_urls
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.prediction.inputs import as_inputs
+from blastscope.io.remote import refuse_url, uploaded, url_of
+from blastscope.prediction.inputs import as_inputs as images_in_memory
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, refuse_taken, stream
 from blastscope.prediction.predict import predict as predict_images
@@ -76,7 +77,7 @@ class LoadedModel:
             BlastscopeError: if something is neither an array of these shapes, a PIL image nor a
                 path, or nothing is given.
         """
-        found = as_inputs(images)
+        found = images_in_memory(images)
         if not found.images:
             raise BlastscopeError("There is nothing to predict on: give at least one image.")
         return pl.concat(stream(found, self._model))
@@ -185,8 +186,21 @@ def predict(
         from blastscope.io.workfolder import refuse_foreign
 
         refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
+    for local_only in (report, explain):
+        refuse_url(local_only, "cannot be written as a page: give a local path.")
+    url = url_of(out)
+    if url is not None:
+        with uploaded(url, force=force) as place:
+            made = predict(
+                images, model, out=place, decision=decision, engine=engine, device=device,
+                spread=spread, subject_from=subject_from, transductive=transductive, report=report,
+                explain=explain, fields=fields, um_per_pixel=um_per_pixel, masks=masks, force=True,
+                progress=progress,
+            )  # fmt: skip
+        return replace(made, path=None)
     if engine == RAY:
         check_engine(RAY)
+        refuse_urls(RAY, [] if _in_memory(images) else as_inputs(images))
     models = model_paths(model)
     if not fields and (um_per_pixel is not None or masks is not None):
         raise BlastscopeError("--um-per-pixel and --masks are for whole fields: give --fields.")
@@ -210,7 +224,7 @@ def predict(
         )
     with showing("Predicting", progress) as advance:
         found = predict_images(
-            as_inputs(images, subject_from) if _in_memory(images) else as_paths(images),
+            images_in_memory(images, subject_from) if _in_memory(images) else as_inputs(images),
             models,
             as_path(out),
             decision=as_path(decision),
@@ -246,7 +260,7 @@ def _predict_fields(
         raise BlastscopeError("Fields are files: give their paths.")
     if how["out"] is not None:
         refuse_taken(how["out"], SUFFIXES, how["force"])
-    result = predict_fields(as_paths(images), models, **how)
+    result = predict_fields(as_inputs(images), models, **how)
     if page is None:
         return result
     result = replace(result, page=page)

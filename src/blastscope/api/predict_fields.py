@@ -118,7 +118,7 @@ class FieldPredictionResult(PredictionResult):
 
 
 def predict_fields(
-    fields: Sequence[Path],
+    fields: Sequence[str | Path],
     models: Sequence[Path],
     out: Path | None,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import polars as pl
 
 from blastscope import DISCLAIMER
 from blastscope.api.predict import Models, model_paths
-from blastscope.api.result import AnyPath, FolderResult, Progress, as_path, as_paths, showing
-from blastscope.cluster import RAY, check_engine
+from blastscope.api.result import AnyPath, FolderResult, Progress, as_inputs, as_path, showing
+from blastscope.cluster import RAY, check_engine, refuse_urls
+from blastscope.io.predictions import SHARDS
+from blastscope.io.remote import uploaded, url_of
 from blastscope.prediction.parts import ModelRequest
 from blastscope.prediction.shards import Sharded
 from blastscope.prediction.shards import predict_shards as predict_in_parts
@@ -92,16 +95,19 @@ def predict_shards(
         BlastscopeError: if the model or an input cannot be opened, not one image can be used, or
             the folder is another's or cannot be written.
     """
+    inputs, url = as_inputs(images), url_of(out)
     if engine == RAY:
         check_engine(RAY)
+        refuse_urls(RAY, inputs)
     request = ModelRequest(tuple(model_paths(model)), as_path(decision), engine, device, spread)
-    with showing("Predicting", progress) as advance:
+    place = uploaded(url, SHARDS) if url else nullcontext(Path(out))
+    with place as folder, showing("Predicting", progress) as advance:
         found = predict_in_parts(
-            as_paths(images),
+            inputs,
             request,
-            Path(out),
+            folder,
             shard_cells,
             subject_from=subject_from,
             on_progress=advance,
         )
-    return ShardsResult(found, path=Path(out))
+    return ShardsResult(found, path=None if url else Path(out))

@@ -14,8 +14,8 @@ from blastscope.api.result import (
     FolderResult,
     Progress,
     TextTable,
+    as_inputs,
     as_path,
-    as_paths,
     showing,
     synthetic_of,
 )
@@ -26,6 +26,7 @@ from blastscope.data.splits import make_split
 from blastscope.data.stain_reference import stain_reference
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.errors import listing
+from blastscope.io.remote import local, refuse_url
 from blastscope.report.data_text import together_text
 
 
@@ -107,7 +108,8 @@ def prepare(
     The same files and settings again change nothing; a preparation that was interrupted goes on.
 
     Args:
-        folders: the folder, or folders, with the cell images.
+        folders: the folder, or folders, with the cell images; WebDataset tars; URLs of object
+            stores, which are copied here first (docs/scale.md).
         out: the store's folder.
         size: the side of a prepared cell, in pixels.
         scale: ``crop`` stretches each cell to the size, as the paper does; ``keep`` takes the same
@@ -132,19 +134,22 @@ def prepare(
         BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind of
             folder, or it cannot be written.
     """
+    refuse_url(out, "cannot be a store, which is memory-mapped: give --out a local folder.")
+    given = as_inputs(folders)
     stain = stain_reference(colour_normalization, as_path(reference))
     kind = {"scale": scale, "contour": contour}
     settings = StoreSettings(size=size, clahe=clahe, stain=stain, **kind)  # type: ignore[arg-type]
     with showing("Preparing", progress) as advance:
         made = make_store(
-            as_paths(folders),
+            [local(one) for one in given],
             Path(out),
             settings,
-            labels=as_path(labels),
+            labels=None if labels is None else local(labels),
             believe=believe,
             skip_bad=skip_bad,
             force=force,
             on_progress=advance,
+            names=[str(one) for one in given],
         )
     return StoreResult(made, size, path=Path(out))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from blastscope.errors import BlastscopeError, writing
+from blastscope.io.remote import uploaded, url_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -124,8 +125,18 @@ class Result(ABC):
         return out
 
     def saved(self, out: AnyPath | None) -> Self:
-        """Save into ``out``, if one is given, and return the result with its path."""
-        return self if out is None else replace(self, path=self.save(out))
+        """Save into ``out``, if one is given, and return the result with its path.
+
+        A folder of an object store is written whole; the result has no path then.
+        """
+        if out is None:
+            return self
+        url = url_of(out)
+        if url is None:
+            return replace(self, path=self.save(out))
+        with uploaded(url) as folder:
+            self.save(folder)
+        return self
 
     @property
     def report(self) -> Path | None:
@@ -247,6 +258,12 @@ def out_or_temporary(out: AnyPath | None) -> tuple[Path, tempfile.TemporaryDirec
 def as_path(path: AnyPath | None) -> Path | None:
     """Return a path that need not be given."""
     return None if path is None else Path(path)
+
+
+def as_inputs(paths: AnyPath | Iterable[AnyPath]) -> list[str | Path]:
+    """Return one input path or several as a list; URLs of object stores stay text."""
+    given = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    return [url_of(one) or Path(one) for one in given]
 
 
 def as_paths(paths: AnyPath | Iterable[AnyPath] | None) -> list[Path]:

@@ -14,13 +14,14 @@ from blastscope.api.result import (
     FolderResult,
     Progress,
     TextTable,
+    as_inputs,
     as_path,
-    as_paths,
     out_or_temporary,
     showing,
 )
-from blastscope.cluster import LOCAL, check_engine
+from blastscope.cluster import LOCAL, check_engine, refuse_urls
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import uploaded, url_of
 from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.report.fields_text import cell_scale_text, scale_text, what_was_found
@@ -122,7 +123,16 @@ def segment(
             do not fit, or ``out`` is another folder or cannot be written.
     """
     check_engine(engine)
-    listed = list_fields(as_paths(fields), subject_from)
+    inputs, url = as_inputs(fields), url_of(out)
+    refuse_urls(engine, inputs)
+    if url is not None:
+        with uploaded(url, MARKER) as place:
+            made = segment(
+                inputs, out=place, um_per_pixel=um_per_pixel, masks=masks,
+                subject_from=subject_from, engine=engine, progress=progress,
+            )  # fmt: skip
+        return replace(made, path=None)
+    listed = list_fields(inputs, subject_from)
     folder, keeper = out_or_temporary(out)
     with showing("Segmenting", progress) as advance:
         found = segment_listed(
@@ -133,7 +143,7 @@ def segment(
     return SegmentationResult(found, listed.notes, path=path, keeper=keeper)
 
 
-def list_fields(fields: Sequence[Path], subject_from: str | None) -> InputImages:
+def list_fields(fields: Sequence[str | Path], subject_from: str | None) -> InputImages:
     """List fields; the cells of an earlier segmentation in a folder of fields are left out.
 
     Raises:

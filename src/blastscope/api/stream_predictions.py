@@ -9,7 +9,7 @@ import polars as pl
 
 from blastscope import DISCLAIMER
 from blastscope.api.predict import Models, model_paths
-from blastscope.api.result import AnyPath, as_path, as_paths
+from blastscope.api.result import AnyPath, as_inputs, as_path
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.models import open_model
@@ -66,7 +66,7 @@ def stream_predictions(
     Raises:
         BlastscopeError: if the model or the images cannot be opened.
     """
-    found = list_inputs(as_paths(images), subject_from)
+    found = list_inputs(as_inputs(images), subject_from)
     by = as_path(decision)
     opened = open_model(
         model_paths(model), decision=by, engine=engine, device=device, spread=spread

@@ -102,6 +102,8 @@ def evaluate(
         believe=believe,
         transductive=transductive,
     )
+    if out is None and found.default_out is None:
+        raise bs.BlastscopeError(f"{source} is in an object store: give --out a folder.")
     show(found.saved(out or found.default_out), as_json)
 
 

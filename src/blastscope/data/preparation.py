@@ -66,6 +66,7 @@ def prepare(
     skip_bad: bool = False,
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    names: Sequence[str] = (),
 ) -> Prepared:
     """Make the store ``out`` from folders of cell images.
 
@@ -76,6 +77,7 @@ def prepare(
         believe: what to believe if a name, a folder and a table contradict each other.
         skip_bad: leave out files that cannot be used; otherwise they are an error.
         force: replace a store made of other files or with other settings.
+        names: what the store records as its folders, if these are copies.
 
     Raises:
         BlastscopeError: if files cannot be used (all are named at once), ``out`` is another kind of
@@ -84,13 +86,14 @@ def prepare(
     found = list_cells(folders, labels, believe)
     wanted = settings or StoreSettings()
     return prepare_listed(
-        found, folders, out, wanted, skip_bad=skip_bad, force=force, on_progress=on_progress
-    )
+        found, names or folders, out, wanted, skip_bad=skip_bad, force=force,
+        on_progress=on_progress,
+    )  # fmt: skip
 
 
 def prepare_listed(
     found: Listing,
-    folders: Sequence[Path],
+    folders: Sequence[Path | str],
     out: Path,
     settings: StoreSettings,
     *,

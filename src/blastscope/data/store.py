@@ -19,6 +19,7 @@ from blastscope.data.cell_table import CELLS
 from blastscope.data.crop import FIELD, THRESHOLD, Contour, Pixels, Scale
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
+from blastscope.io.remote import refuse_url
 from blastscope.io.subject_names import with_subject_names
 from blastscope.io.tables import read_table
 from blastscope.stain.statistics import StainStatistics, statistics_from
@@ -104,6 +105,7 @@ def open_store(path: Path) -> Store:
     Raises:
         BlastscopeError: if it is missing, incomplete or of another version.
     """
+    refuse_url(path, "cannot be a store, which is memory-mapped: copy it to a local disk.")
     if not (path / INFO).is_file():
         raise BlastscopeError(
             f"{path} is not a store: make one with `blastscope prepare DIR --out {path}`."

@@ -74,7 +74,9 @@ class InputImages:
     synthetic: bool = False  # whether some are from a folder or zip of synthetic cells
     # What to call once the images are read or no longer needed.
     closers: tuple[Callable[[], None], ...] = field(default=(), repr=False)
-    archives: tuple[Path, ...] = ()  # the zips that hold some of them
+    archives: tuple[Path, ...] = ()  # the zips and tars that hold some of them
+    # The temporary folders of copies from object stores, which go when nobody holds them.
+    keepers: tuple[object, ...] = field(default=(), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 from blastscope.data.images import SUFFIXES, Decoded, read_image
@@ -19,6 +20,7 @@ from blastscope.data.names import printable
 from blastscope.data.tars import SUFFIX as TAR
 from blastscope.data.tars import is_tar
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import download, expand, url_of
 from blastscope.io.text_tables import decode_text
 from blastscope.prediction.archives import SUFFIX as ZIP
 from blastscope.prediction.archives import list_archive
@@ -87,6 +89,8 @@ class _InputPath:
 
     path: Path
     root: Path
+    url: str = ""  # of which it is a copy
+    keeper: TemporaryDirectory[str] | None = None
 
 
 def _find_all(inputs: Sequence[str | Path]) -> list[_InputPath]:
@@ -104,13 +108,21 @@ def _find_all(inputs: Sequence[str | Path]) -> list[_InputPath]:
 
 def _find(path: str | Path) -> Iterator[_InputPath]:
     """Find a path, or all that match a pattern, sorted."""
-    text = str(path)
-    if glob.has_magic(text) and not os.path.lexists(text):
+    text, url = str(path), url_of(path)
+    if url is not None:
+        yield from map(_copied, expand(url))
+    elif glob.has_magic(text) and not os.path.lexists(text):
         yield from _matches(text)
     elif text:
         yield _existing(Path(path))
     else:  # as of a shell's variable that is not set; Path("") would be this folder
         raise BlastscopeError(f"An empty name was given: {_REMEDY}.")
+
+
+def _copied(url: str) -> _InputPath:
+    keeper = TemporaryDirectory(prefix="blastscope-")
+    path = download(url, Path(keeper.name))
+    return _InputPath(path, path.parent, url, keeper)
 
 
 def _existing(path: Path) -> _InputPath:
@@ -185,11 +197,17 @@ class _Gathered:
         self.synthetic = False
         self.closers: list[Callable[[], None]] = []
         self.archives: list[Path] = []
+        self.keepers: list[TemporaryDirectory[str]] = []
+        self._copies: dict[str, str] = {}
         self._seen: set[str] = set()
         self._real: dict[Path, str] = {}
 
     def add(self, found: Sequence[_InputPath]) -> None:
         """List the images of paths."""
+        for one in found:
+            if one.keeper is not None:
+                self.keepers.append(one.keeper)
+                self._copies[one.keeper.name] = one.url.rpartition("/")[0]
         for add, some in groupby(found, self._adder):
             add(list(some))
 
@@ -252,7 +270,7 @@ class _Gathered:
         for one in found:
             if self._is_new(one.path):
                 item = described[one.path.parent / one.path.name]
-                item = replace(item, file=printable(one.path.as_posix()))
+                item = replace(item, file=printable(one.url or one.path.as_posix()))
                 images.append(input_image(item, partial(read_image, one.path), one.path))
         self.groups.append(_Group(images))
 
@@ -289,10 +307,16 @@ class _Gathered:
             )
         names = unique_cells(images)
         named = (replace(p, cell=name) for p, name in zip(images, names, strict=True))
-        notes = tuple(dict.fromkeys(self.notes))
+        notes = tuple(dict.fromkeys(map(self._with_urls, self.notes)))
         return InputImages(
-            tuple(named), notes, self.synthetic, tuple(self.closers), tuple(self.archives)
-        )
+            tuple(named), notes, self.synthetic, tuple(self.closers), tuple(self.archives),
+            tuple(self.keepers),
+        )  # fmt: skip
+
+    def _with_urls(self, note: str) -> str:
+        for copy, url in self._copies.items():
+            note = note.replace(copy, url)
+        return note
 
     def _find_subject(self, group: _Group, file: str) -> str | None:
         """Find the subject in an image's path, or in that path after the folder that was given."""

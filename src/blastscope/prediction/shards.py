@@ -192,7 +192,8 @@ def _part(number: int, images: list[InputImage], sources: list[InputImages]) -> 
     closers = tuple(close for one in sources for close in one.closers)
     archives = tuple(path for one in sources for path in one.archives)
     synthetic = any(one.synthetic for one in sources)
-    return Part(number, InputImages(tuple(images), (), synthetic, closers, archives))
+    keepers = tuple(keeper for one in sources for keeper in one.keepers)
+    return Part(number, InputImages(tuple(images), (), synthetic, closers, archives, keepers))
 
 
 def _counted(frame: pl.DataFrame) -> ShardCounts:
