@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from PIL import Image
 
 import blastscope as bs
 from blastscope.cluster import check_engine, connected, on_ray
@@ -12,6 +13,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import run_jobs
 from tests.conftest import draw_cell, write_cell
 from tests.labour import Errand, cores_of, obey, run_errand
+from tests.segmentation.drawn import UM, White, draw
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_tasks_have_their_share_of_the_cores_and_errors_come_through(ray):
 
 
 def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path, monkeypatch):
-    monkeypatch.setattr("blastscope.prediction.parts.ROWS", 16)
+    monkeypatch.setattr("blastscope.prediction.shard_rows.ROWS", 16)
     for k in range(20):
         pixels = draw_cell(k, 120, 30 if k % 2 else 22)
         write_cell(tmp_path / "cells" / f"UID_{k}_1_1_all.bmp", pixels)
@@ -58,11 +60,11 @@ def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path,
         bs.predict(tmp_path / "cells", out=tmp_path / f"{engine}.csv", engine=engine)
     assert (tmp_path / "ray.csv").read_bytes() == (tmp_path / "auto.csv").read_bytes()
     assert not list(tmp_path.glob(".*.work"))
-    bs.synthesize_fields(tmp_path / "smears", 1, 1)
+    smear = draw((300, 300), [White(100, 150), White(220, 180)], [(60, 60)])
+    Image.fromarray(smear).save(tmp_path / "smear.png")
     for engine in ("local", "ray"):
-        bs.segment(
-            tmp_path / "smears" / "fields", out=tmp_path / engine, um_per_pixel=0.2, engine=engine
-        )
+        out = tmp_path / engine
+        bs.segment(tmp_path / "smear.png", out=out, um_per_pixel=UM, engine=engine)
     one, other = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
         for folder in (tmp_path / "local", tmp_path / "ray")

@@ -74,9 +74,9 @@ def test_predictions_of_a_bucket_are_those_of_a_folder(bucket, tmp_path):
     one = expand("s3://cells/data/all/UID_1_*.bmp")
     assert one == ["s3://cells/data/all/UID_1_1_1_all.bmp"]
     assert bs.predict(one[0]).to_frame()["file"].to_list() == one
-    bs.predict_shards("s3://cells/data", out="s3://cells/parts", shard_cells=5)
-    parts = download("s3://cells/parts", tmp_path)
-    assert len(read_predictions(parts)[0]) == 12
+    bs.predict_shards("s3://cells/data", out="s3://cells/shards", shard_cells=5)
+    shards = download("s3://cells/shards", tmp_path)
+    assert len(read_predictions(shards)[0]) == 12
     assert bs.evaluate(table).metrics == bs.evaluate(tmp_path / "table.csv").metrics
 
 

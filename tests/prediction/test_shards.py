@@ -1,4 +1,4 @@
-"""Tars and tables in parts: the same cells and predictions as from files and in one table."""
+"""Tars and tables in shards: the same cells and predictions as from files and in one table."""
 
 import io
 import json
@@ -48,12 +48,12 @@ def test_a_store_of_tars_is_that_of_their_files(cells, tmp_path):
 
 
 def test_predictions_in_parts_are_those_of_one_table(cells, tmp_path):
-    out = tmp_path / "parts"
+    out = tmp_path / "shards"
     made = bs.predict_shards(tars(cells), out=out, shard_cells=8)
     one = bs.predict(cells / "files").to_frame()
     frame, metadata = read_predictions(out)
-    assert [path.name for path in sorted(out.glob("part-*"))] == [
-        f"part-00000{k}.parquet" for k in range(3)
+    assert [path.name for path in sorted(out.glob("shard-*"))] == [
+        f"shard-00000{k}.parquet" for k in range(3)
     ]
     assert frame["cell"].to_list() == one["cell"].to_list()
     assert frame["p_all"].to_list() == one["p_all"].to_list()
@@ -62,12 +62,12 @@ def test_predictions_in_parts_are_those_of_one_table(cells, tmp_path):
     assert made.found.counts.cells == 20
     assert open_source(out).predictions["cell"].equals(frame["cell"])
     # A killed call goes on: what is there stays, what is missing comes back the same.
-    before = {path: path.read_bytes() for path in out.glob("part-*")}
-    last = out / "part-000001.parquet"
+    before = {path: path.read_bytes() for path in out.glob("shard-*")}
+    last = out / "shard-000001.parquet"
     last.unlink()
     again = bs.predict_shards(tars(cells), out=out, shard_cells=8)
     assert again.found.resumed == 2
-    assert {path: path.read_bytes() for path in out.glob("part-*")} == before
+    assert {path: path.read_bytes() for path in out.glob("shard-*")} == before
     assert again.found.counts == made.found.counts
     with pytest.raises(BlastscopeError, match="differs in"):
         bs.predict_shards(tars(cells), out=out, shard_cells=9)

@@ -155,7 +155,7 @@ def predict(
         out: the table to write, .parquet, .csv or .json; nothing is written without it.
         decision: a ``decision.json``, or a folder with one, to calibrate, call and refer by;
             without it the model's own.
-        engine, device, spread: as :func:`load` takes them; ``engine="ray"`` predicts parts of the
+        engine, device, spread: as :func:`load` takes them; ``engine="ray"`` predicts shards of the
             images as tasks of a Ray cluster, each computed as by ``auto`` (docs/scale.md).
         subject_from: a regular expression that finds the subject in a file's path.
         transductive: correct each probability by the cell's nearest neighbours among the images, 50

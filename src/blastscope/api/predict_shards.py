@@ -1,4 +1,4 @@
-"""Predict any number of cells, and write the table in parts."""
+"""Predict any number of cells, and write the table in shards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from blastscope.api.result import AnyPath, FolderResult, Progress, as_inputs, as
 from blastscope.cluster import RAY, check_engine, refuse_urls
 from blastscope.io.predictions import SHARDS
 from blastscope.io.remote import uploaded, url_of
-from blastscope.prediction.parts import ModelRequest
+from blastscope.prediction.shard_rows import ModelRequest
 from blastscope.prediction.shards import Sharded
 from blastscope.prediction.shards import predict_shards as predict_in_parts
 from blastscope.report.worth_text import SYNTHETIC
@@ -24,17 +24,17 @@ from blastscope.report.worth_text import SYNTHETIC
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ShardsResult(FolderResult):
-    """Predictions in a folder of Parquet parts, each a prediction table (docs/formats.md).
+    """Predictions in a folder of Parquet shards, each a prediction table (docs/formats.md).
 
     Attributes:
-        found: how many parts and cells there are, and what was said of them.
+        found: how many shards and cells there are, and what was said of them.
     """
 
     found: Sharded
 
     def to_frame(self) -> pl.DataFrame:
-        """Return the counts; the cells are in the parts, which ``polars.scan_parquet`` reads."""
-        return pl.DataFrame([{"parts": self.found.parts, **asdict(self.found.counts)}])
+        """Return the counts; the cells are in the shards, which ``polars.scan_parquet`` reads."""
+        return pl.DataFrame([{"shards": self.found.shards, **asdict(self.found.counts)}])
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts."""
@@ -42,8 +42,8 @@ class ShardsResult(FolderResult):
 
     def answers(self) -> list[str]:
         """Say how many cells were predicted."""
-        counts, parts = self.found.counts, self.found.parts
-        said = f"{counts.cells:,} images in {parts:,} part{'s' * (parts > 1)}"
+        counts, shards = self.found.counts, self.found.shards
+        said = f"{counts.cells:,} images in {shards:,} shard{'s' * (shards > 1)}"
         for count, what in (
             (counts.called_all, "called ALL"),
             (counts.called_hem, "called normal"),
@@ -58,7 +58,7 @@ class ShardsResult(FolderResult):
         """Say what was gone on with, and how the images were found."""
         said = [f"{text}." for text in self.found.notes]
         if self.found.resumed:
-            said.insert(0, f"Went on after {self.found.resumed:,} parts of an earlier call.")
+            said.insert(0, f"Went on after {self.found.resumed:,} shards of an earlier call.")
         return [*said, *[SYNTHETIC] * self.found.synthetic, DISCLAIMER]
 
 
@@ -75,17 +75,17 @@ def predict_shards(
     subject_from: str | None = None,
     progress: Progress = False,
 ) -> ShardsResult:
-    """Predict any number of cells in flat memory, and write the table in parts.
+    """Predict any number of cells in flat memory, and write the table in shards.
 
     Each input path is listed when its turn comes, so that memory does not grow with the number of
-    tars, zips or folders. If it is interrupted, the same call goes on after the parts that are
+    tars, zips or folders. If it is interrupted, the same call goes on after the shards that are
     written.
 
     Args:
         images, model, decision, engine, device, spread, subject_from: as :func:`predict` takes
             them, but for images in memory. The names of cells are unique within each input path.
-        out: the folder for the parts, which can be given to every verb that takes a table.
-        shard_cells: how many cells a part has.
+        out: the folder for the shards, which can be given to every verb that takes a table.
+        shard_cells: how many cells a shard has.
         progress: show a progress bar; or a function to call with how much is done.
 
     Returns:

@@ -86,7 +86,7 @@ def predict(
     shard_cells: Annotated[
         int | None,
         option(
-            "Write the table in Parquet parts of this many cells into the folder --out; memory "
+            "Write the table in Parquet shards of this many cells into the folder --out; memory "
             "stays flat, whatever the number of cells.",
             min=1,
         ),
@@ -94,7 +94,7 @@ def predict(
     engine: Annotated[
         Literal["auto", "onnxruntime", "openvino", "torch", "ray"],
         option(
-            "What computes; onnxruntime and openvino need a bundle. ray: parts of the images are "
+            "What computes; onnxruntime and openvino need a bundle. ray: shards of the images are "
             "tasks of a Ray cluster."
         ),
     ] = "auto",
@@ -115,7 +115,7 @@ def predict(
                 raise BlastscopeError(f"{name} and --shard-cells do not go together: choose one.")
         if out is None or out == PIPE:
             raise BlastscopeError("--shard-cells needs a folder: give --out DIR.")
-        parts = bs.predict_shards(
+        shards = bs.predict_shards(
             images,
             model,
             out=out,
@@ -127,8 +127,8 @@ def predict(
             subject_from=subject_from,
             progress=True,
         )
-        show(parts, as_json)
-        if strict and parts.found.counts.unusable:
+        show(shards, as_json)
+        if strict and shards.found.counts.unusable:
             raise typer.Exit(1)
         return
     if out == PIPE:

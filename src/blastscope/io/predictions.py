@@ -47,7 +47,7 @@ PSEUDO_LABELS = "pseudo_labels"
 """A key of a table's metadata: the model was trained with pseudo-labels of its test cells."""
 
 SHARDS = "predictions.json"
-"""What marks a folder of parts, each a prediction table, as `predict --shard-cells` writes it."""
+"""What marks a folder of shards, each a prediction table, as `predict --shard-cells` writes it."""
 
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
@@ -107,30 +107,30 @@ def predictions_digest(frame: pl.DataFrame) -> str:
 
 
 def shard_name(number: int) -> str:
-    """Return the name of a part in a folder of parts, counted from 0."""
-    return f"part-{number:06}.parquet"
+    """Return the name of a shard in a folder of shards, counted from 0."""
+    return f"shard-{number:06}.parquet"
 
 
 def is_shards(path: Path) -> bool:
-    """Whether a path is a folder of parts."""
+    """Whether a path is a folder of shards."""
     return (path / SHARDS).is_file()
 
 
 def _read_shards(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Read a folder of parts as one table, with the metadata of the first part."""
+    """Read a folder of shards as one table, with the metadata of the first."""
     if read_json(folder / SHARDS).get("finished") is not True:
         raise BlastscopeError(f"{folder} is not finished: give its predict command again.")
-    parts = [read_table(path, PREDICTIONS) for path in sorted(folder.glob("part-*.parquet"))]
-    if not parts:
-        raise BlastscopeError(f"{folder} has no parts: predict again, into a new folder.")
-    told = {**parts[0][1], "synthetic": any(about.get("synthetic") for _, about in parts)}
+    shards = [read_table(path, PREDICTIONS) for path in sorted(folder.glob("shard-*.parquet"))]
+    if not shards:
+        raise BlastscopeError(f"{folder} has no shards: predict again, into a new folder.")
+    told = {**shards[0][1], "synthetic": any(about.get("synthetic") for _, about in shards)}
     metadata = {key: value for key, value in told.items() if key not in ("counts", "images")}
-    frame = pl.concat([frame for frame, _ in parts], how="vertical")
+    frame = pl.concat([frame for frame, _ in shards], how="vertical")
     return frame.with_row_index(LINE, offset=1), metadata
 
 
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Read a prediction table from Parquet or CSV, or from a folder of parts.
+    """Read a prediction table from Parquet or CSV, or from a folder of shards.
 
     Labels ALL/HEM/1/0 in any case become ``all`` and ``hem``; subjects get their one spelling
     (:mod:`blastscope.io.subject_names`). Rows without a probability that say why in

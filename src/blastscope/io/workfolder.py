@@ -46,7 +46,7 @@ MARKERS = {
     "segmentation.json": "a segmentation",
     "metrics.json": "an evaluation",
     "stain.json": "a folder of normalized images",
-    "predictions.json": "a folder of prediction parts",
+    "predictions.json": "a folder of prediction shards",
 }
 """What a folder is, by its files. The first one counts: a run has an evaluation as well."""
 

@@ -22,8 +22,8 @@ from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.journal import Journal
 from blastscope.prediction.members import Members
 from blastscope.prediction.models import PredictionModel
-from blastscope.prediction.parts import ModelRequest, rows_on_ray
 from blastscope.prediction.pipeline import predict_rows
+from blastscope.prediction.shard_rows import ModelRequest, rows_on_ray
 from blastscope.prediction.table import SUFFIXES, rows_frame, write_table
 from blastscope.prediction.transductive import corrected_batch
 
@@ -84,7 +84,7 @@ def predict(
     Args:
         images: files, folders, zips, globs (see ``prediction.inputs``), or listed images.
         models: as ``open_model`` takes them, like ``decision``, ``engine``, ``device``, ``spread``.
-        engine: also ``ray``: parts of the images are tasks of a cluster, each computed as by
+        engine: also ``ray``: shards of the images are tasks of a cluster, each computed as by
             ``auto``.
         out: the table to write, .parquet, .csv or .json; None for no file.
         subject_from: a regular expression that finds the subject in a file's name.

@@ -1,7 +1,7 @@
-"""Predictions of any number of cells, in parts: a folder of Parquet files, in flat memory.
+"""Predictions of any number of cells, in shards: a folder of Parquet files, in flat memory.
 
-Input paths are listed one after another and predicted in parts of a fixed number of cells. Each
-part is a prediction table that is written when it is done; the same call goes on after the last.
+Input paths are listed one after another and predicted in shards of a fixed number of cells. Each
+shard is a prediction table that is written when it is done; the same call goes on after the last.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.prediction.decisions import decide
 from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.inputs import list_inputs
-from blastscope.prediction.parts import ModelRequest, Part, opened, predict_part
 from blastscope.prediction.predict import about, identity
+from blastscope.prediction.shard_rows import ModelRequest, Shard, opened, predict_shard
 
-FORMAT = "blastscope-prediction-parts/1"
+FORMAT = "blastscope-prediction-shards/1"
 _KIND = FolderKind(SHARDS, FORMAT)
 _COUNTS = "counts"
 
 
 @dataclass(frozen=True)
 class ShardCounts:
-    """How many cells a folder of parts has, and what was said of them.
+    """How many cells a folder of shards has, and what was said of them.
 
     Attributes:
         cells: all images, also those that could not be used.
@@ -58,19 +58,19 @@ class ShardCounts:
 
 @dataclass(frozen=True)
 class Sharded:
-    """A folder of prediction parts.
+    """A folder of prediction shards.
 
     Attributes:
         path: the folder.
-        parts: how many there are.
+        shards: how many there are.
         counts: of all cells.
-        resumed: how many parts an earlier call had written.
+        resumed: how many shards an earlier call had written.
         notes: what the user should know of how the images were found.
         synthetic: whether some cells, or what taught the model, are synthetic.
     """
 
     path: Path
-    parts: int
+    shards: int
     counts: ShardCounts
     resumed: int
     notes: tuple[str, ...]
@@ -86,14 +86,14 @@ def predict_shards(
     subject_from: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Sharded:
-    """Predict images in parts of ``cells`` and write each into the folder ``out``.
+    """Predict images in shards of ``cells`` and write each into the folder ``out``.
 
     Args:
         inputs: as ``list_inputs`` takes them; each is listed when its turn comes. A cell's name is
             unique within its input.
-        request: the model, and the engine; with ``ray`` each part is a task of a cluster.
+        request: the model, and the engine; with ``ray`` each shard is a task of a cluster.
         out: the folder; one of the same inputs and model is gone on with.
-        cells: of a part.
+        cells: of a shard.
         subject_from: as ``list_inputs`` takes it.
         on_progress: called with the cells done, and the same number, for there may be more.
 
@@ -102,7 +102,7 @@ def predict_shards(
             the folder is another's, its inputs have changed, or it cannot be written.
     """
     if cells < 1:
-        raise BlastscopeError(f"A part of {cells} cells is not possible: give 1 or more.")
+        raise BlastscopeError(f"A shard of {cells} cells is not possible: give 1 or more.")
     model = opened(request)
     told = identity(InputImages(()), model)
     known = {"model": told["model"], "inputs": [str(one) for one in inputs], "cells": cells}
@@ -112,59 +112,59 @@ def predict_shards(
     with work.locked():
         work.open_or_resume()
 
-        def todo() -> Iterator[Part]:
+        def todo() -> Iterator[Shard]:
             nonlocal counts, resumed
-            for part in listing.parts():
-                if not work.has(shard_name(part.number)):
-                    yield part
+            for shard in listing.shards():
+                if not work.has(shard_name(shard.number)):
+                    yield shard
                     continue
-                counts += _counts_of(work.path / shard_name(part.number), part)
+                counts += _counts_of(work.path / shard_name(shard.number), shard)
                 resumed += 1
-                done.add(part.number)
+                done.add(shard.number)
 
-        ready: Iterator[tuple[Part, pl.DataFrame]]
+        ready: Iterator[tuple[Shard, pl.DataFrame]]
         if request.engine == RAY:
             ready = on_ray(
-                partial(predict_part, request=request), todo(), sys.maxsize, request.device
+                partial(predict_shard, request=request), todo(), sys.maxsize, request.device
             )
         else:
-            ready = ((part, predict_part(part, request=request)) for part in todo())
-        for part, rows in ready:
-            marked = model.marked(part.images.synthetic)
+            ready = ((shard, predict_shard(shard, request=request)) for shard in todo())
+        for shard, rows in ready:
+            marked = model.marked(shard.images.synthetic)
             frame = decide(rows, marked.decision)
             found = _counted(frame)
-            note = {_COUNTS: asdict(found), "images": _digest(part)}
-            with work.add(shard_name(part.number)) as beside:
-                write_predictions(frame, beside, {**about(part.images, marked), **note})
+            note = {_COUNTS: asdict(found), "images": _digest(shard)}
+            with work.add(shard_name(shard.number)) as beside:
+                write_predictions(frame, beside, {**about(shard.images, marked), **note})
             counts += found
-            done.add(part.number)
+            done.add(shard.number)
             if on_progress:
                 on_progress(counts.cells, counts.cells)
         if counts.cells == counts.unusable:
             raise BlastscopeError(
-                f"None of {counts.cells:,} images can be used: the parts in {out} say why."
+                f"None of {counts.cells:,} images can be used: the shards in {out} say why."
             )
-        extra = [path for path in out.glob("part-*.parquet") if _number(path) not in done]
+        extra = [path for path in out.glob("shard-*.parquet") if _number(path) not in done]
         if extra:
             raise BlastscopeError(
                 f"{out} has {extra[0].name}, and its inputs have fewer cells now: choose another "
                 "folder."
             )
-        work.record({"parts": len(done), _COUNTS: asdict(counts), "finished": True})
+        work.record({"shards": len(done), _COUNTS: asdict(counts), "finished": True})
     synthetic = listing.synthetic or model.synthetic
     return Sharded(out, len(done), counts, resumed, tuple(dict.fromkeys(listing.notes)), synthetic)
 
 
 class _Listing:
-    """Lists inputs one after another, and cuts their images into parts."""
+    """Lists inputs one after another, and cuts their images into shards."""
 
     def __init__(self, inputs: Sequence[str | Path], cells: int, subject_from: str | None) -> None:
         self.inputs, self.cells, self.subject_from = inputs, cells, subject_from
         self.notes: list[str] = []
         self.synthetic = False
 
-    def parts(self) -> Iterator[Part]:
-        """Yield the parts; the last one may be smaller."""
+    def shards(self) -> Iterator[Shard]:
+        """Yield the shards; the last one may be smaller."""
         waiting: list[InputImage] = []
         sources: list[InputImages] = []
         number = 0
@@ -176,10 +176,10 @@ class _Listing:
             for image in found:
                 waiting.append(self._named(one, image))
                 if len(waiting) == self.cells:
-                    yield _part(number, waiting, sources)
+                    yield _shard(number, waiting, sources)
                     number, waiting, sources = number + 1, [], sources[-1:]
         if waiting:
-            yield _part(number, waiting, sources)
+            yield _shard(number, waiting, sources)
 
     def _named(self, one: str | Path, image: InputImage) -> InputImage:
         """Put the input's name before the file of an image if there are several inputs."""
@@ -188,12 +188,12 @@ class _Listing:
         return replace(image, file=f"{Path(one).as_posix()}/{image.file}")
 
 
-def _part(number: int, images: list[InputImage], sources: list[InputImages]) -> Part:
+def _shard(number: int, images: list[InputImage], sources: list[InputImages]) -> Shard:
     closers = tuple(close for one in sources for close in one.closers)
     archives = tuple(path for one in sources for path in one.archives)
     synthetic = any(one.synthetic for one in sources)
     keepers = tuple(keeper for one in sources for keeper in one.keepers)
-    return Part(number, InputImages(tuple(images), (), synthetic, closers, archives, keepers))
+    return Shard(number, InputImages(tuple(images), (), synthetic, closers, archives, keepers))
 
 
 def _counted(frame: pl.DataFrame) -> ShardCounts:
@@ -211,20 +211,20 @@ def _counted(frame: pl.DataFrame) -> ShardCounts:
     )
 
 
-def _digest(part: Part) -> str:
+def _digest(shard: Shard) -> str:
     digest = hashlib.sha256()
-    for image in part.images:
+    for image in shard.images:
         digest.update(repr((image.file, image.cell, image.subject, image.label)).encode())
-    for path in part.images.archives:
+    for path in shard.images.archives:
         state = path.stat()
         digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
     return digest.hexdigest()
 
 
-def _counts_of(path: Path, part: Part) -> ShardCounts:
-    """Read the counts of a part that an earlier call wrote."""
+def _counts_of(path: Path, shard: Shard) -> ShardCounts:
+    """Read the counts of a shard that an earlier call wrote."""
     note = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
-    if note.get("images") != _digest(part):
+    if note.get("images") != _digest(shard):
         raise BlastscopeError(
             f"{path} is of other images than its inputs have now: choose another folder."
         )
@@ -232,5 +232,5 @@ def _counts_of(path: Path, part: Part) -> ShardCounts:
 
 
 def _number(path: Path) -> int:
-    digits = path.stem.removeprefix("part-")
+    digits = path.stem.removeprefix("shard-")
     return int(digits) if digits.isdigit() else -1

@@ -1,4 +1,4 @@
-"""Predict parts of many images, each a task of its own, on a Ray cluster."""
+"""Predict shards of many images, each a task of its own, on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class ModelRequest:
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some of the images, by their number among the parts."""
+class Shard:
+    """Some of the images, by their number among the shards."""
 
     number: int
     images: InputImages
@@ -48,39 +48,39 @@ class Part:
 def rows_on_ray(
     found: InputImages, request: ModelRequest, journal: Journal | None = None
 ) -> Iterator[pl.DataFrame]:
-    """Predict images on a cluster, and yield the rows part by part, in the images' order.
+    """Predict images on a cluster, and yield the rows shard by shard, in the images' order.
 
-    The parts are those of the journal, which keeps each as soon as it is finished; both engines go
+    The shards are those of the journal, which keeps each as soon as it is finished; both engines go
     on with what the other has left.
 
     Args:
         found: the images.
         request: the model; every machine must see its files.
-        journal: what is done already, and what keeps the parts.
+        journal: what is done already, and what keeps the shards.
     """
     firsts = range(0, len(found), ROWS)
-    parts = (
-        Part(number, replace(found, images=found.images[first : first + ROWS], closers=()))
+    shards = (
+        Shard(number, replace(found, images=found.images[first : first + ROWS], closers=()))
         for number, first in enumerate(firsts)
         if journal is None or not journal.has(number)
     )
     count = sum(journal is None or not journal.has(number) for number in range(len(firsts)))
-    work = partial(predict_part, request=request)
+    work = partial(predict_shard, request=request)
     done: dict[int, pl.DataFrame] = {}
     if count:
-        for part, rows in on_ray(work, parts, count, request.device):
+        for shard, rows in on_ray(work, shards, count, request.device):
             if journal is None:
-                done[part.number] = rows
+                done[shard.number] = rows
             else:
-                journal.write(part.number, rows)
+                journal.write(shard.number, rows)
     for number in range(len(firsts)):
         yield done[number] if journal is None else journal.part(number)
 
 
-def predict_part(part: Part, *, request: ModelRequest) -> pl.DataFrame:
-    """Predict the images of a part."""
-    model = opened(request).marked(part.images.synthetic)
-    return pl.concat(predict_rows(part.images, model.predictor, model.name))
+def predict_shard(shard: Shard, *, request: ModelRequest) -> pl.DataFrame:
+    """Predict the images of a shard."""
+    model = opened(request).marked(shard.images.synthetic)
+    return pl.concat(predict_rows(shard.images, model.predictor, model.name))
 
 
 @lru_cache(maxsize=1)
