@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +78,43 @@ def write_csv(frame: pl.DataFrame, path: Path) -> None:
 
 def read_parquet(path: Path) -> pl.DataFrame:
     """Read a Parquet file; no sign in its path has a meaning of its own."""
-    return pl.read_parquet(path.absolute(), glob=False)
+    with _no_panic():
+        return pl.read_parquet(path.absolute(), glob=False)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Read the metadata of a Parquet file; no sign in its path has a meaning of its own."""
-    return pl.read_parquet_metadata(path.absolute())
+    with _no_panic():
+        return pl.read_parquet_metadata(path.absolute())
+
+
+@contextmanager
+def _no_panic() -> Iterator[None]:
+    """Make Polars's panic on a damaged file an error like its others.
+
+    It is no ``Exception``, and Rust writes a page of its own to standard error before.
+
+    Raises:
+        polars.exceptions.ComputeError: if Polars panics.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error to keep clean
+            yield
+            return
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except pl.exceptions.PanicException as error:
+            said.truncate(0)
+            reason = str(error).splitlines()[0]
+            raise pl.exceptions.ComputeError(f"it is damaged: {reason}") from error
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            said.seek(0)
+            os.write(2, said.read())
 
 
 def read_table(
