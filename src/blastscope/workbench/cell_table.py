@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.workbench.refusal import invalid
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES, ReadingView
-from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel
+from blastscope.workbench.store.tables import DOUBLE_OF, Case, Cell, Score, StoredModel
 
 NEAR = 0.1
 """How far from the threshold a probability still is near it."""
@@ -50,6 +50,8 @@ class CellTable:
     confidence: NDArray[np.float64]
     threshold: float
     sample_size: int | None
+    # The cell of another field that a cell may be; 0 if none. Empty if the case has no fields.
+    double_of: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,6 +77,14 @@ class CellTable:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(1, len(order) + 1)
         return rank
+
+    def doubles(self, label: NDArray[np.int8]) -> Bools:
+        """Say for each cell whether it may be counted twice: neither of two has the label X."""
+        found = np.zeros(len(self), bool)
+        here = np.flatnonzero(self.double_of)
+        not_x = label[: len(self)] != CODES["X"]
+        found[here] = not_x[here] & not_x[self.double_of[here] - 1]
+        return found & self.usable
 
     def disagrees(self, label: NDArray[np.int8]) -> Bools:
         """Say for each cell whether a label of ALL or normal and the model's call differ."""
@@ -143,7 +153,17 @@ def read_cells(session: Session, case: Case) -> CellTable:
         confidence=np.array(confidence, np.float64),
         threshold=THRESHOLD if threshold is None else threshold,
         sample_size=case.sample_size,
+        double_of=_double_of(session, case, len(ids)),
     )
+
+
+def _double_of(session: Session, case: Case, cells: int) -> NDArray[np.int64]:
+    if case.content != "fields":
+        return np.zeros(0, np.int64)
+    found = np.zeros(cells, np.int64)
+    for n, about in session.execute(select(Cell.n, Cell.about).where(Cell.case_id == case.id)):
+        found[n - 1] = about.get(DOUBLE_OF) or 0
+    return found
 
 
 def counts(
@@ -163,6 +183,7 @@ def counts(
         **{name: here & (label == CODES[name]) for name in LABELS},
         "flagged": here & view.flag[: len(table)],
         "noted": here & view.noted[: len(table)],
+        "doubles": here & table.doubles(label),
     }
     if not blind:
         found |= {
@@ -197,6 +218,7 @@ def chosen(
         "flagged": lambda: view.flag[: len(table)],
         "noted": lambda: view.noted[: len(table)],
         "sample": lambda: table.in_sample,
+        "doubles": lambda: table.doubles(label),
         **{name: lambda code=CODES[name]: label == code for name in LABELS},
     }
     if not blind:

@@ -72,6 +72,7 @@ def export_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         "with_label": int((table.usable & (together.label > 0)).sum()),
         "in_dataset": len(table) - sum(missing.values()),
         "left_out": missing,
+        "doubles": int(table.doubles(together.label).sum()),
         "neither": neither(table, together.label, table.usable),
         "files": [{"name": name, "address": address + name} for name in names],
     }
@@ -116,6 +117,7 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "confidence": one and one.confidence,
                 "refer": one and one.refer, "out_of_distribution": one and one.ood,
                 "ood_score": one and one.ood_score, "problem": table.problem[k],
+                "double_of": int(table.double_of[k]) or None if len(table.double_of) else None,
                 **places.get(n, {}),
             }
         )  # fmt: skip
@@ -129,10 +131,11 @@ _SCHEMA = {
     "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES, "note": _TEXT,
     "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
     "confidence": _NUMBER, "refer": _YES, "out_of_distribution": _YES, "ood_score": _NUMBER,
-    "problem": _TEXT, "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
+    "problem": _TEXT, "double_of": pl.Int64(),
+    "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
     "quality": _NUMBER,
 }  # fmt: skip
-"""The columns of the table; ``x`` to ``quality`` only tell of cells that whole fields hold."""
+"""The columns of the table; those from ``double_of`` on tell of cells of whole fields only."""
 
 
 def _scores(session: Session, case: Case) -> dict[int, Score]:

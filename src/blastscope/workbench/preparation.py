@@ -19,6 +19,7 @@ from blastscope.data.inspection import inspect_image
 from blastscope.errors import BlastscopeError
 from blastscope.parallel import in_order
 from blastscope.workbench.cases import bump
+from blastscope.workbench.doubles import note_doubles
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
 from blastscope.workbench.refusal import RefusalError
@@ -73,6 +74,7 @@ def prepare(database: Database, images: ImageStore, case_id: int, advance: Advan
         done += len(span)
         if not advance(done, total):
             return
+    note_doubles(database, images, case_id)
     with database.write() as session:
         case = session.get_one(Case, case_id)
         if case.state == "preparing" or _without_rank(session, case_id):

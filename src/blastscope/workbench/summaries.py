@@ -233,6 +233,7 @@ def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         "limits": [0.20, 0.25],
         "unsure": int((usable & (together.label == CODES["U"])).sum()),
         "no_cell": int((usable & (together.label == CODES["X"])).sum()),
+        "doubles": int(table.doubles(together.label).sum()),
         "neither": neither(table, together.label, usable),
         "open_disagreements": len(together.open),
         "agreement": agreement_json(compared, ("A", "N")),

@@ -110,6 +110,9 @@ def _columns(
         "scored": table.scored[rows].tolist(),
         "prepared": table.prepared[rows].tolist(),
         "problem": [table.problem[k] for k in rows],
+        "double_of": [of or None for of in table.double_of[rows].tolist()]
+        if len(table.double_of)
+        else [None] * len(rows),
     }
 
 

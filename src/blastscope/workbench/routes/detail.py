@@ -29,7 +29,15 @@ from blastscope.workbench.routes.events import event_json, events_of, reading_nu
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import distances, nearest, tile_of
-from blastscope.workbench.store.tables import Cell, Heatmap, QueuedJob, ReviewEvent, Score, Upload
+from blastscope.workbench.store.tables import (
+    DOUBLE_OF,
+    Cell,
+    Heatmap,
+    QueuedJob,
+    ReviewEvent,
+    Score,
+    Upload,
+)
 from blastscope.workbench.summaries import readings_of, reviewed
 
 router = APIRouter(prefix="/api/v1")
@@ -65,6 +73,7 @@ def get_cell(
                 for kind in ("crop", "original")
             },
             "history": _history(session, found, who, n),
+            "double_of": cell.about.get(DOUBLE_OF),
             "field": place_json(session, cell, found.blind),
             "blind": found.blind,
         }

@@ -59,6 +59,10 @@ class Moment(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+DOUBLE_OF = "double_of"
+"""In ``Cell.about``: the number of the cell of another field that it may be."""
+
+
 class Base(DeclarativeBase):
     """The base of all tables."""
 
@@ -171,7 +175,7 @@ class Cell(Base):
     prepared: Mapped[bool] = mapped_column(Boolean, default=False)
     problem: Mapped[str | None] = mapped_column(Text)
     random: Mapped[int | None] = mapped_column(Integer)  # its rank in the random order
-    about: Mapped[dict[str, Any]] = mapped_column(default=dict)  # width, height, box, flags
+    about: Mapped[dict[str, Any]] = mapped_column(default=dict)  # box, flags, double_of, ...
     field: Mapped[int | None] = mapped_column(Integer)  # the number of the field that it lies in
     place: Mapped[list[Any] | None]  # its box in that field: x, y, width, height
     quality: Mapped[float | None] = mapped_column(Float)  # of its outline

@@ -29,6 +29,7 @@ function whatIsLeft(item, sign) {
     row("Referred, without a label", counts.referred_left, "referred,unlabelled"),
     row("Unsure", counts.U, "U"),
     row("Flagged", counts.flagged, "flagged"),
+    row("Possible doubles", counts.doubles || undefined, "doubles"),
     row("Out of distribution", counts.ood, "ood"),
     row("You and the model differ", counts.disagrees, "disagrees"),
     row("Readers differ", counts.disagreements || undefined, "disagreements")),
@@ -122,6 +123,7 @@ async function draw() {
     signatures.filter((/** @type {any} */ each) => !each.reopened).map(signatureCard),
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
     shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${number(shares.neither)} without a label and without a call of the model, in no share. `
+      + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap, and count twice until one of each two is labelled X. ` : "")
       + `Labels given blind: ${number(shares.blind_labels)}; with the model in sight: ${number(shares.seen_labels)}. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,

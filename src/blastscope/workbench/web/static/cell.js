@@ -224,6 +224,10 @@ export class CellView {
     const box = facts.preparation?.box;
     return [
       cell.note && h("p", {}, h("strong", {}, "Note: "), cell.note),
+      facts.double_of && h("div", { class: "notice warn" }, h("p", {}, "This may be the same cell as ",
+        h("a", { href: `/cases/${gallery.item.id}/cells/${facts.double_of}` }, `cell ${facts.double_of}`),
+        " of another field: their pixels are nearly alike. If it is, label one of the two X, and it is counted once."),
+      h("img", { class: "twin", src: facts.images.crop.replace(/\/\d+\/crop/, `/${facts.double_of}/crop`), alt: `Cell ${facts.double_of}` })),
       shown && typeof facts.p === "number" && [h("h3", {}, "What the model says"), h("dl", {},
         row("Call", [h("span", { class: "label", "data-label": facts.called ?? "" }, facts.called ? LABELS[facts.called] : "none"), facts.refer ? ", referred to a person" : ""]),
         row("Probability of ALL", `${probability(facts.p)}${facts.calibrated ? ", calibrated" : ", not calibrated"}`),

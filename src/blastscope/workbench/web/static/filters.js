@@ -25,6 +25,7 @@ export const FILTERS = [
   { name: "flagged", words: "Flagged", group: "mark", holds: (cell) => cell.flag },
   { name: "noted", words: "With a note", group: "mark", holds: (cell) => Boolean(cell.note) },
   { name: "sample", words: "In the random sample", group: "mark", holds: (cell) => cell.in_sample },
+  { name: "doubles", words: "Possible doubles", group: "mark", holds: (cell, review) => Boolean(cell.double_of) && cell.label !== "X" && review.byNumber.get(cell.double_of ?? 0)?.label !== "X" },
   { name: "unusable", words: "Not usable", group: "mark", holds: (cell) => Boolean(cell.problem) },
   { name: "disagreements", words: "Readers differ", group: "mark", holds: (cell) => Boolean(cell.other && cell.label && cell.other !== cell.label && !cell.final) },
 ];

@@ -53,7 +53,7 @@ export class Panels {
 
   /** Which filters are shown only if they hold something. @param {Record<string, number>} counts */
   appearing(counts) {
-    return `${counts.unusable > 0} ${counts.disagreements > 0}`;
+    return `${counts.unusable > 0} ${counts.doubles > 0} ${counts.disagreements > 0}`;
   }
 
   #tools() {
@@ -106,7 +106,7 @@ export class Panels {
         h("span", {}, words), place);
     };
     const shown = FILTERS.filter(({ name, group }) => (group !== "model" || gallery.modelShown)
-      && (name !== "sample" || gallery.item.sample) && (name !== "unusable" || counts[name]) && (name !== "disagreements" || counts[name] || gallery.adjudicating));
+      && (name !== "sample" || gallery.item.sample) && (!["unusable", "doubles"].includes(name) || counts[name] || gallery.filters.has(name)) && (name !== "disagreements" || counts[name] || gallery.adjudicating));
     fill(this.filters,
       h("h2", {}, "Show"), button("", "All cells", gallery.review.cells.length - counts.unusable, gallery.filters.size === 0),
       GROUPS.map(([group, words]) => {

@@ -29,6 +29,7 @@ import { get } from "./api.js";
  * @property {boolean} in_sample
  * @property {boolean} scored
  * @property {string | null} problem
+ * @property {number | null} [double_of] the cell of another field that it may be
  * @property {Label} [other]
  * @property {Label} [final]
  */
