@@ -11,7 +11,7 @@ data := $(if $(DATA),--data "$(DATA)")
 weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
 keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo serve model test lint format docs bench rivals clean
+.PHONY: help setup demo serve model test torture lint format docs bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
@@ -19,6 +19,7 @@ help:
 	@echo "make model DATA=folder [WEIGHTS=folder] [RECIPE=name] [MODEL=folder]"
 	@echo "                                      from C-NMC's folds to a bundle; goes on if interrupted"
 	@echo "make test                             all tests"
+	@echo "make torture                          the workbench, killed 30 times while people label"
 	@echo "make lint                             ruff, mypy and the layers of packages"
 	@echo "make docs                             the documentation site, build/docs/index.html"
 	@echo "make bench [DATA=] [WEIGHTS=]         all benchmarks, an hour or two; make bench-NAME for one"
@@ -50,6 +51,9 @@ model: setup
 
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+torture: setup
+	@BLASTSCOPE_KILLS=30 $(BIN)/python -m pytest -q tests/workbench/test_faults.py
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -18,7 +18,7 @@ import pytest
 from tests.workbench.filling import fill_folder
 
 KILLS = int(os.environ.get("BLASTSCOPE_KILLS", "1"))
-"""How often the server is killed; before a release, 30 times."""
+"""How often the server is killed; ``make torture`` does it 30 times."""
 
 
 class Server:
