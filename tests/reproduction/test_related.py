@@ -8,10 +8,10 @@ from blastscope.cli import app
 
 
 def test_related_systems_are_trained_and_set_beside_each_other(dataset, tmp_path):
-    data = dataset(subjects=4, per_subject=4, side=60)
+    data = dataset(subjects=4, per_subject=2, side=60)
     arguments = ["reproduce", "--data", str(data), "--out", str(tmp_path / "study")]
     arguments += ["--protocol", "subject", "--device", "cpu"]
-    small = ("input.size=48", "model.weights=none", "training.epochs=1", "training.batch=8")
+    small = ("input.size=36", "model.weights=none", "training.epochs=1", "training.batch=8")
     for setting in small:
         arguments += ["--set", setting]
     done = CliRunner().invoke(app, [*arguments, "--only", "related/[sv]*"])
