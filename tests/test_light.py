@@ -105,6 +105,7 @@ def test_using_and_judging_models_needs_no_pytorch(cells):
 TRAINING = (
     "train paper/cnn-exp2 --store store --split store/splits/subject-seed24.parquet --out run",
     "crossval paper/cnn-exp2 --store store --by subject --out cv",
+    "tune paper/cnn-exp2 --space s.yaml --store store --split split.parquet --out search",
     "build cells --out built",
     "leakage paper/cnn-exp2 --store store --out leakage",
     "explain run --cells cells --data store --out explained",

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from blastscope.errors import BlastscopeError
-from blastscope.tracking.records import read_record
+from blastscope.tracking.records import ARTIFACTS, read_record
 from blastscope.tracking.served_images import FOLDER, predict_texts
 from tests.conftest import draw_cell, write_cell
 
@@ -71,6 +71,7 @@ def test_a_cross_validation_has_its_folds_as_children(run, tmp_path):
     assert (found.kind, found.name, len(found.children)) == ("cross-validation", "paper/x", 2)
     assert "training.seed" not in found.params
     assert found.metrics["test/auc/low"] == 0.7
+    run(f"cv/{ARTIFACTS}/1/artifacts")  # the copies of a first record
     assert found.key == read_record(out).key
     assert len({one.key for one in found.children}) == 2
 

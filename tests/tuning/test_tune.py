@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -229,6 +230,13 @@ def test_workers_share_the_trials_of_a_study(material, tmp_path, monkeypatch):
     assert sorted(name for _, name in done) == [f"{k:05d}" for k in range(1, 9)] + ["hand-made"]
     with studies.open_study(search) as study:
         assert [one.state for one in read_outcome(search, study).trials] == ["finished"] * 8
+
+
+def test_without_optuna_one_sentence_names_the_extra(search, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(BlastscopeError, match=r"blastscope\[tune\]"):
+        search()
+    assert not (tmp_path / "search").exists()
 
 
 def test_the_command_line_prints_the_looks(material, tmp_path):

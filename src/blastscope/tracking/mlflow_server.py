@@ -17,20 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 from blastscope.errors import BlastscopeError, writing
 from blastscope.process import quiet
-from blastscope.tracking.records import RunRecord
+from blastscope.tracking.records import ARTIFACTS, RunRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "blastscope"
-DATABASE, ARTIFACTS = "mlflow.db", "mlflow-artifacts"
+DATABASE = "mlflow.db"
 _KEY, _BEGUN, _KIND, _PARENT = (
     "blastscope.key", "blastscope.begun", "blastscope.kind", "mlflow.parentRunId",
 )  # fmt: skip
 _MODEL_CODE = Path(__file__).with_name("served_model.py")
 _LONGEST = 500
 """Characters of a parameter: the least that servers take."""
-_OFF = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+_OFF = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 def parse_track(track: str) -> str | None:
@@ -53,7 +57,7 @@ def parse_track(track: str) -> str | None:
 
 @contextmanager
 def telemetry_off() -> Iterator[None]:
-    """Turn MLflow's telemetry off in a block; the environment is as it was afterwards."""
+    """Turn MLflow's telemetry and bars off in a block; the environment is as before afterwards."""
     before = {name: os.environ.get(name) for name in _OFF}
     os.environ.update(_OFF)
     try:
@@ -80,16 +84,17 @@ def log_record(record: RunRecord, uri: str | None, home: Path, bundle: Path | No
         BlastscopeError: if the server cannot be reached or refuses, or a file cannot be written.
     """
     place = uri or f"sqlite:///{home.resolve() / DATABASE}"
-    with telemetry_off(), quiet("mlflow", "alembic"), writing(home):
-        from mlflow import MlflowClient
+    with telemetry_off(), writing(home):
+        from mlflow import MlflowClient  # it sets up logging, so before that is quieted
         from mlflow.exceptions import MlflowException
 
         try:
-            client = MlflowClient(tracking_uri=place, registry_uri=place)
-            experiment = _experiment(client, place)
-            run = _log(client, experiment, record, None)
-            if bundle is not None and run is not None:
-                _register(client, run, record, bundle)
+            with quiet("mlflow", "alembic"):
+                client = MlflowClient(tracking_uri=place, registry_uri=place)
+                experiment = _experiment(client, place)
+                run = _log(client, experiment, record, None)
+                if bundle is not None and run is not None:
+                    _register(client, run, record, bundle)
         except (MlflowException, ImportError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise BlastscopeError(

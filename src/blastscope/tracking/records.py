@@ -32,6 +32,8 @@ _KINDS = {
 }
 _TOLD = ("store", "split", "protocol", "synthetic")
 """Keys of a run's identity that are recorded as parameters."""
+ARTIFACTS = "mlflow-artifacts"
+"""The folder beside a local database, whose copies of runs are not runs of their own."""
 _HIDDEN = ("title", "paper", "expected", "overrides")
 
 
@@ -76,7 +78,7 @@ def read_record(folder: Path) -> RunRecord:
     children += [
         _of_run(path.parent, tuple(p for n in _FILES if (p := path.parent / n).is_file()))
         for path in sorted(folder.rglob("environment.json"))
-        if (path.parent / "predictions.parquet").is_file()
+        if (path.parent / "predictions.parquet").is_file() and ARTIFACTS not in path.parts
     ]
     own = [sha256_of(path) for path in files if path.suffix in (".json", ".parquet")]
     key = hashlib.sha256("".join([*own, *(one.key for one in children)]).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
@@ -17,12 +18,17 @@ class BundleModel(PythonModel):
 
         self._model = bs.load(context.artifacts["bundle"])
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> Any:
-        """Return the prediction table (pandas), a row for each image of the column ``image``."""
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Return the prediction table, a row for each image of the column ``image``."""
         from blastscope.tracking.served_images import predict_texts
 
-        texts = model_input["image"] if hasattr(model_input, "columns") else model_input
-        return predict_texts(self._model.predict, list(texts)).to_pandas()
+        images = model_input["image"].tolist()
+        table = predict_texts(self._model.predict, images).to_pandas()
+        for name in table.columns[table.isna().any()]:  # JSON has null, and no NaN
+            table[name] = table[name].astype(object).where(table[name].notna(), None)
+        return table
 
 
 set_model(BundleModel())
