@@ -197,7 +197,7 @@ def predict(
                 explain=explain, fields=fields, um_per_pixel=um_per_pixel, masks=masks, force=True,
                 progress=progress,
             )  # fmt: skip
-        return replace(made, path=None)
+        return replace(made, path=None, url=url)
     if engine == RAY:
         check_engine(RAY)
         refuse_urls(RAY, [] if _in_memory(images) else as_inputs(images))

@@ -110,4 +110,4 @@ def predict_shards(
             subject_from=subject_from,
             on_progress=advance,
         )
-    return ShardsResult(found, path=None if url else Path(out))
+    return ShardsResult(found, path=None if url else Path(out), url=url)

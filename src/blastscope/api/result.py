@@ -73,9 +73,11 @@ class Result(ABC):
     Attributes:
         path: the folder or file that it was written to; None if nothing was written. A result with
             a path can be given to every verb that takes a path.
+        url: where in an object store it was written to, instead.
     """
 
     path: Path | None = field(default=None, kw_only=True)
+    url: str | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, found: Any, **more: Any) -> Self:
@@ -127,7 +129,7 @@ class Result(ABC):
     def saved(self, out: AnyPath | None) -> Self:
         """Save into ``out``, if one is given, and return the result with its path.
 
-        A folder of an object store is written whole; the result has no path then.
+        A folder of an object store is written whole; the result has its URL then.
         """
         if out is None:
             return self
@@ -136,7 +138,7 @@ class Result(ABC):
             return replace(self, path=self.save(out))
         with uploaded(url) as folder:
             self.save(folder)
-        return self
+        return replace(self, url=url)
 
     @property
     def report(self) -> Path | None:

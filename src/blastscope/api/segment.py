@@ -131,7 +131,7 @@ def segment(
                 inputs, out=place, um_per_pixel=um_per_pixel, masks=masks,
                 subject_from=subject_from, engine=engine, progress=progress,
             )  # fmt: skip
-        return replace(made, path=None)
+        return replace(made, path=None, url=url)
     listed = list_fields(inputs, subject_from)
     folder, keeper = out_or_temporary(out)
     with showing("Segmenting", progress) as advance:

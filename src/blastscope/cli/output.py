@@ -49,7 +49,7 @@ def show(result: Result, as_json: bool = False) -> None:
             say(text)
     for sentence in result.notes():
         note(sentence)
-    written = result.report or result.path
+    written = result.report or result.path or result.url
     if written is not None:
         (note if as_json else say)(f"{written}")
 
