@@ -18,6 +18,15 @@ class BlastscopeError(Exception):
     """
 
 
+def one_line(message: object) -> str:
+    """Return a message as one line, whose signs a terminal shows and does not obey.
+
+    Names and texts of files may hold line ends and control signs; they are shown as escapes.
+    """
+    text = " ".join(str(message).split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def listing(items: Sequence[str], most: int = 10) -> str:
     """Join ``items`` for a message, cutting a long list short but saying how long it is."""
     shown = "; ".join(items[:most])

@@ -53,7 +53,7 @@ def test_damage_anywhere_is_one_sentence_or_is_read(tmp_path):
     write_predictions(FRAME, path)
     good, rng = path.read_bytes(), np.random.default_rng(0)
     refused = 0
-    for _ in range(300):
+    for _ in range(60):
         content = bytearray(good)
         for place in rng.integers(len(good), size=int(rng.integers(1, 6))):
             content[place] ^= 1 << int(rng.integers(8))
@@ -62,4 +62,4 @@ def test_damage_anywhere_is_one_sentence_or_is_read(tmp_path):
             read_predictions(path)
         except BlastscopeError:
             refused += 1
-    assert refused > 100
+    assert refused > 20

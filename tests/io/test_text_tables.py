@@ -112,3 +112,9 @@ def test_one_byte_encodings_are_found_and_said():
 @pytest.mark.parametrize("name", [" Subject ID", "subject-id", "SUBJECT_ID ", "subject.id"])
 def test_names_of_columns(name):
     assert plain_name(name) == "subject_id"
+
+
+@pytest.mark.parametrize("data", [b"|", b";;\n;;\n", b"sep=;\n", b"sep=;\n \n", b'""\n""\n'])
+def test_a_table_without_a_header_is_refused(data):
+    with pytest.raises(BlastscopeError, match=r"t\.csv .*header"):
+        parse_text_table(data, "t.csv")

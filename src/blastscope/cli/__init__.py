@@ -17,7 +17,7 @@ from blastscope import DISCLAIMER, __version__
 from blastscope.cli import data, explaining, judging, models, paper, serving, training
 from blastscope.cli.output import note
 from blastscope.cli.weights import weights
-from blastscope.errors import BlastscopeError, needs_training
+from blastscope.errors import BlastscopeError, needs_training, one_line
 from blastscope.process import tune_process
 
 INTERRUPTED = 130
@@ -154,10 +154,11 @@ def main() -> None:
             reason = error if told is missing else told
         if not isinstance(reason, BlastscopeError):
             raise
-        note(f"blastscope: {reason}")
+        note(f"blastscope: {one_line(reason)}")
         sys.exit(2)
     except OSError as error:
-        note(f"blastscope: {error.filename or 'a file'} cannot be used: {error.strerror or error}.")
+        why = f"{error.filename or 'a file'} cannot be used: {error.strerror or error}."
+        note(f"blastscope: {one_line(why)}")
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:

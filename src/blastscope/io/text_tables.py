@@ -111,6 +111,8 @@ def parse_text_table(data: bytes, where: str) -> DelimitedTable:
     declared = _SEP_LINE.fullmatch(text.partition("\n")[0])
     if declared:
         text, skipped = text.partition("\n")[2], 1
+        if not text.strip():
+            raise BlastscopeError(f"{where} is empty: give a table with a header and rows.")
     delimiter = declared["sign"] if declared else _find_delimiter(text)
     rows = _parse(text, delimiter, where, skipped)
     assumed = []
@@ -119,6 +121,8 @@ def parse_text_table(data: bytes, where: str) -> DelimitedTable:
     if delimiter != ",":
         assumed.append(f"{_DELIMITERS[delimiter]} between the columns")
     values = [pl.col(name) for name in rows.columns if name != _LINE]
+    if not values:
+        raise BlastscopeError(f"{where} has no column with a name: give a header and rows.")
     blank = pl.all_horizontal([value.is_null() for value in values])
     kept = rows.filter(~blank)
     if kept.height < rows.height:
