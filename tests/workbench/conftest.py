@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from blastscope.workbench.app import create_app
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import start_session
 from blastscope.workbench.settings import Settings
-from blastscope.workbench.store.database import sqlite_url
+from blastscope.workbench.store.database import FILE, Database, sqlite_url
 from blastscope.workbench.store.tables import User
 from tests.workbench.filling import fake_model, fill_case
 
@@ -96,10 +97,22 @@ def app() -> Any:
     return create_app(SimpleNamespace(settings=settings_of(Path("nowhere"))))
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables and no row: to make it takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("empty")
+    database = Database(sqlite_url(folder))
+    database.migrate()
+    database.close()
+    return folder / FILE
+
+
 @pytest.fixture
-def served(app: Any, tmp_path: Path, monkeypatch) -> Iterator[Served]:
+def served(app: Any, empty: Path, tmp_path: Path, monkeypatch) -> Iterator[Served]:
     """A workbench whose worker is not started, with a model that exists in the table only."""
     monkeypatch.setattr(context, "register", lambda session, _: fake_model(session))
+    (tmp_path / "workbench").mkdir()
+    shutil.copy(empty, tmp_path / "workbench" / FILE)
     bench = app.state.workbench = Workbench(settings_of(tmp_path / "workbench"))
     yield Served(bench, app)
     bench.close()
