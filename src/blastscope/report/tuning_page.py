@@ -85,15 +85,11 @@ def judged_text(outcome: SearchOutcome) -> list[str]:
         f"On {counted(judged.cells)} of {subjects} that took no part, the winner reaches {name} "
         f"{metric(judged.winner)} and the hand-made recipe {metric(judged.hand_made)}: the winner "
         f"{which} ({metric(difference, sign=True)}).",
-        f"Selection cost: the winner's score is {signed(_negative(outcome.cost))} there against "
-        f"the cells that chose it; that of the hand-made recipe, which they did not choose, is "
-        f"{signed(_negative(outcome.hand_made_drop))}. The gain of {signed(outcome.gain)} that the "
-        f"search saw became {signed(difference.value)}.",
+        f"Selection cost: the winner's score on the cells that chose it minus its score on these "
+        f"is {signed(outcome.cost)}; for the hand-made recipe, which they did not choose, it is "
+        f"{signed(outcome.hand_made_drop)}. The gain of {signed(outcome.gain)} that the search saw "
+        f"became {signed(difference.value)}.",
     ]
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value
 
 
 def leak_text(outcome: SearchOutcome) -> str:

@@ -86,8 +86,11 @@ def read_record(folder: Path) -> RunRecord:
     if kind in ("cross-validation", "seeds") and children:
         recipe = {k: v for k, v in children[0].params.items() if not k.startswith("identity.")}
         recipe.pop("training.seed", None)
+    name = recipe.get("name") or folder.resolve().name
+    if kind == "search":
+        name = f"{read_json(folder / 'outcome.json')['recipe']}-tuned"
     return RunRecord(
-        name=str(recipe.get("name") or folder.resolve().name),
+        name=name,
         kind=kind,
         key=key,
         folder=folder,
