@@ -172,6 +172,24 @@ def test_a_trial_that_others_are_ahead_of_is_pruned(search, monkeypatch):
     assert found.looks == 3
 
 
+@pytest.mark.parametrize("prune", ["median", "hyperband", "none"])
+def test_trials_that_fall_behind_are_pruned_unless_none_may_be(search, monkeypatch, prune):
+    """Trials that are worse from epoch to epoch: the later the trial, the lower its scores."""
+
+    def trained(search, recipe, folder, report=None, watch=None):
+        number = 0 if report is None else int(folder.name)
+        for epoch in range(1, 10):
+            if report is not None and report(epoch, 1 - number / 100):
+                return TrialScore(None, epoch, 0.1)
+        return TrialScore(1 - number / 100, 9, 0.1)
+
+    monkeypatch.setattr(studies, "run_trial", trained)
+    found = search(trials=9, prune=prune, epochs=9).found
+    assert found.count("finished") + found.count("pruned") == 9
+    assert (found.count("pruned") > 0) == (prune != "none")
+    assert found.best.number == 1
+
+
 def test_folds_score_every_subject_that_is_not_for_testing(search, material):
     found = search(trials=1, folds=2, prune="median")
     split = pl.read_parquet(material.split)
