@@ -151,7 +151,11 @@ def decode_image(
         raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
     with image:
         _refuse(image, most_pixels)
-        return _converted(image, first=True)
+        found = _converted(image, first=True)
+    if found.pixels.size > 3 * LARGE:
+        del image
+        return_freed_memory()
+    return found
 
 
 def _why_unidentified(content: bytes) -> str:
@@ -222,7 +226,7 @@ def _converted(image: Image.Image, *, first: bool) -> Decoded:
         if first and getattr(image, "n_frames", 1) > 1:
             flags.append("frames")
             image.seek(0)
-        pixels = _rgb(image, flags)
+        pixels = _rgb(image, flags, own=first)
         return Decoded(pixels, form, mode, tuple(flags))
     except UnusableImageError:
         raise
@@ -230,14 +234,21 @@ def _converted(image: Image.Image, *, first: bool) -> Decoded:
         raise UnusableImageError("truncated", f"is truncated or damaged ({error})") from None
 
 
-def _rgb(image: Image.Image, flags: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _rgb(image: Image.Image, flags: list[str], *, own: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the pixels as viewers show them, turned as the file says.
 
     They are converted band by band: Pillow would keep a copy of the whole image for each step.
+    An image of our ``own`` is turned in its place.
     """
     if image.getexif().get(_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
+        if own:
+            ImageOps.exif_transpose(image, in_place=True)
+        else:
+            image = ImageOps.exif_transpose(image)
     width, height = image.size
+    if width * height > LARGE:
+        image.load()
+        return_freed_memory()  # what a decoder needs beside the image is as large again
     pixels = np.empty((height, width, 3), np.uint8)
     flatten = "alpha" in flags
     if flatten and not any(_alpha(band).getbbox() for _, band in _bands(image)):
