@@ -6,12 +6,14 @@ BIN := .venv/bin
 WEIGHTS ?=
 RECIPE ?=
 MODEL ?= model
+PARTS ?=
+FLAGS ?=
 KERAS ?= $(wildcard .venv-keras/bin/python)
 data := $(if $(DATA),--data "$(DATA)")
 weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
 keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo serve model test torture lint format docs bench rivals clean
+.PHONY: help setup demo serve model test torture lint format docs sbom audit bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
@@ -19,9 +21,11 @@ help:
 	@echo "make model DATA=folder [WEIGHTS=folder] [RECIPE=name] [MODEL=folder]"
 	@echo "                                      from C-NMC's folds to a bundle; goes on if interrupted"
 	@echo "make test                             all tests"
-	@echo "make torture                          the workbench, killed 30 times while people label"
+	@echo "make torture [PARTS=] [FLAGS=]        tries to break it, hours long, and prints its counts"
 	@echo "make lint                             ruff, mypy and the layers of packages"
 	@echo "make docs                             the documentation site, build/docs/index.html"
+	@echo "make sbom                             what is installed, as CycloneDX: build/sbom.json"
+	@echo "make audit                            known vulnerabilities of what is installed (pip-audit)"
 	@echo "make bench [DATA=] [WEIGHTS=]         all benchmarks, an hour or two; make bench-NAME for one"
 	@echo "make rivals                           TensorFlow in .venv-keras, for the benchmarks to measure"
 
@@ -52,8 +56,10 @@ model: setup
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+# PARTS: images files kills disk busy; FLAGS: see python -m tests.torture --help
 torture: setup
-	@BLASTSCOPE_KILLS=30 $(BIN)/python -m pytest -q tests/workbench/test_faults.py
+	@nice -n 10 $(BIN)/python -m tests.torture $(PARTS) $(FLAGS)
+	@BLASTSCOPE_KILLS=30 nice -n 10 $(BIN)/python -m pytest -q tests/workbench/test_faults.py
 
 lint: setup
 	@$(BIN)/ruff check .
@@ -63,6 +69,15 @@ lint: setup
 
 docs: setup
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/docs/index.html
+
+sbom: setup
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible --no-validate \
+		--of JSON -o build/sbom.json
+	@echo build/sbom.json
+
+audit: setup
+	@$(BIN)/python tools/audit.py
 
 format: setup
 	@$(BIN)/ruff check --fix .

@@ -17,6 +17,23 @@ THREADS = "BLASTSCOPE_THREADS"
 _WAITING = {"GOMP_SPINCOUNT": "20000"}
 """How long threads of PyTorch spin before they sleep: a moment (benchmarks/busy.py)."""
 
+_NO_TELEMETRY = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""What keeps libraries from telling their makers that they are used."""
+
+
+def no_telemetry() -> None:
+    """Turn the telemetry of libraries off, before they are imported; a choice that is there stays.
+
+    Processes that are started inherit it.
+    """
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+
 
 def tune_process(threads: int | None = None) -> None:
     """Tune this process for many images and for long trainings on a processor.
@@ -29,7 +46,8 @@ def tune_process(threads: int | None = None) -> None:
       (only if PyTorch was not imported before);
     - glibc keeps freed memory (``keep_freed_memory``);
     - OpenCV works with one thread, because cells are the unit of parallel work;
-    - Pillow's warnings are not shown: blastscope refuses or flags what they are about.
+    - Pillow's warnings are not shown: blastscope refuses or flags what they are about;
+    - libraries send no telemetry (``no_telemetry``).
 
     Args:
         threads: how many cores to use at most, in this process and those that it starts; all that
@@ -41,6 +59,7 @@ def tune_process(threads: int | None = None) -> None:
             sys.modules["torch"].set_num_threads(threads)
     for name, value in _WAITING.items():  # libgomp reads them when PyTorch is imported
         os.environ.setdefault(name, value)
+    no_telemetry()
     keep_freed_memory()
     os.environ.setdefault(_OPENCV_THREADS, "1")  # OpenCV reads it when it is imported
     if "cv2" in sys.modules:

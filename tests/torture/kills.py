@@ -34,7 +34,7 @@ def verbs(made: Material) -> dict[str, Verb]:
     """Return the commands that are killed; a further one is one line."""
     store = ("--store", made.store)
     short = ("--set", "training.epochs=1")
-    study = ("--only", "paper/cnn-exp2", "--protocol", "subject", "--set", "input.size=32")
+    study = ("--only", "paper/cnn-exp2", "--protocol", "subject", "--set", "input.size=64")
     table = "predictions.parquet"
     return {
         "prepare": Verb(
