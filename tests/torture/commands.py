@@ -7,9 +7,9 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,13 +97,16 @@ def run(words: Sequence[str], seconds: float = 600, limit: int | None = None) ->
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-    began = time.monotonic()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
-        process = subprocess.Popen(
-            list(words), stdout=out, stderr=error, stdin=subprocess.DEVNULL, env=environment(),
-            start_new_session=True, preexec_fn=limited,
-        )  # fmt: skip
-        usage = None
+    began, usage = time.monotonic(), None
+    pipe = subprocess.PIPE  # a limit on files would be one on what is said in them
+    process = subprocess.Popen(
+        list(words), stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, env=environment(),
+        start_new_session=True, preexec_fn=limited,
+    )  # fmt: skip
+    with ThreadPoolExecutor(2) as readers:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said = [readers.submit(stream.read) for stream in (process.stdout, process.stderr)]
         while time.monotonic() - began < seconds:
             done, status, usage = os.wait4(process.pid, os.WNOHANG)
             if done:
@@ -113,10 +116,9 @@ def run(words: Sequence[str], seconds: float = 600, limit: int | None = None) ->
         else:
             kill(process)
         took = time.monotonic() - began
-        texts = []
-        for file in (out, error):
-            file.seek(0)
-            texts.append(file.read().decode("utf-8", errors="replace"))
+        texts = [text.result().decode("utf-8", errors="replace") for text in said]
+    process.stdout.close()
+    process.stderr.close()
     hung = usage is None or (process.returncode == -signal.SIGKILL and took >= seconds)
     cpu = 0.0 if usage is None else usage.ru_utime + usage.ru_stime
     memory = 0 if usage is None else usage.ru_maxrss * 1024
