@@ -178,7 +178,7 @@ def history_figure(outcome: SearchOutcome) -> Figure:
     axes.set_xlabel("trial")
     axes.set_ylabel(score_name(outcome))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=5)
     return figure
 
 
