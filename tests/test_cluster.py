@@ -23,8 +23,9 @@ def ray():
         patch.setattr("blastscope.cluster.cores", lambda: 2)
         patch.setattr("blastscope.cluster._STORE_BYTES", 80 * 2**20)
         patch.delenv("RAY_ADDRESS", raising=False)
+        before = os.environ.get("RAY_USAGE_STATS_ENABLED")
         with connected():
-            assert "RAY_USAGE_STATS_ENABLED" not in os.environ
+            assert os.environ.get("RAY_USAGE_STATS_ENABLED") == before
             yield
 
 

@@ -21,6 +21,7 @@ from blastscope.report.style import save_all
 from blastscope.training.features import _save
 from blastscope.training.run_folder import save_checkpoint
 
+DRAWS_PLOTS = True
 resource = pytest.importorskip("resource")
 RNG = np.random.default_rng(0)
 CELLS = pl.DataFrame(

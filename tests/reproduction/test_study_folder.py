@@ -112,7 +112,7 @@ def test_what_is_no_study_is_refused_before_anything_is_written(tiny, tmp_path):
 def test_a_study_is_known_by_its_marker(tiny):
     out = tiny.place.out
     content = read_json(out / "study.json")
-    assert content.keys() == {"format", "identity"}
+    assert content.keys() == {"format", "identity", "provenance"}
     assert content["format"] == "blastscope-study/2"
     (out / "notes.txt").touch()
     for folder in ("stores", "splits"):
