@@ -61,7 +61,7 @@ def _without_repository_links(text: str) -> str:
 
 
 def _commands_page() -> str:
-    """Write what ``--help`` says of every command, under the headings of ``blastscope --help``."""
+    """Write the ``--help`` of every command, under the headings of ``blastscope --help``."""
     root: Any = typer.main.get_command(app)
     lines = ["# Commands", "", "What `blastscope VERB --help` prints.", ""]
     panels: dict[str, list[tuple[str, Any]]] = {}

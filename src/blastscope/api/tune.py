@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TuningResult(FolderResult):
-    """A search: its trials, its winner, and what unseen subjects say of it.
+    """A search: its trials, its winner, and how unseen subjects judge it.
 
     Attributes:
         found: scores of trials and of the hand-made recipe, looks, importance, judgement.

@@ -35,7 +35,7 @@ class TarContent:
 
     Attributes:
         content: the names of its images, and what is not read.
-        known: what its ``.json`` and ``.cls`` say of them.
+        known: what its ``.json`` and ``.cls`` hold about them.
         sources: what reads each image, by its name.
     """
 
@@ -53,8 +53,8 @@ def read_tar(path: Path) -> TarContent:
     """List the samples of a tar.
 
     Raises:
-        BlastscopeError: if it is damaged, compressed or too large, or what it says of a cell cannot
-            be read.
+        BlastscopeError: if it is damaged, compressed or too large, or what it holds about a cell
+            cannot be read.
     """
     found = TarContent()
     about: dict[str, tuple[LabelRow, str]] = {}
@@ -138,7 +138,7 @@ def _key(name: str) -> str:
 
 
 def _about(path: Path, name: str, content: bytes) -> LabelRow | None:
-    """Return what a ``.json`` or ``.cls`` says of its sample; None if it is a bare number."""
+    """Return what a ``.json`` or ``.cls`` holds about its sample; None if it is a bare number."""
     where = f"{path}: {printable(name)}"
     if len(content) > _MOST_ABOUT:
         raise BlastscopeError(f"{where} is larger than {_MOST_ABOUT} bytes: leave it out.")

@@ -88,7 +88,7 @@ def _refuse_apart(found: pl.DataFrame) -> None:
     """Refuse classes whose sizes do not overlap: the slope of the best fit is infinite.
 
     Raises:
-        BlastscopeError: if there is no overlap.
+        BlastscopeError: if the two do not overlap.
     """
     ill, normal = (
         found.filter(pl.col("is_all") == one)["size"].to_numpy() for one in (True, False)

@@ -157,7 +157,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_of_json(content: Any) -> str:
-    """Return ``sha256:<hex digest>`` of what JSON says of ``content``, in one spelling."""
+    """Return ``sha256:<hex digest>`` of ``content`` as JSON, in one spelling."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 

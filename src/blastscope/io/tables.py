@@ -92,7 +92,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _no_panic() -> Iterator[None]:
     """Make Polars's panic on a damaged file an error like its others.
 
-    It is no ``Exception``, and Rust writes a page of its own to standard error before.
+    It is not an ``Exception``, and Rust writes a page of its own to standard error before.
 
     Raises:
         polars.exceptions.ComputeError: if Polars panics.
@@ -100,7 +100,7 @@ def _no_panic() -> Iterator[None]:
     with tempfile.TemporaryFile() as said:
         try:
             kept = os.dup(2)
-        except OSError:  # there is no standard error to keep clean
+        except OSError:  # standard error is closed
             yield
             return
         os.dup2(said.fileno(), 2)

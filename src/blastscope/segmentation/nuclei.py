@@ -31,7 +31,7 @@ DENSE = 0.6
 """A density of red from which on, with ``LEAST_DIFFERENCE``, a pixel is a nucleus whatever its
 blue: red cells have .5 at most."""
 BLACK = 2.2
-"""A density of all three colours above which a pixel is no stain but black: a scale bar, an arrow,
+"""A density of all three colours above which a pixel is black and not stain: a scale bar, an arrow,
 the rim of a stitched picture. The darkest pixels of 492 fields have 1.6."""
 SPECK = 0.3
 """The radius, in micrometres, of what is too thin for a piece of a nucleus."""

@@ -1,4 +1,4 @@
-"""What a folder says of its run, as a tracking server wants it: parameters, metrics, files.
+"""What a folder holds about its run, as a tracking server takes it: parameters, metrics, files.
 
 A record is made of a finished folder, so that a run is the same with tracking and without, and a
 run that was interrupted is recorded once.

@@ -188,7 +188,7 @@ def read_space(name_or_path: str) -> Space:
         path = _PACKAGED / f"{name_or_path.removeprefix('spaces/')}.yaml"
     else:
         raise BlastscopeError(
-            f"There is no space {name_or_path}: give the path of a .yaml file, or "
+            f"The space {name_or_path} does not exist: give the path of a .yaml file, or "
             f"{', '.join(names)}."
         )
     return parse_space(read_yaml(path, "a space"), name_or_path)

@@ -1,4 +1,4 @@
-"""The winner of a search: its recipe as a file, and what unseen subjects say of it."""
+"""The winner of a search: its recipe as a file, and how unseen subjects judge it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class EventsBody(BaseModel, extra="forbid"):
 
 
 def _sent_schema() -> dict[str, Any]:
-    """Return what OpenAPI says of a body that is read by hand."""
+    """Describe, for OpenAPI, a body that is read by hand."""
     schema = EventsBody.model_json_schema()
     schema["properties"]["events"]["items"] = schema.pop("$defs")["EventBody"]
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
