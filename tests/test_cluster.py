@@ -14,6 +14,7 @@ from blastscope.experiments.runner import run_jobs
 from tests.conftest import draw_cell, write_cell
 from tests.labour import Errand, cores_of, obey, run_errand
 from tests.segmentation.drawn import UM, White, draw
+from tests.training.conftest import material as material
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,21 @@ def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path,
     )
     assert len(one) > 4
     assert one == other
+
+
+def test_a_search_on_a_cluster_is_that_of_one_machine(ray, material, tmp_path):  # noqa: F811
+    space = {"training.rate": {"type": "float", "low": 1e-3, "high": 3e-2, "log": True}}
+    local, cluster = (
+        bs.tune(
+            material.recipe, material.store, material.split, space,
+            out=tmp_path / engine, trials=2, settings={"training.epochs": 1}, objective="auc",
+            prune="none", device="cpu", engine=engine,
+        )
+        for engine in ("local", "ray")
+    )  # fmt: skip
+    told = ["trial", "state", "score", "training.rate"]
+    assert cluster.to_frame().select(told).equals(local.to_frame().select(told))
+    assert cluster.found.hand_made == local.found.hand_made
 
 
 def test_an_engine_that_cannot_be_used_is_refused(monkeypatch):

@@ -13,6 +13,7 @@ from blastscope.api.recipes import AnyRecipe, Recipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.api.train import evaluate_run
+from blastscope.cluster import LOCAL, RAY, check_engine
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.experiments.runner import Failure
 from blastscope.report.text import number
@@ -28,7 +29,13 @@ from blastscope.report.tuning_page import (
 from blastscope.tuning.outcome import RUNNING, SearchOutcome, read_outcome
 from blastscope.tuning.search_folder import Search, SearchRequest, begin_search
 from blastscope.tuning.space import parse_space, read_space
-from blastscope.tuning.study import hand_made_score, open_study, require_optuna, run_search
+from blastscope.tuning.study import (
+    hand_made_score,
+    open_study,
+    require_optuna,
+    run_search,
+    run_search_on_ray,
+)
 from blastscope.tuning.trial import TrialScore
 
 if TYPE_CHECKING:
@@ -116,6 +123,7 @@ def tune(
     device: str = "auto",
     weights_dir: AnyPath | None = None,
     track: str | None = None,
+    engine: str = LOCAL,
     progress: bool = False,
 ) -> TuningResult:
     """Search for settings of a recipe by their score on validation subjects.
@@ -143,6 +151,7 @@ def tune(
         storage: the URL of a database that Optuna can use; without it an SQLite file in ``out``.
         image_level: search although subjects are in several parts of the split.
         track: as :func:`blastscope.train` takes it.
+        engine: ``local``, or ``ray``: each trial is a task of a Ray cluster (docs/scale.md).
         progress: show trials and epochs on standard error.
 
     Returns:
@@ -155,6 +164,7 @@ def tune(
     """
     require_training("`blastscope tune`")
     require_optuna()
+    check_engine(engine)
     refuse_tracking(track)
     by_hand = load_recipe(recipe, settings)
     in_memory = isinstance(space, Mapping)
@@ -178,7 +188,7 @@ def tune(
     search = begin_search(request)
     _refuse_after_judgement(search, judge)
     with open_study(search) as study:
-        _run(search, study, progress)
+        _run(search, study, engine, progress)
         with search.alone():
             result = _report(search, study, judge, progress)
             track_folder(track, search.request.out, progress)
@@ -198,7 +208,7 @@ def _refuse_after_judgement(search: Search, judge: bool) -> None:
         )
 
 
-def _run(search: Search, study: optuna.Study, progress: bool) -> None:
+def _run(search: Search, study: optuna.Study, engine: str, progress: bool) -> None:
     """Run what is left, and show it."""
     from blastscope.training.display import TrainingDisplay
 
@@ -220,6 +230,9 @@ def _run(search: Search, study: optuna.Study, progress: bool) -> None:
     already = len(study.get_trials(deepcopy=False))
     if progress and already and hand_made_score(study) is not None:
         notice(f"{already} of {search.request.trials} trials are begun or done already.")
+    if engine == RAY:
+        run_search_on_ray(search, study, on_done=told if progress else None)
+        return
     try:
         run_search(
             search, study, watch=watch if progress else None, on_done=told if progress else None

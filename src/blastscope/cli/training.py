@@ -243,6 +243,7 @@ def tune(
     device: Device = "auto",
     weights_dir: WeightsDir = None,
     track: Track = None,
+    engine: Engine = "local",
     as_json: AsJson = False,
 ) -> None:
     """Search for better settings of a recipe on validation subjects.
@@ -268,6 +269,7 @@ def tune(
         device=device,
         weights_dir=weights_dir,
         track=track,
+        engine=engine,
         progress=True,
     )
     show(made, as_json)

@@ -13,11 +13,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from blastscope.cluster import on_ray
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure
 from blastscope.io.files import remove_folder
@@ -196,16 +198,59 @@ def run_search(
         BlastscopeError: if the hand-made recipe cannot be trained.
     """
     _run_hand_made(search, study, watch, on_done, wait=False)
-    while (claimed := _claim(search, study)) is not None:
-        try:
-            outcome = _run_claimed(search, study, claimed, watch)
-        finally:
-            _release(claimed.lock)
+    while (done := _run_next(search, study, watch)) is not None:
         if on_done:
-            on_done(
-                f"trial {claimed.number} of {search.request.trials}", outcome, best_score(study)
-            )
+            on_done(*done)
     _run_hand_made(search, study, watch, on_done, wait=True)
+
+
+def run_search_on_ray(
+    search: Search,
+    study: optuna.Study,
+    *,
+    on_done: Callable[[str, TrialScore | Failure, float], None] | None = None,
+) -> None:
+    """Run the trials that are left as tasks of a Ray cluster, whose machines share the folder.
+
+    The trial of a process that dies is taken up by the task that is begun in its place.
+
+    Args:
+        on_done: as :func:`run_search` takes it.
+
+    Raises:
+        BlastscopeError: if the hand-made recipe cannot be trained, or the cluster cannot be used.
+    """
+    ended = sum(one.state.is_finished() for one in study.get_trials(deepcopy=False))
+    left = max(0, search.request.trials - ended)
+    tasks = on_ray(partial(_trial_of_task, search), range(left), left, search.request.device)
+    for _, done in tasks:
+        for one in done:
+            if on_done:
+                on_done(*one)
+    run_search(search, study, on_done=on_done)  # what no task did: the hand-made recipe, perhaps
+
+
+def _trial_of_task(search: Search, _: int) -> list[tuple[str, TrialScore | Failure, float]]:
+    """Run one trial in a process of a cluster, and the hand-made recipe if nobody did."""
+    done: list[tuple[str, TrialScore | Failure, float]] = []
+    with open_study(search) as study:
+        _run_hand_made(search, study, None, lambda *told: done.append(told), wait=False)
+        if (trial := _run_next(search, study, None)) is not None:
+            done.append(trial)
+    return done
+
+
+def _run_next(
+    search: Search, study: optuna.Study, watch: Callable[[str], TrainingWatch] | None
+) -> tuple[str, TrialScore | Failure, float] | None:
+    """Run one trial; return its name, its outcome and the best score, None if there are enough."""
+    if (claimed := _claim(search, study)) is None:
+        return None
+    try:
+        outcome = _run_claimed(search, study, claimed, watch)
+    finally:
+        _release(claimed.lock)
+    return f"trial {claimed.number} of {search.request.trials}", outcome, best_score(study)
 
 
 def best_score(study: optuna.Study) -> float:
