@@ -75,7 +75,7 @@ def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path,
     assert one == other
 
 
-def test_a_search_on_a_cluster_is_that_of_one_machine(ray, material, tmp_path):  # noqa: F811
+def test_a_search_on_a_cluster_is_that_of_one_machine(ray, material, tmp_path):
     space = {"training.rate": {"type": "float", "low": 1e-3, "high": 3e-2, "log": True}}
     local, cluster = (
         bs.tune(
