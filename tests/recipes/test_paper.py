@@ -139,6 +139,11 @@ def test_what_is_no_fine_tuning_trains_its_head_or_is_from_scratch():
     }
 
 
+def test_every_resnet_without_its_last_block_is_the_one_of_the_paper():
+    cut = [RECIPES[name].model.backbone for name in NAMES if "resnet50-cut" in name]
+    assert cut == ["resnet50.caffe_in1k"] * 19
+
+
 def leaves(content: dict[str, Any], above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     found: dict[tuple[str, ...], Any] = {}
     for key, value in content.items():
