@@ -222,11 +222,12 @@ def run_search_on_ray(
     """
     ended = sum(one.state.is_finished() for one in study.get_trials(deepcopy=False))
     left = max(0, search.request.trials - ended)
-    tasks = on_ray(partial(_trial_of_task, search), range(left), left, search.request.device)
-    for _, done in tasks:
-        for one in done:
-            if on_done:
-                on_done(*one)
+    if left:  # no cluster is begun for a search that is finished
+        work = partial(_trial_of_task, search)
+        for _, done in on_ray(work, range(left), left, search.request.device):
+            for one in done:
+                if on_done:
+                    on_done(*one)
     run_search(search, study, on_done=on_done)  # what no task did: the hand-made recipe, perhaps
 
 
