@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean, stdev
 
 import polars as pl
@@ -198,3 +199,25 @@ def test_the_folds_become_one_model_for_new_cells(order: CrossvalRequest, datase
         bs.combine_folds(made, method="vote", votes=3)
     with pytest.raises(BlastscopeError, match="holds another ensemble"):
         bs.combine_folds(made, out=tmp_path / "both")
+
+
+def test_a_training_seed_leaves_the_folds_alone(
+    order: CrossvalRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    class LaidOut(Exception):
+        pass
+
+    found: list[CrossvalRequest] = []
+
+    def stop(request: CrossvalRequest) -> None:
+        found.append(request)
+        raise LaidOut
+
+    monkeypatch.setattr("blastscope.api.cross_validate.lay_out", stop)
+    for settings in ((), ["training.seed=25"]):
+        with pytest.raises(LaidOut):
+            bs.cross_validate(
+                order.recipes[-1], order.store, out=tmp_path, seed=3, settings=settings
+            )
+    assert [request.seed for request in found] == [3, 3]
+    assert [request.recipes[-1].training.seed for request in found] == [3, 25]

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.evaluate import EvaluationResult, evaluate
-from blastscope.api.recipes import AnyRecipe, Settings, with_starts
+from blastscope.api.recipes import AnyRecipe, Settings, setting_texts, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.cluster import LOCAL, check_engine
@@ -97,7 +97,8 @@ def cross_validate(
         by: what is kept together: ``subject``; ``image``, by cell, as the paper; ``fold``, the data
             set's own folds; ``matched``, by cell but with the sizes of ``subject``.
         repeats: how many times to cut and train anew, each with its seed.
-        seed: of the first cut and training.
+        seed: of the first cut and training. If ``settings`` change ``training.seed``, that is the
+            seed of the first training, and ``seed`` only cuts.
         without: names of the data set's own folds whose cells take no part, ``preliminary`` for
             instance.
         jobs: how many folds to train at a time, each with its share of the cores.
@@ -116,8 +117,11 @@ def cross_validate(
     """
     refuse_tracking(track)
     check_engine(engine, jobs)
+    recipes = with_starts(recipe, settings)
+    if not any(text.startswith("training.seed=") for text in setting_texts(settings)):
+        recipes = tuple(one.with_seed(seed) for one in recipes)
     order = CrossvalRequest(
-        with_starts(recipe, settings), Path(store), Path(out), by, folds, repeats, seed, device,
+        recipes, Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
     )  # fmt: skip
     started = lay_out(order)

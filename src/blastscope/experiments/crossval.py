@@ -100,7 +100,7 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: Crossva
     for recipe in order.recipes:
         teachers = [fold_run(path, fold) for path in order.teachers]
         start = train(
-            recipe.with_seed(order.seed + fold.repeat - 1),
+            recipe.with_seed(recipe.training.seed + fold.repeat - 1),
             order.store,
             fold.split,
             fold.run(recipe),
