@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -17,7 +16,6 @@ from sqlalchemy.orm import Session
 
 from blastscope.data.images import read_image
 from blastscope.data.layouts import Problem
-from blastscope.errors import BlastscopeError
 from blastscope.io.files import without_nan
 from blastscope.prediction.decisions import decide, tally
 from blastscope.prediction.images import InputImage
@@ -27,7 +25,7 @@ from blastscope.prediction.table import SCHEMA, PredictionRow, rows_frame, stack
 from blastscope.workbench.cases import bump
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
-from blastscope.workbench.models import open_bundled
+from blastscope.workbench.models import open_again
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, Signature, StoredModel
@@ -47,7 +45,7 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
         synthetic = session.get_one(Case, scoring.case_id).synthetic
         left = _unscored(session, scoring)
         total = _usable(session, scoring.case_id)
-    model = _opened(model_row).marked(synthetic)
+    model = open_again(model_row).marked(synthetic)
     done = total - len(left)
     for first in range(0, len(left), BATCH):
         batch = left[first : first + BATCH]
@@ -64,16 +62,6 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
             return
     with database.write() as session:
         _sum_up(session, session.get_one(Scoring, scoring_id), model)
-
-
-def _opened(model: StoredModel) -> PredictionModel:
-    found = open_bundled([Path(path) for path in model.paths])
-    if found.predictor.members.bundle != model.digest:
-        raise BlastscopeError(
-            f"the bundle at {model.paths[0]} is another one now: put {model.name} back, or score "
-            "the case with another model"
-        )
-    return found
 
 
 def _usable(session: Session, case_id: int) -> int:

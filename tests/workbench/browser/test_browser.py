@@ -302,6 +302,39 @@ def test_the_cell_has_an_address_and_gives_back_its_tile(page: Page, scored: int
     assert page.evaluate("document.activeElement.getAttribute('role')") == "listbox"
 
 
+def test_neighbours_show_their_own_pictures_and_where_they_are_from(
+    page: Page, scored: int
+) -> None:
+    sheet = api(page_at(page, "/cases"), "GET", f"/api/v1/cases/{scored}/cells")["sheets"][0]
+    own = {"reference": False, "case": scored, "identifier": "B-1", "n": 24, "reader": "ann"}
+    own |= {"label": "A", "image": None, "tile": {"sheet": sheet["scale"], "x": 3, "y": 2}}
+    known = {"reference": True, "case": None, "identifier": "known", "n": None, "reader": None}
+    known |= {"label": "A", "cell": "UID_1", "tile": None, "image": "/api/v1/reference/0.png"}
+    answer = {
+        "state": "ready", "nearest": [], "by_label": {"A": [own, known]},
+        "reference": {"state": "ready", "name": "known", "cells": {"A": 1, "N": 0},
+                      "synthetic": True, "scale": "crop"},
+    }  # fmt: skip
+    page.route("**/similar", lambda route: route.fulfill(json=answer))
+    page.goto(f"/cases/{scored}/cells/2")
+    page.wait_for_selector(".neighbours .reference")
+    style = page.locator(".neighbours img").first.evaluate("(image) => image.style.objectPosition")
+    assert style == "-384px -256px"  # column 3 and row 2 of tiles of 128 pixels
+    assert page.locator(".neighbours figure").all_inner_texts() == [
+        "cell 24\nann", "reference\nknown"
+    ]  # fmt: skip
+    assert page.locator(".reference a").count() == 0
+    assert "labelled ALL" in (page.get_attribute(".reference img", "alt") or "")
+    page.keyboard.press("b")
+    page.wait_for_selector(".neighbours", state="detached")
+
+
+def page_at(page: Page, path: str) -> Page:
+    """Return a page after it went to a path."""
+    page.goto(path)
+    return page
+
+
 def test_the_model_can_be_hidden_and_is_not_recorded_as_seen(page: Page, scored: int) -> None:
     open_gallery(page, scored)
     page.keyboard.press("b")

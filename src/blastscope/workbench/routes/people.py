@@ -179,6 +179,7 @@ def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
         "version": __version__,
         "folder": str(bench.settings.folder),
         "database": bench.database.told,
+        "reference": None if bench.reference is None else str(bench.reference.store.path),
         "disk": {"images": images, "free": shutil.disk_usage(bench.settings.folder).free},
         "jobs": told,
         "worker": bench.worker.as_json(),

@@ -76,6 +76,7 @@ async function addToken() {
 function systemPanel(system, note) {
   return h("section", { class: "panel" }, h("h2", {}, "This server"), h("dl", {},
     h("dt", {}, "blastscope"), h("dd", {}, system.version), h("dt", {}, "Database"), h("dd", {}, system.database),
+    system.reference ? [h("dt", {}, "Reference"), h("dd", {}, system.reference)] : null,
     h("dt", {}, "Images"), h("dd", {}, size(system.disk?.images)), h("dt", {}, "Free disk"), h("dd", {}, size(system.disk?.free)),
     h("dt", {}, "Worker"), h("dd", {}, system.worker.state),
     Object.entries(system.versions ?? {}).map(([name, version]) => [h("dt", {}, name), h("dd", {}, String(version))])),
@@ -100,7 +101,7 @@ async function draw() {
         h("button", { type: "button", "aria-label": `Revoke ${token.name}`, onclick: () => call("DELETE", `/api/v1/tokens/${token.id}`).then(() => page(draw), (fault) => showFault(fault, note)) }, "Revoke")]))) : h("p", { class: "quiet" }, "None.")),
     h("div", { class: "columns" }, systemPanel(system, note),
       h("section", { class: "panel" }, h("h2", {}, "Jobs"), system.jobs.length ? scrolling("Jobs", table("The latest", ["No.", "Kind", "State", "Done"], system.jobs.slice(0, 15).map((/** @type {any} */ job) => [
-        String(job.id), job.kind, [h("span", { class: "state", "data-state": job.state }, job.state), job.reason ? h("div", {}, h("small", {}, job.reason)) : null], `${job.done} of ${job.total}`]))) : h("p", { class: "quiet" }, "None."))),
+        String(job.id), job.kind, [h("span", { class: "state", "data-state": job.state }, job.state), job.reason ? h("div", {}, h("small", {}, job.reason)) : null], job.total ? `${job.done} of ${job.total}` : "–"]))) : h("p", { class: "quiet" }, "None."))),
     h("section", { class: "panel" }, h("h2", {}, "Audit"), scrolling("Audit", table("The latest first", ["When", "Who", "What", "About"], entries.slice(-100).reverse().map((/** @type {any} */ each) => [
       when(each.at), each.person ?? "–", each.what, typeof each.about === "object" ? JSON.stringify(each.about) : String(each.about ?? "")])))));
 }
