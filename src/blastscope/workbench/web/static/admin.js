@@ -2,7 +2,7 @@
 
 import { call, get, post } from "./api.js";
 import { ask, tell } from "./dialogs.js";
-import { fill, h, scrolling, table } from "./dom.js";
+import { fill, h, scrolling, table, textOf } from "./dom.js";
 import { boot, main, page, showFault } from "./frame.js";
 import { size, when } from "./words.js";
 
@@ -36,7 +36,7 @@ async function addPerson() {
     passwordField(true, "Tell it to the person; they can't see it here."), roleField("reader"),
   ], { ok: "Add", check: (form) => {
     const data = new FormData(form);
-    return said(() => post("/api/v1/people", { name: String(data.get("name")).trim(), password: data.get("password"), role: data.get("role") }));
+    return said(() => post("/api/v1/people", { name: String(data.get("name")).trim(), password: textOf(data, "password"), role: textOf(data, "role") }));
   } });
   if (answer) page(draw);
 }
@@ -49,8 +49,8 @@ async function changePerson(person) {
     h("p", {}, h("small", {}, "A change of role, password or access signs the person out everywhere.")),
   ], { ok: "Change", check: (form) => {
     const data = new FormData(form);
-    const password = data.get("password");
-    return said(() => call("PATCH", `/api/v1/people/${person.id}`, { json: { role: data.get("role"), active: Boolean(data.get("active")), ...(password ? { password } : {}) } }));
+    const password = textOf(data, "password");
+    return said(() => call("PATCH", `/api/v1/people/${person.id}`, { json: { role: textOf(data, "role"), active: Boolean(data.get("active")), ...(password ? { password } : {}) } }));
   } });
   if (answer) page(draw);
 }

@@ -2,7 +2,7 @@
 
 import { get, post, Refusal } from "./api.js";
 import { ask, tell } from "./dialogs.js";
-import { h } from "./dom.js";
+import { h, textOf } from "./dom.js";
 import { outbox } from "./frame.js";
 import { counted, number, share, when } from "./words.js";
 
@@ -44,7 +44,7 @@ export async function askToSign(item, signed) {
     const data = new FormData(form);
     try {
       await post(`/api/v1/cases/${item.id}/sign`, {
-        rev: sign.rev, password: data.get("password") || null, comment: String(data.get("comment") ?? "").trim(),
+        rev: sign.rev, password: textOf(data, "password") || null, comment: textOf(data, "comment").trim(),
         seen: { unlabelled_referred: sign.unlabelled_referred.length, unsure: sign.unsure.length, open_disagreements: sign.open_disagreements.length },
       });
       return null;
