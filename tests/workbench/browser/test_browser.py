@@ -210,7 +210,16 @@ def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
     page.keyboard.press("n")
     page.wait_for_selector(".tile[aria-posinset='1'][data-label=N]")
     page.click("text=Drop these changes")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Enter")  # the focus is on Keep
+    page.wait_for_selector("#saved[data-state=refused]:has-text('2 not saved')")
+    page.goto("/cases")  # they can be dropped where they were not made, too
+    page.wait_for_selector("#saved[data-state=refused]:has-text('2 not saved')")
+    page.click("#not-saved")
+    assert f"{CELLS + 99}" in page.inner_text("dialog li")
+    page.click("dialog button[type=submit]")
     all_saved(page)
+    assert not page.is_visible("#not-saved")
     assert labels(page, scored)[0] == "N"
 
 

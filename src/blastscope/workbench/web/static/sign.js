@@ -19,7 +19,8 @@ function listed(cells, item, filter) {
 /** @param {Case} item @param {() => void} signed */
 export async function askToSign(item, signed) {
   if (outbox.waiting) {
-    await tell("Some changes are not saved yet", h("p", {}, `${counted(outbox.waiting, "change")} of yours wait to be saved. Sign when the bar says “all saved”.`));
+    await tell("Some changes are not saved yet", h("p", {}, `${counted(outbox.waiting, "change")} of yours wait to be saved. Sign when the bar says “all saved”.`
+      + (outbox.refused.length ? " The server refused some: “Why?” in the bar tells which." : "")));
     return;
   }
   const sign = await get(`/api/v1/cases/${item.id}/sign`);
