@@ -121,6 +121,8 @@ async function draw() {
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
     signatures.filter((/** @type {any} */ each) => !each.reopened).map(signatureCard),
+    item.progress.refused ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(item.progress.refused, "file")} could not be used`), " and ", item.progress.refused === 1 ? "is" : "are", " in no count and no share. ",
+      h("a", { href: `/api/v1/cases/${item.id}/problems.csv`, download: true }, "Download the list with the reasons (CSV)"))) : null,
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
     shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${number(shares.neither)} without a label and without a call of the model, in no share. `
       + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap. The model alone counts them once; the other lines count them twice until one of each two is labelled X. ` : "")

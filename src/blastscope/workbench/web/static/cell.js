@@ -4,7 +4,7 @@ import { call, get, post, Refusal } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { eventWords } from "./event_words.js";
 import { placeInField } from "./fields.js";
-import { boot, main } from "./frame.js";
+import { main } from "./frame.js";
 import { actionOf, keyName } from "./keys.js";
 import { duration, LABELS, number, probability, size, when } from "./words.js";
 
@@ -209,9 +209,9 @@ export class CellView {
       h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "The original image", role: "region" },
         h("img", { src: images.original, alt: `Cell ${this.n}, the image as it was ${this.facts.field ? "cut out of its field" : "sent"}` }), layer),
       h("figcaption", {}, this.facts.field ? "Cut out of its field" : "As it was sent", address ? `, with the heatmap at ${Math.round(this.opacity * 100)} %` : "")),
-      images.crop && h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "What the model saw", role: "region" },
-        h("img", { src: images.crop, alt: `Cell ${this.n}, cropped as the model sees it` })),
-      h("figcaption", {}, "As the model sees it"))), this.facts.field && placeInField(this.facts.field, this.n));
+      images.crop && h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "The cell, cropped", role: "region" },
+        h("img", { src: images.crop, alt: `Cell ${this.n}, cropped` })),
+      h("figcaption", {}, "Cropped to the cell"))), this.facts.field && placeInField(this.facts.field, this.n));
     this.#zoom();
   }
 
@@ -358,7 +358,11 @@ export class CellView {
     if (similar.state === "waiting") return [h("h3", {}, "Similar cells"), h("p", { class: "quiet" }, "Being looked for.")];
     const groups = Object.entries(LABELS).map(([name, words]) => /** @type {const} */ ([words, similar.by_label?.[name] ?? []])).filter(([, cells]) => cells.length);
     return [h("h3", {}, "Similar cells"),
-      groups.length ? groups.map(([words, cells]) => [h("small", {}, `Labelled ${words}`), h("div", { class: "neighbours" }, cells.map((/** @type {any} */ each) => this.#neighbour(each)))])
+      groups.length ? groups.map(([words, cells]) => [false, true].map((known) => {
+        const here = cells.filter((/** @type {any} */ each) => each.reference === known);
+        return here.length ? [h("small", {}, known ? `Reference cells of ${here[0].identifier}, labelled ${words}` : `Labelled ${words}`),
+          h("div", { class: "neighbours" }, here.map((/** @type {any} */ each) => this.#neighbour(each)))] : null;
+      }))
         : h("p", { class: "quiet" }, similar.state === "none" ? "This model gives no features to compare cells by." : "No labelled cell to compare with yet."),
       h("p", {}, h("small", {}, referenceWords(similar.reference, groups.some(([, cells]) => cells.some((/** @type {any} */ each) => each.reference))))),
       similar.state === "ready" && h("button", { type: "button", "data-cell": "similar", onclick: () => {
@@ -366,15 +370,14 @@ export class CellView {
         gallery.order = `similar:${n}`;
         this.close();
         setTimeout(() => gallery.relist(n), 50);
-      } }, "Order the gallery by likeness to this cell")].flat(2);
+      } }, "Order the gallery by likeness to this cell")].flat(4);
   }
 
   /** @param {any} each */
   #neighbour(each) {
     if (each.reference) {
       const words = `Reference cell ${each.cell} of ${each.identifier}, labelled ${LABELS[each.label]}`;
-      return h("figure", { class: "reference" }, h("span", { class: "thumb" }, h("img", { src: each.image, alt: words, title: words, draggable: "false" })),
-        h("figcaption", {}, h("small", {}, "reference", h("br"), each.identifier)));
+      return h("figure", { class: "reference" }, h("span", { class: "thumb" }, h("img", { src: each.image, alt: words, title: words, draggable: "false" })));
     }
     const image = h("img", { src: each.tile?.sheet ?? "", alt: "", draggable: "false" });
     const side = this.gallery.review.tile;
@@ -383,7 +386,7 @@ export class CellView {
     image.style.objectPosition = `${-(each.tile?.x ?? 0) * side}px ${-(each.tile?.y ?? 0) * side}px`;
     image.style.transform = `scale(${52 / side})`;
     return h("figure", {}, h("a", { href: `/cases/${each.case}/cells/${each.n}`, "aria-label": `Cell ${each.n} of ${each.identifier}, labelled by ${each.reader ?? "nobody"}` }, thumb),
-      h("figcaption", {}, h("small", {}, `${each.case === boot.case ? `cell ${each.n}` : each.identifier}`, h("br"), each.reader ?? "")));
+      h("figcaption", {}, h("small", {}, h("span", {}, `cell ${each.n}`), h("span", {}, each.reader ?? ""))));
   }
 }
 
