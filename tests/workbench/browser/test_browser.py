@@ -349,6 +349,9 @@ def test_the_model_can_be_hidden_and_is_not_recorded_as_seen(page: Page, scored:
     page.wait_for_selector("[data-tool=model][aria-pressed=true]")
     names = page.locator(".tile").evaluate_all("(tiles) => tiles.map((tile) => tile.ariaLabel)")
     assert not any("model" in name for name in names if name)
+    panel = page.inner_text(".counts")
+    assert "Hidden while the model is hidden" in panel
+    assert "The model alone" not in panel
     page.keyboard.press("n")
     all_saved(page)
     event = api(page, "GET", f"/api/v1/cases/{scored}/history")["events"][-1]
@@ -357,6 +360,7 @@ def test_the_model_can_be_hidden_and_is_not_recorded_as_seen(page: Page, scored:
     all_saved(page)
     page.keyboard.press("b")
     page.wait_for_selector("[data-tool=model][aria-pressed=false]")
+    page.wait_for_selector(".counts :text('The model alone')")
 
 
 def test_single_keys_can_be_switched_off_and_changed(page: Page, scored: int) -> None:

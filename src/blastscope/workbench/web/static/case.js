@@ -93,7 +93,7 @@ async function scorings(item, again) {
   const select = h("select", { "aria-label": "Model" }, others.map((/** @type {any} */ model) => h("option", { value: model.id }, model.name)));
   return h("section", { class: "panel" }, h("h2", {}, "Model"), h("p", {}, h("strong", {}, item.model.name), h("br"), h("code", {}, item.model.digest)),
     past.length ? h("ul", { class: "plain" }, past.map((/** @type {any} */ each) => h("li", {}, `${each.model?.name ?? each.model}, ${when(each.at)}, ${counted(each.cells, "cell")}${each.current ? ": current" : ""}`))) : null,
-    may.read && others.length && item.state !== "signed" ? h("div", { class: "actions" }, select, h("button", { type: "button", onclick: async () => {
+    may.sign && others.length && item.state !== "signed" ? h("div", { class: "actions" }, select, h("button", { type: "button", onclick: async () => {
       await post(`/api/v1/cases/${item.id}/score`, { model: Number(select.value) }).then(again, (fault) => showFault(fault, problem));
     } }, "Score with this model; the old scoring stays")) : null, problem);
 }
