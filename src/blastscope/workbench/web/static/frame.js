@@ -74,7 +74,7 @@ export async function thisCase() {
 const saved = document.getElementById("saved");
 if (saved) {
   // On every page: what is refused may have been done on another one.
-  const why = h("button", { type: "button", id: "not-saved", class: "link", hidden: true, onclick: () => askToDrop(outbox) }, "Why?");
+  const why = h("button", { type: "button", id: "not-saved", class: "link", hidden: true, "aria-label": "Why? See the changes that are not saved", onclick: () => askToDrop(outbox) }, "Why?");
   saved.after(why);
   outbox.onstate = (state, waiting, message) => {
     saved.dataset.state = state;

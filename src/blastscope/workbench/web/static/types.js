@@ -32,7 +32,6 @@
  * @property {boolean} blind
  * @property {Line | null} share
  * @property {number} rev
- * @property {number} tiles
  * @property {{size: number, left: number, enlarged: {size: number, before: number, at: string}[]} | null} sample
  * @property {Reading[]} readings
  *
