@@ -13,7 +13,7 @@ data := $(if $(DATA),--data "$(DATA)")
 weights := $(if $(WEIGHTS),--weights-dir "$(WEIGHTS)")
 keras := $(if $(KERAS),--keras "$(KERAS)")
 
-.PHONY: help setup demo serve model test torture lint format docs sbom audit bench rivals clean
+.PHONY: help setup demo serve model test torture lint types format docs sbom audit bench rivals clean
 
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
@@ -23,6 +23,7 @@ help:
 	@echo "make test                             all tests"
 	@echo "make torture [PARTS=] [FLAGS=]        tries to break it, hours long, and prints its counts"
 	@echo "make lint                             ruff, mypy and the layers of packages"
+	@echo "make types                            the workbench's scripts by TypeScript's compiler; needs node"
 	@echo "make docs                             the documentation site, build/docs/index.html"
 	@echo "make sbom                             what is installed, as CycloneDX: build/sbom.json"
 	@echo "make audit                            known vulnerabilities of what is installed (pip-audit)"
@@ -66,6 +67,13 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+# tsc checks the pages' modules against the REST API; nothing of node is needed to use or test them.
+types: setup
+	@command -v npx >/dev/null || { \
+		echo "make types needs node 20 or newer with npx: install it; nothing else here needs it." >&2; exit 1; }
+	@$(BIN)/python tools/workbench_types.py
+	@npx --yes --package typescript@5.9.3 tsc --noEmit --project build/types && echo "no error of types"
 
 docs: setup
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo build/docs/index.html

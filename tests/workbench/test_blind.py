@@ -40,6 +40,7 @@ def reads(asking, case: int) -> dict[str, tuple[int, str]]:
             job_id=1,
             name="cells.csv",
             number=1,
+            row=0,
         )
         parameters = {"identifier": "x"} if "identifier" in path else {}
         answer = asking.get(address, params=parameters)

@@ -120,6 +120,7 @@ APART = {
     f"POST {API}/backup": "is about the workbench",
     f"POST {API}/readings/{{reading_id}}/finish": "ends the blindness",
     f"GET {CASE}/fields/{{number}}.webp": "is an image of a field as it was sent",
+    f"GET {API}/reference/{{row}}.png": "is an image of a store, whose cells are of no case",
     "GET /launch": "is asked before somebody is known",
     "GET /static/{digest}/{name:path}": "is the same for everybody",
 }

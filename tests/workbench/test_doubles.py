@@ -7,14 +7,21 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from blastscope.box import in_the_box
 from blastscope.data.images import read_image
 from blastscope.data.inspection import inspect_image
 from blastscope.data.synthetic import write_synthetic
+from blastscope.decision.blast_share import blast_share
 from blastscope.workbench.cases import bump
+from blastscope.workbench.cell_table import count_once
 from blastscope.workbench.doubles import note_doubles, possible_doubles, see
+from blastscope.workbench.models import open_bundled
+from blastscope.workbench.scoring import _sum_up
 from blastscope.workbench.sheets import png
-from blastscope.workbench.store.tables import Case, Cell, SmearField, Upload
+from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, SmearField, Upload
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +103,47 @@ def test_a_double_is_counted_once_when_a_reader_says_so(served, local, pictures)
     assert counted() == (0, [], 1, 11)
     exported = local.get(f"/api/v1/cases/{case}/export/cells.csv").text.splitlines()
     assert exported[12].split(",")[exported[0].split(",").index("double_of")] == "1"
+
+
+def test_the_model_alone_counts_each_cell_once(served, local):
+    case = served.case(14)
+    model = open_bundled([in_the_box()])
+    ood, lymphoblasts = [2, 13], [1, 3, 4, 11, 12]
+    doubles = {11: 2, 12: 1, 13: 1, 14: 1}  # the model does not call 2
+    with served.bench.database.write() as session:
+        row = session.get(Case, case)
+        row.content = "fields"
+        scores = {one.cell_id: one for one in session.query(Score)}
+        for cell in session.query(Cell).filter_by(case_id=case):
+            cell.about = {**cell.about, "double_of": doubles.get(cell.n)}
+            one = scores[cell.id]
+            one.ood, one.p_all = cell.n in ood, 0.95 if cell.n in lymphoblasts else 0.05
+            one.called = None if one.ood else "all" if one.p_all > 0.5 else "hem"
+        bump(row)
+        scoring = session.get(Scoring, row.scoring_id)
+        _sum_up(session, scoring, model)
+        (kept,) = scoring.subjects
+    # Ten cells: 1 (with 12, 13 and 14), 11 (with 2), and 3 to 10. ALL are 1, 3, 4 and 11.
+    assert (kept["cells"], kept["called"], kept["doubles"]) == (10, 0.4, 4)
+    line = local.get(f"/api/v1/cases/{case}/shares").json()["lines"][0]
+    by_hand = blast_share(4, 10, model.decision.decision.reference)
+    assert (line["of"], line["blasts"], line["doubles"], line["uncounted"]) == (10, 4, 4, 0)
+    assert (line["share"], line["low"], line["high"]) == (
+        (by_hand.share, by_hand.low, by_hand.high) if by_hand.estimable else (None,) * 3
+    )
+    local.label(case, list(range(1, 15)), "N")
+    lines = local.get(f"/api/v1/cases/{case}/shares").json()["lines"]
+    assert (lines[0]["of"], lines[2]["of"]) == (10, 14)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12))
+def test_every_group_of_doubles_has_one_that_counts(cells):
+    n = np.arange(1, len(cells) + 1)
+    double_of = np.array([of if 0 < of < k else 0 for k, (of, _) in enumerate(cells, 1)], int)
+    double_of[[k for k, of in enumerate(double_of) if of and double_of[of - 1]]] = 0
+    called = np.array([one for _, one in cells], bool)
+    once = count_once(n, double_of, called)
+    for first in n[double_of == 0]:
+        group = (n == first) | (double_of == first)
+        assert once[group].sum() == 1
+        assert called[once & group].any() == called[group].any()

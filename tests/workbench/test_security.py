@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from datetime import UTC, datetime
 
 import pytest
 
@@ -161,6 +162,12 @@ def test_passwords_are_hashed_and_wrong_ones_lock(served, local, monkeypatch):
     assert 0 < int(locked.headers["retry-after"]) <= 15 * 60
     right = door.post("/api/v1/session", json={**wrong, "password": "long enough 1"})
     assert right.status_code == 429
+    until = {
+        one["name"]: one["locked_until"] for one in local.get("/api/v1/people").json()["people"]
+    }
+    assert until["local"] is None
+    left = datetime.fromisoformat(until["ann"]) - datetime.now(UTC)
+    assert 0 < left.total_seconds() <= 15 * 60
 
 
 class Quick:

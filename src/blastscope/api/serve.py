@@ -27,6 +27,7 @@ def serve(
     tls_cert: AnyPath | None = None,
     tls_key: AnyPath | None = None,
     behind_proxy: bool = False,
+    reference: AnyPath | None = None,
     demo: bool = False,
     on_start: Callable[[Serving], None] | None = None,
 ) -> None:
@@ -41,12 +42,15 @@ def serve(
         database: the URL of a PostgreSQL database; without it SQLite in the folder.
         tls_cert, tls_key: files of a certificate and its key, PEM, to speak HTTPS.
         behind_proxy: whether a proxy that speaks HTTPS stands before it.
+        reference: a store of labelled cells, prepared for the model: the most similar of them are
+            shown beside a cell.
         demo: whether to open a demo case of 200 synthetic cells.
         on_start: called with the address to open, once requests are answered.
 
     Raises:
         BlastscopeError: if the extra ``serve`` is not installed, the port is taken, another
-            process serves the folder, or the database or the model cannot be opened.
+            process serves the folder, the database or the model cannot be opened, or the reference
+            has no labels or another preparation than the model.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -59,6 +63,6 @@ def serve(
 
     transport = Transport(as_path(tls_cert), as_path(tls_key), behind_proxy)
     settings = make_settings(
-        as_path(model), as_path(folder), host, port, names, database, transport
+        as_path(model), as_path(folder), host, port, names, database, transport, as_path(reference)
     )
     serve_workbench(settings, transport, demo, on_start)

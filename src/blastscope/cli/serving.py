@@ -52,6 +52,14 @@ def serve(
             envvar="BLASTSCOPE_DATABASE",
         ),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        option(
+            "A store of labelled cells, prepared for the model: the most similar of them are shown "
+            "beside a cell.",
+            "STORE",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve the workbench: review a model's calls in the browser."""
@@ -83,6 +91,7 @@ def serve(
         tls_cert=tls_cert,
         tls_key=tls_key,
         behind_proxy=behind_proxy,
+        reference=reference,
         demo=demo,
         on_start=tell,
     )

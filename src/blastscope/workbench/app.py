@@ -27,11 +27,12 @@ from blastscope.workbench.routes import (
     people,
     review,
     session,
+    similar,
 )
 from blastscope.workbench.security import middleware
 
 _ROUTES = (
-    session, cases, files, fields, cells, detail, events, export, review, people, pages,
+    session, cases, files, fields, cells, detail, similar, events, export, review, people, pages,
 )  # fmt: skip
 _CODES = {404: "unknown-address", 405: "wrong-method", 413: "too-large"}
 _SENTENCES = {

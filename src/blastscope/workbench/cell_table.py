@@ -78,6 +78,13 @@ class CellTable:
         rank[order] = np.arange(1, len(order) + 1)
         return rank
 
+    @property
+    def once(self) -> Bools:
+        """Which cells to count so that each that two fields may hold is counted once."""
+        if not len(self.double_of):
+            return np.ones(len(self), bool)
+        return count_once(np.arange(1, len(self) + 1), self.double_of, self.called > 0)
+
     def doubles(self, label: NDArray[np.int8]) -> Bools:
         """Say for each cell whether it may be counted twice: neither of two has the label X."""
         found = np.zeros(len(self), bool)
@@ -91,6 +98,23 @@ class CellTable:
         decided = (label == CODES["A"]) | (label == CODES["N"])
         found: Bools = decided & (self.called > 0) & (label != self.called)
         return found
+
+
+def count_once(n: NDArray[np.int64], double_of: NDArray[np.int64], called: Bools) -> Bools:
+    """Return which cells stand for themselves and their possible doubles, shape (cells,).
+
+    Of cells that may be one, it is the first that the model calls, or the first if it calls none.
+
+    Args:
+        n: their numbers.
+        double_of: the number of the cell that each may be; 0 if none.
+        called: whether the model calls it ALL or normal.
+    """
+    one = np.where(double_of > 0, double_of, n)
+    order = np.lexsort((n, ~called, one))
+    found = np.zeros(len(n), bool)
+    found[order[np.unique(one[order], return_index=True)[1]]] = True
+    return found
 
 
 class CellTables:

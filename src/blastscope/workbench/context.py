@@ -10,6 +10,7 @@ from blastscope.workbench.cell_table import CellTables
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.models import register
 from blastscope.workbench.people import Passwords, local_person
+from blastscope.workbench.reference import open_reference, queue
 from blastscope.workbench.reviews import Reviews
 from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import Database
@@ -21,12 +22,17 @@ class Workbench:
     """A workbench that is being served."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open the database, which is migrated, and the model.
+        """Open the database, which is migrated, the model, and the reference if there is one.
 
         Raises:
             BlastscopeError: if one of them cannot be opened.
         """
         self.settings = settings
+        self.reference = (
+            None
+            if settings.reference is None
+            else open_reference(settings.reference, settings.models, settings.folder)
+        )
         self.images = ImageStore(settings.images, settings.incoming)
         for left in settings.incoming.glob("*.part"):  # of a server that was killed
             left.unlink(missing_ok=True)
@@ -35,6 +41,7 @@ class Workbench:
         with self.database.write() as session:
             self.model_id = register(session, settings.models).id
             local_person(session)
+            queue(session, self.reference, self.model_id)
         self.reviews, self.tables = Reviews(), CellTables()
         self.writer = GroupWriter(self.database, self.holding)
         self.passwords = Passwords()

@@ -22,7 +22,7 @@ from blastscope.data.synthetic import MARKER
 from blastscope.errors import BlastscopeError
 from blastscope.io.tables import METADATA_KEY
 from blastscope.report.html import render
-from blastscope.workbench.cases import case_facts, names_of
+from blastscope.workbench.cases import case_facts, file_progress, names_of
 from blastscope.workbench.cell_table import CALLS, CellTable
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.fields import fields_json
@@ -253,6 +253,7 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
         cells=int(table.usable.sum()),
         labels=labels,
         missing=left_out(table, together),
+        files=file_progress(session, case),
         fields=fields_json(session, case, blind=False) if case.content == "fields" else None,
         shares=shares_json(bench, session, case),
         signatures=signatures(session, case.id),

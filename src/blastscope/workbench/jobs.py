@@ -43,9 +43,10 @@ _URGENCY = case(
     (QueuedJob.kind == "heatmap", 0),
     (QueuedJob.kind == "similar", 2),
     (QueuedJob.kind == "backup", 2),
+    (QueuedJob.kind == "reference", 3),
     else_=1,
 )
-"""Heatmaps first, because somebody waits; similar cells when there is nothing else to do."""
+"""Heatmaps first, because somebody waits; similar and reference cells if nothing else is to do."""
 
 
 def _free() -> ColumnElement[bool]:
@@ -96,10 +97,20 @@ def progress(session: Session, job_id: int, done: int, total: int | None) -> boo
     return True
 
 
-def finish(session: Session, job_id: int, reason: str | None = None) -> None:
-    """End a job: done, or failed for a reason."""
+def step_back(session: Session, job_id: int) -> bool:
+    """Let a running job wait if another one does; return whether it waits now."""
+    others = select(QueuedJob.id).where(QueuedJob.state == "waiting", QueuedJob.id != job_id)
     job = session.get(QueuedJob, job_id)
-    if job is None or job.state == "cancelled":
+    if job is None or job.state != "running" or session.scalar(others.limit(1)) is None:
+        return False
+    job.state, job.leased_until = "waiting", None
+    return True
+
+
+def finish(session: Session, job_id: int, reason: str | None = None) -> None:
+    """End a job: done, or failed for a reason; one that was cancelled or waits again stays so."""
+    job = session.get(QueuedJob, job_id)
+    if job is None or job.state in ("cancelled", "waiting"):
         return
     job.state, job.reason = ("done", None) if reason is None else ("failed", reason)
     job.finished_at, job.leased_until = now(), None

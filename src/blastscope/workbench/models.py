@@ -31,6 +31,21 @@ def open_bundled(paths: Sequence[Path]) -> PredictionModel:
     return open_model(paths, engine="onnxruntime", device="cpu")
 
 
+def open_again(model: StoredModel) -> PredictionModel:
+    """Open the bundle of a model that is known.
+
+    Raises:
+        BlastscopeError: as :func:`open_bundled`, or if another bundle lies in its place.
+    """
+    found = open_bundled([Path(path) for path in model.paths])
+    if found.predictor.members.bundle != model.digest:
+        raise BlastscopeError(
+            f"the bundle at {model.paths[0]} is another one now: put {model.name} back, or score "
+            "the case with another model"
+        )
+    return found
+
+
 def register(session: Session, paths: Sequence[Path]) -> StoredModel:
     """Return the row of a model, which is made, or gets the model's new place, if needed.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,13 @@ class Passwords:
                 401, "wrong-password", "The name or the password is wrong: type both again."
             )
         return who(person)
+
+    def locked_until(self, name: str) -> datetime | None:
+        """Return until when a name is locked; None if it is not."""
+        if self._limiter.test(self._limit, "name", name):
+            return None
+        until = self._limiter.get_window_stats(self._limit, "name", name).reset_time
+        return datetime.fromtimestamp(until, UTC)
 
     def _refuse_locked(self, name: str, address: str) -> None:
         for limit, kind, key in (

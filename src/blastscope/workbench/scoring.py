@@ -6,18 +6,18 @@ goes on with the cells that have no score yet.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.data.images import read_image
 from blastscope.data.layouts import Problem
-from blastscope.errors import BlastscopeError
 from blastscope.io.files import without_nan
 from blastscope.prediction.decisions import decide, tally
 from blastscope.prediction.images import InputImage
@@ -25,12 +25,22 @@ from blastscope.prediction.models import PredictionModel
 from blastscope.prediction.pipeline import BATCH, PreparedCell, read_cell
 from blastscope.prediction.table import SCHEMA, PredictionRow, rows_frame, stacked
 from blastscope.workbench.cases import bump
+from blastscope.workbench.cell_table import count_once
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
-from blastscope.workbench.models import open_bundled
+from blastscope.workbench.models import open_again
 from blastscope.workbench.preparation import Advance
+from blastscope.workbench.shares import DOUBLES
 from blastscope.workbench.store.database import Database
-from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, Signature, StoredModel
+from blastscope.workbench.store.tables import (
+    DOUBLE_OF,
+    Case,
+    Cell,
+    Score,
+    Scoring,
+    Signature,
+    StoredModel,
+)
 
 _COLUMNS = ("p_all", "p_raw", "ood_score", "called", "confidence", "refer", "flags")
 
@@ -47,7 +57,7 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
         synthetic = session.get_one(Case, scoring.case_id).synthetic
         left = _unscored(session, scoring)
         total = _usable(session, scoring.case_id)
-    model = _opened(model_row).marked(synthetic)
+    model = open_again(model_row).marked(synthetic)
     done = total - len(left)
     for first in range(0, len(left), BATCH):
         batch = left[first : first + BATCH]
@@ -64,16 +74,6 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
             return
     with database.write() as session:
         _sum_up(session, session.get_one(Scoring, scoring_id), model)
-
-
-def _opened(model: StoredModel) -> PredictionModel:
-    found = open_bundled([Path(path) for path in model.paths])
-    if found.predictor.members.bundle != model.digest:
-        raise BlastscopeError(
-            f"the bundle at {model.paths[0]} is another one now: put {model.name} back, or score "
-            "the case with another model"
-        )
-    return found
 
 
 def _usable(session: Session, case_id: int) -> int:
@@ -154,10 +154,34 @@ def prediction_frame(session: Session, scoring: Scoring, model_name: str) -> pl.
     return frame.select(pl.exclude("problem"), "problem")
 
 
+def _once(session: Session, scoring: Scoring) -> pl.Series:
+    """Return which rows of ``prediction_frame`` to count."""
+    rows = session.execute(
+        select(Cell.n, Cell.about, Score.called)
+        .join(Score, Score.cell_id == Cell.id)
+        .where(Score.scoring_id == scoring.id)
+        .order_by(Cell.n)
+    ).all()
+    return pl.Series(
+        count_once(
+            np.array([n for n, _, _ in rows], np.int64),
+            np.array([about.get(DOUBLE_OF) or 0 for _, about, _ in rows], np.int64),
+            np.array([called is not None for _, _, called in rows], bool),
+        )
+    )
+
+
 def _sum_up(session: Session, scoring: Scoring, model: PredictionModel) -> None:
-    """Keep what ``LoadedModel.subjects`` says, and give the case to its readers."""
-    found = tally(prediction_frame(session, scoring, model.name), model.decision).subjects
+    """Keep what ``LoadedModel.subjects`` says, and give the case to its readers.
+
+    A cell that two fields may hold is counted once.
+    """
+    frame = prediction_frame(session, scoring, model.name)
+    once = _once(session, scoring)
+    found = tally(frame.filter(once), model.decision).subjects
+    left_out = Counter(frame.filter(~once)["subject"])
     rows = [] if found is None else found.to_dicts()
+    rows = [{**row, DOUBLES: left_out[row["subject"]]} for row in rows]
     scoring.subjects = without_nan(rows)
     case = session.get_one(Case, scoring.case_id)
     if case.state == "scoring" and case.scoring_id == scoring.id:

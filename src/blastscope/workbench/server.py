@@ -62,6 +62,7 @@ def make_settings(
     names: Sequence[str],
     database: str | None,
     transport: Transport,
+    reference: Path | None = None,
 ) -> Settings:
     """Check what was asked for.
 
@@ -96,6 +97,7 @@ def make_settings(
     return Settings(
         folder=place, database=database or sqlite_url(place), models=models, host=host, port=port,
         names=(*LOOPBACK, *names), secure=transport.secure,
+        reference=None if reference is None else reference.absolute(),
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8400
     names: tuple[str, ...] = LOOPBACK  # the names under which browsers may ask for it
+    reference: Path | None = None  # a store of labelled cells to compare with, absolute
     secure: bool = False  # whether browsers reach it by HTTPS, by its own certificate or a proxy's
 
     @property

@@ -20,6 +20,8 @@ from blastscope.report.fields_text import MOSTLY
 from blastscope.workbench.cell_table import Bools, CellTable
 from blastscope.workbench.reviews import CODES
 
+DOUBLES = "doubles"
+"""In a row of a model's subjects: how many cells are left out, as they may be counted already."""
 FEWEST = 10
 """Below so many cells no share is given."""
 REASONS = {
@@ -54,6 +56,7 @@ class Line:
     left: int | None = None  # cells without a label that stand in its way
     share_if_unsure_are: tuple[float, float] | None = None  # all normal; all ALL
     uncounted: int | None = None  # cells without a call, and a label if it counts: in no share
+    doubles: int | None = None  # of the model alone: cells left out as they may be counted already
 
     def as_json(self) -> dict[str, Any]:
         """Return it with the sentence of its reason."""
@@ -82,6 +85,9 @@ def lines(
 ) -> list[Line]:
     """Return the three lines of some cells.
 
+    The model alone counts a cell once if two fields may hold it. People decide that for the other
+    lines, by the label X.
+
     Args:
         label: the labels that count, shape (cells,), as ``reviews.CODES``.
         here: which cells, shape (cells,).
@@ -89,10 +95,11 @@ def lines(
         model: the row of ``LoadedModel.subjects`` for these cells, or why there is none.
     """
     here = here & table.usable
-    alone = _model("mostly-ood" if _mostly(table.ood, here) else model, int(here.sum()), sampling)
+    once = here & table.once
+    alone = _model("mostly-ood" if _mostly(table.ood, once) else model, int(once.sum()), sampling)
     mixed = _mixed(table, label, here, sampling)
     return [
-        replace(alone, uncounted=neither(table, np.zeros_like(label), here)),
+        replace(alone, uncounted=neither(table, np.zeros_like(label), once)),
         replace(mixed, uncounted=neither(table, label, here)),
         _counted(table, label, here, sampling),
     ]
@@ -116,10 +123,12 @@ def _model(row: Mapping[str, Any] | str, cells: int, sampling: str) -> Line:
         return Line("model", "model", reason=row)
     of = int(row["cells"])
     blasts = round(row["called"] * of)
+    doubles = row.get(DOUBLES, 0)
     if row["share"] is None:
-        return Line("model", "model", of=of, blasts=blasts, reason="not-estimable")
+        return Line("model", "model", of=of, blasts=blasts, reason="not-estimable", doubles=doubles)
     return Line(
-        "model", "model", row["share"], row["low"], row["high"], of, blasts, row["line"]
+        "model", "model", row["share"], row["low"], row["high"], of, blasts, row["line"],
+        doubles=doubles,
     )  # fmt: skip
 
 

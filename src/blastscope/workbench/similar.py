@@ -2,14 +2,14 @@
 
 The features of a cell are the mean over the network's views, of length 1, so that the nearest is
 the one with the largest product. "Labelled" neighbours are cells that people labelled in this
-workbench, with the same model.
+workbench, with the same model; to them come those of a reference
+(:mod:`blastscope.workbench.reference`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from blastscope.prediction.models import Predictor
 from blastscope.prediction.pipeline import BATCH, read_cell
 from blastscope.workbench.cell_table import Bools, CellTable
 from blastscope.workbench.image_store import ImageStore
-from blastscope.workbench.models import open_bundled
+from blastscope.workbench.models import open_again
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.refusal import conflict, unknown
 from blastscope.workbench.store.database import Database
@@ -55,7 +55,7 @@ def embed(database: Database, images: ImageStore, case_id: int, advance: Advance
         ).all()
     if not left:
         return
-    predictor = open_bundled([Path(path) for path in model.paths]).predictor
+    predictor = open_again(model).predictor
     engine = feature_engine(predictor)
     if engine is None:
         raise BlastscopeError("the model has several networks, whose features are not alike")
@@ -81,8 +81,14 @@ def _features(
     if not pixels:
         return {}
     values = engine.compute(np.stack(list(pixels.values()))).values
+    return dict(zip(pixels, of_length_one(values), strict=True))
+
+
+def of_length_one(values: NDArray[np.float64]) -> Floats:
+    """Return features (N, F) as vectors of length 1, float32."""
     lengths = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
-    return dict(zip(pixels, (values / lengths).astype(np.float32), strict=True))
+    found: Floats = (values / lengths).astype(np.float32)
+    return found
 
 
 def vectors(session: Session, model_id: int, shas: Sequence[str]) -> Floats:
@@ -139,7 +145,7 @@ def nearest(
 
 
 def tile_of(n: int, sheets: list[dict[str, Any] | None], per_sheet: int, per_row: int) -> Any:
-    """Return where the thumbnail of a cell lies; None while its sheet is not made."""
+    """Return the column and row of a cell's thumbnail in its sheet; None while that is not made."""
     number, place = divmod(n - 1, per_sheet)
     sheet = sheets[number] if number < len(sheets) else None
     if sheet is None:

@@ -23,6 +23,7 @@ from blastscope.workbench.heatmaps import compute
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import any_free, finish, progress, take_job
 from blastscope.workbench.preparation import prepare
+from blastscope.workbench.reference import compute as compute_reference
 from blastscope.workbench.scoring import score
 from blastscope.workbench.similar import embed
 from blastscope.workbench.store.database import Database
@@ -80,6 +81,8 @@ class Worker:
                 embed(self.database, self.images, case_id, advance)
             case "heatmap":
                 compute(self.database, self.images, job.about, lambda: advance(0, None))
+            case "reference":
+                compute_reference(self.database, self.folder, job.id, job.about, advance)
             case "backup":
                 back_up(self.database, self.images, self.folder, advance)
             case _:

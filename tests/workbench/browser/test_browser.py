@@ -210,7 +210,16 @@ def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
     page.keyboard.press("n")
     page.wait_for_selector(".tile[aria-posinset='1'][data-label=N]")
     page.click("text=Drop these changes")
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Enter")  # the focus is on Keep
+    page.wait_for_selector("#saved[data-state=refused]:has-text('2 not saved')")
+    page.goto("/cases")  # they can be dropped where they were not made, too
+    page.wait_for_selector("#saved[data-state=refused]:has-text('2 not saved')")
+    page.click("#not-saved")
+    assert f"{CELLS + 99}" in page.inner_text("dialog li")
+    page.click("dialog button[type=submit]")
     all_saved(page)
+    assert not page.is_visible("#not-saved")
     assert labels(page, scored)[0] == "N"
 
 
@@ -302,12 +311,47 @@ def test_the_cell_has_an_address_and_gives_back_its_tile(page: Page, scored: int
     assert page.evaluate("document.activeElement.getAttribute('role')") == "listbox"
 
 
+def test_neighbours_show_their_own_pictures_and_where_they_are_from(
+    page: Page, scored: int
+) -> None:
+    sheet = api(page_at(page, "/cases"), "GET", f"/api/v1/cases/{scored}/cells")["sheets"][0]
+    own = {"reference": False, "case": scored, "identifier": "B-1", "n": 24, "reader": "ann"}
+    own |= {"label": "A", "image": None, "tile": {"sheet": sheet["scale"], "x": 3, "y": 2}}
+    known = {"reference": True, "case": None, "identifier": "known", "n": None, "reader": None}
+    known |= {"label": "A", "cell": "UID_1", "tile": None, "image": "/api/v1/reference/0.png"}
+    answer = {
+        "state": "ready", "nearest": [], "by_label": {"A": [own, known]},
+        "reference": {"state": "ready", "name": "known", "cells": {"A": 1, "N": 0},
+                      "synthetic": True, "scale": "crop"},
+    }  # fmt: skip
+    page.route("**/similar", lambda route: route.fulfill(json=answer))
+    page.goto(f"/cases/{scored}/cells/2")
+    page.wait_for_selector(".neighbours .reference")
+    style = page.locator(".neighbours img").first.evaluate("(image) => image.style.objectPosition")
+    assert style == "-384px -256px"  # column 3 and row 2 of tiles of 128 pixels
+    assert page.locator(".neighbours figure").all_inner_texts() == ["cell 24\nann", ""]
+    assert page.locator("small", has_text="Reference cells of known, labelled ALL").count() == 1
+    assert page.locator(".reference a").count() == 0
+    assert "labelled ALL" in (page.get_attribute(".reference img", "alt") or "")
+    page.keyboard.press("b")
+    page.wait_for_selector(".neighbours", state="detached")
+
+
+def page_at(page: Page, path: str) -> Page:
+    """Return a page after it went to a path."""
+    page.goto(path)
+    return page
+
+
 def test_the_model_can_be_hidden_and_is_not_recorded_as_seen(page: Page, scored: int) -> None:
     open_gallery(page, scored)
     page.keyboard.press("b")
     page.wait_for_selector("[data-tool=model][aria-pressed=true]")
     names = page.locator(".tile").evaluate_all("(tiles) => tiles.map((tile) => tile.ariaLabel)")
     assert not any("model" in name for name in names if name)
+    panel = page.inner_text(".counts")
+    assert "Hidden while the model is hidden" in panel
+    assert "The model alone" not in panel
     page.keyboard.press("n")
     all_saved(page)
     event = api(page, "GET", f"/api/v1/cases/{scored}/history")["events"][-1]
@@ -316,6 +360,7 @@ def test_the_model_can_be_hidden_and_is_not_recorded_as_seen(page: Page, scored:
     all_saved(page)
     page.keyboard.press("b")
     page.wait_for_selector("[data-tool=model][aria-pressed=false]")
+    page.wait_for_selector(".counts :text('The model alone')")
 
 
 def test_single_keys_can_be_switched_off_and_changed(page: Page, scored: int) -> None:

@@ -1,4 +1,4 @@
-"""One cell in detail: scores, labels, history, heatmaps, similar cells."""
+"""One cell in detail: scores, labels, history, heatmaps."""
 
 from __future__ import annotations
 
@@ -20,15 +20,12 @@ from blastscope.workbench.heatmaps import SECONDS, WARNING, reason_against, stat
 from blastscope.workbench.jobs import add_job, job_json
 from blastscope.workbench.models import find_model
 from blastscope.workbench.people import Who
-from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
-from blastscope.workbench.review_state import LABELS
+from blastscope.workbench.refusal import conflict, invalid, unknown
 from blastscope.workbench.reviews import standing
 from blastscope.workbench.routes.asking import FOREVER, Bench, Reader, Viewer
-from blastscope.workbench.routes.cells import checked_place, sheet_addresses
+from blastscope.workbench.routes.cells import checked_place
 from blastscope.workbench.routes.events import event_json, events_of, reading_numbers
-from blastscope.workbench.sheets import PER_ROW, PER_SHEET
 from blastscope.workbench.sighting import saw
-from blastscope.workbench.similar import distances, nearest, tile_of
 from blastscope.workbench.store.tables import (
     DOUBLE_OF,
     Cell,
@@ -38,7 +35,7 @@ from blastscope.workbench.store.tables import (
     Score,
     Upload,
 )
-from blastscope.workbench.summaries import readings_of, reviewed
+from blastscope.workbench.summaries import readings_of
 
 router = APIRouter(prefix="/api/v1")
 
@@ -229,47 +226,3 @@ def get_heatmap(bench: Bench, who: Viewer, case_id: int, n: int, method: str) ->
     content = bench.images.path(row.image).read_bytes()
     headers = {"Cache-Control": FOREVER.replace("immutable", "must-revalidate")}
     return Response(content, media_type="image/png", headers=headers)
-
-
-@router.get("/cases/{case_id}/cells/{n}/similar")
-def get_similar(bench: Bench, who: Viewer, case_id: int, n: int) -> dict[str, Any]:
-    """Return the cells of the case that look most like one to the network, and of each label."""
-    with bench.database.read() as session:
-        found = access(session, case_id, who)
-        found.refuse_blind()
-        case = found.case
-        saw(bench.database, session, case, who)
-        table = bench.tables.of(session, case)
-        place = checked_place(table, n)
-        try:
-            far = distances(session, case, table, place + 1)
-        except RefusalError:
-            waiting = session.scalar(
-                select(QueuedJob.id).where(
-                    QueuedJob.case_id == case_id,
-                    QueuedJob.kind.in_(("similar", "score", "prepare")),
-                    QueuedJob.state.in_(("waiting", "running")),
-                )
-            )  # fmt: skip
-            state = "none" if waiting is None else "waiting"
-            return {"state": state, "nearest": [], "by_label": {label: [] for label in LABELS}}
-        label = reviewed(bench, session, case, table).label
-        near, by_label = nearest(far, n, label, table.usable)
-        sheets = sheet_addresses(session, case_id, len(table))
-
-        def told(number: int) -> dict[str, Any]:
-            code = int(label[number - 1])
-            return {
-                "case": case_id,
-                "identifier": case.identifier,
-                "n": number,
-                "label": LABELS[code - 1] if code else None,
-                "distance": float(far[number - 1]),
-                "tile": tile_of(number, sheets, PER_SHEET, PER_ROW),
-            }
-
-        return {
-            "state": "ready",
-            "nearest": list(map(told, near)),
-            "by_label": {LABELS[code - 1]: list(map(told, k)) for code, k in by_label.items()},
-        }

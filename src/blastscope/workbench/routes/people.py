@@ -16,6 +16,7 @@ from blastscope import __version__
 from blastscope.workbench import jobs
 from blastscope.workbench.access import access
 from blastscope.workbench.cases import names_of
+from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import (
     MOST_PASSWORD,
     Who,
@@ -55,13 +56,15 @@ class NewToken(BaseModel, extra="forbid"):
     days: int = Field(90, ge=1, le=366)
 
 
-def _person(person: User) -> dict[str, Any]:
+def _person(bench: Workbench, person: User) -> dict[str, Any]:
+    until = bench.passwords.locked_until(person.name)
     return {
         "id": person.id,
         "name": person.name,
         "role": person.role,
         "active": person.active,
         "has_password": person.password is not None,
+        "locked_until": None if until is None else until.isoformat(),
     }
 
 
@@ -71,7 +74,7 @@ def get_people(bench: Bench, who: Viewer) -> dict[str, Any]:
     with bench.database.read() as session:
         people = session.scalars(select(User).order_by(User.name)).all()
     if who.may("admin"):
-        return {"people": [_person(one) for one in people]}
+        return {"people": [_person(bench, one) for one in people]}
     return {
         "people": [
             {"id": one.id, "name": one.name, "role": one.role} for one in people if one.active
@@ -83,7 +86,7 @@ def get_people(bench: Bench, who: Viewer) -> dict[str, Any]:
 def post_person(bench: Bench, who: Admin, body: NewUser) -> dict[str, Any]:
     """Add a person."""
     with bench.database.write() as session:
-        return _person(add_person(session, who, body.name, body.password, body.role))
+        return _person(bench, add_person(session, who, body.name, body.password, body.role))
 
 
 @router.patch("/people/{person_id}")
@@ -91,7 +94,7 @@ def patch_person(bench: Bench, who: Admin, person_id: int, body: ChangedUser) ->
     """Change a person; that signs them out everywhere."""
     with bench.database.write() as session:
         changed = change_person(session, who, person_id, body.role, body.active, body.password)
-        return _person(changed)
+        return _person(bench, changed)
 
 
 @router.get("/tokens")
@@ -179,6 +182,7 @@ def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
         "version": __version__,
         "folder": str(bench.settings.folder),
         "database": bench.database.told,
+        "reference": None if bench.reference is None else str(bench.reference.store.path),
         "disk": {"images": images, "free": shutil.disk_usage(bench.settings.folder).free},
         "jobs": told,
         "worker": bench.worker.as_json(),

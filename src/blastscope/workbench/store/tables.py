@@ -217,7 +217,7 @@ class Scoring(Base):
     case_id: Mapped[int] = mapped_column(ForeignKey("review_case.id"), index=True)
     model_id: Mapped[int] = mapped_column(ForeignKey("model.id"))
     created_at: Mapped[datetime] = mapped_column(default=now)
-    # The rows of ``LoadedModel.subjects``, once all cells are scored.
+    # The rows of ``LoadedModel.subjects``, once all cells are scored, without possible doubles.
     subjects: Mapped[list[Any] | None]
 
 

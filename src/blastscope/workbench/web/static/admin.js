@@ -2,7 +2,7 @@
 
 import { call, get, post } from "./api.js";
 import { ask, tell } from "./dialogs.js";
-import { fill, h, scrolling, table } from "./dom.js";
+import { fill, h, scrolling, table, textOf } from "./dom.js";
 import { boot, main, page, showFault } from "./frame.js";
 import { size, when } from "./words.js";
 
@@ -36,7 +36,7 @@ async function addPerson() {
     passwordField(true, "Tell it to the person; they can't see it here."), roleField("reader"),
   ], { ok: "Add", check: (form) => {
     const data = new FormData(form);
-    return said(() => post("/api/v1/people", { name: String(data.get("name")).trim(), password: data.get("password"), role: data.get("role") }));
+    return said(() => post("/api/v1/people", { name: String(data.get("name")).trim(), password: textOf(data, "password"), role: textOf(data, "role") }));
   } });
   if (answer) page(draw);
 }
@@ -49,8 +49,8 @@ async function changePerson(person) {
     h("p", {}, h("small", {}, "A change of role, password or access signs the person out everywhere.")),
   ], { ok: "Change", check: (form) => {
     const data = new FormData(form);
-    const password = data.get("password");
-    return said(() => call("PATCH", `/api/v1/people/${person.id}`, { json: { role: data.get("role"), active: Boolean(data.get("active")), ...(password ? { password } : {}) } }));
+    const password = textOf(data, "password");
+    return said(() => call("PATCH", `/api/v1/people/${person.id}`, { json: { role: textOf(data, "role"), active: Boolean(data.get("active")), ...(password ? { password } : {}) } }));
   } });
   if (answer) page(draw);
 }
@@ -76,6 +76,7 @@ async function addToken() {
 function systemPanel(system, note) {
   return h("section", { class: "panel" }, h("h2", {}, "This server"), h("dl", {},
     h("dt", {}, "blastscope"), h("dd", {}, system.version), h("dt", {}, "Database"), h("dd", {}, system.database),
+    system.reference ? [h("dt", {}, "Reference"), h("dd", {}, system.reference)] : null,
     h("dt", {}, "Images"), h("dd", {}, size(system.disk?.images)), h("dt", {}, "Free disk"), h("dd", {}, size(system.disk?.free)),
     h("dt", {}, "Worker"), h("dd", {}, system.worker.state),
     Object.entries(system.versions ?? {}).map(([name, version]) => [h("dt", {}, name), h("dd", {}, String(version))])),
@@ -100,7 +101,8 @@ async function draw() {
         h("button", { type: "button", "aria-label": `Revoke ${token.name}`, onclick: () => call("DELETE", `/api/v1/tokens/${token.id}`).then(() => page(draw), (fault) => showFault(fault, note)) }, "Revoke")]))) : h("p", { class: "quiet" }, "None.")),
     h("div", { class: "columns" }, systemPanel(system, note),
       h("section", { class: "panel" }, h("h2", {}, "Jobs"), system.jobs.length ? scrolling("Jobs", table("The latest", ["No.", "Kind", "State", "Done"], system.jobs.slice(0, 15).map((/** @type {any} */ job) => [
-        String(job.id), job.kind, [h("span", { class: "state", "data-state": job.state }, job.state), job.reason ? h("div", {}, h("small", {}, job.reason)) : null], `${job.done} of ${job.total}`]))) : h("p", { class: "quiet" }, "None."))),
+        String(job.id), job.kind, [h("span", { class: "state", "data-state": job.state }, job.state), job.reason ? h("div", {}, h("small", {}, job.reason)) : null,
+        ["failed", "cancelled"].includes(job.state) ? [" ", h("button", { type: "button", "aria-label": `Try job ${job.id} again`, onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(() => page(draw), (fault) => showFault(fault, note)) }, "Try again")] : null], job.total ? `${job.done} of ${job.total}` : "–"]))) : h("p", { class: "quiet" }, "None."))),
     h("section", { class: "panel" }, h("h2", {}, "Audit"), scrolling("Audit", table("The latest first", ["When", "Who", "What", "About"], entries.slice(-100).reverse().map((/** @type {any} */ each) => [
       when(each.at), each.person ?? "–", each.what, typeof each.about === "object" ? JSON.stringify(each.about) : String(each.about ?? "")])))));
 }

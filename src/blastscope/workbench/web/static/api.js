@@ -1,4 +1,8 @@
-/** The one way to the server: JSON over its REST API, with faults in one shape. */
+/**
+ * The one way to the server: JSON over its REST API, with faults in one shape.
+ *
+ * `Api` is made from the OpenAPI file by `make types`: addresses, and the body that each takes.
+ */
 
 /** A request that the server answered with a refusal, or that did not reach it (status 0). */
 export class Refusal extends Error {
@@ -24,9 +28,11 @@ function sentenceOf(body, status) {
 }
 
 /**
- * @param {string} method
- * @param {string} path
- * @param {{json?: any, body?: BodyInit, headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [options]
+ * @template {keyof Api.Paths} Method
+ * @template {Api.Paths[Method]} Path
+ * @param {Method} method
+ * @param {Path} path
+ * @param {{json?: Api.Body<Method, Path>, body?: BodyInit, headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [options]
  * @returns {Promise<any>} the answer's JSON, or null if it has none
  */
 export async function call(method, path, options = {}) {
@@ -62,7 +68,11 @@ export async function call(method, path, options = {}) {
   return answer;
 }
 
-/** @param {string} path @param {AbortSignal} [signal] */
+/** @param {Api.GetPath} path @param {AbortSignal} [signal] */
 export const get = (path, signal) => call("GET", path, { signal });
-/** @param {string} path @param {any} [json] */
-export const post = (path, json = {}) => call("POST", path, { json });
+/**
+ * @template {Api.PostPath} Path
+ * @param {Path} path
+ * @param {Api.Body<"POST", Path>} [json]
+ */
+export const post = (path, json) => call("POST", path, { json: json ?? /** @type {any} */ ({}) });

@@ -93,7 +93,7 @@ async function scorings(item, again) {
   const select = h("select", { "aria-label": "Model" }, others.map((/** @type {any} */ model) => h("option", { value: model.id }, model.name)));
   return h("section", { class: "panel" }, h("h2", {}, "Model"), h("p", {}, h("strong", {}, item.model.name), h("br"), h("code", {}, item.model.digest)),
     past.length ? h("ul", { class: "plain" }, past.map((/** @type {any} */ each) => h("li", {}, `${each.model?.name ?? each.model}, ${when(each.at)}, ${counted(each.cells, "cell")}${each.current ? ": current" : ""}`))) : null,
-    may.read && others.length && item.state !== "signed" ? h("div", { class: "actions" }, select, h("button", { type: "button", onclick: async () => {
+    may.sign && others.length && item.state !== "signed" ? h("div", { class: "actions" }, select, h("button", { type: "button", onclick: async () => {
       await post(`/api/v1/cases/${item.id}/score`, { model: Number(select.value) }).then(again, (fault) => showFault(fault, problem));
     } }, "Score with this model; the old scoring stays")) : null, problem);
 }
@@ -121,9 +121,11 @@ async function draw() {
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
     signatures.filter((/** @type {any} */ each) => !each.reopened).map(signatureCard),
+    item.progress.refused ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(item.progress.refused, "file")} could not be used`), " and ", item.progress.refused === 1 ? "is" : "are", " in no count and no share. ",
+      h("a", { href: `/api/v1/cases/${item.id}/problems.csv`, download: true }, "Download the list with the reasons (CSV)"))) : null,
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
     shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${number(shares.neither)} without a label and without a call of the model, in no share. `
-      + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap, and count twice until one of each two is labelled X. ` : "")
+      + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap. The model alone counts them once; the other lines count them twice until one of each two is labelled X. ` : "")
       + `Labels given blind: ${number(shares.blind_labels)}; with the model in sight: ${number(shares.seen_labels)}. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,

@@ -4,9 +4,9 @@ import { call, get, post, Refusal } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { eventWords } from "./event_words.js";
 import { placeInField } from "./fields.js";
-import { boot, main } from "./frame.js";
+import { main } from "./frame.js";
 import { actionOf, keyName } from "./keys.js";
-import { duration, LABELS, probability, size, when } from "./words.js";
+import { duration, LABELS, number, probability, size, when } from "./words.js";
 
 /** @typedef {import("./gallery.js").Gallery} Gallery */
 
@@ -37,7 +37,7 @@ export class CellView {
   }
 
   get overlayShown() {
-    return Boolean(this.dialog) && this.overlay;
+    return Boolean(this.dialog) && this.overlay && this.gallery.modelShown;
   }
 
   /** Open or close by what the address says: a link, a reload, or the browser's Back. */
@@ -152,6 +152,12 @@ export class CellView {
     event.preventDefault();
   }
 
+  /** What the model says appears or goes at once: labels record whether it was in sight. */
+  modelToggled() {
+    this.draw();
+    if (this.dialog && this.gallery.modelShown && !this.similar) this.#similar(this.n);
+  }
+
   /** @param {number[]} numbers */
   changed(numbers) {
     if (this.dialog && numbers.includes(this.n)) this.draw();
@@ -203,9 +209,9 @@ export class CellView {
       h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "The original image", role: "region" },
         h("img", { src: images.original, alt: `Cell ${this.n}, the image as it was ${this.facts.field ? "cut out of its field" : "sent"}` }), layer),
       h("figcaption", {}, this.facts.field ? "Cut out of its field" : "As it was sent", address ? `, with the heatmap at ${Math.round(this.opacity * 100)} %` : "")),
-      images.crop && h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "What the model saw", role: "region" },
-        h("img", { src: images.crop, alt: `Cell ${this.n}, cropped as the model sees it` })),
-      h("figcaption", {}, "As the model sees it"))), this.facts.field && placeInField(this.facts.field, this.n));
+      images.crop && h("figure", {}, h("div", { class: "stage", "data-zoom": true, tabindex: 0, "aria-label": "The cell, cropped", role: "region" },
+        h("img", { src: images.crop, alt: `Cell ${this.n}, cropped` })),
+      h("figcaption", {}, "Cropped to the cell"))), this.facts.field && placeInField(this.facts.field, this.n));
     this.#zoom();
   }
 
@@ -338,7 +344,9 @@ export class CellView {
       if (this.n !== n || !this.dialog) return;
       this.similar = answer;
       this.draw();
-      if (answer.state === "waiting") this.again = setTimeout(() => this.n === n && this.#similar(n), 1500);
+      const wait = answer.state === "waiting" ? 1500 : ["waiting", "running"].includes(answer.reference.state) ? 5000 : 0;
+      clearTimeout(this.again);
+      if (wait) this.again = setTimeout(() => this.n === n && this.dialog && this.#similar(n), wait);
     } catch {
       if (this.n === n) this.similar = { state: "none" };
     }
@@ -350,27 +358,52 @@ export class CellView {
     if (similar.state === "waiting") return [h("h3", {}, "Similar cells"), h("p", { class: "quiet" }, "Being looked for.")];
     const groups = Object.entries(LABELS).map(([name, words]) => /** @type {const} */ ([words, similar.by_label?.[name] ?? []])).filter(([, cells]) => cells.length);
     return [h("h3", {}, "Similar cells"),
-      groups.length ? groups.map(([words, cells]) => [h("small", {}, `Labelled ${words}`), h("div", { class: "neighbours" }, cells.map((/** @type {any} */ each) => this.#neighbour(each)))])
+      groups.length ? groups.map(([words, cells]) => [false, true].map((known) => {
+        const here = cells.filter((/** @type {any} */ each) => each.reference === known);
+        return here.length ? [h("small", {}, known ? `Reference cells of ${here[0].identifier}, labelled ${words}` : `Labelled ${words}`),
+          h("div", { class: "neighbours" }, here.map((/** @type {any} */ each) => this.#neighbour(each)))] : null;
+      }))
         : h("p", { class: "quiet" }, similar.state === "none" ? "This model gives no features to compare cells by." : "No labelled cell to compare with yet."),
+      h("p", {}, h("small", {}, referenceWords(similar.reference, groups.some(([, cells]) => cells.some((/** @type {any} */ each) => each.reference))))),
       similar.state === "ready" && h("button", { type: "button", "data-cell": "similar", onclick: () => {
         const { n } = this;
         gallery.order = `similar:${n}`;
         this.close();
         setTimeout(() => gallery.relist(n), 50);
-      } }, "Order the gallery by likeness to this cell")].flat(2);
+      } }, "Order the gallery by likeness to this cell")].flat(4);
   }
 
   /** @param {any} each */
   #neighbour(each) {
-    const image = h("img", { src: each.tile.sheet, alt: "", draggable: "false" });
+    if (each.reference) {
+      const words = `Reference cell ${each.cell} of ${each.identifier}, labelled ${LABELS[each.label]}`;
+      return h("figure", { class: "reference" }, h("span", { class: "thumb" }, h("img", { src: each.image, alt: words, title: words, draggable: "false" })));
+    }
+    const image = h("img", { src: each.tile?.sheet ?? "", alt: "", draggable: "false" });
     const side = this.gallery.review.tile;
     const thumb = h("span", { class: "thumb" }, image);
     image.style.width = image.style.height = `${side}px`;
-    image.style.objectPosition = `${-each.tile.x}px ${-each.tile.y}px`;
+    image.style.objectPosition = `${-(each.tile?.x ?? 0) * side}px ${-(each.tile?.y ?? 0) * side}px`;
     image.style.transform = `scale(${52 / side})`;
-    thumb.style.width = thumb.style.height = "52px";
-    thumb.style.display = "block";
     return h("figure", {}, h("a", { href: `/cases/${each.case}/cells/${each.n}`, "aria-label": `Cell ${each.n} of ${each.identifier}, labelled by ${each.reader ?? "nobody"}` }, thumb),
-      h("figcaption", {}, h("small", {}, `${each.case === boot.case ? `cell ${each.n}` : each.identifier}`, h("br"), each.reader ?? "")));
+      h("figcaption", {}, h("small", {}, h("span", {}, `cell ${each.n}`), h("span", {}, each.reader ?? ""))));
   }
+}
+
+/**
+ * Say how the reference stands, and what to keep in mind of its cells.
+ * @param {any} reference
+ * @param {boolean} shown whether one of its cells is
+ */
+function referenceWords(reference, shown) {
+  const { state, name, cells, done, total, reason } = reference ?? { state: "none" };
+  if (state === "none") return "";
+  const words = `${name}${reference.synthetic ? " (synthetic)" : ""}`;
+  if (state === "ready") {
+    const what = `Reference: ${number(cells.A)} ALL and ${number(cells.N)} normal cells of ${words}, labelled there and not by a reader here.`;
+    return shown && reference.scale === "crop" ? `${what} They fill their pictures, so their size does not tell.` : what;
+  }
+  if (state === "other-model") return `The reference ${words} is compared by the model that is served, and another one scored this case.`;
+  if (state === "failed" || state === "cancelled") return `The reference ${words} could not be used: ${reason ?? "its job was cancelled"}.`;
+  return `The reference ${words} is being computed${total ? `: ${number(done)} of ${number(total)} cells` : ""}.`;
 }

@@ -64,6 +64,9 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** @param {FormData} data @param {string} name @returns {any} the text of a field of a form */
+export const textOf = (data, name) => String(data.get(name) ?? "");
+
 /**
  * Replace what an element holds.
  *

@@ -32,7 +32,9 @@ export function scaleForm(item, again) {
   return h("form", { class: "actions", onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
     try {
-      await post(`/api/v1/cases/${item.id}/scale`, { um_per_pixel: scaleOf(field) });
+      const scale = scaleOf(field);
+      if (scale === null) throw new Error("Type the micrometres of a pixel: this scale could not be measured.");
+      await post(`/api/v1/cases/${item.id}/scale`, { um_per_pixel: scale });
       again();
     } catch (fault) {
       showFault(fault, problem);

@@ -3,6 +3,7 @@
 import { call, get, Refusal } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { Outbox } from "./outbox.js";
+import { askToDrop } from "./refused.js";
 
 /** @typedef {import("./types.js").Boot} Boot */
 /** @typedef {import("./types.js").Case} Case */
@@ -72,9 +73,13 @@ export async function thisCase() {
 
 const saved = document.getElementById("saved");
 if (saved) {
+  // On every page: what is refused may have been done on another one.
+  const why = h("button", { type: "button", id: "not-saved", class: "link", hidden: true, "aria-label": "Why? See the changes that are not saved", onclick: () => askToDrop(outbox) }, "Why?");
+  saved.after(why);
   outbox.onstate = (state, waiting, message) => {
     saved.dataset.state = state;
     saved.title = message ?? "";
+    why.hidden = state !== "refused";
     saved.textContent = {
       saved: "all saved",
       unsaved: `${waiting} unsaved`,

@@ -392,6 +392,8 @@ export class Gallery {
     }
     this.hidden = !this.hidden;
     sessionStorage.setItem(`blastscope.hidden.${this.item.id}`, this.hidden ? "1" : "0");
+    this.view.modelToggled();
+    this.panels.refreshShares();
     if (this.hidden) {
       for (const name of ["referred", "ood", "near", "disagrees"]) this.filters.delete(name);
       if (this.modelOrder) this.order = "random";

@@ -8,7 +8,7 @@ import { when } from "./words.js";
 
 /** @typedef {import("./types.js").HistoryEvent} HistoryEvent */
 
-const KINDS = ["label", "flag", "note", "undo", "redo", "adjudicate", "reveal", "signed", "reopened", "sample", "scored", "exported"];
+const KINDS = ["label", "flag", "note", "undo", "redo", "adjudicate", "reveal", "created", "files", "scale", "scored", "sample", "reading-started", "reading-finished", "signed", "reopened", "exported"];
 
 /** @param {HistoryEvent} event */
 function cellsOf(event) {
@@ -27,9 +27,10 @@ function shown(event) {
 }
 
 page(async () => {
-  const item = await thisCase();
+  const [item, { people }] = await Promise.all([thisCase(), get("/api/v1/people")]);
+  const names = [...new Set([...item.readers, ...people.map((/** @type {{name: string}} */ each) => each.name)])].sort();
   const body = h("tbody");
-  const person = h("select", { "aria-label": "Person" }, h("option", { value: "" }, "Everyone"), item.readers.map((name) => h("option", { value: name }, name)));
+  const person = h("select", { "aria-label": "Person" }, h("option", { value: "" }, "Everyone"), names.map((name) => h("option", { value: name }, name)));
   const kind = h("select", { "aria-label": "Kind" }, h("option", { value: "" }, "All kinds"), KINDS.map((name) => h("option", { value: name }, name)));
   const cell = h("input", { type: "number", min: 1, "aria-label": "Cell", placeholder: "Cell" });
   const more = h("button", { type: "button", hidden: true, onclick: () => load(false) }, "Show more");

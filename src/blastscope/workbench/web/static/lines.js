@@ -64,6 +64,7 @@ export function lineCard(line, level = "h2") {
         h("div", { class: "value" }, share(line.share), " ", h("small", {}, "ALL")),
         h("p", {}, interval(line), h("br"), h("small", {}, `${number(line.blasts)} of ${number(line.of)} cells; ${basis(line)}`)),
         uncounted(line) && h("p", {}, h("small", {}, uncounted(line))),
+        line.doubles ? h("p", {}, h("small", {}, `Left out: ${counted(line.doubles, "cell")} of overlapping fields that may be counted already.`)) : null,
         estimate && intervalPlot(estimate, `${title}: ${share(line.share)}, ${interval(line)}; lines at 20 and 25 %`),
         line.against && AGAINST[line.against] && h("p", {}, AGAINST[line.against]),
         line.share_if_unsure_are && h("p", {}, h("small", {},

@@ -1,7 +1,7 @@
 /** A new case: what it is, its files, and how far they are. */
 
 import { get, post } from "./api.js";
-import { fill, h } from "./dom.js";
+import { fill, h, textOf } from "./dom.js";
 import { scaleField, scaleForm, scaleOf } from "./fields.js";
 import { boot, main, nameCase, page } from "./frame.js";
 import { filesOf, Sender } from "./sender.js";
@@ -95,8 +95,8 @@ async function form(made) {
     const data = new FormData(whole);
     try {
       made(await post("/api/v1/cases", {
-        identifier: identifier.value.trim(), material: data.get("material"), sampling: data.get("sampling"),
-        content: data.get("content"), um_per_pixel: data.get("content") === "fields" ? scaleOf(scale) : null,
+        identifier: identifier.value.trim(), material: textOf(data, "material"), sampling: textOf(data, "sampling"),
+        content: textOf(data, "content"), um_per_pixel: data.get("content") === "fields" ? scaleOf(scale) : null,
         blind_first: Boolean(data.get("blind_first")), model: Number(data.get("model")) || null, note: String(data.get("note") ?? "").trim(),
       }));
     } catch (fault) {

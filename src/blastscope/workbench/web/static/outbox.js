@@ -110,11 +110,11 @@ export class Outbox {
     return cells;
   }
 
-  /** Drop events that the server refused for good; the person has read why. */
-  dropRefused() {
-    this.#forget(this.refused);
-    this.refused = [];
-    this.refusal = null;
+  /** Drop events that the server refused for good. @param {Entry[]} entries those that the person was asked about */
+  dropRefused(entries) {
+    this.#forget(entries);
+    this.refused = this.refused.filter((entry) => !entries.includes(entry));
+    if (!this.refused.length) this.refusal = null;
     this.#say();
   }
 

@@ -175,15 +175,16 @@ export class Panels {
 
   /** Ask for the shares again, once the reader rests. */
   refreshShares() {
+    const { gallery } = this;
     clearTimeout(this.timer);
+    if (!gallery.modelShown) { // at once: labels record whether the model was in sight
+      this.drawn = "";
+      fill(this.shares, h("h2", {}, "Share of ALL"), h("small", {}, "Hidden while the model is hidden."));
+      return;
+    }
     this.timer = setTimeout(async () => {
-      const { gallery } = this;
-      if (gallery.review.blind || gallery.hidden) {
-        fill(this.shares, h("h2", {}, "Share of ALL"), h("small", {}, "Hidden while the model is hidden."));
-        return;
-      }
       const answer = await get(`/api/v1/cases/${gallery.item.id}/shares`).catch(() => null);
-      if (!answer) return;
+      if (!answer || !gallery.modelShown) return;
       const { agreement } = answer;
       const same = JSON.stringify([answer.lines, agreement]);
       if (same === this.drawn) return;

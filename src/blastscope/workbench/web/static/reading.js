@@ -1,7 +1,7 @@
 /** The second reading: begin one, finish it, and see where the readers agree. */
 
 import { get, post } from "./api.js";
-import { fill, h, scrolling } from "./dom.js";
+import { fill, h, scrolling, textOf } from "./dom.js";
 import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { LABELS, counted } from "./words.js";
 
@@ -33,7 +33,7 @@ async function begin(item) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const data = new FormData(form);
-    const scope = data.get("scope");
+    const scope = textOf(data, "scope");
     try {
       await post(`/api/v1/cases/${item.id}/readings`, { person: Number(data.get("person")), scope, size: scope === "random" ? Number(data.get("size")) : null, blind: Boolean(data.get("blind")) });
       page(draw);

@@ -74,14 +74,15 @@ export class Review {
     this.undone = [];
   }
 
-  get address() {
+  /** @param {string} [since] @returns {Api.GetPath} */
+  address(since = "") {
     const reading = this.reading ? `reading=${this.reading}` : "";
-    return `/api/v1/cases/${this.case}/cells?${reading}`;
+    return `/api/v1/cases/${this.case}/cells?${reading}${since}`;
   }
 
   /** Load every cell. */
   async load() {
-    const answer = await get(this.address);
+    const answer = await get(this.address());
     this.cells = [];
     this.byNumber.clear();
     this.#take(answer);
@@ -90,7 +91,7 @@ export class Review {
 
   /** Take what changed since: other readers' work, and cells scored meanwhile. */
   async poll() {
-    const answer = await get(`${this.address}&since=${this.rev}`);
+    const answer = await get(this.address(`&since=${this.rev}`));
     const changed = this.#take(answer);
     if (changed.length) this.onchange(changed);
     return changed;

@@ -2,7 +2,7 @@
 
 import { get, post, Refusal } from "./api.js";
 import { ask, tell } from "./dialogs.js";
-import { h } from "./dom.js";
+import { h, textOf } from "./dom.js";
 import { outbox } from "./frame.js";
 import { counted, number, share, when } from "./words.js";
 
@@ -19,7 +19,8 @@ function listed(cells, item, filter) {
 /** @param {Case} item @param {() => void} signed */
 export async function askToSign(item, signed) {
   if (outbox.waiting) {
-    await tell("Some changes are not saved yet", h("p", {}, `${counted(outbox.waiting, "change")} of yours wait to be saved. Sign when the bar says “all saved”.`));
+    await tell("Some changes are not saved yet", h("p", {}, `${counted(outbox.waiting, "change")} of yours wait to be saved. Sign when the bar says “all saved”.`
+      + (outbox.refused.length ? " The server refused some: “Why?” in the bar tells which." : "")));
     return;
   }
   const sign = await get(`/api/v1/cases/${item.id}/sign`);
@@ -44,7 +45,7 @@ export async function askToSign(item, signed) {
     const data = new FormData(form);
     try {
       await post(`/api/v1/cases/${item.id}/sign`, {
-        rev: sign.rev, password: data.get("password") || null, comment: String(data.get("comment") ?? "").trim(),
+        rev: sign.rev, password: textOf(data, "password") || null, comment: textOf(data, "comment").trim(),
         seen: { unlabelled_referred: sign.unlabelled_referred.length, unsure: sign.unsure.length, open_disagreements: sign.open_disagreements.length },
       });
       return null;

@@ -4,6 +4,7 @@ import { get, Refusal } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { filtered } from "./filters.js";
 import { boot, outbox, signInAgain } from "./frame.js";
+import { askToDrop } from "./refused.js";
 import { counted, duration } from "./words.js";
 
 /** @typedef {import("./gallery.js").Gallery} Gallery */
@@ -73,11 +74,7 @@ export class States {
   #connection() {
     if (this.refusal)
       return this.#strip("bad", h("strong", {}, "Not saved: "), this.refusal.message,
-        h("button", { type: "button", onclick: () => {
-          this.refusal = undefined;
-          outbox.dropRefused();
-          location.reload();
-        } }, "Drop these changes and load the case again"));
+        h("button", { type: "button", onclick: () => askToDrop(outbox) }, "Drop these changes…"));
     if (this.connection !== "offline") return null;
     return this.#strip("bad", h("strong", {}, "Offline. "), this.message ?? "", " What you do is kept in this browser and sent again by itself.",
       h("button", { type: "button", onclick: () => outbox.retry() }, "Try now"));

@@ -8,7 +8,7 @@
  * @typedef {{cells: number, unlabelled: number, A: number, N: number, U: number, X: number, flagged: number, noted: number, doubles: number, referred?: number, referred_left?: number, ood?: number, near?: number, disagrees?: number, disagreements: number}} Counts
  * @typedef {{id: number, kind: string, state: "waiting" | "running" | "done" | "failed" | "cancelled", done: number, total: number, reason: string | null}} Job
  * @typedef {{state: "working" | "idle" | "stopped", since: string}} Worker
- * @typedef {{code: "model" | "mixed" | "counted", basis: string, share: number | null, low: number | null, high: number | null, of: number, blasts: number, against: string | null, reason: string | null, message: string | null, left?: number, share_if_unsure_are: [number, number] | null, uncounted?: number | null}} Line
+ * @typedef {{code: "model" | "mixed" | "counted", basis: string, share: number | null, low: number | null, high: number | null, of: number, blasts: number, against: string | null, reason: string | null, message: string | null, left?: number, share_if_unsure_are: [number, number] | null, uncounted?: number | null, doubles?: number | null}} Line
  * @typedef {{id: number, number: number, person: string, blind: boolean, scope: "all" | "random", cells: number, left: number, state: "open" | "finished"}} Reading
  * @typedef {{sent: number, cells: number, prepared: number, scored: number, refused: number, duplicates: number, seconds_left: number | null, job: Job | null}} Progress
  * @typedef {object} Case
@@ -32,7 +32,6 @@
  * @property {boolean} blind
  * @property {Line | null} share
  * @property {number} rev
- * @property {number} tiles
  * @property {{size: number, left: number, enlarged: {size: number, before: number, at: string}[]} | null} sample
  * @property {Reading[]} readings
  *
