@@ -24,7 +24,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure
 from blastscope.io.files import remove_folder
 from blastscope.training.trainer import TrainingWatch
-from blastscope.tuning.search_folder import Search
+from blastscope.tuning.search_folder import Search, unusable_database
 from blastscope.tuning.space import with_settings
 from blastscope.tuning.trial import TrialScore, run_trial
 
@@ -104,10 +104,7 @@ def open_study(search: Search) -> Iterator[optuna.Study]:
 
 def _unusable(search: Search, error: Exception) -> BlastscopeError:
     where = search.folder.identity.get("storage", search.request.out / DATABASE)
-    reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
-    return BlastscopeError(
-        f"{where} cannot be used as the study's database ({reason}): check the disk or --storage."
-    )
+    return unusable_database(where, error)
 
 
 def study_name(identity: Any) -> str:
