@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from blastscope.io.provenance import provenance
 from blastscope.parallel import ProcessCrew, cores
 
 
@@ -51,6 +52,11 @@ def run_errand(job: Errand, watch: Any = None) -> str:
 def cores_of(task: str) -> int:
     """Return how many cores a task may use."""
     return cores()
+
+
+def command_of(task: str) -> list[str]:
+    """Return the command that a result of this process records."""
+    return list(provenance()["command"])
 
 
 def stay_all(folder: str, count: int) -> None:

@@ -12,7 +12,7 @@ from blastscope.cluster import check_engine, connected, on_ray
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import run_jobs
 from tests.conftest import draw_cell, write_cell
-from tests.labour import Errand, cores_of, obey, run_errand
+from tests.labour import Errand, command_of, cores_of, obey, run_errand
 from tests.segmentation.drawn import UM, White, draw
 from tests.training.conftest import material as material
 
@@ -50,6 +50,12 @@ def test_tasks_have_their_share_of_the_cores_and_errors_come_through(ray):
     assert dict(on_ray(cores_of, ["a", "b"], 2)) == {"a": 1, "b": 1}
     with pytest.raises(RuntimeError, match="no good"):
         list(on_ray(obey, ["raise no good"], 2))
+
+
+def test_a_result_of_a_worker_records_the_users_command_without_its_secrets(ray, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/blastscope", "crossval", "--token", "pw", "a b"])
+    told = ["blastscope", "crossval", "--token", "***", "a b"]
+    assert dict(on_ray(command_of, ["a"], 1)) == {"a": told}
 
 
 def test_predictions_and_cells_of_fields_are_those_of_one_machine(ray, tmp_path, monkeypatch):

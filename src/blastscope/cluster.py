@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from blastscope.errors import BlastscopeError
+from blastscope.io.provenance import command
 from blastscope.io.remote import refuse_url
 from blastscope.parallel import LostTask, cores
 from blastscope.process import tune_process
@@ -107,8 +109,8 @@ class RayCrew(Generic[Task, Result]):
         self._most = 2 * max(1, cpus // threads)
         do = ray.remote(_in_worker)
         do = do.options(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)
-        work, here = ray.put(self._work), str(Path.cwd())
-        self._begin = partial(do.remote, work, threads, here)
+        origin = _Origin(command(sys.argv), str(Path.cwd()))
+        self._begin = partial(do.remote, ray.put(self._work), threads, origin)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -189,15 +191,24 @@ def _outcome(reference: Any) -> Any:
         return _LostOnCluster(None, f"its process died, and {RETRIES} retries as well ({kind})")
 
 
-def _in_worker(work: Callable[[Task], Result], threads: int, folder: str, task: Task) -> Result:
+@dataclass(frozen=True)
+class _Origin:
+    """Where tasks come from: the command, without its secrets, and its folder."""
+
+    command: list[str]
+    folder: str
+
+
+def _in_worker(work: Callable[[Task], Result], threads: int, origin: _Origin, task: Task) -> Result:
     """Do a task in a process of the cluster."""
     try:
-        os.chdir(folder)  # paths may be relative to it
+        os.chdir(origin.folder)  # paths may be relative to it
     except OSError as error:
         raise BlastscopeError(
-            f"{os.uname().nodename} does not see the folder {folder}: share it with every machine "
-            "of the cluster, at the same path."
+            f"{os.uname().nodename} does not see the folder {origin.folder}: share it with every "
+            "machine of the cluster, at the same path."
         ) from error
+    sys.argv = list(origin.command)  # a run records the user's command, not that of Ray's process
     tune_process(threads)
     return work(task)
 

@@ -6,9 +6,12 @@ import ctypes
 import logging
 import os
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
@@ -81,6 +84,47 @@ def quiet(*loggers: str, module: str = "") -> Iterator[None]:
     finally:
         for logger, level in zip(found, levels, strict=True):
             logger.setLevel(level)
+
+
+_tiff_lock = threading.Lock()
+_tiff_blocks = 0
+_tiff_handler: int | None = None
+
+
+@contextmanager
+def quiet_tiff() -> Iterator[None]:
+    """Keep libtiff, by which Pillow decodes TIFF, from writing to standard error in a block.
+
+    Its handler of errors is that of the process, so the last of several blocks at a time puts the
+    one back that the first found. Errors still reach Pillow, which raises them.
+    """
+    global _tiff_blocks, _tiff_handler
+    set_handler = _tiff_error_handler()
+    if set_handler is None:
+        yield
+        return
+    with _tiff_lock:
+        if _tiff_blocks == 0:
+            _tiff_handler = set_handler(None)
+        _tiff_blocks += 1
+    try:
+        yield
+    finally:
+        with _tiff_lock:
+            _tiff_blocks -= 1
+            if _tiff_blocks == 0:
+                set_handler(_tiff_handler)
+
+
+@cache
+def _tiff_error_handler() -> Callable[[int | None], int | None] | None:
+    """Return ``TIFFSetErrorHandler`` of Pillow's libtiff; None if it cannot be reached."""
+    try:
+        found = ctypes.CDLL(str(import_module("PIL._imaging").__file__)).TIFFSetErrorHandler
+    except (ImportError, OSError, AttributeError):  # linked into Pillow, as on Windows
+        return None
+    found.argtypes, found.restype = [ctypes.c_void_p], ctypes.c_void_p
+    return found
 
 
 def keep_freed_memory() -> bool:

@@ -161,6 +161,10 @@ def test_a_bundle_and_folders_with_runs(made, tmp_path):
     found = bs.verify(both)
     assert not found.failed
     assert {"predictions.parquet", "seed24/checkpoint.safetensors"} <= set(statuses(found))
+    kept = both / "mlflow-artifacts" / "ab12" / "artifacts"  # as --track keeps some of the files
+    kept.mkdir(parents=True)
+    shutil.copy(made.run / "environment.json", kept)
+    assert statuses(bs.verify(both)) == statuses(found)
     _flip(both / "seed25" / "checkpoint.safetensors")
     assert statuses(bs.verify(both))["seed25/checkpoint.safetensors"] == "changed"
     with pytest.raises(BlastscopeError, match="not a finished run"):

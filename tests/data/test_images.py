@@ -282,6 +282,23 @@ def long_text():
     return info
 
 
+def test_libtiff_writes_no_lines_of_its_own_while_threads_read_damaged_files(capfd):
+    content = encoded(Image.fromarray(CELL), "TIFF", compression="tiff_deflate")
+    place = content.index(b"\x78\x9c")  # zlib's header
+    damaged = content[:place] + bytes(40) + content[place + 40 :]
+
+    def refused(_):
+        with pytest.raises(UnusableImageError, match="truncated or damaged"):
+            decode_image(damaged)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(refused, range(40)))
+    assert capfd.readouterr().err == ""
+    with pytest.raises(OSError, match="decoder error"):
+        Image.open(io.BytesIO(damaged)).load()
+    assert capfd.readouterr().err != ""  # for others it is as it was
+
+
 def packed_tiff(compression):
     content = encoded(Image.fromarray(CELL), "TIFF")
     entry = struct.pack("<HHII", 259, 3, 1, 1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine
 
+from blastscope.data.synthetic import refuse_taken_folder
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, replacing_folder, write_json
+from blastscope.io.files import read_json, replacing_folder, sqlite_url, write_json
 from blastscope.io.workfolder import FolderKind, WorkFolder, first_difference, refuse_foreign
 
 KEPT = FolderKind("seeds.json", "blastscope-seeds/1")
@@ -199,3 +202,31 @@ def test_a_folder_whose_replacing_was_killed_comes_back(tmp_path):
     with pytest.raises(Killed), replacing_folder(tmp_path / "out"):
         raise Killed
     assert content(tmp_path / "out") == {"old.txt": "old"}
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/run", "gs://bucket/run"])
+def test_a_url_is_not_taken_for_a_local_folder(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    path = Path(url)
+    for write in (
+        lambda: work(path, KEPT),
+        lambda: work(path, SCRATCH),
+        lambda: write_json(path / "a.json", {}),
+        lambda: WorkFolder(path, KEPT, IDENTITY).locked().__enter__(),
+        lambda: replacing_folder(path).__enter__(),
+        lambda: refuse_taken_folder(path),
+    ):
+        with pytest.raises(BlastscopeError, match=f"^{url}.* is in an object store"):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["plain.db", "a b/ä.db", "a?b=c.db", "a%20b.db", "{a}#1.db"])
+def test_an_sqlite_file_lies_where_its_name_says(tmp_path, name):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    engine = create_engine(sqlite_url(path))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("create table one (number integer)")
+    engine.dispose()
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]

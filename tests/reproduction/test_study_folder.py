@@ -109,6 +109,30 @@ def test_what_is_no_study_is_refused_before_anything_is_written(tiny, tmp_path):
     assert files(mine) == before
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_study_whose_cells_are_corrected_may_begin_in_the_same_folder(tiny, tmp_path, there):
+    cell, out = next(tiny.data.rglob("*.bmp")), tmp_path / "other"
+    own = cell.read_bytes()
+    cell.write_bytes(own[:500])
+    if there:
+        out.mkdir()
+    with pytest.raises(BlastscopeError, match=cell.name):
+        prepare_cells(tiny.data, out, tiny.plan.jobs, None)
+    assert out.exists() == there
+    assert not there or not list(out.iterdir())
+    cell.write_bytes(own)
+    prepare_cells(tiny.data, out, tiny.plan.jobs, None)
+    # What is there already is kept if the cells cannot be read later.
+    shutil.rmtree(out / "stores")
+    (out / "runs").mkdir()
+    time = cell.stat().st_mtime_ns
+    cell.write_bytes(own[:2] + bytes(len(own) - 2))
+    os.utime(cell, ns=(time, time))
+    with pytest.raises(BlastscopeError, match=cell.name):
+        prepare_cells(tiny.data, out, tiny.plan.jobs, None)
+    assert (out / "study.json").is_file()
+
+
 def test_a_study_is_known_by_its_marker(tiny):
     out = tiny.place.out
     content = read_json(out / "study.json")

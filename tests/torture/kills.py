@@ -28,6 +28,7 @@ class Verb:
     words: Callable[[Path], Sequence[object]]
     files: tuple[str, ...] = ()  # byte for byte
     tables: tuple[str, ...] = ()  # row for row
+    search: bool = False  # trials and their scores, in its outcome.json
 
 
 def verbs(made: Material) -> dict[str, Verb]:
@@ -35,6 +36,7 @@ def verbs(made: Material) -> dict[str, Verb]:
     store = ("--store", made.store)
     short = ("--set", "training.epochs=1")
     study = ("--only", "paper/cnn-exp2", "--protocol", "subject", "--set", "input.size=64")
+    search = ("--split", made.split, "--space", made.space, "--trials", 4, "--objective", "auc")
     table = "predictions.parquet"
     return {
         "prepare": Verb(
@@ -49,6 +51,9 @@ def verbs(made: Material) -> dict[str, Verb]:
         "crossval": Verb(
             lambda out: ("crossval", made.recipe, *store, "--folds", 2, *short, "--out", out),
             tables=(table,),
+        ),
+        "tune": Verb(
+            lambda out: ("tune", made.recipe, *search, *store, *short, "--out", out), search=True
         ),
         "reproduce": Verb(
             lambda out: ("reproduce", "--data", made.cells, *study, *short, "--out", out),
@@ -69,7 +74,18 @@ def _result(verb: Verb, out: Path) -> dict[str, object]:
             frame = pl.read_parquet(path)
             keys = [one for one in ("repeat", "model", "part", "cell") if one in frame.columns]
             found[name] = frame.sort(keys).rows()
+    if verb.search:
+        found["trials"] = _trials(out / "outcome.json")
     return found
+
+
+def _trials(path: Path) -> object:
+    """Return what a search says of its trials, without the time that they took."""
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text())
+    trials = [{k: v for k, v in one.items() if k != "seconds"} for one in content["trials"]]
+    return trials, content["hand_made"], content["looks"], content["winner"]["number"]
 
 
 def torture_kills(verb: Verb, scratch: Path, kills: int, seed: int) -> tuple[int, list[str]]:

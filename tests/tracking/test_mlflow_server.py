@@ -112,8 +112,9 @@ def test_a_record_that_was_interrupted_is_written_anew(server, monkeypatch):
 def test_what_cannot_be_used_is_refused_before_any_training(monkeypatch, material, tmp_path):
     assert parse_track("mlflow") is None
     assert parse_track("mlflow:http://host:5000") == "http://host:5000"
-    with pytest.raises(BlastscopeError, match="mlflow:URI"):
-        parse_track("wandb")
+    for wrong in ("wandb", "mlflow:"):
+        with pytest.raises(BlastscopeError, match="mlflow:URI"):
+            parse_track(wrong)
     monkeypatch.setitem(sys.modules, "mlflow", None)
     monkeypatch.setattr(mlflow_server, "find_spec", lambda name: None)
     with pytest.raises(BlastscopeError, match=r"blastscope\[mlflow\]"):

@@ -28,6 +28,7 @@ def refusal(content, base=BASE) -> str:
         ({"training.rate": {**RATE, "lo": 1}}, "lo"),
         ({"training.rate": {"type": "float", "low": 1.0}}, "high"),
         ({"training.rate": {"type": "real", "low": 1.0, "high": 2.0}}, "type"),
+        ({"training.rate": [1, 2]}, "mapping"),
         ({"training.rate": {**RATE, "low": 0.1}}, "low"),
         ({"training.rate": {**RATE, "low": 0.0}}, "log"),
         ({"training.rate": {**RATE, "step": 0.1}}, "step"),

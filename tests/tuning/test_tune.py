@@ -215,8 +215,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(search, materia
     (tmp_path / "run" / "environment.json").write_text("{}")
     with pytest.raises(BlastscopeError, match="holds a run"):
         search("run")
-    with pytest.raises(BlastscopeError, match="check the disk or --storage"):
-        search("db", trials=1, storage="sqlite:////nowhere/at/all.db")
+    (tmp_path / "text.db").write_text("not a database, and longer than the header of one" * 9)
+    for url, told in (
+        ("sqlite:////nowhere/at/all.db", "check the disk or --storage"),
+        (f"sqlite:///{tmp_path / 'text.db'}", "check the disk or --storage"),
+        ("postgresql:/u:secret@host/db", "not the URL of a database"),
+        ("redis://host", "check the disk or --storage"),
+        ("", "not the URL of a database"),
+    ):
+        with pytest.raises(BlastscopeError, match=told) as caught:
+            search("db", trials=1, storage=url)
+        assert "secret" not in str(caught.value)
+        assert not (tmp_path / "db").exists()
 
 
 def test_workers_share_the_trials_of_a_study(material, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -106,86 +108,71 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Predict for each cell the probability that it is a lymphoblast."""
+    how = _How(decision, engine, device, spread, subject_from)
     if shard_cells is not None:
-        for name, value in (
-            ("--report", report), ("--explain", explain), ("--fields", fields or None),
-            ("--transductive", transductive or None), ("--force", force or None),
-        ):  # fmt: skip
-            if value is not None:
-                raise BlastscopeError(f"{name} and --shard-cells do not go together: choose one.")
+        refused = {"--report": report, "--explain": explain, "--fields": fields,
+                   "--transductive": transductive, "--force": force}  # fmt: skip
+        _refuse_beside("--shard-cells", refused, "choose one.")
         if out is None or out == PIPE:
             raise BlastscopeError("--shard-cells needs a folder: give --out DIR.")
         shards = bs.predict_shards(
-            images,
-            model,
-            out=out,
-            shard_cells=shard_cells,
-            decision=decision,
-            engine=engine,
-            device=device,
-            spread=spread,
-            subject_from=subject_from,
-            progress=True,
+            images, model, out=out, shard_cells=shard_cells, progress=True, **asdict(how)
         )
         show(shards, as_json)
-        if strict and shards.found.counts.unusable:
-            raise typer.Exit(1)
-        return
-    if out == PIPE:
-        for name, value in (("--explain", explain), ("--report", report)):
-            if value is not None:
-                raise BlastscopeError(f"{name} and --out - do not go together: choose one.")
-        if fields:
-            raise BlastscopeError("--fields and --out - do not go together: give --out a file.")
-        if engine == "ray":
-            raise BlastscopeError("--engine ray and --out - do not go together: give --out a file.")
+        failed = bool(shards.found.counts.unusable)
+    elif out == PIPE:
+        _refuse_beside("--out -", {"--explain": explain, "--report": report}, "choose one.")
+        refused = {"--fields": fields, "--engine ray": engine == "ray"}
+        _refuse_beside("--out -", refused, "give --out a file.")
         if transductive:
             raise BlastscopeError(
                 "--transductive needs all cells before the first is printed: give --out a file."
             )
-        found = bs.stream_predictions(
-            images,
-            model,
-            decision=decision,
-            engine=engine,
-            device=device,
-            spread=spread,
-            subject_from=subject_from,
-        )
-        for sentence in found.notes:
-            note(sentence)
-        failed = False
-        for line in found.json_lines():
-            failed |= json.loads(line).get("problem") is not None
-            print(line, flush=True)
-        if strict and failed:
-            raise typer.Exit(1)
-        return
-    made = bs.predict(
-        images,
-        model,
-        out=out,
-        decision=decision,
-        engine=engine,
-        device=device,
-        spread=spread,
-        subject_from=subject_from,
-        transductive=transductive,
-        report=report,
-        explain=explain,
-        fields=fields,
-        um_per_pixel=um_per_pixel,
-        masks=masks,
-        force=force,
-        progress=True,
-    )
-    show(made, as_json)
-    if report is not None and made.path is not None:
-        (note if as_json else say)(f"{made.path}")
-    if made.explanation is not None:
-        (note if as_json else say)(f"{made.explanation.report}")
-    if strict and made.failed:
+        failed = _stream(images, model, how)
+    else:
+        made = bs.predict(
+            images, model, out=out, transductive=transductive, report=report, explain=explain,
+            fields=fields, um_per_pixel=um_per_pixel, masks=masks, force=force, progress=True,
+            **asdict(how),
+        )  # fmt: skip
+        show(made, as_json)
+        failed = bool(made.failed)
+        if report is not None and made.path is not None:
+            (note if as_json else say)(f"{made.path}")
+        if made.explanation is not None:
+            (note if as_json else say)(f"{made.explanation.report}")
+    if strict and failed:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _How:
+    """The options that tables, shards and streams of predictions have in common."""
+
+    decision: Path | None
+    engine: str
+    device: str
+    spread: bool
+    subject_from: str | None
+
+
+def _refuse_beside(option: str, others: Mapping[str, object], remedy: str) -> None:
+    """Refuse other options, by their names, that are given beside an option."""
+    for name, value in others.items():
+        if value not in (None, False):
+            raise BlastscopeError(f"{name} and {option} do not go together: {remedy}")
+
+
+def _stream(images: list[str], model: list[Path] | None, how: _How) -> bool:
+    """Print a line of JSON for each cell; return whether an image could not be used."""
+    found = bs.stream_predictions(images, model, **asdict(how))
+    for sentence in found.notes:
+        note(sentence)
+    failed = False
+    for line in found.json_lines():
+        failed |= json.loads(line).get("problem") is not None
+        print(line, flush=True)
+    return failed
 
 
 def bundle(

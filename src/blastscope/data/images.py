@@ -12,7 +12,7 @@ import io
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from blastscope.process import return_freed_memory
+from blastscope.process import quiet_tiff, return_freed_memory
 
 SUFFIXES = frozenset(
     (".bmp", ".dib", ".png", ".tif", ".tiff", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".webp")
@@ -223,10 +223,11 @@ def _converted(image: Image.Image, *, first: bool) -> Decoded:
     if mode in _ALPHA or "transparency" in image.info:
         flags.append("alpha")
     try:
-        if first and getattr(image, "n_frames", 1) > 1:
-            flags.append("frames")
-            image.seek(0)
-        pixels = _rgb(image, flags, own=first)
+        with quiet_tiff() if form == "TIFF" else nullcontext():
+            if first and getattr(image, "n_frames", 1) > 1:
+                flags.append("frames")
+                image.seek(0)
+            pixels = _rgb(image, flags, own=first)
         return Decoded(pixels, form, mode, tuple(flags))
     except UnusableImageError:
         raise

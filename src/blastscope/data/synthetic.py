@@ -18,7 +18,7 @@ import numpy as np
 
 from blastscope.data.synthetic_drawing import SIDE, Subject, draw_cell, draw_subject
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import replacing_folder
+from blastscope.io.files import refuse_store, replacing_folder
 
 MARKER = "SYNTHETIC.txt"
 FOLDS = 3
@@ -97,6 +97,7 @@ def refuse_taken_folder(folder: Path) -> None:
     """
     if not folder.name:
         raise BlastscopeError(f"{folder} has no name of its own: give the name of a new folder.")
+    refuse_store(folder)
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         raise BlastscopeError(f"{folder} is there and not empty: choose a new folder.")
 

@@ -13,6 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from blastscope.errors import BlastscopeError, writing
+from blastscope.io.remote import refuse_url
+
+
+def refuse_store(path: Path) -> None:
+    """Refuse a path in an object store, from which a local folder ``s3:`` would be made.
+
+    Raises:
+        BlastscopeError: if it is one.
+    """
+    refuse_url(path, "is in an object store, where this cannot be written: give a local path.")
 
 
 @contextmanager
@@ -21,7 +31,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         A path in the same folder and with the same suffix (libraries choose a format by it).
+
+    Raises:
+        BlastscopeError: if it cannot be written, or is in an object store.
     """
+    refuse_store(path)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,8 +79,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     An older folder of that name goes only when the new one is whole.
 
     Raises:
-        BlastscopeError: if another process writes ``path``, or it cannot be written.
+        BlastscopeError: if another process writes ``path``, it cannot be written, or is in an
+            object store.
     """
+    refuse_store(path)
     beside, before = (path.with_name(f".{path.name}.{word}") for word in ("part", "before"))
     with only_one(path.absolute()), writing(path):
         if before.exists() and not path.exists():  # a process was killed between two renames
@@ -160,6 +176,17 @@ def sha256_of_json(content: Any) -> str:
     """Return ``sha256:<hex digest>`` of ``content`` as JSON, in one spelling."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL by which SQLAlchemy opens an SQLite file, whatever signs its path has."""
+    from sqlalchemy import URL, make_url
+
+    whole = str(path.resolve())
+    plain = f"sqlite:///{whole}"
+    if make_url(plain).database == whole:
+        return plain
+    return URL.create("sqlite", database=whole).render_as_string()  # it has ? or %, for example
 
 
 def remove_folder(path: Path) -> None:

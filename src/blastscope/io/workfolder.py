@@ -18,6 +18,7 @@ from blastscope.errors import BlastscopeError, writing
 from blastscope.io.files import (
     only_one,
     read_json,
+    refuse_store,
     remove_folder,
     replacing,
     sha256_of,
@@ -62,6 +63,7 @@ def refuse_foreign(out: Path, marker: str, writes: Sequence[str] | None = None) 
     Raises:
         BlastscopeError: if ``out`` is another kind of folder, or holds files of unknown origin.
     """
+    refuse_store(out)
     if out.exists() and not out.is_dir():
         raise BlastscopeError(f"{out} is not a folder: choose another.")
     what = MARKERS.get(marker, "ours")
@@ -120,6 +122,7 @@ class WorkFolder:
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep a second process out while a block runs; BlastscopeError if another is at it."""
+        refuse_store(self.path)
         return only_one(self.path.absolute())
 
     def open_or_resume(self, notes: Mapping[str, Any] | None = None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from blastscope.data.layouts import list_cells
@@ -42,7 +43,33 @@ def prepare_cells(
         BlastscopeError: if the data cannot be used or split, or ``out`` is another kind of folder
             or a study of other cells.
     """
-    study_folder(data, out).open_or_resume()
+    folder, there = study_folder(data, out), out.is_dir()
+    folder.open_or_resume()
+    try:
+        _prepare(data, out, jobs, on_progress)
+    except BlastscopeError:
+        _forget_if_empty(folder, there)
+        raise
+
+
+def _forget_if_empty(folder: WorkFolder, there: bool) -> None:
+    """Remove the marker if nothing was made: corrected cells are others, which it would refuse.
+
+    The folder goes as well, unless it was ``there`` before.
+    """
+    for name in ("stores", "splits"):
+        with suppress(OSError):  # it holds something, or was not made
+            (folder.path / name).rmdir()
+    if set(folder.path.iterdir()) == {folder.marker}:
+        folder.seal()
+        if not there:
+            folder.remove()
+
+
+def _prepare(
+    data: Path, out: Path, jobs: Sequence[StudyJob], on_progress: Callable[[int, int], None] | None
+) -> None:
+    """Make stores and splits in a folder that is begun."""
     for path, settings in {job.store(out): job.settings for job in jobs}.items():
         if (path / INFO).is_file():
             try:

@@ -19,6 +19,7 @@ from blastscope.io.predictions import predictions_digest, read_predictions
 from blastscope.io.provenance import FILE
 from blastscope.io.workfolder import MARKERS
 from blastscope.recipes.library import read_recipe
+from blastscope.tracking.records import ARTIFACTS
 
 Status = Literal["ok", "changed", "missing", "not-found", "not-recorded"]
 RUN = "environment.json"
@@ -122,8 +123,12 @@ def _folder(path: Path, inputs: InputPaths) -> Iterator[CheckedItem]:
 
 
 def _visible(path: Path, pattern: str) -> list[Path]:
-    found = path.rglob(pattern)
-    return [one for one in found if not any(p.startswith(".") for p in one.relative_to(path).parts)]
+    """Return what a pattern finds, but for hidden files and the copies that MLflow keeps."""
+    return [
+        one
+        for one in path.rglob(pattern)
+        if not any(p.startswith(".") or p == ARTIFACTS for p in one.relative_to(path).parts)
+    ]
 
 
 def _files(

@@ -19,6 +19,7 @@ from PIL import Image
 from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
+from blastscope.process import quiet_tiff
 from blastscope.segmentation.cells import EDGE, FoundCell, in_order_of_rows
 from blastscope.segmentation.fields import MOST_PIXELS
 
@@ -147,7 +148,7 @@ def _from_labels(path: Path, shape: Sequence[int]) -> list[FoundCell]:
 def _read_labels(path: Path, shape: Sequence[int]) -> np.ndarray:
     """Read a label image, int64, (H, W)."""
     try:
-        with Image.open(path, formats=("PNG", "TIFF")) as image:
+        with quiet_tiff(), Image.open(path, formats=("PNG", "TIFF")) as image:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise BlastscopeError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blastscope.errors import BlastscopeError, writing
+from blastscope.io.files import sqlite_url
 from blastscope.process import quiet
 from blastscope.tracking.records import ARTIFACTS, RunRecord
 
@@ -43,8 +44,8 @@ def parse_track(track: str) -> str | None:
     Raises:
         BlastscopeError: if it is something else, or MLflow is not installed.
     """
-    name, _, uri = track.partition(":")
-    if name != "mlflow":
+    name, colon, uri = track.partition(":")
+    if name != "mlflow" or (colon and not uri):  # such as mlflow:$URI of a variable that is not set
         raise BlastscopeError(
             f"{track} is not a tracking server: write mlflow, or mlflow:URI for a server's address."
         )
@@ -52,7 +53,7 @@ def parse_track(track: str) -> str | None:
         raise BlastscopeError(
             "Tracking needs MLflow: install it with pip install 'blastscope[mlflow]'."
         )
-    return uri or None
+    return uri if colon else None
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def log_record(record: RunRecord, uri: str | None, home: Path, bundle: Path | No
     Raises:
         BlastscopeError: if the server cannot be reached or refuses, or a file cannot be written.
     """
-    place = uri or f"sqlite:///{home.resolve() / DATABASE}"
+    place = uri or sqlite_url(home / DATABASE)
     with telemetry_off(), writing(home):
         from mlflow import MlflowClient  # it sets up logging, so before that is quieted
         from mlflow.exceptions import MlflowException
@@ -91,7 +92,7 @@ def log_record(record: RunRecord, uri: str | None, home: Path, bundle: Path | No
         try:
             with quiet("mlflow", "alembic"):
                 client = MlflowClient(tracking_uri=place, registry_uri=place)
-                experiment = _experiment(client, place)
+                experiment = _experiment(client, uri, home)
                 run = _log(client, experiment, record, None)
                 if bundle is not None and run is not None:
                     _register(client, run, record, bundle)
@@ -110,14 +111,16 @@ def _shown(place: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}" if rest else place
 
 
-def _experiment(client: MlflowClient, place: str) -> str:
+def _experiment(client: MlflowClient, uri: str | None, home: Path) -> str:
     """Return the experiment's id; artifacts of a local database lie beside it."""
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is not None:
         return str(found.experiment_id)
     beside = None
-    if place.startswith("sqlite:///"):
-        database = Path(place.removeprefix("sqlite:///"))
+    if uri is None:
+        beside = (home.resolve() / ARTIFACTS).as_uri()
+    elif uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///"))
         beside = (database.resolve().parent / ARTIFACTS).as_uri()
     return str(client.create_experiment(EXPERIMENT, artifact_location=beside))
 

@@ -141,6 +141,7 @@ def begin_search(request: SearchRequest) -> Search:
     identity = _identity(request, store, split, name)
     folder = WorkFolder(request.out, _KIND, identity)
     folder.recorded()
+    _refuse_unusable_storage(request.storage)
     with study_lock(request.out):
         folder.open_or_resume()
         paths = tuple(request.out / "splits" / f"{key}.parquet" for key in splits)
@@ -161,10 +162,46 @@ def _identity(request: SearchRequest, store: Store, split: Split, objective: str
         "seed": request.seed,
     }
     if request.storage is not None:
-        from sqlalchemy import make_url
-
-        found["storage"] = make_url(request.storage).render_as_string(hide_password=True)
+        found["storage"] = _without_password(request.storage)
     return found
+
+
+def _without_password(storage: str) -> str:
+    """Return the URL of a database as messages and the marker show it."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError) as error:  # it may hold a password, so it is not shown
+        raise BlastscopeError(
+            "--storage is not the URL of a database: give one such as postgresql://USER@HOST/NAME."
+        ) from error
+
+
+def unusable_database(where: object, error: Exception) -> BlastscopeError:
+    """Return what to tell of a database that cannot be used."""
+    reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
+    return BlastscopeError(
+        f"{where} cannot be used as the study's database ({reason}): check the disk or --storage."
+    )
+
+
+def _refuse_unusable_storage(storage: str | None) -> None:
+    """Refuse a database that does not answer, before a folder is begun that names it."""
+    if storage is None:
+        return
+    from sqlalchemy import create_engine, inspect
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(storage)
+        try:
+            inspect(engine).get_table_names()
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, ImportError) as error:
+        raise unusable_database(_without_password(storage), error) from error
 
 
 def _by_input(recipes: list[Recipe]) -> list[Recipe]:

@@ -269,6 +269,8 @@ def _one_sentence(error: ValidationError) -> str:
             return f"{key} is not a key; allowed: type, low, high, log, step or type, choices"
         case "missing":
             return f"{key} is missing"
+        case "model_attributes_type":
+            return f"{key} must be a mapping, such as {{type: float, low: 0.1, high: 0.5}}"
         case "union_tag_not_found" | "union_tag_invalid":
             return f"{key} needs a type: float, int or categorical"
         case "value_error":

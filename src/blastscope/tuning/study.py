@@ -22,9 +22,9 @@ from filelock import FileLock, Timeout
 from blastscope.cluster import on_ray
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure
-from blastscope.io.files import remove_folder
+from blastscope.io.files import remove_folder, sqlite_url
 from blastscope.training.trainer import TrainingWatch
-from blastscope.tuning.search_folder import Search
+from blastscope.tuning.search_folder import Search, unusable_database
 from blastscope.tuning.space import with_settings
 from blastscope.tuning.trial import TrialScore, run_trial
 
@@ -76,13 +76,15 @@ def open_study(search: Search) -> Iterator[optuna.Study]:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    url = search.request.storage or f"sqlite:///{search.request.out.resolve() / DATABASE}"
+    url = search.request.storage or sqlite_url(search.request.out / DATABASE)
     lite = url.startswith("sqlite")
     engine: dict[str, Any] = {"connect_args": {"timeout": _BUSY_SECONDS}} if lite else {}
     with _quiet():
         try:
             with search.alone():  # two processes that make the tables at once would clash
-                storage = optuna.storages.RDBStorage(url, engine_kwargs=engine)
+                # Optuna takes the URL for a template, in which braces have a meaning.
+                template = url.replace("{", "{{").replace("}", "}}")
+                storage = optuna.storages.RDBStorage(template, engine_kwargs=engine)
                 study = optuna.create_study(
                     storage=storage,
                     study_name=study_name(search.folder.identity),
@@ -104,10 +106,7 @@ def open_study(search: Search) -> Iterator[optuna.Study]:
 
 def _unusable(search: Search, error: Exception) -> BlastscopeError:
     where = search.folder.identity.get("storage", search.request.out / DATABASE)
-    reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
-    return BlastscopeError(
-        f"{where} cannot be used as the study's database ({reason}): check the disk or --storage."
-    )
+    return unusable_database(where, error)
 
 
 def study_name(identity: Any) -> str:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
 from blastscope.errors import BlastscopeError
+from blastscope.io import files
 
 FILE = "workbench.sqlite"
 _BUSY_SECONDS = 30
@@ -110,7 +111,7 @@ class Database:
 
 def sqlite_url(folder: Path) -> str:
     """Return the URL of the SQLite file in a workbench's folder."""
-    return f"sqlite:///{folder.absolute() / FILE}"
+    return files.sqlite_url(folder / FILE)
 
 
 def _first_line(error: object) -> str:
