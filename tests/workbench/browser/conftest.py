@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CELLS = 12
+GRID = "[role=listbox]"
+PAGES = ("", "/gallery", "/reading", "/export", "/history")
+"""Of a case."""
 _START_SECONDS = 120
 REPORTED = """
 window.violations = [];
@@ -43,6 +46,10 @@ class Served:
     """A case whose cells have scores."""
     second: int
     """One of four cells, for a second reader."""
+    small: int
+    """One of four cells, to be read twice and signed."""
+    blind: int
+    """One of four cells that are read blind first."""
 
 
 @dataclass
@@ -83,6 +90,8 @@ def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("workbench")
     scored = fill_folder(folder / "data", CELLS, "B-1", subjects=3)
     second = fill_folder(folder / "data", 4, "S-2")
+    small = fill_folder(folder / "data", 4, "S-3")
+    blind = fill_folder(folder / "data", 4, "S-4", blind_first=True)
     command = [sys.executable, "-m", "blastscope", "serve", "--port", "0", "--json"]
     log = folder / "serve.log"
     with log.open("w") as out:
@@ -97,7 +106,7 @@ def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         context = chromium.new_context()
         context.new_page().goto(launch)
         address = "{0.scheme}://{0.netloc}".format(urlsplit(launch))
-        yield Served(address, dict(context.storage_state()), scored, second)
+        yield Served(address, dict(context.storage_state()), scored, second, small, blind)
         context.close()
     finally:
         process.terminate()
@@ -192,6 +201,17 @@ def api(page: Page, method: str, path: str, body: Any = None) -> Any:
         }""",
         [method, path, body],
     )
+
+
+def all_saved(page: Page) -> None:
+    """Wait until the bar says that nothing waits."""
+    page.wait_for_selector("#saved[data-state=saved]")
+
+
+def open_gallery(page: Page, case: int, query: str = "order=n") -> None:
+    """Open the cells of a case and wait for their tiles."""
+    page.goto(f"/cases/{case}/gallery?{query}")
+    page.wait_for_selector(".tile.active")
 
 
 @pytest.fixture
