@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 
-from blastscope.data.synthetic import write_synthetic
 from tests.workbench.filling import fill_folder
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CELLS = 12
+SENT = 200
+"""Files that one test sends."""
 GRID = "[role=listbox]"
 PAGES = ("", "/gallery", "/reading", "/export", "/history")
 """Of a case."""
@@ -183,10 +186,17 @@ def line(context: BrowserContext) -> Line:
 
 @pytest.fixture(scope="session")
 def cell_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Synthetic cells of three subjects."""
-    folder = tmp_path_factory.mktemp("cells") / "cells"
-    write_synthetic(folder, cells=CELLS, subjects=4, seed=5)
-    return sorted(folder.rglob("*.bmp"))
+    """Drawn cells of three subjects, small, so that 200 of them cost little."""
+    folder = tmp_path_factory.mktemp("cells")
+    rng = np.random.default_rng(5)
+    for k in range(SENT):
+        pixels = np.zeros((96, 96, 3), np.uint8)
+        axes = tuple(int(length) for length in rng.integers(26, 40, 2))
+        cv2.ellipse(pixels, (48, 48), axes, rng.uniform(0, 180), 0, 360, (190, 160, 200), -1)
+        cv2.circle(pixels, (48, 48), 24, (110, 50, int(rng.integers(80, 150))), -1)
+        noise = rng.integers(0, 12, pixels.shape, np.uint8)
+        cv2.imwrite(str(folder / f"UID_{k % 3 + 1}_{k}_1.png"), pixels + noise * (pixels > 0))
+    return sorted(folder.iterdir())
 
 
 def api(page: Page, method: str, path: str, body: Any = None) -> Any:
