@@ -16,6 +16,8 @@ from blastscope.data.synthetic import MARKER, is_marked
 from blastscope.data.synthetic_drawing import SIDE, draw_cell, draw_subject, draw_whole_cell
 from blastscope.data.synthetic_field_drawing import HEIGHT, RED_CELL, UM_PER_PIXEL, WIDTH
 from blastscope.data.synthetic_fields import MOST_OVERLAP, write_synthetic_fields
+from blastscope.segmentation.fields import refuse_no_smear
+from blastscope.segmentation.scale import red_cell_diameters
 
 COUNT = 8
 
@@ -126,6 +128,18 @@ def test_red_cells_have_the_size_that_is_written(made, objects):
     assert widths.median() == pytest.approx(7.5 / UM_PER_PIXEL, rel=0.12)
     said = pl.read_csv(made / "fields.csv")["red_cell_px"]
     assert said.median() == pytest.approx(RED_CELL, rel=0.12)
+
+
+def test_segment_takes_drawn_fields_and_finds_one_scale(made):
+    """They have the colours of a smear, and red cells measure in each what is written of it."""
+    drawn = [image[..., ::-1].copy() for _, image in images(made, "fields", "png")]
+    for image in drawn:
+        refuse_no_smear(image)
+    diameters = [red_cell_diameters(image) for image in drawn]
+    said = pl.read_csv(made / "fields.csv")["red_cell_px"]
+    for found, truth in zip(diameters, said, strict=True):
+        assert len(found) >= 8
+        assert np.median(found) == pytest.approx(truth, rel=0.1)
 
 
 def test_the_same_seed_draws_the_same(made, tmp_path):

@@ -54,6 +54,16 @@ def test_what_has_not_changed_is_not_sent_again(served, local):
     assert local.get(f"/api/v1/cases/{case}/cells", headers=tag).status_code == 200
 
 
+def test_a_refused_file_is_in_the_counts_at_once(local):
+    body = {"identifier": "B-2", "material": "blood", "sampling": "all"}
+    case = local.post("/api/v1/cases", json=body).json()["id"]
+    before = local.get(f"/api/v1/cases/{case}")
+    local.put(f"/api/v1/cases/{case}/files?name=a.png", content=b"no image")
+    tag = {"If-None-Match": before.headers["etag"]}
+    after = local.get(f"/api/v1/cases/{case}", headers=tag)
+    assert (after.status_code, after.json()["progress"]["refused"]) == (200, 1)
+
+
 def test_counts_filters_and_orders_agree(served, local):
     case = served.case(120)
     local.label(case, [1, 2, 3], "A")

@@ -27,12 +27,12 @@ def what_was_found(found: Segmented) -> str:
 
 def scale_text(scale: Scale) -> str:
     """Say how the scale is known."""
-    if scale.red_cells is None:
+    if scale.within is None:
         return f"Scale: {scale.um_per_pixel:.3g} µm per pixel, as given."
     return (
-        f"Scale: {scale.um_per_pixel:.3g} µm per pixel, from {scale.red_cells:,} red cells of "
-        f"{scale.diameter:.0f} pixels, if a red cell measures {RED_CELL} µm. Give "
-        "--um-per-pixel if you know it."
+        f"Scale: {scale.um_per_pixel:.3g} µm per pixel ± {scale.within:.0%}, from "
+        f"{scale.red_cells:,} red cells of {scale.diameter:.0f} pixels, if a red cell measures "
+        f"{RED_CELL} µm. Give --um-per-pixel if you know it."
     )
 
 

@@ -26,6 +26,7 @@ from blastscope.data.names import parse_name
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.images import InputImage, unique_cells
 from blastscope.segmentation.fields import MOST_BYTES, MOST_PIXELS, read_field
+from blastscope.segmentation.scale import uncertainty
 from blastscope.segmentation.segment import FieldFile, Segmented, segment_fields
 from blastscope.workbench.cases import bump, checked_scale
 from blastscope.workbench.image_store import ImageStore
@@ -297,6 +298,7 @@ def fields_json(session: Session, case: Case, blind: bool) -> dict[str, Any]:
             {
                 "number": one.number, "file": one.file, "width": one.width, "height": one.height,
                 "um_per_pixel": one.um_per_pixel, "red_cells": one.red_cells,
+                "within": None if one.red_cells is None else uncertainty(one.red_cells),
                 "image": field_address(case.id, one.number),
                 "cells": [cell.n for cell in here if not cell.problem], "refused": refused,
             }

@@ -91,6 +91,7 @@ def add_file(
     )  # fmt: skip
     session.add(upload)
     session.flush()
+    bump(case)  # so that no page takes the counts of files that it has for those of now
     return upload, True
 
 

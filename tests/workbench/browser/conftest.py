@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import cv2
+import numpy as np
 import pytest
 
-from blastscope.data.synthetic import write_synthetic
 from tests.workbench.filling import fill_folder
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 CELLS = 12
+SENT = 200
+"""Files that one test sends."""
+GRID = "[role=listbox]"
+PAGES = ("", "/gallery", "/reading", "/export", "/history")
+"""Of a case."""
 _START_SECONDS = 120
 REPORTED = """
 window.violations = [];
@@ -43,6 +49,10 @@ class Served:
     """A case whose cells have scores."""
     second: int
     """One of four cells, for a second reader."""
+    small: int
+    """One of four cells, to be read twice and signed."""
+    blind: int
+    """One of four cells that are read blind first."""
 
 
 @dataclass
@@ -83,6 +93,8 @@ def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("workbench")
     scored = fill_folder(folder / "data", CELLS, "B-1", subjects=3)
     second = fill_folder(folder / "data", 4, "S-2")
+    small = fill_folder(folder / "data", 4, "S-3")
+    blind = fill_folder(folder / "data", 4, "S-4", blind_first=True)
     command = [sys.executable, "-m", "blastscope", "serve", "--port", "0", "--json"]
     log = folder / "serve.log"
     with log.open("w") as out:
@@ -97,7 +109,7 @@ def served(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
         context = chromium.new_context()
         context.new_page().goto(launch)
         address = "{0.scheme}://{0.netloc}".format(urlsplit(launch))
-        yield Served(address, dict(context.storage_state()), scored, second)
+        yield Served(address, dict(context.storage_state()), scored, second, small, blind)
         context.close()
     finally:
         process.terminate()
@@ -174,10 +186,17 @@ def line(context: BrowserContext) -> Line:
 
 @pytest.fixture(scope="session")
 def cell_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Synthetic cells of three subjects."""
-    folder = tmp_path_factory.mktemp("cells") / "cells"
-    write_synthetic(folder, cells=CELLS, subjects=4, seed=5)
-    return sorted(folder.rglob("*.bmp"))
+    """Drawn cells of three subjects, small, so that 200 of them cost little."""
+    folder = tmp_path_factory.mktemp("cells")
+    rng = np.random.default_rng(5)
+    for k in range(SENT):
+        pixels = np.zeros((96, 96, 3), np.uint8)
+        axes = tuple(int(length) for length in rng.integers(26, 40, 2))
+        cv2.ellipse(pixels, (48, 48), axes, rng.uniform(0, 180), 0, 360, (190, 160, 200), -1)
+        cv2.circle(pixels, (48, 48), 24, (110, 50, int(rng.integers(80, 150))), -1)
+        noise = rng.integers(0, 12, pixels.shape, np.uint8)
+        cv2.imwrite(str(folder / f"UID_{k % 3 + 1}_{k}_1.png"), pixels + noise * (pixels > 0))
+    return sorted(folder.iterdir())
 
 
 def api(page: Page, method: str, path: str, body: Any = None) -> Any:
@@ -192,6 +211,17 @@ def api(page: Page, method: str, path: str, body: Any = None) -> Any:
         }""",
         [method, path, body],
     )
+
+
+def all_saved(page: Page) -> None:
+    """Wait until the bar says that nothing waits."""
+    page.wait_for_selector("#saved[data-state=saved]")
+
+
+def open_gallery(page: Page, case: int, query: str = "order=n") -> None:
+    """Open the cells of a case and wait for their tiles."""
+    page.goto(f"/cases/{case}/gallery?{query}")
+    page.wait_for_selector(".tile.active")
 
 
 @pytest.fixture

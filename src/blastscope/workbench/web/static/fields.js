@@ -7,7 +7,7 @@ import { counted, number } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {[number, number, number, number]} Place left, top, width, height in pixels of the field */
-/** @typedef {{number: number, file?: string, width: number, height: number, um_per_pixel: number, red_cells: number | null, image: string, cells: number[], refused: {place: Place, reason: string}[]}} Field */
+/** @typedef {{number: number, file?: string, width: number, height: number, um_per_pixel: number, red_cells: number | null, within: number | null, image: string, cells: number[], refused: {place: Place, reason: string}[]}} Field */
 /** @typedef {{number: number, file?: string, width: number, height: number, place: Place, image: string}} Placed */
 
 /** An input for micrometres a pixel, which may stay empty. */
@@ -69,10 +69,11 @@ export function fieldsPanel(item, { fields, refused }) {
   if (!fields.length) return null;
   const cells = fields.reduce((sum, field) => sum + field.cells.length, 0);
   const [first] = fields;
-  const scale = `${first.um_per_pixel.toPrecision(3)} µm a pixel, ${first.red_cells === null ? "as it was told" : `measured by ${counted(first.red_cells, "red cell")}`}`;
+  const within = first.within === null ? "" : ` ± ${(first.within * 100).toFixed(0)} %`;
+  const scale = `${first.um_per_pixel.toPrecision(3)} µm a pixel${within}, ${first.red_cells === null ? "as it was told" : `measured by ${counted(first.red_cells, "red cell")} that are taken to be 7.5 µm wide`}`;
   return h("section", { class: "panel" }, h("h2", {}, "Fields"),
     h("p", {}, `${counted(cells, "cell")} cut out of ${counted(fields.length, "field")}; ${scale}.`),
-    refused ? h("p", {}, h("strong", {}, `${counted(refused, "cell")} of the fields could not be outlined or ${refused === 1 ? "was" : "were"} cut by the edge: `), "they are in no count and no share. ",
+    refused ? h("p", {}, h("strong", {}, `${counted(refused, "cell")} of the fields could not be outlined or ${refused === 1 ? "was" : "were"} cut by the edge: `), `${refused === 1 ? "it is" : "they are"} in no count and no share. `,
       h("a", { href: `/api/v1/cases/${item.id}/problems.csv`, download: true }, "Download the list (CSV)")) : null,
     scrolling("Fields", table("What was found in each field; refused cells are framed with dashes.", ["Field", { name: "Cells", number: true }, { name: "Refused", number: true }, "Why"],
       fields.map((field) => [field.file ?? `Field ${field.number}`, number(field.cells.length), number(field.refused.length), reasons(field)]))),

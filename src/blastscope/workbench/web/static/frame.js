@@ -47,8 +47,9 @@ export function showFault(fault, place = main) {
   const message = fault instanceof Error ? fault.message : String(fault);
   const box = h("div", { class: "notice bad", role: "alert" }, h("p", {}, message),
     h("p", {}, h("button", { type: "button", onclick: () => location.reload() }, "Load the page again")));
-  if (place === main && main.classList.contains("full")) fill(place, h("div", { class: "empty" }, box));
-  else fill(place, box);
+  const whole = place === main ? [h("h1", {}, "This page can't be shown"), box] : box;
+  if (place === main && main.classList.contains("full")) fill(place, h("div", { class: "empty" }, whole));
+  else fill(place, whole);
   if (!(fault instanceof Refusal)) console.error(fault);
 }
 

@@ -116,7 +116,12 @@ async function sending(item) {
   const bars = h("div");
   const bad = h("div");
   const open = h("a", { class: "button", href: `/cases/${item.id}/gallery` }, "Open the cells");
-  const drop = dropping(item, (files) => sender.add(files));
+  /** Why the server did not begin, such as that no file can be used. */
+  let stopped = "";
+  const drop = dropping(item, (files) => {
+    stopped = "";
+    sender.add(files);
+  });
   const add = h("details", { open: true }, h("summary", {}, "Add files"), drop);
   fill(main, h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "end" }, open)), h("div", { class: "panel" }, add),
     h("section", { class: "panel", "aria-label": "Progress" }, h("h2", {}, "Progress"), bars, bad));
@@ -138,6 +143,7 @@ async function sending(item) {
       sender.hidden ? h("p", { class: "quiet" }, `${counted(sender.hidden, "hidden file")} of the operating system left out.`) : null,
       progress.seconds_left && busy ? h("p", {}, `About ${duration(progress.seconds_left)} left.`) : null,
       sender.left ? h("p", {}, "Keep this tab open until all files are sent.") : busy && progress.sent ? h("p", {}, "All files are sent: you can close this tab. The server goes on.") : null,
+      stopped ? h("div", { class: "notice bad", role: "alert" }, h("p", {}, stopped)) : null,
       job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${job.reason ?? "the reason is not known"}.`),
         h("button", { type: "button", onclick: async () => {
           await post(`/api/v1/jobs/${job.id}/again`);
@@ -175,7 +181,11 @@ async function sending(item) {
 
   sender.onchange = draw;
   sender.ondone = async () => {
-    current = await post(`/api/v1/cases/${item.id}/files/done`);
+    try {
+      current = await post(`/api/v1/cases/${item.id}/files/done`);
+    } catch (fault) {
+      stopped = fault instanceof Error ? fault.message : String(fault);
+    }
     draw();
   };
   window.addEventListener("beforeunload", (event) => {
