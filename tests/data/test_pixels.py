@@ -5,7 +5,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blastscope.data import crop
-from blastscope.data.crop import FIELD, Box, clahe, fixed_field, prepared, resize, square_crop
+from blastscope.data.crop import (
+    FIELD,
+    Box,
+    clahe,
+    fixed_field,
+    locate,
+    prepared,
+    resize,
+    square_crop,
+)
+from blastscope.data.images import UnusableImageError
 from tests.conftest import draw_cell
 
 
@@ -26,6 +36,14 @@ def test_a_crop_is_square_and_holds_the_box_in_its_middle(w, h, x, y):
 def test_an_odd_gap_goes_below_as_in_the_paper():
     square = square_crop(np.full((10, 10, 3), 7, np.uint8), Box(0, 0, 5, 2))
     assert [bool(row.any()) for row in square] == [False, True, True, False, False]
+
+
+def test_a_strip_whose_square_is_larger_than_any_image_is_refused():
+    strip = np.full((2, 8193, 3), 90, np.uint8)  # its square would have 8193² × 3 bytes
+    with pytest.raises(UnusableImageError) as refused:
+        locate(strip)
+    assert refused.value.kind == "too-large"
+    assert locate(strip[:, :8192]).box == Box(0, 0, 8192, 2)
 
 
 @given(cx=st.integers(0, 449), cy=st.integers(0, 449), side=st.integers(2, 440))

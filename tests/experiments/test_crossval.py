@@ -204,18 +204,18 @@ def test_the_folds_become_one_model_for_new_cells(order: CrossvalRequest, datase
 def test_a_training_seed_leaves_the_folds_alone(
     order: CrossvalRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    class LaidOut(Exception):
+    class LaidOutError(Exception):
         pass
 
     found: list[CrossvalRequest] = []
 
     def stop(request: CrossvalRequest) -> None:
         found.append(request)
-        raise LaidOut
+        raise LaidOutError
 
     monkeypatch.setattr("blastscope.api.cross_validate.lay_out", stop)
     for settings in ((), ["training.seed=25"]):
-        with pytest.raises(LaidOut):
+        with pytest.raises(LaidOutError):
             bs.cross_validate(
                 order.recipes[-1], order.store, out=tmp_path, seed=3, settings=settings
             )

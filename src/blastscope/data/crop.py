@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import cv2
 import numpy as np
 
-from blastscope.data.images import UnusableImageError
+from blastscope.data.images import MAX_PIXELS, UnusableImageError
 from blastscope.stain.normalize import normalize_pixels
 from blastscope.stain.statistics import StainError, StainStatistics
 
@@ -59,13 +59,18 @@ def locate(pixels: Pixels, contour: Contour = "union") -> Located:
     """Find the cell in an RGB image (uint8, height × width × 3).
 
     Raises:
-        UnusableImageError: if the image is all black.
+        UnusableImageError: if the image is all black, or so long that its square would be larger
+            than any image that is decoded.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     _, mask = cv2.threshold(grey, THRESHOLD, 255, cv2.THRESH_BINARY)
     whole = Box(*cv2.boundingRect(mask))
     if not whole.w:
         raise UnusableImageError("black", "is all black: there is no cell on it")
+    if max(whole.w, whole.h) ** 2 > MAX_PIXELS:
+        raise UnusableImageError(
+            "too-large", f"has a cell of {whole.w} × {whole.h} pixels: crop the image to one cell"
+        )
     # Outlines are looked for where there can be any: it takes half as long.
     inside = mask[whole.y : whole.y + whole.h, whole.x : whole.x + whole.w]
     at = (whole.x, whole.y)
