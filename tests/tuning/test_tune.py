@@ -197,6 +197,25 @@ def test_folds_score_every_subject_that_is_not_for_testing(search, material):
     assert found.found.trials[0].steps == 2
 
 
+def test_fewer_folds_than_were_asked_for_are_told(search, material, tmp_path, monkeypatch):
+    def scored(search, recipe, folder, report=None, watch=None):
+        return TrialScore(0.5, len(search.splits), 0.1)
+
+    monkeypatch.setattr(studies, "run_trial", scored)
+    found = search(trials=1, folds=99)
+    cells = pl.read_parquet(material.split).filter(pl.col("part") != "test").select("cell")
+    known = open_store(material.store).cells.join(cells, on="cell", how="semi")
+    counts = dict(known.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
+    fewest = min(counts.values())
+    content = json.loads((tmp_path / "search" / "outcome.json").read_text())
+    assert content["folds"] == content["cut"]["folds"] == found.found.folds == fewest
+    assert content["cut"]["asked"] == 99
+    assert counts[content["cut"]["scarce"]] == fewest
+    page = (tmp_path / "search" / "report.html").read_text()
+    for told in (page, " ".join(found.notes())):
+        assert "99 folds asked for" in told
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(search, material, tmp_path):
     by_image = make_split(material.store, "image", 3)[0]
     with pytest.raises(BlastscopeError, match="--image-level"):

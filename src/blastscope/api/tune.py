@@ -19,6 +19,7 @@ from blastscope.experiments.runner import Failure
 from blastscope.report.text import number
 from blastscope.report.tuning_page import (
     answer_text,
+    folds_text,
     judged_text,
     leak_text,
     looks_text,
@@ -97,7 +98,7 @@ class TuningResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say how many looks there were, and where the winner's recipe is."""
-        told = [looks_text(self.found)]
+        told = [looks_text(self.found), *folds_text(self.found)]
         told += [leak_text(self.found)] * self.found.leaks
         if self.winner is not None:
             told.append(f"The winner's recipe: {self.winner}")
@@ -142,7 +143,8 @@ def tune(
         objective: ``equal-size-auc`` (the default where the store knows the size of every cell),
             ``auc``, ``weighted-f1`` or ``balanced-accuracy``.
         folds: cross-validate each trial over so many folds of the subjects that are not for
-            testing; 0 to train once and score the validation part.
+            testing, or fewer if a class has fewer subjects, which the result says; 0 to train once
+            and score the validation part.
         prune: stop a trial early if others were ahead at that epoch or fold: ``median``,
             ``hyperband`` or ``none``.
         seed: of the draws; trainings have the recipe's own.

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from blastscope.io.files import write_json, write_text
+from blastscope.report.crossval_page import cut_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save_all, styled
 from blastscope.report.text import counted, metric, number, signed
@@ -64,6 +65,11 @@ def looks_text(outcome: SearchOutcome) -> str:
         f"Looks at these cells: {outcome.looks} trials ({', '.join(counts)}), and the hand-made "
         f"recipe{more}."
     )
+
+
+def folds_text(outcome: SearchOutcome) -> tuple[str, ...]:
+    """Write how the folds of a trial were cut, and how many were asked for if they are fewer."""
+    return () if outcome.cut is None else cut_text(outcome.cut)
 
 
 def judged_text(outcome: SearchOutcome) -> list[str]:
@@ -123,6 +129,7 @@ def write_tuning(outcome: SearchOutcome, out: Path, base: Mapping[str, Any]) -> 
         answer=answer_text(outcome),
         looks=looks_text(outcome),
         judged=judged_text(outcome),
+        folds=folds_text(outcome),
         leak=leak_text(outcome),
         settings=[
             (key, value_text(value), "" if best is None else value_text(best.settings.get(key)))
