@@ -109,6 +109,32 @@ def test_a_record_that_was_interrupted_is_written_anew(server, monkeypatch):
     assert (found.info.status, found.data.params) == ("FINISHED", {"a": "1"})
 
 
+def test_a_model_is_registered_if_a_process_is_killed_before_or_after_that(server, monkeypatch):
+    client, uri, run, place = server
+    child = RunRecord("fold", "run", "fold", None)
+    record = RunRecord("registered", "run", "registered", None, children=(child,))
+    model = place / "model.zip"
+    bs.make_bundle(run, model)
+    real = mlflow_server._register
+    for finished in (False, True):
+
+        def killed(*words, finished=finished):
+            if finished:
+                real(*words)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(mlflow_server, "_register", killed)
+            with pytest.raises(KeyboardInterrupt):
+                log_record(record, uri, place, model)
+    for _ in range(2):
+        log_record(record, uri, place, model)
+    names = [one.info.run_name for one in all_runs(client)]
+    assert (names.count("registered"), names.count("fold")) == (1, 1)
+    (version,) = client.search_model_versions("name = 'blastscope-registered'")
+    assert client.get_run(version.run_id).info.lifecycle_stage == "active"
+
+
 def test_what_cannot_be_used_is_refused_before_any_training(monkeypatch, material, tmp_path):
     assert parse_track("mlflow") is None
     assert parse_track("mlflow:http://host:5000") == "http://host:5000"
