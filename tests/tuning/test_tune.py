@@ -216,6 +216,27 @@ def test_fewer_folds_than_were_asked_for_are_told(search, material, tmp_path, mo
         assert "99 folds asked for" in told
 
 
+def test_verify_finds_a_search_whose_winner_or_outcome_was_changed(search, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "run_trial", lambda *_, **__: TrialScore(0.5, 1, 0.1))
+    search(trials=2)
+    out = tmp_path / "search"
+    assert not bs.verify(out).failed
+    for name, old, new in (
+        ("winner.yaml", "0.5000", "0.9000"),
+        ("outcome.json", '"looks"', '"looked"'),
+        ("hand-made.yaml", "A tiny network", "Another network"),
+    ):
+        path = out / name
+        whole = path.read_text()
+        assert old in whole
+        path.write_text(whole.replace(old, new, 1))
+        changed = {one.name for one in bs.verify(out).found.items if one.fails}
+        assert changed == {name}
+        path.write_text(whole)
+    search(trials=3)
+    assert not bs.verify(out).failed
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(search, material, tmp_path):
     by_image = make_split(material.store, "image", 3)[0]
     with pytest.raises(BlastscopeError, match="--image-level"):

@@ -18,6 +18,7 @@ from blastscope.errors import BlastscopeError, require_training
 from blastscope.experiments.runner import Failure
 from blastscope.report.text import number
 from blastscope.report.tuning_page import (
+    OUTCOME,
     answer_text,
     folds_text,
     judged_text,
@@ -253,10 +254,11 @@ def _outcome_text(search: Search, outcome: TrialScore | Failure, best: float) ->
 
 def _report(search: Search, study: optuna.Study, judge: bool, progress: bool) -> TuningResult:
     """Write the winner and the page; judge the winner if that is wanted and not done."""
-    from blastscope.tuning.winner import WINNER, write_winner
+    from blastscope.tuning.winner import BASE, WINNER, write_winner
 
     out, base = search.request.out, _base_values(search)
     found = read_outcome(search, study)
+    search.record()  # without digests, so that a kill from here on leaves none that are stale
     running = found.count(RUNNING)
     if found.best is None and not running:
         write_tuning(found, out, base)
@@ -272,6 +274,8 @@ def _report(search: Search, study: optuna.Study, judge: bool, progress: bool) ->
         else:
             found = _judged(search, found, recipe, progress)
     write_tuning(found, out, base)
+    results = (OUTCOME, WINNER, BASE)
+    search.record([name for name in results if (out / name).is_file()])
     return TuningResult(found, base, None if recipe is None else out / WINNER, path=out)
 
 

@@ -24,6 +24,7 @@ OBJECTIVE_NAMES = {
     "weighted-f1": "weighted F1",
     "balanced-accuracy": "balanced accuracy",
 }
+OUTCOME = "outcome.json"
 _PLOTS = ("history", "importance")
 
 
@@ -118,7 +119,7 @@ def write_tuning(outcome: SearchOutcome, out: Path, base: Mapping[str, Any]) -> 
     if outcome.importance:
         drawn["importance"] = importance_figure(outcome)
     plots = save_all(drawn, out / "figures", _PLOTS)
-    write_json(out / "outcome.json", outcome.as_json())
+    write_json(out / OUTCOME, outcome.as_json())
     best = outcome.best
     page = render(
         "tuning.html",

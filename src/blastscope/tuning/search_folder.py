@@ -6,7 +6,7 @@ no trial can be chosen by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +108,11 @@ class Search:
         """Return what the test part said, if it was looked at."""
         found = read_json(self.folder.marker).get("judged")
         return found if isinstance(found, dict) else None
+
+    def record(self, results: Sequence[str] = ()) -> None:
+        """Record the digests of files of the folder, for `blastscope verify`, and what is known."""
+        judged = self.judgement()
+        self.folder.record({} if judged is None else {"judged": judged}, results)
 
 
 @contextmanager
