@@ -12,6 +12,7 @@ import pytest
 import blastscope as bs
 from blastscope.api.track import track_folder
 from blastscope.errors import BlastscopeError
+from blastscope.io.files import sqlite_url
 from blastscope.tracking import mlflow_server
 from blastscope.tracking.mlflow_server import log_record, parse_track, telemetry_off
 from blastscope.tracking.records import RunRecord
@@ -73,6 +74,18 @@ def test_the_registered_model_predicts_what_the_run_does_and_holds_no_pickle(ser
         assert found["p_all"].tolist() == pytest.approx(wanted["p_all"].to_list(), abs=1e-5)
     assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
     assert not [path for path in place.rglob("*") if path.suffix in (".pkl", ".pickle")]
+
+
+@pytest.mark.parametrize(("folder", "tail"), [("what?", ""), ("plain", "?timeout=9")])
+def test_artifacts_lie_beside_the_database_whatever_its_url(tmp_path, folder, tail):
+    place = tmp_path / folder
+    place.mkdir()
+    record = place / "report.html"
+    record.write_text("a page")
+    uri = f"{sqlite_url(place / 'mlflow.db')}{tail}"
+    log_record(RunRecord("one", "run", "one", place, files=(record,)), uri, tmp_path)
+    (kept,) = (place / "mlflow-artifacts").rglob("report.html")
+    assert kept.read_text() == "a page"
 
 
 def test_children_and_failures_are_runs_of_their_parent(server):

@@ -118,7 +118,9 @@ def _experiment(client: MlflowClient, uri: str | None, home: Path) -> str:
     if uri is None:
         beside = (home.resolve() / ARTIFACTS).as_uri()
     elif uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
+        from sqlalchemy import make_url
+
+        database = Path(make_url(uri).database or "")  # the URL may escape signs, or have options
         beside = (database.resolve().parent / ARTIFACTS).as_uri()
     return str(client.create_experiment(EXPERIMENT, artifact_location=beside))
 
