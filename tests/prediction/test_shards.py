@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 
+import polars as pl
 import pytest
 from webdataset import TarWriter
 
@@ -64,6 +65,21 @@ def test_cells_of_one_name_in_two_tars_are_told_apart_as_in_one_table(tmp_path):
     assert frame["cell"].str.split("/").list.last().to_list() == ["000", "001", "000", "001", "002"]
     assert frame["cell"].n_unique() == 5
     assert open_source(tmp_path / "out").predictions.height == 5
+
+
+def test_verify_finds_a_shard_that_was_changed_also_after_the_same_command(cells, tmp_path):
+    out = tmp_path / "shards"
+    bs.predict_shards(tars(cells), out=out, shard_cells=8)
+    assert not bs.verify(out).failed
+    metadata = pl.read_parquet_metadata(out / "shard-000002.parquet")
+    told = {"blastscope": metadata["blastscope"]}
+    other = pl.read_parquet(out / "shard-000002.parquet").with_columns(p_all=1 - pl.col("p_all"))
+    other.write_parquet(out / "shard-000002.parquet", metadata=told)
+    for _ in range(2):
+        assert [one.name for one in bs.verify(out).found.items if one.fails] == [
+            "shard-000002.parquet"
+        ]
+        bs.predict_shards(tars(cells), out=out, shard_cells=8)
 
 
 def test_predictions_in_parts_are_those_of_one_table(cells, tmp_path):

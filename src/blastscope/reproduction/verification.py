@@ -93,7 +93,8 @@ def verify_folder(path: Path, inputs: InputPaths | None = None) -> Verification:
     items = tuple(_folder(path, inputs or InputPaths()))
     if not items:
         raise BlastscopeError(
-            f"{path} holds {MARKERS[marker]} that records no digests: make it again to verify it."
+            f"{path} holds {MARKERS[marker]}, which records no digests: give a run, a bundle, a "
+            "store or a folder of runs."
         )
     content = read_json(path / marker)
     beside = read_json(path / FILE) if (path / FILE).is_file() else {}
