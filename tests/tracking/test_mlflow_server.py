@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 import blastscope as bs
-from blastscope.api.track import track_folder
+from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import sqlite_url
 from blastscope.tracking import mlflow_server
@@ -146,6 +149,21 @@ def test_a_model_is_registered_if_a_process_is_killed_before_or_after_that(serve
     assert (names.count("registered"), names.count("fold")) == (1, 1)
     (version,) = client.search_model_versions("name = 'blastscope-registered'")
     assert client.get_run(version.run_id).info.lifecycle_stage == "active"
+
+
+def test_a_server_that_does_not_answer_is_refused_before_any_training():
+    with socket.socket() as free:  # bound, so that nobody else listens there
+        free.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(BlastscopeError, match=where) as caught:
+            refuse_tracking(f"mlflow:http://user:secret@{where}")
+        assert "secret" not in str(caught.value)
+    handler = type("Answers", (BaseHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:  # any answer is one, here 501
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        refuse_tracking(f"mlflow:http://127.0.0.1:{server.server_port}")
+        thread.join()
 
 
 def test_what_cannot_be_used_is_refused_before_any_training(monkeypatch, material, tmp_path):

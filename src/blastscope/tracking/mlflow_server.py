@@ -29,6 +29,8 @@ _KEY, _BEGUN, _KIND, _PARENT = (
     "blastscope.key", "blastscope.begun", "blastscope.kind", "mlflow.parentRunId",
 )  # fmt: skip
 _MODEL_CODE = Path(__file__).with_name("served_model.py")
+_PATIENCE = 10.0
+"""Seconds in which a server must answer."""
 _LONGEST = 500
 """Characters of a parameter: the least that servers take."""
 _OFF = {
@@ -54,6 +56,27 @@ def parse_track(track: str) -> str | None:
             "Tracking needs MLflow: install it with pip install 'blastscope[mlflow]'."
         )
     return uri if colon else None
+
+
+def refuse_silent_server(uri: str | None) -> None:
+    """Refuse an address of a server that does not answer; MLflow would try it for minutes.
+
+    Raises:
+        BlastscopeError: if nothing answers there within ten seconds.
+    """
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return
+    import requests
+
+    try:
+        requests.head(uri, timeout=_PATIENCE)
+    except requests.exceptions.SSLError:  # it answers, and MLflow has its own settings for it
+        return
+    except requests.exceptions.RequestException as error:
+        raise BlastscopeError(
+            f"The tracking server at {_shown(uri)} does not answer: start it, or correct the "
+            "address after --track mlflow:."
+        ) from error
 
 
 @contextmanager
