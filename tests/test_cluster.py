@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -28,6 +30,30 @@ def ray():
         with connected():
             assert os.environ.get("RAY_USAGE_STATS_ENABLED") == before
             yield
+
+
+def test_a_cluster_that_does_not_answer_is_refused_before_ray_tries_for_minutes(monkeypatch):
+    tried = []
+    known = SimpleNamespace(
+        is_initialized=lambda: False,
+        init=lambda **words: tried.append(words["address"]),
+        shutdown=lambda: None,
+    )
+    monkeypatch.setattr("blastscope.cluster._ray", lambda: known)
+    with socket.socket() as free:  # bound, so that nobody else listens there
+        free.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+        for address in (where, f"ray://{where}"):
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            with pytest.raises(BlastscopeError, match=where), connected():
+                pass
+        assert tried == []
+        free.listen()
+        for address in (where, "auto"):
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            with connected():
+                pass
+        assert tried == [where, "auto"]
 
 
 def test_a_killed_worker_is_begun_again_and_the_order_kept(ray, tmp_path):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from blastscope.process import tune_process
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_PATIENCE = 10.0
+"""Seconds in which a cluster must answer."""
 LOCAL, RAY = "local", "ray"
 RETRIES = 3
 """How many times a task is begun again after its process or machine died."""
@@ -230,6 +233,7 @@ def connected() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
+    _refuse_silent(address or "")
     local = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
     with _environment(_SETTINGS):
         try:
@@ -249,6 +253,19 @@ def connected() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silent(address: str) -> None:
+    """Refuse a HOST:PORT that nothing answers at, which Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():  # such as auto
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise BlastscopeError(
+            f"The Ray cluster {address} does not answer: start it, or correct RAY_ADDRESS."
+        ) from error
 
 
 @contextmanager

@@ -270,3 +270,11 @@ def test_a_table_of_predictions_gives_no_labels_unless_it_is_given(tmp_path):
         table.write_text("cell,file,label,p_all\n0,0.png,all,0.7\n")
     assert list_cells([tmp_path / "cells"]).cells[0].label is None
     assert list_cells([tmp_path / "cells"], tmp_path / "p.csv").cells[0].label == "all"
+
+
+@pytest.mark.parametrize(("pictures", "named"), [(["."], 0), ([".", "a", "b/c"], 2)])
+def test_the_folder_itself_is_not_named_among_its_folders(pictures, named):
+    (note,) = folder_walk.FolderContent(pictures=pictures).notes("cells")
+    assert not note.endswith(".")
+    names = note.partition(": ")[2]
+    assert len(names.split(", ") if names else []) == named

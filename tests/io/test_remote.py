@@ -7,6 +7,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 import blastscope as bs
+from blastscope.data.split_table import read_split
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
@@ -60,6 +61,37 @@ def bucket(tmp_path_factory):
 def test_what_is_a_url(path, url):
     assert url_of(path) == url
     assert any_url(["x", path]) is (url is not None)
+
+
+URL = "s3://cells/x"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda out: read_split(Path(f"{URL}.parquet")),
+        lambda out: bs.train(f"{URL}.yaml", "store", "split.parquet", out=out),
+        lambda out: bs.tune("demo/cnn-small", "store", "split.parquet", f"{URL}.yaml", out=out),
+        lambda out: bs.verify(URL),
+        lambda out: bs.verify(f"{URL}.zip"),
+        lambda out: bs.check(URL),
+        lambda out: bs.check(out.parent, labels=f"{URL}.csv"),
+        lambda out: bs.compare([URL, "run"]),
+        lambda out: bs.explain(URL, cells=["a"], data="cells", out=out),
+        lambda out: bs.load(f"{URL}.zip"),
+        lambda out: bs.inspect_bundle(f"{URL}.zip"),
+        lambda out: bs.adapt("model.zip", labelled=URL, out=out),
+        lambda out: bs.segment(out.parent, out=out, masks=URL),
+        lambda out: bs.normalize_stain(out.parent, out=out, method="gcti", reference=f"{URL}.png"),
+    ],
+)
+def test_a_url_where_none_is_read_is_called_one(call, tmp_path):
+    """Nothing is asked of the store, and the URL keeps its two slashes."""
+    write_cell(tmp_path / "all" / "UID_1_1_1_all.bmp", draw_cell(1, 120, 30))
+    with pytest.raises(BlastscopeError, match=URL) as caught:
+        call(tmp_path / "out")
+    assert "copy it to a local disk" in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_predictions_of_a_bucket_are_those_of_a_folder(bucket, tmp_path):

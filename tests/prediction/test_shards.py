@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 
+import polars as pl
 import pytest
 from webdataset import TarWriter
 
@@ -45,6 +46,40 @@ def test_a_store_of_tars_is_that_of_their_files(cells, tmp_path):
             assert ours.cells[column].equals(theirs.cells[column]), column
     assert (ours.pixels[:] == theirs.pixels[:]).all()
     assert ours.cells["subject"].n_unique() == 6
+
+
+def test_cells_of_one_name_in_two_tars_are_told_apart_as_in_one_table(tmp_path):
+    for number in range(2):
+        with TarWriter(str(tmp_path / f"{number}.tar")) as tar:
+            for k in range(2 + number):
+                file = tmp_path / f"{number}-{k}.bmp"
+                write_cell(file, draw_cell(2 * number + k, 120, 30))
+                tar.write(
+                    {"__key__": f"{k:03}", "bmp": file.read_bytes(), "json": {"label": "all"}}
+                )
+    both = [tmp_path / "0.tar", tmp_path / "1.tar"]
+    bs.predict_shards(both, out=tmp_path / "out", shard_cells=2)
+    frame, _ = read_predictions(tmp_path / "out")
+    one = bs.predict(both).to_frame()
+    assert frame["p_all"].to_list() == one["p_all"].to_list()
+    assert frame["cell"].str.split("/").list.last().to_list() == ["000", "001", "000", "001", "002"]
+    assert frame["cell"].n_unique() == 5
+    assert open_source(tmp_path / "out").predictions.height == 5
+
+
+def test_verify_finds_a_shard_that_was_changed_also_after_the_same_command(cells, tmp_path):
+    out = tmp_path / "shards"
+    bs.predict_shards(tars(cells), out=out, shard_cells=8)
+    assert not bs.verify(out).failed
+    metadata = pl.read_parquet_metadata(out / "shard-000002.parquet")
+    told = {"blastscope": metadata["blastscope"]}
+    other = pl.read_parquet(out / "shard-000002.parquet").with_columns(p_all=1 - pl.col("p_all"))
+    other.write_parquet(out / "shard-000002.parquet", metadata=told)
+    for _ in range(2):
+        assert [one.name for one in bs.verify(out).found.items if one.fails] == [
+            "shard-000002.parquet"
+        ]
+        bs.predict_shards(tars(cells), out=out, shard_cells=8)
 
 
 def test_predictions_in_parts_are_those_of_one_table(cells, tmp_path):

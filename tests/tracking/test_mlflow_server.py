@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 import blastscope as bs
-from blastscope.api.track import track_folder
+from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.errors import BlastscopeError
+from blastscope.io.files import sqlite_url
 from blastscope.tracking import mlflow_server
 from blastscope.tracking.mlflow_server import log_record, parse_track, telemetry_off
 from blastscope.tracking.records import RunRecord
@@ -75,6 +79,18 @@ def test_the_registered_model_predicts_what_the_run_does_and_holds_no_pickle(ser
     assert not [path for path in place.rglob("*") if path.suffix in (".pkl", ".pickle")]
 
 
+@pytest.mark.parametrize(("folder", "tail"), [("what?", ""), ("plain", "?timeout=9")])
+def test_artifacts_lie_beside_the_database_whatever_its_url(tmp_path, folder, tail):
+    place = tmp_path / folder
+    place.mkdir()
+    record = place / "report.html"
+    record.write_text("a page")
+    uri = f"{sqlite_url(place / 'mlflow.db')}{tail}"
+    log_record(RunRecord("one", "run", "one", place, files=(record,)), uri, tmp_path)
+    (kept,) = (place / "mlflow-artifacts").rglob("report.html")
+    assert kept.read_text() == "a page"
+
+
 def test_children_and_failures_are_runs_of_their_parent(server):
     client, uri, _, place = server
     children = (
@@ -107,6 +123,47 @@ def test_a_record_that_was_interrupted_is_written_anew(server, monkeypatch):
     log_record(record, uri, place)
     (found,) = [run for run in all_runs(client) if run.info.run_name == "half"]
     assert (found.info.status, found.data.params) == ("FINISHED", {"a": "1"})
+
+
+def test_a_model_is_registered_if_a_process_is_killed_before_or_after_that(server, monkeypatch):
+    client, uri, run, place = server
+    child = RunRecord("fold", "run", "fold", None)
+    record = RunRecord("registered", "run", "registered", None, children=(child,))
+    model = place / "model.zip"
+    bs.make_bundle(run, model)
+    real = mlflow_server._register
+    for finished in (False, True):
+
+        def killed(*words, finished=finished):
+            if finished:
+                real(*words)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(mlflow_server, "_register", killed)
+            with pytest.raises(KeyboardInterrupt):
+                log_record(record, uri, place, model)
+    for _ in range(2):
+        log_record(record, uri, place, model)
+    names = [one.info.run_name for one in all_runs(client)]
+    assert (names.count("registered"), names.count("fold")) == (1, 1)
+    (version,) = client.search_model_versions("name = 'blastscope-registered'")
+    assert client.get_run(version.run_id).info.lifecycle_stage == "active"
+
+
+def test_a_server_that_does_not_answer_is_refused_before_any_training():
+    with socket.socket() as free:  # bound, so that nobody else listens there
+        free.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(BlastscopeError, match=where) as caught:
+            refuse_tracking(f"mlflow:http://user:secret@{where}")
+        assert "secret" not in str(caught.value)
+    handler = type("Answers", (BaseHTTPRequestHandler,), {"log_message": lambda *_: None})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:  # any answer is one, here 501
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        refuse_tracking(f"mlflow:http://127.0.0.1:{server.server_port}")
+        thread.join()
 
 
 def test_what_cannot_be_used_is_refused_before_any_training(monkeypatch, material, tmp_path):

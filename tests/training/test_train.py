@@ -279,6 +279,9 @@ def test_a_run_that_starts_from_another(material, tmp_path):
 def test_what_does_not_fit_is_said(material, tmp_path, dataset):
     with pytest.raises(BlastscopeError, match=r"needs cells of size 48, and .* has 32: prepare"):
         run_of(material, tmp_path / "run", "input.size=48")
+    both = r"give --set input\.size=32 --set input\.scale=crop\."
+    with pytest.raises(BlastscopeError, match=both):
+        run_of(material, tmp_path / "run", "input.size=48", "input.scale=keep")
     other = prepare([dataset(2, 3, folder="few")], tmp_path / "few-store", StoreSettings(size=32))
     with pytest.raises(BlastscopeError, match=r"names \d+ cells that .* lacks"):
         run_of(material._replace(store=other.path), tmp_path / "run")

@@ -197,6 +197,46 @@ def test_folds_score_every_subject_that_is_not_for_testing(search, material):
     assert found.found.trials[0].steps == 2
 
 
+def test_fewer_folds_than_were_asked_for_are_told(search, material, tmp_path, monkeypatch):
+    def scored(search, recipe, folder, report=None, watch=None):
+        return TrialScore(0.5, len(search.splits), 0.1)
+
+    monkeypatch.setattr(studies, "run_trial", scored)
+    found = search(trials=1, folds=99)
+    cells = pl.read_parquet(material.split).filter(pl.col("part") != "test").select("cell")
+    known = open_store(material.store).cells.join(cells, on="cell", how="semi")
+    counts = dict(known.group_by("label").agg(pl.col("subject").n_unique()).iter_rows())
+    fewest = min(counts.values())
+    content = json.loads((tmp_path / "search" / "outcome.json").read_text())
+    assert content["folds"] == content["cut"]["folds"] == found.found.folds == fewest
+    assert content["cut"]["asked"] == 99
+    assert counts[content["cut"]["scarce"]] == fewest
+    page = (tmp_path / "search" / "report.html").read_text()
+    for told in (page, " ".join(found.notes())):
+        assert "99 folds asked for" in told
+
+
+def test_verify_finds_a_search_whose_winner_or_outcome_was_changed(search, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "run_trial", lambda *_, **__: TrialScore(0.5, 1, 0.1))
+    search(trials=2)
+    out = tmp_path / "search"
+    assert not bs.verify(out).failed
+    for name, old, new in (
+        ("winner.yaml", "0.5000", "0.9000"),
+        ("outcome.json", '"looks"', '"looked"'),
+        ("hand-made.yaml", "A tiny network", "Another network"),
+    ):
+        path = out / name
+        whole = path.read_text()
+        assert old in whole
+        path.write_text(whole.replace(old, new, 1))
+        changed = {one.name for one in bs.verify(out).found.items if one.fails}
+        assert changed == {name}
+        path.write_text(whole)
+    search(trials=3)
+    assert not bs.verify(out).failed
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(search, material, tmp_path):
     by_image = make_split(material.store, "image", 3)[0]
     with pytest.raises(BlastscopeError, match="--image-level"):

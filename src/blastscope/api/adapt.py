@@ -28,6 +28,7 @@ from blastscope.bundle.read import open_bundle
 from blastscope.bundle.write import refuse_taken, write_bundle
 from blastscope.decision.calibration import Calibration
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_remote
 from blastscope.prediction.members import open_members
 from blastscope.prediction.models import Predictor
 from blastscope.report.adaptation_text import adaptation_lines, adapted_from, changed_by
@@ -125,6 +126,8 @@ def adapt(
             or ``out`` is taken; nothing is written then.
     """
     path, place, target = as_path(model) or in_the_box(), Path(labelled), Path(out)
+    for given in (path, place):
+        refuse_remote(given)
     if not is_bundle(path):
         raise BlastscopeError(
             f"{path} is not a bundle: make one of a run or an ensemble with `blastscope bundle`."

@@ -35,6 +35,7 @@ from blastscope.explanation.result import CellExplained, Note, NoteCode, TableCa
 from blastscope.explanation.tables import METHODS
 from blastscope.explanation.target_layer import GRID
 from blastscope.io.files import read_json, write_json, write_text
+from blastscope.io.remote import refuse_remote
 from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.audit_page import AuditView
@@ -166,6 +167,7 @@ def _refuse_cells_among_runs(models: Sequence[str | Path]) -> None:
     """Refuse cells that were taken for runs: of ``--cells a b`` only a is the option's."""
     for model in models:
         path = part_name(model)[1]
+        refuse_remote(path)
         if not path.is_dir() and not is_bundle(path):
             raise BlastscopeError(
                 f"{model} is neither a run nor a bundle: if it is a cell, give it as a cell "

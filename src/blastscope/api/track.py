@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from blastscope.api.bundle import make_bundle
 from blastscope.api.result import notice
-from blastscope.tracking.mlflow_server import log_record, parse_track
+from blastscope.tracking.mlflow_server import log_record, parse_track, refuse_silent_server
 from blastscope.tracking.records import read_record
 
 if TYPE_CHECKING:
@@ -19,10 +19,11 @@ def refuse_tracking(track: str | None) -> None:
     """Refuse a tracking server that cannot be used, before hours of training.
 
     Raises:
-        BlastscopeError: if it is not ``mlflow`` or ``mlflow:URI``, or MLflow is not installed.
+        BlastscopeError: if it is not ``mlflow`` or ``mlflow:URI``, MLflow is not installed, or the
+            server does not answer.
     """
     if track is not None:
-        parse_track(track)
+        refuse_silent_server(parse_track(track))
 
 
 def track_folder(track: str | None, folder: Path, progress: bool = False) -> None:

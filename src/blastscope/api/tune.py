@@ -18,7 +18,9 @@ from blastscope.errors import BlastscopeError, require_training
 from blastscope.experiments.runner import Failure
 from blastscope.report.text import number
 from blastscope.report.tuning_page import (
+    OUTCOME,
     answer_text,
+    folds_text,
     judged_text,
     leak_text,
     looks_text,
@@ -97,7 +99,7 @@ class TuningResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say how many looks there were, and where the winner's recipe is."""
-        told = [looks_text(self.found)]
+        told = [looks_text(self.found), *folds_text(self.found)]
         told += [leak_text(self.found)] * self.found.leaks
         if self.winner is not None:
             told.append(f"The winner's recipe: {self.winner}")
@@ -142,7 +144,8 @@ def tune(
         objective: ``equal-size-auc`` (the default where the store knows the size of every cell),
             ``auc``, ``weighted-f1`` or ``balanced-accuracy``.
         folds: cross-validate each trial over so many folds of the subjects that are not for
-            testing; 0 to train once and score the validation part.
+            testing, or fewer if a class has fewer subjects, which the result says; 0 to train once
+            and score the validation part.
         prune: stop a trial early if others were ahead at that epoch or fold: ``median``,
             ``hyperband`` or ``none``.
         seed: of the draws; trainings have the recipe's own.
@@ -251,10 +254,11 @@ def _outcome_text(search: Search, outcome: TrialScore | Failure, best: float) ->
 
 def _report(search: Search, study: optuna.Study, judge: bool, progress: bool) -> TuningResult:
     """Write the winner and the page; judge the winner if that is wanted and not done."""
-    from blastscope.tuning.winner import WINNER, write_winner
+    from blastscope.tuning.winner import BASE, WINNER, write_winner
 
     out, base = search.request.out, _base_values(search)
     found = read_outcome(search, study)
+    search.record()  # without digests, so that a kill from here on leaves none that are stale
     running = found.count(RUNNING)
     if found.best is None and not running:
         write_tuning(found, out, base)
@@ -270,6 +274,8 @@ def _report(search: Search, study: optuna.Study, judge: bool, progress: bool) ->
         else:
             found = _judged(search, found, recipe, progress)
     write_tuning(found, out, base)
+    results = (OUTCOME, WINNER, BASE)
+    search.record([name for name in results if (out / name).is_file()])
     return TuningResult(found, base, None if recipe is None else out / WINNER, path=out)
 
 

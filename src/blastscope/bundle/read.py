@@ -22,6 +22,7 @@ from blastscope.decision.decision_file import DecisionFile, decision_from
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
 from blastscope.io.json_objects import read_as
+from blastscope.io.remote import refuse_remote
 
 SINGLE = Combination("mean", "weights", (1.0,))
 
@@ -77,6 +78,7 @@ def open_bundle(path: Path) -> Bundle:
     Raises:
         BlastscopeError: if it is missing, damaged, changed, of another version or not a bundle.
     """
+    refuse_remote(path)
     if not path.exists():
         raise BlastscopeError(f"{path} does not exist: give the folder or zip of a bundle.")
     contents = Contents(path)

@@ -68,8 +68,9 @@ class FolderContent:
             links = ", ".join(self.linked[:3])
             found.append(f"folders in {where} that are links to a folder read already: {links}")
         if self.pictures:
-            names = ", ".join(self.pictures[:3])
-            found.append(f"overlays and masks of segmented fields in {where} are not read: {names}")
+            inner = [name for name in self.pictures if name != "."]  # which is the folder itself
+            names = f": {', '.join(inner[:3])}" if inner else ""
+            found.append(f"overlays and masks of segmented fields in {where} are not read{names}")
         return found
 
 

@@ -15,6 +15,7 @@ from unicodedata import normalize
 from blastscope.data.images import KNOWN_SUFFIXES
 from blastscope.data.names import parse_label, parse_name
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_remote
 from blastscope.io.subject_names import subject_name
 from blastscope.io.text_tables import DelimitedTable, parse_text_table, plain_name, read_text_table
 
@@ -115,6 +116,7 @@ def read_label_table(path: Path) -> LabelTable:
         BlastscopeError: if it is missing or too large, lacks the columns, has a label that is
             none, or gives one file two labels.
     """
+    refuse_remote(path)
     if not path.is_file():
         raise BlastscopeError(f"{path} does not exist: give the path of a labels table.")
     try:

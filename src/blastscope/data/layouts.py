@@ -32,6 +32,7 @@ from blastscope.data.names import ALL, HEM, LABELS, parse_name, printable
 from blastscope.data.synthetic import MARKER, is_marked
 from blastscope.data.tars import is_tar, read_tar
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_remote
 
 Believe: TypeAlias = Literal["name", "folder", "table"]
 """What to believe if a file's name, its folder and a table say different things of its cell."""
@@ -153,6 +154,7 @@ def list_files(
             if not labels:
                 _describe(listing, base, folder, tar.content.images, tar.known, strict, believe)
             continue
+        refuse_remote(folder)
         if not folder.is_dir():
             raise BlastscopeError(
                 f"{folder} is not a folder or a tar: give the folder that holds the cells."

@@ -7,6 +7,7 @@ from pathlib import Path
 from blastscope.data.images import UnusableImageError, read_image
 from blastscope.data.layouts import list_files
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_remote
 from blastscope.stain.normalize import measure_stain
 from blastscope.stain.reference import CNMC, typical
 from blastscope.stain.statistics import METHODS, Method, StainError, StainStatistics
@@ -41,6 +42,7 @@ def stain_reference(method: str, reference: Path | None = None) -> StainStatisti
         )
     if reference is None:
         return CNMC[known]
+    refuse_remote(reference)
     if reference.is_dir():
         return _of_folder(reference, known)
     try:

@@ -125,8 +125,20 @@ def _read_shards(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         raise BlastscopeError(f"{folder} has no shards: predict again, into a new folder.")
     told = {**shards[0][1], "synthetic": any(about.get("synthetic") for _, about in shards)}
     metadata = {key: value for key, value in told.items() if key not in ("counts", "images")}
-    frame = pl.concat([frame for frame, _ in shards], how="vertical")
+    frame = _named_apart(pl.concat([frame for frame, _ in shards], how="vertical"))
     return frame.with_row_index(LINE, offset=1), metadata
+
+
+def _named_apart(frame: pl.DataFrame) -> pl.DataFrame:
+    """Call cells of several inputs by their files too, if they have one name.
+
+    Each input of a folder of shards names its cells anew, as tars do whose cells are counted.
+    """
+    repeated = frame["cell"].is_duplicated()
+    if "file" not in frame.columns or not repeated.any():
+        return frame
+    by_file = pl.col("file").str.replace(r"\.[^./]*$", "")
+    return frame.with_columns(cell=pl.when(repeated).then(by_file).otherwise("cell"))
 
 
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:

@@ -66,6 +66,19 @@ def refuse_url(path: AnyPath | None, why: str) -> None:
         raise BlastscopeError(f"{_shown(url)} {why}")
 
 
+def refuse_remote(path: AnyPath | None) -> None:
+    """Refuse a path in an object store as an input that is read from a local disk only.
+
+    Raises:
+        BlastscopeError: if it is one.
+    """
+    refuse_url(
+        path,
+        "is in an object store, from which only the images and tables of predict, prepare, "
+        "segment, build and evaluate are read: copy it to a local disk.",
+    )
+
+
 def local(path: AnyPath) -> Path:
     """Return a local path as it is, or the copy of one in an object store.
 

@@ -20,6 +20,7 @@ import polars as pl
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing
+from blastscope.io.remote import refuse_remote
 from blastscope.io.text_tables import SUFFIXES, DelimitedTable, read_text_table
 
 METADATA_KEY = "blastscope"
@@ -220,6 +221,7 @@ def read_part(path: Path, form: TableFormat) -> pl.DataFrame | None:
 
 
 def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any], DelimitedTable | None]:
+    refuse_remote(path)
     if not path.is_file():
         raise BlastscopeError(f"{path} does not exist: give the path of a Parquet or CSV table.")
     if path.suffix.lower() in SUFFIXES:

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_remote
 from blastscope.models import caffe_resnet
 from blastscope.models.layer_names import keras_layers
 from blastscope.recipes.library import load_recipe, name_fits, recipe_names
@@ -159,6 +160,7 @@ def weights_file(
     """
     name = weights_name(config)
     if weights_dir is not None:
+        refuse_remote(weights_dir)
         path = _in_folder(config, weights_dir, cut)
         if path is None:
             raise BlastscopeError(

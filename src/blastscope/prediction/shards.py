@@ -18,6 +18,7 @@ import polars as pl
 
 from blastscope.cluster import RAY, on_ray
 from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json
 from blastscope.io.predictions import SHARDS, shard_name, write_predictions
 from blastscope.io.tables import METADATA_KEY, read_metadata
 from blastscope.io.workfolder import FolderKind, WorkFolder
@@ -104,13 +105,17 @@ def predict_shards(
     if cells < 1:
         raise BlastscopeError(f"A shard of {cells} cells is not possible: give 1 or more.")
     model = opened(request)
-    told = identity(InputImages(()), model)
-    known = {"model": told["model"], "inputs": [str(one) for one in inputs], "cells": cells}
+    known = {
+        "model": identity(InputImages(()), model)["model"],
+        "inputs": [str(one) for one in inputs],
+        "cells": cells,
+    }
     work = WorkFolder(out, _KIND, {**known, "subject_from": subject_from})
     listing = _Listing(inputs, cells, subject_from)
     counts, resumed, done = ShardCounts(), 0, set[int]()
     with work.locked():
         work.open_or_resume()
+        finished = read_json(work.marker).get("finished") is True
 
         def todo() -> Iterator[Shard]:
             nonlocal counts, resumed
@@ -150,7 +155,9 @@ def predict_shards(
                 f"{out} has {extra[0].name}, and its inputs have fewer cells now: choose another "
                 "folder."
             )
-        work.record({"shards": len(done), _COUNTS: asdict(counts), "finished": True})
+        if resumed < len(done) or not finished:  # else the digests are those of what was made
+            told = {"shards": len(done), _COUNTS: asdict(counts), "finished": True}
+            work.record(told, [shard_name(number) for number in sorted(done)])
     synthetic = listing.synthetic or model.synthetic
     return Sharded(out, len(done), counts, resumed, tuple(dict.fromkeys(listing.notes)), synthetic)
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from blastscope.errors import BlastscopeError, did_you_mean
+from blastscope.io.remote import refuse_remote
 from blastscope.recipes.messages import one_sentence
 from blastscope.recipes.reading import dump_yaml, parse_yaml, read_yaml
 from blastscope.recipes.schema import Recipe
@@ -121,6 +122,7 @@ def _resolve(name_or_path: str, folder: Path, above: tuple[Path, ...]) -> dict[s
 def _locate(name_or_path: str, folder: Path) -> tuple[Path, str]:
     """Return a recipe's file and name; a path is taken from ``folder``."""
     if name_or_path.endswith((".yaml", ".yml")):
+        refuse_remote(name_or_path)
         path = (folder / name_or_path).resolve()
         return path, path.stem
     if name_or_path not in recipe_names():

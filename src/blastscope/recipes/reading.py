@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from blastscope.errors import BlastscopeError
+from blastscope.io.remote import refuse_remote
 
 MOST_BYTES = 64 * 1024
 
@@ -81,6 +82,7 @@ def read_yaml(path: Path, what: str = "a recipe") -> dict[str, Any]:
     Raises:
         BlastscopeError: if it is missing, larger than 64 KiB or not a YAML mapping.
     """
+    refuse_remote(path)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BlastscopeError(f"{path} is larger than {MOST_BYTES} bytes: it is not {what}.")

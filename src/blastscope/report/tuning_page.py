@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from blastscope.io.files import write_json, write_text
+from blastscope.report.crossval_page import cut_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save_all, styled
 from blastscope.report.text import counted, metric, number, signed
@@ -23,6 +24,7 @@ OBJECTIVE_NAMES = {
     "weighted-f1": "weighted F1",
     "balanced-accuracy": "balanced accuracy",
 }
+OUTCOME = "outcome.json"
 _PLOTS = ("history", "importance")
 
 
@@ -64,6 +66,11 @@ def looks_text(outcome: SearchOutcome) -> str:
         f"Looks at these cells: {outcome.looks} trials ({', '.join(counts)}), and the hand-made "
         f"recipe{more}."
     )
+
+
+def folds_text(outcome: SearchOutcome) -> tuple[str, ...]:
+    """Write how the folds of a trial were cut, and how many were asked for if they are fewer."""
+    return () if outcome.cut is None else cut_text(outcome.cut)
 
 
 def judged_text(outcome: SearchOutcome) -> list[str]:
@@ -112,7 +119,7 @@ def write_tuning(outcome: SearchOutcome, out: Path, base: Mapping[str, Any]) -> 
     if outcome.importance:
         drawn["importance"] = importance_figure(outcome)
     plots = save_all(drawn, out / "figures", _PLOTS)
-    write_json(out / "outcome.json", outcome.as_json())
+    write_json(out / OUTCOME, outcome.as_json())
     best = outcome.best
     page = render(
         "tuning.html",
@@ -123,6 +130,7 @@ def write_tuning(outcome: SearchOutcome, out: Path, base: Mapping[str, Any]) -> 
         answer=answer_text(outcome),
         looks=looks_text(outcome),
         judged=judged_text(outcome),
+        folds=folds_text(outcome),
         leak=leak_text(outcome),
         settings=[
             (key, value_text(value), "" if best is None else value_text(best.settings.get(key)))

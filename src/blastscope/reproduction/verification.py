@@ -17,6 +17,7 @@ from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import read_json, sha256_of, sha256_of_json
 from blastscope.io.predictions import predictions_digest, read_predictions
 from blastscope.io.provenance import FILE
+from blastscope.io.remote import refuse_remote
 from blastscope.io.workfolder import MARKERS
 from blastscope.recipes.library import read_recipe
 from blastscope.tracking.records import ARTIFACTS
@@ -79,6 +80,7 @@ def verify_folder(path: Path, inputs: InputPaths | None = None) -> Verification:
     Raises:
         BlastscopeError: if it is none of these, or records no digests.
     """
+    refuse_remote(path)
     if not path.exists():
         raise BlastscopeError(f"{path} does not exist: give a run, bundle or other folder.")
     if is_bundle(path):
@@ -91,7 +93,8 @@ def verify_folder(path: Path, inputs: InputPaths | None = None) -> Verification:
     items = tuple(_folder(path, inputs or InputPaths()))
     if not items:
         raise BlastscopeError(
-            f"{path} holds {MARKERS[marker]} that records no digests: make it again to verify it."
+            f"{path} holds {MARKERS[marker]}, which records no digests: give a run, a bundle, a "
+            "store or a folder of runs."
         )
     content = read_json(path / marker)
     beside = read_json(path / FILE) if (path / FILE).is_file() else {}

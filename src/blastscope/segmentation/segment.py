@@ -19,6 +19,7 @@ from blastscope.data.crop import Pixels
 from blastscope.data.images import UnusableImageError
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, replacing, without_nan, write_json
+from blastscope.io.remote import refuse_remote
 from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.parallel import cores, in_order
@@ -140,6 +141,7 @@ def segment_fields(
             ``out`` is another folder or cannot be written.
     """
     told = None if um_per_pixel is None else told_scale(um_per_pixel)
+    refuse_remote(masks)
     if masks is not None and not masks.is_dir():
         raise BlastscopeError(
             f"{masks} is not a folder: give one that holds a file of masks for each field."

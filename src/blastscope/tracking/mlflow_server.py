@@ -29,6 +29,8 @@ _KEY, _BEGUN, _KIND, _PARENT = (
     "blastscope.key", "blastscope.begun", "blastscope.kind", "mlflow.parentRunId",
 )  # fmt: skip
 _MODEL_CODE = Path(__file__).with_name("served_model.py")
+_PATIENCE = 10.0
+"""Seconds in which a server must answer."""
 _LONGEST = 500
 """Characters of a parameter: the least that servers take."""
 _OFF = {
@@ -54,6 +56,27 @@ def parse_track(track: str) -> str | None:
             "Tracking needs MLflow: install it with pip install 'blastscope[mlflow]'."
         )
     return uri if colon else None
+
+
+def refuse_silent_server(uri: str | None) -> None:
+    """Refuse an address of a server that does not answer; MLflow would try it for minutes.
+
+    Raises:
+        BlastscopeError: if nothing answers there within ten seconds.
+    """
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return
+    import requests
+
+    try:
+        requests.head(uri, timeout=_PATIENCE)
+    except requests.exceptions.SSLError:  # it answers, and MLflow has its own settings for it
+        return
+    except requests.exceptions.RequestException as error:
+        raise BlastscopeError(
+            f"The tracking server at {_shown(uri)} does not answer: start it, or correct the "
+            "address after --track mlflow:."
+        ) from error
 
 
 @contextmanager
@@ -93,9 +116,7 @@ def log_record(record: RunRecord, uri: str | None, home: Path, bundle: Path | No
             with quiet("mlflow", "alembic"):
                 client = MlflowClient(tracking_uri=place, registry_uri=place)
                 experiment = _experiment(client, uri, home)
-                run = _log(client, experiment, record, None)
-                if bundle is not None and run is not None:
-                    _register(client, run, record, bundle)
+                _log_whole(client, experiment, record, bundle)
         except (MlflowException, ImportError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise BlastscopeError(
@@ -120,21 +141,39 @@ def _experiment(client: MlflowClient, uri: str | None, home: Path) -> str:
     if uri is None:
         beside = (home.resolve() / ARTIFACTS).as_uri()
     elif uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///"))
+        from sqlalchemy import make_url
+
+        database = Path(make_url(uri).database or "")  # the URL may escape signs, or have options
         beside = (database.resolve().parent / ARTIFACTS).as_uri()
     return str(client.create_experiment(EXPERIMENT, artifact_location=beside))
 
 
-def _log(
-    client: MlflowClient, experiment: str, record: RunRecord, parent: str | None
-) -> str | None:
-    """Write one record; return its run, or None if it was there."""
+def _log_whole(
+    client: MlflowClient, experiment: str, record: RunRecord, bundle: Path | None
+) -> None:
+    """Write a record and its model, unless they are there; the tag that says so comes last."""
+    if _runs(client, experiment, _KEY, record.key):
+        return
+    for left in _runs(client, experiment, _BEGUN, record.key):
+        _remove(client, experiment, left.info.run_id)
+    run = _log(client, experiment, record, None)
+    if bundle is not None:
+        _register(client, run, record, bundle)
+    client.set_tag(run, _KEY, record.key)
+
+
+def _remove(client: MlflowClient, experiment: str, run: str) -> None:
+    """Remove a run that a killed process left: its model and its children first."""
+    for version in client.search_model_versions(f"run_id = '{run}'"):
+        client.delete_model_version(version.name, version.version)
+    for child in _runs(client, experiment, _PARENT, run):
+        client.delete_run(child.info.run_id)
+    client.delete_run(run)
+
+
+def _log(client: MlflowClient, experiment: str, record: RunRecord, parent: str | None) -> str:
+    """Write one record and its children; return its run."""
     key = record.key if parent is None else f"{parent} {record.key}"
-    if parent is None:
-        if _runs(client, experiment, _KEY, key):
-            return None
-        for left in _runs(client, experiment, _BEGUN, key):
-            client.delete_run(left.info.run_id)
     tags = {_KIND: record.kind, _BEGUN: key}
     if parent is not None:
         tags[_PARENT] = parent
@@ -149,7 +188,6 @@ def _log(
         client.log_artifact(run_id, str(path))
     for child in record.children:
         _log(client, experiment, child, run_id)
-    client.set_tag(run_id, _KEY, key)
     client.set_terminated(run_id, "FAILED" if record.reason else "FINISHED")
     return run_id
 

@@ -70,18 +70,25 @@ def _refuse_other_preparation(recipe: Recipe, store: Store) -> None:
     if wanted.stain_method != "none":
         flags += f" --colour-normalization {wanted.stain_method}"
     made = store.settings
-    for name, of_recipe, of_store in (
+    pairs = (
         ("size", wanted.size, made.size),
         ("scale", wanted.scale, made.scale),
         ("clahe", wanted.clahe, made.clahe),
         ("colour_normalization", wanted.stain_method, made.colour_normalization),
-    ):
-        value, found = str(of_recipe).lower(), str(of_store).lower()
-        if value != found:
-            raise BlastscopeError(
-                f"{recipe.name} needs cells of {name} {value}, and {store.path} has {found}: "
-                f"prepare a store with {flags}, or give --set input.{name}={found}."
-            )
+    )
+    differ = [
+        (name, str(of_recipe).lower(), str(of_store).lower())
+        for name, of_recipe, of_store in pairs
+        if of_recipe != of_store
+    ]
+    if not differ:
+        return
+    name, value, found = differ[0]
+    changes = " ".join(f"--set input.{name}={found}" for name, _, found in differ)
+    raise BlastscopeError(
+        f"{recipe.name} needs cells of {name} {value}, and {store.path} has {found}: prepare a "
+        f"store with {flags}, or give {changes}."
+    )
 
 
 def _training_set(recipe: Recipe, table: pl.DataFrame, rows: Rows, is_all: Bools) -> TrainingSet:

@@ -14,6 +14,7 @@ from blastscope.data.store import Store, StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.sources import CROSSVAL, SEEDS, open_source
 from blastscope.io.predictions import read_predictions
+from blastscope.io.remote import refuse_remote
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.stain.statistics import StainStatistics, statistics_from
@@ -113,6 +114,7 @@ def open_run(path: Path) -> FinishedRun:
     Raises:
         BlastscopeError: if it is not a finished run, or its checkpoint is stale.
     """
+    refuse_remote(path)
     if not path.exists():
         raise BlastscopeError(f"{path} does not exist: give a bundle, a run or an ensemble.")
     if not path.is_dir():

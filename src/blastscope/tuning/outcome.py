@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from blastscope.data.folds import FoldCut
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.io.files import without_nan
 from blastscope.tuning.search_folder import Search
@@ -94,11 +95,11 @@ class SearchOutcome:
         hand_made: the score of the recipe that the search began with.
         importance: of each key, as a share of 1 (fANOVA); empty with too few finished trials.
         judged: None if the test part was not looked at.
+        cut: how the folds of a trial were cut; None if it is scored on the validation part.
     """
 
     recipe: str
     objective: str
-    folds: int
     scored_cells: int
     scored_subjects: int
     synthetic: bool
@@ -107,6 +108,12 @@ class SearchOutcome:
     trials: tuple[TrialRow, ...]
     importance: dict[str, float]
     judged: Judgement | None = None
+    cut: FoldCut | None = None
+
+    @property
+    def folds(self) -> int:
+        """How many folds a trial has, which may be fewer than were asked for; 0 without folds."""
+        return 0 if self.cut is None else self.cut.folds
 
     def count(self, state: str) -> int:
         """Return how many trials are in a state."""
@@ -145,6 +152,7 @@ class SearchOutcome:
     def as_json(self) -> dict[str, Any]:
         """The outcome as JSON, with null for what is undefined."""
         content = asdict(self) | {"trials": [asdict(one) for one in self.trials]}
+        content["folds"] = self.folds
         content["judged"] = None if self.judged is None else self.judged.as_json()
         best = self.best
         content["looks"] = {
@@ -165,7 +173,6 @@ def read_outcome(search: Search, study: optuna.Study) -> SearchOutcome:
     return SearchOutcome(
         recipe=search.request.recipe.name,
         objective=search.scored.objective,
-        folds=search.request.folds,
         scored_cells=search.scored.cells.height,
         scored_subjects=search.subjects,
         synthetic=search.store.synthetic,
@@ -174,6 +181,7 @@ def read_outcome(search: Search, study: optuna.Study) -> SearchOutcome:
         trials=tuple(_row(search, one) for one in study.get_trials(deepcopy=False)),
         importance=_importance(search, study),
         judged=None if judged is None else Judgement.from_json(judged),
+        cut=search.cut,
     )
 
 

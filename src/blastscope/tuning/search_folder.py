@@ -6,7 +6,7 @@ no trial can be chosen by them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from filelock import FileLock
 
-from blastscope.data.folds import make_folds
+from blastscope.data.folds import FoldCut, make_folds
 from blastscope.data.split_table import Split, describe, read_split
 from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError, writing
@@ -75,6 +75,7 @@ class Search:
         splits: the file of the split of each training of a trial: one, or one a fold.
         tested: the split part that each of these networks is scored on.
         leaks: subjects that are in several parts of the split, or cells that name none.
+        cut: how the folds were cut, which may be fewer than were asked for; None without folds.
     """
 
     request: SearchRequest
@@ -85,6 +86,7 @@ class Search:
     tested: str
     leaks: bool
     folder: WorkFolder
+    cut: FoldCut | None
 
     @property
     def subjects(self) -> int:
@@ -106,6 +108,11 @@ class Search:
         """Return what the test part said, if it was looked at."""
         found = read_json(self.folder.marker).get("judged")
         return found if isinstance(found, dict) else None
+
+    def record(self, results: Sequence[str] = ()) -> None:
+        """Record the digests of files of the folder, for `blastscope verify`, and what is known."""
+        judged = self.judgement()
+        self.folder.record({} if judged is None else {"judged": judged}, results)
 
 
 @contextmanager
@@ -136,7 +143,7 @@ def begin_search(request: SearchRequest) -> Search:
     leaks = _refuse_known_subjects(request, store, split)
     for recipe in (request.recipe, *_by_input(corners)):
         read_inputs(recipe, request.store, request.split)
-    cells, splits, tested = _cut(request, store, split)
+    cells, splits, tested, cut = _cut(request, store, split)
     name = choose_objective(request.objective, cells)
     identity = _identity(request, store, split, name)
     folder = WorkFolder(request.out, _KIND, identity)
@@ -147,7 +154,8 @@ def begin_search(request: SearchRequest) -> Search:
         paths = tuple(request.out / "splits" / f"{key}.parquet" for key in splits)
         for path, one in zip(paths, splits.values(), strict=True):
             one.write(path)
-    return Search(request, store, split, ScoredPart(cells, name), paths, tested, leaks, folder)
+    scored = ScoredPart(cells, name)
+    return Search(request, store, split, scored, paths, tested, leaks, folder, cut)
 
 
 def _identity(request: SearchRequest, store: Store, split: Split, objective: str) -> dict[str, Any]:
@@ -229,15 +237,15 @@ def _refuse_known_subjects(request: SearchRequest, store: Store, split: Split) -
 
 def _cut(
     request: SearchRequest, store: Store, split: Split
-) -> tuple[pl.DataFrame, dict[str, Split], str]:
-    """Return the scored cells, the splits of a trial's trainings, and their scored part."""
+) -> tuple[pl.DataFrame, dict[str, Split], str, FoldCut | None]:
+    """Return the scored cells, a trial's splits, their scored part, and how folds were cut."""
     joined = store.cells.join(split.table, on="cell", how="inner", maintain_order="left")
     known = joined.filter(pl.col("part") != "test")
     if not request.folds:
         table = split.table.filter(pl.col("part") != "test")
         one = Split(table, split.protocol, split.seed, split.fractions, split.notes)
         cells = with_sizes(known.filter(pl.col("part") == "validation"))
-        return cells, {"search": one}, "validation"
+        return cells, {"search": one}, "validation", None
     by = "image" if request.image_level else "subject"
     plan = make_folds(known.drop("part"), by, request.folds, request.seed)
     tested = pl.concat(
@@ -247,4 +255,5 @@ def _cut(
         ]
     )
     cells = with_sizes(known).join(tested, on="cell", how="inner", maintain_order="left")
-    return cells, {f"fold{k + 1}": one for k, one in enumerate(plan.splits)}, "test"
+    splits = {f"fold{k + 1}": one for k, one in enumerate(plan.splits)}
+    return cells, splits, "test", plan.cut

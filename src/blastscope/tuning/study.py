@@ -149,7 +149,7 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
     import optuna
 
     request = search.request
-    epochs = request.folds or request.recipe.training.epochs
+    epochs = search.cut.folds if search.cut else request.recipe.training.epochs
     if request.prune == "none":
         return optuna.pruners.NopPruner()
     if request.prune == "hyperband":

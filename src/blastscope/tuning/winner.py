@@ -22,7 +22,7 @@ from blastscope.tuning.search_folder import Search
 from blastscope.tuning.space import Settings, with_settings
 
 WINNER = "winner.yaml"
-_BASE = "hand-made.yaml"
+BASE = "hand-made.yaml"
 
 
 def write_winner(search: Search, outcome: SearchOutcome) -> Recipe | None:
@@ -40,9 +40,9 @@ def write_winner(search: Search, outcome: SearchOutcome) -> Recipe | None:
     out, base = search.request.out, search.request.recipe
     packaged = base.name in recipe_names() and not base.overrides
     if not packaged:
-        write_text(out / _BASE, recipe_yaml(base))
+        write_text(out / BASE, recipe_yaml(base))
     title = f"{base.title}, chosen from {outcome.looks} trials"[:200]
-    content = {"title": title, "extends": base.name if packaged else _BASE}
+    content = {"title": title, "extends": base.name if packaged else BASE}
     path, wanted = out / WINNER, with_settings(base, best.settings)
     write_text(path, winner_header(outcome) + dump_yaml(content | _nested(best.settings)))
     found = load_recipe(str(path))
