@@ -105,7 +105,7 @@ class ReferenceCells:
         """Return a labelled cell's pixels, (size, size, 3), RGB.
 
         Raises:
-            RefusalError: if there is no labelled cell in this row.
+            RefusalError: if this row has no labelled cell.
         """
         if row not in self._known:
             raise unknown("reference cell", row)
