@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -24,9 +25,10 @@ from blastscope.tracking.records import RunRecord
 @pytest.fixture(scope="module")
 def server(trained, tmp_path_factory):
     """A run that is evaluated and recorded, with its model, in an SQLite file of its own."""
-    run = trained.run
-    bs.evaluate(run, out=run)
     place = tmp_path_factory.mktemp("mlflow")
+    run = place / trained.run.name  # the other tests' run stays without an evaluation
+    shutil.copytree(trained.run, run)
+    bs.evaluate(run, out=run)
     uri = f"sqlite:///{place / 'mlflow.db'}"
     before = dict(os.environ)
     track_folder(f"mlflow:{uri}", run)
