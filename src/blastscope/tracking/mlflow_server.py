@@ -151,7 +151,7 @@ def _experiment(client: MlflowClient, uri: str | None, home: Path) -> str:
 def _log_whole(
     client: MlflowClient, experiment: str, record: RunRecord, bundle: Path | None
 ) -> None:
-    """Write a record and its model, unless they are there; the tag that says so comes last."""
+    """Write a record and its model if they are not there; the tag that says so comes last."""
     if _runs(client, experiment, _KEY, record.key):
         return
     for left in _runs(client, experiment, _BEGUN, record.key):
