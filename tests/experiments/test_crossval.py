@@ -214,10 +214,10 @@ def test_a_training_seed_leaves_the_folds_alone(
         raise LaidOutError
 
     monkeypatch.setattr("blastscope.api.cross_validate.lay_out", stop)
-    for settings in ((), ["training.seed=25"]):
+    for settings in ((), ["training.seed=25"], [" training.seed = 26"]):
         with pytest.raises(LaidOutError):
             bs.cross_validate(
                 order.recipes[-1], order.store, out=tmp_path, seed=3, settings=settings
             )
-    assert [request.seed for request in found] == [3, 3]
-    assert [request.recipes[-1].training.seed for request in found] == [3, 25]
+    assert [request.seed for request in found] == [3, 3, 3]
+    assert [request.recipes[-1].training.seed for request in found] == [3, 25, 26]

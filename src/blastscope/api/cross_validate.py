@@ -118,7 +118,8 @@ def cross_validate(
     refuse_tracking(track)
     check_engine(engine, jobs)
     recipes = with_starts(recipe, settings)
-    if not any(text.startswith("training.seed=") for text in setting_texts(settings)):
+    changed = {text.partition("=")[0].strip() for text in setting_texts(settings)}
+    if not changed & {"training", "training.seed"}:
         recipes = tuple(one.with_seed(seed) for one in recipes)
     order = CrossvalRequest(
         recipes, Path(store), Path(out), by, folds, repeats, seed, device,
