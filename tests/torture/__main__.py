@@ -27,6 +27,8 @@ def main() -> int:
     parser.add_argument("--scratch", type=Path, help="a folder for what is made")
     asked = parser.parse_args()
     faults: list[str] = []
+    if asked.scratch is not None:
+        asked.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="torture-", dir=asked.scratch) as folder:
         for part in asked.parts or PARTS:
             began = time.monotonic()
