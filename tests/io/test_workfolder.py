@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from blastscope.data.synthetic import refuse_taken_folder
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json, replacing_folder, sqlite_url, write_json
+from blastscope.io.files import only_one, read_json, replacing_folder, sqlite_url, write_json
 from blastscope.io.workfolder import FolderKind, WorkFolder, first_difference, refuse_foreign
 
 KEPT = FolderKind("seeds.json", "blastscope-seeds/1")
@@ -230,3 +230,19 @@ def test_an_sqlite_file_lies_where_its_name_says(tmp_path, name):
         connection.exec_driver_sql("create table one (number integer)")
     engine.dispose()
     assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_folder_made_for_nothing_goes_again(tmp_path, kept):
+    folder = tmp_path / "new"
+    with only_one(folder / "work"):
+        assert folder.exists()
+        if kept:
+            (folder / "done.txt").write_text("done")
+    assert folder.exists() is kept
+
+
+def test_a_folder_that_was_there_stays(tmp_path):
+    with only_one(tmp_path / "work"):
+        pass
+    assert tmp_path.exists()

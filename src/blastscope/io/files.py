@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,15 @@ def replacing(path: Path) -> Iterator[Path]:
 def only_one(path: Path) -> Iterator[None]:
     """Keep a second process from writing ``path`` while the block runs.
 
+    The folder of ``path`` is made; if nothing came into it, it goes again.
+
     Raises:
         BlastscopeError: if another process writes it, or the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
     lock = path.with_name(f".{path.name}.lock")
+    made = not path.parent.exists()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.touch()  # its error names the reason
@@ -70,6 +73,9 @@ def only_one(path: Path) -> Iterator[None]:
             yield
     finally:
         lock.unlink(missing_ok=True)
+        if made:
+            with suppress(OSError):  # it holds something
+                path.parent.rmdir()
 
 
 @contextmanager
