@@ -17,6 +17,7 @@ from blastscope.io.predictions import SYNTHETIC_MARK
 
 if TYPE_CHECKING:
     from blastscope.decision.assessment import DecisionAssessment
+    from blastscope.evaluation.confidence_intervals import Estimate
 
 KIND = "blastscope-decision"
 FORMAT = f"{KIND}/2"
@@ -31,6 +32,7 @@ class DecisionFile:
         checkpoint: ``sha256:`` of that model's weights; None if unknown.
         digest: ``sha256:`` of the content, its keys sorted.
         settings: of the recipe, without its seed, if it was fitted to several networks of it.
+        estimates: as in the file; :meth:`reached` reads them.
     """
 
     path: Path
@@ -41,6 +43,22 @@ class DecisionFile:
     fitted_on: FittedOn
     digest: str
     settings: dict[str, Any] | None = None
+    estimates: Any = None
+
+    def reached(self) -> dict[str, Estimate]:
+        """Return what it reached on the cells that were reported; empty if that is not recorded.
+
+        Raises:
+            BlastscopeError: if the file is damaged.
+        """
+        from blastscope.evaluation.confidence_intervals import Estimate  # it takes SciPy along
+
+        if self.estimates is None:
+            return {}
+        try:
+            return read_as(dict[str, Estimate], self.estimates)
+        except ValueError as error:
+            raise _damaged(self.path, error) from error
 
     @property
     def recipe(self) -> str:
@@ -95,15 +113,17 @@ def read_decision(path: Path) -> DecisionFile:
     return decision_from(read_json(path), path)
 
 
+def _damaged(path: Path, error: ValueError) -> BlastscopeError:
+    return BlastscopeError(f"{path} is damaged ({error}): run `blastscope evaluate` again.")
+
+
 def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
     """Read a decision from the content of its file, with the errors of :func:`read_decision`."""
     refuse_other_version(content, FORMAT, path, "blastscope evaluate")
     try:
         fitted_on = read_as(FittedOn, content.get("fitted_on"))
     except ValueError as error:
-        raise BlastscopeError(
-            f"{path} is damaged ({error}): run `blastscope evaluate` again."
-        ) from error
+        raise _damaged(path, error) from error
     checkpoint = content.get("checkpoint")
     whole = json.dumps(content, sort_keys=True).encode()
     return DecisionFile(
@@ -115,4 +135,5 @@ def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
         fitted_on,
         "sha256:" + hashlib.sha256(whole).hexdigest(),
         content.get("settings"),
+        content.get("estimates"),
     )

@@ -9,7 +9,12 @@ from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
 from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
 from blastscope.report.card_metadata import front_matter
-from blastscope.report.decision_text import CALIBRATIONS, fitted_on_text, rule_text
+from blastscope.report.decision_text import (
+    CALIBRATIONS,
+    fitted_on_text,
+    reached_text,
+    rule_text,
+)
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.html import render_text
 from blastscope.report.text import escaped, protocol_name
@@ -24,6 +29,9 @@ _NAMES = {
     NORMAL_SUBJECTS: "AUC, mean over normal subjects",
     OF_SIZE: "AUC of the size of a cell alone",
 }
+
+_SAME_SUBJECTS = ("image", "paper")
+"""The protocols that split the cells of a subject between parts."""
 
 
 def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
@@ -41,6 +49,7 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
         calibrations=CALIBRATIONS,
         rule_text=rule_text,
         fitted_on_text=fitted_on_text,
+        reached_text=reached_text,
         citation=CITATION,
         adapted_from=adapted_from,
         adaptation_lines=adaptation_lines,
@@ -53,9 +62,10 @@ def evaluated_on(found: EvaluationEntry) -> str:
     weights = (
         "These weights" if found.own else "Other weights of the same recipe, not these very ones"
     )
+    whose = " of subjects that are also in training" if found.protocol in _SAME_SUBJECTS else ""
     return (
-        f"{weights}, on {found.cells:,} {escaped(found.part)} cells, "
-        f"{protocol_name(found.protocol)}; a cell is called ALL if p > 0.5."
+        f"{weights}, on {found.cells:,} {escaped(found.part)} cells{whose}, "
+        f"{protocol_name(found.protocol)}; a cell is called ALL if the network's own p > 0.5."
     )
 
 

@@ -266,6 +266,23 @@ def how_decided(by: DecisionFile, brief: bool = False) -> str:
     return text if brief else f"{text} {fitted_on_text(by.fitted_on)} ({by.path})"
 
 
+def reached_text(by: DecisionFile) -> str:
+    """Write what calls and referrals reached on the cells that were reported, if recorded."""
+    found, text = by.reached(), ""
+    if {"sensitivity", "specificity"} <= set(found):
+        text = (
+            f"On the reported cells sensitivity was {metric(found['sensitivity'], 3)} and "
+            f"specificity {metric(found['specificity'], 3)}."
+        )
+    if {"kept", "kept_error"} <= set(found) and found["kept"].known and found["kept"].value < 1:
+        text += (
+            f" At most {percent(by.decision.referral.wanted)} wrong calls were requested: "
+            f"{percent(1 - found['kept'].value)} of these cells were referred, and "
+            f"{metric(found['kept_error'], 1, percent=True)} of the other calls were wrong."
+        )
+    return text.lstrip()
+
+
 def intervals_held(by: DecisionFile) -> str:
     """Write how often intervals of subjects' shares contained them in simulations, if known."""
     reference = by.decision.reference

@@ -45,7 +45,7 @@ def worth_text(manifest: Manifest | None, synthetic: bool = False) -> str:
     rest = _beside(found)
     return (
         f"On unseen subjects its AUC is {_with_interval(found.metrics['auc'])}{rest}. Measured on "
-        f"{counted(found.cells)}{of}{whose}."
+        f"{counted(found.cells)}{of} together{whose}."
     )
 
 
