@@ -1,6 +1,6 @@
 """The next subject: how subjects differ, and what to expect of one that is not here yet.
 
-A pooled metric is the mean over cells. A laboratory asks for the next patient, so each subject
+A pooled metric is the mean over cells. A laboratory asks for the next subject, so each subject
 counts once here, and beside the confidence interval of the mean stands a prediction interval for
 one more subject (Higgins, Thompson and Spiegelhalter, Journal of the Royal Statistical Society A
 172:137-159, 2009).

@@ -95,7 +95,7 @@ CELL = """
     - region "The cell, cropped":
       - img "Cell 2, cropped"
   - heading "What the model says" [level=3]
-  - heading "Where the networks look" [level=3]
+  - heading "Heatmap" [level=3]
   - button "Heatmap (H)"
   - heading "Similar cells" [level=3]
   - heading "The image" [level=3]

@@ -44,7 +44,7 @@ function sample(item, again) {
   const sizes = [100, 200, 500].filter((size) => size <= item.counts.cells && size > (item.sample?.size ?? 0));
   const choose = async (/** @type {number} */ size) => {
     const sure = item.sample ? await ask(`Enlarge the random sample to ${size}?`,
-      h("p", {}, "The enlargement is recorded and stands in the report: a sample that grew until it pleased is not a sample."), { ok: "Enlarge" }) : true;
+      h("p", {}, "The report shows each enlargement. Do not enlarge a sample until you like the result."), { ok: "Enlarge" }) : true;
     if (!sure) return;
     await post(`/api/v1/cases/${item.id}/sample`, { size }).then(again, (fault) => showFault(fault, place));
   };
@@ -53,7 +53,7 @@ function sample(item, again) {
       ? [h("p", {}, item.sample.left ? `${number(item.sample.size - item.sample.left)} of ${counted(item.sample.size, "cell")} counted.` : `All ${counted(item.sample.size, "cell")} of the sample are counted.`),
         item.sample.enlarged.length ? h("p", {}, h("small", {}, `Enlarged from ${item.sample.enlarged.map((each) => `${each.before} to ${each.size} cells`).join(", then ")}.`)) : null,
         h("p", {}, h("a", { class: "button", href: galleryOf(item, item.sample.left ? "sample,unlabelled" : "sample", "random") }, item.sample.left ? "Go on counting" : "See the sample"))]
-      : h("p", {}, "Doubtful cells first is not a sample. To count without labelling every cell, label a random sample: 40 of 200 gives 14.7 to 26.2 %, 100 of 500 gives 16.6 to 23.8 %."),
+      : h("p", {}, "Cells that are sorted by doubt are not a random sample. To count without labelling every cell, label a random sample. If 40 of 200 are ALL, the 95 % interval is 14.7 to 26.2 %; if 100 of 500 are, it is 16.6 to 23.8 %."),
     may.read && sizes.length ? h("div", { class: "actions" }, item.sample ? "Enlarge to" : "Draw", sizes.map((size) =>
       h("button", { type: "button", onclick: () => choose(size) }, counted(size, "cell")))) : null,
     !item.sample && !sizes.length ? h("p", { class: "quiet" }, "The case has fewer than 100 cells: label all of them.") : null, place);
@@ -113,7 +113,7 @@ async function draw() {
     h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "state", "data-state": item.state }, STATES[item.state]),
       h("span", { class: "end" }, may.read && item.state !== "signed" ? h("a", { class: "button", href: `/cases/new?case=${item.id}` }, "Add files") : null,
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
-    h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual for this material: ${item.target}. `
+    h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual count for this material: ${item.target} cells. `
       + `Begun ${when(item.created_at)} by ${item.created_by}. Readers: ${item.readers.join(", ") || "none yet"}.`, item.note ? [h("br"), `Note: ${item.note}`] : null),
     busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
     job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${job.reason ?? "the reason is not known"}.`),

@@ -232,7 +232,7 @@ export class CellView {
       cell.note && h("p", {}, h("strong", {}, "Note: "), cell.note),
       facts.double_of && h("div", { class: "notice warn" }, h("p", {}, "This may be the same cell as ",
         h("a", { href: `/cases/${gallery.item.id}/cells/${facts.double_of}` }, `cell ${facts.double_of}`),
-        " of another field: their pixels are nearly alike. If it is, label one of the two X, and it is counted once."),
+        " of another field: their pixels are nearly alike. If it is, label one of the two X (do not count), and the cell is counted once."),
       h("img", { class: "twin", src: facts.images.crop.replace(/\/\d+\/crop/, `/${facts.double_of}/crop`), alt: `Cell ${facts.double_of}` })),
       shown && typeof facts.p === "number" && [h("h3", {}, "What the model says"), h("dl", {},
         row("Call", [h("span", { class: "label", "data-label": facts.called ?? "" }, facts.called ? LABELS[facts.called] : "none"), facts.refer ? ", referred to a person" : ""]),
@@ -308,7 +308,7 @@ export class CellView {
   #heatmap() {
     const button = h("button", { type: "button", "data-cell": "overlay", "aria-pressed": String(this.overlay), onclick: () => this.toggleOverlay() },
       `Heatmap${keyName("overlay") ? ` (${keyName("overlay")})` : ""}`);
-    if (!this.overlay) return [h("h3", {}, "Where the networks look"), button];
+    if (!this.overlay) return [h("h3", {}, "Heatmap"), button];
     const heat = this.facts.heatmaps?.find((/** @type {any} */ each) => each.method === this.method);
     const chosen = this.methods.find(({ code }) => code === this.method);
     const select = h("select", { "data-cell": "method", "aria-label": "Method", onchange: () => {
@@ -325,7 +325,7 @@ export class CellView {
       "not-applicable": `This method does not apply to this model: ${heat?.reason ?? ""}`,
       done: "Vermilion: to ALL. Blue: to normal.",
     };
-    return [h("h3", {}, "Where the networks look"), h("div", { class: "actions" }, button, this.methods.length ? select : null, opacity),
+    return [h("h3", {}, "Heatmap"), h("div", { class: "actions" }, button, this.methods.length ? select : null, opacity),
       h("p", {}, this.fault ?? states[/** @type {keyof typeof states} */ (heat?.state ?? "none")],
         heat?.job && ["waiting", "running"].includes(heat.state) ? [" ", h("button", { type: "button", onclick: async () => {
           await call("DELETE", `/api/v1/jobs/${heat.job}`).catch(() => null);

@@ -10,9 +10,9 @@ import { counted, number } from "./words.js";
 /** @typedef {{number: number, file?: string, width: number, height: number, um_per_pixel: number, red_cells: number | null, within: number | null, image: string, cells: number[], refused: {place: Place, reason: string}[]}} Field */
 /** @typedef {{number: number, file?: string, width: number, height: number, place: Place, image: string}} Placed */
 
-/** An input for micrometres a pixel, which may stay empty. */
+/** An input for micrometres per pixel, which may stay empty. */
 export function scaleField() {
-  return h("label", { class: "field" }, "Micrometres a pixel", h("input", { name: "um_per_pixel", inputmode: "decimal", autocomplete: "off", size: 8, placeholder: "0.073" }),
+  return h("label", { class: "field" }, "Micrometres per pixel", h("input", { name: "um_per_pixel", inputmode: "decimal", autocomplete: "off", size: 8, placeholder: "0.073" }),
     h("small", {}, "7.5 divided by the diameter of a red cell in pixels. If you leave it empty, red cells are measured."));
 }
 
@@ -33,7 +33,7 @@ export function scaleForm(item, again) {
     event.preventDefault();
     try {
       const scale = scaleOf(field);
-      if (scale === null) throw new Error("Type the micrometres of a pixel: this scale could not be measured.");
+      if (scale === null) throw new Error("Type the micrometres per pixel: this scale could not be measured.");
       await post(`/api/v1/cases/${item.id}/scale`, { um_per_pixel: scale });
       again();
     } catch (fault) {
@@ -70,7 +70,7 @@ export function fieldsPanel(item, { fields, refused }) {
   const cells = fields.reduce((sum, field) => sum + field.cells.length, 0);
   const [first] = fields;
   const within = first.within === null ? "" : ` ± ${(first.within * 100).toFixed(0)} %`;
-  const scale = `${first.um_per_pixel.toPrecision(3)} µm a pixel${within}, ${first.red_cells === null ? "as it was told" : `measured by ${counted(first.red_cells, "red cell")} that are taken to be 7.5 µm wide`}`;
+  const scale = `${first.um_per_pixel.toPrecision(3)} µm per pixel${within}, ${first.red_cells === null ? "as entered" : `measured by ${counted(first.red_cells, "red cell")} that are taken to be 7.5 µm wide`}`;
   return h("section", { class: "panel" }, h("h2", {}, "Fields"),
     h("p", {}, `${counted(cells, "cell")} cut out of ${counted(fields.length, "field")}; ${scale}.`),
     refused ? h("p", {}, h("strong", {}, `${counted(refused, "cell")} of the fields could not be outlined or ${refused === 1 ? "was" : "were"} cut by the edge: `), `${refused === 1 ? "it is" : "they are"} in no count and no share. `,

@@ -16,7 +16,7 @@ export const ACTIONS = [
   { name: "A", does: "Call it ALL (a lymphoblast)", key: "a", kind: "label" },
   { name: "N", does: "Call it normal", key: "n", kind: "label" },
   { name: "U", does: "Unsure: list it and count it apart", key: "u", kind: "label" },
-  { name: "X", does: "Not a cell (smudge, artefact): leave it out of the count", key: "x", kind: "label" },
+  { name: "X", does: "Do not count: not a cell (smudge, artefact), or counted already", key: "x", kind: "label" },
   { name: "undo", does: "Undo", key: "z", kind: "act" },
   { name: "redo", does: "Redo", key: "Shift+Z", kind: "act" },
   { name: "next", does: "Go to the next cell without a label", key: "j", kind: "act" },

@@ -32,7 +32,7 @@ function dropping(item, take) {
     h("p", {}, h("button", { type: "button", onclick: () => files.click() }, "Choose files"), " ",
       h("button", { type: "button", onclick: () => folder.click() }, "Choose a folder")),
     h("p", {}, h("small", {}, `${item.content === "fields" ? "Whole fields of one microscope and objective" : "Images of single cells"} (PNG, BMP, TIFF, JPEG, WebP), up to ${size(boot.limits.file_bytes)} each, ${counted(boot.limits.files, "file")} at most. `
-      + "A name such as UID_17_… says the subject; all other images are of the case's own.")), files, folder);
+      + "If a file name begins with UID_17_, its cell counts for subject 17. Every other file counts for the subject of this case.")), files, folder);
   place.addEventListener("dragover", (event) => {
     event.preventDefault();
     place.classList.add("over");
