@@ -195,7 +195,7 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     assert "its AUC is 0.876 (95 % interval 0.700 to 0.950)" in said
     assert f"{measured} of 16 subjects (9 ALL and 7 normal) together, by other networks" in said
     said = worth(entry(own=True, low=None, unit="cell", counts={"all": 800, "hem": 400}))
-    assert said == f"On unseen subjects its AUC is 0.876. {measured}."
+    assert said == f"On unseen subjects its AUC is 0.876. {measured} together."
     against = entry()
     beside = {"auc_equal_size": MetricEntry(value=0.7), "auc_of_size": MetricEntry(value=0.8)}
     against = against.model_copy(update={"metrics": against.metrics | beside})
