@@ -80,7 +80,7 @@ function plot(shares, item) {
 /** @param {any} shares */
 function subjects(shares) {
   if (!shares.subjects || shares.subjects.length < 2) return null;
-  return h("section", { class: "panel" }, scrolling("Subjects", table("This case holds several subjects: each is estimated by itself (share of ALL, 95 % interval).",
+  return h("section", { class: "panel" }, scrolling("Subjects", table("This case holds several subjects: each is estimated by itself (share of blasts, 95 % interval).",
     ["Subject", { name: "Cells", number: true }, "The model alone", "People and model", "Counted"],
     shares.subjects.map((/** @type {any} */ each) => [each.subject, number(each.cells), ...each.lines.map(lineWords)]))));
 }

@@ -90,7 +90,7 @@ page(async () => {
     h("div", { class: "head" }, h("h1", {}, "Cases"), count, h("span", { class: "end" }, search, chosen,
       may.read ? h("a", { class: "button primary", href: "/cases/new" }, "New case (C)") : null)),
     note, scrolling("Cases", h("table", { class: "panel" }, h("thead", {}, h("tr", {},
-      ["Case", "Cells", "No label", "Referred, no label", "Share of ALL, 95 % interval", "Readers", "State", "", "Begun"].map((name, index) =>
+      ["Case", "Cells", "No label", "Referred, no label", "Share of blasts, 95 % interval", "Readers", "State", "", "Begun"].map((name, index) =>
         name ? h("th", { scope: "col", class: index > 0 && index < 4 ? "n" : null }, name) : h("td")))), body)), none);
   /** @type {Case[]} */
   let cases = [];

@@ -63,7 +63,7 @@ async function form(made) {
     h("fieldset", {}, h("legend", {}, "Which cells are in the files?"),
       radio("sampling", "all", "All nucleated cells of the field or the slide", "", true),
       radio("sampling", "random", "A random sample of them"),
-      radio("sampling", "selected", "Cells that somebody selected", "then no share of ALL is ever given")),
+      radio("sampling", "selected", "Cells that somebody selected", "then no share of blasts is ever given")),
     h("fieldset", {}, h("legend", {}, "What does each file show?"),
       radio("content", "cells", "One cell, cut out on black", "", true),
       radio("content", "fields", "A whole field of the smear", "its cells are found and cut out"), scale),

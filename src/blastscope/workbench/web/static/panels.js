@@ -179,7 +179,7 @@ export class Panels {
     clearTimeout(this.timer);
     if (!gallery.modelShown) { // at once: labels record whether the model was in sight
       this.drawn = "";
-      fill(this.shares, h("h2", {}, "Share of ALL"), h("small", {}, "Hidden while the model is hidden."));
+      fill(this.shares, h("h2", {}, "Share of blasts"), h("small", {}, "Hidden while the model is hidden."));
       return;
     }
     this.timer = setTimeout(async () => {
@@ -189,7 +189,7 @@ export class Panels {
       const same = JSON.stringify([answer.lines, agreement]);
       if (same === this.drawn) return;
       this.drawn = same;
-      fill(this.shares, h("h2", {}, "Share of ALL"), answer.lines.map(lineBrief),
+      fill(this.shares, h("h2", {}, "Share of blasts"), answer.lines.map(lineBrief),
         agreement?.cells ? [h("h2", {}, "You and the model"), h("div", {}, `same on ${agreement.same} of ${counted(agreement.cells, "cell")}`)] : null);
     }, this.drawn ? 900 : 0);
   }
