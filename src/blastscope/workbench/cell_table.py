@@ -71,7 +71,7 @@ class CellTable:
 
     @property
     def needs(self) -> NDArray[np.int64]:
-        """The rank of each cell by how much it needs a human, the most first, from 1."""
+        """The rank of each cell by how doubtful its call is, the most doubtful first, from 1."""
         distance = np.nan_to_num(np.abs(self.p - self.threshold), nan=2.0)
         order = np.lexsort((distance, ~self.refer, ~self.ood, ~self.usable))
         rank = np.empty(len(order), np.int64)

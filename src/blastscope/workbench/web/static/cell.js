@@ -235,7 +235,7 @@ export class CellView {
         " of another field: their pixels are nearly alike. If it is, label one of the two X (do not count), and the cell is counted once."),
       h("img", { class: "twin", src: facts.images.crop.replace(/\/\d+\/crop/, `/${facts.double_of}/crop`), alt: `Cell ${facts.double_of}` })),
       shown && typeof facts.p === "number" && [h("h3", {}, "What the model says"), h("dl", {},
-        row("Call", [h("span", { class: "label", "data-label": facts.called ?? "" }, facts.called ? LABELS[facts.called] : "none"), facts.refer ? ", referred to a person" : ""]),
+        row("Call", [h("span", { class: "label", "data-label": facts.called ?? "" }, facts.called ? LABELS[facts.called] : "none"), facts.refer ? ", referred to an expert" : ""]),
         row("Probability of ALL", `${probability(facts.p)}${facts.calibrated ? ", calibrated" : ", not calibrated"}`),
         facts.calibrated && facts.p_raw !== null && facts.p_raw !== undefined ? row("Before calibration", probability(facts.p_raw)) : null,
         row("Threshold", probability(facts.threshold)),

@@ -32,7 +32,7 @@ export const FILTERS = [
 
 /** @type {{name: string, words: string, model: boolean}[]} */
 export const ORDERS = [
-  { name: "needs", words: "Needs a human first", model: true },
+  { name: "needs", words: "Most doubtful first", model: true },
   { name: "random", words: "Random", model: false },
   { name: "-p", words: "Most like ALL first", model: true },
   { name: "p", words: "Most like normal first", model: true },

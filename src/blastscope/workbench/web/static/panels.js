@@ -145,7 +145,7 @@ export class Panels {
         gallery.grid.box.focus({ preventScroll: true });
       } }, h("b", {}, keyName(name) || name), words)));
     fill(this.legend, h("h2", {}, "On a tile"), h("small", {}, "Top left your label, ⚑ a flag, ✎ a note. ",
-      gallery.modelShown ? "Bottom right the model: A (ALL), N (normal) or ? (no call) and the probability of ALL; R referred to a person, O out of distribution." : ""));
+      gallery.modelShown ? "Bottom right the model: A (ALL), N (normal) or ? (no call) and the probability of ALL; R referred to an expert, O out of distribution." : ""));
     if (!this.counts.childElementCount) {
       fill(this.counts, h("h2", {}, "Cell"), this.cell, this.buttons, this.numbers, this.shares, this.legend);
       this.refreshShares();
