@@ -22,6 +22,7 @@ from blastscope.workbench.cases import bump
 from blastscope.workbench.doubles import note_doubles
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
+from blastscope.workbench.random_order import without_rank
 from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.sheets import KINDS, Kind, sheet, spans, thumbnails
 from blastscope.workbench.store.database import Database
@@ -77,7 +78,7 @@ def prepare(database: Database, images: ImageStore, case_id: int, advance: Advan
     note_doubles(database, images, case_id)
     with database.write() as session:
         case = session.get_one(Case, case_id)
-        if case.state == "preparing" or _without_rank(session, case_id):
+        if case.state == "preparing" or without_rank(session, case_id):
             # Else a killed worker had come this far. Files may also have come after the state was
             # set, while this was going on.
             draw_order(session, case)
@@ -155,14 +156,6 @@ def _refuse_upload(session: Session, case_id: int, n: int, problem: str) -> None
     upload = session.scalar(select(Upload).where(Upload.case_id == case_id, Upload.cell == n))
     if upload is not None:
         upload.state, upload.reason = "refused", problem
-
-
-def _without_rank(session: Session, case_id: int) -> bool:
-    """Say whether a usable cell has no place in the random order yet."""
-    query = select(Cell.id).where(
-        Cell.case_id == case_id, Cell.problem.is_(None), Cell.random.is_(None)
-    )
-    return session.scalar(query.limit(1)) is not None
 
 
 def draw_order(session: Session, case: Case) -> None:

@@ -25,6 +25,7 @@ from blastscope.workbench.image_store import (
 )
 from blastscope.workbench.jobs import add_job
 from blastscope.workbench.people import Who
+from blastscope.workbench.random_order import refuse_late
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import record
 from blastscope.workbench.settings import MOST_FILES, MOST_ZIP_BYTES
@@ -99,16 +100,12 @@ def refuse_more(session: Session, case: Case) -> None:
     """Refuse further files where they would change what was drawn or signed.
 
     Raises:
-        RefusalError: if the case is signed, has a random sample, or has as many files as it may.
+        RefusalError: if the case is signed, its random order is in use, or it has as many files as
+            it may.
     """
     if case.state == "signed":
         raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
-    if case.sample_size is not None:
-        raise conflict(
-            "sample-drawn",
-            "A random sample of this case's cells is drawn, and more cells would make it another: "
-            "create a new case.",
-        )
+    refuse_late(session, case)
     sent = session.scalar(select(func.count()).where(Upload.case_id == case.id)) or 0
     if sent >= MOST_FILES:
         raise conflict("too-many", f"A case takes {MOST_FILES:,} files: create another case.")
@@ -118,7 +115,7 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
     """Note that all files are sent for now, and have them prepared.
 
     Raises:
-        RefusalError: if there is no file, or the case is signed.
+        RefusalError: if there is no file, the case is signed, or its random order is in use.
     """
     if case.state == "signed":
         raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
@@ -130,6 +127,7 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
         if any_cell is not None:
             return
         raise conflict("no-files", "No usable file was sent: send at least one image or zip.")
+    refuse_late(session, case)
     case.state = "preparing"
     bump(case)
     record(session, case.id, who, "files", {"files": stored})
