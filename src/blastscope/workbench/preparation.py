@@ -27,7 +27,7 @@ from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.sheets import KINDS, Kind, sheet, spans, thumbnails
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Case, Cell, Scoring, Sheet, Upload
-from blastscope.workbench.uploads import number_cells, unpack
+from blastscope.workbench.uploads import add_unpacked, number_cells, unpack
 
 Advance = Callable[[int, int | None], bool]
 """Called with what is done and of how much; whether to go on."""
@@ -110,11 +110,7 @@ def unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
         if not found and reason is None:
             reason = "holds no image (BMP, PNG, TIFF, JPEG or WebP)"
         with database.write() as session:
-            known = set(session.scalars(select(Upload.name).where(Upload.case_id == case_id)))
-            for upload in found:
-                if upload.name not in known:
-                    known.add(upload.name)
-                    session.add(upload)
+            add_unpacked(session, case_id, found)
             row = session.get_one(Upload, one.id)
             row.state, row.reason = ("taken", None) if reason is None else ("refused", reason)
 

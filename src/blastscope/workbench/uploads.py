@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -204,6 +205,26 @@ def unpack(
         raise RefusalError(422, "damaged", f"is damaged or not a zip ({error})") from error
 
 
+def add_unpacked(session: Session, case_id: int, found: Sequence[Upload]) -> None:
+    """Note the images of a zip. Names are unique in a case, so a double is refused under another.
+
+    Of entries of one name the last counts, as in unpacking and in ``blastscope predict``.
+    """
+    known = set(session.scalars(select(Upload.name).where(Upload.case_id == case_id)))
+    times: Counter[str] = Counter()
+    for upload in reversed(found):
+        name = upload.name
+        while upload.name in known:
+            times[name] += 1
+            mark = f" ({times[name] + 1})"
+            upload.name = name[: MOST_NAME - len(mark)] + mark
+        if upload.name != name and upload.reason is None:
+            upload.state = "refused"
+            upload.reason = "has the name of another file, which counts: give it a name of its own"
+        known.add(upload.name)
+    session.add_all(found)
+
+
 def _refuse_entries(entries: list[zipfile.ZipInfo], name: str) -> None:
     if len(entries) > min(MAX_ENTRIES, MOST_FILES):
         raise RefusalError(
@@ -223,7 +244,10 @@ def _is_passed_over(name: str) -> bool:
 def _unpacked(
     images: ImageStore, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str
 ) -> tuple[str, str | None, int, str | None]:
-    shown = printable(f"{name}/{entry.filename}")[:MOST_NAME]
+    shown = printable(f"{name}/{entry.filename}")
+    if len(shown) > MOST_NAME:
+        long = f"has a name of more than {MOST_NAME} characters with its folders: shorten it"
+        return f"…{shown[1 - MOST_NAME :]}", None, 0, long
     try:
         safe_name(entry.filename)
     except RefusalError:
