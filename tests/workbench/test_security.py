@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from starlette.testclient import TestClient
 
 from blastscope.workbench import people, settings, uploads
 from blastscope.workbench.image_store import ImageStore
@@ -168,6 +170,35 @@ def test_passwords_are_hashed_and_wrong_ones_lock(served, local, monkeypatch):
     assert until["local"] is None
     left = datetime.fromisoformat(until["ann"]) - datetime.now(UTC)
     assert 0 < left.total_seconds() <= 15 * 60
+
+
+@pytest.mark.parametrize(
+    ("host", "proxy", "sender", "locked"),
+    [
+        ("127.0.0.1", False, "127.0.0.1", True),
+        ("0.0.0.0", False, "10.0.0.7", True),
+        ("127.0.0.1", True, "10.0.0.7", True),  # told by a proxy on this machine
+        ("127.0.0.1", True, "127.0.0.1", False),  # that proxy tells no address
+        ("0.0.0.0", True, "172.18.0.2", False),  # a proxy on another machine
+    ],
+)
+def test_wrong_passwords_do_not_lock_everybody_out_behind_a_proxy(
+    served, local, monkeypatch, host, proxy, sender, locked
+):
+    monkeypatch.setattr(people, "_hasher", lambda: Quick())
+    body = {"name": "ann", "password": "long enough 1", "role": "signer"}
+    assert local.post("/api/v1/people", json=body).status_code == 201
+    bench = served.bench
+    monkeypatch.setattr(bench, "settings", replace(bench.settings, host=host, behind_proxy=proxy))
+    door = TestClient(served.app, base_url=HOST, headers=local.headers, client=(sender, 5))
+    for k in range(people.MOST_TRIES * 6):
+        wrong = door.post("/api/v1/session", json={"name": f"n{k}", "password": "wrong"})
+        assert wrong.status_code == 401 or k == people.MOST_TRIES * 6 - 1
+    right = {"name": "ann", "password": "long enough 1"}
+    assert door.post("/api/v1/session", json=right).status_code == (429 if locked else 200)
+    for _ in range(people.MOST_TRIES):  # a name is locked in any case
+        door.post("/api/v1/session", json={"name": "ann", "password": "wrong"})
+    assert door.post("/api/v1/session", json=right).status_code == 429
 
 
 class Quick:

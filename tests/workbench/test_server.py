@@ -45,7 +45,8 @@ def test_other_machines_need_encryption_and_a_name(pem):
     with pytest.raises(BlastscopeError, match="not a port"):
         settings(port=70_000)
     made = settings("0.0.0.0", ["lab.example"], Transport(pem, pem))
-    assert (made.secure, made.loopback) == (True, False)
+    assert (made.secure, made.loopback, made.behind_proxy) == (True, False, False)
+    assert settings(transport=Transport(behind_proxy=True)).behind_proxy
     assert "lab.example" in made.names
 
 

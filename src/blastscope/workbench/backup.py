@@ -16,6 +16,7 @@ from blastscope import __version__
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, replacing_folder, write_json
 from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.jobs import JobCancelledError
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import FILE, Database, sqlite_url
@@ -27,6 +28,9 @@ def back_up(database: Database, images: ImageStore, folder: Path, advance: Advan
     """Write a backup into the folder ``backups``, whole or not at all, and return it.
 
     The database is copied first: the images that it names are all there then.
+
+    Raises:
+        JobCancelledError: if the job was cancelled; nothing is left of the backup then.
     """
     name = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     out = folder / "backups" / name
@@ -34,12 +38,13 @@ def back_up(database: Database, images: ImageStore, folder: Path, advance: Advan
         if database.is_sqlite:
             _copy_database(Path(str(database.engine.url.database)), beside / FILE)
         files = sorted(path for path in images.folder.rglob("*") if path.is_file())
-        for done, path in enumerate(files, 1):
+        for done, path in enumerate(files):
+            if done % 500 == 0:
+                _go_on(advance, done, len(files))
             place = beside / "images" / path.relative_to(images.folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(path, place)
-            if done % 500 == 0:
-                advance(done, len(files))
+        _go_on(advance, len(files), len(files))
         write_json(
             beside / "backup.json",
             {
@@ -48,6 +53,11 @@ def back_up(database: Database, images: ImageStore, folder: Path, advance: Advan
             },
         )  # fmt: skip
     return out
+
+
+def _go_on(advance: Advance, done: int, total: int) -> None:
+    if not advance(done, total):
+        raise JobCancelledError
 
 
 def check_restored(settings: Settings) -> None:

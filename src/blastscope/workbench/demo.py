@@ -12,7 +12,7 @@ from blastscope.data.images import read_image
 from blastscope.data.synthetic import write_synthetic
 from blastscope.workbench.cases import create_case
 from blastscope.workbench.image_store import ImageStore
-from blastscope.workbench.jobs import add_job
+from blastscope.workbench.jobs import JobCancelledError, add_job
 from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import Advance
 from blastscope.workbench.sheets import png
@@ -39,10 +39,15 @@ def demo_case(session: Session, who: Who, model: StoredModel) -> tuple[Case, boo
 
 
 def draw_demo(database: Database, images: ImageStore, case_id: int, advance: Advance) -> None:
-    """Draw the cells of the demo case and give them to it as sent files."""
+    """Draw the cells of the demo case and give them to it as sent files.
+
+    Raises:
+        JobCancelledError: if the job was cancelled.
+    """
 
     def drawn(done: int) -> None:
-        advance(done, CELLS)
+        if not advance(done, CELLS):
+            raise JobCancelledError
 
     with tempfile.TemporaryDirectory(prefix="blastscope-") as folder:
         place = Path(folder) / "cells"

@@ -30,7 +30,7 @@ from blastscope.segmentation.scale import uncertainty
 from blastscope.segmentation.segment import FieldFile, Segmented, segment_fields
 from blastscope.workbench.cases import bump, checked_scale
 from blastscope.workbench.image_store import ImageStore
-from blastscope.workbench.jobs import add_job, again
+from blastscope.workbench.jobs import JobCancelledError, add_job, again
 from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import Advance, unpack_zips
 from blastscope.workbench.refusal import conflict
@@ -42,10 +42,6 @@ from blastscope.workbench.uploads import no_image, stored_images
 SIDE = 1600
 """The most pixels of a side of the small picture of a field."""
 _QUALITY = 88
-
-
-class _CancelledError(Exception):
-    """Somebody has cancelled the job."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +71,7 @@ def segment_case(
 
     Raises:
         BlastscopeError: if no field can be used, or their scale cannot be measured.
+        JobCancelledError: if the job was cancelled.
     """
     unpack_zips(database, images, case_id)
     with database.write() as session:
@@ -85,11 +82,8 @@ def segment_case(
         files = _field_files(session, case, uploads, images)
         scale = case.um_per_pixel or known_scale(session, case_id)
     work = _work_folder(folder, case_id, uploads, scale)
-    try:
-        if files:
-            _go_over(database, images, case_id, uploads, files, work, scale, advance)
-    except _CancelledError:
-        return
+    if files:
+        _go_over(database, images, case_id, uploads, files, work, scale, advance)
     with database.write() as session:
         add_job(session, "prepare", case_id)
     shutil.rmtree(work, ignore_errors=True)
@@ -107,7 +101,7 @@ def _go_over(
 ) -> None:  # fmt: skip
     def goes_on(done: int, total: int) -> None:
         if not advance(done, total):
-            raise _CancelledError
+            raise JobCancelledError
 
     try:
         found = segment_fields(files, work, um_per_pixel=scale, on_progress=goes_on)
@@ -278,7 +272,7 @@ def tell_scale(session: Session, case: Case, who: Who, um_per_pixel: float) -> N
         .limit(1)
     )
     if last is not None and last.state in ("failed", "cancelled"):
-        again(session, last.id)
+        again(session, last.id, who)
 
 
 def fields_json(session: Session, case: Case, blind: bool) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def _laid(
     for model, weight in zip(explained.models, weights, strict=True):
         by = model.settings
         own = make_picture(pixels, locate(pixels, by.contour).box)
-        seen = prepared(pixels, own.box, by.size, by.scale, by.clahe)
+        seen = prepared(pixels, own.box, by.size, by.scale, by.clahe, by.stain)
         batch = torch.from_numpy(seen[None]).permute(0, 3, 1, 2)
         found = attribute(model, batch, method).at_size(by.size)
         part = found.for_all[0] if called == "all" else found.for_normal[0]

@@ -8,8 +8,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, or_, select, update
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import without_names
-from blastscope.workbench.refusal import conflict, unknown
+from blastscope.workbench.access import access, find_case, without_names
+from blastscope.workbench.people import Who, audit
+from blastscope.workbench.random_order import cells_wait, refuse_late
+from blastscope.workbench.refusal import RefusalError, conflict, unknown
 from blastscope.workbench.store.tables import QueuedJob, now
 
 LEASE_SECONDS = 60
@@ -18,6 +20,12 @@ MOST_ATTEMPTS = 3
 UNFINISHED = ("waiting", "running")
 TO_REVIEW = ("demo", "segment", "prepare", "score")
 """The kinds of jobs that bring a case to its review."""
+ADD_CELLS = ("demo", "segment", "prepare")
+"""Those that may give a case more cells."""
+
+
+class JobCancelledError(Exception):
+    """Raised within a job that shall not go on."""
 
 
 def add_job(
@@ -128,25 +136,48 @@ def find_job(session: Session, job_id: int) -> QueuedJob:
     return job
 
 
-def cancel(session: Session, job_id: int) -> QueuedJob:
-    """Cancel a job that is not done."""
-    job = find_job(session, job_id)
+def cancel(session: Session, job_id: int, who: Who) -> QueuedJob:
+    """Cancel a job that is not done.
+
+    Raises:
+        RefusalError: if the person may not, or the job's case is signed.
+    """
+    job = _to_change(session, job_id, who)
     if job.state in UNFINISHED:
         job.state, job.finished_at = "cancelled", now()
+        _audit(session, who, "job-cancelled", job)
     return job
 
 
-def again(session: Session, job_id: int) -> QueuedJob:
+def again(session: Session, job_id: int, who: Who) -> QueuedJob:
     """Begin a failed or cancelled job again.
 
     Raises:
-        RefusalError: if it is neither.
+        RefusalError: if it is neither, the person may not, the job's case is signed, or cells would
+            join a case whose random order is in use.
     """
-    job = find_job(session, job_id)
+    job = _to_change(session, job_id, who)
     if job.state not in ("failed", "cancelled"):
         raise conflict("not-failed", "The job has not failed: wait until it is done.")
+    if job.case_id is not None and job.kind in ADD_CELLS and cells_wait(session, job.case_id):
+        refuse_late(session, find_case(session, job.case_id))
     job.state, job.reason, job.attempts, job.finished_at = "waiting", None, 0, None
+    _audit(session, who, "job-again", job)
     return job
+
+
+def _to_change(session: Session, job_id: int, who: Who) -> QueuedJob:
+    """Return a job that a person may cancel or begin again."""
+    job = find_job(session, job_id)
+    if job.case_id is None and not who.may("admin"):
+        raise RefusalError(403, "not-allowed", f"Job {job.id} is not of a case: ask an admin.")
+    if job.case_id is not None and job.kind in TO_REVIEW:
+        access(session, job.case_id, who).refuse_signed()
+    return job
+
+
+def _audit(session: Session, who: Who, what: str, job: QueuedJob) -> None:
+    audit(session, who, what, {"job": job.id, "kind": job.kind, "case": job.case_id})
 
 
 def job_json(session: Session, job: QueuedJob, blind: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,6 +21,7 @@ from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknow
 from blastscope.workbench.store.tables import ApiToken, AuditEntry, LoginSession, User, now
 
 if TYPE_CHECKING:
+    from limits import RateLimitItemPerMinute
     from pwdlib import PasswordHash
 
 ROLES = ("viewer", "reader", "signer", "admin")
@@ -90,20 +92,23 @@ class Passwords:
         self._limit = RateLimitItemPerMinute(MOST_TRIES, TRY_MINUTES)
         self._broad = RateLimitItemPerMinute(MOST_TRIES * 6, TRY_MINUTES)
 
-    def check(self, session: Session, name: str, password: str, address: str) -> Who:
+    def check(self, session: Session, name: str, password: str, address: str | None) -> Who:
         """Return who signs in.
+
+        Args:
+            address: of the person's machine; None if it is not known.
 
         Raises:
             RefusalError: if the name or the password is wrong (one sentence for both), or the
-                name is locked.
+                name or the address is locked.
         """
         person = session.scalar(select(User).where(User.name == name))
         self._refuse_locked(name, address)
         known = person.password if person and person.active and person.password else None
         right = _hasher().verify(password[:MOST_PASSWORD], known or _no_ones_hash())
         if person is None or known is None or not right:
-            self._limiter.hit(self._limit, "name", name)
-            self._limiter.hit(self._broad, "address", address)
+            for limit, kind, key in self._counted(name, address):
+                self._limiter.hit(limit, kind, key)
             self._refuse_locked(name, address)
             raise RefusalError(
                 401, "wrong-password", "The name or the password is wrong: type both again."
@@ -117,11 +122,15 @@ class Passwords:
         until = self._limiter.get_window_stats(self._limit, "name", name).reset_time
         return datetime.fromtimestamp(until, UTC)
 
-    def _refuse_locked(self, name: str, address: str) -> None:
-        for limit, kind, key in (
-            (self._limit, "name", name),
-            (self._broad, "address", address),
-        ):
+    def _counted(
+        self, name: str, address: str | None
+    ) -> Iterator[tuple[RateLimitItemPerMinute, str, str]]:
+        yield self._limit, "name", name
+        if address is not None:
+            yield self._broad, "address", address
+
+    def _refuse_locked(self, name: str, address: str | None) -> None:
+        for limit, kind, key in self._counted(name, address):
             if not self._limiter.test(limit, kind, key):
                 until = self._limiter.get_window_stats(limit, kind, key).reset_time
                 seconds = max(1, round(until - now().timestamp()))

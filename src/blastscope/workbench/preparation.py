@@ -22,11 +22,12 @@ from blastscope.workbench.cases import bump
 from blastscope.workbench.doubles import note_doubles
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
+from blastscope.workbench.random_order import without_rank
 from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.sheets import KINDS, Kind, sheet, spans, thumbnails
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Case, Cell, Scoring, Sheet, Upload
-from blastscope.workbench.uploads import number_cells, unpack
+from blastscope.workbench.uploads import add_unpacked, number_cells, unpack
 
 Advance = Callable[[int, int | None], bool]
 """Called with what is done and of how much; whether to go on."""
@@ -77,7 +78,7 @@ def prepare(database: Database, images: ImageStore, case_id: int, advance: Advan
     note_doubles(database, images, case_id)
     with database.write() as session:
         case = session.get_one(Case, case_id)
-        if case.state == "preparing" or _without_rank(session, case_id):
+        if case.state == "preparing" or without_rank(session, case_id):
             # Else a killed worker had come this far. Files may also have come after the state was
             # set, while this was going on.
             draw_order(session, case)
@@ -109,11 +110,7 @@ def unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
         if not found and reason is None:
             reason = "holds no image (BMP, PNG, TIFF, JPEG or WebP)"
         with database.write() as session:
-            known = set(session.scalars(select(Upload.name).where(Upload.case_id == case_id)))
-            for upload in found:
-                if upload.name not in known:
-                    known.add(upload.name)
-                    session.add(upload)
+            add_unpacked(session, case_id, found)
             row = session.get_one(Upload, one.id)
             row.state, row.reason = ("taken", None) if reason is None else ("refused", reason)
 
@@ -155,14 +152,6 @@ def _refuse_upload(session: Session, case_id: int, n: int, problem: str) -> None
     upload = session.scalar(select(Upload).where(Upload.case_id == case_id, Upload.cell == n))
     if upload is not None:
         upload.state, upload.reason = "refused", problem
-
-
-def _without_rank(session: Session, case_id: int) -> bool:
-    """Say whether a usable cell has no place in the random order yet."""
-    query = select(Cell.id).where(
-        Cell.case_id == case_id, Cell.problem.is_(None), Cell.random.is_(None)
-    )
-    return session.scalar(query.limit(1)) is not None
 
 
 def draw_order(session: Session, case: Case) -> None:

@@ -14,6 +14,7 @@ from blastscope.workbench.cases import bump
 from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who
+from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
 from blastscope.workbench.reviews import record
 from blastscope.workbench.store.tables import Case, Reading, User, now
@@ -34,7 +35,7 @@ def start_reading(
 
     Raises:
         RefusalError: if the person may not read, has a reading open, or should read blind and has
-            seen the case; or if the size of a random part does not do.
+            seen the case; if the size of a random part does not do, or files are not prepared yet.
     """
     found.refuse_signed()
     case = found.case
@@ -54,6 +55,8 @@ def start_reading(
         )
     if scope not in ("all", "random"):
         raise invalid("scope", "Choose all or random.")
+    if scope == "random":
+        refuse_early(session, case)
     usable = int((table.random > 0).sum())
     if scope == "random" and not 1 <= (size or 0) <= usable:
         raise invalid("size", f"Give a number of cells from 1 to {usable:,}.")

@@ -97,6 +97,7 @@ def make_settings(
     return Settings(
         folder=place, database=database or sqlite_url(place), models=models, host=host, port=port,
         names=(*LOOPBACK, *names), secure=transport.secure,
+        behind_proxy=transport.behind_proxy,
         reference=None if reference is None else reference.absolute(),
     )  # fmt: skip
 

@@ -28,6 +28,7 @@ class Settings:
     names: tuple[str, ...] = LOOPBACK  # the names under which browsers may ask for it
     reference: Path | None = None  # a store of labelled cells to compare with, absolute
     secure: bool = False  # whether browsers reach it by HTTPS, by its own certificate or a proxy's
+    behind_proxy: bool = False  # whether requests come from a proxy
 
     @property
     def loopback(self) -> bool:

@@ -14,6 +14,7 @@ from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
+from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import conflict, invalid
 from blastscope.workbench.reviews import CODES, last_event, record
 from blastscope.workbench.shares import neither
@@ -36,7 +37,7 @@ def draw_sample(session: Session, found: Access, table: CellTable, size: int, wh
 
     Raises:
         RefusalError: if the size is none of ``SIZES``, is smaller than before or more than all
-            cells, or the case's cells were chosen by somebody.
+            cells, the case's cells were chosen by somebody, or files are not prepared yet.
     """
     case = found.case
     found.refuse_signed()
@@ -47,6 +48,7 @@ def draw_sample(session: Session, found: Access, table: CellTable, size: int, wh
     usable = int((table.random > 0).sum())
     if not usable or case.state in ("receiving", "preparing"):
         raise conflict("not-ready", "The cells are still being prepared: wait until it is done.")
+    refuse_early(session, case)
     if size > usable:
         raise conflict("too-few", f"The case has {usable:,} usable cells: label them all instead.")
     if case.sample_size is not None and size < case.sample_size:

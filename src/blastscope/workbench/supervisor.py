@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import QueuedJob, now
 
+_LOG = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 _MOST_STARTS, _START_SECONDS = 4, 300
 """So many starts within so many seconds: then it is not begun again but by a person."""
@@ -89,13 +91,18 @@ class Supervisor:
             stdin=subprocess.PIPE,
             text=True,
         )
-        if self._process.stdin is not None:
-            self._process.stdin.write(self._settings.database + "\n")
-            self._process.stdin.flush()
         self._starts.append(time.monotonic())
         self.since = now()
+        if self._process.stdin is not None:
+            try:
+                self._process.stdin.write(self._settings.database + "\n")
+                self._process.stdin.flush()
+            except OSError:
+                self._process.kill()  # without the database's URL it would wait for ever
+                raise
 
     def _watch(self) -> None:
+        told = ""
         while not self._ending.wait(_LOOK_SECONDS):
             with self._lock:
                 if self.running or self._ending.is_set():
@@ -103,4 +110,11 @@ class Supervisor:
                 often = len(self._starts) == _MOST_STARTS
                 if often and time.monotonic() - self._starts[0] < _START_SECONDS:
                     continue
-                self._begin()
+                try:
+                    self._begin()
+                    told = ""
+                except Exception as error:  # such as a full disk: it must not end the watch
+                    reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+                    if reason != told:  # once, not each round
+                        _LOG.error("The worker could not be started (%s): trying again.", reason)
+                    told = reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from blastscope.workbench.image_store import (
 )
 from blastscope.workbench.jobs import add_job
 from blastscope.workbench.people import Who
+from blastscope.workbench.random_order import refuse_late
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import record
 from blastscope.workbench.settings import MOST_FILES, MOST_ZIP_BYTES
@@ -99,16 +101,12 @@ def refuse_more(session: Session, case: Case) -> None:
     """Refuse further files where they would change what was drawn or signed.
 
     Raises:
-        RefusalError: if the case is signed, has a random sample, or has as many files as it may.
+        RefusalError: if the case is signed, its random order is in use, or it has as many files as
+            it may.
     """
     if case.state == "signed":
         raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
-    if case.sample_size is not None:
-        raise conflict(
-            "sample-drawn",
-            "A random sample of this case's cells is drawn, and more cells would make it another: "
-            "create a new case.",
-        )
+    refuse_late(session, case)
     sent = session.scalar(select(func.count()).where(Upload.case_id == case.id)) or 0
     if sent >= MOST_FILES:
         raise conflict("too-many", f"A case takes {MOST_FILES:,} files: create another case.")
@@ -118,7 +116,7 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
     """Note that all files are sent for now, and have them prepared.
 
     Raises:
-        RefusalError: if there is no file, or the case is signed.
+        RefusalError: if there is no file, the case is signed, or its random order is in use.
     """
     if case.state == "signed":
         raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
@@ -130,6 +128,7 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
         if any_cell is not None:
             return
         raise conflict("no-files", "No usable file was sent: send at least one image or zip.")
+    refuse_late(session, case)
     case.state = "preparing"
     bump(case)
     record(session, case.id, who, "files", {"files": stored})
@@ -206,6 +205,26 @@ def unpack(
         raise RefusalError(422, "damaged", f"is damaged or not a zip ({error})") from error
 
 
+def add_unpacked(session: Session, case_id: int, found: Sequence[Upload]) -> None:
+    """Note the images of a zip. Names are unique in a case, so a double is refused under another.
+
+    Of entries of one name the last counts, as in unpacking and in ``blastscope predict``.
+    """
+    known = set(session.scalars(select(Upload.name).where(Upload.case_id == case_id)))
+    times: Counter[str] = Counter()
+    for upload in reversed(found):
+        name = upload.name
+        while upload.name in known:
+            times[name] += 1
+            mark = f" ({times[name] + 1})"
+            upload.name = name[: MOST_NAME - len(mark)] + mark
+        if upload.name != name and upload.reason is None:
+            upload.state = "refused"
+            upload.reason = "has the name of another file, which counts: give it a name of its own"
+        known.add(upload.name)
+    session.add_all(found)
+
+
 def _refuse_entries(entries: list[zipfile.ZipInfo], name: str) -> None:
     if len(entries) > min(MAX_ENTRIES, MOST_FILES):
         raise RefusalError(
@@ -225,7 +244,10 @@ def _is_passed_over(name: str) -> bool:
 def _unpacked(
     images: ImageStore, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str
 ) -> tuple[str, str | None, int, str | None]:
-    shown = printable(f"{name}/{entry.filename}")[:MOST_NAME]
+    shown = printable(f"{name}/{entry.filename}")
+    if len(shown) > MOST_NAME:
+        long = f"has a name of more than {MOST_NAME} characters with its folders: shorten it"
+        return f"…{shown[1 - MOST_NAME :]}", None, 0, long
     try:
         safe_name(entry.filename)
     except RefusalError:

@@ -21,7 +21,7 @@ from blastscope.workbench.demo import draw_demo
 from blastscope.workbench.fields import segment_case
 from blastscope.workbench.heatmaps import compute
 from blastscope.workbench.image_store import ImageStore
-from blastscope.workbench.jobs import any_free, finish, progress, take_job
+from blastscope.workbench.jobs import JobCancelledError, any_free, finish, progress, take_job
 from blastscope.workbench.preparation import prepare
 from blastscope.workbench.reference import compute as compute_reference
 from blastscope.workbench.scoring import score
@@ -53,6 +53,8 @@ class Worker:
         reason = None
         try:
             self._do(job)
+        except JobCancelledError:
+            pass  # its row says so already
         except BlastscopeError as error:
             reason = str(error)
         except Exception as error:  # a defect must not end the worker, nor pass unseen

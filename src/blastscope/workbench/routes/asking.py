@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who, of_session, of_token
 from blastscope.workbench.refusal import RefusalError
-from blastscope.workbench.settings import Settings
+from blastscope.workbench.settings import LOOPBACK, Settings
 
 COOKIE = "blastscope_session"
 FOREVER = "private, max-age=31536000, immutable"
@@ -30,6 +30,19 @@ async def _bench(request: Request) -> Workbench:
 
 
 Bench = Annotated[Workbench, Depends(_bench)]
+
+
+def address_of(request: Request, settings: Settings) -> str | None:
+    """Return the address by which wrong passwords are counted; None if it may be a proxy's.
+
+    A proxy's address is everybody's: a limit by it would lock out all people for the mistakes of
+    one, so only names are locked then. X-Forwarded-For is believed from this machine only, because
+    others could write any address into it. If other machines can connect, the proxy may be one.
+    """
+    address = request.client.host if request.client else None
+    if settings.behind_proxy and (not settings.loopback or address in LOOPBACK):
+        return None
+    return address
 
 
 def find_who(request: Request, bench: Workbench) -> Who | None:

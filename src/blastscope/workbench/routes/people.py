@@ -151,14 +151,14 @@ def get_job(bench: Bench, who: Viewer, job_id: int) -> dict[str, Any]:
 def delete_job(bench: Bench, who: Reader, job_id: int) -> dict[str, Any]:
     """Cancel a job."""
     with bench.database.write() as session:
-        return _job(session, jobs.cancel(session, job_id), who)
+        return _job(session, jobs.cancel(session, job_id, who), who)
 
 
 @router.post("/jobs/{job_id}/again")
 def post_job_again(bench: Bench, who: Reader, job_id: int) -> dict[str, Any]:
     """Begin a failed or cancelled job again."""
     with bench.database.write() as session:
-        return _job(session, jobs.again(session, job_id), who)
+        return _job(session, jobs.again(session, job_id, who), who)
 
 
 @router.post("/worker/restart")

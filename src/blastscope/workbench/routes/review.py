@@ -11,7 +11,7 @@ from blastscope.workbench.access import access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.people import MOST_PASSWORD
 from blastscope.workbench.refusal import RefusalError
-from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer
+from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, address_of
 from blastscope.workbench.routes.cases import told
 from blastscope.workbench.second_reading import agreement_of, finish_reading, start_reading
 from blastscope.workbench.sighting import saw
@@ -87,7 +87,7 @@ def post_sign(
 ) -> dict[str, Any]:
     """Sign a case; who has a password gives it again."""
     if who.has_password:
-        address = request.client.host if request.client else ""
+        address = address_of(request, bench.settings)
         with bench.database.read() as session:
             bench.passwords.check(session, who.name, body.password or "", address)
     with bench.database.write() as session:

@@ -21,7 +21,7 @@ from blastscope.workbench.people import (
     start_session,
     who,
 )
-from blastscope.workbench.routes.asking import Bench, Viewer, cookie_name
+from blastscope.workbench.routes.asking import Bench, Viewer, address_of, cookie_name
 from blastscope.workbench.settings import Settings, limits
 
 router = APIRouter()
@@ -79,7 +79,7 @@ def get_boot(bench: Bench, person: Viewer) -> dict[str, Any]:
 @router.post("/api/v1/session")
 def sign_in(bench: Bench, body: SignIn, request: Request) -> Response:
     """Sign in with a name and a password."""
-    address = request.client.host if request.client else ""
+    address = address_of(request, bench.settings)
     with bench.database.read() as session:
         person = bench.passwords.check(session, body.name, body.password, address)
     with bench.database.write() as session:
