@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from webdataset import TarWriter
 
 import blastscope as bs
+from blastscope.box import in_the_box
 from blastscope.data.layouts import list_cells
 from blastscope.data.store import open_store
 from blastscope.data.tars import read_tar
@@ -145,3 +147,51 @@ def test_bad_tars_and_entries_are_told(tmp_path):
     content = (tmp_path / "inside.bmp").read_bytes()
     bs.predict(written(tmp_path / "e.tar", ("../x.bmp", content)))
     assert not outside.exists()
+
+
+def folders(root, *counts):
+    """Folders a, b, … of cells 0.bmp, 1.bmp, …, no two of them alike."""
+    made = [root / name for name in "abcd"[: len(counts)]]
+    for number, (folder, count) in enumerate(zip(made, counts, strict=True)):
+        for k in range(count):
+            write_cell(folder / f"{k}.bmp", draw_cell(10 * number + k, 120, 22 + 4 * (k % 3)))
+    return made
+
+
+def test_shards_of_an_image_that_changed_or_another_decision_are_not_gone_on_with(tmp_path):
+    both, out = folders(tmp_path, 2, 2), tmp_path / "out"
+    decision = tmp_path / "decision.json"
+    model, told = in_the_box(), json.loads((in_the_box() / "decision.json").read_text())
+    decision.write_text(json.dumps(told))
+
+    def call():
+        return bs.predict_shards(both, model, out=out, shard_cells=2, decision=decision)
+
+    call()
+    assert call().found.resumed == 2
+    shards = {path: path.read_bytes() for path in out.iterdir()}
+    image, before = both[0] / "0.bmp", (both[0] / "0.bmp").read_bytes()
+    time = image.stat().st_mtime_ns
+    write_cell(image, draw_cell(77, 120, 30))
+    with pytest.raises(BlastscopeError):
+        call()
+    image.write_bytes(before)
+    os.utime(image, ns=(time, time))
+    assert call().found.resumed == 2
+    told["decision"]["point"]["threshold"] += 0.01
+    decision.write_text(json.dumps(told))
+    with pytest.raises(BlastscopeError, match="decision"):
+        call()
+    assert {path: path.read_bytes() for path in out.iterdir()} == shards
+
+
+def test_a_folder_of_an_older_version_is_refused_and_still_read(tmp_path):
+    (folder,), out = folders(tmp_path, 2), tmp_path / "out"
+    bs.predict_shards(folder, out=out, shard_cells=2)
+    marker = json.loads((out / "predictions.json").read_text())
+    marker["identity"].pop("decision")
+    marker["format"] = "blastscope-prediction-shards/1"
+    (out / "predictions.json").write_text(json.dumps(marker))
+    assert read_predictions(out)[0].height == 2
+    with pytest.raises(BlastscopeError, match="older"):
+        bs.predict_shards(folder, out=out, shard_cells=2)

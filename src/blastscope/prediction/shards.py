@@ -6,7 +6,6 @@ shard is a prediction table that is written when it is done; the same call goes 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +25,9 @@ from blastscope.prediction.decisions import decide
 from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.predict import about, identity
-from blastscope.prediction.shard_rows import ModelRequest, Shard, opened, predict_shard
+from blastscope.prediction.shard_rows import ModelRequest, Shard, predict_shard, rows_of
 
-FORMAT = "blastscope-prediction-shards/1"
+FORMAT = "blastscope-prediction-shards/2"
 _KIND = FolderKind(SHARDS, FORMAT)
 _COUNTS = "counts"
 
@@ -104,9 +103,10 @@ def predict_shards(
     """
     if cells < 1:
         raise BlastscopeError(f"A shard of {cells} cells is not possible: give 1 or more.")
-    model = opened(request)
+    model = request.open()  # its files may have changed since this process last opened them
     known = {
         "model": identity(InputImages(()), model)["model"],
+        "decision": model.decision.digest if model.decision else None,
         "inputs": [str(one) for one in inputs],
         "cells": cells,
     }
@@ -133,12 +133,12 @@ def predict_shards(
                 partial(predict_shard, request=request), todo(), sys.maxsize, request.device
             )
         else:
-            ready = ((shard, predict_shard(shard, request=request)) for shard in todo())
+            ready = ((shard, rows_of(shard, model)) for shard in todo())
         for shard, rows in ready:
             marked = model.marked(shard.images.synthetic)
             frame = decide(rows, marked.decision)
             found = _counted(frame)
-            note = {_COUNTS: asdict(found), "images": _digest(shard)}
+            note = {_COUNTS: asdict(found), "images": shard.images.digest()}
             with work.add(shard_name(shard.number)) as beside:
                 write_predictions(frame, beside, {**about(shard.images, marked), **note})
             counts += found
@@ -218,20 +218,10 @@ def _counted(frame: pl.DataFrame) -> ShardCounts:
     )
 
 
-def _digest(shard: Shard) -> str:
-    digest = hashlib.sha256()
-    for image in shard.images:
-        digest.update(repr((image.file, image.cell, image.subject, image.label)).encode())
-    for path in shard.images.archives:
-        state = path.stat()
-        digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
-    return digest.hexdigest()
-
-
 def _counts_of(path: Path, shard: Shard) -> ShardCounts:
     """Read the counts of a shard that an earlier call wrote."""
     note = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
-    if note.get("images") != _digest(shard):
+    if note.get("images") != shard.images.digest():
         raise BlastscopeError(
             f"{path} is of other images than its inputs have now: choose another folder."
         )
