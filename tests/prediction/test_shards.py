@@ -195,3 +195,23 @@ def test_a_folder_of_an_older_version_is_refused_and_still_read(tmp_path):
     assert read_predictions(out)[0].height == 2
     with pytest.raises(BlastscopeError, match="older"):
         bs.predict_shards(folder, out=out, shard_cells=2)
+
+
+def test_a_folder_that_grows_is_unfinished_until_it_is_whole_again(tmp_path):
+    (folder,), out = folders(tmp_path, 2), tmp_path / "out"
+    bs.predict_shards(folder, out=out, shard_cells=2)
+    for k in range(2, 6):
+        write_cell(folder / f"{k}.bmp", draw_cell(k, 120, 30))
+
+    def kill(done, _total):
+        assert done == 4
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bs.predict_shards(folder, out=out, shard_cells=2, progress=kill)
+    assert len(list(out.glob("shard-*"))) == 2
+    with pytest.raises(BlastscopeError, match="not finished"):
+        read_predictions(out)
+    assert bs.predict_shards(folder, out=out, shard_cells=2).found.resumed == 2
+    assert read_predictions(out)[0].height == 6
+    assert not bs.verify(out).failed

@@ -139,6 +139,9 @@ def predict_shards(
             frame = decide(rows, marked.decision)
             found = _counted(frame)
             note = {_COUNTS: asdict(found), "images": shard.images.digest()}
+            if finished:  # readers must not take what is there for all if this call is killed
+                work.record({"finished": False})
+                finished = False
             with work.add(shard_name(shard.number)) as beside:
                 write_predictions(frame, beside, {**about(shard.images, marked), **note})
             counts += found
