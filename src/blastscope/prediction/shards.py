@@ -24,6 +24,7 @@ from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.prediction.decisions import decide
 from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.inputs import list_inputs
+from blastscope.prediction.models import PredictionModel
 from blastscope.prediction.predict import about, identity
 from blastscope.prediction.shard_rows import ModelRequest, Shard, predict_shard, rows_of
 
@@ -112,57 +113,81 @@ def predict_shards(
     }
     work = WorkFolder(out, _KIND, {**known, "subject_from": subject_from})
     listing = _Listing(inputs, cells, subject_from)
-    counts, resumed, done = ShardCounts(), 0, set[int]()
     with work.locked():
         work.open_or_resume()
-        finished = read_json(work.marker).get("finished") is True
-
-        def todo() -> Iterator[Shard]:
-            nonlocal counts, resumed
-            for shard in listing.shards():
-                if not work.has(shard_name(shard.number)):
-                    yield shard
-                    continue
-                counts += _counts_of(work.path / shard_name(shard.number), shard)
-                resumed += 1
-                done.add(shard.number)
-
-        ready: Iterator[tuple[Shard, pl.DataFrame]]
-        if request.engine == RAY:
-            ready = on_ray(
-                partial(predict_shard, request=request), todo(), sys.maxsize, request.device
-            )
-        else:
-            ready = ((shard, rows_of(shard, model)) for shard in todo())
-        for shard, rows in ready:
-            marked = model.marked(shard.images.synthetic)
-            frame = decide(rows, marked.decision)
-            found = _counted(frame)
-            note = {_COUNTS: asdict(found), "images": shard.images.digest()}
-            if finished:  # readers must not take what is there for all if this call is killed
-                work.record({"finished": False})
-                finished = False
-            with work.add(shard_name(shard.number)) as beside:
-                write_predictions(frame, beside, {**about(shard.images, marked), **note})
-            counts += found
-            done.add(shard.number)
+        folder = _Folder(work)
+        for shard, rows in _predicted(folder.missing(listing.shards()), model, request):
+            folder.write(shard, rows, model)
             if on_progress:
-                on_progress(counts.cells, counts.cells)
+                on_progress(folder.counts.cells, folder.counts.cells)
+        folder.finish()
+    notes, synthetic = tuple(dict.fromkeys(listing.notes)), listing.synthetic or model.synthetic
+    return Sharded(out, len(folder.done), folder.counts, folder.resumed, notes, synthetic)
+
+
+def _predicted(
+    shards: Iterator[Shard], model: PredictionModel, request: ModelRequest
+) -> Iterator[tuple[Shard, pl.DataFrame]]:
+    """Yield shards with their undecided rows, on a cluster in any order."""
+    if request.engine == RAY:
+        work = partial(predict_shard, request=request)
+        yield from on_ray(work, shards, sys.maxsize, request.device)
+    else:
+        for shard in shards:
+            yield shard, rows_of(shard, model)
+
+
+class _Folder:
+    """The shards that are written, and the counts of their cells."""
+
+    def __init__(self, work: WorkFolder) -> None:
+        self.counts = ShardCounts()
+        self.resumed = 0
+        self.done: set[int] = set()
+        self._work = work
+        self._finished = read_json(work.marker).get("finished") is True
+
+    def missing(self, shards: Iterator[Shard]) -> Iterator[Shard]:
+        """Yield the shards that are not written; those that are must be of the same images."""
+        for shard in shards:
+            name = shard_name(shard.number)
+            if not self._work.has(name):
+                yield shard
+                continue
+            self.counts += _counts_of(self._work.path / name, shard)
+            self.resumed += 1
+            self.done.add(shard.number)
+
+    def write(self, shard: Shard, rows: pl.DataFrame, model: PredictionModel) -> None:
+        """Decide the rows of a shard, and write them."""
+        marked = model.marked(shard.images.synthetic)
+        frame = decide(rows, marked.decision)
+        found = _counted(frame)
+        note = {_COUNTS: asdict(found), "images": shard.images.digest()}
+        if self._finished:  # readers must not take what is there for all if this call is killed
+            self._work.record({"finished": False})
+            self._finished = False
+        with self._work.add(shard_name(shard.number)) as beside:
+            write_predictions(frame, beside, {**about(shard.images, marked), **note})
+        self.counts += found
+        self.done.add(shard.number)
+
+    def finish(self) -> None:
+        """Check what there is, and mark it as whole."""
+        out, counts = self._work.path, self.counts
         if counts.cells == counts.unusable:
             raise BlastscopeError(
                 f"None of {counts.cells:,} images can be used: the shards in {out} say why."
             )
-        extra = [path for path in out.glob("shard-*.parquet") if _number(path) not in done]
+        extra = [path for path in out.glob("shard-*.parquet") if _number(path) not in self.done]
         if extra:
             raise BlastscopeError(
                 f"{out} has {extra[0].name}, and its inputs have fewer cells now: choose another "
                 "folder."
             )
-        if resumed < len(done) or not finished:  # else the digests are those of what was made
-            told = {"shards": len(done), _COUNTS: asdict(counts), "finished": True}
-            work.record(told, [shard_name(number) for number in sorted(done)])
-    synthetic = listing.synthetic or model.synthetic
-    return Sharded(out, len(done), counts, resumed, tuple(dict.fromkeys(listing.notes)), synthetic)
+        if not self._finished:  # else the digests are those of what was made
+            told = {"shards": len(self.done), _COUNTS: asdict(counts), "finished": True}
+            self._work.record(told, [shard_name(number) for number in sorted(self.done)])
 
 
 class _Listing:
