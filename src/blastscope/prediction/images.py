@@ -7,7 +7,6 @@ import os
 import re
 import threading
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,6 +20,7 @@ from blastscope.data.images import Decoded, UnusableImageError, decode_pillow
 from blastscope.data.layouts import CellFile, Problem
 from blastscope.data.names import parse_name, printable
 from blastscope.errors import BlastscopeError
+from blastscope.io.cell_names import unique_names
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 AnImage: TypeAlias = str | Path | Array | Image.Image
@@ -202,33 +202,8 @@ def _is_image(array: Array) -> bool:
 
 
 def unique_cells(images: Sequence[InputImage]) -> list[str]:
-    """Return a unique name for each image: its cell's, or as much of its path as is needed.
-
-    If several would have the same name, each of them gets its path without the suffix, then its
-    path, then its number as well. The order of the other images changes nothing.
-    """
-    names = [item.cell.strip() for item in images]
-    steps = [0] * len(names)
-    while True:
-        indices: dict[str, list[int]] = defaultdict(list)
-        for k, name in enumerate(names):
-            indices[name].append(k)
-        alike = [same for name, same in indices.items() if len(same) > 1 or not name]
-        if not alike:
-            return names
-        for same in alike:
-            least = min(steps[k] for k in same)
-            for k in same:
-                if steps[k] == least:  # a longer name stays: the shorter one has to give way
-                    steps[k] += 1
-                    names[k] = _longer(images[k], steps[k], k + 1).strip()
-
-
-def _longer(image: InputImage, step: int, number: int) -> str:
-    path = image.file or image.cell
-    if step == 1:
-        return path.removesuffix(PurePosixPath(path).suffix)
-    return path if step == 2 else f"{path}{'#' * (step - 2)}{number}"
+    """Return a unique name for each image, as :func:`unique_names` does."""
+    return unique_names([image.cell for image in images], [image.file for image in images])
 
 
 class SubjectPattern:
