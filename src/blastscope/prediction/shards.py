@@ -23,6 +23,7 @@ from blastscope.data.images import SUFFIXES
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SHARDS, shard_name, write_predictions
+from blastscope.io.remote import url_of
 from blastscope.io.tables import METADATA_KEY, read_metadata
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.prediction.decisions import decide
@@ -135,9 +136,10 @@ def _refuse_twice(inputs: Sequence[str | Path]) -> None:
     """Refuse an input that is given twice or lies in another: its cells would count twice."""
     places: dict[Path, str | Path] = {}
     for one in inputs:
-        path = Path(one)
-        inner = "" if path.name == ".." else path.name
-        place = Path(os.path.realpath(path.parent if inner else path), inner)
+        place = Path(one)
+        if url_of(one) is None:
+            inner = "" if place.name == ".." else place.name
+            place = Path(os.path.realpath(place.parent if inner else place), inner)
         if place in places:
             raise BlastscopeError(f"{one} is given twice: give each input once.")
         places[place] = one
