@@ -109,6 +109,9 @@ def test_predictions_of_a_bucket_are_those_of_a_folder(bucket, tmp_path):
     bs.predict_shards("s3://cells/data", out="s3://cells/shards", shard_cells=5)
     shards = download("s3://cells/shards", tmp_path)
     assert len(read_predictions(shards)[0]) == 12
+    for resumed in (0, 3):  # copies have the times of the originals
+        made = bs.predict_shards("s3://cells/data", out=tmp_path / "local", shard_cells=5)
+        assert made.found.resumed == resumed
     assert bs.evaluate(table).metrics == bs.evaluate(tmp_path / "table.csv").metrics
 
 

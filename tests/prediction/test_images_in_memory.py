@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import blastscope as bs
 from blastscope.data.images import UnusableImageError, read_image
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
@@ -146,3 +147,46 @@ def test_a_path_that_is_given_twice_is_two_rows_so_that_rows_stand_by_what_was_g
     found = as_inputs([first, other, str(first)])
     assert [picture.path for picture in found] == [first, other, first]
     assert len({picture.cell for picture in found}) == 3
+
+
+def test_other_pixels_under_the_same_names_are_other_inputs(tmp_path):
+    grey = Image.fromarray(CELL).convert("L")
+    digests = [
+        as_inputs(images).digest()
+        for images in (
+            [CELL, GREY],
+            [CELL[::-1], GREY],
+            [CELL.transpose(1, 0, 2), GREY],
+            [CELL[:30], CELL[30:, :, 0]],
+            [RGBA, GREY],
+            [Image.fromarray(CELL), GREY],
+            [Image.fromarray(CELL[::-1]), GREY],
+            [grey, GREY],
+            [Image.new("I;16", (9, 9)), GREY],
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+    assert as_inputs([CELL.copy(order="F"), GREY.copy()]).digest() == digests[0]
+
+
+def test_a_killed_prediction_of_arrays_is_not_gone_on_with_for_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("blastscope.prediction.pipeline.BATCH", 2)
+    monkeypatch.setattr("blastscope.prediction.journal.ROWS", 2)
+    first, other = ([draw_cell(k, 60, r) for k in range(3)] for r in (12, 20))
+    out, counts = tmp_path / "x.parquet", []
+
+    def kill(done, total):
+        counts.append(done)
+        if done == total:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            bs.predict(first, out=out, progress=kill)
+    assert counts == [2, 3, 3]  # the same arrays are gone on with
+    found = bs.predict(other, out=out).to_frame()["p_all"].to_list()
+    assert found == bs.predict(other).to_frame()["p_all"].to_list()
+    assert found[:2] != bs.predict(first[:2]).to_frame()["p_all"].to_list()
+    bs.normalize_stain(first, method="reinhard", out=tmp_path / "stain")
+    with pytest.raises(BlastscopeError):
+        bs.normalize_stain(other, method="reinhard", out=tmp_path / "stain")

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import shutil
 import tarfile
 
 import polars as pl
@@ -9,6 +11,7 @@ import pytest
 from webdataset import TarWriter
 
 import blastscope as bs
+from blastscope.box import in_the_box
 from blastscope.data.layouts import list_cells
 from blastscope.data.store import open_store
 from blastscope.data.tars import read_tar
@@ -58,10 +61,11 @@ def test_cells_of_one_name_in_two_tars_are_told_apart_as_in_one_table(tmp_path):
                     {"__key__": f"{k:03}", "bmp": file.read_bytes(), "json": {"label": "all"}}
                 )
     both = [tmp_path / "0.tar", tmp_path / "1.tar"]
-    bs.predict_shards(both, out=tmp_path / "out", shard_cells=2)
+    bs.predict_shards(both, out=tmp_path / "out", shard_cells=3)  # of both tars
     frame, _ = read_predictions(tmp_path / "out")
     one = bs.predict(both).to_frame()
     assert frame["p_all"].to_list() == one["p_all"].to_list()
+    assert frame["cell"].to_list() == one["cell"].to_list()
     assert frame["cell"].str.split("/").list.last().to_list() == ["000", "001", "000", "001", "002"]
     assert frame["cell"].n_unique() == 5
     assert open_source(tmp_path / "out").predictions.height == 5
@@ -145,3 +149,118 @@ def test_bad_tars_and_entries_are_told(tmp_path):
     content = (tmp_path / "inside.bmp").read_bytes()
     bs.predict(written(tmp_path / "e.tar", ("../x.bmp", content)))
     assert not outside.exists()
+
+
+def folders(root, *counts):
+    """Folders a, b, … of cells 0.bmp, 1.bmp, …, no two of them alike."""
+    made = [root / name for name in "abcd"[: len(counts)]]
+    for number, (folder, count) in enumerate(zip(made, counts, strict=True)):
+        for k in range(count):
+            write_cell(folder / f"{k}.bmp", draw_cell(10 * number + k, 120, 22 + 4 * (k % 3)))
+    return made
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 4, 9])
+def test_names_do_not_follow_from_where_shards_are_cut(tmp_path, cells):
+    a, b, c = folders(tmp_path, 3, 2, 1)
+    tars = [tmp_path / name / "t.tar" for name in "xy"]
+    for tar, folder in zip(tars, (a, b), strict=True):
+        tar.parent.mkdir()
+        written(tar, ("0.bmp", (folder / "1.bmp").read_bytes()))
+    write_cell(tmp_path / "abc" / "a0.bmp", draw_cell(40, 120, 30))  # begins like the folder a
+    inputs, out = [a, b, *tars, c / "0.bmp", tmp_path / "abc"], tmp_path / "out"
+    bs.predict_shards(inputs, out=out, shard_cells=cells)
+    frame, metadata = read_predictions(out)
+    one = bs.predict(inputs).to_frame()
+    for column in ("cell", "file", "subject", "label"):
+        assert frame[column].to_list() == one[column].to_list(), column
+    assert frame["p_all"].to_list() == pytest.approx(one["p_all"].to_list(), abs=1e-5)
+    assert not {"counts", "images", "renamed"} & set(metadata)
+    for shard in out.glob("shard-*"):  # each is a table by itself
+        assert read_predictions(shard)[0]["cell"].is_unique().all()
+
+
+def test_doubles_within_an_input_and_between_inputs(tmp_path):
+    for k, file in enumerate(("a/0.bmp", "a/x/0.png", "b/0.bmp", "b/x/0.png", "b/1.bmp")):
+        write_cell(tmp_path / file, draw_cell(k, 120, 30))
+    found = []
+    for cells in (1, 2, 3, 5):
+        bs.predict_shards([tmp_path / "a", tmp_path / "b"], out=tmp_path / "out", shard_cells=cells)
+        found.append(read_predictions(tmp_path / "out")[0]["cell"].to_list())
+        shutil.rmtree(tmp_path / "out")
+    assert found == [found[0]] * 4
+    assert len(set(found[0])) == 5
+
+
+def test_an_image_does_not_count_twice(tmp_path, monkeypatch):
+    (folder,), out = folders(tmp_path, 2), tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    for twice in (["a", folder], ["a", "a/0.bmp"], [".", "a"], ["a/0.bmp", "./a/0.bmp"]):
+        with pytest.raises(BlastscopeError):
+            bs.predict_shards(twice, out=out)
+        assert not out.exists()
+    written(folder / "t.tar", ("2.bmp", (folder / "0.bmp").read_bytes()))
+    bs.predict_shards(["a", "a/t.tar"], out=out)  # the folder's images, and those of the tar
+    assert read_predictions(out)[0].height == 3
+    bs.predict_shards(["a/*.bmp", "a/0*"], out=tmp_path / "patterns", shard_cells=2)
+    with pytest.raises(BlastscopeError, match="more than once"):
+        read_predictions(tmp_path / "patterns")
+
+
+def test_shards_of_an_image_that_changed_or_another_decision_are_not_gone_on_with(tmp_path):
+    both, out = folders(tmp_path, 2, 2), tmp_path / "out"
+    decision = tmp_path / "decision.json"
+    model, told = in_the_box(), json.loads((in_the_box() / "decision.json").read_text())
+    decision.write_text(json.dumps(told))
+
+    def call():
+        return bs.predict_shards(both, model, out=out, shard_cells=2, decision=decision)
+
+    call()
+    assert call().found.resumed == 2
+    shards = {path: path.read_bytes() for path in out.iterdir()}
+    image, before = both[0] / "0.bmp", (both[0] / "0.bmp").read_bytes()
+    time = image.stat().st_mtime_ns
+    write_cell(image, draw_cell(77, 120, 30))
+    with pytest.raises(BlastscopeError):
+        call()
+    image.write_bytes(before)
+    os.utime(image, ns=(time, time))
+    assert call().found.resumed == 2
+    told["decision"]["point"]["threshold"] += 0.01
+    decision.write_text(json.dumps(told))
+    with pytest.raises(BlastscopeError, match="decision"):
+        call()
+    assert {path: path.read_bytes() for path in out.iterdir()} == shards
+
+
+def test_a_folder_of_an_older_version_is_refused_and_still_read(tmp_path):
+    (folder,), out = folders(tmp_path, 2), tmp_path / "out"
+    bs.predict_shards(folder, out=out, shard_cells=2)
+    marker = json.loads((out / "predictions.json").read_text())
+    marker["identity"].pop("decision")
+    marker["format"] = "blastscope-prediction-shards/1"
+    (out / "predictions.json").write_text(json.dumps(marker))
+    assert read_predictions(out)[0].height == 2
+    with pytest.raises(BlastscopeError, match="older"):
+        bs.predict_shards(folder, out=out, shard_cells=2)
+
+
+def test_a_folder_that_grows_is_unfinished_until_it_is_whole_again(tmp_path):
+    (folder,), out = folders(tmp_path, 2), tmp_path / "out"
+    bs.predict_shards(folder, out=out, shard_cells=2)
+    for k in range(2, 6):
+        write_cell(folder / f"{k}.bmp", draw_cell(k, 120, 30))
+
+    def kill(done, _total):
+        assert done == 4
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bs.predict_shards(folder, out=out, shard_cells=2, progress=kill)
+    assert len(list(out.glob("shard-*"))) == 2
+    with pytest.raises(BlastscopeError, match="not finished"):
+        read_predictions(out)
+    assert bs.predict_shards(folder, out=out, shard_cells=2).found.resumed == 2
+    assert read_predictions(out)[0].height == 6
+    assert not bs.verify(out).failed

@@ -83,7 +83,8 @@ def predict_shards(
 
     Args:
         images, model, decision, engine, device, spread, subject_from: as :func:`predict` takes
-            them, but for images in memory. The names of cells are unique within each input path.
+            them, but for images in memory. The names of cells are unique within each input path and
+            each shard.
         out: the folder for the shards, which can be given to every verb that takes a table.
         shard_cells: how many cells a shard has.
         progress: show a progress bar; or a function to call with how much is done.
@@ -92,8 +93,9 @@ def predict_shards(
         The folder, and how many cells were called what.
 
     Raises:
-        BlastscopeError: if the model or an input cannot be opened, not one image can be used, or
-            the folder is another's or cannot be written.
+        BlastscopeError: if the model or an input cannot be opened, an input is given twice, not one
+            image can be used, or the folder is another's, its inputs have changed, or it cannot be
+            written.
     """
     inputs, url = as_inputs(images), url_of(out)
     if engine == RAY:

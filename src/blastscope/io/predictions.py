@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.errors import BlastscopeError, listing
+from blastscope.io.cell_names import unique_names
 from blastscope.io.files import read_json
 from blastscope.io.subject_names import respelled, with_subject_names
 from blastscope.io.tables import (
@@ -48,6 +49,10 @@ PSEUDO_LABELS = "pseudo_labels"
 
 SHARDS = "predictions.json"
 """What marks a folder of shards, each a prediction table, as `predict --shard-cells` writes it."""
+
+OF_SHARD = ("counts", "images", "renamed")
+"""Keys of a shard's metadata that are of that shard alone. ``renamed`` has, of cells that share
+their name with another cell of the shard, the name in their input by the one in the shard."""
 
 SYNTHETIC_MARK = " (synthetic)"
 """How the name of a model ends that was trained on synthetic cells."""
@@ -120,25 +125,37 @@ def _read_shards(folder: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Read a folder of shards as one table, with the metadata of the first."""
     if read_json(folder / SHARDS).get("finished") is not True:
         raise BlastscopeError(f"{folder} is not finished: give its predict command again.")
-    shards = [read_table(path, PREDICTIONS) for path in sorted(folder.glob("shard-*.parquet"))]
+    shards = [_read_shard(path) for path in sorted(folder.glob("shard-*.parquet"))]
     if not shards:
         raise BlastscopeError(f"{folder} has no shards: predict again, into a new folder.")
     told = {**shards[0][1], "synthetic": any(about.get("synthetic") for _, about in shards)}
-    metadata = {key: value for key, value in told.items() if key not in ("counts", "images")}
-    frame = _named_apart(pl.concat([frame for frame, _ in shards], how="vertical"))
+    metadata = {key: value for key, value in told.items() if key not in OF_SHARD}
+    frame = _named_apart(pl.concat([frame for frame, _ in shards], how="vertical"), folder)
     return frame.with_row_index(LINE, offset=1), metadata
 
 
-def _named_apart(frame: pl.DataFrame) -> pl.DataFrame:
+def _read_shard(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Read a shard, whose cells get the names that they have in their inputs."""
+    frame, about = read_table(path, PREDICTIONS)
+    renamed = about.get("renamed") or {}
+    return frame.with_columns(pl.col("cell").replace(renamed)), about
+
+
+def _named_apart(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
     """Call cells of several inputs by their files too, if they have one name.
 
     Each input of a folder of shards names its cells anew, as tars do whose cells are counted.
     """
-    repeated = frame["cell"].is_duplicated()
-    if "file" not in frame.columns or not repeated.any():
+    if "file" not in frame.columns or not frame["cell"].is_duplicated().any():
         return frame
-    by_file = pl.col("file").str.replace(r"\.[^./]*$", "")
-    return frame.with_columns(cell=pl.when(repeated).then(by_file).otherwise("cell"))
+    twice = frame.filter(pl.struct("cell", "file").is_duplicated())
+    if not twice.is_empty():
+        raise BlastscopeError(
+            f"{folder} has the image {twice['file'][0]} more than once: predict again, into a new "
+            "folder, and give each image once."
+        )
+    names = unique_names(frame["cell"].to_list(), frame["file"].fill_null("").to_list())
+    return frame.with_columns(cell=pl.Series(names))
 
 
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:

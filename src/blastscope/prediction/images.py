@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+import xxhash
 from PIL import Image
 
 from blastscope.data.images import Decoded, UnusableImageError, decode_pillow
 from blastscope.data.layouts import CellFile, Problem
 from blastscope.data.names import parse_name, printable
 from blastscope.errors import BlastscopeError
+from blastscope.io.cell_names import unique_names
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 AnImage: TypeAlias = str | Path | Array | Image.Image
@@ -65,6 +66,34 @@ class InputImage:
         return self.source()
 
 
+@dataclass(frozen=True, eq=False)
+class ImageInMemory:
+    """What reads an array or a Pillow image."""
+
+    image: Array | Image.Image
+
+    def __call__(self) -> Decoded:
+        """Convert it to RGB, as files are."""
+        if isinstance(self.image, np.ndarray):
+            return decode_pillow(Image.fromarray(np.ascontiguousarray(self.image)))
+        with _ONE_AT_A_TIME:
+            return decode_pillow(self.image)
+
+    def digest(self) -> str:
+        """Digest the pixels: it has no file whose length and time tell it from another."""
+        what: tuple[object, ...] = ()
+        pixels = self.image
+        if not isinstance(pixels, np.ndarray):
+            try:
+                decoded = self()
+            except UnusableImageError as error:
+                return f"{error.kind}: {error}"
+            what, pixels = (decoded.format, decoded.mode, decoded.flags), decoded.pixels
+        digest = xxhash.xxh3_128(repr((what, pixels.shape)).encode())
+        digest.update(np.ascontiguousarray(pixels).data)
+        return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class InputImages:
     """The images in the order given."""
@@ -88,6 +117,30 @@ class InputImages:
         """Close the zips; reading an image opens its zip again."""
         for close in self.closers:
             close()
+
+    def digest(self) -> str:
+        """Digest what their rows follow from, to tell them from others without reading files.
+
+        Of each image the names and, if it is a file, length and time; its pixels if it is in
+        memory. Of zips and tars length and time.
+        """
+        digest = hashlib.sha256()
+        for path in self.archives:
+            digest.update(repr(file_state(path)).encode())
+        for image in self.images:
+            names = (image.file, image.cell, image.subject, image.label)
+            digest.update(repr((*names, file_state(image.path))).encode())
+            if isinstance(image.source, ImageInMemory):
+                digest.update(image.source.digest().encode())
+        return digest.hexdigest()
+
+
+def file_state(path: Path | None) -> tuple[int, int] | None:
+    """Return a file's length and time of change; None if there is none."""
+    if path is None or not path.exists():
+        return None
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def input_image(
@@ -125,7 +178,7 @@ def image_in_memory(image: object, index: int) -> InputImage:
     """
     cell = f"image-{index + 1}"
     if isinstance(image, Image.Image):
-        decode = partial(_decode_pillow, image)
+        decode = ImageInMemory(image)
         name = os.fsdecode(getattr(image, "filename", "") or "")
         if not name:
             return InputImage("", cell, decode)
@@ -138,7 +191,7 @@ def image_in_memory(image: object, index: int) -> InputImage:
                 f"images[{index}] is an array of {image.dtype} and shape {image.shape}: "
                 f"{_ACCEPTED}."
             )
-        return InputImage("", cell, partial(_decode_array, image))
+        return InputImage("", cell, ImageInMemory(image))
     raise BlastscopeError(f"images[{index}] is of the type {type(image).__name__}: {_ACCEPTED}.")
 
 
@@ -148,43 +201,9 @@ def _is_image(array: Array) -> bool:
     return array.dtype == np.uint8 and fits and array.size > 0
 
 
-def _decode_array(array: Array) -> Decoded:
-    return decode_pillow(Image.fromarray(np.ascontiguousarray(array)))
-
-
-def _decode_pillow(image: Image.Image) -> Decoded:
-    with _ONE_AT_A_TIME:
-        return decode_pillow(image)
-
-
 def unique_cells(images: Sequence[InputImage]) -> list[str]:
-    """Return a unique name for each image: its cell's, or as much of its path as is needed.
-
-    If several would have the same name, each of them gets its path without the suffix, then its
-    path, then its number as well. The order of the other images changes nothing.
-    """
-    names = [item.cell.strip() for item in images]
-    steps = [0] * len(names)
-    while True:
-        indices: dict[str, list[int]] = defaultdict(list)
-        for k, name in enumerate(names):
-            indices[name].append(k)
-        alike = [same for name, same in indices.items() if len(same) > 1 or not name]
-        if not alike:
-            return names
-        for same in alike:
-            least = min(steps[k] for k in same)
-            for k in same:
-                if steps[k] == least:  # a longer name stays: the shorter one has to give way
-                    steps[k] += 1
-                    names[k] = _longer(images[k], steps[k], k + 1).strip()
-
-
-def _longer(image: InputImage, step: int, number: int) -> str:
-    path = image.file or image.cell
-    if step == 1:
-        return path.removesuffix(PurePosixPath(path).suffix)
-    return path if step == 2 else f"{path}{'#' * (step - 2)}{number}"
+    """Return a unique name for each image, as :func:`unique_names` does."""
+    return unique_names([image.cell for image in images], [image.file for image in images])
 
 
 class SubjectPattern:

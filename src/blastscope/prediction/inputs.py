@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from blastscope.data.images import SUFFIXES, Decoded, read_image
 from blastscope.data.layouts import CellFile, Problem, list_files, list_some
@@ -35,6 +35,8 @@ from blastscope.prediction.images import (
     unique_cells,
 )
 
+Prefix: TypeAlias = Literal["needed", "name", "path"]
+
 STANDARD_INPUT = "-"
 _REMEDY = (
     "give images, folders, zips or tars of images, a pattern such as 'cells/*.bmp', or - for "
@@ -42,14 +44,18 @@ _REMEDY = (
 )
 
 
-def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -> InputImages:
+def list_inputs(
+    inputs: Sequence[str | Path], subject_from: str | None = None, prefix: Prefix = "needed"
+) -> InputImages:
     """List the images of input paths, in the order given; within a folder or zip by name.
 
     Paths are files (whatever their suffix), folders in any layout that ``data.layouts`` reads,
     zips, WebDataset tars, patterns, and ``-`` for names on standard input, one a line. A file that
     is given twice counts once. What makes a file unusable is listed with it. ``subject_from`` is a
     regular expression that finds the subject in an image's ``file``; if it finds none, the name
-    decides as always.
+    decides as always. ``prefix`` is what an image's ``file`` begins with if it is in a folder, zip
+    or tar: the name of that, but for a single folder, or its path if two are alike (``needed``);
+    always the ``name``; always the ``path``.
 
     Raises:
         BlastscopeError: if an input does not exist, holds no image or is a damaged zip, or the
@@ -57,7 +63,7 @@ def list_inputs(inputs: Sequence[str | Path], subject_from: str | None = None) -
     """
     gathered = _Gathered(subject_from)
     gathered.add(_find_all(inputs))
-    return gathered.finish()
+    return gathered.finish(prefix)
 
 
 def as_inputs(images: AnImage | Iterable[AnImage], subject_from: str | None = None) -> InputImages:
@@ -181,9 +187,12 @@ class _Group:
 
     @property
     def name(self) -> str:
-        if self.path is None:
-            return ""
-        return self.path.resolve().name if self.path.name in ("", "..") else self.path.name
+        return "" if self.path is None else input_name(self.path)
+
+
+def input_name(path: Path) -> str:
+    """Return the name of an input path, also of one like ``.``."""
+    return path.resolve().name if path.name in ("", "..") else path.name
 
 
 class _Gathered:
@@ -284,11 +293,10 @@ class _Gathered:
         self._seen.add(key)
         return new
 
-    def finish(self) -> InputImages:
+    def finish(self, prefix: Prefix = "needed") -> InputImages:
         """Give every image its file, its subject and a unique name of its cell."""
         groups = [group for group in self.groups if group.images]
-        alone = len(groups) == 1 and groups[0].is_folder
-        files = _files(groups, ["" if alone else group.name for group in groups])
+        files = self._files(groups, prefix)
         images = []
         listed = [(group, image) for group in groups for image in group.images]
         without = []
@@ -313,6 +321,23 @@ class _Gathered:
             tuple(self.keepers),
         )  # fmt: skip
 
+    def _files(self, groups: Sequence[_Group], prefix: Prefix) -> list[str]:
+        """Put its group's name before each image's file, or the group's path if two are alike."""
+        alone = prefix == "needed" and len(groups) == 1 and groups[0].is_folder
+        by_name = [
+            [_joined("" if alone else group.name, image) for image in group.images]
+            for group in groups
+        ]
+        times = Counter(file for files in by_name for file in files)
+        chosen: list[str] = []
+        for group, files in zip(groups, by_name, strict=True):
+            alike = prefix == "path" or any(times[file] > 1 for file in files)
+            if group.path is not None and alike:
+                path = self._with_urls(group.path.as_posix())
+                files = [_joined(path, image) for image in group.images]
+            chosen.extend(files)
+        return chosen
+
     def _with_urls(self, note: str) -> str:
         for copy, url in self._copies.items():
             note = note.replace(copy, url)
@@ -332,21 +357,6 @@ class _Gathered:
 
 def _unread() -> Decoded:
     raise AssertionError("what cannot be used is never read")
-
-
-def _files(groups: Sequence[_Group], prefixes: Sequence[str]) -> list[str]:
-    """Put its group's name before each image's file, or the group's path if two are alike."""
-    by_name = [
-        [_joined(prefix, image) for image in group.images]
-        for group, prefix in zip(groups, prefixes, strict=True)
-    ]
-    times = Counter(file for files in by_name for file in files)
-    chosen: list[str] = []
-    for group, files in zip(groups, by_name, strict=True):
-        if group.path is not None and any(times[file] > 1 for file in files):
-            files = [_joined(group.path.as_posix(), image) for image in group.images]
-        chosen.extend(files)
-    return chosen
 
 
 def _joined(prefix: str, image: InputImage) -> str:

@@ -246,22 +246,4 @@ def identity(found: InputImages, model: PredictionModel) -> dict[str, str]:
     networks = repr([(run.checkpoint, run.settings, run.recipe.prediction) for run in members.runs])
     what = (networks, members.bundle, members.combination, model.name)
     how = repr((*what, model.predictor.spread, __version__))
-    return {"images": _digest(found), "model": hashlib.sha256(how.encode()).hexdigest()}
-
-
-def _digest(found: InputImages) -> str:
-    """Digest the names of images and, of their files and zips, length and time."""
-    digest = hashlib.sha256()
-    for path in found.archives:
-        digest.update(repr(_state(path)).encode())
-    for image in found:
-        names = (image.file, image.cell, image.subject, image.label)
-        digest.update(repr((*names, _state(image.path))).encode())
-    return digest.hexdigest()
-
-
-def _state(path: Path | None) -> tuple[int, int] | None:
-    if path is None or not path.exists():
-        return None
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
+    return {"images": found.digest(), "model": hashlib.sha256(how.encode()).hexdigest()}

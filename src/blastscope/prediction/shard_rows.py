@@ -78,12 +78,17 @@ def rows_on_ray(
 
 
 def predict_shard(shard: Shard, *, request: ModelRequest) -> pl.DataFrame:
-    """Predict the images of a shard."""
-    model = opened(request).marked(shard.images.synthetic)
+    """Predict the images of a shard, in a process of the cluster."""
+    return rows_of(shard, _opened(request))
+
+
+def rows_of(shard: Shard, model: PredictionModel) -> pl.DataFrame:
+    """Return the undecided rows of the images of a shard."""
+    model = model.marked(shard.images.synthetic)
     return pl.concat(predict_rows(shard.images, model.predictor, model.name))
 
 
 @lru_cache(maxsize=1)
-def opened(request: ModelRequest) -> PredictionModel:
+def _opened(request: ModelRequest) -> PredictionModel:
     """Open a model; the last one stays open, so that each process loads it once."""
     return request.open()

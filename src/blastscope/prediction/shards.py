@@ -6,9 +6,11 @@ shard is a prediction table that is written when it is done; the same call goes 
 
 from __future__ import annotations
 
-import hashlib
+import glob
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -17,18 +19,21 @@ from pathlib import Path
 import polars as pl
 
 from blastscope.cluster import RAY, on_ray
+from blastscope.data.images import SUFFIXES
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
 from blastscope.io.predictions import SHARDS, shard_name, write_predictions
+from blastscope.io.remote import url_of
 from blastscope.io.tables import METADATA_KEY, read_metadata
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.prediction.decisions import decide
-from blastscope.prediction.images import InputImage, InputImages
-from blastscope.prediction.inputs import list_inputs
+from blastscope.prediction.images import InputImage, InputImages, unique_cells
+from blastscope.prediction.inputs import STANDARD_INPUT, Prefix, input_name, list_inputs
+from blastscope.prediction.models import PredictionModel
 from blastscope.prediction.predict import about, identity
-from blastscope.prediction.shard_rows import ModelRequest, Shard, opened, predict_shard
+from blastscope.prediction.shard_rows import ModelRequest, Shard, predict_shard, rows_of
 
-FORMAT = "blastscope-prediction-shards/1"
+FORMAT = "blastscope-prediction-shards/2"
 _KIND = FolderKind(SHARDS, FORMAT)
 _COUNTS = "counts"
 
@@ -91,7 +96,7 @@ def predict_shards(
 
     Args:
         inputs: as ``list_inputs`` takes them; each is listed when its turn comes. A cell's name is
-            unique within its input.
+            unique within its input and within its shard.
         request: the model, and the engine; with ``ray`` each shard is a task of a cluster.
         out: the folder; one of the same inputs and model is gone on with.
         cells: of a shard.
@@ -99,67 +104,131 @@ def predict_shards(
         on_progress: called with the cells done, and the same number, for there may be more.
 
     Raises:
-        BlastscopeError: if the model or an input cannot be opened, not one image can be used, or
-            the folder is another's, its inputs have changed, or it cannot be written.
+        BlastscopeError: if the model or an input cannot be opened, an input is given twice, not one
+            image can be used, or the folder is another's, its inputs have changed, or it cannot be
+            written.
     """
     if cells < 1:
         raise BlastscopeError(f"A shard of {cells} cells is not possible: give 1 or more.")
-    model = opened(request)
+    _refuse_twice(inputs)
+    model = request.open()  # its files may have changed since this process last opened them
     known = {
         "model": identity(InputImages(()), model)["model"],
+        "decision": model.decision.digest if model.decision else None,
         "inputs": [str(one) for one in inputs],
         "cells": cells,
     }
     work = WorkFolder(out, _KIND, {**known, "subject_from": subject_from})
     listing = _Listing(inputs, cells, subject_from)
-    counts, resumed, done = ShardCounts(), 0, set[int]()
     with work.locked():
         work.open_or_resume()
-        finished = read_json(work.marker).get("finished") is True
-
-        def todo() -> Iterator[Shard]:
-            nonlocal counts, resumed
-            for shard in listing.shards():
-                if not work.has(shard_name(shard.number)):
-                    yield shard
-                    continue
-                counts += _counts_of(work.path / shard_name(shard.number), shard)
-                resumed += 1
-                done.add(shard.number)
-
-        ready: Iterator[tuple[Shard, pl.DataFrame]]
-        if request.engine == RAY:
-            ready = on_ray(
-                partial(predict_shard, request=request), todo(), sys.maxsize, request.device
-            )
-        else:
-            ready = ((shard, predict_shard(shard, request=request)) for shard in todo())
-        for shard, rows in ready:
-            marked = model.marked(shard.images.synthetic)
-            frame = decide(rows, marked.decision)
-            found = _counted(frame)
-            note = {_COUNTS: asdict(found), "images": _digest(shard)}
-            with work.add(shard_name(shard.number)) as beside:
-                write_predictions(frame, beside, {**about(shard.images, marked), **note})
-            counts += found
-            done.add(shard.number)
+        folder = _Folder(work)
+        for shard, rows in _predicted(folder.missing(listing.shards()), model, request):
+            folder.write(shard, rows, model)
             if on_progress:
-                on_progress(counts.cells, counts.cells)
+                on_progress(folder.counts.cells, folder.counts.cells)
+        folder.finish()
+    notes, synthetic = tuple(dict.fromkeys(listing.notes)), listing.synthetic or model.synthetic
+    return Sharded(out, len(folder.done), folder.counts, folder.resumed, notes, synthetic)
+
+
+def _refuse_twice(inputs: Sequence[str | Path]) -> None:
+    """Refuse an input that is given twice or lies in another: its cells would count twice."""
+    places: dict[Path, str | Path] = {}
+    for one in inputs:
+        place = Path(one)
+        if url_of(one) is None:
+            inner = "" if place.name == ".." else place.name
+            place = Path(os.path.realpath(place.parent if inner else place), inner)
+        if place in places:
+            raise BlastscopeError(f"{one} is given twice: give each input once.")
+        places[place] = one
+    for place, one in places.items():
+        around = next((places[folder] for folder in place.parents if folder in places), None)
+        if around is not None and (place.suffix.lower() in SUFFIXES or place.is_dir()):
+            raise BlastscopeError(f"{one} lies in {around}, which is given too: give one of them.")
+
+
+def _predicted(
+    shards: Iterator[Shard], model: PredictionModel, request: ModelRequest
+) -> Iterator[tuple[Shard, pl.DataFrame]]:
+    """Yield shards with their undecided rows, on a cluster in any order."""
+    if request.engine == RAY:
+        work = partial(predict_shard, request=request)
+        yield from on_ray(work, shards, sys.maxsize, request.device)
+    else:
+        for shard in shards:
+            yield shard, rows_of(shard, model)
+
+
+class _Folder:
+    """The shards that are written, and the counts of their cells."""
+
+    def __init__(self, work: WorkFolder) -> None:
+        self.counts = ShardCounts()
+        self.resumed = 0
+        self.done: set[int] = set()
+        self._digests: dict[int, str] = {}
+        self._work = work
+        self._finished = read_json(work.marker).get("finished") is True
+
+    def missing(self, shards: Iterator[Shard]) -> Iterator[Shard]:
+        """Yield the shards that are not written; those that are must be of the same images."""
+        for shard in shards:
+            name = shard_name(shard.number)
+            digest = shard.images.digest()  # before they are read: they may change from then on
+            if not self._work.has(name):
+                self._digests[shard.number] = digest
+                yield shard
+                continue
+            self.counts += _counts_of(self._work.path / name, digest)
+            self.resumed += 1
+            self.done.add(shard.number)
+
+    def write(self, shard: Shard, rows: pl.DataFrame, model: PredictionModel) -> None:
+        """Decide the rows of a shard, and write them."""
+        marked = model.marked(shard.images.synthetic)
+        frame = decide(rows, marked.decision)
+        found = _counted(frame)
+        frame, renamed = _named_apart(frame, shard)
+        digest = self._digests.pop(shard.number)
+        note = {_COUNTS: asdict(found), "images": digest, "renamed": renamed}
+        if self._finished:  # readers must not take what is there for all if this call is killed
+            self._work.record({"finished": False})
+            self._finished = False
+        with self._work.add(shard_name(shard.number)) as beside:
+            write_predictions(frame, beside, {**about(shard.images, marked), **note})
+        self.counts += found
+        self.done.add(shard.number)
+
+    def finish(self) -> None:
+        """Check what there is, and mark it as whole."""
+        out, counts = self._work.path, self.counts
         if counts.cells == counts.unusable:
             raise BlastscopeError(
                 f"None of {counts.cells:,} images can be used: the shards in {out} say why."
             )
-        extra = [path for path in out.glob("shard-*.parquet") if _number(path) not in done]
+        extra = [path for path in out.glob("shard-*.parquet") if _number(path) not in self.done]
         if extra:
             raise BlastscopeError(
                 f"{out} has {extra[0].name}, and its inputs have fewer cells now: choose another "
                 "folder."
             )
-        if resumed < len(done) or not finished:  # else the digests are those of what was made
-            told = {"shards": len(done), _COUNTS: asdict(counts), "finished": True}
-            work.record(told, [shard_name(number) for number in sorted(done)])
-    synthetic = listing.synthetic or model.synthetic
-    return Sharded(out, len(done), counts, resumed, tuple(dict.fromkeys(listing.notes)), synthetic)
+        if not self._finished:  # else the digests are those of what was made
+            told = {"shards": len(self.done), _COUNTS: asdict(counts), "finished": True}
+            self._work.record(told, [shard_name(number) for number in sorted(self.done)])
+
+
+def _named_apart(frame: pl.DataFrame, shard: Shard) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Give each cell of a shard a name of its own; return also the old name by each new one.
+
+    A reader of the whole folder goes back to the old ones, so that names do not follow from where
+    shards are cut.
+    """
+    names = unique_cells(shard.images.images)
+    both = list(zip(names, shard.images, strict=True))
+    renamed = {name: image.cell for name, image in both if name != image.cell}
+    return frame.with_columns(cell=pl.Series(names)), renamed
 
 
 class _Listing:
@@ -169,6 +238,7 @@ class _Listing:
         self.inputs, self.cells, self.subject_from = inputs, cells, subject_from
         self.notes: list[str] = []
         self.synthetic = False
+        self._names = Counter(input_name(Path(one)) for one in inputs)
 
     def shards(self) -> Iterator[Shard]:
         """Yield the shards; the last one may be smaller."""
@@ -176,23 +246,24 @@ class _Listing:
         sources: list[InputImages] = []
         number = 0
         for one in self.inputs:
-            found = list_inputs([one], self.subject_from)
+            found = list_inputs([one], self.subject_from, self._prefix(one))
             self.notes += found.notes
             self.synthetic |= found.synthetic
             sources.append(replace(found, images=()))
             for image in found:
-                waiting.append(self._named(one, image))
+                waiting.append(image)
                 if len(waiting) == self.cells:
                     yield _shard(number, waiting, sources)
                     number, waiting, sources = number + 1, [], sources[-1:]
         if waiting:
             yield _shard(number, waiting, sources)
 
-    def _named(self, one: str | Path, image: InputImage) -> InputImage:
-        """Put the input's name before the file of an image if there are several inputs."""
-        if len(self.inputs) == 1 or image.file.startswith(Path(one).name):
-            return image
-        return replace(image, file=f"{Path(one).as_posix()}/{image.file}")
+    def _prefix(self, one: str | Path) -> Prefix:
+        """Choose what the files of an input begin with, so that those of two differ."""
+        if len(self.inputs) == 1:
+            return "needed"
+        many = str(one) == STANDARD_INPUT or glob.has_magic(str(one))
+        return "path" if many or self._names[input_name(Path(one))] > 1 else "name"
 
 
 def _shard(number: int, images: list[InputImage], sources: list[InputImages]) -> Shard:
@@ -218,20 +289,10 @@ def _counted(frame: pl.DataFrame) -> ShardCounts:
     )
 
 
-def _digest(shard: Shard) -> str:
-    digest = hashlib.sha256()
-    for image in shard.images:
-        digest.update(repr((image.file, image.cell, image.subject, image.label)).encode())
-    for path in shard.images.archives:
-        state = path.stat()
-        digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
-    return digest.hexdigest()
-
-
-def _counts_of(path: Path, shard: Shard) -> ShardCounts:
-    """Read the counts of a shard that an earlier call wrote."""
+def _counts_of(path: Path, digest: str) -> ShardCounts:
+    """Read the counts of a shard that an earlier call wrote of images with this digest."""
     note = json.loads(read_metadata(path).get(METADATA_KEY, "{}"))
-    if note.get("images") != _digest(shard):
+    if note.get("images") != digest:
         raise BlastscopeError(
             f"{path} is of other images than its inputs have now: choose another folder."
         )

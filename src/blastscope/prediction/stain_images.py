@@ -20,7 +20,7 @@ from blastscope.io.files import replacing, write_text
 from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.parallel import Item, cores, in_order
-from blastscope.prediction.images import InputImage, InputImages
+from blastscope.prediction.images import ImageInMemory, InputImage, InputImages
 from blastscope.prediction.journal import Journal
 from blastscope.stain.normalize import normalize_pixels
 from blastscope.stain.optical_density import Pixels
@@ -200,6 +200,8 @@ def _identity(found: InputImages, reference: StainStatistics) -> dict[str, objec
             status = image.path.stat()
             state = (status.st_size, status.st_mtime_ns)
         digest.update(repr((image.file, image.cell, state)).encode())
+        if isinstance(image.source, ImageInMemory):
+            digest.update(image.source.digest().encode())
     for archive in found.archives:
         status = archive.stat()
         digest.update(repr((str(archive), status.st_size, status.st_mtime_ns)).encode())
