@@ -193,6 +193,36 @@ def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
     assert estimable.sum() > others.height / 2
 
 
+def test_the_share_of_a_subject_is_not_corrected_by_its_own_labels():
+    apart = split()
+    one = judged(renamed(apart, "validation", "VA1", "TA1")).subject_shares
+    before = judged(apart).subject_shares
+    theirs = pl.col("subject") == "TA1"
+    columns = ("share", "low", "high", "line")
+    assert before.filter(theirs).select(columns).null_count().sum_horizontal().item() == 0
+    assert one.filter(theirs).select(columns).row(0) == (None, None, None, None)
+    assert one.filter(theirs)["called"].item() == before.filter(theirs)["called"].item()
+    assert one.filter(~theirs)["line"].null_count() == 0
+    assert one["subject"].to_list() == before["subject"].to_list()  # the order stays
+
+    names = pl.col("subject").str.slice(1)  # the same subjects in both parts
+    same = judged(split(validation=6).with_columns(subject=names))
+    assert same.fitted_on.shared_reported == same.subject_shares.height == 12
+    assert same.subject_shares.select(columns).null_count().row(0) == (12,) * 4
+
+
+def test_in_folds_only_the_share_of_a_subject_in_several_is_left_out():
+    frame = folds().sort("cell").with_row_index()
+    moved = frame.filter(pl.col("subject") == "A1")["index"].min()
+    other = pl.when(pl.col("index") == moved).then(pl.col("fold") % 3 + 1).otherwise("fold")
+    shares = judged(
+        frame.with_columns(fold=other).drop("index"), metadata=OUT_OF_FOLD
+    ).subject_shares
+    assert shares.height == 18
+    assert shares.filter(pl.col("line").is_null())["subject"].to_list() == ["A1"]
+    assert shares.filter(pl.col("subject") == "A1")["cells"].item() == 20
+
+
 def test_a_table_with_folds_in_part_alone_falls_back_on_validation():
     frame = folds().with_columns(fold=pl.when(pl.col("fold") > 1).then("fold"))
     found = assess_decisions(frame, "test", OUT_OF_FOLD, WISHES)

@@ -69,6 +69,18 @@ def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
     }
 
 
+def test_the_page_says_of_how_many_subjects_no_share_is_corrected(tmp_path):
+    same = decided_table().with_columns(
+        subject=pl.when(pl.col("subject").is_in(["1", "H1"]))
+        .then(pl.col("subject").replace_strict({"1": "2", "H1": "H2"}, default=None))
+        .otherwise("subject")
+    )
+    found = evaluate(written(tmp_path / "p.parquet", same), out=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert found.decisions.subject_shares["line"].null_count() == 2
+    assert "not corrected for 2 subjects" in page
+
+
 def test_an_earlier_evaluation_of_the_folder_changes_nothing(tmp_path):
     table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
     evaluate(table, out=out, rule="specificity>=0.9", error=0.01)
