@@ -211,6 +211,7 @@ def test_where_some_cells_name_no_subject_the_page_says_that_cells_were_drawn(tm
     assert "of 6 subjects (6 ALL); 120 cells without a subject" in words["Tested on"]
     assert words["Calibration"].partition("on so many ")[2].startswith("cells")
     whole = dict(detail_lines(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
+    assert "Folds" not in whole
     assert whole["Calibration"].partition("on so many ")[2].startswith("subjects")
 
 
@@ -223,6 +224,7 @@ def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(d
     )  # fmt: skip
     path = written(tmp_path / "p.parquet", table, out_of_fold="image")
     found = evaluate(path, store=store.path, out=tmp_path / "out")
+    assert "several networks" in dict(detail_lines(found))["Folds"]
     assert [baseline.name for baseline in found.baselines] == ["always ALL"]
     assert not found.verdict.all_compared
 

@@ -37,7 +37,8 @@ class ModelPair:
         delong_p: of DeLong's test of the AUCs; NaN if it is undefined.
         delong_p_holm: the same, corrected for the number of pairs.
         detectable: the smallest difference in AUC that so many normal subjects can show, from how
-            the difference varies between them (paired t test, power 80 %); NaN if unknown.
+            the difference varies between them (paired t test, power 80 %), each ranked within its
+            fold if there are folds; NaN if unknown.
     """
 
     first: str
@@ -90,6 +91,8 @@ class Comparison:
         estimates: by model, then by figure (``weighted_metrics.FIGURES``).
         readings: what was assumed and joined when the tables were read.
         counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
+        pooled: the models of a cross-validation, whose AUC, difference in AUC and DeLong's test
+            pool the cells of several networks.
     """
 
     part: str
@@ -109,6 +112,7 @@ class Comparison:
     counts: Mapping[str, Mapping[str, int]]
     pairs: tuple[ModelPair, ...]
     readings: Readings = field(default_factory=dict, kw_only=True)
+    pooled: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def exchanged(self) -> tuple[str, ...]:
@@ -169,6 +173,7 @@ def compare(
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},
         pairs=_pairs(here, every_pair, drawn),
         readings=scores.readings,
+        pooled=scores.pooled,
     )
 
 
@@ -217,7 +222,8 @@ def _detectable(here: AlignedPredictions, first: int, second: int) -> float:
     _, codes = np.unique(np.array(here.subjects, dtype=str), return_inverse=True)
     aucs = []
     for model in (first, second):
-        sums = add_up_pairs(ScoredCells(here.is_all, here.p_all[:, model]), codes)
+        fold = None if here.fold is None else here.fold[:, model]
+        sums = add_up_pairs(ScoredCells(here.is_all, here.p_all[:, model], fold=fold), codes)
         aucs.append(sums.auc_by_unit(np.ones((1, len(sums.pairs))))[0])
     apart = aucs[0] - aucs[1]
     apart = apart[~np.isnan(apart)]
