@@ -54,6 +54,29 @@ def test_no_other_size_would_have_given_a_higher_weighted_f1(cells):
     assert best == pytest.approx(max(every))
 
 
+def test_sizes_that_are_not_whole_are_called_by_the_threshold():
+    size = np.array([7.2, 7.8, 7.9, 8.1, 8.4, 9.0])
+    is_all = size > 8
+    rule = SizeRule().fit(size[:, None], is_all)
+    assert rule.threshold == 8.1
+    called = rule.score(size[:, None]) > 0.5
+    assert f1_score(is_all, called, average="weighted") == 1.0
+    others = np.array([8.0999, 7.61, 8.1001])  # of cells that it was not fitted on
+    assert (rule.score(others[:, None]) > 0.5).tolist() == [False, False, True]
+
+
+@given(st.lists(st.integers(1, 400), min_size=2, max_size=40, unique=True), st.integers(1, 7))
+def test_sizes_in_fractions_keep_their_order_and_the_threshold(found, parts):
+    rule, size = SizeRule(), np.sort(np.array(found)) / parts
+    rule.threshold = float(size[len(size) // 2])
+    score = rule.score(size[:, None])
+    assert (np.diff(score) > 0).all()
+    assert ((score > 0.5) == (size >= rule.threshold)).all()
+    if parts == 1:  # of whole sizes, what a baseline has always had
+        over = size - rule.threshold + 0.5
+        assert (score == (1 + over / (1 + np.abs(over))) / 2).all()
+
+
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=40, unique=True))
 def test_the_score_rises_with_size_so_that_auc_is_of_the_size(found):
     size = np.sort(np.array(found, float))[:, None]
