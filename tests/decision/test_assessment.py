@@ -99,7 +99,7 @@ def test_the_decision_is_that_of_the_validation_cells(on_validation):
     assert np.array_equal(on_validation.calls.called, expected.apply(reported).called)
 
 
-def test_the_figures_are_of_the_reported_cells(on_validation):
+def test_the_metrics_are_of_the_reported_cells(on_validation):
     cells = split().filter(pl.col("part") == "test")
     is_all, raw = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
     draws = resampling(is_all, cells["subject"].to_list())

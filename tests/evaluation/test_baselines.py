@@ -1,4 +1,4 @@
-"""Baselines: the published boxes' figures, scikit-learn, brute force."""
+"""Baselines: the published boxes' metrics, scikit-learn, brute force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from blastscope.evaluation.cell_measurements import measure_cells
 
 
 def test_the_published_boxes_give_the_known_floors(shared):
-    """Figures of the 10,661 boxes: AUC .796, weighted F1 .790 at 196 px, .553 for always-ALL."""
+    """Metrics of the 10,661 boxes: AUC .796, weighted F1 .790 at 196 px, .553 for always-ALL."""
     found = baselines(measure_cells(shared / "data" / "cnmc_training_boxes.csv"), cuts=2)
     always, size = found.baselines
     assert (found.cells, found.subjects) == (10_661, 73)

@@ -1,4 +1,4 @@
-"""Whole comparisons: the paper's two ensembles, verdicts that the figures bear out, the JSON."""
+"""Whole comparisons: the paper's two ensembles, verdicts that the metrics bear out, the JSON."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def several():
     return scores_of(is_all, models, subjects, protocol="subject", checkpoint="sha256:1")
 
 
-def test_the_papers_figures(paper):
+def test_the_papers_metrics(paper):
     told = {
         model: {n: e.value for n, e in found.items()} for model, found in paper.estimates.items()
     }
@@ -107,7 +107,7 @@ def test_intervals_of_differences_are_paired(several):
     assert pair.auc.high - pair.auc.low < 0.5 * (own.high - own.low)
 
 
-def test_a_figure_has_the_interval_that_evaluate_gives_it(several):
+def test_a_metric_has_the_interval_that_evaluate_gives_it(several):
     comparison = compare(several, "test")
     for column, model in enumerate("abcd"):
         alone = intervals(several.is_all, several.p_all[:, column], several.subjects)

@@ -286,7 +286,7 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
                 raise BlastscopeError(
                     f"{path} is there already: choose another folder, or replace it with `force`."
                 )
-    for name in WRITTEN:  # a page never stands beside figures that are not its own
+    for name in WRITTEN:  # a page never stands beside results that are not its own
         with writing(out / name):
             (out / name).unlink(missing_ok=True)
 

@@ -139,7 +139,7 @@ def _aucs(
     first = np.array([int(np.argmax(codes == code)) for code in range(len(names))])
     draws = resampling(cells.is_all, subjects)
 
-    def figures(weights: NDArray[np.uint16]) -> Floats:
+    def metrics_of(weights: NDArray[np.uint16]) -> Floats:
         drawn = weights[:, first].astype(np.float64)
         found = sums.auc_by_unit(drawn)[:, here]
         counted = np.where(np.isnan(found), 0, drawn[:, here])
@@ -153,7 +153,7 @@ def _aucs(
     frame = pl.DataFrame({"subject": names[here].tolist(), "auc": each}).fill_nan(None)
     if draws.sampling.counts.get("hem", 0) + draws.sampling.counts.get("mixed", 0) < 2:
         return frame, Estimate(float(np.nanmean(each)), math.nan, math.nan)
-    (mean,) = draw(figures, draws).estimates()
+    (mean,) = draw(metrics_of, draws).estimates()
     return frame, mean
 
 
