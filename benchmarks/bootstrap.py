@@ -1,6 +1,6 @@
-"""Intervals of every figure by drawing subjects, against scikit-learn in a loop.
+"""Intervals of every metric by drawing subjects, against scikit-learn in a loop.
 
-Rival: for each resample subjects of each class are drawn, their cells gathered, and every figure
+Rival: for each resample subjects of each class are drawn, their cells gathered, and every metric
 computed by scikit-learn; it is run for a few resamples and scaled up. Limit: drawing the weights
 and adding up those of each cell's call and rank once, and nothing else. Both are first held
 against each other on the same draws.
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from blastscope.evaluation.bootstrap import Resampling, resampling
 from blastscope.evaluation.confidence_intervals import intervals
 from blastscope.evaluation.metrics import compute_metrics
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 
 SUBJECTS = 73  # as C-NMC has in training
 
@@ -49,7 +49,7 @@ def main() -> None:
     print(machine("numpy", "scikit-learn"))
     table(
         f"Bootstrap over {SUBJECTS} subjects: {asked.resamples:,} resamples of {asked.cells:,} "
-        f"cells, {len(FIGURES)} figures",
+        f"cells, {len(METRICS)} metrics",
         ["", "seconds", "ahead of the loop by"],
         [
             ["scikit-learn in a loop *", f"{plain:,.0f}", ""],
@@ -57,7 +57,7 @@ def main() -> None:
             ["draws and two running sums alone", f"{limit:.2f}", f"{plain / limit:,.0f}×"],
         ],
         f"* {asked.timed} resamples timed and scaled up. The rest: the best of three. The largest "
-        f"difference of any figure on the same draws: {off:.1e}",
+        f"difference of any metric on the same draws: {off:.1e}",
     )
 
 
@@ -90,11 +90,11 @@ def _difference(
     weights = next(draws.chunks())[:resamples]
     fast = WeightedMetrics(is_all, p_all[:, None]).of(weights)[:, 0]
     most = 0.0
-    for drawn, figures in zip(weights, fast, strict=True):
+    for drawn, metrics in zip(weights, fast, strict=True):
         rows = np.repeat(np.arange(len(is_all)), drawn)
         known = compute_metrics(is_all[rows], p_all[rows])
-        slow = np.array([known[name] for name in FIGURES], float)
-        most = max(most, float(np.abs(slow - figures).max()))
+        slow = np.array([known[name] for name in METRICS], float)
+        most = max(most, float(np.abs(slow - metrics).max()))
     return most
 
 

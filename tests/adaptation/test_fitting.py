@@ -42,15 +42,15 @@ def test_a_shift_is_calibrated_away():
     assert step(found, "calibration").log_loss == pytest.approx(min(found.losses.values()))
 
 
-def test_the_figures_are_scikit_learns():
+def test_the_metrics_are_scikit_learns():
     cells = make_cells(heat=3.0)
     found = fit_adaptation(cells, Calibration())
-    for p, figures in ((cells.p_all, found.before), (found.p_all, found.after)):
+    for p, metrics in ((cells.p_all, found.before), (found.p_all, found.after)):
         clipped = np.clip(p, 1e-6, 1 - 1e-6)
-        assert figures["log_loss"] == pytest.approx(log_loss(cells.is_all, clipped))
-        assert figures["auc"] == pytest.approx(roc_auc_score(cells.is_all, p))
+        assert metrics["log_loss"] == pytest.approx(log_loss(cells.is_all, clipped))
+        assert metrics["auc"] == pytest.approx(roc_auc_score(cells.is_all, p))
         f1 = f1_score(cells.is_all, p > 0.5, average="weighted")
-        assert figures["weighted_f1"] == pytest.approx(f1)
+        assert metrics["weighted_f1"] == pytest.approx(f1)
 
 
 def test_each_cell_is_judged_without_its_subject():

@@ -59,7 +59,7 @@ def test_the_files_are_those_promised(made):
     assert {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()} == FILES
 
 
-def test_the_tables_hold_scikit_learns_figures_and_all_pairs(made):
+def test_the_tables_hold_scikit_learns_metrics_and_all_pairs(made):
     comparison, out, given = made
     models = pl.read_csv(out / "models.csv")
     assert models.columns == ["model", "metric", "value", "low", "high"]
@@ -91,12 +91,12 @@ def test_the_page_opens_with_what_was_compared(made):
     assert "<details open>" in html  # three pairs need no folding
 
 
-def test_every_figure_of_the_page_has_its_interval(made):
+def test_every_metric_of_the_page_has_its_interval(made):
     comparison, out, _ = made
     text = Page((out / "report.html").read_text()).text
-    for figures in comparison.estimates.values():
+    for metrics in comparison.estimates.values():
         for name in ("weighted_f1", "auc", "recall_all", "precision_hem", "mcc"):
-            e = figures[name]
+            e = metrics[name]
             assert f"{e.value:.4f}{e.low:.3f} to {e.high:.3f}" in text
 
 

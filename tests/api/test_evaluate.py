@@ -9,7 +9,7 @@ from blastscope.api.evaluate import evaluate
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions, write_predictions
 
-FIGURES = ("confusion-matrix", "roc", "precision-recall", "subjects", "learning-curves")
+PLOTS = ("confusion-matrix", "roc", "precision-recall", "subjects", "learning-curves")
 
 
 def test_a_run_folder(make_run):
@@ -33,7 +33,7 @@ def test_a_run_folder(make_run):
     assert found.subjects["subject"][0] == "H2"
     assert found.overlap.kind == "disjoint"
     written = {path.name for path in (run / "figures").iterdir()}
-    assert written == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert written == {f"{name}.{kind}" for name in PLOTS for kind in ("png", "svg")}
     assert {name: (run / name).read_bytes() for name in before} == before
 
 

@@ -91,7 +91,7 @@ def test_the_folder_holds_weights_predictions_rivals_and_a_page(made_once):
     assert "not a medical device" in page
 
 
-def test_the_figures_of_the_page_are_those_of_scikit_learn(made_once):
+def test_the_metrics_of_the_page_are_those_of_scikit_learn(made_once):
     tmp_path, made = made_once
     frame, _ = read_predictions(tmp_path / "e" / "predictions.parquet")
     test = frame.filter(pl.col("part") == "test")

@@ -48,9 +48,9 @@ def test_its_card_says_what_it_is_worth_under_both_splits_and_whom_to_cite(bundl
     protocols = {judged.protocol: judged for judged in bundle.manifest.evaluations}
     assert {"image", "subject"} <= set(protocols)
     for judged in protocols.values():
-        for figure in ("weighted_f1", "auc"):
-            assert judged.metrics[figure].low is not None
-            assert f"{judged.metrics[figure].value:.4f}" in card
+        for metric in ("weighted_f1", "auc"):
+            assert judged.metrics[metric].low is not None
+            assert f"{judged.metrics[metric].value:.4f}" in card
     assert protocols["subject"].cells == 3581  # every cell by a network without its subject
     assert protocols["subject"].own is False
 

@@ -124,7 +124,7 @@ def test_what_a_bundle_may_not_be_made_of_or_into(bundles, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
 
 
-def test_figures_and_decision_of_a_run_travel_and_those_of_another_are_refused(bundles, tmp_path):
+def test_metrics_and_decision_of_a_run_travel_and_those_of_another_are_refused(bundles, tmp_path):
     run, other = (
         shutil.copytree(source, tmp_path / name)
         for source, name in ((bundles.trained.run, "run"), (bundles.trained.other, "other"))

@@ -99,7 +99,7 @@ def test_the_decision_is_that_of_the_validation_cells(on_validation):
     assert np.array_equal(on_validation.calls.called, expected.apply(reported).called)
 
 
-def test_the_figures_are_of_the_reported_cells(on_validation):
+def test_the_metrics_are_of_the_reported_cells(on_validation):
     cells = split().filter(pl.col("part") == "test")
     is_all, raw = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
     draws = resampling(is_all, cells["subject"].to_list())
@@ -191,6 +191,36 @@ def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
     estimable = others["line"] != "not estimable"
     assert (others["share"].is_not_null() == estimable).all()
     assert estimable.sum() > others.height / 2
+
+
+def test_the_share_of_a_subject_is_not_corrected_by_its_own_labels():
+    apart = split()
+    one = judged(renamed(apart, "validation", "VA1", "TA1")).subject_shares
+    before = judged(apart).subject_shares
+    theirs = pl.col("subject") == "TA1"
+    columns = ("share", "low", "high", "line")
+    assert before.filter(theirs).select(columns).null_count().sum_horizontal().item() == 0
+    assert one.filter(theirs).select(columns).row(0) == (None, None, None, None)
+    assert one.filter(theirs)["called"].item() == before.filter(theirs)["called"].item()
+    assert one.filter(~theirs)["line"].null_count() == 0
+    assert one["subject"].to_list() == before["subject"].to_list()  # the order stays
+
+    names = pl.col("subject").str.slice(1)  # the same subjects in both parts
+    same = judged(split(validation=6).with_columns(subject=names))
+    assert same.fitted_on.shared_reported == same.subject_shares.height == 12
+    assert same.subject_shares.select(columns).null_count().row(0) == (12,) * 4
+
+
+def test_in_folds_only_the_share_of_a_subject_in_several_is_left_out():
+    frame = folds().sort("cell").with_row_index()
+    moved = frame.filter(pl.col("subject") == "A1")["index"].min()
+    other = pl.when(pl.col("index") == moved).then(pl.col("fold") % 3 + 1).otherwise("fold")
+    shares = judged(
+        frame.with_columns(fold=other).drop("index"), metadata=OUT_OF_FOLD
+    ).subject_shares
+    assert shares.height == 18
+    assert shares.filter(pl.col("line").is_null())["subject"].to_list() == ["A1"]
+    assert shares.filter(pl.col("subject") == "A1")["cells"].item() == 20
 
 
 def test_a_table_with_folds_in_part_alone_falls_back_on_validation():

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
 
 from blastscope.decision.calibration_slope import calibration_slope
+from tests.decision.made import labelled
 
 
 def drawn(slope: float = 1.0, shift: float = 0.0, n: int = 40_000, seed: int = 1):
@@ -55,3 +57,33 @@ def test_what_cannot_be_fitted_is_not_a_number():
     assert math.isnan(apart.slope)
     assert apart.intercept == pytest.approx(0, abs=1e-6)
     assert math.isnan(calibration_slope(np.array([True, False]), np.array([0.5, 0.5])).slope)
+
+
+TOUCHING = (np.array([0.1, 0.2, 0.5]), np.array([0.5, 0.8, 0.9]))
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize("turned", [False, True])
+def test_classes_that_share_one_value_at_their_ends_have_no_slope(times, turned):
+    normal, blast = (np.repeat(one, times) for one in TOUCHING)
+    is_all = np.repeat([turned, not turned], [len(normal), len(blast)])
+    p_all = np.concatenate([normal, blast])
+    found = calibration_slope(is_all, p_all)
+    assert math.isnan(found.slope)
+    assert found.intercept == pytest.approx(0, abs=1e-6)
+    # By hand: cells at .5 (log-odds 0) stay even, and a steeper slope makes all others likelier.
+    odds = np.log(p_all / (1 - p_all)) * np.where(is_all, 1, -1) * (-1 if turned else 1)
+    likelihood = [-np.log1p(np.exp(-slope * odds)).sum() for slope in (1, 10, 20, 40)]
+    assert (np.diff(likelihood) > 0).all()
+
+
+@given(labelled(most=12))
+def test_there_is_a_slope_if_no_threshold_separates_the_classes(cells):
+    is_all, p_all = cells
+    found = calibration_slope(is_all, p_all)
+    separate = any(
+        (p_all[one] >= cut).all() and (p_all[other] <= cut).all()
+        for one, other in ((is_all, ~is_all), (~is_all, is_all))
+        for cut in p_all
+    )
+    assert math.isnan(found.slope) == separate

@@ -1,4 +1,4 @@
-"""Figures of decisions: against scikit-learn and plain sums, and how often intervals hold."""
+"""Metrics of decisions: against scikit-learn and plain sums, and how often intervals hold."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def decided():
 
 def test_they_are_scikit_learns(decided):
     is_all, raw, _, of, _ = decided
-    figures = DecisionMetrics(is_all, raw, of)
-    found = dict(zip(figures.names, figures.of(one_of_each(len(raw)))[0], strict=True))
+    metrics = DecisionMetrics(is_all, raw, of)
+    found = dict(zip(metrics.names, metrics.of(one_of_each(len(raw)))[0], strict=True))
     kept = ~of.refer
     held = np.array([pair[int(truth)] for truth, pair in zip(is_all, of.sets, strict=True)])
     expected = {
@@ -67,9 +67,9 @@ def test_a_weight_of_two_is_a_cell_twice(decided):
 
 def test_what_has_nothing_below_the_line_is_undefined(decided):
     is_all, raw, _, of, _ = decided
-    figures = DecisionMetrics(is_all, raw, of)
-    found = figures.of(is_all[None].astype(np.uint16))[0]  # ALL cells alone
-    named = dict(zip(figures.names, found, strict=True))
+    metrics = DecisionMetrics(is_all, raw, of)
+    found = metrics.of(is_all[None].astype(np.uint16))[0]  # ALL cells alone
+    named = dict(zip(metrics.names, found, strict=True))
     assert np.isnan(named["specificity"])
     assert np.isnan(named["covered_hem"])
     assert 0 < named["sensitivity"] < 1
@@ -90,11 +90,11 @@ def test_of_forty_subjects_95_percent_intervals_hold(decided):
     held, sets = dict.fromkeys(wanted, 0), 300
     for seed in range(sets):
         is_all, raw, subjects = persons_cells(20, 1000 + seed)
-        figures = DecisionMetrics(is_all, raw, decision.apply(raw))
+        metrics = DecisionMetrics(is_all, raw, decision.apply(raw))
         draws = resampling(is_all, subjects, 400, seed)
-        found = draw(figures.of, draws).estimates()
+        found = draw(metrics.of, draws).estimates()
         for name in wanted:
-            at = figures.names.index(name)
+            at = metrics.names.index(name)
             held[name] += found[at].low <= truth[at] <= found[at].high
     for name in wanted:  # 300 sets: 95 % plus or minus three times 1.3 %
         assert 0.91 <= held[name] / sets <= 0.99, held

@@ -54,7 +54,7 @@ def test_bins_are_in_order_and_keep_equals_together(cells):
 
 
 @given(labelled())
-def test_the_figures_are_those_of_a_plain_loop(cells):
+def test_the_metrics_are_those_of_a_plain_loop(cells):
     is_all, p_all = cells
     found = judged(is_all, p_all)
     place, error = equal_mass_bins(p_all), 0.0

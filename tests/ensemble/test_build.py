@@ -122,7 +122,7 @@ def test_plans_that_do_not_go_are_refused(wrong, words):
         EnsembleSettings(**wrong)
 
 
-def test_nested_figures_come_from_weights_that_have_not_seen_the_cell():
+def test_nested_metrics_come_from_weights_that_have_not_seen_the_cell():
     given = scores()
     plan = EnsembleSettings("caruana", fit="test", nested=True, genetic=QUICK)
     built = build(given, plan)

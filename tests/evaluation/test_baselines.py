@@ -1,4 +1,4 @@
-"""Baselines: the published boxes' figures, scikit-learn, brute force."""
+"""Baselines: the published boxes' metrics, scikit-learn, brute force."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from blastscope.evaluation.cell_measurements import measure_cells
 
 
 def test_the_published_boxes_give_the_known_floors(shared):
-    """Figures of the 10,661 boxes: AUC .796, weighted F1 .790 at 196 px, .553 for always-ALL."""
+    """Metrics of the 10,661 boxes: AUC .796, weighted F1 .790 at 196 px, .553 for always-ALL."""
     found = baselines(measure_cells(shared / "data" / "cnmc_training_boxes.csv"), cuts=2)
     always, size = found.baselines
     assert (found.cells, found.subjects) == (10_661, 73)
@@ -52,6 +52,29 @@ def test_no_other_size_would_have_given_a_higher_weighted_f1(cells):
         f1_score(is_all, size >= cut, average="weighted", zero_division=0.0) for cut in set(size)
     ]
     assert best == pytest.approx(max(every))
+
+
+def test_sizes_that_are_not_whole_are_called_by_the_threshold():
+    size = np.array([7.2, 7.8, 7.9, 8.1, 8.4, 9.0])
+    is_all = size > 8
+    rule = SizeRule().fit(size[:, None], is_all)
+    assert rule.threshold == 8.1
+    called = rule.score(size[:, None]) > 0.5
+    assert f1_score(is_all, called, average="weighted") == 1.0
+    others = np.array([8.0999, 7.61, 8.1001])  # of cells that it was not fitted on
+    assert (rule.score(others[:, None]) > 0.5).tolist() == [False, False, True]
+
+
+@given(st.lists(st.integers(1, 400), min_size=2, max_size=40, unique=True), st.integers(1, 7))
+def test_sizes_in_fractions_keep_their_order_and_the_threshold(found, parts):
+    rule, size = SizeRule(), np.sort(np.array(found)) / parts
+    rule.threshold = float(size[len(size) // 2])
+    score = rule.score(size[:, None])
+    assert (np.diff(score) > 0).all()
+    assert ((score > 0.5) == (size >= rule.threshold)).all()
+    if parts == 1:  # of whole sizes, what a baseline has always had
+        over = size - rule.threshold + 0.5
+        assert (score == (1 + over / (1 + np.abs(over))) / 2).all()
 
 
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=40, unique=True))

@@ -10,7 +10,7 @@ import pytest
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import draw
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.json_objects import read_as
 from blastscope.report.evaluation_text import sampling_text
 
@@ -54,9 +54,9 @@ def test_many_subjects_that_are_alike_give_the_interval_of_their_cells():
     is_all = np.repeat([True, False], 600)
     subjects = [f"{'A' if ill else 'H'}{k // 15 % 40}" for k, ill in enumerate(is_all)]
     p_all = np.where(rng.random(1200) < 0.8, 0.9, 0.1)[:, None]
-    figures = draw(WeightedMetrics(is_all, p_all).of, resampling(is_all, subjects, 3000))
+    metrics = draw(WeightedMetrics(is_all, p_all).of, resampling(is_all, subjects, 3000))
     share = p_all[is_all, 0].round().mean()
-    recall = figures.resamples[:, 0, FIGURES.index("recall_all")]
+    recall = metrics.resamples[:, 0, METRICS.index("recall_all")]
     assert recall.std() == pytest.approx(np.sqrt(share * (1 - share) / 600), rel=0.15)
 
 
@@ -150,7 +150,7 @@ def test_the_interval_of_accuracy_by_cells_is_the_binomials():
     is_all = np.ones(400, dtype=bool)
     p_all = np.where(np.arange(400) < 320, 0.9, 0.1)[:, None]
     drawn = draw(WeightedMetrics(is_all, p_all).of, resampling(is_all, [None] * 400, 6000))
-    at = FIGURES.index("recall_all")
+    at = METRICS.index("recall_all")
     assert drawn.resamples[:, 0, at].std() == pytest.approx(np.sqrt(0.8 * 0.2 / 400), rel=0.04)
     recall = drawn.estimates()[at]
     ends = (0.8 - 1.96 * 0.02, 0.8 + 1.96 * 0.02)

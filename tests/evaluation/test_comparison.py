@@ -1,4 +1,4 @@
-"""Whole comparisons: the paper's two ensembles, verdicts that the figures bear out, the JSON."""
+"""Whole comparisons: the paper's two ensembles, verdicts that the metrics bear out, the JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import blastscope as bs
+from blastscope.evaluation.aligned_predictions import ModelSource, align_predictions
 from blastscope.evaluation.comparison import ModelPair, compare
 from blastscope.evaluation.confidence_intervals import Estimate, intervals
 from blastscope.evaluation.metrics import compute_metrics
 from blastscope.evaluation.next_subject import smallest_difference
-from blastscope.report.comparison_page import headline, verdict
+from blastscope.io.predictions import write_predictions
+from blastscope.report.comparison_page import comparison_view, headline, verdict
 from tests.evaluation.tables import published, scores_of
 
 
@@ -39,7 +41,7 @@ def several():
     return scores_of(is_all, models, subjects, protocol="subject", checkpoint="sha256:1")
 
 
-def test_the_papers_figures(paper):
+def test_the_papers_metrics(paper):
     told = {
         model: {n: e.value for n, e in found.items()} for model, found in paper.estimates.items()
     }
@@ -105,7 +107,7 @@ def test_intervals_of_differences_are_paired(several):
     assert pair.auc.high - pair.auc.low < 0.5 * (own.high - own.low)
 
 
-def test_a_figure_has_the_interval_that_evaluate_gives_it(several):
+def test_a_metric_has_the_interval_that_evaluate_gives_it(several):
     comparison = compare(several, "test")
     for column, model in enumerate("abcd"):
         alone = intervals(several.is_all, several.p_all[:, column], several.subjects)
@@ -284,3 +286,58 @@ def test_the_smallest_difference_follows_from_how_subjects_differ():
         )
     by_hand = smallest_difference(np.std(apart, ddof=1), 5)
     assert pair.detectable == pytest.approx(by_hand)
+
+
+def folded(tmp_path, name, noise, seed):
+    """Cells of six normal and six ALL subjects in three folds, whose networks' scales differ."""
+    rng = np.random.default_rng(seed)
+    names = np.repeat([f"{kind}{k}" for kind in "AH" for k in range(6)], 15)
+    is_all = np.array([one[0] == "A" for one in names])
+    fold = np.array([int(one[1]) % 3 + 1 for one in names])
+    odds = np.where(is_all, 1.5, -1.5) + rng.normal(0, noise, 180) + 4.0 * (fold - 2)
+    frame = pl.DataFrame(
+        {
+            "cell": [f"c{k}" for k in range(180)], "subject": names,
+            "label": np.where(is_all, "all", "hem"), "part": "test", "model": name,
+            "p_all": 1 / (1 + np.exp(-odds)), "fold": fold,
+        }
+    )  # fmt: skip
+    write_predictions(frame, tmp_path / f"{name}.parquet", {"out_of_fold": "subject"})
+    return is_all, names, fold, odds
+
+
+def test_subjects_of_a_cross_validation_are_ranked_within_their_fold(tmp_path):
+    is_all, names, fold, first = folded(tmp_path, "a", 0.5, 1)
+    *_, second = folded(tmp_path, "b", 1.5, 2)
+    found = bs.compare([tmp_path / "a.parquet", tmp_path / "b.parquet"], resamples=100)
+    apart = []
+    for name in sorted(set(names[~is_all])):
+        here = (is_all | (names == name)) & (fold == fold[names == name][0])
+        apart.append(
+            roc_auc_score(is_all[here], first[here]) - roc_auc_score(is_all[here], second[here])
+        )
+    by_hand = smallest_difference(np.std(apart, ddof=1), 6)
+    assert found.pairs[0].detectable == pytest.approx(by_hand)
+    assert found.estimates["a"]["auc"].value == pytest.approx(roc_auc_score(is_all, first))
+    assert found.overlap.reason == "out-of-fold"
+    assert found.pooled == ("a", "b")
+    assert found.as_json()["pooled"] == ["a", "b"]
+    assert any("a and b: AUC pools" in note for note in found.notes())
+    assert any("a and b: AUC pools" in text for text in comparison_view(found, {})["read"])
+
+
+def test_models_made_of_folds_are_on_the_scale_of_their_folds(tmp_path):
+    folded(tmp_path, "a", 0.5, 1)
+    *_, fold, _ = folded(tmp_path, "b", 0.5, 2)
+    scores = align_predictions([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    assert scores.fold.tolist() == np.column_stack([fold, fold]).tolist()
+    mean = ModelSource("mean", tmp_path, {"derived": True})
+    wider = scores.with_models([mean], scores.p_all.mean(axis=1, keepdims=True))
+    assert wider.pooled == ("a", "b", "mean")
+    same = wider.fold[:, 2][:, None] == wider.fold[:, 2]
+    assert (same == (fold[:, None] == fold)).all()
+    assert wider.take(fold == 1).fold.shape == (60, 3)
+    single = tmp_path / "single.parquet"
+    write_predictions(pl.read_parquet(tmp_path / "a.parquet").drop("fold"), single)
+    assert align_predictions([single]).fold is None
+    assert align_predictions([single]).pooled == ()

@@ -16,7 +16,7 @@ from blastscope.evaluation.bca import corrected_interval, leave_out
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import draw, intervals
 from blastscope.evaluation.few_subjects import simulated_coverage
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.predictions import write_predictions
 from blastscope.report.evaluation_text import sampling_text
 
@@ -31,16 +31,16 @@ def simulated(rng, persons, cells=10, spread=1.0):
 
 
 def coverage(persons: int, sets: int) -> dict[str, float]:
-    """How often the intervals hold the figures of 40,000 persons of each class."""
+    """How often the intervals hold the metrics of 40,000 persons of each class."""
     is_all, p_all, _ = simulated(np.random.default_rng(1), 40_000)
     (truth,) = WeightedMetrics(is_all, p_all[:, None]).of(np.ones((1, len(is_all)), np.uint16))[0]
     rng = np.random.default_rng(24)
-    held = dict.fromkeys(FIGURES, 0)
+    held = dict.fromkeys(METRICS, 0)
     for seed in range(sets):
         found = intervals(*simulated(rng, persons), resamples=400, seed=seed).bounds
-        for name, figure in zip(FIGURES, truth, strict=True):
+        for name, metric in zip(METRICS, truth, strict=True):
             low, high = found[name]
-            held[name] += low <= figure <= high
+            held[name] += low <= metric <= high
     return {name: count / sets for name, count in held.items()}
 
 
@@ -51,7 +51,7 @@ def test_of_forty_subjects_95_percent_intervals_hold_93_to_97_percent():
 
 
 def test_of_a_mean_it_is_scipys_bca_with_expanded_ends():
-    """One stratum of 25 single cells, the figure their mean."""
+    """One stratum of 25 single cells, the metric their mean."""
     values = np.random.default_rng(5).gamma(1.0, 1.0, 25)
     level = 2 * norm.cdf(-np.sqrt(25 / 24) * t.ppf(0.975, 24))
     theirs = scipy_bootstrap(
@@ -83,10 +83,10 @@ def two_models(rng, persons, cells=10):
 
 def paired_coverage(persons: int, sets: int) -> list[float]:
     """How often the intervals of the two models' difference in weighted F1 and AUC hold it."""
-    shown = [FIGURES.index("weighted_f1"), FIGURES.index("auc")]
+    shown = [METRICS.index("weighted_f1"), METRICS.index("auc")]
 
-    def apart(figures):
-        return figures[:, 0, shown] - figures[:, 1, shown]
+    def apart(metrics):
+        return metrics[:, 0, shown] - metrics[:, 1, shown]
 
     is_all, p_all, _ = two_models(np.random.default_rng(1), 40_000)
     (truth,) = apart(WeightedMetrics(is_all, p_all).of(np.ones((1, len(is_all)), np.uint16)))
@@ -95,7 +95,7 @@ def paired_coverage(persons: int, sets: int) -> list[float]:
         is_all, p_all, subjects = two_models(rng, persons)
         draws = resampling(is_all, subjects, 400, seed)
         found = draw(WeightedMetrics(is_all, p_all).of, draws).of(apart).estimates()
-        held += [e.low <= figure <= e.high for e, figure in zip(found, truth, strict=True)]
+        held += [e.low <= metric <= e.high for e, metric in zip(found, truth, strict=True)]
     return (held / sets).tolist()
 
 
@@ -110,10 +110,10 @@ def test_a_paired_difference_in_accuracy_is_scipys_bca_of_the_cells_differences(
     """One class, cells drawn: the difference is a mean over cells, as scipy knows it."""
     rng = np.random.default_rng(8)
     p_all = np.where(rng.random((500, 2)) < [0.9, 0.8], 0.9, 0.1)
-    is_all, at = np.ones(500, np.bool_), FIGURES.index("accuracy")
+    is_all, at = np.ones(500, np.bool_), METRICS.index("accuracy")
     draws = resampling(is_all, [None] * 500, 20_000)
     drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
-    (found,) = drawn.of(lambda figures: figures[:, 0, at] - figures[:, 1, at]).estimates()
+    (found,) = drawn.of(lambda metrics: metrics[:, 0, at] - metrics[:, 1, at]).estimates()
     apart = p_all.round() @ [1.0, -1.0]
     level = 2 * norm.cdf(-np.sqrt(500 / 499) * t.ppf(0.975, 499))
     theirs = scipy_bootstrap(
@@ -126,8 +126,8 @@ def test_a_paired_difference_in_accuracy_is_scipys_bca_of_the_cells_differences(
 def test_the_same_difference_seen_from_the_other_side():
     is_all, p_all, subjects = two_models(np.random.default_rng(4), 8)
     drawn = draw(WeightedMetrics(is_all, p_all).of, resampling(is_all, subjects, 500))
-    here = drawn.of(lambda figures: figures[:, 0] - figures[:, 1]).estimates()
-    there = drawn.of(lambda figures: figures[:, 1] - figures[:, 0]).estimates()
+    here = drawn.of(lambda metrics: metrics[:, 0] - metrics[:, 1]).estimates()
+    there = drawn.of(lambda metrics: metrics[:, 1] - metrics[:, 0]).estimates()
     for mine, other in zip(here, there, strict=True):
         turned = other.negated()
         assert (mine.value, mine.low, mine.high) == pytest.approx(
@@ -135,7 +135,7 @@ def test_the_same_difference_seen_from_the_other_side():
         )
 
 
-def test_draws_level_with_the_figure_but_for_rounding_lie_on_neither_side():
+def test_draws_level_with_the_metric_but_for_rounding_lie_on_neither_side():
     """Half of them above it by a rounding error: the median stays where it is."""
     drawn = np.concatenate([np.full(300, 0.3), np.full(300, 0.1 + 0.2), [0.2] * 50, [0.4] * 50])
     strata = np.zeros(12, np.intp)
@@ -145,7 +145,7 @@ def test_draws_level_with_the_figure_but_for_rounding_lie_on_neither_side():
     assert corrected_interval(np.array(0.0), drawn, np.zeros(12), strata, 12) == (0.0, 0.0)
 
 
-def test_resamples_without_a_figure_are_left_out_of_its_interval():
+def test_resamples_without_a_metric_are_left_out_of_its_interval():
     drawn = np.random.default_rng(1).normal(size=(999, 3))
     drawn[::3, 1] = np.nan
     drawn[:, 2] = np.nan

@@ -50,7 +50,7 @@ def test_constant_and_perfect_calls_on_the_published_labels(published, tmp_path)
     assert (perfect["weighted_f1"], perfect["auc"], perfect["n"]) == (1, 1, 1867)
 
 
-def test_noisy_calls_on_the_published_labels_are_sklearns_figures(published, tmp_path):
+def test_noisy_calls_on_the_published_labels_are_sklearns_metrics(published, tmp_path):
     path, truth = published
     calls = np.where(np.random.default_rng(3).random(1867) < 0.2, 1 - truth, truth)
     (tmp_path / MEMBER).write_text("\n".join(map(str, calls)))

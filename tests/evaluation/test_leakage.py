@@ -1,4 +1,4 @@
-"""The leakage gauge: folds of equal sizes, figures against scikit-learn, an interval by subject."""
+"""The leakage gauge: folds of equal sizes, metrics against scikit-learn, an interval by subject."""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ def out_of_fold(path: Path, by: str, shift: float, repeats: int = 1, seed: int =
     return made
 
 
-def test_the_figures_are_scikit_learns_and_the_mean_over_repeats(tmp_path):
+def test_the_metrics_are_scikit_learns_and_the_mean_over_repeats(tmp_path):
     known = out_of_fold(tmp_path / "known.parquet", "matched", 1.5, repeats=2, seed=1)
     unseen = out_of_fold(tmp_path / "unseen.parquet", "subject", 0.5, repeats=2, seed=2)
     found = compare_out_of_fold(tmp_path / "known.parquet", tmp_path / "unseen.parquet")
-    for name, figure in (
+    for name, metric in (
         ("auc", lambda truth, p: roc_auc_score(truth, p)),
         ("weighted_f1", lambda truth, p: f1_score(truth, p > 0.5, average="weighted")),
     ):
         each = [
             [
-                figure((rows["label"] == "all").to_numpy(), rows["p_all"].to_numpy())
+                metric((rows["label"] == "all").to_numpy(), rows["p_all"].to_numpy())
                 for rows in frame.partition_by("repeat", maintain_order=True)
             ]
             for frame in (known, unseen)

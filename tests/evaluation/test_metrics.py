@@ -116,7 +116,7 @@ def test_order_does_not_matter_and_shares_are_shares(rows, random):
 
 @settings(max_examples=25, deadline=None)
 @given(cells)
-def test_swapping_the_classes_swaps_the_figures(rows):
+def test_swapping_the_classes_swaps_the_metrics(rows):
     is_all, p_all = (np.array(column) for column in zip(*rows, strict=True))
     one, other = compute_metrics(is_all, p_all), compute_metrics(~is_all, 1 - p_all)
     for name in ("weighted_f1", "accuracy", "balanced_accuracy", "auc", "mcc"):

@@ -58,6 +58,18 @@ def test_pairs_are_of_one_fold():
         assert row["auc"] == pytest.approx(roc_auc_score(cells.is_all[here], cells.p_all[here]))
 
 
+def test_a_subject_without_an_auc_is_not_the_worst():
+    # By hand: H0 is alone in its fold; against .5, .6 and .9, H1 (.1) has AUC 1 and H2 (.55) 2/3.
+    is_all = np.array([False, False, False, True, True, True])
+    p_all = np.array([0.2, 0.1, 0.55, 0.5, 0.6, 0.9])
+    cells = ScoredCells(is_all, p_all, fold=np.array([1, 2, 2, 2, 2, 2]))
+    found = subject_metrics(cells, ["H0", "H1", "H2", "A1", "A2", "A3"], 0.5)
+    assert (found.auc.worst, found.auc.lowest) == ("H2", pytest.approx(2 / 3))
+    assert found.auc.subjects == 2
+    assert found.normal_subjects["subject"].to_list() == ["H2", "H1", "H0"]
+    assert found.normal_subjects["auc"].to_list()[2] is None
+
+
 def test_nothing_is_said_without_subjects_or_of_one_class():
     cells, names = cells_of((0.9, 0.8))
     assert subject_metrics(cells, [None, *names[1:]], 0.5) is None

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
-from blastscope.evaluation.overlap import members_overlap
+from blastscope.evaluation.overlap import members_overlap, part_overlap
 from blastscope.report.evaluation_text import overlap_text
 
 
@@ -63,3 +64,27 @@ def test_weights_that_know_the_cells_are_said_first_and_the_rest_too():
     assert found.kind == "training"
     assert (found.fitted, found.shared) == (("e",), 1)
     assert overlap_text(found).startswith("The weights of e were fitted on these test cells")
+
+
+@pytest.mark.parametrize(
+    ("by", "kind", "reason"),
+    [
+        ("matched", "shared", "folds-by-cell"),
+        ("image", "shared", "folds-by-cell"),
+        ("subject", "disjoint", "out-of-fold"),
+    ],
+)
+def test_of_a_cross_validation_the_cut_tells_as_it_does_of_one_table(by, kind, reason):
+    folds = {"out_of_fold": by}
+    both = disjoint(("a", NO_TRAINING, folds), ("b", NO_TRAINING, folds))
+    found = members_overlap(both, "test")
+    assert (found.kind, found.reason, found.models) == (kind, reason, ())
+    alone = both.cells.filter(pl.col("part") == "test").with_columns(model=pl.lit("a"))
+    assert part_overlap(alone, "test", folds) == found
+    beside = members_overlap(
+        disjoint(("one", ALL_CELLS, {}), ("folds", NO_TRAINING, folds)), "test"
+    )
+    assert (beside.kind, beside.reason) == (kind, reason)
+    assert beside.models == (("folds",) if kind == "shared" else ())
+    bare = disjoint(("folds", NO_TRAINING, folds), ("bare", NO_TRAINING, {}))
+    assert members_overlap(bare, "test").models == (("folds",) if kind == "shared" else ("bare",))

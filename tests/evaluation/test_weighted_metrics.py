@@ -1,4 +1,4 @@
-"""Weighted figures against scikit-learn's, on repeated rows and on sample weights."""
+"""Weighted metrics against scikit-learn's, on repeated rows and on sample weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sklearn import metrics as sk
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import draw
 from blastscope.evaluation.metrics import compute_metrics
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 
 
 def repeated(is_all, p_all, weights):
-    """The figures of the cells, each written down as often as its weight says."""
+    """The metrics of the cells, each written down as often as its weight says."""
     found = compute_metrics(np.repeat(is_all, weights), np.repeat(p_all, weights))
-    return [np.nan if found[name] is None else found[name] for name in FIGURES]
+    return [np.nan if found[name] is None else found[name] for name in METRICS]
 
 
 @st.composite
@@ -51,7 +51,7 @@ def test_weights_are_scikit_learns_sample_weights(places):
     found = WeightedMetrics(is_all, p_all).of(weights)[:, 0]
     called = p_all[:, 0] > 0.5
     for row, w in zip(found, weights, strict=True):
-        told = dict(zip(FIGURES, row, strict=True))
+        told = dict(zip(METRICS, row, strict=True))
         how = {"sample_weight": w}
         expected = {
             "weighted_f1": sk.f1_score(is_all, called, average="weighted", **how),
@@ -67,10 +67,10 @@ def test_weights_are_scikit_learns_sample_weights(places):
 
 def test_a_class_that_is_never_drawn_is_undefined_and_one_never_called_has_precision_0():
     is_all = np.array([True, True, False])
-    figures = WeightedMetrics(is_all, np.array([[0.9], [0.8], [0.7]])).of(
+    metrics = WeightedMetrics(is_all, np.array([[0.9], [0.8], [0.7]])).of(
         np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]], dtype=np.uint16)
     )
-    both, only_all, only_normal = (dict(zip(FIGURES, row[0], strict=True)) for row in figures)
+    both, only_all, only_normal = (dict(zip(METRICS, row[0], strict=True)) for row in metrics)
     assert (both["precision_hem"], both["auc"], both["mcc"]) == (0, 1, 0)
     undefined = {"balanced_accuracy", "auc", "average_precision", "mcc"}
     assert {n for n, v in only_all.items() if np.isnan(v)} == undefined | {"recall_hem"}
@@ -86,7 +86,7 @@ def test_chunks_and_blocks_change_nothing():
     draws = resampling(is_all, [f"{'A' if y else 'H'}{i % 30}" for i, y in enumerate(is_all)], 250)
     found = draw(WeightedMetrics(is_all, p_all).of, draws).resamples
     weights = np.concatenate(list(draws.chunks()))
-    assert found.shape == (250, 1, len(FIGURES))
+    assert found.shape == (250, 1, len(METRICS))
     for at in (0, 6, 7, 8, 115, 116, 117, 249):
         expected = repeated(is_all, p_all[:, 0], weights[at])
         np.testing.assert_allclose(found[at, 0], expected, atol=1e-9)

@@ -46,10 +46,10 @@ def test_each_cell_is_predicted_by_the_network_that_never_saw_it(order: Crossval
     overlap = judge(source, "test", None).overlap
     assert overlap.kind == "disjoint"
     assert overlap.reason == "out-of-fold"
-    _figures_are_scikit_learns(order, started, table)
+    _metrics_are_scikit_learns(order, started, table)
 
 
-def _figures_are_scikit_learns(order, started, table):
+def _metrics_are_scikit_learns(order, started, table):
     found = crossval_metrics(started, table)
     aucs, scores = [], []
     for _, rows in table.group_by("fold", maintain_order=True):

@@ -71,7 +71,7 @@ def test_a_recipe_inherits_its_settings_but_not_what_is_said_of_the_other():
     assert dihedral.model == load_recipe("demo/cnn-small").model
 
 
-def test_published_figures_do_not_pass_to_a_users_variation(tmp_path):
+def test_published_metrics_do_not_pass_to_a_users_variation(tmp_path):
     path = write(
         tmp_path / "wide.yaml",
         "title: Wider\nextends: paper/cnn-exp2\nmodel: {head: [gap]}\ntraining: {batch: 64}\n",

@@ -1,7 +1,7 @@
 """The paper's recipes against a second, separate transcription of what was published.
 
 ``published.csv`` was typed from the paper and from its authors' notebooks, never from the recipes.
-An empty cell is a figure that was found in neither.
+An empty cell is a metric that was found in neither.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from blastscope.recipes.reading import read_yaml
 from blastscope.recipes.schema import Expected, Recipe
 
 FILES = Path(blastscope.recipes.__file__).parent / "paper"
-FIGURES = tuple(name for name in Expected.model_fields if name != "note")
+METRICS = tuple(name for name in Expected.model_fields if name != "note")
 SETTINGS = {"epochs": int, "optimizer": str, "rate": float}
 
 
@@ -55,8 +55,8 @@ def test_every_experiment_is_a_recipe_and_every_recipe_an_experiment():
 @pytest.mark.parametrize(
     "row", [row for row in rows() if row["recall_all"]], ids=lambda r: r["recipe"]
 )
-def test_the_figures_of_both_classes_make_the_weighted_one(row):
-    """The test part had 696 normal and 1,437 ALL cells: a figure typed wrong does not fit."""
+def test_the_metrics_of_both_classes_make_the_weighted_one(row):
+    """The test part had 696 normal and 1,437 ALL cells: a metric typed wrong does not fit."""
     total = 0.0
     for label, cells in (("hem", 696), ("all", 1437)):
         precision, recall = float(row[f"precision_{label}"]), float(row[f"recall_{label}"])
@@ -65,11 +65,11 @@ def test_the_figures_of_both_classes_make_the_weighted_one(row):
 
 
 @pytest.mark.parametrize("row", rows(), ids=NAMES)
-def test_the_figures_are_the_published_ones_and_no_others(row):
+def test_the_metrics_are_the_published_ones_and_no_others(row):
     expected = RECIPES[row["recipe"]].expected
     assert expected is not None
-    published = {name: float(row[name]) if row[name] else None for name in FIGURES}
-    assert {name: getattr(expected, name) for name in FIGURES} == published
+    published = {name: float(row[name]) if row[name] else None for name in METRICS}
+    assert {name: getattr(expected, name) for name in METRICS} == published
 
 
 @pytest.mark.parametrize("row", rows(), ids=NAMES)

@@ -36,7 +36,7 @@ PUBLISHED = {  # related-work's table: the hidden final test, weighted F1
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_figure_is_said_with_its_source(name):
+def test_the_published_metric_is_said_with_its_source(name):
     expected = load_recipe(f"related/{name}").expected
     assert expected is not None
     assert expected.weighted_f1 == PUBLISHED[name]

@@ -18,6 +18,7 @@ def persons(count: int) -> pl.DataFrame:
             "share": [0.0 if k < 10 else 1.0 for k in range(count)],
             "low": [0.0 if k < 10 else 0.8 for k in range(count)],
             "high": [0.3 if k < 10 else 1.0 for k in range(count)],
+            "line": ["open" if k < 10 else "above" for k in range(count)],
         }
     )
 
@@ -29,3 +30,12 @@ def test_of_many_persons_the_worst_are_drawn_and_the_title_says_so():
     assert f"the worst {MOST_SUBJECTS} of {MOST_SUBJECTS + 10}" in axes.get_title(loc="left")
     (few,) = shares_figure(persons(12)).axes
     assert "worst" not in few.get_title(loc="left")
+
+
+def test_the_title_counts_the_shares_that_are_not_drawn_by_their_reason():
+    first = pl.int_range(pl.len())
+    lines = pl.when(first > 2).then("line").when(first > 0).then(pl.lit("not estimable"))
+    shares = persons(12).with_columns(share=pl.when(first > 2).then("share"), line=lines)
+    (axes,) = shares_figure(shares).axes
+    assert len(axes.get_yticklabels()) == 9
+    assert "2 not estimable, 1 not corrected" in axes.get_title(loc="left")

@@ -14,7 +14,7 @@ from blastscope.report.errors_plots import MOST_SUBJECTS
 from tests.error_analysis.made import scores_of, scores_with, write_scores
 
 
-def test_what_bounds_the_figures_is_said(tmp_path):
+def test_what_bounds_the_metrics_is_said(tmp_path):
     parts = ["train"] * 10 + ["test"] * 12
     scores = scores_of(["all", "hem"] * 11, np.linspace(0.1, 0.9, 22)[:, None])
     for name, owner, kind in (("same", "S", "shared"), ("other", "T", "disjoint")):

@@ -53,7 +53,7 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
-def test_published_figures_stand_beside_and_apart(tmp_path):
+def test_published_metrics_stand_beside_and_apart(tmp_path):
     page = evaluate(finished_run(tmp_path / "run", synthetic=False)).to_html()
     text = text_of(page)
     assert "published, another split" in text
@@ -69,7 +69,7 @@ def test_published_figures_stand_beside_and_apart(tmp_path):
     assert "The CNN &lt;twice&gt;" in page
 
 
-def test_published_figures_of_real_cells_never_stand_beside_synthetic_ones(tmp_path):
+def test_published_metrics_of_real_cells_never_stand_beside_synthetic_ones(tmp_path):
     text = text_of(evaluate(finished_run(tmp_path / "run", synthetic=True)).to_html())
     assert "another split of the data" not in text
     assert "are left out: they are of real cells" in text

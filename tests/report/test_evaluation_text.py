@@ -69,6 +69,18 @@ def test_the_page_says_first_what_a_lab_has_to_know(tmp_path):
     }
 
 
+def test_the_page_says_of_how_many_subjects_no_share_is_corrected(tmp_path):
+    same = decided_table().with_columns(
+        subject=pl.when(pl.col("subject").is_in(["1", "H1"]))
+        .then(pl.col("subject").replace_strict({"1": "2", "H1": "H2"}, default=None))
+        .otherwise("subject")
+    )
+    found = evaluate(written(tmp_path / "p.parquet", same), out=tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert found.decisions.subject_shares["line"].null_count() == 2
+    assert "not corrected for 2 subjects" in page
+
+
 def test_an_earlier_evaluation_of_the_folder_changes_nothing(tmp_path):
     table, out = written(tmp_path / "p.parquet"), tmp_path / "out"
     evaluate(table, out=out, rule="specificity>=0.9", error=0.01)
@@ -199,6 +211,7 @@ def test_where_some_cells_name_no_subject_the_page_says_that_cells_were_drawn(tm
     assert "of 6 subjects (6 ALL); 120 cells without a subject" in words["Tested on"]
     assert words["Calibration"].partition("on so many ")[2].startswith("cells")
     whole = dict(detail_lines(evaluate(written(tmp_path / "q.parquet"), out=tmp_path / "q")))
+    assert "Folds" not in whole
     assert whole["Calibration"].partition("on so many ")[2].startswith("subjects")
 
 
@@ -211,6 +224,7 @@ def test_floors_of_a_table_whose_folds_are_known_in_part_alone_are_not_made_up(d
     )  # fmt: skip
     path = written(tmp_path / "p.parquet", table, out_of_fold="image")
     found = evaluate(path, store=store.path, out=tmp_path / "out")
+    assert "several networks" in dict(detail_lines(found))["Folds"]
     assert [baseline.name for baseline in found.baselines] == ["always ALL"]
     assert not found.verdict.all_compared
 

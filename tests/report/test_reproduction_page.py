@@ -136,7 +136,7 @@ def test_without_a_run_there_is_no_figure_of_ours(tmp_path):
     assert not (tmp_path / "study" / "figures").exists()
 
 
-def test_other_published_figures_change_the_papers_cells_alone(tmp_path, run):
+def test_other_published_metrics_change_the_papers_cells_alone(tmp_path, run):
     before = [run(recipe(), "image", 0.91), run(recipe(), "subject", 0.85)]
     expected = recipe().expected.model_copy(update={"weighted_f1": 0.5, "auc": None})
     after = [Outcome(recipe(expected=expected), o.protocol, o.seed, o.run) for o in before]
@@ -159,7 +159,7 @@ def test_other_published_figures_change_the_papers_cells_alone(tmp_path, run):
     }
 
 
-def test_published_figures_of_real_cells_never_stand_beside_synthetic_ones(tmp_path, run):
+def test_published_metrics_of_real_cells_never_stand_beside_synthetic_ones(tmp_path, run):
     outcomes = [run(recipe(), "image", 0.81, synthetic=True)]
     html = write(outcomes, tmp_path / "study")
     assert "Synthetic cells" in html
@@ -228,7 +228,7 @@ def test_the_data(tmp_path):
     assert "drawn &lt;for&gt; a test" in html
 
 
-def test_markdown_has_the_figures_of_the_page(run):
+def test_markdown_has_the_metrics_of_the_page(run):
     one = recipe(title="One | two")
     outcomes = [run(one, "image", 0.9176, 0.961), Outcome(one, "subject", 24, None, "no weights")]
     lines = results_markdown(outcomes).splitlines()

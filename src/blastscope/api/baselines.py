@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.result import AnyPath, Result, TextTable
-from blastscope.evaluation.baselines import FIGURES, Baselines, baselines
+from blastscope.evaluation.baselines import BASELINE_METRICS, Baselines, baselines
 from blastscope.evaluation.cell_measurements import measure_cells
 from blastscope.evaluation.controls import KERNELS, PENALTY, RANDOM_WEIGHTS, SIDE, add_controls
 from blastscope.report.crossval_page import cut_text
@@ -34,7 +34,7 @@ class BaselinesResult(Result, Baselines):
                 "unseen_deviation": found.deviation if found else None,
             }
             for one in self.baselines
-            for key in FIGURES
+            for key in BASELINE_METRICS
         ]
         rows += [
             {
@@ -60,9 +60,13 @@ class BaselinesResult(Result, Baselines):
             if one.threshold is not None:
                 name = f"{name}, ALL from {one.threshold:g} px"
             rows.append(
-                (name, "the same cells", *(number(one.in_sample[key], 3) for key in FIGURES))
+                (
+                    name,
+                    "the same cells",
+                    *(number(one.in_sample[key], 3) for key in BASELINE_METRICS),
+                )
             )
-            over = (spread(one.folds.get(key), 3) for key in FIGURES)
+            over = (spread(one.folds.get(key), 3) for key in BASELINE_METRICS)
             rows.append(("", "unseen subjects", *over))
         for chance in self.by_chance:
             name = f"{chance.baseline}{_SHUFFLED}"

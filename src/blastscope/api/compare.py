@@ -24,6 +24,7 @@ from blastscope.report.comparison_page import (
     draw_comparison,
     exchanged_text,
     headline,
+    pooled_text,
     without_width,
 )
 from blastscope.report.evaluation_text import overlap_text, sampling_text
@@ -88,7 +89,7 @@ class ComparisonResult(Result, Comparison):
     def notes(self) -> list[str]:
         """Say what was left out, and what the intervals are of."""
         said = [overlap_text(self.overlap), f"Intervals: {sampling_text(self.sampling)}"]
-        said += [*exchanged_text(self), *readings_text(self.readings)]
+        said += [*exchanged_text(self), *pooled_text(self), *readings_text(self.readings)]
         if self.unlabelled:
             said.insert(0, f"{self.unlabelled:,} cells without a label are left out.")
         return [*said, WITHOUT_WIDTH] if without_width(self) else said

@@ -32,6 +32,7 @@ from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
 from blastscope.io.predictions import write_predictions
+from blastscope.report.comparison_page import pooled_text
 from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.text import readings_text
@@ -115,6 +116,7 @@ class EnsembleResult(Result):
         return [
             *said,
             overlap_text(self.comparison.overlap),
+            *pooled_text(self.comparison),
             f"Intervals: {sampling_text(self.comparison.sampling)}",
         ]
 
@@ -284,7 +286,7 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
                 raise BlastscopeError(
                     f"{path} is there already: choose another folder, or replace it with `force`."
                 )
-    for name in WRITTEN:  # a page never stands beside figures that are not its own
+    for name in WRITTEN:  # a page never stands beside results that are not its own
         with writing(out / name):
             (out / name).unlink(missing_ok=True)
 

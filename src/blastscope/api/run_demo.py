@@ -1,7 +1,7 @@
 """The main job from end to end, small enough for a laptop: what ``make demo`` runs.
 
 Cells are drawn (or given), checked, prepared and split both by image and by subject; two small
-recipes are trained under each; one page shows the figures side by side, and their gap. One of the
+recipes are trained under each; one page shows the metrics side by side, and their gap. One of the
 models is made ready to travel, and the model in the box looks at some of the cells, and at those
 that are found in a few whole fields.
 """

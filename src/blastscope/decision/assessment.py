@@ -31,7 +31,8 @@ class DecisionAssessment:
         estimates: by name (``DecisionMetrics``), with 95 % intervals by subject.
         known_coverage: how often conformal sets contain the true label of other cells of the
             subjects that they were fitted on; None if there are too few cells to try.
-        subject_shares: a row a subject (see :func:`subject_shares`), the worst first.
+        subject_shares: a row a subject (see :func:`subject_shares`), the worst first. The share of
+            a subject that the decision was fitted on is not corrected.
     """
 
     decision: Decision

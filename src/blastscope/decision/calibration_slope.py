@@ -26,8 +26,9 @@ _FAR = 60.0
 class CalibrationSlope:
     """The intercept (calibration in the large) and the slope; 0 and 1 are ideal.
 
-    Both are NaN if a class is missing; the slope also if all probabilities are equal, or separate
-    the classes completely.
+    Both are NaN if a class is missing; the slope also if one threshold separates the classes,
+    whichever lies above and whether or not they share the threshold itself, or if all probabilities
+    are equal.
     """
 
     intercept: NumberOrNull
@@ -41,9 +42,19 @@ def calibration_slope(is_all: Bools, p_all: Floats) -> CalibrationSlope:
     p = np.clip(p_all, _EDGE, 1 - _EDGE)
     odds = np.log(p / (1 - p))
     intercept = _shift(odds, int(is_all.sum()))
-    if np.ptp(odds) == 0 or odds[is_all].min() > odds[~is_all].max():
+    if _separated(odds, is_all):
         return CalibrationSlope(intercept, math.nan)
     return CalibrationSlope(intercept, _slope(odds, is_all))
+
+
+def _separated(odds: Floats, is_all: Bools) -> bool:
+    """Return whether no slope is the most likely: the likelihood rises without end with it.
+
+    That is so if the classes have at most one value in common, at the end of both (Albert and
+    Anderson, Biometrika 71:1-10, 1984).
+    """
+    blast, normal = odds[is_all], odds[~is_all]
+    return bool(blast.min() >= normal.max() or blast.max() <= normal.min())
 
 
 def _shift(odds: Floats, n_all: int) -> float:

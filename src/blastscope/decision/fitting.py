@@ -91,12 +91,22 @@ class CrossFitted:
         return Decided(*(_in_order(found, field.name, len(raw)) for field in fields(Decided)))
 
     def subject_shares(self, cells: pl.DataFrame, calls: Decided) -> pl.DataFrame:
-        """Sum up each subject by what was known of the others."""
-        if _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces]):
-            return subject_shares(cells, calls, None)  # every decision knows the subjects it is for
+        """Sum up each subject by what was known of the others.
+
+        If a decision was fitted on cells of a subject that it calls, the share of that subject is
+        not corrected: sensitivity and specificity would be those of its own labels.
+        """
+        if len(self.pieces) > 1:
+            known = _shared([cells.filter(pl.Series(here)) for here, _ in self.pieces])
+        else:
+            known = set(self.on["subject"].drop_nulls())
+        own = cells["subject"].is_in(known).fill_null(False).to_numpy()
         tables = [
-            subject_shares(cells.filter(pl.Series(here)), calls.take(here), decision.reference)
-            for here, decision in self.pieces
+            subject_shares(cells.filter(pl.Series(here)), calls.take(here), reference)
+            for here, reference in [
+                (own, None),
+                *((here & ~own, decision.reference) for here, decision in self.pieces),
+            ]
         ]
         return worst_first(pl.concat(tables))
 
@@ -164,15 +174,15 @@ def _in_folds(cells: pl.DataFrame, part: str, request: DecisionRequest) -> Cross
         subjects=subjects,
         unnamed=cells["subject"].null_count(),
         subjects_reported=subjects,
-        shared_reported=_shared([cells.filter(pl.Series(here)) for here, _ in pieces]),
+        shared_reported=len(_shared([cells.filter(pl.Series(here)) for here, _ in pieces])),
     )
     return CrossFitted(_fit(cells, request), pieces, fitted_on, cells)
 
 
-def _shared(folds: Sequence[pl.DataFrame]) -> int:
-    """Count the subjects that are in more than one fold."""
+def _shared(folds: Sequence[pl.DataFrame]) -> set[str]:
+    """Return the subjects that are in more than one fold."""
     times = Counter(name for fold in folds for name in fold["subject"].drop_nulls().unique())
-    return sum(count > 1 for count in times.values())
+    return {name for name, count in times.items() if count > 1}
 
 
 def _in_order(found: Sequence[tuple[Bools, Decided]], name: str, cells: int) -> NDArray[Any]:

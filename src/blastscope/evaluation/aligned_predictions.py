@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import InMemoryTable, Readings, open_source, readings
-from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, refuse_pseudo_labels
+from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, has_folds, refuse_pseudo_labels
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,17 @@ class ModelSource:
         """What messages call its place."""
         return f"the table '{self.name}'" if self.path is None else str(self.path)
 
+    @property
+    def derived(self) -> bool:
+        """Whether it is made of the models beside it."""
+        return bool(self.metadata.get("derived"))
+
+    @property
+    def out_of_fold(self) -> str | None:
+        """How the folds of a cross-validation were cut; None if it is not of one."""
+        by = self.metadata.get("out_of_fold")
+        return None if by is None else str(by)
+
 
 @dataclass(frozen=True)
 class AlignedPredictions:
@@ -38,11 +49,14 @@ class AlignedPredictions:
         cells: ``cell``, ``subject``, ``label`` and ``part``, a row a cell.
         members: the models, in the order in which they were given.
         p_all: probability of ALL, shape (cells, models); NaN if a model does not know a cell.
+        fold: which network of a cross-validation predicted a cell, shape (cells, models); the same
+            number for all cells of one network. None if no model has folds.
     """
 
     cells: pl.DataFrame
     members: tuple[ModelSource, ...]
     p_all: NDArray[np.float64]
+    fold: NDArray[np.int64] | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -84,17 +98,31 @@ class AlignedPredictions:
         known = {one.name: one.metadata.get("protocol") for one in self.members}
         return {name: None if one is None else str(one) for name, one in known.items()}
 
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """The models whose cells several networks predicted, those of a cross-validation."""
+        folds = [one.name for one in self.members if one.out_of_fold is not None]
+        return tuple(
+            one.name for one in self.members if one.name in folds or (folds and one.derived)
+        )
+
     def take(self, rows: NDArray[np.bool_]) -> AlignedPredictions:
         """Keep the cells for which ``rows``, shape (cells,), is true."""
-        return replace(self, cells=self.cells.filter(pl.Series(rows)), p_all=self.p_all[rows])
+        fold = None if self.fold is None else self.fold[rows]
+        cells = self.cells.filter(pl.Series(rows))
+        return replace(self, cells=cells, p_all=self.p_all[rows], fold=fold)
 
     def with_models(
         self, added: Sequence[ModelSource], p_all: NDArray[np.float64]
     ) -> AlignedPredictions:
-        """Set further models, with columns of shape (cells, added), beside these."""
+        """Set further models, made of these, with columns of shape (cells, added), beside these."""
         members = (*self.members, *added)
         _refuse_same_names(members)
-        return replace(self, members=members, p_all=np.column_stack([self.p_all, p_all]))
+        fold = self.fold
+        if fold is not None:  # cells that the same networks predicted are on one scale
+            _, together = np.unique(fold, axis=0, return_inverse=True)
+            fold = np.column_stack([fold, *[together.reshape(-1)] * len(added)])
+        return replace(self, members=members, p_all=np.column_stack([self.p_all, p_all]), fold=fold)
 
     def fitted_on(self, part: str) -> list[str]:
         """Name the models, ensembles, whose weights were fitted on the cells of a part."""
@@ -170,7 +198,10 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
                 shown += SYNTHETIC_MARK  # a name may change, but not what it says of the cells
             members.append(ModelSource(shown, source.path, source.metadata))
             rows = source.predictions.filter(pl.col("model") == model)
-            tables.append(rows.select("cell", "subject", "label", "part", "p_all"))
+            number = pl.col("fold") if has_folds(rows, source.metadata) else pl.lit(0)
+            tables.append(
+                rows.select("cell", "subject", "label", "part", "p_all", fold=number.cast(pl.Int64))
+            )
     _refuse_same_names(members)
     for column in ("part", "label", "subject"):
         _refuse_contradictions(tables, members, column)
@@ -178,11 +209,16 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
         pl.col("subject", "label", "part").drop_nulls().first()
     )  # fmt: skip
     columns = [
-        cells.join(table.select("cell", "p_all"), on="cell", how="left", maintain_order="left")
+        cells.join(
+            table.select("cell", "p_all", "fold"), on="cell", how="left", maintain_order="left"
+        )
         for table in tables
     ]
     p_all = np.column_stack([column["p_all"].to_numpy() for column in columns])
-    return AlignedPredictions(cells, tuple(members), p_all.astype(np.float64))
+    fold = np.column_stack([column["fold"].fill_null(0).to_numpy() for column in columns])
+    return AlignedPredictions(
+        cells, tuple(members), p_all.astype(np.float64), fold if fold.any() else None
+    )
 
 
 def part_name(text: str | Path) -> tuple[str | None, Path]:

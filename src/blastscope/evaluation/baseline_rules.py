@@ -58,8 +58,9 @@ class SizeRule:
     def score(self, features: Floats) -> Floats:
         """Rise with size, and pass .5 at the threshold."""
         over = features[:, 0] - self.threshold
-        # Half a pixel keeps the threshold itself on the side of ALL.
-        scores: Floats = (1 + (over + 0.5) / (1 + np.abs(over + 0.5))) / 2
+        # Half a pixel keeps the threshold itself on the side of ALL, and no size below it.
+        from_half = np.where(over < 0, np.minimum(over + 0.5, over / 2), over + 0.5)
+        scores: Floats = (1 + from_half / (1 + np.abs(from_half))) / 2
         return scores
 
 

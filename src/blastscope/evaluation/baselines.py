@@ -25,7 +25,7 @@ from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.spread import Spread
 
 FORMAT = "blastscope-baselines/2"
-FIGURES = ("weighted_f1", "auc", "recall_all", "recall_hem")
+BASELINE_METRICS = ("weighted_f1", "auc", "recall_all", "recall_hem")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def judge_rule(
     in_sample = compute_metrics(is_all, fitted.score(features))
     unseen = [one for cut in tested for one in unseen_metrics(rule, features, is_all, cut)]
     over = {}
-    for key in FIGURES:
+    for key in BASELINE_METRICS:
         found = Spread.of([float(value) for one in unseen if (value := one[key]) is not None])
         if found is not None and found.deviation is not None:
             over[key] = found

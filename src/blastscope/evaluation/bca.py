@@ -65,20 +65,20 @@ def corrected_interval(
     shape = value.shape
     bounds = np.full((2, value.size), np.nan)
     columns = (value.ravel(), drawn.reshape(len(drawn), -1).T, left_out.reshape(len(strata), -1).T)
-    for at, (figure, draws, without) in enumerate(zip(*columns, strict=True)):
+    for at, (metric, draws, without) in enumerate(zip(*columns, strict=True)):
         known = draws[~np.isnan(draws)]
-        if known.size and not math.isnan(figure):
-            shares = _shares(figure, known, _acceleration(without, strata), fewest)
+        if known.size and not math.isnan(metric):
+            shares = _shares(metric, known, _acceleration(without, strata), fewest)
             bounds[:, at] = np.quantile(known, shares)
     low, high = bounds.reshape(2, *shape)
     return low, high
 
 
-def _shares(figure: float, drawn: Floats, acceleration: float, fewest: int) -> list[float]:
+def _shares(metric: float, drawn: Floats, acceleration: float, fewest: int) -> list[float]:
     """Return which shares of the resamples lie below the interval's two ends."""
     reach = -_expanded(fewest)
-    level = np.isclose(drawn, figure, rtol=1e-12, atol=1e-12)  # but for the rounding of sums
-    below = (drawn < figure) & ~level
+    level = np.isclose(drawn, metric, rtol=1e-12, atol=1e-12)  # but for the rounding of sums
+    below = (drawn < metric) & ~level
     edge = 0.5 / len(drawn)
     share = below.mean() + level.mean() / 2  # a draw that equals the metric lies on neither side
     bias = float(norm.ppf(np.clip(share, edge, 1 - edge)))
@@ -100,12 +100,12 @@ def _acceleration(without: Floats, strata: NDArray[np.intp]) -> float:
     """Return the skewness of what each unit adds, over six; 0 if it cannot be told."""
     cubes = squares = 0.0
     for stratum in np.unique(strata):
-        figures = without[strata == stratum]
-        figures = figures[~np.isnan(figures)]
-        n = len(figures)
+        metrics = without[strata == stratum]
+        metrics = metrics[~np.isnan(metrics)]
+        n = len(metrics)
         if n < 2:
             continue
-        added = (n - 1) * (figures.mean() - figures) / n
+        added = (n - 1) * (metrics.mean() - metrics) / n
         cubes += float((added**3).sum())
         squares += float((added**2).sum())
     return cubes / (6 * squares**1.5) if squares > 0 else 0.0

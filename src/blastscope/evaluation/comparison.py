@@ -19,7 +19,7 @@ from blastscope.evaluation.next_subject import smallest_difference
 from blastscope.evaluation.overlap import Overlap, members_overlap
 from blastscope.evaluation.pair_tests import delong, holm, mcnemar
 from blastscope.evaluation.sources import Readings
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.files import without_nan
 
 COMPARISON_FORMAT = "blastscope-comparison/2"
@@ -37,7 +37,8 @@ class ModelPair:
         delong_p: of DeLong's test of the AUCs; NaN if it is undefined.
         delong_p_holm: the same, corrected for the number of pairs.
         detectable: the smallest difference in AUC that so many normal subjects can show, from how
-            the difference varies between them (paired t test, power 80 %); NaN if unknown.
+            the difference varies between them (paired t test, power 80 %), each ranked within its
+            fold if there are folds; NaN if unknown.
     """
 
     first: str
@@ -87,9 +88,11 @@ class Comparison:
         protocol: how the cells were split, if all the models agree on it.
         protocols: by model, how its cells were split; None if its table does not say.
         overlap: whether the part's subjects are also in training.
-        estimates: by model, then by figure (``weighted_metrics.FIGURES``).
+        estimates: by model, then by metric (``weighted_metrics.METRICS``).
         readings: what was assumed and joined when the tables were read.
         counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
+        pooled: the models of a cross-validation, whose AUC, difference in AUC and DeLong's test
+            pool the cells of several networks.
     """
 
     part: str
@@ -109,6 +112,7 @@ class Comparison:
     counts: Mapping[str, Mapping[str, int]]
     pairs: tuple[ModelPair, ...]
     readings: Readings = field(default_factory=dict, kw_only=True)
+    pooled: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def exchanged(self) -> tuple[str, ...]:
@@ -169,6 +173,7 @@ def compare(
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},
         pairs=_pairs(here, every_pair, drawn),
         readings=scores.readings,
+        pooled=scores.pooled,
     )
 
 
@@ -178,7 +183,7 @@ def _counts(metrics: Metrics) -> dict[str, int]:
 
 def _estimates(models: Sequence[str], drawn: BootstrapDraws) -> dict[str, dict[str, Estimate]]:
     found = iter(drawn.estimates())  # model by model, and of each model metric by metric
-    return {model: {name: next(found) for name in FIGURES} for model in models}
+    return {model: {name: next(found) for name in METRICS} for model in models}
 
 
 def _pairs(
@@ -196,8 +201,8 @@ def _pairs(
 def _pair(here: AlignedPredictions, first: str, second: str, drawn: BootstrapDraws) -> ModelPair:
     """Hold two models against each other; the p-values are not corrected yet."""
     a, b = here.models.index(first), here.models.index(second)
-    shown = [FIGURES.index("weighted_f1"), FIGURES.index("auc")]
-    apart = drawn.of(lambda figures: figures[:, a, shown] - figures[:, b, shown])
+    shown = [METRICS.index("weighted_f1"), METRICS.index("auc")]
+    apart = drawn.of(lambda metrics: metrics[:, a, shown] - metrics[:, b, shown])
     weighted_f1, auc = apart.estimates()
     right = (here.p_all > THRESHOLD) == here.is_all[:, None]
     only_first = int((right[:, a] & ~right[:, b]).sum())
@@ -217,7 +222,8 @@ def _detectable(here: AlignedPredictions, first: int, second: int) -> float:
     _, codes = np.unique(np.array(here.subjects, dtype=str), return_inverse=True)
     aucs = []
     for model in (first, second):
-        sums = add_up_pairs(ScoredCells(here.is_all, here.p_all[:, model]), codes)
+        fold = None if here.fold is None else here.fold[:, model]
+        sums = add_up_pairs(ScoredCells(here.is_all, here.p_all[:, model], fold=fold), codes)
         aucs.append(sums.auc_by_unit(np.ones((1, len(sums.pairs))))[0])
     apart = aucs[0] - aucs[1]
     apart = apart[~np.isnan(apart)]

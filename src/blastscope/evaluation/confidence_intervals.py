@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blastscope.evaluation.bca import corrected_interval, leave_out
 from blastscope.evaluation.bootstrap import Resampling, SamplingUnits, resampling
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.json_objects import NumberOrNull
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class BootstrapDraws:
-    """Figures of all cells, of each resample and with each unit left out: an interval's makings.
+    """Metrics of all cells, of each resample and with each unit left out: an interval's makings.
 
     Attributes:
         value: of all cells, shape (1, ...).
@@ -66,25 +66,25 @@ class BootstrapDraws:
         return replace(self, value=value, resamples=resamples, left_out=left_out)
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Each figure, in the order of the axes, with its corrected 95 % interval."""
+        """Each metric, in the order of the axes, with its corrected 95 % interval."""
         bounds = corrected_interval(
             self.value[0], self.resamples, self.left_out, self.strata, self.fewest
         )
         columns = (np.ravel(column).tolist() for column in (self.value[0], *bounds))
-        return tuple(Estimate(*figures) for figures in zip(*columns, strict=True))
+        return tuple(Estimate(*metrics) for metrics in zip(*columns, strict=True))
 
 
-def draw(figures: Callable[[NDArray[np.uint16]], Floats], draws: Resampling) -> BootstrapDraws:
+def draw(metrics_of: Callable[[NDArray[np.uint16]], Floats], draws: Resampling) -> BootstrapDraws:
     """Compute metrics of all cells, of every resample and with each unit left out.
 
-    ``figures`` maps weights (rows, cells) to metrics (rows, ...), as ``WeightedMetrics.of`` does.
+    ``metrics_of`` maps weights (rows, cells) to metrics (rows, ...), as ``WeightedMetrics.of``.
     """
     without, strata = leave_out(draws)
     blocks = np.array_split(without, 1 + without.size // _MOST_WEIGHTS)
     return BootstrapDraws(
-        value=figures(np.ones((1, draws.cells), np.uint16)),
-        resamples=np.concatenate([figures(weights) for weights in draws.chunks()]),
-        left_out=np.concatenate([figures(weights) for weights in blocks]),
+        value=metrics_of(np.ones((1, draws.cells), np.uint16)),
+        resamples=np.concatenate([metrics_of(weights) for weights in draws.chunks()]),
+        left_out=np.concatenate([metrics_of(weights) for weights in blocks]),
         strata=strata,
         fewest=draws.units,
     )
@@ -95,7 +95,7 @@ class Intervals:
     """The intervals of every metric of one part.
 
     Attributes:
-        bounds: by metric (``weighted_metrics.FIGURES``); one that is undefined has none.
+        bounds: by metric (``weighted_metrics.METRICS``); one that is undefined has none.
         sampling: what was drawn, and how many of each class.
     """
 
@@ -118,7 +118,7 @@ def intervals(
     found = draw(WeightedMetrics(is_all, p_all[:, None]).of, draws).estimates()
     bounds = {
         name: (estimate.low, estimate.high)
-        for name, estimate in zip(FIGURES, found, strict=True)
+        for name, estimate in zip(METRICS, found, strict=True)
         if not math.isnan(estimate.low)
     }
     return Intervals(bounds, draws.sampling)

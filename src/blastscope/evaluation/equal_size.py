@@ -59,11 +59,11 @@ def equal_size_auc(cells: ScoredCells, subjects: Sequence[str | None]) -> EqualS
         add_up_pairs(by_size, codes, CALIPER),
     )
 
-    def figures(weights: NDArray[np.uint16]) -> NDArray[np.float64]:
+    def metrics_of(weights: NDArray[np.uint16]) -> NDArray[np.float64]:
         drawn = weights[:, first].astype(np.float64)
         return np.column_stack([one.auc(drawn) for one in sums])
 
-    matched, weighted, size = draw(figures, draws).estimates()
+    matched, weighted, size = draw(metrics_of, draws).estimates()
     total = add_up_pairs(cells, codes).pairs.sum()
     pairs = sums[0].pairs.sum()
     return EqualSizeAuc(matched, weighted, size, int(pairs), float(pairs / total) if total else 0.0)

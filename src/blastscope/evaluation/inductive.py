@@ -14,14 +14,14 @@ from blastscope.data.names import ALL
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.files import without_nan
 from blastscope.io.predictions import INDUCTIVE, PSEUDO_LABELS
 
 
 @dataclass(frozen=True)
 class InductiveMetrics:
-    """Metrics by name (``weighted_metrics.FIGURES``), with 95 % intervals by subject.
+    """Metrics by name (``weighted_metrics.METRICS``), with 95 % intervals by subject.
 
     Attributes:
         own: of the model's own probabilities, each cell by itself.
@@ -70,7 +70,7 @@ def inductive_metrics(
     alone = drawn.of(lambda found: found[:, 1]).estimates()
     gain = drawn.of(lambda found: found[:, 0] - found[:, 1]).estimates()
     return InductiveMetrics(
-        dict(zip(FIGURES, alone, strict=True)),
-        dict(zip(FIGURES, gain, strict=True)),
+        dict(zip(METRICS, alone, strict=True)),
+        dict(zip(METRICS, gain, strict=True)),
         "pseudo-labels" if PSEUDO_LABELS in metadata else "neighbours",
     )

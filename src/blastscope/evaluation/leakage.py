@@ -16,7 +16,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.spread import Spread
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.files import read_json, refuse_other_version, without_nan
 from blastscope.io.json_objects import NumberOrNull, read_as
 from blastscope.io.predictions import read_predictions
@@ -114,10 +114,10 @@ def compare_out_of_fold(
 
     def estimate(weights: NDArray[np.float64], at: int) -> Estimate:
         """A metric's sum over the columns under weights."""
-        (found,) = drawn.of(lambda figures: figures[..., at] @ weights).estimates()
+        (found,) = drawn.of(lambda metrics: metrics[..., at] @ weights).estimates()
         return found
 
-    gains = {name: _gain(drawn.value[0], FIGURES.index(name), estimate) for name in MEASURED}
+    gains = {name: _gain(drawn.value[0], METRICS.index(name), estimate) for name in MEASURED}
     synthetic = any("synthetic" in str(name) for name in first["model"].unique())
     return Leakage(gains, len(is_all), len(set(subjects)), draws.sampling, synthetic)
 

@@ -16,7 +16,7 @@ from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.cell_measurements import CellMeasurements
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import Metrics, compute_metrics
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.files import without_nan
 from blastscope.io.predictions import has_folds
 
@@ -94,7 +94,7 @@ def _compared(
 ) -> tuple[ModelBaseline, ...]:
     subjects = cells["subject"].to_list()
     columns = [cells["p_all"].to_numpy(), *scores.values()]
-    shown = [FIGURES.index(name) for name in COMPARED]
+    shown = [METRICS.index(name) for name in COMPARED]
     metrics = WeightedMetrics(is_all, np.column_stack(columns))
     drawn = draw(lambda weights: metrics.of(weights)[..., shown], resampling(is_all, subjects))
     own = iter(drawn.of(lambda found: found[:, 1:]).estimates())

@@ -58,7 +58,8 @@ class SubjectMetrics:
         deviation: their sample standard deviation; NaN with one subject.
         recall_all: the share of each ALL subject's cells that are called ALL.
         recall_hem: the share of each normal subject's cells that are called normal.
-        normal_subjects: ``subject``, ``cells``, ``auc`` and ``recall``, the lowest AUC first.
+        normal_subjects: ``subject``, ``cells``, ``auc`` and ``recall``, the lowest AUC first;
+            null, and last, if the subject's fold has no ALL cells.
     """
 
     auc: NextSubject
@@ -94,7 +95,7 @@ def subject_metrics(
     )
     aucs, mean = _aucs(cells, subjects, codes, names)
     table = normal.join(aucs, on="subject").select("subject", "cells", "auc", "recall")
-    table = table.sort("auc", "subject")
+    table = table.sort("auc", "subject", nulls_last=True)
     values = table["auc"].drop_nulls().to_numpy()
     return SubjectMetrics(
         auc=_next(values, table["subject"].to_list(), *_of_observations(values)),
@@ -138,7 +139,7 @@ def _aucs(
     first = np.array([int(np.argmax(codes == code)) for code in range(len(names))])
     draws = resampling(cells.is_all, subjects)
 
-    def figures(weights: NDArray[np.uint16]) -> Floats:
+    def metrics_of(weights: NDArray[np.uint16]) -> Floats:
         drawn = weights[:, first].astype(np.float64)
         found = sums.auc_by_unit(drawn)[:, here]
         counted = np.where(np.isnan(found), 0, drawn[:, here])
@@ -152,12 +153,12 @@ def _aucs(
     frame = pl.DataFrame({"subject": names[here].tolist(), "auc": each}).fill_nan(None)
     if draws.sampling.counts.get("hem", 0) + draws.sampling.counts.get("mixed", 0) < 2:
         return frame, Estimate(float(np.nanmean(each)), math.nan, math.nan)
-    (mean,) = draw(figures, draws).estimates()
+    (mean,) = draw(metrics_of, draws).estimates()
     return frame, mean
 
 
 def _next(values: Floats, names: Sequence[str], low: float, high: float) -> NextSubject:
-    """Sum up sorted values, the lowest first."""
+    """Sum up sorted values, the lowest first; ``names`` are theirs, and of further ones behind."""
     if not len(values):
         return NextSubject(math.nan, math.nan, math.nan, math.nan, None, 0)
     return NextSubject(float(values.mean()), low, high, float(values[0]), names[0], len(values))

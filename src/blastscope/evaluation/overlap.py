@@ -58,16 +58,19 @@ def part_overlap(table: pl.DataFrame, part: str, metadata: Mapping[str, Any]) ->
             table does not hold; ``out_of_fold`` is how folds were cut. ``fitted_on`` lists the
             parts that an ensemble's weights were fitted on.
     """
-    by = metadata.get("out_of_fold")
-    if by is None:
-        overlap = subject_overlap(table, part)
-    elif by in ("image", "matched"):
-        overlap = Overlap("shared", "folds-by-cell", part)
-    else:
-        overlap = Overlap("disjoint", "out-of-fold", part)
+    overlap = _of_model(table, part, metadata.get("out_of_fold"))
     if part in metadata.get("fitted_on", ()):
         return replace(overlap, kind="training", fitted=(str(table["model"][0]),))
     return overlap
+
+
+def _of_model(table: pl.DataFrame, part: str, by: object) -> Overlap:
+    """Go by how the folds of a cross-validation were cut, or by the subjects if there are none."""
+    if by is None:
+        return subject_overlap(table, part)
+    if by in ("image", "matched"):
+        return Overlap("shared", "folds-by-cell", part)
+    return Overlap("disjoint", "out-of-fold", part)
 
 
 def subject_overlap(table: pl.DataFrame, part: str) -> Overlap:
@@ -95,13 +98,13 @@ def members_overlap(scores: AlignedPredictions, part: str) -> Overlap:
     """Compare the subjects of ``part`` with the training cells of each model; return the worst.
 
     A table without training cells leaves open what its model was trained on, whatever the other
-    tables hold.
+    tables hold, unless it is of a cross-validation.
     """
     found = {}
     for column, member in enumerate(scores.members):
-        if not member.metadata.get("derived"):  # made of the other models, it knows what they know
+        if not member.derived:  # made of the other models, it knows what they know
             known = scores.take(~np.isnan(scores.p_all[:, column])).cells
-            found[member.name] = subject_overlap(known, part)
+            found[member.name] = _of_model(known, part, member.out_of_fold)
     overlap = _worst(found)
     fitted = scores.fitted_on(part)
     return replace(overlap, kind="training", fitted=tuple(fitted)) if fitted else overlap
@@ -115,4 +118,8 @@ def _worst(found: Mapping[str, Overlap]) -> Overlap:
         if models:
             some = () if len(models) == len(found) else tuple(models)
             return replace(found[models[0]], models=some)
-    return next(iter(found.values()))
+    # All are disjoint. What holds of folds holds of a single training too, but not the reverse.
+    seen = [name for name, overlap in found.items() if overlap.in_validation]
+    if seen:
+        return replace(found[seen[0]], models=() if len(seen) == len(found) else tuple(seen))
+    return max(found.values(), key=lambda overlap: overlap.reason == "out-of-fold")

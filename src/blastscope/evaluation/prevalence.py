@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def predictive_values(
         )
     if not prevalences:
         return ()
-    columns = [FIGURES.index(name) for name in ("recall_all", "recall_hem")]
+    columns = [METRICS.index(name) for name in ("recall_all", "recall_hem")]
     drawn = draw(WeightedMetrics(is_all, p_all[:, None]).of, resampling(is_all, subjects))
     recalls = drawn.of(lambda found: found[:, 0, columns])
     found = []

@@ -18,7 +18,7 @@ Counts = NDArray[np.unsignedinteger]
 
 _BLOCK = 2**16  # weights to work on at a time
 
-FIGURES = (
+METRICS = (
     "weighted_f1",
     "accuracy",
     "balanced_accuracy",
@@ -53,18 +53,18 @@ class WeightedMetrics:
         """Compute the metrics under weights of shape (resamples, cells).
 
         Returns:
-            Shape (resamples, models, ``len(FIGURES)``).
+            Shape (resamples, models, ``len(METRICS)``).
         """
         sums = weights.astype(np.float64) @ self._marks
         total, n_all = sums[:, :1], sums[:, 1:2]
         tp, fp = sums[:, 2 : 2 + self._models], sums[:, 2 + self._models :]
         areas = np.stack([ranking.areas(weights) for ranking in self._rankings], axis=1)
-        figures = _of_counts(total - n_all - fp, fp, n_all - tp, tp)
-        figures["auc"] = _ratio(areas[..., 0], n_all * (total - n_all), np.nan)
+        metrics = _of_counts(total - n_all - fp, fp, n_all - tp, tp)
+        metrics["auc"] = _ratio(areas[..., 0], n_all * (total - n_all), np.nan)
         both = (n_all > 0) & (n_all < total)
         average = _ratio(areas[..., 1], np.broadcast_to(n_all, tp.shape), np.nan)
-        figures["average_precision"] = np.where(both, average, np.nan)
-        return np.stack([figures[name] for name in FIGURES], axis=-1)
+        metrics["average_precision"] = np.where(both, average, np.nan)
+        return np.stack([metrics[name] for name in METRICS], axis=-1)
 
 
 class _Ranking:

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from blastscope.io.text_tables import SUFFIXES, DelimitedTable, read_text_table
 METADATA_KEY = "blastscope"
 LINE = "__line__"
 """The column of the lines of a text table, if they are asked for."""
+_stderr_moved = threading.Lock()
+"""Standard error is one for the whole process: two reads that move it would not put it back."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,13 @@ def read_metadata(path: Path) -> dict[str, str]:
 def _no_panic() -> Iterator[None]:
     """Make Polars's panic on a damaged file an error like its others.
 
-    It is not an ``Exception``, and Rust writes a page of its own to standard error before.
+    It is not an ``Exception``, and Rust writes a page of its own to standard error before. Reads in
+    other threads wait meanwhile.
 
     Raises:
         polars.exceptions.ComputeError: if Polars panics.
     """
-    with tempfile.TemporaryFile() as said:
+    with _stderr_moved, tempfile.TemporaryFile() as said:
         try:
             kept = os.dup(2)
         except OSError:  # standard error is closed

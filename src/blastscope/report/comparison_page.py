@@ -22,6 +22,7 @@ from blastscope.report.text import (
     EXCHANGED_TEXT,
     HEADLINE,
     LEVEL,
+    POOLED_TEXT,
     counted,
     interval,
     listed,
@@ -60,6 +61,14 @@ def exchanged_text(comparison: Comparison) -> list[str]:
     return [f"{listed(list(names))}: {EXCHANGED_TEXT}"] if names else []
 
 
+def pooled_text(comparison: Comparison) -> list[str]:
+    """Say whose AUC is of several networks' cells together; empty if none is."""
+    names = comparison.pooled
+    if not names:
+        return []
+    return [f"{listed(list(names))}: {POOLED_TEXT} DeLong's test and differences are of that AUC."]
+
+
 def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dict[str, Any]:
     """Return what ``_comparison.html`` reads as ``comparison``; arguments as for the page.
 
@@ -73,7 +82,11 @@ def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dic
         "headline": headline(comparison),
         "facts": _facts(comparison),
         "overlap": overlap_text(comparison.overlap),
-        "read": [*exchanged_text(comparison), *readings_text(comparison.readings)],
+        "read": [
+            *exchanged_text(comparison),
+            *pooled_text(comparison),
+            *readings_text(comparison.readings),
+        ],
         "sampling": sampling_text(comparison.sampling),
         "caution": WITHOUT_WIDTH if without_width(comparison) else "",
         "folded": len(pairs) > MOST_OPEN,

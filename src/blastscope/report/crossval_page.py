@@ -57,8 +57,8 @@ def folds_table(found: CrossvalMetrics) -> FoldsTable:
     ]
     for repeat, pooled in enumerate(found.pooled, 1):
         name = f"all folds, {repeat}" if repeats > 1 else "all folds"
-        figures = (number(pooled[key]) for key in HEADLINE)
-        folds.append((name, "", "", number(pooled["n"]), *figures))
+        metrics = (number(pooled[key]) for key in HEADLINE)
+        folds.append((name, "", "", number(pooled["n"]), *metrics))
     over_folds = (spread(found.over_folds(key)) for key in HEADLINE)
     spreads = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
     if repeats > 1:

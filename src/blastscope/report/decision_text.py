@@ -106,6 +106,17 @@ def fitted_on_text(found: FittedOn) -> str:
     return text
 
 
+def shares_left_out(found: DecisionAssessment) -> str:
+    """Write for how many subjects no share of blasts is corrected, and why; "" if for none."""
+    subjects = found.fitted_on.shared_reported
+    if not subjects or found.decision.reference is None:
+        return ""
+    return (
+        f"The share of blasts is not corrected for {counted(subjects, 'subject')}: sensitivity and "
+        "specificity were measured on cells of the same subject."
+    )
+
+
 def choice_text(decision: Decision) -> str:
     """Write how a decision's calibration was chosen."""
     choice = decision.choice

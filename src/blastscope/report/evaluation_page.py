@@ -14,6 +14,7 @@ from blastscope.report.decision_text import (
     choice_text,
     fitted_on_text,
     share_coverage_text,
+    shares_left_out,
 )
 from blastscope.report.evaluation_plots import best_epoch
 from blastscope.report.evaluation_text import (
@@ -97,6 +98,7 @@ def evaluation_page(
         choice="" if decided is None else choice_text(decided.decision),
         decision_names=DECISION_NAMES,
         share_assumptions=SHARE_ASSUMPTIONS,
+        shares_left_out="" if decided is None else shares_left_out(decided),
         share_coverage="" if reference is None else share_coverage_text(reference),
         subjects=evaluation.subjects.to_dicts(),
         pictures={name: svg_uri(path) for name, path in pictures.items()},

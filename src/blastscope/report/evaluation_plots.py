@@ -204,11 +204,13 @@ def shares_figure(shares: pl.DataFrame) -> Figure:
     """Plot each subject's corrected share of blasts with its interval, and the 20 to 25 % line.
 
     Of more than ``MOST_SUBJECTS`` those with the most wrong calls are drawn; a share that is not
-    estimable is not.
+    estimable or not corrected is not.
     """
-    estimable = shares.filter(pl.col("share").is_not_null())
-    left_out = shares.height - estimable.height
-    shares = estimable
+    left_out = {
+        "not estimable": shares.filter(pl.col("line") == "not estimable").height,
+        "not corrected": shares["line"].null_count(),
+    }
+    shares = shares.filter(pl.col("share").is_not_null())
     shown = shares.head(MOST_SUBJECTS).sort("share", "subject")
     figure, axes = one_panel(7.4, 0.95 + 0.21 * shown.height)
     axes.axvspan(*LINE, color=QUIET, alpha=0.25, linewidth=0)
@@ -217,6 +219,6 @@ def shares_figure(shares: pl.DataFrame) -> Figure:
     axes.set_xlim(-0.01, 1.01)
     axes.set(xlabel="share of blasts; | as called, • corrected with its 95 % interval")
     of = f", the worst {shown.height} of {shares.height}" if shares.height > MOST_SUBJECTS else ""
-    of += f", {left_out} not estimable" if left_out else ""
+    of += "".join(f", {count} {why}" for why, count in left_out.items() if count)
     axes.set(title=f"Share of blasts by subject (cells){of}; grey: 20 to 25 %")
     return figure

@@ -14,6 +14,7 @@ from blastscope.report.text import (
     EXCHANGED_TEXT,
     HEADLINE,
     LABELS,
+    POOLED_TEXT,
     counted,
     interval,
     listed,
@@ -205,6 +206,8 @@ def headline(part: str, metrics: Metrics) -> str:
 def detail_lines(found: ReportedEvaluation) -> list[tuple[str, str]]:
     """Return pairs of a label and a sentence: what stands below the metrics."""
     rows = [("Tested on", _tested(found)), *shortcut_lines(found)]
+    if found.overlap.reason in ("out-of-fold", "folds-by-cell"):
+        rows.append(("Folds", POOLED_TEXT))
     rows += [("Read", text) for text in readings_text(found.readings)]
     if found.leakage is not None:
         rows.append(("Leakage", leakage_text(found.leakage)))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from blastscope.evaluation.result import Evaluation
 from blastscope.evaluation.spread import Spread
-from blastscope.evaluation.weighted_metrics import FIGURES
+from blastscope.evaluation.weighted_metrics import METRICS
 from blastscope.experiments.seeds import Seeds, gather_seeds
 from blastscope.io.files import write_text
 from blastscope.report.evaluation_text import overlap_text, sampling_text
@@ -27,7 +27,7 @@ class SeedsReport:
         starts_from: the recipe of the run that every seed started from; None if there is none.
         part: the split part that they are of.
         results: by seed.
-        spread: by metric (``weighted_metrics.FIGURES``), over the seeds; None if one lacks it.
+        spread: by metric (``weighted_metrics.METRICS``), over the seeds; None if one lacks it.
     """
 
     recipe: str
@@ -79,7 +79,7 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
         starts_from=seeds.order.recipe.starts_from,
         part=first.part,
         results=results,
-        spread={name: _spread(results, name) for name in FIGURES},
+        spread={name: _spread(results, name) for name in METRICS},
     )
     seeds.folder.record(_content(found), ["predictions.parquet"])
     plot = save(seeds_figure(found), seeds.order.out / "figures", "seeds")

@@ -41,6 +41,7 @@ METRIC_NAMES = {
     "n": "cells",
     "n_subjects": "subjects",
 }
+POOLED_TEXT = "AUC pools the cells of several networks, and within folds it may differ."
 EXCHANGED_TEXT = (
     "AUC far below one half: labels may be exchanged (ALL and normal), or the probability may be "
     "that of a normal cell; check both before you use any metric."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from blastscope.evaluation.bootstrap import SamplingUnits, resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.tables import TableFormat
 from blastscope.robustness.perturbations import Step
 
@@ -70,7 +70,7 @@ def measure(
     """
     draws = resampling(is_all, subjects, resamples, _SEED)
     names = ("weighted_f1", "auc")
-    columns = [FIGURES.index(name) for name in names]
+    columns = [METRICS.index(name) for name in names]
     drawn = draw(WeightedMetrics(is_all, p_all).of, draws)
     # The first step minus each step, over the last but one axis.
     fall = drawn.of(lambda found: np.asarray(found[..., :1, columns] - found[..., columns]))
@@ -81,7 +81,7 @@ def measure(
         far = ood[:, k]
         one = StepMetrics(
             step=step,
-            values={name: float(drawn.value[0, k, at]) for at, name in enumerate(FIGURES)},
+            values={name: float(drawn.value[0, k, at]) for at, name in enumerate(METRICS)},
             drops=dict(zip(names, drops[k * len(names) :], strict=False)),
             mean_change=float(np.abs(p_all[:, k] - p_all[:, 0]).mean()),
             calls_changed=float((called[:, k] != called[:, 0]).mean()),

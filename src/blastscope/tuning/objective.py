@@ -20,7 +20,7 @@ from blastscope.evaluation.cell_pairs import PairSums, ScoredCells, add_up_pairs
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.equal_size import CALIPER
 from blastscope.evaluation.metrics import compute_metrics
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 
 Objective = Literal["equal-size-auc", "auc", "weighted-f1", "balanced-accuracy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
@@ -73,17 +73,17 @@ class ScoredPart:
             codes, first = units_of(draws)
             sums = [self._sums(p_all, codes) for p_all in (winner, base)]
 
-            def figures(weights: NDArray[np.uint16]) -> Floats:
+            def metrics_of(weights: NDArray[np.uint16]) -> Floats:
                 drawn = weights[:, first].astype(np.float64)
                 return np.column_stack([one.auc(drawn) for one in sums])
         else:
-            place = FIGURES.index(self.objective.replace("-", "_"))
+            place = METRICS.index(self.objective.replace("-", "_"))
             metrics = WeightedMetrics(self.is_all, np.column_stack([winner, base]))
 
-            def figures(weights: NDArray[np.uint16]) -> Floats:
+            def metrics_of(weights: NDArray[np.uint16]) -> Floats:
                 return metrics.of(weights)[..., place]
 
-        found = draw(figures, draws).of(lambda v: np.column_stack([v, v[:, 0] - v[:, 1]]))
+        found = draw(metrics_of, draws).of(lambda v: np.column_stack([v, v[:, 0] - v[:, 1]]))
         first_model, second_model, difference = found.estimates()
         return first_model, second_model, difference
 

@@ -39,10 +39,10 @@ def test_the_size_question(by_size, verdict):
     as_is = p_scaled[:, SCALES.index(1)]
     assert found.verdict == verdict
     judged = found.judged
-    for score, figures in ((as_is, judged.as_is), (same, judged.same_size)):
-        assert figures["auc"].value == pytest.approx(roc_auc_score(is_all, score))
+    for score, metrics in ((as_is, judged.as_is), (same, judged.same_size)):
+        assert metrics["auc"].value == pytest.approx(roc_auc_score(is_all, score))
         weighted = f1_score(is_all, score > 0.5, average="weighted")
-        assert figures["weighted_f1"].value == pytest.approx(weighted)
+        assert metrics["weighted_f1"].value == pytest.approx(weighted)
     assert judged.size_alone.value == pytest.approx(roc_auc_score(is_all, cells["side"]))
     before, after = roc_auc_score(is_all, as_is), roc_auc_score(is_all, same)
     assert judged.lost.value == pytest.approx((before - after) / (before - 0.5))

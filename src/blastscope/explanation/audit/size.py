@@ -19,7 +19,7 @@ from scipy.special import expit
 from blastscope.data.crop import FIELD, Scale
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import THRESHOLD
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.explanation.audit.rows import CHANCE, FEWEST, Floats, Rows, means
 from blastscope.explanation.tables import SCALES
 
@@ -166,9 +166,9 @@ def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> RescaledMetrics | 
         return None
     mine = seen[rows.frame["label"].is_not_null().to_numpy()]
     scores = np.column_stack([mine, labelled.column("side")])
-    columns = [FIGURES.index(name) for name in SHOWN]
+    columns = [METRICS.index(name) for name in SHOWN]
     every = draw(WeightedMetrics(is_all, scores).of, labelled.draws)
-    drawn = every.of(lambda figures: figures[..., columns])
+    drawn = every.of(lambda metrics: metrics[..., columns])
 
     def shown(of: Callable[[Floats], Floats]) -> Metrics:
         return dict(zip(SHOWN, drawn.of(of).estimates(), strict=True))
@@ -176,7 +176,7 @@ def judge_rescaled(rows: Rows, seen: Floats, scale: Scale) -> RescaledMetrics | 
     control = seen.shape[1] > 2
     auc = SHOWN.index("auc")
     before = 2 if control and scale == "keep" else 0
-    (lost,) = drawn.of(lambda figures: _lost(figures[..., auc], before)).estimates()
+    (lost,) = drawn.of(lambda metrics: _lost(metrics[..., auc], before)).estimates()
     return RescaledMetrics(
         cells=len(is_all),
         as_is=shown(lambda found: found[:, 0]),

@@ -14,7 +14,7 @@ from blastscope.data.crop import Scale
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import Resampling
 from blastscope.evaluation.confidence_intervals import Estimate, draw
-from blastscope.evaluation.weighted_metrics import FIGURES, WeightedMetrics
+from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.explanation.audit.curves import (
     KINDS,
     MUST_BEAT,
@@ -85,7 +85,7 @@ def count_calls(rows: Rows) -> CallSummary:
         return CallSummary(rows.frame.height, called_all, None)
     p_all = labelled.column("p_all")
     drawn = draw(WeightedMetrics(is_all, p_all[:, None]).of, labelled.draws)
-    (auc,) = drawn.of(lambda figures: figures[..., FIGURES.index("auc")]).estimates()
+    (auc,) = drawn.of(lambda metrics: metrics[..., METRICS.index("auc")]).estimates()
     return CallSummary(rows.frame.height, called_all, auc)
 
 
