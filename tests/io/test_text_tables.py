@@ -118,3 +118,14 @@ def test_names_of_columns(name):
 def test_a_table_without_a_header_is_refused(data):
     with pytest.raises(BlastscopeError, match=r"t\.csv .*header"):
         parse_text_table(data, "t.csv")
+
+
+@pytest.mark.parametrize("data", [b"nan,nan\n1,2\n", b"\xef\xbb\xbf\xef\xbb\xbfnan,nan\n1,2\n"])
+def test_a_column_that_is_there_twice_is_refused(data):
+    with pytest.raises(BlastscopeError, match="the column nan twice"):
+        parse_text_table(data, "t.csv")
+
+
+def test_byte_order_marks_before_a_name_are_not_of_the_name():
+    found = parse_text_table("\ufeff\ufeff\u3000file ,label\na,all\n".encode(), "t.csv")
+    assert found.frame.columns == ["file", "label"]

@@ -178,7 +178,7 @@ def _find_delimiter(text: str) -> str:
 def _parse(text: str, delimiter: str, where: str, skipped: int) -> pl.DataFrame:
     """Parse by Polars if there are no quotes and every line has as many fields as the header."""
     header, _, rest = text.rstrip("\n").partition("\n")
-    names = [name.strip() for name in header.split(delimiter)]
+    names = [_name(field) for field in header.split(delimiter)]
     rows = rest.count("\n") + 1
     even = rest.count(delimiter) == rows * (len(names) - 1)
     if not rest or not even or '"' in text or not all(names) or len(set(names)) < len(names):
@@ -220,9 +220,9 @@ def _parse_slowly(text: str, delimiter: str, where: str, skipped: int) -> pl.Dat
 
 
 def _header(fields: list[str], where: str, line: int) -> list[str]:
-    while fields and not fields[-1].strip():  # a spreadsheet's empty columns at the right
+    while fields and not _name(fields[-1]):  # a spreadsheet's empty columns at the right
         fields = fields[:-1]
-    names = [field.strip() for field in fields]
+    names = [_name(field) for field in fields]
     if not all(names):
         raise BlastscopeError(
             f"{where}, line {line}: column {names.index('') + 1} of the header has no name: "
@@ -234,6 +234,13 @@ def _header(fields: list[str], where: str, line: int) -> list[str]:
             f"{where}, line {line}: the header has the column {twice[0]} twice: rename one."
         )
     return names
+
+
+def _name(field: str) -> str:
+    """Return the name of a column without white space and byte order marks at its ends."""
+    while (inner := field.strip().strip("\ufeff")) != field:
+        field = inner
+    return field
 
 
 def _row(fields: list[str], header: list[str], where: str, line: int) -> list[str | None]:
@@ -250,7 +257,6 @@ def _row(fields: list[str], header: list[str], where: str, line: int) -> list[st
 
 
 def _stripped(frame: pl.DataFrame) -> pl.DataFrame:
-    """Strip white space and invisible signs at both ends; what is then empty is null."""
+    """Strip white space and invisible signs of values at both ends; what is empty is null."""
     text = pl.all().str.strip_chars(" \t\n\r\f\v\u00a0\u200b\u200e\u200f\ufeff")
-    frame = frame.rename({name: name.strip().strip("\ufeff") for name in frame.columns})
     return frame.with_columns(pl.when(text != "").then(text).name.keep())
