@@ -116,7 +116,7 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
     """Note that all files are sent for now, and have them prepared.
 
     Raises:
-        RefusalError: if there is no file, the case is signed, or its random order is in use.
+        RefusalError: if no usable file was sent, the case is signed, or its random order is in use.
     """
     if case.state == "signed":
         raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
