@@ -20,7 +20,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.comparison import compare as hold_against
 from blastscope.io.files import sha256_of
-from blastscope.io.predictions import read_predictions
+from blastscope.io.predictions import read_predictions, write_predictions
 from tests.ensemble.scores import correlated
 
 QUICK = GeneticSettings(population=10, generations=5, runs=2)
@@ -281,3 +281,17 @@ def test_as_it_is_typed(tmp_path):
     assert made["fitted"]["genetic"] == {**settings, "as_published": True}
     refused = CliRunner().invoke(app, [*command, "--fit", "test"])
     assert isinstance(refused.exception, BlastscopeError)
+
+
+def test_an_ensemble_of_cross_validations_says_how_their_folds_were_cut(tmp_path):
+    folds = []
+    for path in tables(tmp_path, models=2):
+        fold = pl.col("cell").str.slice(1).cast(pl.Int64) % 3 + 1
+        rows = pl.read_csv(path).with_columns(part=pl.lit("test"), fold=fold, repeat=pl.lit(1))
+        folds.append(path.with_suffix(".parquet"))
+        write_predictions(rows, folds[-1], {"out_of_fold": "subject", "protocol": "subject"})
+    make(tmp_path, "mean", folds)
+    frame, metadata = read_predictions(tmp_path / "e" / "predictions.parquet")
+    assert metadata["out_of_fold"] == "subject"
+    numbers = frame.select("fold", wanted=frame["cell"].str.slice(1).cast(pl.Int64) % 3).unique()
+    assert numbers.height == numbers["fold"].n_unique() == 3

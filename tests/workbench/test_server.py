@@ -66,6 +66,15 @@ def test_files_that_are_no_certificate_are_refused_before_anything_opens(pem):
     assert not made.folder.exists()
 
 
+def test_a_wrong_model_leaves_no_folder(tmp_path):
+    wrong = tmp_path / "model.zip"
+    wrong.write_bytes(b"no bundle")
+    made = make_settings(wrong, None, "127.0.0.1", 0, (), None, Transport())
+    with pytest.raises(BlastscopeError):
+        serve(made, Transport(), demo=False, on_start=None)
+    assert not made.folder.exists()
+
+
 @pytest.mark.parametrize(
     ("named", "kept", "missing"),
     [

@@ -82,6 +82,7 @@ def cross_validate(
     device: str = "auto",
     weights_dir: AnyPath | None = None,
     teachers: Sequence[AnyPath] = (),
+    average: Sequence[AnyPath] = (),
     track: str | None = None,
     engine: str = LOCAL,
     progress: bool = False,
@@ -105,6 +106,8 @@ def cross_validate(
         settings, device, weights_dir: as :func:`blastscope.train` takes them.
         teachers: for a recipe with ``training.distillation``: cross-validations of the same folds;
             each fold's networks teach that fold's network.
+        average: for a recipe with ``model.weights: averaged``: cross-validations of the same folds;
+            each fold's network is the mean of the weights of theirs.
         track: as :func:`blastscope.train` takes it.
         engine: ``local``, or ``ray``: each fold is a task of a Ray cluster (docs/scale.md).
         progress: show folds and epochs on standard error.
@@ -124,6 +127,7 @@ def cross_validate(
     order = CrossvalRequest(
         recipes, Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
+        tuple(map(Path, average)),
     )  # fmt: skip
     started = lay_out(order)
     already = len(started.folds) - len(started.left)

@@ -77,7 +77,13 @@ class EnsembleResult(Result):
     def to_frame(self) -> pl.DataFrame:
         """Return the ensemble's predictions, as ``evaluate`` and ``compare`` take them."""
         known = ~np.isnan(self.built.p_all)
-        return _table(self.built.scores.take(known), self.built.name, self.built.p_all[known])
+        scores = self.built.scores.take(known)
+        found = _table(scores, self.built.name, self.built.p_all[known])
+        if scores.fold is None or _out_of_fold(scores) is None:
+            return found
+        # Which of the members' networks predicted a cell together.
+        column = scores.models.index(self.built.model)
+        return found.with_columns(fold=pl.Series(scores.fold[:, column]))
 
     def as_json(self) -> dict[str, Any]:
         """Return the weights of every method, and the comparison."""
@@ -310,8 +316,17 @@ def _write_predictions(result: EnsembleResult, out: Path) -> None:
         about["cross_fitted"] = plan.apply
     elif plan.method not in UNFITTED:
         fitted_on.add(plan.fit)
+    by = _out_of_fold(scores)
+    if by is not None:
+        about["out_of_fold"] = by
     about |= {"fitted_on": sorted(fitted_on), "ensemble": sha256_of(out / ENSEMBLE)}
     write_predictions(result.to_frame(), out / "predictions.parquet", about)
+
+
+def _out_of_fold(scores: AlignedPredictions) -> str | None:
+    """Return how the folds of the members were cut; None unless all are of such folds."""
+    found = {member.out_of_fold for member in scores.members if not member.derived}
+    return found.pop() if len(found) == 1 else None
 
 
 def _write_rivals(built: Built, out: Path) -> None:

@@ -123,6 +123,7 @@ def train(
     start: AnyPath | None = None,
     teachers: Sequence[AnyPath] = (),
     pseudo_labels: Sequence[AnyPath] = (),
+    average: Sequence[AnyPath] = (),
     keep_features: bool = True,
     tensorboard: bool = False,
     seeds: int = 1,
@@ -149,6 +150,8 @@ def train(
         pseudo_labels: runs, ensembles or prediction tables of the same split. Test cells that they
             call with certainty join the training, with these calls as labels. This is
             transductive, and the evaluation says so.
+        average: for a recipe with ``model.weights: averaged``: two or more finished runs on the
+            same split that began with the same pretrained weights; the network is their mean.
         keep_features: keep what a frozen backbone computes on the disk.
         tensorboard: write TensorBoard events into the run as well.
         seeds: how many trainings on the same split, from the recipe's seed on.
@@ -170,10 +173,13 @@ def train(
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
     weights, begin = as_path(weights_dir), as_path(start)
     refuse_tracking(track)
-    if seeds > 1 and (teachers or pseudo_labels):
+    if seeds > 1 and (teachers or pseudo_labels or average):
         raise BlastscopeError(
-            "Several seeds cannot learn from teachers or pseudo-labels: train them one by one."
+            "Several seeds cannot learn from teachers or pseudo-labels, or average runs: train "
+            "them one by one."
         )
+    if average and devices * nodes > 1:
+        raise BlastscopeError("A mean of runs is computed on one device: leave --devices out.")
     check_devices(devices, nodes, device, loaded.training.batch)
     if seeds > 1:
         if devices * nodes > 1:
@@ -190,7 +196,8 @@ def train(
     work = partial(
         train_recipe, loaded, cells, Path(split), run, device=device, weights_dir=weights,
         start=begin, teachers=tuple(map(Path, teachers)),
-        pseudo_labels=tuple(map(Path, pseudo_labels)), keep_features=keep_features,
+        pseudo_labels=tuple(map(Path, pseudo_labels)), average=tuple(map(Path, average)),
+        keep_features=keep_features,
     )  # fmt: skip
     do = partial(_train_shown, work=work, name=loaded.name, tensorboard=tensorboard, show=progress)
     if is_a_rank():

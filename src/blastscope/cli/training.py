@@ -51,6 +51,14 @@ Teachers = Annotated[
     list[Path] | None,
     option("A run, ensemble or table that a recipe with distillation learns from; may repeat."),
 ]
+Averaged = Annotated[
+    list[Path] | None,
+    option(
+        "A finished run on the same split; a recipe with `weights: averaged` is the mean of the "
+        "weights of two or more.",
+        "RUN",
+    ),
+]
 
 
 def train(
@@ -78,6 +86,7 @@ def train(
             name="--pseudo-labels",
         ),
     ] = None,
+    average: Averaged = None,
     no_cache: Annotated[
         bool,
         option(
@@ -124,6 +133,7 @@ def train(
         start=start,
         teachers=teacher or (),
         pseudo_labels=pseudo_labels or (),
+        average=average or (),
         keep_features=not no_cache,
         tensorboard=tensorboard,
         seeds=seeds,
@@ -165,6 +175,14 @@ def crossval(
             "may repeat."
         ),
     ] = None,
+    average: Annotated[
+        list[Path] | None,
+        option(
+            "A cross-validation of the same folds; a recipe with `weights: averaged` is the mean "
+            "of the weights of two or more, fold by fold.",
+            "DIR",
+        ),
+    ] = None,
     track: Track = None,
     engine: Engine = "local",
     as_json: AsJson = False,
@@ -187,6 +205,7 @@ def crossval(
         device=device,
         weights_dir=weights_dir,
         teachers=teacher or (),
+        average=average or (),
         track=track,
         engine=engine,
         progress=True,

@@ -17,7 +17,7 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one, read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.training.trainer import TrainingWatch
 
 _MARKER = "crossval.json"
@@ -66,6 +66,12 @@ class CrossvalRun:
 
 def lay_out(order: CrossvalRequest) -> CrossvalRun:
     """Cut the folds and write their splits; those that are there stay."""
+    averages = order.recipes[-1].model.weights == AVERAGED
+    if averages != (len(order.average) > 1):
+        raise BlastscopeError(
+            f"{order.name} and --average do not fit each other: a recipe with model.weights: "
+            f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
+        )
     store = open_store(order.store)
     seeds = [order.seed + repeat for repeat in range(order.repeats)]
     cells = _taking_part(store.cells, order.without)
@@ -99,6 +105,7 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: Crossva
     start = None
     for recipe in order.recipes:
         teachers = [fold_run(path, fold) for path in order.teachers]
+        average = [fold_run(path, fold) for path in order.average]
         start = train(
             recipe.with_seed(recipe.training.seed + fold.repeat - 1),
             order.store,
@@ -108,6 +115,7 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: Crossva
             weights_dir=order.weights_dir,
             start=start,
             teachers=teachers if recipe.training.distillation else (),
+            average=average if recipe.model.weights == AVERAGED else (),
             watch=watch,
         ).path
     return "trained"

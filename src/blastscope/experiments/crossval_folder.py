@@ -25,6 +25,7 @@ class CrossvalRequest:
         by: what folds keep together: ``subject``, ``image``, ``fold`` or ``matched``.
         repeats: how many times the folds are cut and trained, from ``seed`` on.
         teachers: cross-validations of the same folds; the networks of a fold teach its network.
+        average: cross-validations of the same folds; the network of a fold is the mean of theirs.
         without: the data set's own folds whose cells take no part.
     """
 
@@ -39,6 +40,7 @@ class CrossvalRequest:
     weights_dir: Path | None = None
     teachers: tuple[Path, ...] = ()
     without: tuple[str, ...] = ()
+    average: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,10 +61,10 @@ class CrossvalRequest:
             "folds": self.folds,
             "seed": self.seed,
         }
-        if self.teachers:
-            identity["teachers"] = [
-                sha256_of(path / "predictions.parquet") for path in self.teachers
-            ]
+        for name in ("teachers", "average"):
+            tables = [path / "predictions.parquet" for path in getattr(self, name)]
+            if tables:
+                identity[name] = [sha256_of(table) for table in tables]
         if self.without:
             identity["without"] = sorted(self.without)
         return WorkFolder(self.out, _KIND, identity)

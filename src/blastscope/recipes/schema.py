@@ -19,6 +19,8 @@ from blastscope.registry import BUILT_IN
 SCRATCH_TRUNKS = BUILT_IN["network"]
 """The networks of :mod:`blastscope.models.scratch` and :mod:`blastscope.models.sdct`, which have no
 ImageNet weights."""
+AVERAGED = "averaged"
+"""The ``model.weights`` of a mean of finished runs."""
 
 
 class Paper(Section):
@@ -163,11 +165,12 @@ class SizeTermSettings(Section):
 class Model(Section):
     """The network: a backbone, whole or cut at a layer, and a head that ends in one logit.
 
+    ``weights: averaged``: the mean of the weights of finished runs, and no training.
     ``size_term``: what the size of a cell adds to that logit.
     """
 
     backbone: Text
-    weights: Literal["none", "imagenet"]
+    weights: Literal["none", "imagenet", "averaged"]
     cut: Text | None = None
     head: Annotated[tuple[Step, ...], Strict(False)]
     trainable: Trainable = "all"
@@ -188,7 +191,7 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _scratch_has_no_weights(self) -> Model:
-        if self.backbone in SCRATCH_TRUNKS and self.weights != "none":
+        if self.backbone in SCRATCH_TRUNKS and self.weights == "imagenet":
             raise ValueError(f"{self.backbone} has no ImageNet weights: write weights: none")
         return self
 
@@ -266,6 +269,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _settings_fit_each_other(self) -> Recipe:
         model, training = self.model, self.training
+        if (model.weights == AVERAGED) != (training.epochs == 0):
+            raise ValueError(
+                f"model.weights: {AVERAGED} takes the mean of finished runs and trains no epoch: "
+                "write training.epochs: 0 with it, and only with it"
+            )
         if model.size_term is not None and self.input.scale != "keep":
             raise ValueError(
                 "model.size_term needs cells at one scale: write scale: keep, or leave it out"
@@ -277,7 +285,7 @@ class Recipe(Section):
             )
         if model.backbone == "sdct" and self.input.normalization != "od":
             raise ValueError("sdct begins with optical densities: write input.normalization: od")
-        if self.input.normalization == "od" and model.weights != "none":
+        if self.input.normalization == "od" and model.weights == "imagenet":
             raise ValueError(
                 "pretrained weights do not know optical densities: write model.weights: none, or "
                 "choose another input.normalization"

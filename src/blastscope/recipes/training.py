@@ -112,7 +112,7 @@ class Training(Section):
     weight_decay: float | None = Field(default=None, ge=0, le=1)
     schedule: Schedule = "constant"
     batch: int = Field(default=32, ge=1, le=4096)
-    epochs: int = Field(ge=1, le=10000)
+    epochs: int = Field(ge=0, le=10000)
     patience: int = Field(default=5, ge=1)
     balance: Literal["paper", "undersample", "oversample", "weights", "none"]
     augmentation: Augmentation = "none"

@@ -85,6 +85,7 @@ def train_again(run: Path, inputs: InputPaths, device: str = "auto") -> Rerun:
             start=inputs.at("start", about),
             teachers=tuple(map(Path, recorded.get("teachers") or ())),
             pseudo_labels=tuple(map(Path, recorded.get("pseudo_labels") or ())),
+            average=tuple(map(Path, recorded.get("average") or ())),
             keep_features=recorded.get("keep_features", True),
         )  # fmt: skip
         return _compared(run, again)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.reproduction.plan import PROTOCOLS, StudyPlan, make_plan
 from blastscope.reproduction.runner import StudyLocation
 
@@ -49,6 +49,10 @@ def _weights_at_hand(weights_dir: Path | None) -> Callable[[Recipe], str]:
 
     def of(recipe: Recipe) -> str:
         model = recipe.model
+        if model.weights == AVERAGED:
+            return "a mean of runs, see train --average"
+        if recipe.training.distillation:
+            return "needs teachers, see train --teacher"
         return missing(model.backbone, model.cut) if model.weights != "none" else ""
 
     return of

@@ -191,6 +191,9 @@ def _run(folder: Path, prefix: str, inputs: InputPaths) -> Iterator[CheckedItem]
         for path, recorded in zip(map(Path, paths), identity.get(name, ()), strict=False):
             table = path / _TABLE if path.is_dir() else path
             yield _input(f"{prefix}{name}", table, recorded, sha256_of)
+    averaged = (about.get("inputs") or {}).get("average") or []
+    for path, recorded in zip(map(Path, averaged), identity.get("average", ()), strict=False):
+        yield _input(f"{prefix}average", path / _WEIGHTS, recorded, sha256_of)
 
 
 def _input(

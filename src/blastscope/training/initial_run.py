@@ -56,12 +56,12 @@ def find_start(
             raise BlastscopeError(f"{recipe.name} starts from no other run: leave --from out.")
         return None
     if given is not None:
-        reason = _misfit(given, recipe.starts_from, identity)
+        reason = misfit(given, recipe.starts_from, identity)
         if reason:
             raise BlastscopeError(f"{given} {reason}: give a finished run of {recipe.starts_from}.")
         return given
     beside = sorted(path for path in run.absolute().parent.glob("*") if path != run.absolute())
-    fitting = [path for path in beside if not _misfit(path, recipe.starts_from, identity)]
+    fitting = [path for path in beside if not misfit(path, recipe.starts_from, identity)]
     if len(fitting) == 1:
         return fitting[0]
     what = "more than one" if fitting else "no"
@@ -71,8 +71,13 @@ def find_start(
     )
 
 
-def _misfit(path: Path, name: str, identity: dict[str, Any]) -> str:
-    """Return why a run does not fit; empty if it does."""
+def misfit(path: Path, name: str | None, identity: dict[str, Any]) -> str:
+    """Return why a run does not fit; empty if it does.
+
+    Args:
+        name: the recipe that it must be of; None for any.
+        identity: of the run that is to follow from it.
+    """
     folder = RunFolder(path)
     if not folder.environment.is_file() or not folder.finished:
         return "is not a finished run"
@@ -82,7 +87,7 @@ def _misfit(path: Path, name: str, identity: dict[str, Any]) -> str:
     except (BlastscopeError, OSError):
         return "cannot be read"
     theirs = environment.get("identity")
-    if not isinstance(theirs, dict) or theirs.get("recipe") != name:
+    if not isinstance(theirs, dict) or name not in (None, theirs.get("recipe")):
         return "is a run of another recipe"
     for key in ("store", "split"):
         if theirs.get(key) != identity[key]:

@@ -26,6 +26,12 @@ from blastscope.models.dihedral import view_operations
 from blastscope.models.summary import summarise
 from blastscope.ood.detector import OodDetector, fit_ood, write_ood
 from blastscope.recipes.schema import Recipe
+from blastscope.training.average_runs import (
+    RunsToAverage,
+    load_mean,
+    refuse_without_runs,
+    runs_to_average,
+)
 from blastscope.training.batches import PlainBatches
 from blastscope.training.class_balance import Rows
 from blastscope.training.dataset import TrainingData, read_inputs
@@ -61,6 +67,7 @@ def train(
     start: Path | None = None,
     teachers: Sequence[Path] = (),
     pseudo_labels: Sequence[Path] = (),
+    average: Sequence[Path] = (),
     keep_features: bool = True,
     watch: TrainingWatch | None = None,
     rank: Rank = ALONE,
@@ -80,6 +87,8 @@ def train(
             from.
         pseudo_labels: runs, ensembles or prediction tables; test cells that they are sure of join
             the training cells (``training.pseudo_labels``), which is transductive.
+        average: finished runs on the same split, of whose weights a recipe with ``model.weights:
+            averaged`` is the mean.
         keep_features: compute the features of a frozen part once, and keep them beside the store;
             otherwise they are computed in every epoch.
         rank: which of the processes that train together this is (``training.devices``). Each calls
@@ -92,6 +101,7 @@ def train(
     inputs = read_inputs(recipe, store, split)
     identity = run_identity(recipe, inputs)
     refuse_without_teacher(recipe, teachers)
+    refuse_without_runs(recipe, average)
     if teachers:
         known = Teachers.at(teachers)
         inputs = replace(inputs, targets=soft_targets(recipe, inputs, known))
@@ -102,11 +112,15 @@ def train(
         second = with_pseudo_labels(recipe, inputs, models)
         inputs = second.inputs
         identity["pseudo_labels"] = models.hashes
+    averaged = runs_to_average(recipe, average, identity) if average else None
+    if averaged is not None:
+        identity["average"] = averaged.hashes
     watch = watch if watch is not None and rank.first else TrainingWatch()
-    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank)
+    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank, averaged)
     asked = TrainingPaths(
-        store, split, weights_dir, start, tuple(teachers), tuple(pseudo_labels), keep_features
-    )
+        store, split, weights_dir, start, tuple(teachers), tuple(pseudo_labels), tuple(average),
+        keep_features,
+    )  # fmt: skip
     with only_one(run.absolute()) if rank.first else nullcontext():
         return _train(job, asked)
 
@@ -121,6 +135,7 @@ class TrainingPaths:
     start: Path | None = None
     teachers: tuple[Path, ...] = ()
     pseudo_labels: tuple[Path, ...] = ()
+    average: tuple[Path, ...] = ()
     keep_features: bool = True
 
     def as_json(self) -> dict[str, Any]:
@@ -144,6 +159,7 @@ class _Job:
     watch: TrainingWatch
     second: PseudoLabels | None = None
     rank: Rank = ALONE
+    averaged: RunsToAverage | None = None
 
 
 def _train(job: _Job, asked: TrainingPaths) -> Trained:
@@ -161,6 +177,8 @@ def _train(job: _Job, asked: TrainingPaths) -> Trained:
     torch.manual_seed(job.recipe.training.seed)
     classifier = _build(job, asked.weights_dir, beginning, begun)
     notes = notes_of_start(beginning, classifier.backbone.initial)
+    if job.averaged is not None:
+        notes["initial_weights"] = job.averaged.initial_weights
     if not begun:
         notes["inputs"] = replace(asked, start=beginning).as_json()
     prepared = job.inputs.store.settings  # what prediction needs of it and no recipe has
@@ -239,7 +257,11 @@ def run_identity(recipe: Recipe, inputs: TrainingData) -> dict[str, Any]:
 def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: bool) -> Classifier:
     """Build the network with the weights that it begins with, or had when it was interrupted."""
     recipe = job.recipe
-    classifier = build_model(recipe, weights_dir, pretrained=not begun and beginning is None)
+    pretrained = not begun and beginning is None
+    classifier = build_model(recipe, weights_dir, pretrained=pretrained)
+    if job.averaged is not None:
+        load_mean(classifier, job.averaged.paths)
+        return classifier
     if begun:
         load_state(classifier, job.folder.resume)
     if begun or beginning is None:

@@ -26,7 +26,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
 from blastscope.models.classifier import Classifier
 from blastscope.process import quiet
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.training.batches import PlainBatches, TrainingBatches
 from blastscope.training.dataset import TrainingData, subject_batches
 from blastscope.training.devices import ALONE, Rank
@@ -34,7 +34,7 @@ from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
 from blastscope.training.stain_augmentation import augmentation_for
-from blastscope.training.weight_averaging import WeightAverage
+from blastscope.training.weight_averaging import WeightAverage, estimate_statistics
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def train_network(
 ) -> Record:
     """Train until validation loss has not fallen for ``patience`` epochs, or epochs run out.
 
-    With ``average_from`` all epochs are run. Of several ranks the first one writes.
+    With ``average_from`` all epochs are run; a mean of runs is not trained. Of several ranks the
+    first one writes.
 
     Returns:
         The history, and the weights of the best epoch or, in the first rank, the mean of several;
@@ -78,6 +79,8 @@ def train_network(
             many devices; or the state of an interrupted run is damaged.
     """
     _refuse_for_ranks(rank, recipe, inputs)
+    if recipe.model.weights == AVERAGED:
+        return _of_the_mean(classifier, network_input, recipe, inputs, device)
     settings = recipe.training
     record = Record(folder.history if rank.first else None, watch.on_epoch)
     average = WeightAverage(settings.average_from) if settings.average_from else None
@@ -89,6 +92,21 @@ def train_network(
         _fit(module, kept, folder, device, watch, resume)
     if average and rank.first:
         record.best_weights = average.weights(module, device) if average.finite else {}
+    return record
+
+
+def _of_the_mean(
+    classifier: Classifier,
+    network_input: NetworkInput,
+    recipe: Recipe,
+    inputs: TrainingData,
+    device: torch.device,
+) -> Record:
+    """Compute anew the batch normalization statistics of averaged weights; nothing is trained."""
+    estimate_statistics(_module(classifier, network_input, recipe, inputs, ALONE), device)
+    record = Record(None, None)
+    weights = classifier.state_dict()
+    record.best_weights = {name: one.detach().cpu().clone() for name, one in weights.items()}
     return record
 
 

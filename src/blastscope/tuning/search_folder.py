@@ -21,7 +21,7 @@ from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError, writing
 from blastscope.io.files import read_json
 from blastscope.io.workfolder import FolderKind, WorkFolder
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.training.dataset import read_inputs
 from blastscope.tuning.objective import ScoredPart, choose_objective, with_sizes
 from blastscope.tuning.space import Space, check_space
@@ -137,6 +137,11 @@ def begin_search(request: SearchRequest) -> Search:
         raise BlastscopeError(
             f"{request.recipe.name} starts from a run of {request.recipe.starts_from}, which knows "
             "cells that a search leaves out: give a recipe that starts from no other."
+        )
+    if request.recipe.model.weights == AVERAGED:
+        raise BlastscopeError(
+            f"{request.recipe.name} is a mean of runs and trains nothing: tune one of the recipes "
+            "that it averages."
         )
     corners = check_space(request.space, request.recipe, request.space_label)
     store, split = open_store(request.store), read_split(request.split)

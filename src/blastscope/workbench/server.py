@@ -18,7 +18,7 @@ from blastscope.workbench.app import create_app
 from blastscope.workbench.backup import check_restored
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
-from blastscope.workbench.models import find_model
+from blastscope.workbench.models import find_model, open_bundled
 from blastscope.workbench.people import anybody_signs_in, local_person, who
 from blastscope.workbench.settings import LOOPBACK, Settings
 from blastscope.workbench.store.database import sqlite_url
@@ -116,6 +116,7 @@ def serve(
     """
     _check_certificate(transport)
     check_restored(settings)
+    open_bundled(settings.models)  # refused before a folder is made for it
     with only_one(settings.folder / "workbench"):
         listening = _listen(settings.host, settings.port)
         try:

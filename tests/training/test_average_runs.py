@@ -1,0 +1,171 @@
+"""The mean of runs by hand, what cannot be averaged, and the same fold by fold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import blastscope as bs
+from blastscope.errors import BlastscopeError
+from blastscope.io.files import read_json, sha256_of, write_json
+from blastscope.io.predictions import read_predictions
+from blastscope.models.classifier import build_model
+from blastscope.recipes.library import load_recipe
+from blastscope.training.dataset import read_inputs
+from blastscope.training.network_input import pixel_input
+from blastscope.training.run_folder import load_checkpoint
+from blastscope.training.train import train
+from blastscope.training.trainer import _module
+from blastscope.training.weight_averaging import estimate_statistics
+
+MEAN = ("model.weights=averaged", "training.epochs=0")
+HEAD = "model.head=[gap,{dense: 4, activation: relu},batchnorm]"
+WEIGHTS = {"file": "pretrained.safetensors", "sha256": "sha256:" + "1" * 64}
+
+
+def begun_with(run, weights):
+    """Let a run say that it began with pretrained weights."""
+    path = run / "environment.json"
+    write_json(path, read_json(path) | {"initial_weights": weights})
+    return run
+
+
+def run_of(material, out, *settings, weights=WEIGHTS, **more):
+    recipe = load_recipe(str(material.recipe), [HEAD, "training.epochs=2", *settings])
+    run = train(recipe, material.store, material.split, out, device="cpu", **more).path
+    return begun_with(run, weights) if weights else run
+
+
+def averaged_statuses(run):
+    return bs.verify(run).to_frame().filter(item="average")["status"].to_list()
+
+
+def mean_of(material, out, runs, *settings):
+    recipe = load_recipe(str(material.recipe), [HEAD, *MEAN, *settings])
+    return train(recipe, material.store, material.split, out, device="cpu", average=runs).path
+
+
+@pytest.fixture
+def runs(material, tmp_path):
+    seeds = enumerate((1, 2, 3))
+    return [run_of(material, tmp_path / f"run{k}", f"training.seed={s}") for k, s in seeds]
+
+
+def test_the_weights_are_the_mean_and_the_statistics_those_of_the_training_cells(
+    material, runs, tmp_path
+):
+    made = mean_of(material, tmp_path / "mean", runs)
+    found = load_checkpoint(made / "checkpoint.safetensors")
+    theirs = [load_checkpoint(run / "checkpoint.safetensors") for run in runs]
+    recipe = load_recipe(str(material.recipe), [HEAD, *MEAN])
+    classifier = build_model(recipe, None, pretrained=False)
+    parameters = {name for name, _ in classifier.named_parameters()}
+    assert parameters < set(found)  # batch normalization has statistics
+    for name in parameters:
+        by_hand = np.mean([one[name].double().numpy() for one in theirs], axis=0)
+        assert found[name].numpy() == pytest.approx(by_hand, abs=1e-7)
+    with torch.no_grad():
+        for name, weight in classifier.named_parameters():
+            weight.copy_(found[name])
+    inputs = read_inputs(recipe, material.store, material.split)
+    module = _module(classifier, pixel_input(classifier, inputs), recipe, inputs)
+    estimate_statistics(module, torch.device("cpu"))
+    for name, value in classifier.state_dict().items():
+        assert found[name].numpy() == pytest.approx(value.numpy(), abs=1e-6)
+
+
+def test_it_predicts_every_cell_and_names_what_it_was_made_of(material, runs, tmp_path):
+    made = mean_of(material, tmp_path / "mean", runs)
+    about = read_json(made / "environment.json")
+    assert about["identity"]["average"] == [sha256_of(r / "checkpoint.safetensors") for r in runs]
+    assert about["initial_weights"] == WEIGHTS
+    rows, _ = read_predictions(made / "predictions.parquet")
+    assert rows.height == read_predictions(runs[0] / "predictions.parquet")[0].height
+    assert not (made / "history.csv").exists()
+    assert averaged_statuses(made) == ["ok"] * 3
+    assert 0 <= bs.evaluate(made, "test", store=material.store).metrics["auc"] <= 1
+    (runs[1] / "checkpoint.safetensors").write_bytes(b"")
+    assert averaged_statuses(made) == ["ok", "changed", "ok"]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_mean_needs_two_runs(material, runs, tmp_path, count):
+    with pytest.raises(BlastscopeError, match="--average"):
+        mean_of(material, tmp_path / "mean", runs[:count])
+    assert not (tmp_path / "mean").exists()
+
+
+def test_a_recipe_that_is_trained_takes_no_runs(material, runs, tmp_path):
+    with pytest.raises(BlastscopeError, match="--average"):
+        run_of(material, tmp_path / "new", average=runs)
+
+
+@pytest.mark.parametrize("settings", [MEAN[:1], MEAN[1:]])
+def test_averaged_weights_and_no_epoch_go_together(material, settings):
+    with pytest.raises(BlastscopeError, match=r"training\.epochs: 0"):
+        load_recipe(str(material.recipe), settings)
+
+
+def test_runs_with_other_first_weights_are_refused(material, runs, tmp_path):
+    begun_with(runs[2], {**WEIGHTS, "sha256": "sha256:" + "2" * 64})
+    with pytest.raises(BlastscopeError, match="different weights"):
+        mean_of(material, tmp_path / "mean", runs)
+
+
+def test_runs_that_began_with_random_weights_are_refused(material, tmp_path):
+    seeds = (1, 2)
+    runs = [run_of(material, tmp_path / f"r{s}", f"training.seed={s}", weights=None) for s in seeds]
+    with pytest.raises(BlastscopeError, match="random"):
+        mean_of(material, tmp_path / "mean", runs)
+
+
+def test_a_run_of_another_input_or_network_is_refused(material, runs, tmp_path):
+    other = run_of(material, tmp_path / "other", "input.normalization=minus_one_one")
+    with pytest.raises(BlastscopeError, match="prepares its cells"):
+        mean_of(material, tmp_path / "mean", [*runs, other])
+    other = run_of(material, tmp_path / "wide", HEAD.replace("dense: 4", "dense: 5"))
+    with pytest.raises(BlastscopeError, match="another network"):
+        mean_of(material, tmp_path / "mean", [*runs, other])
+
+
+def test_a_run_of_another_split_is_refused(material, runs, tmp_path):
+    from blastscope.data.splits import make_split
+
+    split = make_split(material.store, "image", 5)[0]
+    other = run_of(material._replace(split=split), tmp_path / "other")
+    with pytest.raises(BlastscopeError, match="another split"):
+        mean_of(material, tmp_path / "mean", [*runs, other])
+
+
+def test_cross_validations_are_averaged_fold_by_fold(material, tmp_path):
+    folders = []
+    for seed in (1, 2):
+        settings = {"training.epochs": 1, "training.seed": seed}
+        made = bs.cross_validate(
+            material.recipe, material.store, out=tmp_path / f"cv{seed}", folds=2, settings=settings
+        )
+        for run in sorted((made.path / "runs").glob("*/*")):
+            begun_with(run, WEIGHTS)
+        folders.append(made.path)
+    mean = bs.cross_validate(
+        material.recipe, material.store, out=tmp_path / "mean", folds=2, settings=list(MEAN),
+        average=folders,
+    )  # fmt: skip
+    for fold in ("repeat1-fold1", "repeat1-fold2"):
+        (run,) = (mean.path / "runs" / fold).iterdir()
+        wanted = [
+            sha256_of(next((cv / "runs" / fold).iterdir()) / "checkpoint.safetensors")
+            for cv in folders
+        ]
+        assert read_json(run / "environment.json")["identity"]["average"] == wanted
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_cross_validation_of_means_needs_two(material, tmp_path, count):
+    with pytest.raises(BlastscopeError, match="--average"):
+        bs.cross_validate(
+            material.recipe, material.store, out=tmp_path / "mean", folds=2, settings=list(MEAN),
+            average=[tmp_path / "cv"] * count,
+        )  # fmt: skip
+    assert not (tmp_path / "mean").exists()
