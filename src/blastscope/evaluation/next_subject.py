@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.evaluation.bootstrap import resampling
-from blastscope.evaluation.cell_pairs import ScoredCells, add_up_pairs
+from blastscope.evaluation.cell_pairs import ScoredCells, add_up_pairs, units_of
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.io.json_objects import NumberOrNull
 
@@ -134,22 +134,29 @@ def _aucs(
     names: NDArray[np.str_],
 ) -> tuple[pl.DataFrame, Estimate]:
     """Return the AUC of each normal subject, and their mean with its interval."""
-    sums = add_up_pairs(cells, codes)
     here = np.unique(codes[~cells.is_all])
-    first = np.array([int(np.argmax(codes == code)) for code in range(len(names))])
     draws = resampling(cells.is_all, subjects)
+    units, first = units_of(draws)
+    sums = add_up_pairs(cells, units)
+    subject_of = codes[first][:, None] == here  # (units, subjects)
+    whole = subject_of.sum(axis=0) == 1  # others are the only one of their kind: cells are drawn
 
     def metrics_of(weights: NDArray[np.uint16]) -> Floats:
         drawn = weights[:, first].astype(np.float64)
-        found = sums.auc_by_unit(drawn)[:, here]
-        counted = np.where(np.isnan(found), 0, drawn[:, here])
+        above, below = (
+            (drawn * (drawn @ of)) @ subject_of for of in (sums.in_order, sums.pairs)
+        )
+        found = np.full(above.shape, np.nan)
+        np.divide(above, below, out=found, where=below > 0)
+        times = np.where(whole, drawn @ subject_of, 1.0)
+        counted = np.where(np.isnan(found), 0, times)
         total = counted.sum(axis=1)
         added = (np.nan_to_num(found) * counted).sum(axis=1)
         means = np.full(len(drawn), np.nan)
         np.divide(added, total, out=means, where=total > 0)
         return means[:, None]
 
-    each = sums.auc_by_unit(np.ones((1, len(names))))[0, here]
+    each = add_up_pairs(cells, codes).auc_by_unit(np.ones((1, len(names))))[0, here]
     frame = pl.DataFrame({"subject": names[here].tolist(), "auc": each}).fill_nan(None)
     if draws.sampling.counts.get("hem", 0) + draws.sampling.counts.get("mixed", 0) < 2:
         return frame, Estimate(float(np.nanmean(each)), math.nan, math.nan)
