@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from blastscope.evaluation.cell_pairs import ScoredCells
+from blastscope.evaluation.confidence_intervals import intervals
 from blastscope.evaluation.next_subject import (
     prediction_interval,
     smallest_difference,
@@ -127,3 +128,15 @@ def test_more_subjects_show_smaller_differences():
     found = [smallest_difference(0.05, n) for n in (2, 3, 10, 50)]
     assert found == sorted(found, reverse=True)
     assert math.isnan(smallest_difference(0.05, 1))
+
+
+def test_the_cells_of_an_only_blast_subject_are_drawn():
+    """With normal subjects of one size the mean AUC and its interval are those of all cells."""
+    rng = np.random.default_rng(1)
+    names = ["a"] * 12 + [f"n{k % 10}" for k in range(500)]
+    is_all = np.array([True] * 12 + [False] * 500)
+    p_all = stats.norm.cdf(rng.normal(np.where(is_all, 0.6, -0.6), 1))
+    found = subject_metrics(ScoredCells(is_all, p_all), names, 0.5).auc_mean
+    pooled = intervals(is_all, p_all, names).bounds["auc"]
+    assert found.value == pytest.approx(roc_auc_score(is_all, p_all))
+    assert (found.low, found.high) == pytest.approx(pooled, abs=0.005)

@@ -58,6 +58,7 @@ def test_overlap_counts_the_shared_subjects():
     assert overlap(("A", "train"), ("B", "test")) == Overlap("disjoint", "subjects", "test", 1)
     assert overlap(("A", "train"), ("A", "validation"), part="validation").kind == "shared"
     assert overlap(("A", "train"), part="train").kind == "training"
+    assert overlap(("A", "train"), ("B", "validation"), part="validation").kind == "chosen"
 
 
 def test_a_test_subject_in_validation_is_counted():

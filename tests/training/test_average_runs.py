@@ -125,8 +125,32 @@ def test_a_run_of_another_input_or_network_is_refused(material, runs, tmp_path):
     with pytest.raises(BlastscopeError, match="prepares its cells"):
         mean_of(material, tmp_path / "mean", [*runs, other])
     other = run_of(material, tmp_path / "wide", HEAD.replace("dense: 4", "dense: 5"))
-    with pytest.raises(BlastscopeError, match="another network"):
+    with pytest.raises(BlastscopeError, match=r"another network.*model\.head"):
         mean_of(material, tmp_path / "mean", [*runs, other])
+
+
+def test_a_run_counts_once(material, runs, tmp_path):
+    with pytest.raises(BlastscopeError, match="twice"):
+        mean_of(material, tmp_path / "mean", [runs[0], runs[0]])
+
+
+def test_frozen_statistics_that_differ_cannot_be_averaged(material, runs, tmp_path):
+    """Batch normalization that is frozen keeps them, so the order of the runs would decide."""
+    for run in runs:
+        path = run / "recipe.yaml"
+        path.write_text(path.read_text().replace("batchnorm: follow", "batchnorm: frozen"))
+        assert "batchnorm: frozen" in path.read_text()
+    with pytest.raises(BlastscopeError, match="frozen"):
+        mean_of(material, tmp_path / "mean", runs, "model.batchnorm=frozen")
+
+
+def test_a_run_that_learnt_from_pseudo_labels_is_refused(material, runs, tmp_path):
+    """It was fitted on test cells, and neither its mean nor its student would say so."""
+    path = runs[1] / "environment.json"
+    about = read_json(path)
+    write_json(path, about | {"identity": about["identity"] | {"pseudo_labels": ["sha256:0"]}})
+    with pytest.raises(BlastscopeError, match="pseudo-labels"):
+        mean_of(material, tmp_path / "mean", runs)
 
 
 def test_a_run_of_another_split_is_refused(material, runs, tmp_path):
@@ -161,11 +185,11 @@ def test_cross_validations_are_averaged_fold_by_fold(material, tmp_path):
         assert read_json(run / "environment.json")["identity"]["average"] == wanted
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_a_cross_validation_of_means_needs_two(material, tmp_path, count):
+@pytest.mark.parametrize(("settings", "count"), [(MEAN, 0), (MEAN, 1), ((), 1), ((), 2)])
+def test_a_cross_validation_of_means_needs_two(material, tmp_path, settings, count):
     with pytest.raises(BlastscopeError, match="--average"):
         bs.cross_validate(
-            material.recipe, material.store, out=tmp_path / "mean", folds=2, settings=list(MEAN),
-            average=[tmp_path / "cv"] * count,
+            material.recipe, material.store, out=tmp_path / "mean", folds=2,
+            settings=list(settings), average=[tmp_path / "cv"] * count,
         )  # fmt: skip
     assert not (tmp_path / "mean").exists()

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+import blastscope as bs
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json
 from blastscope.io.predictions import read_predictions, write_predictions
@@ -75,6 +76,23 @@ def test_a_cross_validation_is_no_teacher(inputs, material, tmp_path):
     write_predictions(rows, path, {**about, "out_of_fold": 5})
     with pytest.raises(BlastscopeError, match="cross-validation"):
         soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
+
+
+def test_a_teacher_that_learnt_from_pseudo_labels_is_refused(inputs, material, tmp_path):
+    path = table_of(inputs, tmp_path / "t.parquet", np.full(inputs.store.cells.height, 0.5))
+    rows, about = read_predictions(path)
+    write_predictions(rows, path, {**about, "pseudo_labels": {"sure": 0.9}})
+    with pytest.raises(BlastscopeError, match="pseudo-labels"):
+        soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
+
+
+def test_a_cross_validation_takes_teachers_only_if_its_recipe_does(material, tmp_path):
+    for share, teachers in ((0.5, []), (0.0, [tmp_path / "cv"])):
+        with pytest.raises(BlastscopeError, match="--teacher"):
+            bs.cross_validate(
+                recipe(material, share), material.store, out=tmp_path / "out", teachers=teachers
+            )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_teacher_that_lacks_training_cells_is_refused(inputs, material, tmp_path):

@@ -143,9 +143,7 @@ def _aucs(
 
     def metrics_of(weights: NDArray[np.uint16]) -> Floats:
         drawn = weights[:, first].astype(np.float64)
-        above, below = (
-            (drawn * (drawn @ of)) @ subject_of for of in (sums.in_order, sums.pairs)
-        )
+        above, below = ((drawn * (drawn @ of)) @ subject_of for of in (sums.in_order, sums.pairs))
         found = np.full(above.shape, np.nan)
         np.divide(above, below, out=found, where=below > 0)
         times = np.where(whole, drawn @ subject_of, 1.0)

@@ -11,7 +11,7 @@ import polars as pl
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
 
-Kind = Literal["disjoint", "unknown", "shared", "training"]
+Kind = Literal["disjoint", "unknown", "chosen", "shared", "training"]
 Reason = Literal[
     "subjects",
     "training-part",
@@ -28,7 +28,8 @@ class Overlap:
     """Whether subjects of a split part are also in training, and how that is known.
 
     Attributes:
-        kind: ``disjoint`` (unseen subjects), ``shared`` (some or all are in training), ``training``
+        kind: ``disjoint`` (unseen subjects), ``shared`` (some or all are in training), ``chosen``
+            (none is, but the cells are for validation and may have chosen the epoch), ``training``
             (the model, or an ensemble's weights, were fitted on these very cells) or ``unknown``.
         reason: ``subjects`` if subjects were compared; otherwise what stands in for that, or what
             is missing.
@@ -90,7 +91,9 @@ def subject_overlap(table: pl.DataFrame, part: str) -> Overlap:
     if unnamed:
         return replace(found, kind="unknown", reason="unnamed-cells", unnamed=unnamed)
     validation = table.filter(pl.col("part") == "validation")["subject"].drop_nulls()
-    chosen = len(subjects & set(validation)) if part == "test" else 0
+    if part == "validation":
+        return replace(found, kind="chosen")
+    chosen = len(subjects & set(validation))
     return replace(found, kind="disjoint", in_validation=chosen)
 
 
@@ -112,7 +115,7 @@ def members_overlap(scores: AlignedPredictions, part: str) -> Overlap:
 
 def _worst(found: Mapping[str, Overlap]) -> Overlap:
     """Return what holds for every model, or what a reader must not miss of some."""
-    kinds: tuple[Kind, ...] = ("training", "shared", "unknown")
+    kinds: tuple[Kind, ...] = ("training", "shared", "unknown", "chosen")
     for kind in kinds:
         models = [name for name, overlap in found.items() if overlap.kind == kind]
         if models:

@@ -66,12 +66,7 @@ class CrossvalRun:
 
 def lay_out(order: CrossvalRequest) -> CrossvalRun:
     """Cut the folds and write their splits; those that are there stay."""
-    averages = order.recipes[-1].model.weights == AVERAGED
-    if averages != (len(order.average) > 1):
-        raise BlastscopeError(
-            f"{order.name} and --average do not fit each other: a recipe with model.weights: "
-            f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
-        )
+    _refuse_misfits(order)
     store = open_store(order.store)
     seeds = [order.seed + repeat for repeat in range(order.repeats)]
     cells = _taking_part(store.cells, order.without)
@@ -85,6 +80,22 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
             split.write(path)
             folds.append(Fold(repeat, number, path, order.out / "runs" / name))
     return CrossvalRun(order, plans, tuple(folds), store)
+
+
+def _refuse_misfits(order: CrossvalRequest) -> None:
+    """Refuse other cross-validations that the recipe does not need, or the lack of those."""
+    last = order.recipes[-1]
+    averages = last.model.weights == AVERAGED
+    if len(order.average) == 1 or averages != bool(order.average):
+        raise BlastscopeError(
+            f"{order.name} and --average do not fit each other: a recipe with model.weights: "
+            f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
+        )
+    if bool(last.training.distillation) != bool(order.teachers):
+        raise BlastscopeError(
+            f"{order.name} and --teacher do not fit each other: a recipe with "
+            "training.distillation needs a cross-validation to learn from, and no other takes any."
+        )
 
 
 def _taking_part(cells: pl.DataFrame, without: Sequence[str]) -> pl.DataFrame:

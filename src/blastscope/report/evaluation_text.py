@@ -66,6 +66,7 @@ def verdict_title(found: ReportedEvaluation) -> str:
     tested = {
         "disjoint": "on unseen subjects",
         "shared": "on subjects that are also in training",
+        "chosen": "on cells that may have chosen its epoch",
     }.get(verdict.tested_on, "on subjects that may also be in training")
     ahead_of = "every rule without a network" if verdict.all_compared else "calling every cell ALL"
     judged = {
@@ -326,6 +327,8 @@ def _overlap(overlap: Overlap) -> str:
             chosen = (
                 f" But {overlap.in_validation} of {total} are in validation, which chose the epoch."
             )
+        if overlap.kind == "chosen":
+            chosen = " But its cells may have chosen the epoch: the metrics are slightly too good."
         return f"No {part} subject is in training.{chosen}"
     if shared < total:
         return (

@@ -74,13 +74,11 @@ def runs_to_average(
         if reason:
             raise BlastscopeError(f"{run} {reason}: give finished runs of this store and split.")
         folder = RunFolder(run)
-        if read_recipe(folder.recipe).input != recipe.input:
-            raise BlastscopeError(
-                f"{run} prepares its cells differently from {recipe.name}: give runs with the same "
-                "settings of input."
-            )
+        _refuse_other_network(run, read_recipe(folder.recipe), recipe)
         begun_with[run] = _initial_weights(run)
         hashes.append(str(read_json(folder.environment)["checkpoint"]))
+    if len(set(hashes)) < len(hashes):
+        raise BlastscopeError("A run to average was given twice: give each once.")
     first = begun_with[runs[0]]
     for run, weights in begun_with.items():
         if not weights:
@@ -94,6 +92,22 @@ def runs_to_average(
                 "same pretrained weights can be averaged."
             )
     return RunsToAverage(tuple(runs), hashes, first)
+
+
+def _refuse_other_network(run: Path, theirs: Recipe, recipe: Recipe) -> None:
+    """Refuse a run with another input or network; a term of size is no part of its weights."""
+    if theirs.input != recipe.input:
+        raise BlastscopeError(
+            f"{run} prepares its cells differently from {recipe.name}: give runs with the same "
+            "settings of input."
+        )
+    own, mean = (one.model.model_dump(exclude={"weights", "size_term"}) for one in (theirs, recipe))
+    other = [name for name in own if own[name] != mean[name]]
+    if other:
+        raise BlastscopeError(
+            f"{run} has another network than {recipe.name} (model.{', model.'.join(other)}): give "
+            "runs with the same settings of model."
+        )
 
 
 def _initial_weights(run: Path) -> dict[str, Any]:
@@ -123,6 +137,7 @@ def load_mean(classifier: Classifier, runs: Sequence[Path]) -> None:
         BlastscopeError: if a run has another network.
     """
     mean: dict[str, torch.Tensor] = {}
+    kept: list[torch.Tensor] = []
     for run in runs:
         weights = load_checkpoint(RunFolder(run).checkpoint)
         try:
@@ -132,6 +147,15 @@ def load_mean(classifier: Classifier, runs: Sequence[Path]) -> None:
                 f"{run} has another network than the mean is to have: give runs of the same "
                 "backbone, cut and head."
             ) from error
+        theirs = [
+            one.detach().clone() for part in classifier.kept_in_evaluation for one in part.buffers()
+        ]
+        kept = kept or theirs
+        if not all(map(torch.equal, kept, theirs)):
+            raise BlastscopeError(
+                f"{run} and {runs[0]} have different statistics in batch normalization that is "
+                "frozen, which cannot be averaged: give runs that began with the same ones."
+            )
         for name, weight in classifier.named_parameters():
             share = weight.detach().double() / len(runs)
             mean[name] = mean[name] + share if name in mean else share

@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import sha256_of
-from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, select_model
+from blastscope.io.predictions import (
+    SYNTHETIC_MARK,
+    read_predictions,
+    refuse_pseudo_labels,
+    select_model,
+)
 from blastscope.recipes.schema import Recipe
 from blastscope.training.dataset import TrainingData
 
@@ -96,7 +101,7 @@ def taught_probabilities(
     Raises:
         BlastscopeError: if a teacher lacks cells of the part, was trained on cells that are for
             validation or testing here, was chosen by cells that are for testing, is a
-            cross-validation, or is synthetic and the cells are not.
+            cross-validation, learnt from pseudo-labels, or is synthetic and the cells are not.
     """
     rows = inputs.rows[part]
     held = [(name, inputs.rows[name]) for name in ("validation", "test")]
@@ -104,6 +109,7 @@ def taught_probabilities(
     odds = np.zeros(len(rows))
     for path in teachers.tables:
         read, about = read_predictions(path)
+        refuse_pseudo_labels(about, path)
         table, name = select_model(read, path, None)
         synthetic = about.get("synthetic") is True or name.endswith(SYNTHETIC_MARK)
         if synthetic != inputs.store.synthetic:

@@ -7,6 +7,7 @@ from typing import Any
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
+from blastscope.io.predictions import PSEUDO_LABELS
 from blastscope.recipes.schema import Recipe
 from blastscope.training.run_folder import RunFolder
 
@@ -89,6 +90,8 @@ def misfit(path: Path, name: str | None, identity: dict[str, Any]) -> str:
     theirs = environment.get("identity")
     if not isinstance(theirs, dict) or name not in (None, theirs.get("recipe")):
         return "is a run of another recipe"
+    if PSEUDO_LABELS in theirs:
+        return "was trained with pseudo-labels of its test cells"
     for key in ("store", "split"):
         if theirs.get(key) != identity[key]:
             return f"was trained on another {key}"
