@@ -39,7 +39,7 @@ def test_a_study_is_of_the_runs_own_part(studied, trained):
     assert ticks[-1][0] == ticks[-1][1]
     prepared = 2 * len(said)  # for each model, before the study
     assert (prepared, prepared) in ticks
-    assert not (out / ".work").exists()
+    assert not (out / ".audit.work").exists()
     assert not (out / ".audit").exists()
     summary = json.loads((out / "audit-summary.json").read_text())
     assert (summary["part"], len(summary["models"])) == ("test", 2)
@@ -116,7 +116,7 @@ def test_a_study_of_other_models_or_cells_is_not_replaced(studied, trained):
         with pytest.raises(BlastscopeError, match="an audit of other models or cells"):
             audit_explanations(models, out=out, part=part, data=data)
     assert (out / "audit.parquet").read_bytes() == kept
-    assert not (out / ".work").exists()
+    assert not (out / ".audit.work").exists()
 
 
 def test_a_wrong_layer_is_said_before_the_study(trained, tmp_path):

@@ -100,6 +100,18 @@ def test_what_cannot_be_normalized_is_a_row_with_its_reason(tmp_path, reference)
         bs.normalize_stain(tmp_path / "in" / "flat.png", method="gcti", reference=reference)
 
 
+def test_a_failure_takes_nothing_of_a_folder_that_was_there(tmp_path):
+    out = tmp_path / "project"
+    (out / ".git").mkdir(parents=True)
+    (out / ".git" / "HEAD").write_text("mine")
+    write_cell(tmp_path / "in" / "dark.png", np.zeros((120, 120, 3), np.uint8))
+    (tmp_path / "in" / "SYNTHETIC.txt").touch()
+    with pytest.raises(bs.BlastscopeError, match="None of 1"):
+        bs.normalize_stain(tmp_path / "in", method="reinhard", out=out)
+    assert [path.name for path in out.iterdir()] == [".git"]
+    assert (out / ".git" / "HEAD").read_text() == "mine"
+
+
 def test_nothing_leaves_the_folder_and_no_name_is_used_twice(tmp_path, reference, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "work").mkdir()

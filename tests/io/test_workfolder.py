@@ -17,6 +17,7 @@ from blastscope.io.workfolder import FolderKind, WorkFolder, first_difference, r
 
 KEPT = FolderKind("seeds.json", "blastscope-seeds/1")
 SCRATCH = FolderKind("plan.json", scratch=True)
+LISTED = FolderKind("seeds.json", "blastscope-seeds/1", contents=("a.txt", "b.txt", "more"))
 IDENTITY = {"store": "xxh3:1", "seed": 24, "settings": {"size": 32, "steps": (1, 2)}}
 PARTS = ("a.txt", "b.txt", "c.txt")
 
@@ -156,6 +157,35 @@ def test_a_second_process_is_told(tmp_path):
         "identity": json.loads(json.dumps(IDENTITY)),
         "device": "cuda",
     }
+
+
+def test_removed_work_takes_nothing_of_somebody_elses_with_it(tmp_path):
+    out = tmp_path / "project"
+    (out / ".git").mkdir(parents=True)
+    (out / ".git" / "HEAD").touch()
+    (out / ".notes.part2.md").touch()
+    folder = WorkFolder(out, LISTED, IDENTITY)
+    folder.open_or_resume()
+    for part in ("a.txt", "more/b.txt"):
+        with folder.add(part) as beside:
+            beside.touch()
+    folder.remove()
+    assert {path.name for path in out.iterdir()} == {".git", ".notes.part2.md"}
+    assert (out / ".git" / "HEAD").is_file()
+    work(tmp_path / "new", LISTED)
+    (tmp_path / "new" / "c.txt").unlink()  # it is not listed
+    WorkFolder(tmp_path / "new", LISTED, IDENTITY).remove()
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_scratch_begun_anew_leaves_what_is_hidden_in_a_folder_that_is_not(tmp_path, begun):
+    if begun:
+        WorkFolder(tmp_path, SCRATCH, {"other": 1}).open_or_resume()
+        (tmp_path / "rows").mkdir()
+    (tmp_path / ".git").mkdir()
+    assert not WorkFolder(tmp_path, SCRATCH, IDENTITY).open_or_resume()
+    assert {path.name for path in tmp_path.iterdir()} == {".git", "plan.json"}
 
 
 @pytest.mark.parametrize("there", [False, True])

@@ -79,6 +79,19 @@ def test_masks_of_another_tool_are_cut_out_as_they_are(fields, tmp_path):
     assert made["quality"].to_list() == [None]
 
 
+@pytest.mark.parametrize("um", [None, UM])
+def test_a_failure_takes_nothing_of_a_folder_that_was_there(tmp_path, um):
+    out, folder = tmp_path / "project", tmp_path / "dark"
+    (out / ".git").mkdir(parents=True)
+    (out / ".git" / "HEAD").write_text("mine")
+    folder.mkdir()
+    Image.fromarray(np.zeros((300, 300, 3), np.uint8)).save(folder / "dark.png")
+    with pytest.raises(BlastscopeError, match=r"dark\.png"):
+        bs.segment(folder, out=out, um_per_pixel=um)
+    assert [path.name for path in out.iterdir()] == [".git"]
+    assert (out / ".git" / "HEAD").read_text() == "mine"
+
+
 def test_masks_that_do_not_fit_leave_nothing_behind(fields, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()

@@ -112,7 +112,7 @@ def audit_explanations(
     _refuse_another_audit(out, explained, found)
     if layers:  # a wrong name is refused before the hours that an audit takes
         choose_layers(explained.models, layers)
-    work = out / ".work"  # in the same folder, so that an audit that goes on finds it
+    work = out / ".audit.work"  # in the same folder, so that an audit that goes on finds it
     wanted = [model.settings for model in explained.models]
     with showing("Explaining", progress) as advance:
         dataset = prepare_cells(found, wanted, work, advance)

@@ -200,3 +200,11 @@ def remove_folder(path: Path) -> None:
     with writing(path):
         if path.exists():
             shutil.rmtree(path)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there; what a link leads to stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

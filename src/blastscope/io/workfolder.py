@@ -8,8 +8,9 @@ beside and renamed, so that a part which is there is whole.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from blastscope.io.files import (
     read_json,
     refuse_store,
     remove_folder,
+    remove_path,
     replacing,
     sha256_of,
     write_json,
@@ -50,6 +52,8 @@ MARKERS = {
     "predictions.json": "a folder of prediction shards",
 }
 """What a folder is, by its files. The first one counts: a run has an evaluation as well."""
+_LEFTOVER = re.compile(r"\..*\.\d+\.part(\.[^.]*)?")
+"""The name of a file that a process writes beside its place, as ``io.files.replacing`` does."""
 
 
 def refuse_foreign(out: Path, marker: str, writes: Sequence[str] | None = None) -> None:
@@ -94,12 +98,15 @@ class FolderKind:
         writes: as :func:`refuse_foreign` takes it.
         scratch: whether the folder holds unfinished work only, so that one of another identity is
             removed and begun anew; otherwise it is refused.
+        contents: the names, beside the marker, of the files and folders in it that ``remove``
+            takes away; those of scratch need not be listed.
     """
 
     marker: str
     format: str | None = None
     writes: tuple[str, ...] | None = None
     scratch: bool = False
+    contents: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -140,10 +147,11 @@ class WorkFolder:
         found = self._recorded_or_none() if self.kind.scratch else self.recorded()
         if found is None and self.kind.scratch:
             self._clear()
-        elif self.path.is_dir():
+        if self.path.is_dir():
             with writing(self.path):
                 for leftover in self.path.glob(".*.part*"):  # of a process that was killed
-                    leftover.unlink(missing_ok=True)
+                    if _LEFTOVER.fullmatch(leftover.name) and not leftover.is_dir():
+                        leftover.unlink(missing_ok=True)
         if found is None:
             self.record(notes or {})
         elif notes:
@@ -175,9 +183,16 @@ class WorkFolder:
 
     def _clear(self) -> None:
         """Remove what there is, unless it may be somebody's: only our own folders are hidden."""
-        if not self.path.name.startswith(".") and not self.marker.is_file():
+        if self.path.name.startswith("."):
+            self.remove()
+            return
+        if not self.marker.is_file():
             refuse_foreign(self.path, self.kind.marker)
-        self.remove()
+        if self.path.is_dir():
+            shown = [path for path in self.path.iterdir() if not path.name.startswith(".")]
+            with writing(self.path):
+                for path in sorted(shown, key=lambda path: path == self.marker):  # the marker last
+                    remove_path(path)
 
     def _refuse_other_format(self, content: Mapping[str, Any]) -> None:
         wanted, found = self.kind.format, str(content.get("format"))
@@ -215,8 +230,19 @@ class WorkFolder:
         return replacing(self.path / part)
 
     def remove(self) -> None:
-        """Remove the folder and all that is done in it."""
-        remove_folder(self.path)
+        """Remove all that is done in the folder, and the folder if nothing else is in it.
+
+        Somebody's files may be in it, such as a ``.git``: only scratch, whose folder is our own,
+        goes whole.
+        """
+        if self.kind.scratch:
+            remove_folder(self.path)
+            return
+        with writing(self.path):
+            for name in (*self.kind.contents, self.kind.marker):
+                remove_path(self.path / name)
+            with suppress(OSError):  # it holds something, or is a link
+                self.path.rmdir()
 
     def seal(self) -> None:
         """Remove the marker: after a kill from here on the work begins anew.

@@ -27,8 +27,8 @@ from blastscope.stain.optical_density import Pixels
 from blastscope.stain.statistics import StainError, StainStatistics
 
 TABLE = "stain.csv"
-_KIND = FolderKind("stain.json", "blastscope-stain/1")
 _WORK = ".stain.work"
+_KIND = FolderKind("stain.json", "blastscope-stain/1", contents=(_WORK, MARKER))
 _SYNTHETIC = "These images were made of synthetic cells by blastscope normalize-stain.\n"
 
 SCHEMA: dict[str, pl.DataType] = {

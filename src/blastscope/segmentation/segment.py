@@ -46,7 +46,8 @@ FORMAT = "blastscope-segmentation/1"
 MARKER = "segmentation.json"
 CELLS, FIELDS = "cells.csv", "fields.csv"
 _PARTS, _SCALE = "fields", "scale.json"
-_KIND = FolderKind(MARKER, FORMAT)
+_WRITTEN = (_PARTS, _SCALE, "cells", "masks", "overlays", CELLS, FIELDS)
+_KIND = FolderKind(MARKER, FORMAT, contents=_WRITTEN)
 METHOD = 1
 """The version of the method: a folder of another one is not gone on with."""
 MOST_MEASURED = 24
