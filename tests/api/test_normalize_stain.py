@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import blastscope as bs
@@ -98,6 +99,86 @@ def test_what_cannot_be_normalized_is_a_row_with_its_reason(tmp_path, reference)
     assert rows["good.png"]["wedge"] > 4
     with pytest.raises(bs.BlastscopeError, match="None of 1"):
         bs.normalize_stain(tmp_path / "in" / "flat.png", method="gcti", reference=reference)
+
+
+def test_other_labels_are_refused_and_what_is_gone_is_written_again(tmp_path, reference):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for k in range(3):
+        write_cell(folder / f"c{k}.png", draw_cell(k, 120, 30))
+    labels = folder / "labels.csv"
+    labels.write_text("file,label\nc0.png,all\nc1.png,all\nc2.png,hem\n")
+
+    def normalize():
+        return bs.normalize_stain(folder, method="reinhard", out=out, reference=reference)
+
+    made = normalize()
+    assert made.to_frame()["label"].to_list() == ["all", "all", "hem"]
+    whole = (out / "c1.png").read_bytes()
+    (out / "c1.png").unlink()
+    again = normalize()
+    assert (out / "c1.png").read_bytes() == whole
+    assert (again.made.again, again.made.already) == (1, False)
+    assert again.to_frame().equals(made.to_frame())
+    assert normalize().made.already
+    table = (out / "stain.csv").read_text()
+    first, *rows = table.splitlines(keepends=True)
+    for changed in (first + "".join(rows[::-1]), first, "", table.replace("wedge", "angle")):
+        (out / "stain.csv").write_text(changed)
+        with pytest.raises(bs.BlastscopeError, match=r"stain\.csv was changed"):
+            normalize()
+    (out / "stain.csv").write_text(table)
+    labels.write_text("file,label\nc0.png,hem\nc1.png,all\nc2.png,all\n")
+    with pytest.raises(bs.BlastscopeError, match=r"differs in inputs"):
+        normalize()
+
+
+def test_what_is_gone_when_it_goes_on_is_written_again(tmp_path, reference, monkeypatch):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    for k in range(3):
+        write_cell(folder / f"c{k}.png", draw_cell(k, 120, 30))
+    monkeypatch.setattr("blastscope.prediction.journal.ROWS", 1)
+    monkeypatch.setattr(stain_images, "in_order", lambda work, items, ahead: map(work, items))
+
+    def stop(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bs.normalize_stain(folder, method="reinhard", out=out, reference=reference, progress=stop)
+    (out / "c0.png").unlink()
+    made = bs.normalize_stain(folder, method="reinhard", out=out, reference=reference)
+    assert made.made.again == 1
+    assert [path.name for path in sorted(out.glob("*.png"))] == ["c0.png", "c1.png", "c2.png"]
+
+
+def test_several_pictures_are_refused_and_what_was_converted_is_said(tmp_path, reference):
+    folder, cell = tmp_path / "in", draw_cell(1, 120, 30)
+    folder.mkdir()
+    pages = [Image.fromarray(draw_cell(k, 120, 30)) for k in (2, 3)]
+    pages[0].save(folder / "two.tif", save_all=True, append_images=pages[1:])
+    opaque = np.full((*cell.shape[:2], 1), 255, np.uint8)
+    opaque[:60] = 0
+    Image.fromarray(np.dstack([cell, opaque])).save(folder / "alpha.png")
+    Image.fromarray(cell).convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(cell).save(folder / "plain.png")
+    made = bs.normalize_stain(folder, method="reinhard", out=tmp_path / "out", reference=reference)
+    rows = {row["file"]: row for row in made.to_frame().to_dicts()}
+    assert {name: row["flags"] for name, row in rows.items()} == {
+        "alpha.png": "alpha", "cmyk.jpg": "cmyk", "plain.png": None, "two.tif": "frames",
+    }  # fmt: skip
+    assert "several" in rows["two.tif"]["problem"]
+    assert rows["two.tif"]["image"] is None
+    assert made.refused == 1
+    assert (read(tmp_path / "out" / "alpha.png")[:60] == 0).all()
+    flagged = [note for note in made.notes() if note.startswith("Flagged")]
+    assert [note.split(" (")[0] for note in flagged] == ["Flagged alpha: 1", "Flagged cmyk: 1"]
+    again = bs.normalize_stain(folder, method="reinhard", out=tmp_path / "out", reference=reference)
+    assert again.to_frame().equals(made.to_frame())
+    for given in (folder / "two.tif", tmp_path / "alone"):
+        (tmp_path / "alone").mkdir(exist_ok=True)
+        pages[0].save(tmp_path / "alone" / "two.tif", save_all=True, append_images=pages[1:])
+        with pytest.raises(bs.BlastscopeError, match="several pictures"):
+            bs.normalize_stain(cell, method="reinhard", reference=given)
 
 
 def test_a_failure_takes_nothing_of_a_folder_that_was_there(tmp_path):

@@ -43,7 +43,7 @@ class StainResult(Result):
         return self.made.rows.height - self.made.rows["problem"].null_count()
 
     def to_frame(self) -> pl.DataFrame:
-        """Return one row for each image, with its names, method, wedge and problem."""
+        """Return one row for each image, with its names, method, wedge, flags and problem."""
         return self.made.rows
 
     def as_json(self) -> dict[str, Any]:
@@ -79,8 +79,16 @@ class StainResult(Result):
         return said
 
     def notes(self) -> list[str]:
-        """Say how many images were refused, and what normalization hides."""
+        """Say what was written again, flagged and refused, and what normalization hides."""
         said = []
+        if self.made.again:
+            said.append(f"Written again, as gone from the folder: {self.made.again:,}.")
+        flags = self.made.rows.filter(pl.col("problem").is_null())["flags"].drop_nulls()
+        counts = flags.str.split(",").explode().value_counts().sort("flags")
+        said += [
+            f"Flagged {flag}: {count:,} (docs/formats.md says what that means)."
+            for flag, count in counts.iter_rows()
+        ]
         if self.refused:
             said.append(f"{self.refused:,} images could not be normalized: the table says why.")
         if self.reference.on_black:
@@ -102,14 +110,16 @@ def normalize_stain(
     """Give images the stain of a reference; black stays black.
 
     Only pixels that are not black are measured and changed. An image for which the method is
-    ill-posed (all of one colour, or with in effect one stain) is refused with the reason.
+    ill-posed (all of one colour, or with in effect one stain) is refused with the reason, and
+    so is a file of several pictures.
 
     Args:
         images: files, folders, zips, patterns, arrays (uint8) or Pillow images: cells on black, or
             whole fields.
         method: ``reinhard`` (mean and deviation in CIELAB), ``macenko``, or ``gcti`` (GCTI-SN).
         out: the folder to write PNG images and the table ``stain.csv`` to; None writes nothing, and
-            the result holds the images. What was interrupted goes on.
+            the result holds the images. What was interrupted goes on, and what is gone is written
+            again.
         reference: an image, or a folder whose most typical image counts, of the same kind as the
             images; by default a typical cell of C-NMC 2019, for cells on black.
         progress: show a progress bar; or a function to call with how much is done and of how much.

@@ -52,7 +52,10 @@ def stain_reference(method: str, reference: Path | None = None) -> StainStatisti
 
 
 def _of_image(path: Path, method: Method) -> StainStatistics:
-    return measure_stain(read_image(path).pixels, method)
+    read = read_image(path)
+    if "frames" in read.flags:
+        raise UnusableImageError("frames", "holds several pictures")
+    return measure_stain(read.pixels, method)
 
 
 def _of_folder(folder: Path, method: Method) -> StainStatistics:

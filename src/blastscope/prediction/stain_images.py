@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ import polars as pl
 from blastscope.data.images import UnusableImageError, large_in_turn
 from blastscope.data.synthetic import MARKER
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import replacing, write_text
+from blastscope.io.files import replacing, sha256_of_json, write_text
 from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.parallel import Item, cores, in_order
-from blastscope.prediction.images import ImageInMemory, InputImage, InputImages
+from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.journal import Journal
 from blastscope.stain.normalize import normalize_pixels
 from blastscope.stain.optical_density import Pixels
@@ -28,7 +27,8 @@ from blastscope.stain.statistics import StainError, StainStatistics
 
 TABLE = "stain.csv"
 _WORK = ".stain.work"
-_KIND = FolderKind("stain.json", "blastscope-stain/1", contents=(_WORK, MARKER))
+_KIND = FolderKind("stain.json", "blastscope-stain/2", contents=(_WORK, MARKER))
+_SEVERAL = "holds several pictures: save each as a file of its own"
 _SYNTHETIC = "These images were made of synthetic cells by blastscope normalize-stain.\n"
 
 SCHEMA: dict[str, pl.DataType] = {
@@ -39,6 +39,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "label": pl.String(),
     "method": pl.String(),
     "wedge": pl.Float64(),  # the angle between its two stains in degrees; null for reinhard
+    "flags": pl.String(),  # what is odd about it, as in a cell table, joined by commas
     "problem": pl.String(),  # why it was refused; null if it was not
 }
 
@@ -52,16 +53,19 @@ class NormalizedImages:
         images: the normalized images in their order, None for one that was refused; empty if they
             were written.
         already: whether they had all been written before.
+        again: how many had been written before, were gone, and were written again.
     """
 
     rows: pl.DataFrame
     images: tuple[Pixels | None, ...] = ()
     already: bool = False
+    again: int = 0
 
 
 @dataclass(frozen=True)
 class _Done:
     image: InputImage
+    flags: tuple[str, ...]
     pixels: Pixels | None
     wedge: float | None
     problem: str | None
@@ -77,7 +81,7 @@ def normalize_images(
 
     Images are written as PNG under their own names, in their own folders below ``out``, with a
     table beside them. An image that cannot be normalized is a row that says why. After a kill the
-    same call goes on.
+    same call goes on; what was written before and is gone is written again.
 
     Args:
         found: the images.
@@ -98,9 +102,12 @@ def normalize_images(
     work = WorkFolder(out, _KIND, _identity(found, reference))
     with work.locked():
         there = work.open_or_resume()
+        if found.synthetic and not work.has(MARKER):
+            write_text(work.path / MARKER, _SYNTHETIC)
         if there and work.has(TABLE):
-            rows = pl.read_csv(out / TABLE, schema_overrides=SCHEMA)
-            return NormalizedImages(rows, already=True)
+            rows = _table(out / TABLE, names)
+            again = _write_gone(found, reference, work, names, rows, on_progress)
+            return NormalizedImages(rows, already=again == 0, again=again)
         return _write(found, reference, work, names, on_progress)
 
 
@@ -111,8 +118,6 @@ def _write(
     names: Sequence[str],
     on_progress: Callable[[int, int], None] | None,
 ) -> NormalizedImages:
-    if found.synthetic:
-        write_text(work.path / MARKER, _SYNTHETIC)
     journal = Journal(work.path / _WORK, {"of": str(work.identity["inputs"])})
     frames = journal.done()
     before = sum(map(len, frames))
@@ -120,6 +125,7 @@ def _write(
     fresh = (_saved(one, name, reference, work.path) for one, name in rest)
     frames += journal.keep(_told(fresh, before, len(found), on_progress))
     rows = pl.concat(frames)
+    again = _write_gone(found, reference, work, names, rows[:before], None)
     try:
         _refuse_none(rows)
     except BlastscopeError:
@@ -127,7 +133,46 @@ def _write(
         raise
     write_csv(rows, work.path / TABLE)
     journal.remove()
-    return NormalizedImages(rows)
+    return NormalizedImages(rows, again=again)
+
+
+def _table(path: Path, names: Sequence[str]) -> pl.DataFrame:
+    """Read the table of a folder that is finished; one that was changed since is refused."""
+    try:
+        rows = pl.read_csv(path, schema_overrides=SCHEMA)
+    except (OSError, pl.exceptions.PolarsError):
+        rows = pl.DataFrame()
+    whole = rows.columns == list(SCHEMA) and len(rows) == len(names)
+    if not whole or any(
+        image not in (None, name) for image, name in zip(rows["image"], names, strict=True)
+    ):
+        raise BlastscopeError(
+            f"{path} was changed since it was written: remove it, and give the same command again."
+        )
+    return rows
+
+
+def _write_gone(
+    found: InputImages,
+    reference: StainStatistics,
+    work: WorkFolder,
+    names: Sequence[str],
+    rows: pl.DataFrame,
+    on_progress: Callable[[int, int], None] | None,
+) -> int:
+    """Write again what ``rows``, the first or all of them, name and is gone; return how many."""
+    written = enumerate(rows["image"])
+    gone = [k for k, image in written if image is not None and not work.has(image)]
+    done = _normalized([found.images[k] for k in gone], reference, found)
+    told = _told(done, len(found) - len(gone), len(found), on_progress)
+    for one, k in zip(told, gone, strict=True):
+        if one.problem is not None:  # such as a disk that fails: the table would be wrong
+            raise BlastscopeError(
+                f"{names[k]} is gone from {work.path} and cannot be written again: "
+                f"{one.image.file or one.image.cell} {one.problem}."
+            )
+        _saved(one, names[k], reference, work.path)
+    return len(gone)
 
 
 def _normalized(
@@ -139,11 +184,16 @@ def _normalized(
 
 @large_in_turn()
 def _one(reference: StainStatistics, image: InputImage) -> _Done:
+    flags = image.flags
     try:
-        changed = normalize_pixels(image.decode().pixels, reference)
+        decoded = image.decode()
+        flags = (*flags, *decoded.flags)
+        if "frames" in flags:
+            raise UnusableImageError("frames", _SEVERAL)
+        changed = normalize_pixels(decoded.pixels, reference)
     except (UnusableImageError, StainError) as error:
-        return _Done(image, None, None, str(error))
-    return _Done(image, changed.pixels, changed.own.wedge, None)
+        return _Done(image, flags, None, None, str(error))
+    return _Done(image, flags, changed.pixels, changed.own.wedge, None)
 
 
 def _saved(done: _Done, name: str, reference: StainStatistics, out: Path) -> pl.DataFrame:
@@ -159,7 +209,7 @@ def _row(done: _Done, reference: StainStatistics, name: str | None) -> pl.DataFr
     written = None if done.pixels is None else name
     values = (
         *(image.file, written, image.cell, image.subject, image.label),
-        *(reference.method, done.wedge, done.problem),
+        *(reference.method, done.wedge, ",".join(done.flags) or None, done.problem),
     )
     return pl.DataFrame([values], schema=SCHEMA, orient="row")
 
@@ -193,19 +243,8 @@ def _names(found: InputImages) -> list[str]:
 
 
 def _identity(found: InputImages, reference: StainStatistics) -> dict[str, object]:
-    digest = hashlib.sha256()
-    for image in found:
-        state = None
-        if image.path is not None and image.path.is_file():
-            status = image.path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-        digest.update(repr((image.file, image.cell, state)).encode())
-        if isinstance(image.source, ImageInMemory):
-            digest.update(image.source.digest().encode())
-    for archive in found.archives:
-        status = archive.stat()
-        digest.update(repr((str(archive), status.st_size, status.st_mtime_ns)).encode())
-    return {"inputs": f"sha256:{digest.hexdigest()}", "reference": reference.as_json()}
+    inputs = sha256_of_json([found.digest(), *map(str, found.archives)])
+    return {"inputs": inputs, "reference": reference.as_json()}
 
 
 def _refuse_none(rows: pl.DataFrame) -> None:
