@@ -91,6 +91,51 @@ def test_a_change_is_found_and_named(made, tmp_path, name, change):
     assert done.exit_code == 1
 
 
+def _more_f1(path):
+    text = path.read_text()
+    assert '"weighted_f1": ' in text
+    path.write_text(text.replace('"weighted_f1": ', '"weighted_f1": 9', 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("metrics.json", _more_f1),
+        ("report.html", _flip),
+        ("card.md", _flip),
+        ("figures/roc.png", lambda path: path.unlink()),
+    ],
+)
+def test_a_change_of_an_evaluation_is_found(made, tmp_path, name, change):
+    run = tmp_path / "run"
+    shutil.copytree(made.run, run)
+    change(run / name)
+    found = bs.verify(run)
+    bad = {item for item, status in statuses(found).items() if status in ("changed", "missing")}
+    assert (found.failed, bad) == (True, {name})
+
+
+def test_an_evaluation_of_an_earlier_version_is_not_recorded(made, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(made.run, run)
+    (run / "evaluation-digests.json").unlink()
+    (run / "decision.json").write_text("{}")
+    found = bs.verify(run)
+    unknown = {item for item, status in statuses(found).items() if status == "not-recorded"}
+    assert unknown == {"metrics.json", "decision.json", "card.md", "report.html"}
+    assert not found.failed
+
+
+def test_an_evaluation_elsewhere_can_be_verified_and_made_again(made, tmp_path):
+    out = tmp_path / "own"
+    bs.evaluate(made.run, out=out)
+    assert set(statuses(bs.verify(out)).values()) == {"ok"}
+    _more_f1(out / "metrics.json")
+    assert statuses(bs.verify(out))["metrics.json"] == "changed"
+    bs.evaluate(made.run, "validation", out=out)
+    assert not bs.verify(out).failed
+
+
 def test_a_title_is_no_change(made, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(made.run, run)

@@ -130,6 +130,18 @@ def test_two_subjects_of_a_class_stay_in_training_before_validation_takes_one():
     assert cut_text(eight.cut)[-1] == "Subjects of their own choose the epoch."
 
 
+def test_by_image_tested_subjects_are_among_those_that_choose_and_the_page_says_so():
+    cells = table([10] * 4, [10] * 4)
+    plan = make_folds(cells, "image", 4, 24)
+    for parts, split in zip(parts_of(cells, plan), plan.splits, strict=True):
+        assert parts["test"] & parts["validation"]
+        share = split.table.filter(pl.col("part") == "validation").height
+        assert share == 60 / 5
+    told = cut_text(plan.cut)
+    assert not any("no tested subject" in one for one in told)
+    assert told[-1].startswith("A fifth of the cells that a fold does not test")
+
+
 def test_the_published_folds_are_taken_as_they_are():
     cells = table([5, 5, 5, 5], [5, 5, 5], {"all": [0, 1, 2, 2], "hem": [0, 1, 2]})
     plan = make_folds(cells, "fold", 5, 24)

@@ -86,6 +86,20 @@ def test_what_is_trained_stays_and_the_rest_goes_on(order: CrossvalRequest):
     assert gather(again)["p_all"].to_list() == pytest.approx(table["p_all"].to_list(), abs=1e-6)
 
 
+def test_folds_of_other_pretrained_weights_are_not_judged_together(order: CrossvalRequest):
+    started = lay_out(order)
+    for fold, letter in zip(started.folds, "ab", strict=True):
+        run = fold.run(order.recipes[-1])
+        run.mkdir(parents=True)
+        weights = {"file": "x.safetensors", "sha256": f"sha256:{64 * letter}"}
+        (run / "environment.json").write_text(json.dumps({"initial_weights": weights}))
+    order.predictions.write_text("as gathered")
+    with pytest.raises(BlastscopeError, match="--weights-dir") as told:
+        crossval_metrics(started, pl.DataFrame())
+    assert all(f"repeat1-fold{k}" in str(told.value) for k in (1, 2))
+    assert not order.predictions.exists()
+
+
 def test_folds_side_by_side_are_those_one_after_the_other(order: CrossvalRequest, monkeypatch):
     monkeypatch.setattr("blastscope.experiments.runner.cores", lambda: 2)  # a thread each
     one = lay_out(order)

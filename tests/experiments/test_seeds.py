@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,8 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.comparison import compare
 from blastscope.evaluation.spread import Spread
-from blastscope.experiments.seeds import SeedsOrder, begin_seeds
+from blastscope.experiments.initial_weights import refuse_other_weights
+from blastscope.experiments.seeds import SeedsOrder, begin_seeds, gather_seeds
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
 from blastscope.report.seeds_page import report_seeds, seeds_meaning
@@ -118,6 +120,39 @@ def test_finished_seeds_stay_more_are_added_and_fewer_remove_none(material, tmp_
     assert fewer.spread == found.spread
     assert fewer.spread["auc"].n == 3
     assert (tmp_path / "many" / "notes.txt").read_text() == "mine"
+
+
+def test_seeds_of_other_pretrained_weights_are_not_judged_together(material, tmp_path):
+    order = order_of(material, tmp_path / "many", count=2)
+    with begin_seeds(order) as seeds:
+        seeds.train(24)
+        shutil.copytree(order.run(24), order.run(25))
+        begun_with(order.run(24), "a")
+        begun_with(order.run(25), "a")
+        assert gather_seeds(seeds).height > 0
+        order.predictions.unlink()
+        begun_with(order.run(25), "b")
+        with pytest.raises(BlastscopeError, match="--weights-dir") as told:
+            gather_seeds(seeds)
+    assert "seed24" in str(told.value)
+    assert "seed25" in str(told.value)
+    assert not order.predictions.exists()
+
+
+def test_weights_of_other_networks_may_differ(tmp_path):
+    for name, (file, letter) in {"one": ("x", "a"), "two": ("y", "b"), "three": ("x", "a")}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "environment.json").write_text("{}")
+        begun_with(tmp_path / name, letter, file)
+    (tmp_path / "none").mkdir()
+    refuse_other_weights(sorted(tmp_path.iterdir()))
+
+
+def begun_with(run, letter, file="x"):
+    """Record of a run that it began with other pretrained weights."""
+    path = run / "environment.json"
+    weights = {"file": f"{file}.safetensors", "sha256": f"sha256:{64 * letter}"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"initial_weights": weights}))
 
 
 def test_a_folder_of_something_else_is_refused(command, material, tmp_path):

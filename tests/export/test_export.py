@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,6 +16,8 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 from typer.testing import CliRunner
 
+from blastscope.api.bundle import make_bundle
+from blastscope.api.export_onnx import ExportResult
 from blastscope.cli import app, main
 from blastscope.data.store import open_store
 from blastscope.engines.engine import mean_probability
@@ -27,6 +30,7 @@ from blastscope.export.export import export_run
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.quantization import quantize
 from blastscope.io.predictions import read_predictions
+from blastscope.prediction.members import open_network
 from blastscope.training.finished_run import open_run
 from tests.engines.networks import built, cells
 
@@ -163,6 +167,26 @@ def test_a_store_of_training_cells_alone_says_nothing_of_the_cost(run, store):
     object.__setattr__(opened, "cells", seen)
     with pytest.raises(BlastscopeError, match="no labelled cells"):
         parts_for_int8(run, opened)
+
+
+def test_a_bundle_is_not_measured_on_the_store_that_it_was_made_from(run, store, tmp_path):
+    bundle = open_network(make_bundle(run.path, tmp_path / "net.zip").path)
+    out = tmp_path / "net.onnx"
+    with pytest.raises(BlastscopeError, match="give the run instead of the bundle") as told:
+        export_run(bundle, out, store, int8=True)
+    assert "\n" not in str(told.value)
+    assert not out.exists()
+    opened = open_store(store)
+    object.__setattr__(opened, "fingerprint", "sha256:" + 64 * "0")
+    ranges, rest, _ = parts_for_int8(bundle, opened)
+    assert (len(ranges), len(rest)) == (6, 18)
+
+
+def test_of_a_bundle_it_is_said_that_it_may_know_the_cells(made):
+    unknown = replace(made, training_known=False)
+    notes = [len(ExportResult(one, path=one.path).notes()) for one in (made, unknown)]
+    assert notes == [2, 3]
+    assert made.training_known
 
 
 def test_a_sample_is_spread_evenly_and_repeats_nothing():

@@ -216,6 +216,30 @@ def test_fewer_folds_than_were_asked_for_are_told(search, material, tmp_path, mo
         assert "99 folds asked for" in told
 
 
+def test_folds_of_a_disjoint_split_share_no_subject_whatever_is_allowed(material, tmp_path):
+    request = SearchRequest(
+        load_recipe(str(material.recipe)), parse_space(SPACE), 1, material.store, material.split,
+        tmp_path / "search", "auc", folds=2, image_level=True,
+    )  # fmt: skip
+    search = begin_search(request)
+    assert (search.leaks, search.cut.by) == (False, "subject")
+    subjects = dict(search.store.cells.select("cell", "subject").iter_rows())
+    for path in search.splits:
+        parts = {}
+        for cell, part in pl.read_parquet(path).select("cell", "part").iter_rows():
+            parts.setdefault(part == "test", set()).add(subjects[cell])
+        assert parts[True]
+        assert not parts[True] & parts[False]
+    assert begin_search(replace(request, image_level=False)).splits == search.splits
+    shared = make_split(material.store, "image", 3)[0]
+    leaking = begin_search(replace(request, split=shared, out=tmp_path / "image"))
+    assert (leaking.leaks, leaking.cut.by) == (True, "image")
+    # As an earlier version cut them: trials of both kinds of folds may not meet in one study.
+    leaking.splits[0].replace(search.splits[0])
+    with pytest.raises(BlastscopeError, match="scored on other cells"):
+        begin_search(request)
+
+
 def test_verify_finds_a_search_whose_winner_or_outcome_was_changed(search, tmp_path, monkeypatch):
     monkeypatch.setattr(studies, "run_trial", lambda *_, **__: TrialScore(0.5, 1, 0.1))
     search(trials=2)

@@ -22,6 +22,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.cell_measurements import CellMeasurements, cell_measurements
 from blastscope.evaluation.curves import precision_recall_curve, roc_curve
 from blastscope.evaluation.evaluate import judge
+from blastscope.evaluation.file_digests import forget_digests, record_digests
 from blastscope.evaluation.inductive import inductive_metrics
 from blastscope.evaluation.labelled_predictions import open_labelled
 from blastscope.evaluation.leakage import Leakage, read_leakage
@@ -170,6 +171,7 @@ class EvaluationResult(Result, ReportedEvaluation):
             )
         if not own:
             refuse_foreign(out, "metrics.json", ["report.html", "card.md"])
+        forget_digests(out)
         pictures = _draw(self, self.run_notes, out / "figures")
         write_json(out / "metrics.json", self.as_json())
         about = {
@@ -182,6 +184,8 @@ class EvaluationResult(Result, ReportedEvaluation):
         write_decision(out, self.decisions, self.request, about)
         write_text(out / "card.md", model_card(self))
         write_text(out / PAGE, evaluation_page(self, self.run_notes, pictures, self.folds))
+        drawn = [path.with_suffix(kind) for path in pictures.values() for kind in (".png", ".svg")]
+        record_digests(out, drawn)
 
 
 def evaluate(
@@ -203,8 +207,9 @@ def evaluate(
     """Evaluate a run, an ensemble, a cross-validation or anybody's prediction table.
 
     With ``out`` it writes ``metrics.json``, ``decision.json`` (if decisions can be fitted),
-    ``card.md``, ``figures/*.png`` and ``*.svg``, and a self-contained ``report.html``. Files of
-    these names there are replaced; nothing else is touched.
+    ``card.md``, ``figures/*.png`` and ``*.svg``, a self-contained ``report.html``, and the digests
+    of these files, ``evaluation-digests.json``. Files of these names there are replaced; nothing
+    else is touched.
 
     Args:
         source: a folder; a prediction table (Parquet, CSV, a Polars or pandas frame) with the

@@ -64,6 +64,12 @@ class ExportResult(FolderResult):
         if self.made.costs:
             ranges, others = self.made.calibrated_on, self.made.costs[0].cells
             said.insert(0, f"int8: ranges from {ranges:,} cells, the table from {others:,} others.")
+            if not self.made.training_known:
+                said.insert(
+                    1,
+                    "A bundle does not say which cells it was trained on: some of these may be "
+                    "among them.",
+                )
         return said
 
 
@@ -90,8 +96,8 @@ def export_onnx(
         The file, and what each engine made of the cells.
 
     Raises:
-        BlastscopeError: if the file is there already, the cells cannot be used, or engines do not
-            agree; nothing is written then.
+        BlastscopeError: if the file is there already, the cells cannot be used (with ``int8``, not
+            those that a bundle was made from), or engines do not agree; nothing is written then.
     """
     with showing("Preparing", progress) as advance:
         made = export_run(

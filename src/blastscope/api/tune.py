@@ -152,7 +152,8 @@ def tune(
         judge: in the end, compare the winner with the hand-made recipe on the test part. This can
             be done once: the search is over then.
         storage: the URL of a database that Optuna can use; without it an SQLite file in ``out``.
-        image_level: search although subjects are in several parts of the split.
+        image_level: search although subjects are in several parts of the split; folds of such a
+            split are by image.
         track: as :func:`blastscope.train` takes it.
         engine: ``local``, or ``ray``: each trial is a task of a Ray cluster (docs/scale.md).
         progress: show trials and epochs on standard error.

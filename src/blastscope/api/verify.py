@@ -142,8 +142,9 @@ def verify(
 ) -> VerifyResult:
     """Verify a run, a bundle, a store, an ensemble, or a folder that holds runs.
 
-    Every file is compared with the digest that was recorded when it was made; and the code,
-    packages and hardware that made it with those here.
+    Each file and input is compared with the digest that was recorded when it was made, if one was;
+    and the code, packages and hardware that made it with those here. Files of a run or an
+    evaluation without a digest are ``not-recorded``; other files are not listed.
 
     Args:
         path: the folder, or the zip of a bundle.

@@ -14,6 +14,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.metrics import Metrics, compute_metrics
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_folder import FORMAT, CrossvalRequest
+from blastscope.experiments.initial_weights import refuse_other_weights
 from blastscope.io.files import read_json, refuse_other_version
 from blastscope.io.json_objects import read_as
 
@@ -63,7 +64,17 @@ class CrossvalMetrics:
 
 
 def crossval_metrics(started: CrossvalRun, table: pl.DataFrame) -> CrossvalMetrics:
-    """Compute the metrics of the table that :func:`blastscope.experiments.crossval.gather` made."""
+    """Compute the metrics of the table that :func:`blastscope.experiments.crossval.gather` made.
+
+    Raises:
+        BlastscopeError: if folds began with different pretrained weights; their table is removed,
+            so that nobody takes the cross-validation for a whole one.
+    """
+    try:
+        refuse_other_weights(f.run(one) for one in started.order.recipes for f in started.folds)
+    except BlastscopeError:
+        started.order.predictions.unlink(missing_ok=True)
+        raise
     folds = []
     for (repeat, number), rows in table.group_by("repeat", "fold", maintain_order=True):
         named = rows.drop_nulls("subject")

@@ -17,6 +17,7 @@ from typing import TypeVar
 import polars as pl
 
 from blastscope.errors import BlastscopeError
+from blastscope.experiments.initial_weights import refuse_other_weights
 from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
 from blastscope.io.workfolder import FolderKind, WorkFolder
@@ -178,8 +179,12 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
     """Write one prediction table of all seeds, each a model named ``<recipe> #24`` and so on.
 
     It has all parts of the split, as the tables of the runs have.
+
+    Raises:
+        BlastscopeError: if seeds began with different pretrained weights.
     """
     order, frames = seeds.order, []
+    refuse_other_weights(order.run(seed) for seed in seeds.all)
     mark = SYNTHETIC_MARK if seeds.folder.identity["synthetic"] else ""
     for seed in seeds.all:
         rows, _ = read_predictions(RunFolder(order.run(seed)).predictions)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from blastscope.bundle.network import BundledNetwork
 from blastscope.data.names import ALL
 from blastscope.data.preparation import prepare
 from blastscope.data.store import INFO, Store, open_store
@@ -56,12 +57,15 @@ def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarr
 
     Ranges come from cells that the run was trained on, if the store has any, and the cost from
     labelled cells that it was neither trained nor chosen on. If the store has no training cell,
-    every fourth cell sets the ranges. Returns rows that set ranges, other rows that are labelled,
-    and whether each of these is ALL.
+    every fourth cell sets the ranges. A bundle does not name its training cells, so all cells of
+    another store than its own count as unseen (see ``training_known``). Returns rows that set
+    ranges, other rows that are labelled, and whether each of these is ALL.
 
     Raises:
-        BlastscopeError: if either would be none.
+        BlastscopeError: if either would be none, or the store is the one that a bundle was made
+            from.
     """
+    _refuse_own_store(run, store)
     parts = run.recorded("part")
     of_cells = pl.Series([parts.get(cell, "") for cell in store.cells["cell"]], dtype=pl.String())
     cells = store.cells.with_row_index("row").with_columns(part=of_cells)
@@ -78,6 +82,23 @@ def parts_for_int8(run: FinishedRun, store: Store) -> tuple[Rows, Rows, np.ndarr
             "with labelled cells of other subjects, to measure what int8 costs."
         )
     return sample(ranges), _rows(rest), (rest["label"] == ALL).to_numpy()
+
+
+def training_known(run: FinishedRun) -> bool:
+    """Return whether a network records which cells it was trained on; a bundle does not."""
+    return bool(run.recorded("part"))
+
+
+def _refuse_own_store(run: FinishedRun, store: Store) -> None:
+    """Refuse the cells of a bundle's training: most would show int8 on known cells."""
+    if not isinstance(run, BundledNetwork) or training_known(run):
+        return
+    network = run.manifest.network
+    if network is not None and network.data.store == store.fingerprint:
+        raise BlastscopeError(
+            f"{run.path} was trained on cells of this store and does not say on which: give the "
+            "run instead of the bundle, or --cells with other cells, to measure what int8 costs."
+        )
 
 
 def _rows(cells: pl.DataFrame) -> Rows:

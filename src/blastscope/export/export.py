@@ -11,7 +11,13 @@ import numpy as np
 from blastscope import DISCLAIMER, __version__
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError
-from blastscope.export.check_cells import Progress, cells_for, parts_for_int8, sample
+from blastscope.export.check_cells import (
+    Progress,
+    cells_for,
+    parts_for_int8,
+    sample,
+    training_known,
+)
 from blastscope.export.engine_check import EngineMeasurement, compare_engines, refuse_difference
 from blastscope.export.onnx_graph import onnx_graph
 from blastscope.export.quantization import PrecisionCost, int8_cost, quantize
@@ -31,6 +37,7 @@ class Exported:
     int8: Path | None = None  # the file in int8; None if it was not requested
     costs: tuple[PrecisionCost, ...] = ()  # fp32 and int8 on labelled cells; empty likewise
     calibrated_on: int = 0  # how many cells set the ranges of int8
+    training_known: bool = True  # whether the network records which cells it was trained on
 
 
 def export_run(
@@ -52,8 +59,8 @@ def export_run(
 
     Raises:
         BlastscopeError: if ``out`` does not end in .onnx or is there already, the cells cannot
-            be used, the network cannot be exported, or engines do not agree; nothing is
-            written.
+            be used or, with ``int8``, are those that a bundle was made from, the network cannot
+            be exported, or engines do not agree; nothing is written.
     """
     if out.suffix.lower() != SUFFIX:
         raise BlastscopeError(f"{out} does not end in {SUFFIX}: choose another name.")
@@ -72,7 +79,7 @@ def export_run(
             return Exported(out, engines)
         reduced, costs, cells_used = _reduced(run, model, store)
     _write({out: model, small: reduced})
-    return Exported(out, engines, small, costs, cells_used)
+    return Exported(out, engines, small, costs, cells_used, training_known(run))
 
 
 def _reduced(

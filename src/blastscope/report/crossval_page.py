@@ -82,6 +82,11 @@ def cut_text(cut: FoldCut) -> tuple[str, ...]:
         told.append(shared_folds_text(cut.shared_pixels))
     if cut.one_class:
         told.append(f"Fold {listing([*map(str, cut.one_class)])}: cells of one class, so no AUC.")
+    if cut.by == "image":
+        chosen = (
+            "A fifth of the cells that a fold does not test, drawn at random, choose the epoch."
+        )
+        return (*told, chosen)
     if cut.whole == cut.folds:
         return (*told, "Subjects of their own choose the epoch.")
     some = " in some folds" if cut.whole else ""

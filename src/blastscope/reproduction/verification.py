@@ -13,6 +13,7 @@ from blastscope.data.split_table import read_split
 from blastscope.data.store import INFO, PIXELS, open_store, pixels_digest
 from blastscope.ensemble.ensemble_folder import read_ensemble
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation import file_digests
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import read_json, sha256_of, sha256_of_json
 from blastscope.io.predictions import predictions_digest, read_predictions
@@ -24,6 +25,7 @@ from blastscope.tracking.records import ARTIFACTS
 
 Status = Literal["ok", "changed", "missing", "not-found", "not-recorded"]
 RUN = "environment.json"
+_EVALUATED = ("metrics.json", "decision.json", file_digests.NAME)
 _TABLE, _RECIPE, _WEIGHTS = "predictions.parquet", "recipe.yaml", "checkpoint.safetensors"
 
 
@@ -119,6 +121,9 @@ def _folder(path: Path, inputs: InputPaths) -> Iterator[CheckedItem]:
         elif name == FILE or name in MARKERS:
             digests = read_json(marker).get("digests")
             yield from _files(folder, prefix, digests if isinstance(digests, dict) else {})
+    for folder in _evaluated(path):
+        where = folder.relative_to(path).as_posix()
+        yield from _evaluation(folder, "" if where == "." else f"{where}/")
     for split in sorted(_visible(path, "*.parquet")):
         if split.parent.name == "splits":
             name = split.relative_to(path).as_posix()
@@ -134,12 +139,33 @@ def _visible(path: Path, pattern: str) -> list[Path]:
     ]
 
 
+def _evaluated(path: Path) -> list[Path]:
+    """Return the folders at and below a path that hold an evaluation, but for bundles."""
+    found = {file.parent for name in _EVALUATED for file in _visible(path, name)}
+    return sorted(folder for folder in found if not (folder / MANIFEST).is_file())
+
+
+def _evaluation(folder: Path, prefix: str) -> Iterator[CheckedItem]:
+    """Compare the files of an evaluation; those of earlier versions have no digests."""
+    try:
+        recorded = file_digests.recorded_digests(folder)
+    except BlastscopeError as error:
+        name = file_digests.NAME
+        yield CheckedItem(f"{prefix}{name}", "changed", folder / name, str(error))
+        return
+    known = {name: digest for name, digest in recorded.items() if digest is not None}
+    yield from _files(folder, prefix, known)
+    for name in sorted(recorded.keys() - known.keys()):
+        yield CheckedItem(f"{prefix}{name}", "not-recorded", folder / name)
+
+
 def _files(
     folder: Path, prefix: str, digests: Mapping[str, Any], of: Mapping[str, Any] | None = None
 ) -> Iterator[CheckedItem]:
     """Compare files with digests by their names; ``of`` says how some are computed."""
     for name, recorded in digests.items():
-        if Path(name).name != name:  # it leads out of the folder: blastscope did not write it
+        outside = Path(name).anchor or ".." in Path(name).parts
+        if outside:  # blastscope did not write it
             continue
         yield _compare(f"{prefix}{name}", folder / name, recorded, (of or {}).get(name, sha256_of))
 

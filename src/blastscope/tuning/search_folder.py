@@ -45,7 +45,8 @@ class SearchRequest:
             score the validation part.
         prune: a name of ``PRUNERS``.
         storage: the URL of Optuna's database; None for an SQLite file in ``out``.
-        image_level: whether a split with subjects in several parts is allowed.
+        image_level: whether a split with subjects in several parts is allowed; folds are by image
+            for such a split alone.
         space_label: what messages call the space: its file.
     """
 
@@ -148,7 +149,7 @@ def begin_search(request: SearchRequest) -> Search:
     leaks = _refuse_known_subjects(request, store, split)
     for recipe in (request.recipe, *_by_input(corners)):
         read_inputs(recipe, request.store, request.split)
-    cells, splits, tested, cut = _cut(request, store, split)
+    cells, splits, tested, cut = _cut(request, store, split, leaks)
     name = choose_objective(request.objective, cells)
     identity = _identity(request, store, split, name)
     folder = WorkFolder(request.out, _KIND, identity)
@@ -157,6 +158,7 @@ def begin_search(request: SearchRequest) -> Search:
     with study_lock(request.out):
         folder.open_or_resume()
         paths = tuple(request.out / "splits" / f"{key}.parquet" for key in splits)
+        _refuse_other_folds(request.out, paths, tuple(splits.values()))
         for path, one in zip(paths, splits.values(), strict=True):
             one.write(path)
     scored = ScoredPart(cells, name)
@@ -177,6 +179,16 @@ def _identity(request: SearchRequest, store: Store, split: Split, objective: str
     if request.storage is not None:
         found["storage"] = _without_password(request.storage)
     return found
+
+
+def _refuse_other_folds(out: Path, paths: tuple[Path, ...], splits: tuple[Split, ...]) -> None:
+    """Refuse a folder whose trials were scored on other folds, as earlier versions cut them."""
+    for path, one in zip(paths, splits, strict=True):
+        if path.is_file() and read_split(path).hash != one.hash:
+            raise BlastscopeError(
+                f"{out} has trials that were scored on other cells ({path.name} differs): choose "
+                "another folder, or remove it."
+            )
 
 
 def _without_password(storage: str) -> str:
@@ -241,7 +253,7 @@ def _refuse_known_subjects(request: SearchRequest, store: Store, split: Split) -
 
 
 def _cut(
-    request: SearchRequest, store: Store, split: Split
+    request: SearchRequest, store: Store, split: Split, leaks: bool
 ) -> tuple[pl.DataFrame, dict[str, Split], str, FoldCut | None]:
     """Return the scored cells, a trial's splits, their scored part, and how folds were cut."""
     joined = store.cells.join(split.table, on="cell", how="inner", maintain_order="left")
@@ -251,7 +263,7 @@ def _cut(
         one = Split(table, split.protocol, split.seed, split.fractions, split.notes)
         cells = with_sizes(known.filter(pl.col("part") == "validation"))
         return cells, {"search": one}, "validation", None
-    by = "image" if request.image_level else "subject"
+    by = "image" if leaks else "subject"  # a disjoint split leaks nothing: nor may its folds
     plan = make_folds(known.drop("part"), by, request.folds, request.seed)
     tested = pl.concat(
         [
