@@ -71,6 +71,19 @@ def refuse_pseudo_labels(metadata: Mapping[str, Any], where: object) -> None:
         )
 
 
+def refuse_corrected(frame: pl.DataFrame, where: object) -> None:
+    """Refuse a table whose probabilities were corrected by neighbours.
+
+    Raises:
+        BlastscopeError: if they were: each depends on which cells were predicted together.
+    """
+    if INDUCTIVE in frame.columns and frame[INDUCTIVE].is_not_null().any():
+        raise BlastscopeError(
+            f"{where} was corrected by neighbours (column {INDUCTIVE}), which only `evaluate` "
+            "reports as such: predict again without --transductive, and give that table."
+        )
+
+
 def marked(name: str, synthetic: bool) -> str:
     """Return a model's name, which ends with ``SYNTHETIC_MARK`` if ``synthetic``."""
     return name + SYNTHETIC_MARK if synthetic and not name.endswith(SYNTHETIC_MARK) else name
