@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -210,6 +211,14 @@ def test_unlabelled_and_damaged_files_are_left_out_and_named(laboratory, tmp_pat
     made = bs.adapt(laboratory.bundle, labelled=cells, out=tmp_path / "m")
     assert made.adaptation.cells == {"all": 47, "hem": 48}
     assert any("UID_20_0_1_all.bmp" in sentence for sentence in made.notes())
+    content = made.as_json()
+    assert (content["unlabelled"], content["unusable"]) == (0, 1)
+    many = tuple((f"f{k}.png", "is black.") for k in range(300))
+    named = replace(made, cells=replace(made.cells, problems=many, unlabelled=2))
+    assert sum(" is black." in sentence for sentence in named.notes()) == 10
+    assert any("290" in sentence for sentence in named.notes())
+    content = named.as_json()
+    assert (content["unlabelled"], content["unusable"]) == (2, 300)
 
 
 def test_an_ensemble_keeps_its_layers_and_gets_a_decision(laboratory, trained, tmp_path):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from blastscope.adaptation.cells import AdaptationCells, count_subjects
-from blastscope.adaptation.decide import adapted_decision, sets_threshold
+from blastscope.adaptation.decide import adapted_decision, decision_content, sets_threshold
 from blastscope.adaptation.fitting import fit_adaptation, make_adaptation_folds
+from blastscope.bundle.manifest import AdaptationStep
 from blastscope.decision.calibration import Calibration, fit_platt
 from blastscope.decision.decision import DecisionRequest, fit_decision
+from blastscope.decision.decision_file import decision_from
 
 
 def make_cells(n=120, subjects=5, heat=1.0, shift=0.0, signal=0.0, seed=1) -> AdaptationCells:
@@ -82,6 +86,12 @@ def test_features_that_say_more_change_the_last_layer():
     assert found.has("last-layer")
     assert found.correction is not None
     assert found.calibration == Calibration()  # slope and intercept are the layer's own
+    hot = fit_adaptation(make_cells(signal=2.0, heat=4.0, shift=3.0), Calibration())
+    assert hot.correction is not None
+    assert step(hot, "calibration").reason == "replaced"
+    assert not hot.has("calibration")
+    for one in (*found.steps, *hot.steps):
+        AdaptationStep(**asdict(one))  # a manifest knows every reason
     assert found.after["auc"] > found.before["auc"]
 
 
@@ -130,3 +140,24 @@ def test_with_few_cells_the_threshold_stays():
     made = adapted_decision(few, fit_adaptation(few, shipped.calibration), shipped)
     assert made.point.threshold == shipped.point.threshold
     assert made.referral == shipped.referral
+    assert made.point == shipped.point  # it has the metrics of the cells that chose it
+    assert made.conformal == shipped.conformal
+
+
+def test_a_threshold_that_stays_is_not_said_to_be_fitted_on_the_new_cells(tmp_path):
+    many, few = make_cells(), make_cells(n=24, heat=4.0, shift=3.0)
+    shipped = fit_decision(many.is_all, many.p_all, many.subjects, DecisionRequest())
+    for cells, before in ((few, shipped), (many, shipped), (few, None)):
+        found = fit_adaptation(cells, Calibration())
+        made = adapted_decision(cells, found, before)
+        about = {"model": "m", "checkpoint": "sha256:0", "synthetic": False}
+        content = decision_content(made, cells, found, shipped=before, **about)
+        read = decision_from(content, tmp_path / "decision.json")
+        called = found.p_all > made.point.threshold
+        if cells is few and before is shipped:
+            assert read.fitted_on.shipped is not None
+            assert read.fitted_on.shipped.sensitivity == called[cells.is_all].mean()
+            assert read.fitted_on.shipped.specificity == 1 - called[~cells.is_all].mean()
+        else:
+            assert read.fitted_on.shipped is None
+            assert made.point.sensitivity == called[cells.is_all].mean()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from blastscope.api import evaluate as verb
 from blastscope.api.evaluate import evaluate
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions, write_predictions
@@ -134,3 +136,34 @@ def test_broken_notes_are_named(make_run, name, content, message):
     with pytest.raises(BlastscopeError, match=message):
         evaluate(run)
     assert not (run / "metrics.json").exists()
+
+
+def test_corrected_cells_have_no_table_of_folds_that_were_not(tmp_path, monkeypatch):
+    rows = pl.DataFrame(
+        {
+            "cell": ["a", "b", "c", "d"],
+            "subject": ["S1", "S2", "H1", "H2"],
+            "label": ["all", "all", "hem", "hem"],
+            "part": "test",
+            "model": "m",
+            "p_all": [0.9, 0.4, 0.6, 0.1],
+            "fold": [1, 2, 1, 2],
+            "repeat": 1,
+        }
+    )
+    write_predictions(rows, tmp_path / "predictions.parquet", {"out_of_fold": "subject"})
+    (tmp_path / "crossval.json").write_text("{}")
+    read = "blastscope.experiments.crossval_metrics.read_crossval_metrics"
+    monkeypatch.setattr(read, lambda path: path.name)
+    monkeypatch.setattr(verb, "folds_table", str)
+    monkeypatch.setattr(
+        verb,
+        "_corrected",
+        lambda opened, *_: replace(
+            opened, predictions=opened.predictions.with_columns(p_inductive="p_all")
+        ),
+    )
+    assert evaluate(tmp_path).folds == "crossval.json"
+    corrected = evaluate(tmp_path, transductive=True)
+    assert corrected.inductive is not None
+    assert corrected.folds is None

@@ -80,7 +80,8 @@ def test_the_folder_holds_weights_predictions_rivals_and_a_page(made_once):
     rivals = json.loads((tmp_path / "e" / "rivals.json").read_text())
     assert rivals["methods"]["genetic"]["weights"] == about["combination"]["weights"]
     assert rivals["methods"]["grid"]["steps"] == 100
-    rivals, _ = read_predictions(tmp_path / "e" / "rivals.parquet")
+    rivals, about = read_predictions(tmp_path / "e" / "rivals.parquet")
+    assert about["fitted_on"] == ["validation"]
     assert set(rivals["part"]) == {"test"}
     assert rivals["model"].n_unique() == 3 + 7
     page = made.report.read_text()
@@ -138,7 +139,9 @@ def test_nested_says_in_what_way(tmp_path):
     page = made.report.read_text()
     assert "Cross-fitted by subject" in page
     frame, metadata = read_predictions(tmp_path / "e" / "predictions.parquet")
-    assert (metadata["fitted_on"], metadata["cross_fitted"]) == ([], "test")
+    _, rivals = read_predictions(tmp_path / "e" / "rivals.parquet")
+    for told in (metadata, rivals):
+        assert (told["fitted_on"], told["cross_fitted"]) == ([], "test")
     assert set(frame["part"]) == {"test"}
     about = json.loads((tmp_path / "e" / "ensemble.json").read_text())["fitted"]
     assert (about["by"], about["seed"]) == ("subject", 24)
@@ -295,3 +298,14 @@ def test_an_ensemble_of_cross_validations_says_how_their_folds_were_cut(tmp_path
     assert metadata["out_of_fold"] == "subject"
     numbers = frame.select("fold", wanted=frame["cell"].str.slice(1).cast(pl.Int64) % 3).unique()
     assert numbers.height == numbers["fold"].n_unique() == 3
+    rivals, about = read_predictions(tmp_path / "e" / "rivals.parquet")
+    same = ("out_of_fold", "protocol", "synthetic")
+    assert {key: about[key] for key in same} == {key: metadata[key] for key in same}
+    assert about["fitted_on"] == []
+    again, given = align_predictions([tmp_path / "e" / "rivals.parquet"]), align_predictions(folds)
+    assert again.pooled == again.models
+    assert given.fold is not None
+    for number, name in enumerate(given.models):
+        own = dict(zip(given.cells["cell"], given.fold[:, number].tolist(), strict=True))
+        rows = rivals.filter(pl.col("model") == name)
+        assert dict(zip(rows["cell"], rows["fold"], strict=True)) == own

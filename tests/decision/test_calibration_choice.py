@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from blastscope.decision import calibration_choice
 from blastscope.decision.calibration import COLDEST, HOTTEST, fit_temperature, log_odds
 from blastscope.decision.calibration_choice import choose_calibration
 from tests.decision.made import drawn, persons_cells
+
+
+def named(is_all, subjects):
+    """Give each class so many subjects."""
+    return [f"{'a' if blast else 'n'}{k % subjects}" for k, blast in enumerate(is_all)]
 
 
 def test_temperature_is_chosen_where_it_is_the_truth():
@@ -31,7 +37,7 @@ def test_isotonic_is_chosen_where_no_curve_fits():
     rng = np.random.default_rng(3)
     p_all = rng.random(6000)
     is_all = rng.random(6000) < np.where(p_all < 0.5, 0.3, 0.7)
-    calibration, _ = choose_calibration(is_all, p_all, [None] * 6000)
+    calibration, _ = choose_calibration(is_all, p_all, named(is_all, 12))
     assert calibration.method == "isotonic"
     assert calibration.apply(np.array([0.1, 0.4, 0.6, 0.9])) == pytest.approx(
         [0.3, 0.3, 0.7, 0.7], abs=0.06
@@ -66,8 +72,6 @@ def test_too_few_cells_stay_as_they_are(n_all):
 
 
 def test_subjects_are_kept_whole(monkeypatch):
-    from blastscope.decision import calibration_choice
-
     seen = []
     whole = calibration_choice.FITS["none"]
     monkeypatch.setitem(
@@ -118,9 +122,34 @@ def test_steps_need_ten_subjects_of_each_class():
     p_all = rng.random(6000)
     is_all = rng.random(6000) < np.where(p_all < 0.5, 0.3, 0.7)
 
-    def method(subjects: int) -> str:
-        names = [f"{'a' if blast else 'n'}{k % subjects}" for k, blast in enumerate(is_all)]
+    def method(names) -> str:
         return choose_calibration(is_all, p_all, names)[0].method
 
-    assert method(12) == "isotonic"
-    assert method(4) != "isotonic"
+    assert method(named(is_all, 12)) == "isotonic"
+    assert method(named(is_all, 4)) != "isotonic"
+    assert method([None] * 6000) != "isotonic"
+    assert method([None, *named(is_all, 12)[1:]]) == "isotonic"
+    assert method([None, *named(is_all, 4)[1:]]) != "isotonic"
+
+
+@pytest.mark.parametrize("persons", [2, 3])
+@pytest.mark.parametrize("unnamed", [1, 60])
+def test_cells_without_a_subject_do_not_switch_off_what_subjects_need(persons, unnamed):
+    is_all, p_all, subjects = persons_cells(persons, seed=6, cells=100)
+    loose: list[str | None] = [None if k < unnamed else s for k, s in enumerate(subjects)]
+    whole, known = choose_calibration(is_all, p_all**3, subjects)
+    some, choice = choose_calibration(is_all, p_all**3, loose)
+    assert (choice.reason, choice.by, choice.folds) == (known.reason, known.by, known.folds)
+    assert some.method == whole.method
+
+
+def test_known_subjects_stay_whole_beside_cells_without_one():
+    is_all, _, subjects = persons_cells(4, seed=5)
+    loose = [None if k % 7 == 0 else subject for k, subject in enumerate(subjects)]
+    found = calibration_choice._folds(is_all, loose, 24)
+    assert found is not None
+    fold, by = found
+    assert by == "subject"
+    for name in set(subjects):
+        assert len({f for f, s in zip(fold, loose, strict=True) if s == name}) == 1
+    assert len(set(fold[::7])) == 4

@@ -11,7 +11,7 @@ import pytest
 
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import ModelSource, align_predictions
-from blastscope.evaluation.sources import open_source
+from blastscope.evaluation.sources import InMemoryTable, open_source
 from blastscope.io.files import sha256_of
 from blastscope.io.predictions import write_predictions
 
@@ -122,6 +122,19 @@ def test_a_contradiction_with_a_third_table_is_found(tmp_path):
     three = write(tmp_path / "three.csv", [("c", "H1", "all", "test", 0.1)], model="three")
     with pytest.raises(BlastscopeError, match=r"three\.csv and 'hem' for the model 'two'"):
         align_predictions([one, two, three])
+
+
+def test_probabilities_that_neighbours_corrected_are_refused(tmp_path):
+    own = write(tmp_path / "own.parquet", model="own")
+    rows = pl.read_parquet(own).with_columns(model=pl.lit("corrected"))
+    path = tmp_path / "corrected.parquet"
+    for value in (None, 0.5):  # a column of gaps corrects nothing
+        write_predictions(rows.with_columns(p_inductive=pl.lit(value, pl.Float64)), path)
+        if value is None:
+            assert align_predictions([own, path]).models == ("own", "corrected")
+    for given in (path, InMemoryTable(pl.read_parquet(path), "mine")):
+        with pytest.raises(BlastscopeError, match="without --transductive"):
+            align_predictions([own, given])
 
 
 def test_models_are_added_beside(tmp_path):

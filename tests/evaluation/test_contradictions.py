@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from blastscope.api.analyze_errors import analyze_errors
 from blastscope.api.compare import compare
 from blastscope.api.evaluate import evaluate
+from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.cli import app
 from blastscope.data.contradictions import refuse_contradictions
 from blastscope.errors import BlastscopeError
@@ -120,3 +121,40 @@ def test_what_was_assumed_and_joined_is_said_everywhere(tmp_path):
         for text in (screen, (out / "report.html").read_text()):
             assert "semicolons" in text
             assert "7.0" in text
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_labelled_cells_that_could_not_be_used_are_counted_everywhere(tmp_path, in_memory):
+    rows = [
+        (f"c{k}", f"S{k % 7}", label, "test", model, None if bad else p, bad)
+        for model, p in (("m", 0.2), ("n", 0.6))
+        for k in range(40)
+        for label in [("ALL", "0", "")[k % 3]]
+        for bad in ["is too dark" if k < 12 and k % 3 != 1 else None]
+    ]
+    names = ["cell", "subject", "label", "part", "model", "p_all", "problem"]
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    given = {"a": table}
+    if not in_memory:
+        table.write_csv(tmp_path / "t.csv")
+        given = {"a": tmp_path / "t.csv"}
+    left_out = [
+        {"model": model, "part": "test", "label": label, "cells": 4}
+        for model in ("m", "n")
+        for label in (None, "all")
+    ]
+    found = evaluate(next(iter(given.values())), model="m")
+    assert found.metrics["n"] == 40 - 8 - 9
+    assert found.unlabelled == 9
+    results = [(found.as_json(), found.to_text())]
+    for verb, more in ((compare, {}), (analyze_errors, {}), (fit_ensemble, {"method": "mean"})):
+        made = verb(given, **more)
+        content = made.as_json()
+        results.append((content.get("comparison", content), "\n".join(made.notes())))
+    for content, screen in results:
+        told = [one["unusable"] for one in content["readings"].values()]
+        assert told
+        assert all(one == left_out for one in told)
+        assert "4 ALL and 0 normal test cells" in screen
+    if not in_memory:
+        assert "could not be used by m" in analyze_errors(given).to_html()

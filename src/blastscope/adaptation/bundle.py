@@ -48,6 +48,7 @@ def adapted_draft(source: Bundle, cells: AdaptationCells, found: AdaptationFit) 
         adapted_decision(cells, found, shipped),
         cells,
         found,
+        shipped=shipped,
         model=name,
         checkpoint=_checkpoint(manifest),
         synthetic=synthetic,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from blastscope.adaptation.cells import AdaptationCells, count_classes
@@ -12,7 +12,7 @@ from blastscope.decision.calibration_choice import FEWEST_CELLS, CalibrationChoi
 from blastscope.decision.conformal import fit_conformal
 from blastscope.decision.decision import Decision, DecisionRequest
 from blastscope.decision.decision_file import FORMAT
-from blastscope.decision.fitting import ADAPTATION, FittedOn
+from blastscope.decision.fitting import ADAPTATION, FittedOn, ShippedPoint
 from blastscope.decision.operating_point import choose_point
 from blastscope.decision.referral import choose_referral, sureness
 
@@ -28,7 +28,8 @@ def adapted_decision(
     """Fit a decision by the rule of the bundle, to probabilities that are cross-fitted.
 
     With fewer than ``FEWEST_CELLS`` of a class the threshold, referral and conformal sets stay
-    those of the bundle, if it has any: they hold for calibrated probabilities.
+    those of the bundle, if it has any: they hold for calibrated probabilities. Sensitivity and
+    specificity of the operating point stay too, since they are of the cells that chose it.
     """
     request = request_of(shipped)
     p = found.p_all
@@ -36,8 +37,6 @@ def adapted_decision(
     if shipped is not None and not sets_threshold(cells, shipped):
         point, referral, conformal = shipped.point, shipped.referral, shipped.conformal
         called = p > point.threshold
-        sensitivity, specificity = called[cells.is_all].mean(), (~called[~cells.is_all]).mean()
-        point = replace(point, sensitivity=float(sensitivity), specificity=float(specificity))
     else:
         point = choose_point(request.rule, cells.is_all, p)
         called = p > point.threshold
@@ -68,11 +67,17 @@ def decision_content(
     cells: AdaptationCells,
     found: AdaptationFit,
     *,
+    shipped: Decision | None,
     model: str,
     checkpoint: str,
     synthetic: bool,
 ) -> dict[str, Any]:
-    """Return the content of the bundle's ``decision.json``; it names no subject."""
+    """Return the content of the bundle's ``decision.json``; it names no subject.
+
+    ``shipped`` is the decision of the bundle that was adapted.
+    """
+    called = found.p_all > decision.point.threshold
+    sensitivity, specificity = called[cells.is_all].mean(), (~called[~cells.is_all]).mean()
     fitted_on = FittedOn(
         part=ADAPTATION,
         reported=ADAPTATION,
@@ -82,6 +87,9 @@ def decision_content(
         unnamed=cells.subjects.count(None),
         subjects_reported=0,
         shared_reported=0,
+        shipped=None
+        if sets_threshold(cells, shipped)
+        else ShippedPoint(float(sensitivity), float(specificity)),
     )
     request = request_of(decision)
     scores = ("ece", "brier", "log_loss")

@@ -7,7 +7,7 @@ of its subject or, if there are too few subjects, without its own fold of cells.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,7 +28,9 @@ _METHODS = ("temperature", "platt")
 SEED = 24
 
 StepName = Literal["calibration", "last-layer"]
-Reason = Literal["better", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"]
+Reason = Literal[
+    "better", "replaced", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"
+]
 Unit = Literal["subject", "cell"]
 Fit = Callable[[NDArray[np.intp]], Callable[[NDArray[np.intp]], Floats] | None]
 """From the rows to fit on to a function from other rows to their probabilities."""
@@ -39,9 +41,10 @@ class StepOutcome:
     """What became of one step.
 
     Attributes:
-        reason: ``better`` or ``not-better`` than without the step on cells left out; ``few-cells``,
-            ``few-subjects`` or ``ensemble`` if the step was not tried; ``not-fitted`` if it gave
-            nothing sensible.
+        reason: ``better`` or ``not-better`` than without the step on cells left out; ``replaced``
+            if a calibration was better, and the new last layer better still, which has a slope and
+            an intercept of its own; ``few-cells``, ``few-subjects`` or ``ensemble`` if the step was
+            not tried; ``not-fitted`` if it gave nothing sensible.
         without: the log loss without the step, on the same cells.
         log_loss: that with it, cross-fitted; None if there is none.
     """
@@ -112,6 +115,7 @@ def fit_adaptation(
         second = StepOutcome("last-layer", refused, log_loss(cells.is_all, p_all))
     if correction is not None:  # it has a slope and an intercept of its own
         calibration = Calibration()
+        first = replace(first, reason="replaced") if first.kept else first
     return AdaptationFit(
         calibration=calibration,
         correction=correction,

@@ -64,9 +64,10 @@ class AdaptResult(FolderResult):
         return pl.DataFrame(rows, schema=["metric", "before", "after"], orient="row")
 
     def as_json(self) -> dict[str, Any]:
-        """Return the bundle, and what its manifest says of the adaptation."""
+        """Return the bundle, what its manifest says of the adaptation, and what was left out."""
         entry = self.adaptation.model_dump(mode="json")
-        return {"path": str(self.path), "name": self.name, "bytes": self.bytes, **entry}
+        left_out = {"unlabelled": self.cells.unlabelled, "unusable": len(self.cells.problems)}
+        return {"path": str(self.path), "name": self.name, "bytes": self.bytes, **left_out, **entry}
 
     def tables(self) -> list[TextTable]:
         """Return the metrics before and after."""
@@ -92,6 +93,8 @@ class AdaptResult(FolderResult):
             said.append(f"Left out: {cells.unlabelled} cells without a label.")
         for file, problem in cells.problems[:_MOST_PROBLEMS]:
             said.append(f"Left out: {file} {problem}")
+        if (more := len(cells.problems) - _MOST_PROBLEMS) > 0:
+            said.append(f"And {more:,} more that cannot be used.")
         return said
 
 

@@ -264,8 +264,8 @@ def evaluate(
 
         first = opened.predictions.filter(pl.col("repeat") == 1)["model"][0]
         model, folds = model or str(first), folds_table(read_crossval_metrics(place / CROSSVAL))
-    if transductive:
-        opened = _corrected(opened, part, model, as_path(store))
+    if transductive:  # the table of the folds is of the probabilities before the correction
+        opened, folds = _corrected(opened, part, model, as_path(store)), None
     evaluation = judge(opened, part, model)
     inductive = inductive_metrics(evaluation.cells, opened.metadata)
     if inductive is not None:  # other parts may not be corrected

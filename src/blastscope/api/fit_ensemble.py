@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,10 @@ class EnsembleResult(Result):
 
     def to_frame(self) -> pl.DataFrame:
         """Return the ensemble's predictions, as ``evaluate`` and ``compare`` take them."""
-        known = ~np.isnan(self.built.p_all)
-        scores = self.built.scores.take(known)
-        found = _table(scores, self.built.name, self.built.p_all[known])
-        if scores.fold is None or _out_of_fold(scores) is None:
-            return found
-        # Which of the members' networks predicted a cell together.
-        column = scores.models.index(self.built.model)
-        return found.with_columns(fold=pl.Series(scores.fold[:, column]))
+        built = self.built
+        known = ~np.isnan(built.p_all)
+        found = _table(built.scores.take(known), built.model, built.p_all[known])
+        return found.with_columns(model=pl.lit(built.name))
 
     def as_json(self) -> dict[str, Any]:
         """Return the weights of every method, and the comparison."""
@@ -305,22 +301,24 @@ def _is(out: Path, about: EnsembleFolder) -> bool:
 
 
 def _write_predictions(result: EnsembleResult, out: Path) -> None:
-    scores, plan = result.scores, result.built.plan
+    method = result.built.plan.method
+    ensemble = sha256_of(out / ENSEMBLE)
+    about = {"method": method, **_about(result.built, [method]), "ensemble": ensemble}
+    write_predictions(result.to_frame(), out / "predictions.parquet", about)
+
+
+def _about(built: Built, methods: Iterable[str]) -> dict[str, Any]:
+    """Say of a table with the predictions of some methods which cells they were fitted on."""
+    scores, plan = built.scores, built.plan
     fitted_on = {part for member in scores.members for part in member.metadata.get("fitted_on", ())}
-    about: dict[str, Any] = {
-        "method": plan.method,
-        "protocol": scores.protocol,
-        "synthetic": scores.synthetic,
-    }
+    about: dict[str, Any] = {"protocol": scores.protocol, "synthetic": scores.synthetic}
     if plan.nested:
         about["cross_fitted"] = plan.apply
-    elif plan.method not in UNFITTED:
+    elif not set(methods) <= set(UNFITTED):
         fitted_on.add(plan.fit)
-    by = _out_of_fold(scores)
-    if by is not None:
+    if (by := _out_of_fold(scores)) is not None:
         about["out_of_fold"] = by
-    about |= {"fitted_on": sorted(fitted_on), "ensemble": sha256_of(out / ENSEMBLE)}
-    write_predictions(result.to_frame(), out / "predictions.parquet", about)
+    return {**about, "fitted_on": sorted(fitted_on)}
 
 
 def _out_of_fold(scores: AlignedPredictions) -> str | None:
@@ -334,14 +332,18 @@ def _write_rivals(built: Built, out: Path) -> None:
     tables = [
         _table(reported, model, reported.p_all[:, k]) for k, model in enumerate(reported.models)
     ]
-    about = {"protocol": reported.protocol, "synthetic": reported.synthetic}
-    write_predictions(pl.concat(tables), out / "rivals.parquet", about)
+    write_predictions(pl.concat(tables), out / "rivals.parquet", _about(built, built.fitted))
 
 
 def _table(scores: AlignedPredictions, model: str, p_all: NDArray[np.float64]) -> pl.DataFrame:
-    return scores.cells.with_columns(
+    found = scores.cells.with_columns(
         model=pl.lit(model), p_all=pl.Series(np.ascontiguousarray(p_all))
     )
+    if scores.fold is None or _out_of_fold(scores) is None:
+        return found
+    # Which of the model's networks predicted a cell.
+    column = scores.fold[:, scores.models.index(model)]
+    return found.with_columns(fold=pl.Series(np.ascontiguousarray(column)))
 
 
 def _pairs(built: Built) -> list[tuple[str, str]]:

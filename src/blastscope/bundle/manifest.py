@@ -195,7 +195,9 @@ class AdaptationStep(Section):
     """A step of an adaptation; ``adaptation.fitting.StepOutcome`` says what the keys mean."""
 
     step: Literal["calibration", "last-layer"]
-    reason: Literal["better", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"]
+    reason: Literal[
+        "better", "replaced", "not-better", "few-cells", "few-subjects", "ensemble", "not-fitted"
+    ]
     without: float
     log_loss: float | None = None
 

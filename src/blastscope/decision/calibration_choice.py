@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -29,7 +30,7 @@ that made Brier score and log loss of the next subject's cells worse in all five
 
 STEPS_SUBJECTS = 10
 """Of each class, for isotonic regression: its steps follow single subjects if there are few, and
-they make probabilities equal that the network tells apart."""
+they make probabilities equal that the network tells apart. Cells without a name may be of few."""
 
 Reason = Literal["log-loss", "few-cells", "few-subjects", "no-information"]
 Unit = Literal["subject", "cell"]
@@ -59,11 +60,12 @@ def choose_calibration(
 ) -> tuple[Calibration, CalibrationChoice]:
     """Fit every method on part of the cells, in folds, and take the one that does best on the rest.
 
-    Folds keep subjects whole; with fewer than three known subjects in a class probabilities stay as
+    Folds keep known subjects whole; with fewer than three of them in a class probabilities stay as
     they are, and with probabilities that say next to nothing of the labels too: a map that makes
-    all of them alike is not a calibration. If a cell names no subject, cells are put into folds at
-    random. A method that is not better than a plainer one is not taken, and isotonic regression
-    only with ``STEPS_SUBJECTS`` in each class. All arrays have shape (n,).
+    all of them alike is not a calibration. Cells that name no subject are put into folds at random;
+    so all cells are if none names one. A method that is not better than a plainer one is not taken,
+    and isotonic regression only with ``STEPS_SUBJECTS`` known subjects in each class. All arrays
+    have shape (n,).
 
     Returns:
         The calibration, fitted on all the cells, and how it was chosen.
@@ -78,7 +80,7 @@ def choose_calibration(
     tried = {method: _cross_fitted_loss(method, is_all, p_all, fold) for method in FITS}
     fitted = {method: fit(is_all, p_all) for method, fit in FITS.items()}
     losses = {name: loss for name, loss in tried.items() if loss is not None and fitted[name]}
-    if by == "subject" and _fewest_subjects(is_all, subjects) < STEPS_SUBJECTS:
+    if _fewest_subjects(is_all, subjects) < STEPS_SUBJECTS:
         losses.pop("isotonic", None)
     folds_made = int(fold.max()) + 1
     if says_nothing(is_all, p_all):
@@ -104,17 +106,24 @@ def _cross_fitted_loss(
 def _folds(
     is_all: Bools, subjects: Sequence[str | None], seed: int
 ) -> tuple[NDArray[np.intp], Unit] | None:
-    """Return each cell's fold and what was kept whole; None with too few subjects."""
-    if None in subjects:
+    """Return each cell's fold and what was kept whole; None with too few known subjects."""
+    named = np.array([subject is not None for subject in subjects])
+    if not named.any():
         return stratified(is_all, _FOLDS, seed), "cell"
-    names = np.array(subjects, dtype=str)
     fewest = _fewest_subjects(is_all, subjects)
-    enough = fewest >= FEWEST_SUBJECTS
-    fold = whole_folds(is_all, names, min(_FOLDS, fewest), seed) if enough else None
-    return None if fold is None else (fold, "subject")
+    if fewest < FEWEST_SUBJECTS:
+        return None
+    names = np.array(subjects, dtype=str)[named]
+    whole = whole_folds(is_all[named], names, min(_FOLDS, fewest), seed)
+    if whole is None:
+        return None
+    fold = np.random.default_rng(seed).integers(whole.max() + 1, size=len(is_all), dtype=np.intp)
+    fold[named] = whole
+    return fold, "subject"
 
 
 def _fewest_subjects(is_all: Bools, subjects: Sequence[str | None]) -> int:
-    """Count the subjects of the class that has fewer."""
-    names = np.array(subjects, dtype=str)
-    return min(len(set(names[is_all])), len(set(names[~is_all])))
+    """Count the known subjects of the class that has fewer."""
+    known = {one for one in zip(subjects, is_all.tolist(), strict=True) if one[0] is not None}
+    counts = Counter(blast for _, blast in known)
+    return min(counts[True], counts[False])

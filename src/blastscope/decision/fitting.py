@@ -15,6 +15,7 @@ from blastscope.data.names import ALL
 from blastscope.decision.calibration import Bools, Floats
 from blastscope.decision.decision import Decided, Decision, DecisionRequest, fit_decision
 from blastscope.decision.subject_shares import subject_shares, worst_first
+from blastscope.io.json_objects import Probability
 from blastscope.io.predictions import has_folds
 
 VALIDATION = "validation"
@@ -39,6 +40,14 @@ class NoDecision:
 
 
 @dataclass(frozen=True)
+class ShippedPoint:
+    """What the threshold of a bundle, which stayed, reaches on the cells it was adapted to."""
+
+    sensitivity: Probability
+    specificity: Probability
+
+
+@dataclass(frozen=True)
 class FittedOn:
     """Which cells a decision was fitted on, and which subjects they share with others.
 
@@ -55,6 +64,8 @@ class FittedOn:
             cells in more than one fold.
         shared_training: subjects it was fitted on that are also in training.
         ensemble: whether the ensemble's weights were fitted on these cells too.
+        shipped: given if an adaptation had too few cells for more than a calibration: threshold,
+            referral and conformal sets are those of the bundle that was adapted.
     """
 
     part: str
@@ -67,6 +78,7 @@ class FittedOn:
     shared_reported: int
     shared_training: int = 0
     ensemble: bool = False
+    shipped: ShippedPoint | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from blastscope.errors import BlastscopeError, listing
 from blastscope.evaluation.sources import InMemoryTable, Readings, open_source, readings
-from blastscope.io.predictions import PARTS, SYNTHETIC_MARK, has_folds, refuse_pseudo_labels
+from blastscope.io.predictions import (
+    PARTS,
+    SYNTHETIC_MARK,
+    has_folds,
+    refuse_corrected,
+    refuse_pseudo_labels,
+)
 
 
 @dataclass(frozen=True)
@@ -182,8 +188,9 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
             ``NAME=PATH``, which names the model anew.
 
     Raises:
-        BlastscopeError: if one cannot be read, two models share a name, or they disagree on a
-            cell's label, subject or part.
+        BlastscopeError: if one cannot be read, was corrected by neighbours or trained with
+            pseudo-labels, two models share a name, or they disagree on a cell's label, subject or
+            part.
     """
     members: list[ModelSource] = []
     tables: list[pl.DataFrame] = []
@@ -191,6 +198,7 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
         name, place = (text.name, text) if isinstance(text, InMemoryTable) else part_name(text)
         source = open_source(place)
         refuse_pseudo_labels(source.metadata, place)
+        refuse_corrected(source.predictions, place)
         known = source.predictions["model"].unique(maintain_order=True).to_list()
         for model in known:
             shown = model if name is None else name if len(known) == 1 else f"{name}/{model}"

@@ -13,7 +13,6 @@ from blastscope.data.contradictions import BelieveTable, check_names
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import check_predictions, is_shards, read_predictions
-from blastscope.io.subject_names import respelled
 from blastscope.io.text_tables import read_text_table
 from blastscope.recipes.reading import read_yaml
 
@@ -72,14 +71,20 @@ class Source:
 
 
 Readings = Mapping[str, Mapping[str, Any]]
-"""By table: what was ``assumed`` of its text, and the spellings ``joined`` to one subject."""
+"""By table: what was ``assumed`` of its text, the spellings ``joined`` to one subject, and how many
+cells were ``unusable``, by model, part and label."""
+_TOLD = ("assumed", "joined", "unusable")
 
 
 def readings(opened: Iterable[tuple[str, Mapping[str, Any]]]) -> Readings:
-    """Return what was assumed and joined when tables were read, of pairs of place and metadata."""
+    """Return what was assumed, joined and left out when tables were read.
+
+    Args:
+        opened: pairs of place and metadata.
+    """
     found: dict[str, dict[str, Any]] = {}
     for where, metadata in opened:
-        told = {name: metadata[name] for name in ("assumed", "joined") if metadata.get(name)}
+        told = {name: metadata[name] for name in _TOLD if metadata.get(name)}
         for place, assumed in metadata.get("labels_assumed", {}).items():
             found[place] = {"assumed": assumed}
         if told:
@@ -102,10 +107,7 @@ def open_source(source: Path | InMemoryTable, believe: BelieveTable | None = Non
     """
     where = str(source)
     if isinstance(source, InMemoryTable):
-        predictions = check_predictions(source.frame, where)
-        written = source.frame["subject"] if "subject" in source.frame.columns else None
-        joined = {} if written is None else respelled(written.cast(pl.String))
-        metadata: dict[str, Any] = {"joined": joined} if joined else {}
+        predictions, metadata = check_predictions(source.frame, where)
         predictions = check_names(predictions, where, believe)
         return Source(None, where, predictions, metadata, None, RunNotes())
     path = source

@@ -71,6 +71,19 @@ def refuse_pseudo_labels(metadata: Mapping[str, Any], where: object) -> None:
         )
 
 
+def refuse_corrected(frame: pl.DataFrame, where: object) -> None:
+    """Refuse a table whose probabilities were corrected by neighbours.
+
+    Raises:
+        BlastscopeError: if they were: each depends on which cells were predicted together.
+    """
+    if INDUCTIVE in frame.columns and frame[INDUCTIVE].is_not_null().any():
+        raise BlastscopeError(
+            f"{where} was corrected by neighbours (column {INDUCTIVE}), which only `evaluate` "
+            "reports as such: predict again without --transductive, and give that table."
+        )
+
+
 def marked(name: str, synthetic: bool) -> str:
     """Return a model's name, which ends with ``SYNTHETIC_MARK`` if ``synthetic``."""
     return name + SYNTHETIC_MARK if synthetic and not name.endswith(SYNTHETIC_MARK) else name
@@ -167,7 +180,8 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
 
     Returns:
         The rows, and the metadata written with them. ``assumed`` says what was assumed of a
-        CSV's text, ``joined`` which spellings were taken for one subject.
+        CSV's text, ``joined`` which spellings were taken for one subject, ``unusable`` how many
+        cells were left out, by model, part and label.
 
     Raises:
         BlastscopeError: if the table is empty, lacks a column, or a value breaks the contract.
@@ -176,12 +190,11 @@ def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, Any]]:
         frame, metadata = _read_shards(path)
     else:
         frame, metadata = read_table(path, PREDICTIONS, with_lines=True)
-    if joined := respelled(frame["subject"]):
-        metadata = {**metadata, "joined": joined}
-    return _checked(_refuse_empty(frame.filter(~_unusable(frame)), path), path), metadata
+    usable, told = _usable(frame, path)
+    return usable, {**metadata, **told}
 
 
-def check_predictions(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+def check_predictions(frame: pl.DataFrame, where: str) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Check a prediction table that is in memory as :func:`read_predictions` checks a file.
 
     ``model``, ``part`` and ``subject`` may be missing: all cells are then of one model, of the test
@@ -194,7 +207,19 @@ def check_predictions(frame: pl.DataFrame, where: str) -> pl.DataFrame:
         if name not in frame.columns
     ]
     frame = check_columns(frame.with_columns(added), PREDICTIONS, where)
-    return _checked(_refuse_empty(frame.filter(~_unusable(frame)), where), where)
+    return _usable(frame, where)
+
+
+def _usable(frame: pl.DataFrame, where: Path | str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return the checked rows that have a probability; say what was joined and left out."""
+    _refuse_empty(frame.filter(~_unusable(frame)), where)
+    joined = respelled(frame["subject"])
+    frame = _checked(frame, where)
+    by = ("model", "part", "label")
+    left_out = frame.filter(_unusable(frame)).group_by(by).agg(cells=pl.len()).sort(by)
+    found = {"joined": joined, "unusable": left_out.to_dicts()}
+    told = {name: value for name, value in found.items() if value}
+    return frame.filter(~_unusable(frame)), told
 
 
 def _unusable(frame: pl.DataFrame) -> pl.Expr:

@@ -51,6 +51,10 @@ def step_text(step: AdaptationStep) -> str:
     )
     said = {
         "better": f"fitted and kept: the log loss of cells left out is lower with it{losses}",
+        "replaced": (
+            f"fitted and not kept: it was better{losses}, but the new last layer has a slope and "
+            "an intercept of its own"
+        ),
         "not-better": f"left as it was: the log loss of cells left out is not lower{losses}",
         "few-cells": f"left as it was: a new one needs {FEWEST_CELLS} cells of each class",
         "few-subjects": (

@@ -88,6 +88,13 @@ def fitted_on_text(found: FittedOn) -> str:
         cells += f" of {counted(found.subjects, 'subject')}"
         if found.unnamed:
             cells += f" ({counted(found.unnamed)} without a subject)"
+    if found.shipped is not None:
+        return (
+            "Threshold, referral and conformal sets are those of the bundle that was adapted; only "
+            f"the calibration was chosen on the {cells} that the model was adapted to. On these, "
+            f"each left out of the fit, sensitivity is {number(found.shipped.sensitivity, 3)} and "
+            f"specificity {number(found.shipped.specificity, 3)}."
+        )
     if found.part == ADAPTATION:
         return f"Fitted on the {cells} that the model was adapted to."
     text = f"Fitted on {cells} of {found.part}, applied to the {found.reported} cells."

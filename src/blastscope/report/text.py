@@ -167,7 +167,7 @@ def escaped(text: str) -> str:
 
 
 def readings_text(readings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Write what was assumed of each table and which spellings were taken for one subject."""
+    """Write what was assumed of each table, which spellings were joined and what is left out."""
     said = []
     for where, told in readings.items():
         parts = []
@@ -180,5 +180,20 @@ def readings_text(readings: Mapping[str, Mapping[str, Any]]) -> list[str]:
                 f"{counted(len(joined), 'subject')} written in several ways, each taken for one "
                 f"({'; '.join(some)}{more})"
             )
+        parts += _unusable_text(told.get("unusable", ()))
         said.append(f"{where}: {'; '.join(parts)}.")
+    return said
+
+
+def _unusable_text(unusable: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write how many cells of each model and part could not be used."""
+    found: dict[tuple[str, str], dict[str | None, int]] = {}
+    for row in unusable:
+        found.setdefault((row["model"], row["part"]), {})[row["label"]] = row["cells"]
+    said = []
+    for (model, part), cells in found.items():
+        classes = f"{cells.get('all', 0):,} ALL and {cells.get('hem', 0):,} normal {part} cells"
+        if unlabelled := cells.get(None):
+            classes += f", and {unlabelled:,} without a label,"
+        said.append(f"{classes} could not be used by {model} and are left out")
     return said
