@@ -89,6 +89,20 @@ def test_masks_that_do_not_fit_leave_nothing_behind(fields, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_two_fields_do_not_share_the_masks_of_one(tmp_path):
+    """Fields of two subjects have one name: the cells of one would be cut at the other's places."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("A", "B"):
+        (tmp_path / "f" / name).mkdir(parents=True)
+        Image.fromarray(draw((90, 120))).save(tmp_path / "f" / name / "img1.png")
+    write_labels(masks / "img1_masks.tif", (90, 120), [])
+    with pytest.raises(BlastscopeError, match=r"A/img1\.png and .*B/img1\.png .*img1_masks\.tif"):
+        bs.segment(tmp_path / "f", out=tmp_path / "out", um_per_pixel=UM, masks=masks)
+    assert not (tmp_path / "out").exists()
+    assert bs.segment(tmp_path / "f" / "A", um_per_pixel=UM, masks=masks).fields.height == 1
+
+
 def test_a_field_in_several_pictures_or_with_transparent_parts_is_not_used(fields):
     (fields / "a.png").unlink()
     image = Image.open(fields / "b.jpg")

@@ -146,7 +146,7 @@ def segment_fields(
         raise BlastscopeError(
             f"{masks} is not a folder: give one that holds a file of masks for each field."
         )
-    files = {one.name: find_mask_file(masks, one.path) for one in fields} if masks else {}
+    files = _mask_files(fields, masks) if masks else {}
     work = WorkFolder(out, _KIND, _identity(fields, um_per_pixel, files))
     with work.locked():
         there = work.open_or_resume()
@@ -169,6 +169,26 @@ def segment_fields(
                 work.remove()
             raise
         return _collected(fields, work, scale, len(done))
+
+
+def _mask_files(fields: Sequence[FieldFile], folder: Path) -> dict[str, Path]:
+    """Return the file of masks of each field by its name.
+
+    Raises:
+        BlastscopeError: if a field has none or several, or two fields have the same one.
+    """
+    files: dict[str, Path] = {}
+    owners: dict[Path, FieldFile] = {}
+    for one in fields:
+        path = find_mask_file(folder, one.path)
+        owner = owners.setdefault(path.resolve(), one)
+        if owner is not one:
+            raise BlastscopeError(
+                f"{owner.file} and {one.file} both find their masks in {path}: rename them, or "
+                "segment each folder of fields with its own folder of masks."
+            )
+        files[one.name] = path
+    return files
 
 
 def _part(one: FieldFile) -> str:
