@@ -10,7 +10,7 @@ from PIL import Image
 
 from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
-from blastscope.segmentation.cells import FoundCell
+from blastscope.segmentation.cells import EDGE, FoundCell
 from blastscope.segmentation.mask_files import (
     find_mask_file,
     read_masks,
@@ -49,6 +49,17 @@ def test_labels_come_back_to_the_pixel(tmp_path, cells):
     assert np.bincount(labels.ravel())[1:].tolist() == [cell.mask.sum() for cell in cells]
     assert list(_same(read_masks(tmp_path / "a.tif", SHAPE), cells)) == [0, 0]
     assert list(_same(read_own_labels(tmp_path / "a.tif", SHAPE, 2), cells)) == [0, 0]
+
+
+@pytest.mark.parametrize(("left", "refused"), [(-15, True), (-1, False), (0, False), (7, False)])
+def test_a_mask_that_the_edge_cuts_is_refused_as_a_found_cell_is(tmp_path, left, refused):
+    """A disc of radius 14: cut through its middle 28 of 72 pixels of outline are at the edge."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    disc = (columns - left - 14.5) ** 2 + (rows - 40) ** 2 < 14**2
+    Image.fromarray(disc.astype(np.uint8)).save(tmp_path / "a.png")
+    (cell,) = read_masks(tmp_path / "a.png", SHAPE)
+    assert (cell.refused is not None) == refused
+    assert (EDGE in cell.flags) == (left < 0)
 
 
 def test_geojson_is_what_qupath_reads_and_comes_back(tmp_path, cells):

@@ -20,7 +20,14 @@ from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
 from blastscope.process import quiet_tiff
-from blastscope.segmentation.cells import EDGE, FoundCell, in_order_of_rows
+from blastscope.segmentation.cells import (
+    CUT,
+    EDGE,
+    MOST_CUT,
+    FoundCell,
+    cut_share,
+    in_order_of_rows,
+)
 from blastscope.segmentation.fields import MOST_PIXELS
 
 LABELS = (".png", ".tif", ".tiff")
@@ -187,9 +194,9 @@ def _cells_of(labels: np.ndarray, shape: Sequence[int]) -> list[FoundCell]:
 
 
 def _checked(box: Box, mask: np.ndarray, shape: Sequence[int]) -> FoundCell:
-    """Flag a cell of another tool that lies at the edge."""
-    at_edge = box.x == 0 or box.y == 0 or box.x + box.w == shape[1] or box.y + box.h == shape[0]
-    return FoundCell(box, mask, None, (EDGE,) * at_edge)
+    """Flag a cell of another tool that lies at the edge, and refuse one that the edge cuts."""
+    cut = cut_share(mask, box, (shape[0], shape[1]))
+    return FoundCell(box, mask, None, (EDGE,) * (cut > 0), CUT if cut > MOST_CUT else None)
 
 
 def _from_geojson(path: Path, shape: Sequence[int]) -> list[FoundCell]:

@@ -47,7 +47,7 @@ MARKER = "segmentation.json"
 CELLS, FIELDS = "cells.csv", "fields.csv"
 _PARTS, _SCALE = "fields", "scale.json"
 _KIND = FolderKind(MARKER, FORMAT)
-METHOD = 1
+METHOD = 2
 """The version of the method: a folder of another one is not gone on with."""
 MOST_MEASURED = 24
 """Fields, evenly from all, whose red cells are measured."""
