@@ -79,6 +79,23 @@ def test_masks_of_another_tool_are_cut_out_as_they_are(fields, tmp_path):
     assert made["quality"].to_list() == [None]
 
 
+def test_a_field_that_its_file_turns_is_not_used_with_masks(fields, tmp_path):
+    """Turned by 180°, a field has the size of its masks, which are not turned with it."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    rgb = Image.open(fields / "a.png")
+    for name, orientation in (("a.png", 3), ("b.jpg", 1)):
+        exif = Image.Exif()
+        exif[274] = orientation
+        rgb.save(fields / name, exif=exif)
+    for name in ("a", "b"):
+        write_labels(masks / f"{name}.tif", (400, 500), find_cells(np.array(rgb), UM)[:1])
+    made = bs.segment(fields, um_per_pixel=UM, masks=masks).fields
+    assert made["cells"].to_list() == [None, 1]
+    assert "EXIF" in made["problem"][0]
+    assert bs.segment(fields, um_per_pixel=UM).fields["problem"].null_count() == 2
+
+
 def test_masks_that_do_not_fit_leave_nothing_behind(fields, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from blastscope.data.crop import Box, Pixels
 from blastscope.data.images import UnusableImageError, read_image
@@ -42,18 +42,24 @@ FULL = 0.88
 """The share of dense pixels above which there is no glass: at most .77 in 492 fields."""
 
 
-def read_field(path: Path) -> Pixels:
+def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
     """Return a field's pixels, uint8, (H, W, 3), RGB.
+
+    Args:
+        path: of the file.
+        with_masks: whether masks of another tool are laid on it: then it must not be turned.
 
     Raises:
         UnusableImageError: if it cannot be decoded, is too large, has transparent parts or several
-            pictures, or is not a stained smear.
+            pictures, is not a stained smear, or is turned.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of a large picture: there is a limit
         read = read_image(path, MOST_PIXELS, MOST_BYTES)
         if "alpha" in read.flags:
             _refuse_transparent(path)
+        if with_masks:
+            _refuse_turned(path)
     if "frames" in read.flags:
         raise UnusableImageError("frames", "holds several pictures: save each as a file of its own")
     refuse_no_smear(read.pixels)
@@ -72,6 +78,26 @@ def _refuse_transparent(path: Path) -> None:
         raise UnusableImageError(
             "transparent", "has transparent parts: save it without its alpha channel"
         )
+
+
+def _refuse_turned(path: Path) -> None:
+    """Refuse a field that its file turns: nobody knows whether its masks were drawn before that.
+
+    Raises:
+        UnusableImageError: if it has an EXIF orientation that turns or mirrors it.
+    """
+    with Image.open(path) as image:
+        if is_turned(image):
+            raise UnusableImageError(
+                "turned",
+                "has an EXIF orientation that turns it, and its masks have none: save it turned, "
+                "without its EXIF orientation, and draw its masks on that",
+            )
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return whether an image's EXIF orientation turns or mirrors it."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
 
 
 def refuse_no_smear(rgb: Pixels) -> None:

@@ -259,7 +259,7 @@ def _segment(one: FieldFile, *, work: WorkFolder, scale: Scale, masks: Mapping[s
     try:
         if one.problem is not None:
             raise UnusableImageError("unreadable", one.problem)
-        rgb = read_field(one.path)
+        rgb = read_field(one.path, with_masks=one.name in masks)
     except UnusableImageError as error:
         write_json(work.path / _part(one), {"field": {**fact, "problem": str(error)}, "cells": []})
         return
