@@ -7,6 +7,7 @@ import pytest
 
 from blastscope.data.crop import Box, locate
 from blastscope.errors import BlastscopeError
+from blastscope.segmentation import scale
 from blastscope.segmentation.cutouts import cut_out
 from blastscope.segmentation.scale import (
     C_NMC,
@@ -43,6 +44,22 @@ def test_dark_nuclei_do_not_hide_red_cells():
     many = red_cell_diameters(draw((420, 620), whites, grid(15)))
     assert len(many) >= 10
     assert np.median(many) == pytest.approx(np.median(few), rel=0.03)
+
+
+@pytest.mark.parametrize("diameter", [20, 28, 33])
+def test_a_field_is_shrunk_only_as_far_as_its_red_cells_keep_their_size(monkeypatch, diameter):
+    """Shrunk to a third, they have 7 to 11 pixels, and the least that counts has 10."""
+    monkeypatch.setattr(scale, "_SIDE", 300)
+    rng, share, drawn = np.random.default_rng(0), np.zeros((900, 900)), []
+    rows, columns = np.mgrid[:50, :50]
+    for top, left in np.argwhere(np.ones((18, 18))) * 50:
+        drawn.append(diameter * np.exp(rng.normal(0, DIFFER)))
+        away = np.hypot(rows + 0.5 - 25, columns + 0.5 - 25)
+        share[top : top + 50, left : left + 50] = np.clip(drawn[-1] / 2 + 0.5 - away, 0, 1)
+    field = 235 * np.exp(-share[..., None] * (0.2, 0.45, 0.5)) + rng.normal(0, 1, (900, 900, 1))
+    found = red_cell_diameters(np.clip(field, 0, 255).astype(np.uint8))
+    assert len(found) >= 20
+    assert np.median(found) == pytest.approx(np.median(drawn), rel=0.03)
 
 
 @pytest.mark.parametrize(
