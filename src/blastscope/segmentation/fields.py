@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,6 +29,9 @@ TILE = 1536 * UM
 """The side of a tile, in micrometres."""
 MARGIN = 30.0
 """How far tiles overlap, in micrometres: more than a cell measures."""
+SEAM = 5.0
+"""How far beyond a tile's own part the centre of a cell may lie, in micrometres: more than the
+outlines of two tiles move it."""
 
 DARK = 120
 """The mean of the largest of the three colours below which nothing lights a field from below."""
@@ -143,22 +147,61 @@ def cells_of_field(
     """Find the cells of a field of any size, tile by tile, from top to bottom.
 
     What is computed beside the field itself does not grow with its size. A cell counts in the tile
-    that its centre lies in.
+    that its centre lies in. Two tiles outline a cell on their border a little differently: what
+    lies up to ``SEAM`` beyond a tile counts too, unless another tile has the same cell.
 
     Args:
         rgb: uint8, (H, W, 3).
         um_per_pixel: its scale.
         segmenter: finds the cells of a tile.
     """
-    found: list[FoundCell] = []
-    for core, whole in tiles(rgb.shape[:2], um_per_pixel):
+    found: list[_OfTile] = []
+    for tile, (core, whole) in enumerate(tiles(rgb.shape[:2], um_per_pixel)):
         for cell in segmenter(_cut(rgb, whole), um_per_pixel):
-            x, y = cell.centre
-            x, y = x + whole.x, y + whole.y
-            if core.x <= x < core.x + core.w and core.y <= y < core.y + core.h:
-                box = replace(cell.box, x=cell.box.x + whole.x, y=cell.box.y + whole.y)
-                found.append(replace(cell, box=box))
-    return list(in_order_of_rows(found))
+            box = replace(cell.box, x=cell.box.x + whole.x, y=cell.box.y + whole.y)
+            cell = replace(cell, box=box)
+            depth = _depth(core, *cell.centre)
+            if depth * um_per_pixel >= -SEAM:
+                found.append(_OfTile(cell, tile, depth))
+    return list(in_order_of_rows(_once(found)))
+
+
+class _OfTile(NamedTuple):
+    """A cell, the number of its tile, and how deep in the tile's own part its centre lies."""
+
+    cell: FoundCell
+    tile: int
+    depth: float
+
+
+def _depth(core: Box, x: float, y: float) -> float:
+    """Return how many pixels a point lies inside a box; less than zero outside."""
+    return min(x - core.x, core.x + core.w - x, y - core.y, core.y + core.h - y)
+
+
+def _once(found: Sequence[_OfTile]) -> list[FoundCell]:
+    """Return the cells without those that another tile has deeper inside, in their order."""
+    kept: list[int] = []
+    for k in sorted(range(len(found)), key=lambda k: -found[k].depth):
+        cell, tile, _ = found[k]
+        others = (found[j].cell for j in kept if found[j].tile != tile)
+        if not any(_is_same(cell, other) for other in others):
+            kept.append(k)
+    return [found[k].cell for k in sorted(kept)]
+
+
+def _is_same(one: FoundCell, other: FoundCell) -> bool:
+    """Return whether two masks share more than half of the smaller one."""
+    a, b = one.box, other.box
+    left, right = max(a.x, b.x), min(a.x + a.w, b.x + b.w)
+    top, bottom = max(a.y, b.y), min(a.y + a.h, b.y + b.h)
+    if left >= right or top >= bottom:
+        return False
+    mine, its = (
+        cell.mask[top - cell.box.y : bottom - cell.box.y, left - cell.box.x : right - cell.box.x]
+        for cell in (one, other)
+    )
+    return 2 * int((mine & its).sum()) > min(int(one.mask.sum()), int(other.mask.sum()))
 
 
 def _cut(rgb: Pixels, box: Box) -> Pixels:
