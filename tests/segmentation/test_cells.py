@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -92,6 +94,35 @@ def test_tiles_find_what_the_whole_field_has(monkeypatch):
     assert len(whole) == len(parts) == 4
     for one, other in zip(whole, parts, strict=True):
         assert dice(placed(one, field.shape), placed(other, field.shape)) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("centres", "kept"),
+    [((395, 405), 395), ((405, 395), 405), ((390, 398), 390), ((404, 409), 409)],
+    ids=["in both", "in none", "in the left", "in the right"],
+)
+def test_a_cell_that_two_tiles_outline_differently_counts_once(monkeypatch, centres, kept):
+    """The tiles of 800 pixels meet at 400; what lies deeper in its own tile is kept."""
+    monkeypatch.setattr("blastscope.segmentation.fields.TILE", 40.0)
+    (_, left), (_, right) = tiles((400, 800), UM)
+    shapes = iter([(centres[0] - left.x, 0), (centres[1] - right.x, 1)])
+
+    def segmenter(rgb, um_per_pixel):
+        x, tile = next(shapes)
+        inner = FoundCell(Box(60, 300, 50, 50), np.ones((50, 50), bool))  # two in one tile stay
+        both = [replace(inner, mask=inner.mask.copy()) for _ in range(2)] if tile == 0 else []
+        return [*both, FoundCell(Box(x - 50, 100, 100, 90), np.ones((90, 100), bool))]
+
+    found = cells_of_field(np.zeros((400, 800, 3), np.uint8), UM, segmenter)
+    assert [cell.centre[0] for cell in found] == [kept, 85, 85]
+
+
+def test_a_cell_that_one_tile_alone_finds_beside_its_border_counts(monkeypatch):
+    monkeypatch.setattr("blastscope.segmentation.fields.TILE", 40.0)
+    cell = FoundCell(Box(370, 100, 80, 90), np.ones((90, 80), bool))  # its centre is at 410
+    shapes = iter([[cell], []])
+    found = cells_of_field(np.zeros((400, 800, 3), np.uint8), UM, lambda *_: next(shapes))
+    assert [one.box for one in found] == [cell.box]
 
 
 @pytest.mark.parametrize("shape", [(560, 800), (100, 3000), (64, 64), (10_000, 10_000)])

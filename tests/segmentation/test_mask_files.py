@@ -10,7 +10,7 @@ from PIL import Image
 
 from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
-from blastscope.segmentation.cells import FoundCell
+from blastscope.segmentation.cells import EDGE, FoundCell
 from blastscope.segmentation.mask_files import (
     find_mask_file,
     read_masks,
@@ -51,6 +51,17 @@ def test_labels_come_back_to_the_pixel(tmp_path, cells):
     assert list(_same(read_own_labels(tmp_path / "a.tif", SHAPE, 2), cells)) == [0, 0]
 
 
+@pytest.mark.parametrize(("left", "refused"), [(-15, True), (-1, False), (0, False), (7, False)])
+def test_a_mask_that_the_edge_cuts_is_refused_as_a_found_cell_is(tmp_path, left, refused):
+    """A disc of radius 14: cut through its middle 28 of 72 pixels of outline are at the edge."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    disc = (columns - left - 14.5) ** 2 + (rows - 40) ** 2 < 14**2
+    Image.fromarray(disc.astype(np.uint8)).save(tmp_path / "a.png")
+    (cell,) = read_masks(tmp_path / "a.png", SHAPE)
+    assert (cell.refused is not None) == refused
+    assert (EDGE in cell.flags) == (left < 0)
+
+
 def test_geojson_is_what_qupath_reads_and_comes_back(tmp_path, cells):
     write_geojson(tmp_path / "a.geojson", cells, ["a_1", "a_2"])
     content = json.loads((tmp_path / "a.geojson").read_text())
@@ -66,11 +77,41 @@ def test_geojson_is_what_qupath_reads_and_comes_back(tmp_path, cells):
     assert max(_same(read_masks(tmp_path / "a.geojson", SHAPE), cells)) < 0.03
 
 
-def test_black_and_white_masks_are_a_cell_a_piece(tmp_path, cells):
+@pytest.mark.parametrize("apart", [18, 40], ids=["touching", "apart"])
+@pytest.mark.parametrize(("white", "kind"), [(255, "L"), (255, "1"), (1, "L")])
+def test_black_and_white_masks_are_refused(tmp_path, apart, white, kind):
+    """Two discs that touch are one piece; with the number 1 that is one cell of a label image."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    x = np.where(columns < 30 + apart / 2, 30, 30 + apart)
+    discs = (columns - x) ** 2 + (rows - 40) ** 2 <= 81
+    image = Image.fromarray(discs.astype(np.uint8) * white)
+    image.convert(kind).save(tmp_path / "a.png")
+    if white == 1 and apart == 18:
+        assert len(read_masks(tmp_path / "a.png", SHAPE)) == 1
+        return
+    with pytest.raises(BlastscopeError, match=r"a\.png is black and white"):
+        read_masks(tmp_path / "a.png", SHAPE)
+
+
+def test_a_speck_beside_the_only_cell_is_not_a_piece(tmp_path, cells):
+    write_labels(tmp_path / "a.tif", SHAPE, cells[:1])
+    labels = np.array(Image.open(tmp_path / "a.tif"))
+    labels[80:83, 100:103] = 1
+    Image.fromarray(labels).save(tmp_path / "a.tif")
+    assert list(_same(read_masks(tmp_path / "a.tif", SHAPE), cells[:1])) == [0]
+
+
+def test_pages_and_turned_labels_are_refused(tmp_path, cells):
     write_labels(tmp_path / "a.tif", SHAPE, cells)
-    mask = (np.array(Image.open(tmp_path / "a.tif")) > 0).astype(np.uint8) * 255
-    Image.fromarray(mask).save(tmp_path / "b.png")
-    assert list(_same(read_masks(tmp_path / "b.png", SHAPE), cells)) == [0, 0]
+    image = Image.open(tmp_path / "a.tif")
+    image.save(tmp_path / "b.tif", save_all=True, append_images=[image])
+    with pytest.raises(BlastscopeError, match=r"b\.tif has 2 pages"):
+        read_masks(tmp_path / "b.tif", SHAPE)
+    exif = Image.Exif()
+    exif[274] = 3
+    image.save(tmp_path / "c.png", exif=exif)
+    with pytest.raises(BlastscopeError, match=r"c\.png has an EXIF orientation"):
+        read_masks(tmp_path / "c.png", SHAPE)
 
 
 @pytest.mark.parametrize(

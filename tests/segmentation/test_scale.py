@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from blastscope.data.crop import Box, locate
 from blastscope.errors import BlastscopeError
+from blastscope.segmentation import scale
 from blastscope.segmentation.cutouts import cut_out
 from blastscope.segmentation.scale import (
     C_NMC,
@@ -43,6 +45,23 @@ def test_dark_nuclei_do_not_hide_red_cells():
     many = red_cell_diameters(draw((420, 620), whites, grid(15)))
     assert len(many) >= 10
     assert np.median(many) == pytest.approx(np.median(few), rel=0.03)
+
+
+@pytest.mark.parametrize("diameter", [20, 28, 30])
+def test_a_field_is_shrunk_only_as_far_as_its_red_cells_keep_their_size(monkeypatch, diameter):
+    """Shrunk to a third, they have 7 to 10 pixels, and the least that counts has 10."""
+    monkeypatch.setattr(scale, "_SIDE", 300)
+    sizes = diameter * np.exp(DIFFER * norm.ppf(np.arange(0.1, 1, 0.1)))  # in each part, all nine
+    noise, share = np.random.default_rng(0).normal(0, 1, (900, 900, 1)), np.zeros((900, 900))
+    rows, columns = np.mgrid[:50, :50]
+    away = np.hypot(rows + 0.5 - 25, columns + 0.5 - 25)
+    for k, j in np.argwhere(np.ones((18, 18))):
+        place = np.s_[50 * k : 50 * k + 50, 50 * j : 50 * j + 50]
+        share[place] = np.clip(sizes[(2 * k + j) % 9] / 2 + 0.5 - away, 0, 1)
+    field = 235 * np.exp(-share[..., None] * (0.2, 0.45, 0.5)) + noise
+    found = red_cell_diameters(np.clip(field, 0, 255).astype(np.uint8))
+    assert len(found) >= 20
+    assert np.median(found) == pytest.approx(diameter, rel=0.03)
 
 
 @pytest.mark.parametrize(

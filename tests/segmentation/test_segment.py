@@ -92,6 +92,23 @@ def test_a_failure_takes_nothing_of_a_folder_that_was_there(tmp_path, um):
     assert (out / ".git" / "HEAD").read_text() == "mine"
 
 
+def test_a_field_that_its_file_turns_is_not_used_with_masks(fields, tmp_path):
+    """Turned by 180°, a field has the size of its masks, which are not turned with it."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    rgb = Image.open(fields / "a.png")
+    for name, orientation in (("a.png", 3), ("b.jpg", 1)):
+        exif = Image.Exif()
+        exif[274] = orientation
+        rgb.save(fields / name, exif=exif)
+    for name in ("a", "b"):
+        write_labels(masks / f"{name}.tif", (400, 500), find_cells(np.array(rgb), UM)[:1])
+    made = bs.segment(fields, um_per_pixel=UM, masks=masks).fields
+    assert made["cells"].to_list() == [None, 1]
+    assert "EXIF" in made["problem"][0]
+    assert bs.segment(fields, um_per_pixel=UM).fields["problem"].null_count() == 2
+
+
 def test_masks_that_do_not_fit_leave_nothing_behind(fields, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
@@ -100,6 +117,20 @@ def test_masks_that_do_not_fit_leave_nothing_behind(fields, tmp_path):
     with pytest.raises(BlastscopeError, match=r"b\.tif has 50 × 30 pixels"):
         bs.segment(fields, out=tmp_path / "out", um_per_pixel=UM, masks=masks)
     assert not (tmp_path / "out").exists()
+
+
+def test_two_fields_do_not_share_the_masks_of_one(tmp_path):
+    """Fields of two subjects have one name: the cells of one would be cut at the other's places."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("A", "B"):
+        (tmp_path / "f" / name).mkdir(parents=True)
+        Image.fromarray(draw((90, 120))).save(tmp_path / "f" / name / "img1.png")
+    write_labels(masks / "img1_masks.tif", (90, 120), [])
+    with pytest.raises(BlastscopeError, match=r"A/img1\.png and .*B/img1\.png .*img1_masks\.tif"):
+        bs.segment(tmp_path / "f", out=tmp_path / "out", um_per_pixel=UM, masks=masks)
+    assert not (tmp_path / "out").exists()
+    assert bs.segment(tmp_path / "f" / "A", um_per_pixel=UM, masks=masks).fields.height == 1
 
 
 def test_a_field_in_several_pictures_or_with_transparent_parts_is_not_used(fields):

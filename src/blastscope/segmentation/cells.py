@@ -39,6 +39,8 @@ TOUCHING = "touching"
 """The flag of a cell that was parted from another."""
 EDGE = "field-edge"
 """The flag of a cell that lies at the field's edge."""
+CUT = "is cut by the field's edge"
+"""Why a cell is refused of whose outline more than ``MOST_CUT`` lies on the edge."""
 
 
 @dataclass(frozen=True)
@@ -180,12 +182,12 @@ def _cell(rgb: Pixels, around: Surroundings, nucleus: Nucleus, own: Mask) -> Fou
     inside = np.s_[box.y : box.y + h, box.x : box.x + w]
     core = refined(around.density[inside], nucleus.placed(rgb.shape[:2])[inside], mask)
     flags = (TOUCHING,) * nucleus.parted
-    cut = _cut_share(mask, box, rgb.shape[:2])
+    cut = cut_share(mask, box, rgb.shape[:2])
     if cut:
         flags += (EDGE,)
     refused = None
     if cut > MOST_CUT:
-        refused = "is cut by the field's edge"
+        refused = CUT
     elif mask.sum() > MOST_RATIO * core.sum() or solidity(mask) < LEAST_SOLIDITY:
         refused = "has an outline that is not a cell's"
     elif outline.agreement < REFUSED:
@@ -195,7 +197,7 @@ def _cell(rgb: Pixels, around: Surroundings, nucleus: Nucleus, own: Mask) -> Fou
     return FoundCell(box, mask, outline.agreement, flags, refused, core)
 
 
-def _cut_share(mask: Mask, box: Box, shape: tuple[int, ...]) -> float:
+def cut_share(mask: Mask, box: Box, shape: tuple[int, ...]) -> float:
     """Return the share of a cell's outline that lies on the picture's edge."""
     on_edge = 0
     on_edge += int(mask[0].sum()) * (box.y == 0)

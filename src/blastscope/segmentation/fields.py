@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from blastscope.data.crop import Box, Pixels
 from blastscope.data.images import UnusableImageError, read_image
@@ -28,6 +29,9 @@ TILE = 1536 * UM
 """The side of a tile, in micrometres."""
 MARGIN = 30.0
 """How far tiles overlap, in micrometres: more than a cell measures."""
+SEAM = 5.0
+"""How far beyond a tile's own part the centre of a cell may lie, in micrometres: more than the
+outlines of two tiles move it."""
 
 DARK = 120
 """The mean of the largest of the three colours below which nothing lights a field from below."""
@@ -42,18 +46,24 @@ FULL = 0.88
 """The share of dense pixels above which there is no glass: at most .77 in 492 fields."""
 
 
-def read_field(path: Path) -> Pixels:
+def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
     """Return a field's pixels, uint8, (H, W, 3), RGB.
+
+    Args:
+        path: of the file.
+        with_masks: whether masks of another tool are laid on it: then it must not be turned.
 
     Raises:
         UnusableImageError: if it cannot be decoded, is too large, has transparent parts or several
-            pictures, or is not a stained smear.
+            pictures, is not a stained smear, or is turned.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of a large picture: there is a limit
         read = read_image(path, MOST_PIXELS, MOST_BYTES)
         if "alpha" in read.flags:
             _refuse_transparent(path)
+        if with_masks:
+            _refuse_turned(path)
     if "frames" in read.flags:
         raise UnusableImageError("frames", "holds several pictures: save each as a file of its own")
     refuse_no_smear(read.pixels)
@@ -72,6 +82,26 @@ def _refuse_transparent(path: Path) -> None:
         raise UnusableImageError(
             "transparent", "has transparent parts: save it without its alpha channel"
         )
+
+
+def _refuse_turned(path: Path) -> None:
+    """Refuse a field that its file turns: nobody knows whether its masks were drawn before that.
+
+    Raises:
+        UnusableImageError: if it has an EXIF orientation that turns or mirrors it.
+    """
+    with Image.open(path) as image:
+        if is_turned(image):
+            raise UnusableImageError(
+                "turned",
+                "has an EXIF orientation that turns it, and its masks have none: save it turned, "
+                "without its EXIF orientation, and draw its masks on that",
+            )
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return whether an image's EXIF orientation turns or mirrors it."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
 
 
 def refuse_no_smear(rgb: Pixels) -> None:
@@ -117,22 +147,61 @@ def cells_of_field(
     """Find the cells of a field of any size, tile by tile, from top to bottom.
 
     What is computed beside the field itself does not grow with its size. A cell counts in the tile
-    that its centre lies in.
+    that its centre lies in. Two tiles outline a cell on their border a little differently: what
+    lies up to ``SEAM`` beyond a tile counts too, unless another tile has the same cell.
 
     Args:
         rgb: uint8, (H, W, 3).
         um_per_pixel: its scale.
         segmenter: finds the cells of a tile.
     """
-    found: list[FoundCell] = []
-    for core, whole in tiles(rgb.shape[:2], um_per_pixel):
+    found: list[_OfTile] = []
+    for tile, (core, whole) in enumerate(tiles(rgb.shape[:2], um_per_pixel)):
         for cell in segmenter(_cut(rgb, whole), um_per_pixel):
-            x, y = cell.centre
-            x, y = x + whole.x, y + whole.y
-            if core.x <= x < core.x + core.w and core.y <= y < core.y + core.h:
-                box = replace(cell.box, x=cell.box.x + whole.x, y=cell.box.y + whole.y)
-                found.append(replace(cell, box=box))
-    return list(in_order_of_rows(found))
+            box = replace(cell.box, x=cell.box.x + whole.x, y=cell.box.y + whole.y)
+            cell = replace(cell, box=box)
+            depth = _depth(core, *cell.centre)
+            if depth * um_per_pixel >= -SEAM:
+                found.append(_OfTile(cell, tile, depth))
+    return list(in_order_of_rows(_once(found)))
+
+
+class _OfTile(NamedTuple):
+    """A cell, the number of its tile, and how deep in the tile's own part its centre lies."""
+
+    cell: FoundCell
+    tile: int
+    depth: float
+
+
+def _depth(core: Box, x: float, y: float) -> float:
+    """Return how many pixels a point lies inside a box; less than zero outside."""
+    return min(x - core.x, core.x + core.w - x, y - core.y, core.y + core.h - y)
+
+
+def _once(found: Sequence[_OfTile]) -> list[FoundCell]:
+    """Return the cells without those that another tile has deeper inside, in their order."""
+    kept: list[int] = []
+    for k in sorted(range(len(found)), key=lambda k: -found[k].depth):
+        cell, tile, _ = found[k]
+        others = (found[j].cell for j in kept if found[j].tile != tile)
+        if not any(_is_same(cell, other) for other in others):
+            kept.append(k)
+    return [found[k].cell for k in sorted(kept)]
+
+
+def _is_same(one: FoundCell, other: FoundCell) -> bool:
+    """Return whether two masks share more than half of the smaller one."""
+    a, b = one.box, other.box
+    left, right = max(a.x, b.x), min(a.x + a.w, b.x + b.w)
+    top, bottom = max(a.y, b.y), min(a.y + a.h, b.y + b.h)
+    if left >= right or top >= bottom:
+        return False
+    mine, its = (
+        cell.mask[top - cell.box.y : bottom - cell.box.y, left - cell.box.x : right - cell.box.x]
+        for cell in (one, other)
+    )
+    return 2 * int((mine & its).sum()) > min(int(one.mask.sum()), int(other.mask.sum()))
 
 
 def _cut(rgb: Pixels, box: Box) -> Pixels:

@@ -20,8 +20,15 @@ from blastscope.data.crop import Box
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, write_text
 from blastscope.process import quiet_tiff
-from blastscope.segmentation.cells import EDGE, FoundCell, in_order_of_rows
-from blastscope.segmentation.fields import MOST_PIXELS
+from blastscope.segmentation.cells import (
+    CUT,
+    EDGE,
+    MOST_CUT,
+    FoundCell,
+    cut_share,
+    in_order_of_rows,
+)
+from blastscope.segmentation.fields import MOST_PIXELS, is_turned
 
 LABELS = (".png", ".tif", ".tiff")
 GEOJSON = (".geojson", ".json")
@@ -31,6 +38,8 @@ MOST_JSON = 256 * 2**20
 MOST_CELLS = 65_535
 """The most cells of one field: the numbers of a 16-bit label image."""
 _COLOURS = {"refused": [200, 0, 0], "white cell": [0, 150, 0]}
+_WHITE = 255
+"""The only number above zero of a black-and-white mask."""
 LEAST_AREA = 20
 """Pixels of the smallest mask that is taken for a cell; Cellpose leaves specks."""
 
@@ -139,9 +148,15 @@ def read_masks(path: Path, shape: Sequence[int]) -> list[FoundCell]:
 
 def _from_labels(path: Path, shape: Sequence[int]) -> list[FoundCell]:
     labels = _read_labels(path, shape)
-    if len(np.unique(labels[labels > 0])) == 1:  # black and white: each piece is a cell
-        _, pieces = cv2.connectedComponents((labels > 0).astype(np.uint8))
-        labels = pieces.astype(np.int64)
+    if len(np.unique(labels[labels > 0])) == 1:
+        _, pieces, boxes, _ = cv2.connectedComponentsWithStats((labels > 0).astype(np.uint8))
+        cells = np.flatnonzero(boxes[1:, cv2.CC_STAT_AREA] >= LEAST_AREA) + 1
+        if labels.max() == _WHITE or len(cells) > 1:
+            raise BlastscopeError(
+                f"{path} is black and white, so that cells which touch would be one: give each "
+                "cell a number of its own."
+            )
+        labels = np.isin(pieces, cells).astype(np.int64)
     return [cell for cell in _cells_of(labels, shape) if cell.mask.sum() >= LEAST_AREA]
 
 
@@ -154,11 +169,22 @@ def _read_labels(path: Path, shape: Sequence[int]) -> np.ndarray:
                 raise BlastscopeError(
                     f"{path} has more than {MOST_PIXELS / 1e6:.0f} megapixels: cut the field."
                 )
+            pages, turned = getattr(image, "n_frames", 1), is_turned(image)
             labels = np.array(image)
     except BlastscopeError:
         raise
     except Exception as error:  # a decoder may raise anything on damaged data
         raise BlastscopeError(f"{path} is not a label image ({error}): give PNG or TIFF.") from None
+    if pages > 1:
+        raise BlastscopeError(
+            f"{path} has {pages:,} pages: save the labels of the whole cells as a file of their "
+            "own."
+        )
+    if turned:
+        raise BlastscopeError(
+            f"{path} has an EXIF orientation that turns it: save it turned, without its EXIF "
+            "orientation."
+        )
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise BlastscopeError(
             f"{path} is not a label image: give one grey image in which each cell has a number."
@@ -168,7 +194,7 @@ def _read_labels(path: Path, shape: Sequence[int]) -> np.ndarray:
             f"{path} has {width} × {height} pixels, and its field {shape[1]} × {shape[0]}: give "
             "masks of the field itself."
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.int64) * (_WHITE if labels.dtype.kind == "b" else 1)
 
 
 def _cells_of(labels: np.ndarray, shape: Sequence[int]) -> list[FoundCell]:
@@ -187,9 +213,9 @@ def _cells_of(labels: np.ndarray, shape: Sequence[int]) -> list[FoundCell]:
 
 
 def _checked(box: Box, mask: np.ndarray, shape: Sequence[int]) -> FoundCell:
-    """Flag a cell of another tool that lies at the edge."""
-    at_edge = box.x == 0 or box.y == 0 or box.x + box.w == shape[1] or box.y + box.h == shape[0]
-    return FoundCell(box, mask, None, (EDGE,) * at_edge)
+    """Flag a cell of another tool that lies at the edge, and refuse one that the edge cuts."""
+    cut = cut_share(mask, box, (shape[0], shape[1]))
+    return FoundCell(box, mask, None, (EDGE,) * (cut > 0), CUT if cut > MOST_CUT else None)
 
 
 def _from_geojson(path: Path, shape: Sequence[int]) -> list[FoundCell]:

@@ -48,7 +48,7 @@ CELLS, FIELDS = "cells.csv", "fields.csv"
 _PARTS, _SCALE = "fields", "scale.json"
 _WRITTEN = (_PARTS, _SCALE, "cells", "masks", "overlays", CELLS, FIELDS)
 _KIND = FolderKind(MARKER, FORMAT, contents=_WRITTEN)
-METHOD = 1
+METHOD = 2
 """The version of the method: a folder of another one is not gone on with."""
 MOST_MEASURED = 24
 """Fields, evenly from all, whose red cells are measured."""
@@ -147,7 +147,7 @@ def segment_fields(
         raise BlastscopeError(
             f"{masks} is not a folder: give one that holds a file of masks for each field."
         )
-    files = {one.name: find_mask_file(masks, one.path) for one in fields} if masks else {}
+    files = _mask_files(fields, masks) if masks else {}
     work = WorkFolder(out, _KIND, _identity(fields, um_per_pixel, files))
     with work.locked():
         there = work.open_or_resume()
@@ -170,6 +170,26 @@ def segment_fields(
                 work.remove()
             raise
         return _collected(fields, work, scale, len(done))
+
+
+def _mask_files(fields: Sequence[FieldFile], folder: Path) -> dict[str, Path]:
+    """Return the file of masks of each field by its name.
+
+    Raises:
+        BlastscopeError: if a field has none or several, or two fields have the same one.
+    """
+    files: dict[str, Path] = {}
+    owners: dict[Path, FieldFile] = {}
+    for one in fields:
+        path = find_mask_file(folder, one.path)
+        owner = owners.setdefault(path.resolve(), one)
+        if owner is not one:
+            raise BlastscopeError(
+                f"{owner.file} and {one.file} both find their masks in {path}: rename them, or "
+                "segment each folder of fields with its own folder of masks."
+            )
+        files[one.name] = path
+    return files
 
 
 def _part(one: FieldFile) -> str:
@@ -240,7 +260,7 @@ def _segment(one: FieldFile, *, work: WorkFolder, scale: Scale, masks: Mapping[s
     try:
         if one.problem is not None:
             raise UnusableImageError("unreadable", one.problem)
-        rgb = read_field(one.path)
+        rgb = read_field(one.path, with_masks=one.name in masks)
     except UnusableImageError as error:
         write_json(work.path / _part(one), {"field": {**fact, "problem": str(error)}, "cells": []})
         return
