@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import blastscope as bs
@@ -208,11 +209,13 @@ def test_what_is_not_a_bundle_or_taken_is_refused(laboratory, adapted, tmp_path)
 def test_unlabelled_and_damaged_files_are_left_out_and_named(laboratory, tmp_path):
     cells = shutil.copytree(laboratory.cells, tmp_path / "cells")
     (cells / "all" / "UID_20_0_1_all.bmp").write_bytes(b"not an image")
+    pages = [Image.new("RGB", (60, 60), (90, 40, 120)) for _ in range(2)]
+    pages[0].save(cells / "all" / "two.tif", save_all=True, append_images=pages[1:])
     made = bs.adapt(laboratory.bundle, labelled=cells, out=tmp_path / "m")
     assert made.adaptation.cells == {"all": 47, "hem": 48}
     assert any("UID_20_0_1_all.bmp" in sentence for sentence in made.notes())
     content = made.as_json()
-    assert (content["unlabelled"], content["unusable"]) == (0, 1)
+    assert (content["unlabelled"], content["unusable"]) == (0, 2)
     many = tuple((f"f{k}.png", "is black.") for k in range(300))
     named = replace(made, cells=replace(made.cells, problems=many, unlabelled=2))
     assert sum(" is black." in sentence for sentence in named.notes()) == 10

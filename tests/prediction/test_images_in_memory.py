@@ -77,6 +77,21 @@ def test_of_several_frames_the_one_that_is_shown_is_read(tmp_path):
     assert image.tell() == 1
 
 
+def test_what_was_not_used_of_an_image_is_counted(tmp_path):
+    cell = Image.fromarray(draw_cell(1, 60, 20))
+    cell.save(tmp_path / "two.tif", save_all=True, append_images=[cell])
+    clear = cell.convert("RGBA")
+    clear.paste((0, 0, 0, 0), (0, 0, 60, 10))
+    clear.save(tmp_path / "clear.png")
+    cell.save(tmp_path / "whole.png")
+    made = bs.predict(tmp_path)
+    assert made.to_frame()["flags"].str.contains("frames|alpha").sum() == 2
+    told = [line for line in made.notes() if "pictures" in line or "transparent" in line]
+    assert len(told) == 2
+    assert all(" 1." in line for line in told)
+    assert not bs.predict(tmp_path / "whole.png")._altered()
+
+
 def test_images_and_paths_side_by_side_keep_their_order_and_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_cell(tmp_path / "UID_5_1_1_all.png", CELL)

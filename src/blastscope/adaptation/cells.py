@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blastscope.bundle.network import BundledNetwork
+from blastscope.data.images import SEVERAL
 from blastscope.data.layouts import Problem
 from blastscope.data.names import ALL
 from blastscope.data.store import INFO, open_store
@@ -139,6 +140,8 @@ def _of_images(
             on_progress(done, len(inputs))
         if isinstance(cell, Problem):
             about.problems += ((image.file, cell.message),)
+        elif "frames" in cell.flags:  # of which picture is the label?
+            about.problems += ((image.file, SEVERAL),)
         elif image.label is None:
             about.unlabelled += 1
         else:

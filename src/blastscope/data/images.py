@@ -38,6 +38,9 @@ LARGE = 8 * 2**20
 _BAND = 2**22
 """How many pixels are converted to RGB at a time."""
 
+SEVERAL = "holds several pictures: save each as a file of its own"
+"""Why a file with the flag ``frames`` cannot be used, wherever its first picture is not enough."""
+
 _ORIENTATION = 274
 """The EXIF tag of how an image is turned."""
 _COMPRESSION = 259

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from blastscope.data.images import UnusableImageError, large_in_turn
+from blastscope.data.images import SEVERAL, UnusableImageError, large_in_turn
 from blastscope.data.synthetic import MARKER
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import replacing, sha256_of_json, write_text
@@ -28,7 +28,6 @@ from blastscope.stain.statistics import StainError, StainStatistics
 TABLE = "stain.csv"
 _WORK = ".stain.work"
 _KIND = FolderKind("stain.json", "blastscope-stain/2", contents=(_WORK, MARKER))
-_SEVERAL = "holds several pictures: save each as a file of its own"
 _SYNTHETIC = "These images were made of synthetic cells by blastscope normalize-stain.\n"
 
 SCHEMA: dict[str, pl.DataType] = {
@@ -189,7 +188,7 @@ def _one(reference: StainStatistics, image: InputImage) -> _Done:
         decoded = image.decode()
         flags = (*flags, *decoded.flags)
         if "frames" in flags:
-            raise UnusableImageError("frames", _SEVERAL)
+            raise UnusableImageError("frames", SEVERAL)
         changed = normalize_pixels(decoded.pixels, reference)
     except (UnusableImageError, StainError) as error:
         return _Done(image, flags, None, None, str(error))

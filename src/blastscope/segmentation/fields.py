@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from blastscope.data.crop import Box, Pixels
-from blastscope.data.images import UnusableImageError, read_image
+from blastscope.data.images import SEVERAL, UnusableImageError, read_image
 from blastscope.segmentation.cells import FoundCell, Segmenter, find_cells, in_order_of_rows
 from blastscope.segmentation.nuclei import UM
 from blastscope.segmentation.optical_density import glass_colour
@@ -65,7 +65,7 @@ def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
         if with_masks:
             _refuse_turned(path)
     if "frames" in read.flags:
-        raise UnusableImageError("frames", "holds several pictures: save each as a file of its own")
+        raise UnusableImageError("frames", SEVERAL)
     refuse_no_smear(read.pixels)
     return read.pixels
 

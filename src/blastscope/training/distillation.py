@@ -20,6 +20,7 @@ from blastscope.io.files import sha256_of
 from blastscope.io.predictions import (
     SYNTHETIC_MARK,
     read_predictions,
+    refuse_corrected,
     refuse_pseudo_labels,
     select_model,
 )
@@ -110,6 +111,7 @@ def taught_probabilities(
     for path in teachers.tables:
         read, about = read_predictions(path)
         refuse_pseudo_labels(about, path)
+        refuse_corrected(read, path)
         table, name = select_model(read, path, None)
         synthetic = about.get("synthetic") is True or name.endswith(SYNTHETIC_MARK)
         if synthetic != inputs.store.synthetic:
