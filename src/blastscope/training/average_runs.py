@@ -95,7 +95,7 @@ def runs_to_average(
 
 
 def _refuse_other_network(run: Path, theirs: Recipe, recipe: Recipe) -> None:
-    """Refuse a run with another input or network; a term of size is no part of its weights."""
+    """Refuse a run with another input or network; a term of size does not belong to its weights."""
     if theirs.input != recipe.input:
         raise BlastscopeError(
             f"{run} prepares its cells differently from {recipe.name}: give runs with the same "
