@@ -13,6 +13,7 @@ from blastscope.io.predictions import read_predictions
 from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe
 from blastscope.training.dataset import read_inputs
+from blastscope.training.initial_run import first_weights
 from blastscope.training.network_input import pixel_input
 from blastscope.training.run_folder import load_checkpoint
 from blastscope.training.train import train
@@ -87,6 +88,19 @@ def test_it_predicts_every_cell_and_names_what_it_was_made_of(material, runs, tm
     assert 0 <= bs.evaluate(made, "test", store=material.store).metrics["auc"] <= 1
     (runs[1] / "checkpoint.safetensors").write_bytes(b"")
     assert averaged_statuses(made) == ["ok", "changed", "ok"]
+
+
+def test_a_chain_of_starts_leads_to_the_first_weights(tmp_path):
+    for k in range(3):
+        start = {"starts_from": {"run": str(tmp_path / "gone" / f"r{k - 1}")}}
+        (tmp_path / f"r{k}").mkdir()
+        write_json(tmp_path / f"r{k}" / "environment.json", start if k else {})
+    assert first_weights(tmp_path / "r2") == {}
+    begun_with(tmp_path / "r0", WEIGHTS)
+    assert first_weights(tmp_path / "r2") == WEIGHTS  # each beside the one that it began
+    (tmp_path / "r0").rename(tmp_path / "elsewhere")
+    with pytest.raises(BlastscopeError, match="r0"):
+        first_weights(tmp_path / "r2")
 
 
 @pytest.mark.parametrize("count", [0, 1])

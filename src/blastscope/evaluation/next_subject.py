@@ -141,11 +141,15 @@ def _aucs(
     subject_of = codes[first][:, None] == here  # (units, subjects)
     whole = subject_of.sum(axis=0) == 1  # others are the only one of their kind: cells are drawn
 
-    def metrics_of(weights: NDArray[np.uint16]) -> Floats:
-        drawn = weights[:, first].astype(np.float64)
+    def aucs(drawn: Floats) -> Floats:
         above, below = ((drawn * (drawn @ of)) @ subject_of for of in (sums.in_order, sums.pairs))
         found = np.full(above.shape, np.nan)
         np.divide(above, below, out=found, where=below > 0)
+        return found
+
+    def metrics_of(weights: NDArray[np.uint16]) -> Floats:
+        drawn = weights[:, first].astype(np.float64)
+        found = aucs(drawn)
         times = np.where(whole, drawn @ subject_of, 1.0)
         counted = np.where(np.isnan(found), 0, times)
         total = counted.sum(axis=1)
@@ -154,7 +158,7 @@ def _aucs(
         np.divide(added, total, out=means, where=total > 0)
         return means[:, None]
 
-    each = add_up_pairs(cells, codes).auc_by_unit(np.ones((1, len(names))))[0, here]
+    each = aucs(np.ones((1, len(first))))[0]
     frame = pl.DataFrame({"subject": names[here].tolist(), "auc": each}).fill_nan(None)
     if draws.sampling.counts.get("hem", 0) + draws.sampling.counts.get("mixed", 0) < 2:
         return frame, Estimate(float(np.nanmean(each)), math.nan, math.nan)

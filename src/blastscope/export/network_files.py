@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from safetensors.numpy import load, save
 
 from blastscope.bundle.manifest import InitialWeights, PixelNormalization
-from blastscope.bundle.provenance import environment_of
 from blastscope.bundle.write import NetworkFiles
 from blastscope.engines.torch_engine import load_classifier
 from blastscope.errors import BlastscopeError
@@ -18,6 +14,7 @@ from blastscope.export.onnx_graph import onnx_graph
 from blastscope.models.normalization import Normalization
 from blastscope.models.pretrained import known_weights
 from blastscope.training.finished_run import FinishedRun
+from blastscope.training.initial_run import first_weights
 from blastscope.training.run_folder import RunFolder
 
 
@@ -57,10 +54,7 @@ def initial_weights_of(run: FinishedRun) -> InitialWeights | None:
     Raises:
         BlastscopeError: if the run that it started from is missing.
     """
-    environment = environment_of(run.path)
-    found, start = environment.get("initial_weights"), environment.get("starts_from")
-    if not found and start:
-        found = environment_of(_started_from(run, start)).get("initial_weights")
+    found = first_weights(run.path)
     if not found:
         return None
     try:
@@ -68,18 +62,6 @@ def initial_weights_of(run: FinishedRun) -> InitialWeights | None:
     except BlastscopeError:
         licence = "unknown"
     return InitialWeights(file=found["file"], sha256=found["sha256"], licence=licence)
-
-
-def _started_from(run: FinishedRun, start: dict[str, Any]) -> Path:
-    recorded = Path(str(start.get("run")))
-    beside = run.path.parent / recorded.name  # if both were moved
-    folder = next((one for one in (recorded, beside) if one.is_dir()), None)
-    if folder is None:
-        raise BlastscopeError(
-            f"{run.path} started from the run {recorded}, which is missing: put it beside, so that "
-            "the card can name the weights that training began with."
-        )
-    return folder
 
 
 def stored_weights(content: bytes, half: bool) -> bytes:

@@ -21,8 +21,8 @@ from blastscope.io.files import read_json
 from blastscope.models.classifier import Classifier
 from blastscope.recipes.library import read_recipe
 from blastscope.recipes.schema import AVERAGED, Recipe
-from blastscope.training.initial_run import misfit
-from blastscope.training.run_folder import RunFolder, load_checkpoint
+from blastscope.training.initial_run import first_weights, load_run, misfit
+from blastscope.training.run_folder import RunFolder
 
 
 def refuse_without_runs(recipe: Recipe, runs: Sequence[Path]) -> None:
@@ -63,9 +63,9 @@ def runs_to_average(
         identity: of the mean; its store and split must be theirs.
 
     Raises:
-        BlastscopeError: if one is not a finished run, was trained on another store or split,
-            prepares its cells differently, or did not begin with the pretrained weights of the
-            others.
+        BlastscopeError: if one is not a finished run, was trained on another store or split or
+            with pseudo-labels, has another input or network, is given twice, or did not begin with
+            the pretrained weights of the others.
     """
     hashes: list[str] = []
     begun_with: dict[Path, dict[str, Any]] = {}
@@ -75,7 +75,7 @@ def runs_to_average(
             raise BlastscopeError(f"{run} {reason}: give finished runs of this store and split.")
         folder = RunFolder(run)
         _refuse_other_network(run, read_recipe(folder.recipe), recipe)
-        begun_with[run] = _initial_weights(run)
+        begun_with[run] = first_weights(run)
         hashes.append(str(read_json(folder.environment)["checkpoint"]))
     if len(set(hashes)) < len(hashes):
         raise BlastscopeError("A run to average was given twice: give each once.")
@@ -110,43 +110,17 @@ def _refuse_other_network(run: Path, theirs: Recipe, recipe: Recipe) -> None:
         )
 
 
-def _initial_weights(run: Path) -> dict[str, Any]:
-    """Return the pretrained weights that a run began with, or its start did; empty if none."""
-    seen: set[Path] = set()
-    while run not in seen:
-        seen.add(run)
-        environment = read_json(RunFolder(run).environment)
-        found, start = environment.get("initial_weights"), environment.get("starts_from")
-        if found:
-            return dict(found)
-        if not start:
-            return {}
-        recorded = Path(str(start.get("run")))
-        run = recorded if recorded.is_dir() else run.parent / recorded.name
-        if not RunFolder(run).environment.is_file():
-            raise BlastscopeError(
-                f"The run {recorded}, with which another began, is missing: put it beside that one."
-            )
-    return {}
-
-
 def load_mean(classifier: Classifier, runs: Sequence[Path]) -> None:
     """Fill a network with the mean of the weights of runs, summed in double precision.
 
     Raises:
-        BlastscopeError: if a run has another network.
+        BlastscopeError: if a run has another network, or other statistics in batch normalization
+            that is frozen.
     """
     mean: dict[str, torch.Tensor] = {}
     kept: list[torch.Tensor] = []
     for run in runs:
-        weights = load_checkpoint(RunFolder(run).checkpoint)
-        try:
-            classifier.load_state_dict(weights)
-        except RuntimeError as error:
-            raise BlastscopeError(
-                f"{run} has another network than the mean is to have: give runs of the same "
-                "backbone, cut and head."
-            ) from error
+        load_run(classifier, run, "the mean")
         theirs = [
             one.detach().clone() for part in classifier.kept_in_evaluation for one in part.buffers()
         ]

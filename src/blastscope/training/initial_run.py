@@ -8,8 +8,9 @@ from typing import Any
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import PSEUDO_LABELS
+from blastscope.models.classifier import Classifier
 from blastscope.recipes.schema import Recipe
-from blastscope.training.run_folder import RunFolder
+from blastscope.training.run_folder import RunFolder, load_checkpoint
 
 
 def refuse_other_start(folder: RunFolder, given: Path | None) -> None:
@@ -70,6 +71,50 @@ def find_start(
         f"{recipe.name} starts from a run of {recipe.starts_from}, and {what} finished one on this "
         f"store and split is beside {run}: train it first, or name it with --from."
     )
+
+
+def first_weights(run: Path) -> dict[str, Any]:
+    """Return the file name and hash of the pretrained weights that a run began with.
+
+    A run that started from another began with the weights of that one. Empty if they were random.
+
+    Raises:
+        BlastscopeError: if a run that it started from is missing.
+    """
+    seen: set[Path] = set()
+    while run not in seen:
+        seen.add(run)
+        environment = read_json(RunFolder(run).environment)
+        found, start = environment.get("initial_weights"), environment.get("starts_from")
+        if found:
+            return dict(found)
+        if not start:
+            break
+        recorded = Path(str(start.get("run")))
+        beside = run.parent / recorded.name  # if both were moved
+        folder = next((one for one in (recorded, beside) if one.is_dir()), None)
+        if folder is None:
+            raise BlastscopeError(
+                f"{run} started from the run {recorded}, which is missing: put it beside, so that "
+                "it is known which weights training began with."
+            )
+        run = folder
+    return {}
+
+
+def load_run(classifier: Classifier, run: Path, name: str) -> None:
+    """Fill a network with the weights of a finished run; ``name`` is what the network is of.
+
+    Raises:
+        BlastscopeError: if the run has another network.
+    """
+    weights = load_checkpoint(RunFolder(run).checkpoint)
+    try:
+        classifier.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BlastscopeError(
+            f"{run} has another network than {name}: give a run of the same backbone, cut and head."
+        ) from error
 
 
 def misfit(path: Path, name: str | None, identity: dict[str, Any]) -> str:

@@ -38,7 +38,12 @@ from blastscope.training.dataset import TrainingData, read_inputs
 from blastscope.training.devices import ALONE, Rank, device_of
 from blastscope.training.distillation import Teachers, refuse_without_teacher, soft_targets
 from blastscope.training.fit_svm import fit_svm
-from blastscope.training.initial_run import find_start, notes_of_start, refuse_other_start
+from blastscope.training.initial_run import (
+    find_start,
+    load_run,
+    notes_of_start,
+    refuse_other_start,
+)
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input
 from blastscope.training.pseudo_labels import PseudoLabels, with_pseudo_labels
 from blastscope.training.run_folder import RunFolder, load_checkpoint, save_checkpoint
@@ -257,8 +262,7 @@ def run_identity(recipe: Recipe, inputs: TrainingData) -> dict[str, Any]:
 def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: bool) -> Classifier:
     """Build the network with the weights that it begins with, or had when it was interrupted."""
     recipe = job.recipe
-    pretrained = not begun and beginning is None
-    classifier = build_model(recipe, weights_dir, pretrained=pretrained)
+    classifier = build_model(recipe, weights_dir, pretrained=not begun and beginning is None)
     if job.averaged is not None:
         load_mean(classifier, job.averaged.paths)
         return classifier
@@ -266,14 +270,7 @@ def _build(job: _Job, weights_dir: Path | None, beginning: Path | None, begun: b
         load_state(classifier, job.folder.resume)
     if begun or beginning is None:
         return classifier
-    weights = load_checkpoint(RunFolder(beginning).checkpoint)
-    try:
-        classifier.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BlastscopeError(
-            f"{beginning} has another network than {recipe.name}: a run starts from one of the "
-            "same backbone, cut and head."
-        ) from error
+    load_run(classifier, beginning, recipe.name)
     return classifier
 
 
