@@ -83,15 +83,15 @@ def lay_out(order: CrossvalRequest) -> CrossvalRun:
 
 
 def _refuse_misfits(order: CrossvalRequest) -> None:
-    """Refuse other cross-validations that the recipe does not need, or the lack of those."""
-    last = order.recipes[-1]
-    averages = last.model.weights == AVERAGED
+    """Refuse other cross-validations that no recipe of the chain needs, or the lack of those."""
+    averages = any(recipe.model.weights == AVERAGED for recipe in order.recipes)
     if len(order.average) == 1 or averages != bool(order.average):
         raise BlastscopeError(
             f"{order.name} and --average do not fit each other: a recipe with model.weights: "
             f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
         )
-    if bool(last.training.distillation) != bool(order.teachers):
+    learns = any(recipe.training.distillation for recipe in order.recipes)
+    if learns != bool(order.teachers):
         raise BlastscopeError(
             f"{order.name} and --teacher do not fit each other: a recipe with "
             "training.distillation needs a cross-validation to learn from, and no other takes any."
