@@ -49,6 +49,14 @@ def shows_itself(result: Result, tmp_path) -> None:
     assert result.save(tmp_path / type(result).__name__).exists()
 
 
+def test_a_training_names_the_run_that_it_started_from(made, tmp_path):
+    tuned = made.folder / "tuned.yaml"
+    tuned.write_text("title: T\nextends: tiny.yaml\nstarts_from: tiny\ntraining: {epochs: 1}\n")
+    run = bs.train(tuned, made.store, made.split, out=tmp_path / "run", start=made.runs[0])
+    assert [str(made.runs[0].path) in note for note in run.notes()] == [True]
+    assert made.runs[0].notes() == []
+
+
 def test_data(made, tmp_path):
     found = bs.check(made.cells)
     assert (found.usable, found.found.cells, found.synthetic) == (True, 72, True)

@@ -176,7 +176,8 @@ def test_a_run_of_another_split_is_refused(material, runs, tmp_path):
         mean_of(material, tmp_path / "mean", [*runs, other])
 
 
-def test_cross_validations_are_averaged_fold_by_fold(material, tmp_path):
+@pytest.fixture
+def crossvals(material, tmp_path):
     folders = []
     for seed in (1, 2):
         settings = {"training.epochs": 1, "training.seed": seed}
@@ -186,17 +187,56 @@ def test_cross_validations_are_averaged_fold_by_fold(material, tmp_path):
         for run in sorted((made.path / "runs").glob("*/*")):
             begun_with(run, WEIGHTS)
         folders.append(made.path)
+    return folders
+
+
+def in_fold(crossval, fold):
+    """The only run of a fold."""
+    (run,) = (crossval / "runs" / f"repeat1-fold{fold}").iterdir()
+    return run
+
+
+def test_cross_validations_are_averaged_fold_by_fold(material, crossvals, tmp_path):
     mean = bs.cross_validate(
         material.recipe, material.store, out=tmp_path / "mean", folds=2, settings=list(MEAN),
-        average=folders,
+        average=crossvals,
     )  # fmt: skip
-    for fold in ("repeat1-fold1", "repeat1-fold2"):
-        (run,) = (mean.path / "runs" / fold).iterdir()
-        wanted = [
-            sha256_of(next((cv / "runs" / fold).iterdir()) / "checkpoint.safetensors")
-            for cv in folders
-        ]
-        assert read_json(run / "environment.json")["identity"]["average"] == wanted
+    for fold in (1, 2):
+        wanted = [sha256_of(in_fold(cv, fold) / "checkpoint.safetensors") for cv in crossvals]
+        about = read_json(in_fold(mean.path, fold) / "environment.json")
+        assert about["identity"]["average"] == wanted
+
+
+def test_a_mean_can_be_taught_by_its_members_fold_by_fold(material, crossvals, tmp_path):
+    (tmp_path / "mean.yaml").write_text(
+        f"title: Mean\nextends: {material.recipe}\nmodel: {{weights: averaged}}\n"
+        "training: {epochs: 0}\n"
+    )
+    student = tmp_path / "student.yaml"
+    student.write_text(
+        f"title: Student\nextends: {material.recipe}\nstarts_from: mean\n"
+        "training: {epochs: 1, distillation: 0.5}\n"
+    )
+    taught = bs.cross_validate(
+        student, material.store, out=tmp_path / "taught", folds=2, average=crossvals,
+        teachers=crossvals,
+    )  # fmt: skip
+    for fold in (1, 2):
+        members = [in_fold(cv, fold) for cv in crossvals]
+        folder = taught.path / "runs" / f"repeat1-fold{fold}"
+        mean, network = (read_json(folder / x / "environment.json") for x in ("mean", "student"))
+        weights = [sha256_of(run / "checkpoint.safetensors") for run in members]
+        assert mean["identity"]["average"] == weights
+        tables = [sha256_of(run / "predictions.parquet") for run in members]
+        assert network["identity"]["teachers"] == tables
+        assert network["starts_from"]["checkpoint"] == mean["checkpoint"]
+
+
+def test_a_recipe_does_not_start_from_itself(material, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"title: Own\nextends: {material.recipe}\nstarts_from: own\n")
+    with pytest.raises(BlastscopeError, match="starts from itself"):
+        bs.cross_validate(own, material.store, out=tmp_path / "cv", folds=2)
 
 
 @pytest.mark.parametrize(("settings", "count"), [(MEAN, 0), (MEAN, 1), ((), 1), ((), 2)])

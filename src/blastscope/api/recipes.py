@@ -91,10 +91,20 @@ def setting_texts(settings: Settings) -> list[str]:
 
 
 def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...]:
-    """Load a recipe, after those that it starts from."""
+    """Load a recipe, after those that it starts from.
+
+    Those that are not packaged are files beside the recipe: ``mine`` is ``mine.yaml``.
+
+    Raises:
+        BlastscopeError: if one is not there, or a recipe starts from itself.
+    """
     recipes = [load_recipe(recipe, settings)]
+    names, folder = recipe_names(), Path() if isinstance(recipe, Recipe) else Path(recipe).parent
     while (start := recipes[0].starts_from) is not None:
-        recipes.insert(0, load_recipe(start, settings))
+        if start in [one.name for one in recipes]:
+            raise BlastscopeError(f"{start} starts from itself: change starts_from.")
+        source = start if start in names else folder / f"{start}.yaml"
+        recipes.insert(0, load_recipe(source, settings))
     return tuple(recipes)
 
 

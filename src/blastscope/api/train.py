@@ -17,6 +17,7 @@ from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
+from blastscope.io.files import read_json
 from blastscope.report.evaluation_text import headline
 from blastscope.report.seeds_page import SeedsReport, report_seeds, seeds_headline, seeds_meaning
 from blastscope.training.devices import (
@@ -28,6 +29,7 @@ from blastscope.training.devices import (
     run_ranks,
 )
 from blastscope.training.display import TrainingDisplay
+from blastscope.training.run_folder import RunFolder
 from blastscope.training.train import Trained
 from blastscope.training.train import train as train_recipe
 from blastscope.training.trainer import TrainingWatch
@@ -65,8 +67,11 @@ class TrainingResult(FolderResult):
         return [f"{self.recipe}: {headline(self.evaluation.part, self.evaluation.metrics)}"]
 
     def notes(self) -> list[str]:
-        """Say whether the run was finished before."""
-        return [f"{self.path} was finished before; nothing was trained."] if self.already else []
+        """Say whether the run was finished before, and which run it started from."""
+        if self.already:
+            return [f"{self.path} was finished before; nothing was trained."]
+        start = read_json(RunFolder(self.place).environment).get("starts_from")
+        return [f"It began with the weights of {start['run']}."] if start else []
 
 
 @dataclass(frozen=True, eq=False, repr=False)
