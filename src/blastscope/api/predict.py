@@ -178,16 +178,8 @@ def predict(
             there are too few to correct, or ``out`` or ``report`` is there already or cannot be
             written.
     """
+    _refuse_pages(report, explain, force)
     page = as_path(report)
-    if page is not None:
-        refuse_taken(page, PAGES, force)
-    if explain is not None:
-        require_training("`explain`")
-        from blastscope.io.workfolder import refuse_foreign
-
-        refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
-    for local_only in (report, explain):
-        refuse_url(local_only, "cannot be written as a page: give a local path.")
     url = url_of(out)
     if url is not None:
         with uploaded(url, force=force) as place:
@@ -236,13 +228,38 @@ def predict(
             force=force,
             on_progress=advance,
         )
+    return _with_pages(found, models, page, as_path(explain), device, progress)
+
+
+def _refuse_pages(report: AnyPath | None, explain: AnyPath | None, force: bool) -> None:
+    """Refuse places for pages that are taken or not local, before anything is predicted."""
+    if report is not None:
+        refuse_taken(Path(report), PAGES, force)
+    if explain is not None:
+        require_training("`explain`")
+        from blastscope.io.workfolder import refuse_foreign
+
+        refuse_foreign(Path(explain), "explanation.json", ["report.html", "cells.csv"])
+    for local_only in (report, explain):
+        refuse_url(local_only, "cannot be written as a page: give a local path.")
+
+
+def _with_pages(
+    found: Predicted,
+    models: Sequence[Path],
+    page: Path | None,
+    explain: Path | None,
+    device: str,
+    progress: Progress,
+) -> PredictionResult:
+    """Write the page of the predictions and those with heatmaps, if they were asked for."""
     result = PredictionResult(found, path=found.path, page=page)
     if page is not None:
         result.save(page)
     if explain is None:
         return result
     cells = len(found.frame) - len(found.problems) - (found.tally.out_of_distribution or 0)
-    pages = _explain(found, models, Path(explain), device, progress) if found.files else None
+    pages = _explain(found, models, explain, device, progress) if found.files else None
     return replace(result, explanation=pages, unexplained=cells - len(found.files))
 
 
