@@ -105,6 +105,25 @@ def test_two_columns_of_labels_may_not_differ(tmp_path):
         list_cells([root])
 
 
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ("1.png,a,P1\n2.png,b,P1\n", True),  # images of one subject, numbered
+        ("1.png,a,P1\n2.png,a,\n", True),
+        ("1.png,a,P1\n2.png,b,P2\n", False),  # one name for one
+        ("1.png,4,UID_4_1_1_all.bmp\n2.png,4.0,UID_4_2_1_all.bmp\n", False),
+    ],
+)
+def test_two_columns_of_subjects_may_not_differ(tmp_path, rows, refused):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"file,subject,Patient_ID\n{rows}")
+    if refused:
+        with pytest.raises(BlastscopeError, match=r"subjects that differ, subject and Patient_ID"):
+            labels.read_label_table(table)
+    else:
+        assert labels.read_label_table(table).named[0].row.subject in ("A", "4")
+
+
 def test_two_tables_may_not_differ(tmp_path):
     root = folder(tmp_path / "set", "1.png")
     (root / "a.csv").write_text("file,label\n1.png,all\n")
@@ -121,6 +140,15 @@ def test_names_are_found_whatever_their_suffix_form_and_zeros(tmp_path, name):
     root = folder(tmp_path / "set", image)
     (root / "labels.csv").write_text(f"file,label\n{name},all\n")
     assert [label for label, _ in labels_of(root).values()] == ["all"]
+
+
+def test_only_leading_zeros_do_not_count(tmp_path):
+    table = tmp_path / "labels.csv"
+    root = folder(tmp_path / "set", "0007.png", "0010.png", "0100.png")
+    table.write_text("file,label\n7,all\n10,hem\n100,all\n")
+    assert [label for label, _ in labels_of(root, labels=table).values()] == ["all", "hem", "all"]
+    table.write_text("file,label\n7,all\n1,hem\n")  # a hundred is not one
+    assert [cell.file for cell in list_cells([root], table).cells] == ["0007.png"]
 
 
 def test_a_spreadsheet_is_named(tmp_path):
