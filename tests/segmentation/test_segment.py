@@ -147,6 +147,17 @@ def test_a_field_in_several_pictures_or_with_transparent_parts_is_not_used(field
     }  # fmt: skip
 
 
+def test_what_was_converted_of_a_field_is_told(fields):
+    (fields / "a.png").unlink()
+    image = Image.open(fields / "b.jpg")
+    image.convert("CMYK").save(fields / "c.tif")
+    image.quantize(256).save(fields / "d.png")
+    image.convert("RGBA").save(fields / "e.png")  # opaque: nothing is lost
+    made = bs.segment(fields, um_per_pixel=UM)
+    assert made.fields["flags"].to_list() == [None, "cmyk", "palette", None]
+    assert len([line for line in made.notes() if "converted to RGB: 1." in line]) == 2
+
+
 def test_a_name_that_cannot_be_used_is_a_row(fields):
     (fields / "a.png").rename(fields / "a\nb.png")
     made = bs.segment(fields, um_per_pixel=UM).fields

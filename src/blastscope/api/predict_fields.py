@@ -21,6 +21,7 @@ from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.report.fields_text import (
     cell_scale_text,
+    converted_text,
     mostly_unlike,
     refused_text,
     scale_text,
@@ -94,6 +95,7 @@ class FieldPredictionResult(PredictionResult):
         found = self._cells
         bad = found.fields.filter(pl.col("problem").is_not_null())
         said = [f"not used: {file} {why}" for file, why in bad.select("file", "problem").rows()]
+        said += converted_text(found)
         if len(found.cells):
             refused = int(found.cells["refused"].is_not_null().sum())
             said.append(refused_text(refused, len(found.cells)))

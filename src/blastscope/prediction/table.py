@@ -34,6 +34,25 @@ FORMAT = "blastscope-predictions/2"
 
 
 @dataclass(frozen=True)
+class Altered:
+    """How many images were not used as they are.
+
+    Attributes:
+        several: files of several pictures, of which the first was used.
+        transparent: images with transparency, which counts as black.
+    """
+
+    several: int
+    transparent: int
+
+
+def altered(frame: pl.DataFrame) -> Altered:
+    """Count the rows of images that were not used as they are, by their ``flags``."""
+    words = frame["flags"].drop_nulls().str.split(",")
+    return Altered(*(int(words.list.contains(name).sum()) for name in ("frames", "alpha")))
+
+
+@dataclass(frozen=True)
 class PredictionRow:
     """An image: its names, why it cannot be used, if so, and what is known without a network."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from blastscope.data.crop import Box, Pixels
-from blastscope.data.images import SEVERAL, UnusableImageError, read_image
+from blastscope.data.images import SEVERAL, Decoded, UnusableImageError, read_image
 from blastscope.segmentation.cells import FoundCell, Segmenter, find_cells, in_order_of_rows
 from blastscope.segmentation.nuclei import UM
 from blastscope.segmentation.optical_density import glass_colour
@@ -47,7 +47,12 @@ FULL = 0.88
 
 
 def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
-    """Return a field's pixels, uint8, (H, W, 3), RGB.
+    """Decode a field as :func:`decode_field` does: its pixels alone."""
+    return decode_field(path, with_masks=with_masks).pixels
+
+
+def decode_field(path: Path, *, with_masks: bool = False) -> Decoded:
+    """Return a field, (H, W, 3); its flags say what was converted.
 
     Args:
         path: of the file.
@@ -67,7 +72,7 @@ def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
     if "frames" in read.flags:
         raise UnusableImageError("frames", SEVERAL)
     refuse_no_smear(read.pixels)
-    return read.pixels
+    return replace(read, flags=tuple(flag for flag in read.flags if flag != "alpha"))
 
 
 def _refuse_transparent(path: Path) -> None:
