@@ -211,6 +211,15 @@ def test_linked_folders_are_followed_once(tmp_path):
     assert any("again" in note and "links" in note for note in found.notes)
 
 
+def test_a_cell_does_not_count_twice_by_a_folder_that_is_given_twice(tmp_path):
+    root = folder(tmp_path / "set", "all/1.png", "hem/2.png")
+    (tmp_path / "link").symlink_to(root)
+    for again in (root, root / "all", tmp_path / "link"):
+        with pytest.raises(BlastscopeError, match=r"is given twice|lies in"):
+            list_cells([root, again])
+    assert len(list_cells([root / "all", root / "hem"]).cells) == 2
+
+
 def test_what_is_not_read_is_counted_by_suffix(tmp_path):
     root = folder(tmp_path / "set", "1.png")
     for name in ("x.gif", "y.gif", "z.avif", ".hidden", "plain"):

@@ -194,6 +194,8 @@ def _label_column(text: DelimitedTable, path: Path) -> str | None:
 def _subject_column(text: DelimitedTable, path: Path) -> str | None:
     """Return the column of subjects; two that tell the rows apart differently are an error."""
     first = text.column(*_SUBJECT)
+    if first is None:
+        return None
     for name in text.frame.columns:
         if name == first or plain_name(name) not in _SUBJECT:
             continue

@@ -140,6 +140,7 @@ def list_files(
     Raises:
         BlastscopeError: as :func:`list_cells` does.
     """
+    refuse_twice(folders)
     listing = Listing()
     contents = []
     sources: dict[Path, tuple[Path, Callable[[], Decoded]]] = {}
@@ -182,6 +183,24 @@ def list_files(
         listing.cells = [_in_tar(item, *sources.get(item.path, ())) for item in listing.cells]
     listing.cells.sort(key=lambda item: (item.cell, item.file))
     return listing
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Refuse a folder that is given twice or lies in another: its cells would count twice.
+
+    Raises:
+        BlastscopeError: if one is or does, also by a link.
+    """
+    places: dict[Path, Path] = {}
+    for one in folders:
+        place = one.resolve()
+        if place in places:
+            raise BlastscopeError(f"{one} is given twice: give each folder once.")
+        places[place] = one
+    for place, one in places.items():
+        around = next((places[up] for up in place.parents if up in places), None)
+        if around is not None and place.is_dir():
+            raise BlastscopeError(f"{one} lies in {around}, which is given too: give one of them.")
 
 
 def _in_tar(
