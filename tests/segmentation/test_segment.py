@@ -245,6 +245,16 @@ def test_predict_fields_says_first_what_the_model_does_not_know(fields, tmp_path
     assert (tmp_path / "p-fields" / "cells").is_dir()
 
 
+def test_predict_fields_says_what_it_does_not_show(fields, monkeypatch):
+    monkeypatch.setattr("blastscope.api.prediction_result.MOST_CELLS", 1)
+    (fields / "b.jpg").unlink()
+    Image.open(fields / "a.png").quantize(256).save(fields / "a.png")
+    made = bs.predict([fields], fields=True, um_per_pixel=UM)
+    assert [note for note in made.notes() if note.startswith("And 1 more cells")]
+    assert [note for note in made.notes() if note.startswith("Palette images")]
+    assert "Palette images" in made.to_html()
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
 def test_a_field_without_white_cells_is_an_answer(fields, tmp_path, suffix):
     out = tmp_path / f"p.{suffix}"

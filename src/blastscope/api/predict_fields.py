@@ -103,7 +103,7 @@ class FieldPredictionResult(PredictionResult):
         if self.keeper is None:
             said.append(f"Cells, masks and overlays: {found.path}")
         # A refused cell is told of once, by its count: the table has each with its reason.
-        rest = [text for text in super().notes() if not text.startswith(("not used:", "And "))]
+        rest = [text for text in super().notes() if not _of_problems(text)]
         return [*said, *rest]
 
     def _unlike(self) -> list[str]:
@@ -117,6 +117,10 @@ class FieldPredictionResult(PredictionResult):
         from blastscope.report.fields_page import fields_page
 
         return fields_page(self.found, self._cells)
+
+
+def _of_problems(note: str) -> bool:
+    return note.startswith("not used:") or note.endswith("more that cannot be used.")
 
 
 def predict_fields(
