@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -218,6 +219,21 @@ def test_a_cell_does_not_count_twice_by_a_folder_that_is_given_twice(tmp_path):
         with pytest.raises(BlastscopeError, match=r"is given twice|lies in"):
             list_cells([root, again])
     assert len(list_cells([root / "all", root / "hem"]).cells) == 2
+
+
+@pytest.mark.parametrize("table", [None, "labels.csv"])
+def test_cells_of_two_folders_of_one_name_have_names_of_their_own(tmp_path, monkeypatch, table):
+    monkeypatch.chdir(tmp_path)
+    both = [Path("monday/cells"), Path("tuesday/cells")]
+    for one in both:
+        folder(one, "1.png")
+    Path("labels.csv").write_text("file,label\nmonday/cells/1.png,all\ntuesday/cells/1.png,hem\n")
+    found = list_cells(both, table and Path(table)).cells
+    assert [(cell.cell, cell.file) for cell in found] == [
+        (f"{day}/cells/1", f"{day}/cells/1.png") for day in ("monday", "tuesday")
+    ]
+    assert [cell.path.resolve() for cell in found] == [(one / "1.png").resolve() for one in both]
+    assert [cell.label for cell in found] == (["all", "hem"] if table else [None, None])
 
 
 def test_what_is_not_read_is_counted_by_suffix(tmp_path):

@@ -19,7 +19,7 @@ from torch import Tensor
 from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.crop import locate
 from blastscope.data.images import SUFFIXES, UnusableImageError
-from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
+from blastscope.data.layouts import CellFile, Listing, Problem, base_of, list_cells
 from blastscope.data.names import parse_name
 from blastscope.data.preparation import prepare_listed
 from blastscope.data.store import INFO, Store, StoreSettings, open_store
@@ -143,8 +143,7 @@ def _list_store(path: Path) -> Listing:
             f"{path} was made of the images in {listing(gone) or 'no folder'}, which do not "
             "exist: put them back, or prepare the store again."
         )
-    # As ``list_cells`` names files: from the folder, or, of several, from the one that holds it.
-    roots = sources if len(sources) == 1 else [source.parent for source in sources]
+    roots = [base_of(source, sources) for source in sources]
     *others, last = dict.fromkeys(roots)
     cells: list[CellFile] = []
     columns = ("cell", "file", "label", "subject", "fold", "pixel_hash")
