@@ -89,6 +89,20 @@ def test_alpha_is_flattened_on_black(tmp_path):
     assert decoded.pixels[7, 0].tolist() == [200, 100, 50]
 
 
+def test_an_opaque_image_is_not_called_transparent(tmp_path):
+    image = Image.fromarray(draw_cell(side=64)).convert("RGBA")
+    image.save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").flags == ()
+    assert read_image(tmp_path / "a.png").pixels.tolist() == draw_cell(side=64).tolist()
+
+
+@pytest.mark.parametrize(("mode", "flag"), [("LA", "grey"), ("PA", "palette")])
+def test_transparency_hides_no_other_flag(tmp_path, mode, flag):
+    image = Image.new(mode, (8, 8), (120, 200))
+    image.save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif").flags == (flag, "alpha")
+
+
 @pytest.mark.parametrize(("mode", "flag"), [("L", "grey"), ("CMYK", "cmyk"), ("P", "palette")])
 def test_other_modes_are_converted_and_said(tmp_path, mode, flag):
     image = Image.fromarray(draw_cell(side=64)).convert(mode)

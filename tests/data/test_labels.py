@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +106,25 @@ def test_two_columns_of_labels_may_not_differ(tmp_path):
         list_cells([root])
 
 
+@pytest.mark.parametrize(
+    ("rows", "refused"),
+    [
+        ("1.png,a,P1\n2.png,b,P1\n", True),  # images of one subject, numbered
+        ("1.png,a,P1\n2.png,a,\n", True),
+        ("1.png,a,P1\n2.png,b,P2\n", False),  # one name for one
+        ("1.png,4,UID_4_1_1_all.bmp\n2.png,4.0,UID_4_2_1_all.bmp\n", False),
+    ],
+)
+def test_two_columns_of_subjects_may_not_differ(tmp_path, rows, refused):
+    table = tmp_path / "labels.csv"
+    table.write_text(f"file,subject,Patient_ID\n{rows}")
+    if refused:
+        with pytest.raises(BlastscopeError, match=r"subjects that differ, subject and Patient_ID"):
+            labels.read_label_table(table)
+    else:
+        assert labels.read_label_table(table).named[0].row.subject in ("A", "4")
+
+
 def test_two_tables_may_not_differ(tmp_path):
     root = folder(tmp_path / "set", "1.png")
     (root / "a.csv").write_text("file,label\n1.png,all\n")
@@ -121,6 +141,15 @@ def test_names_are_found_whatever_their_suffix_form_and_zeros(tmp_path, name):
     root = folder(tmp_path / "set", image)
     (root / "labels.csv").write_text(f"file,label\n{name},all\n")
     assert [label for label, _ in labels_of(root).values()] == ["all"]
+
+
+def test_only_leading_zeros_do_not_count(tmp_path):
+    table = tmp_path / "labels.csv"
+    root = folder(tmp_path / "set", "0007.png", "0010.png", "0100.png")
+    table.write_text("file,label\n7,all\n10,hem\n100,all\n")
+    assert [label for label, _ in labels_of(root, labels=table).values()] == ["all", "hem", "all"]
+    table.write_text("file,label\n7,all\n1,hem\n")  # a hundred is not one
+    assert [cell.file for cell in list_cells([root], table).cells] == ["0007.png"]
 
 
 def test_a_spreadsheet_is_named(tmp_path):
@@ -181,6 +210,30 @@ def test_linked_folders_are_followed_once(tmp_path):
     found = list_cells([root])
     assert [cell.file for cell in found.cells] == ["fold_0/all/1.png", "hem/2.png"]
     assert any("again" in note and "links" in note for note in found.notes)
+
+
+def test_a_cell_does_not_count_twice_by_a_folder_that_is_given_twice(tmp_path):
+    root = folder(tmp_path / "set", "all/1.png", "hem/2.png")
+    (tmp_path / "link").symlink_to(root)
+    for again in (root, root / "all", tmp_path / "link"):
+        with pytest.raises(BlastscopeError, match=r"is given twice|lies in"):
+            list_cells([root, again])
+    assert len(list_cells([root / "all", root / "hem"]).cells) == 2
+
+
+@pytest.mark.parametrize("table", [None, "labels.csv"])
+def test_cells_of_two_folders_of_one_name_have_names_of_their_own(tmp_path, monkeypatch, table):
+    monkeypatch.chdir(tmp_path)
+    both = [Path("monday/cells"), Path("tuesday/cells")]
+    for one in both:
+        folder(one, "1.png")
+    Path("labels.csv").write_text("file,label\nmonday/cells/1.png,all\ntuesday/cells/1.png,hem\n")
+    found = list_cells(both, table and Path(table)).cells
+    assert [(cell.cell, cell.file) for cell in found] == [
+        (f"{day}/cells/1", f"{day}/cells/1.png") for day in ("monday", "tuesday")
+    ]
+    assert [cell.path.resolve() for cell in found] == [(one / "1.png").resolve() for one in both]
+    assert [cell.label for cell in found] == (["all", "hem"] if table else [None, None])
 
 
 def test_what_is_not_read_is_counted_by_suffix(tmp_path):

@@ -109,6 +109,27 @@ def test_a_killed_run_goes_on_and_ends_the_same(dataset, tmp_path, chunks_of_fou
     assert a.fingerprint == b.fingerprint
 
 
+def test_a_file_that_could_not_be_read_for_a_while_is_not_left_out(
+    dataset, tmp_path, chunks_of_four, monkeypatch
+):
+    root, failed = dataset(), []
+    prepare([root], tmp_path / "whole", StoreSettings(32))
+    inspect = preparation.inspect_cell
+
+    def fails_once(item, contour="union"):
+        if not failed:
+            failed.append(item.cell)
+            return preparation.Problem(item.file, "unreadable", "cannot be read")
+        return inspect(item, contour)
+
+    monkeypatch.setattr(preparation, "inspect_cell", fails_once)
+    prepare([root], tmp_path / "store", StoreSettings(32))
+    whole, store = open_store(tmp_path / "whole"), open_store(tmp_path / "store")
+    assert failed[0] in store.cells["cell"]
+    assert store.cells.equals(whole.cells)
+    assert (store.pixels[:] == whole.pixels[:]).all()
+
+
 def test_pixels_are_on_the_disk_before_their_rows_say_so(
     dataset, tmp_path, chunks_of_four, monkeypatch
 ):

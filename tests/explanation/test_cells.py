@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings, open_store
 from blastscope.errors import BlastscopeError
 from blastscope.explanation import cells as explain_material
-from blastscope.explanation.cells import find_cells, list_data, prepare_cells
+from blastscope.explanation.cells import ExplainedCells, find_cells, list_data, prepare_cells
 from tests.conftest import draw_cell, write_cell
 
 
@@ -36,6 +37,18 @@ def test_a_cell_that_is_not_there_is_named(dataset, tmp_path):
     write_cell(tmp_path / "x" / "UID_2_1_1_all.png", draw_cell(1, 120, 30))
     with pytest.raises(BlastscopeError, match="both called 'UID_2_1_1_all'"):
         find_cells(["UID_2_1_1_all", str(tmp_path / "x" / "UID_2_1_1_all.png")], [root])
+
+
+def test_cells_in_a_tar_are_shown_and_a_store_of_one_says_what_to_do(tmp_path):
+    file, tar = write_cell(tmp_path / "a.bmp", draw_cell(1, 120, 30)), tmp_path / "t.tar"
+    with tarfile.open(tar, "w") as packed:
+        packed.add(file, "a.bmp")
+    cells = ExplainedCells(tuple(list_data([tar]).cells), {}, synthetic=False)
+    shown = cells.cell_image(0, StoreSettings(size=32))
+    np.testing.assert_array_equal(shown.whole, draw_cell(1, 120, 30))
+    store = prepare([tar], tmp_path / "store", StoreSettings(size=32)).path
+    with pytest.raises(BlastscopeError, match="unpack it"):
+        list_data([store])
 
 
 def test_a_store_stands_for_its_images(dataset, tmp_path):

@@ -15,7 +15,7 @@ from blastscope.io.subject_names import respelled, subject_name, with_subject_na
         (["7.5"], "7.5"),
         (["007"], "007"),
         (["straße", "STRASSE"], "STRASSE"),
-        (["nan", "NA", "None", "NULL", "<NA>", "#N/A", "N/A", "", " ", "\u200b"], None),
+        (["nan", "NA", "None", "NULL", "<NA>", "#N/A", "N/A", "", " ", "\u200b", "Unknown"], None),
     ],
 )
 def test_every_spelling_of_a_subject_is_one_name(spellings, name):

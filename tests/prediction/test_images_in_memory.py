@@ -89,6 +89,9 @@ def test_what_was_not_used_of_an_image_is_counted(tmp_path):
     told = [line for line in made.notes() if "pictures" in line or "transparent" in line]
     assert len(told) == 2
     assert all(" 1." in line for line in told)
+    assert all(line in made.to_html() for line in told)
+    shards = bs.predict_shards(tmp_path, out=tmp_path / "shards", shard_cells=2)
+    assert [line for line in shards.notes() if line in told] == told
     notes = bs.predict(tmp_path / "whole.png").notes()
     assert not [line for line in notes if "pictures" in line or "transparent" in line]
 

@@ -12,6 +12,7 @@ import pytest
 
 from blastscope.data.layouts import list_cells
 from blastscope.errors import BlastscopeError
+from blastscope.prediction.images import SubjectPattern
 from blastscope.prediction.inputs import list_inputs
 from tests.conftest import draw_cell, write_cell
 from tests.prediction.zips import write_zip
@@ -34,6 +35,14 @@ def lab(tmp_path, monkeypatch):
     write_cell(tmp_path / "one.bmp", CELL)
     write_zip(tmp_path / "more.zip", {"inner/x.png": CELL})
     return tmp_path
+
+
+def test_a_subject_found_in_a_path_has_its_one_spelling():
+    """macOS writes letters with accents apart; a table's subject would be another one."""
+    find = SubjectPattern("p_(.*?)/").find
+    assert [find(f"p_{who}/1.png") for who in ("Jose\u0301", "Jos\u00e9", "7.0", " ")] == [
+        "JOS\u00c9", "JOS\u00c9", "7", None,
+    ]  # fmt: skip
 
 
 def test_a_data_set_is_listed_as_check_lists_it(dataset):

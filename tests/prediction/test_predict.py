@@ -28,6 +28,7 @@ from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.prediction.predict import predict
 from blastscope.prediction.submission import submit_images
+from blastscope.prediction.table import PredictionRow, rows_frame, write_table
 from blastscope.training.finished_run import open_run
 
 
@@ -115,7 +116,24 @@ def test_what_is_there_is_kept_unless_replacing_is_asked_for(trained, images, tm
     assert out.read_text() == "mine"
     with pytest.raises(BlastscopeError, match=r"is not a \.parquet, \.csv, \.json file"):
         predict([images], [trained.run], tmp_path / "new.txt", device="cpu")
+    (tmp_path / "a-subjects.csv").write_text("mine")
+    with pytest.raises(BlastscopeError, match=r"a-subjects\.csv exists already"):
+        predict([images], [trained.run], tmp_path / "a.csv", device="cpu")
     assert len(predict([images], [trained.run], out, device="cpu", force=True).frame) == 6
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_subjects_of_an_older_table_do_not_stay_beside_a_new_one(tmp_path, suffix):
+    out, beside = tmp_path / f"p.{suffix}", tmp_path / f"p-subjects.{suffix}"
+    rows = rows_frame([PredictionRow("a.png", "a", "7", None, "is empty")], None, "m")
+    empty = {"subject": ["7"], "called": [0.5], "share": [0.4], "line": ["open"]}
+    write_table(rows, pl.DataFrame(empty), out, {})
+    assert beside.is_file()
+    write_table(rows, None, out, {})
+    assert not beside.exists()
+    beside.write_text("mine")
+    write_table(rows, None, out, {})
+    assert beside.read_text() == "mine"
 
 
 def test_an_ensemble_whose_members_changed_or_are_tables_is_refused(trained, images, tmp_path):

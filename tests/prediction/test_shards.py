@@ -12,6 +12,7 @@ from webdataset import TarWriter
 
 import blastscope as bs
 from blastscope.box import in_the_box
+from blastscope.data.check import check
 from blastscope.data.layouts import list_cells
 from blastscope.data.store import open_store
 from blastscope.data.tars import read_tar
@@ -134,6 +135,9 @@ def test_labels_are_not_guessed(tmp_path):
     both = (("a.cls", b"all"), ("a.json", json.dumps({"label": "hem"}).encode()))
     with pytest.raises(BlastscopeError):
         read_tar(written(tmp_path / "d.tar", *image, *both))
+    both = (("a.json", b'{"subject": "7"}'), ("a.x.json", b'{"subject": "8"}'))
+    with pytest.raises(BlastscopeError):
+        read_tar(written(tmp_path / "d.tar", *image, *both))
 
 
 def test_bad_tars_and_entries_are_told(tmp_path):
@@ -149,6 +153,32 @@ def test_bad_tars_and_entries_are_told(tmp_path):
     content = (tmp_path / "inside.bmp").read_bytes()
     bs.predict(written(tmp_path / "e.tar", ("../x.bmp", content)))
     assert not outside.exists()
+
+
+def test_what_is_not_whole_in_a_tar_is_not_used_and_not_passed_over(tmp_path):
+    """A link has no bytes; those of a sparse file lack its holes, and others would follow."""
+    write_cell(tmp_path / "a.bmp", draw_cell(1, 120, 30))
+    image = (tmp_path / "a.bmp").read_bytes()
+    with tarfile.open(tmp_path / "t.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, kind in (("a.bmp", None), ("b.bmp", tarfile.LNKTYPE), ("c.bmp", tarfile.SYMTYPE)):
+            info = tarfile.TarInfo(name)
+            if kind is None:
+                info.size = len(image)
+                tar.addfile(info, io.BytesIO(image))
+            else:
+                info.type, info.linkname = kind, "a.bmp"
+                tar.addfile(info)
+        packed = f"1\n0\n{2000}\n".encode().ljust(512, b"\0") + image[:2000]  # a hole follows
+        info = tarfile.TarInfo("GNUSparseFile.0/d.bmp")
+        info.size = len(packed)
+        real = {"major": "1", "minor": "0", "name": "d.bmp", "realsize": str(len(image))}
+        info.pax_headers = {f"GNU.sparse.{key}": value for key, value in real.items()}
+        tar.addfile(info, io.BytesIO(packed))
+        tar.addfile(tarfile.TarInfo("z.bmp"), io.BytesIO())
+    unusable = {problem.file: problem.kind for problem in check([tmp_path / "t.tar"]).unusable}
+    assert unusable == {
+        "b.bmp": "link", "c.bmp": "link", "d.bmp": "packed", "z.bmp": "unreadable",
+    }  # fmt: skip
 
 
 def folders(root, *counts):

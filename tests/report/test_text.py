@@ -32,6 +32,14 @@ def test_what_is_undefined_is_a_dash(value: float | None) -> None:
     assert text.spread(None) == "–"
 
 
+def test_a_share_that_was_asked_for_has_all_its_digits() -> None:
+    shares = (0.9, 0.995, 0.07, 0.0005, 1 / 3)
+    assert [text.requested(share) for share in shares] == [
+        "90 %", "99.5 %", "7 %", "0.05 %", "33.333333 %"
+    ]  # fmt: skip
+    assert text.requested(0.05, 1) == "5.0 %"
+
+
 def test_signs() -> None:
     assert [text.signed(x, 3) for x in (0.12, -0.12, 0.0001, -0.0001)] == [
         "+0.120", "−0.120", "0.000", "0.000"

@@ -147,6 +147,17 @@ def test_a_field_in_several_pictures_or_with_transparent_parts_is_not_used(field
     }  # fmt: skip
 
 
+def test_what_was_converted_of_a_field_is_told(fields):
+    (fields / "a.png").unlink()
+    image = Image.open(fields / "b.jpg")
+    image.convert("CMYK").save(fields / "c.tif")
+    image.quantize(256).save(fields / "d.png")
+    image.convert("RGBA").save(fields / "e.png")  # opaque: nothing is lost
+    made = bs.segment(fields, um_per_pixel=UM)
+    assert made.fields["flags"].to_list() == [None, "cmyk", "palette", None]
+    assert len([line for line in made.notes() if "converted to RGB: 1." in line]) == 2
+
+
 def test_a_name_that_cannot_be_used_is_a_row(fields):
     (fields / "a.png").rename(fields / "a\nb.png")
     made = bs.segment(fields, um_per_pixel=UM).fields
@@ -232,6 +243,16 @@ def test_predict_fields_says_first_what_the_model_does_not_know(fields, tmp_path
     assert page.index("Most cells are out of distribution") < page.index("<h2>Subjects")
     assert page.count('<figure class="field">') == 2
     assert (tmp_path / "p-fields" / "cells").is_dir()
+
+
+def test_predict_fields_says_what_it_does_not_show(fields, monkeypatch):
+    monkeypatch.setattr("blastscope.api.prediction_result.MOST_CELLS", 1)
+    (fields / "b.jpg").unlink()
+    Image.open(fields / "a.png").quantize(256).save(fields / "a.png")
+    made = bs.predict([fields], fields=True, um_per_pixel=UM)
+    assert [note for note in made.notes() if note.startswith("And 1 more cells")]
+    assert [note for note in made.notes() if note.startswith("Palette images")]
+    assert "Palette images" in made.to_html()
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])

@@ -21,6 +21,7 @@ from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.report.fields_text import (
     cell_scale_text,
+    converted_text,
     mostly_unlike,
     refused_text,
     scale_text,
@@ -94,6 +95,7 @@ class FieldPredictionResult(PredictionResult):
         found = self._cells
         bad = found.fields.filter(pl.col("problem").is_not_null())
         said = [f"not used: {file} {why}" for file, why in bad.select("file", "problem").rows()]
+        said += converted_text(found)
         if len(found.cells):
             refused = int(found.cells["refused"].is_not_null().sum())
             said.append(refused_text(refused, len(found.cells)))
@@ -101,7 +103,7 @@ class FieldPredictionResult(PredictionResult):
         if self.keeper is None:
             said.append(f"Cells, masks and overlays: {found.path}")
         # A refused cell is told of once, by its count: the table has each with its reason.
-        rest = [text for text in super().notes() if not text.startswith(("not used:", "And "))]
+        rest = [text for text in super().notes() if not _of_problems(text)]
         return [*said, *rest]
 
     def _unlike(self) -> list[str]:
@@ -115,6 +117,10 @@ class FieldPredictionResult(PredictionResult):
         from blastscope.report.fields_page import fields_page
 
         return fields_page(self.found, self._cells)
+
+
+def _of_problems(note: str) -> bool:
+    return note.startswith("not used:") or note.endswith("more that cannot be used.")
 
 
 def predict_fields(

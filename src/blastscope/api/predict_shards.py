@@ -19,6 +19,7 @@ from blastscope.io.remote import uploaded, url_of
 from blastscope.prediction.shard_rows import ModelRequest
 from blastscope.prediction.shards import Sharded
 from blastscope.prediction.shards import predict_shards as predict_in_parts
+from blastscope.report.predictions_text import altered_text
 from blastscope.report.worth_text import SYNTHETIC
 
 
@@ -59,6 +60,7 @@ class ShardsResult(FolderResult):
         said = [f"{text}." for text in self.found.notes]
         if self.found.resumed:
             said.insert(0, f"Went on after {self.found.resumed:,} shards of an earlier call.")
+        said += altered_text(self.found.counts.altered)
         return [*said, *[SYNTHETIC] * self.found.synthetic, DISCLAIMER]
 
 

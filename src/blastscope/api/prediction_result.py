@@ -13,13 +13,14 @@ from blastscope.api.result import AnyPath, Result, TextTable
 from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.io.files import write_text
 from blastscope.prediction.predict import Predicted
-from blastscope.prediction.table import SUFFIXES, write_table
+from blastscope.prediction.table import SUFFIXES, altered, write_table
 from blastscope.report.decision_text import how_decided, intervals_held
 from blastscope.report.predictions_text import (
     FEW_CELLS,
     LINE_TEXT,
     NOT_ESTIMABLE,
     TRANSDUCTIVE_SHARES,
+    altered_text,
 )
 from blastscope.report.worth_text import SYNTHETIC
 
@@ -117,7 +118,7 @@ class PredictionResult(Result):
             said.append(f"not used: {file} {problem}")
         if len(problems) > MOST_PROBLEMS:
             said.append(f"And {len(problems) - MOST_PROBLEMS:,} more that cannot be used.")
-        said += self._altered()
+        said += altered_text(altered(found.frame))
         if found.transductive:
             said.append(STATEMENT)
         if found.synthetic_model:
@@ -138,20 +139,6 @@ class PredictionResult(Result):
                 "Out-of-distribution images have no page."
             )
         return said if self.path is not None else [*said, DISCLAIMER]
-
-    def _altered(self) -> list[str]:
-        """Count the images of which not all was used as it is."""
-        words = self.found.frame["flags"].drop_nulls().str.split(",")
-        counts = {name: int(words.list.contains(name).sum()) for name in ("frames", "alpha")}
-        said = []
-        if files := counts["frames"]:
-            said.append(
-                f"Files with several pictures, of which only the first was used: {files:,}. Save "
-                "each picture as a file of its own."
-            )
-        if images := counts["alpha"]:
-            said.append(f"Images whose transparent parts count as black: {images:,}.")
-        return said
 
     @property
     def _has_shares(self) -> bool:

@@ -24,7 +24,12 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.remote import uploaded, url_of
 from blastscope.prediction.images import InputImages
 from blastscope.prediction.inputs import list_inputs
-from blastscope.report.fields_text import cell_scale_text, scale_text, what_was_found
+from blastscope.report.fields_text import (
+    cell_scale_text,
+    converted_text,
+    scale_text,
+    what_was_found,
+)
 from blastscope.segmentation.segment import MARKER, FieldFile, Segmented, segment_fields
 
 MOST_FIELDS = 40
@@ -83,6 +88,7 @@ class SegmentationResult(FolderResult):
             said.append(f"Went on after {found.resumed:,} fields of an earlier run.")
         bad = found.fields.filter(pl.col("problem").is_not_null())
         said += [f"not used: {file} {why}" for file, why in bad.select("file", "problem").rows()]
+        said += converted_text(found)
         more = found.fields.height - MOST_FIELDS
         if more > 0:
             said.append(f"And {more:,} more fields: fields.csv has them all.")

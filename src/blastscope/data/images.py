@@ -53,7 +53,10 @@ _LIMIT = "64 megapixels (8192 × 8192): crop it to the cell"
 
 _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
 """The lengths of the headers in which width, height, depth and compression lie at these places."""
-_FLAGS = {"L": "grey", "1": "grey", "P": "palette", "CMYK": "cmyk", "YCbCr": "ycbcr"}
+_FLAGS = {
+    "L": "grey", "LA": "grey", "La": "grey", "1": "grey", "P": "palette", "PA": "palette",
+    "CMYK": "cmyk", "YCbCr": "ycbcr",
+}  # fmt: skip
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
 
@@ -255,7 +258,10 @@ def _rgb(image: Image.Image, flags: list[str], *, own: bool) -> np.ndarray[Any, 
         return_freed_memory()  # what a decoder needs beside the image is as large again
     pixels = np.empty((height, width, 3), np.uint8)
     flatten = "alpha" in flags
-    if flatten and not any(_alpha(band).getbbox() for _, band in _bands(image)):
+    lowest, highest = _alpha_range(image) if flatten else (255, 255)
+    if flatten and lowest == 255:
+        flags.remove("alpha")  # opaque: there is nothing to tell
+    if not highest:
         if image.format != "BMP":
             message = "is wholly transparent: save it without its alpha channel"
             raise UnusableImageError("transparent", message)
@@ -271,8 +277,11 @@ def _rgb(image: Image.Image, flags: list[str], *, own: bool) -> np.ndarray[Any, 
     return pixels
 
 
-def _alpha(image: Image.Image) -> Image.Image:
-    return image.convert("RGBA").getchannel("A")
+def _alpha_range(image: Image.Image) -> tuple[int, int]:
+    """Return the lowest and the highest opacity."""
+    found = [band.convert("RGBA").getchannel("A").getextrema() for _, band in _bands(image)]
+    lowest, highest = zip(*found, strict=True)
+    return int(min(lowest)), int(max(highest))
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:

@@ -16,7 +16,8 @@ from pathlib import PurePosixPath
 from blastscope.data.labels import LabelRow, LabelTable, NamedRow, file_key, name_key
 from blastscope.errors import BlastscopeError, listing
 
-_ZEROS = re.compile(r"0+(?=\d)")
+_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+"""Leading zeros of a number: 0100 is 100, and never 10."""
 
 
 @dataclass(frozen=True)

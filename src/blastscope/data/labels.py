@@ -114,7 +114,7 @@ def read_label_table(path: Path) -> LabelTable:
 
     Raises:
         BlastscopeError: if it is missing or too large, lacks the columns, has a label that is
-            none, or gives one file two labels.
+            none, gives one file two labels, or has two columns that contradict each other.
     """
     refuse_remote(path)
     if not path.is_file():
@@ -142,7 +142,7 @@ def parse_label_table(data: bytes, path: Path) -> LabelTable:
 
 
 def _labels_of(text: DelimitedTable, path: Path, given: bool) -> LabelTable:
-    by_file, by_subject = text.column(*_FILE), text.column(*_SUBJECT)
+    by_file, by_subject = text.column(*_FILE), _subject_column(text, path)
     by_label = _label_column(text, path)
     has = ", ".join(text.frame.columns[:8])
     if by_file is None:
@@ -191,6 +191,23 @@ def _label_column(text: DelimitedTable, path: Path) -> str | None:
     return columns[0]
 
 
+def _subject_column(text: DelimitedTable, path: Path) -> str | None:
+    """Return the column of subjects; two that tell the rows apart differently are an error."""
+    first = text.column(*_SUBJECT)
+    if first is None:
+        return None
+    for name in text.frame.columns:
+        if name == first or plain_name(name) not in _SUBJECT:
+            continue
+        one, other = (list(map(_subject, text.frame[column])) for column in (first, name))
+        if not len(set(zip(one, other, strict=True))) == len(set(one)) == len(set(other)):
+            raise BlastscopeError(
+                f"{path} has two columns of subjects that differ, {first} and {name}: remove one "
+                "of them."
+            )
+    return first
+
+
 def _assumed(text: DelimitedTable, file: str, label: str | None, subject: str | None) -> list[str]:
     """Name the columns that are called otherwise than in the documentation."""
     usual = {"file": _FILE[:3], "labels": _LABEL[:2], "subjects": ("subject", "patient_id")}
@@ -211,9 +228,13 @@ def _row(path: Path, line: int, file: str | None, text: str | None, who: str | N
             label = parse_label(text)
         except BlastscopeError as error:
             raise BlastscopeError(f"{path}, line {line}: {error}") from None
-    subject = None
-    if who is not None:
-        subject = parse_name(PureWindowsPath(who).stem).subject or subject_name(who)
     parts = PureWindowsPath(file.replace("\\", "/")).as_posix().split("/")
     folders = tuple(name_key(part) for part in parts[:-1] if part not in ("", "."))
-    return NamedRow(file, folders, file_key(parts[-1]), line, LabelRow(label, subject), who)
+    return NamedRow(file, folders, file_key(parts[-1]), line, LabelRow(label, _subject(who)), who)
+
+
+def _subject(text: str | None) -> str | None:
+    """Return the subject that a field names, by itself or by a file's name of C-NMC's form."""
+    if text is None:
+        return None
+    return parse_name(PureWindowsPath(text).stem).subject or subject_name(text)

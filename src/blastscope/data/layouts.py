@@ -14,6 +14,7 @@ says which of them to believe.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -140,6 +141,7 @@ def list_files(
     Raises:
         BlastscopeError: as :func:`list_cells` does.
     """
+    refuse_twice(folders)
     listing = Listing()
     contents = []
     sources: dict[Path, tuple[Path, Callable[[], Decoded]]] = {}
@@ -148,10 +150,10 @@ def list_files(
             tar = read_tar(folder)
             contents.append(tar.content)
             sources |= {folder / name: (folder, read) for name, read in tar.sources.items()}
-            base = folder if len(folders) == 1 else folder.parent
             listing.synthetic |= is_marked(folder.parent) or tar.content.marked
             listing.notes += tar.content.notes(str(folder))
             if not labels:
+                base = base_of(folder, folders)
                 _describe(listing, base, folder, tar.content.images, tar.known, strict, believe)
             continue
         refuse_remote(folder)
@@ -161,7 +163,6 @@ def list_files(
             )
         content = read_folder(folder)
         contents.append(content)
-        base = folder if len(folders) == 1 else folder.parent
         listing.synthetic |= is_marked(folder) or content.marked
         listing.notes += content.notes(str(folder))
         for name, reason in content.unreadable:
@@ -169,6 +170,7 @@ def list_files(
             listing.problems.append(Problem(printable(name), "unreadable", message))
         if not labels:
             known = _look_for_labels(folder, content, strict)
+            base = base_of(folder, folders)
             _describe(listing, base, folder, content.images, known, strict, believe)
     if labels:
         _apply_given(listing, folders, contents, labels, strict, believe)
@@ -182,6 +184,37 @@ def list_files(
         listing.cells = [_in_tar(item, *sources.get(item.path, ())) for item in listing.cells]
     listing.cells.sort(key=lambda item: (item.cell, item.file))
     return listing
+
+
+def base_of(folder: Path, folders: Sequence[Path]) -> Path:
+    """Return the folder from which the files of one of several folders are named.
+
+    It is the folder itself if there is no other, and else the one that holds it; if two have one
+    name, the one that holds all of them, so that no two files are called alike.
+    """
+    if len(folders) == 1:
+        return folder
+    if len({one.name for one in folders}) == len(folders):
+        return folder.parent
+    return Path(os.path.commonpath([one.absolute() for one in folders]))
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Refuse a folder that is given twice or lies in another: its cells would count twice.
+
+    Raises:
+        BlastscopeError: if one is or does, also by a link.
+    """
+    places: dict[Path, Path] = {}
+    for one in folders:
+        place = one.resolve()
+        if place in places:
+            raise BlastscopeError(f"{one} is given twice: give each folder once.")
+        places[place] = one
+    for place, one in places.items():
+        around = next((places[up] for up in place.parents if up in places), None)
+        if around is not None and place.is_dir():
+            raise BlastscopeError(f"{one} lies in {around}, which is given too: give one of them.")
 
 
 def _in_tar(
@@ -282,11 +315,12 @@ def _describe(
     believe: Believe | None,
 ) -> None:
     """Add the images of a folder, by what their names, folders and tables say."""
-    inner = folder.relative_to(base).as_posix() if folder != base else ""
+    known_as = folder.absolute() if base.is_absolute() else folder
+    inner = known_as.relative_to(base).as_posix() if known_as != base else ""
     prefix = "" if inner in ("", ".") else f"{inner}/"
     listing.notes += known.notes
     further_up: Counter[str] = Counter()
-    names = (base.resolve().name, *folder.relative_to(base).parts)
+    names = (base.resolve().name, *known_as.relative_to(base).parts)
     for file in files:
         parts = (*names, *file.split("/")[:-1])
         label, fold = _parts_read(parts)
@@ -372,7 +406,7 @@ def _apply_given(
         known.tables = dict.fromkeys(known.rows, table.path)
         if table.gives_labels:
             known.required = {name: table.path for name in of if name not in known.rows}
-        base = folder.parent if several else folder
+        base = base_of(folder, folders)
         _describe(listing, base, folder, content.images, known, strict, believe)
     listing.notes.append(f"labels of {len(matched.rows)} images from {table.path}")
     if matched.absent:

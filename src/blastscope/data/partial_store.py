@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,10 +115,20 @@ class PartialStore:
         empty = pl.DataFrame(schema={**CELLS.columns, _ROW: pl.Int64()})
         return pl.concat([empty, *(read_parquet(file) for file in files)]).sort(_ROW)
 
-    def missing(self, items: Sequence[Item]) -> list[Item]:
-        """Return those of ``items`` (one for each cell, in order) that could not be used."""
+    def missing(self, items: Sequence[Item]) -> list[tuple[int, Item]]:
+        """Return those of ``items`` (one for each cell, in order) that could not be used.
+
+        Each comes with the number of its chunk.
+        """
         have = set(self._done[_ROW].to_list())
-        return [item for index, item in enumerate(items) if index not in have]
+        return [(k // self.chunk, item) for k, item in enumerate(items) if k not in have]
+
+    def forget(self, chunks: Iterable[int]) -> None:
+        """Make chunks undone."""
+        with writing(self.out):
+            for chunk in chunks:
+                self._rows(chunk).unlink()
+        self.__dict__.pop("_done", None)
 
     def finish_table(self) -> pl.DataFrame:
         """Close the gaps that unusable cells left in the pixels and return the cell table."""

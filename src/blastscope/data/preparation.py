@@ -226,8 +226,13 @@ def _fill(
         if on_progress:
             on_progress(done, len(cells))
     # They are inspected again, which is cheap, so that a resumed call names all of them as well.
-    seen = (_one(item, settings) for item in partial.missing(cells))
-    return [outcome for outcome in seen if isinstance(outcome, Problem)]
+    seen = [(chunk, _one(item, settings)) for chunk, item in partial.missing(cells)]
+    # The disk may have failed for a while, or a file may be readable only now.
+    usable_now = {chunk for chunk, outcome in seen if not isinstance(outcome, Problem)}
+    if usable_now:
+        partial.forget(usable_now)
+        return _fill(partial, cells, settings, on_progress)
+    return [outcome for _, outcome in seen if isinstance(outcome, Problem)]
 
 
 @large_in_turn()

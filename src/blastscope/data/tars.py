@@ -69,9 +69,12 @@ def read_tar(path: Path) -> TarContent:
                         f"{path} holds more than {MAX_ENTRIES:,} entries: split it into several."
                     )
                 name = str(PurePosixPath(entry.name))
-                if not entry.isfile() or PurePosixPath(name).name.startswith("."):
+                if entry.isdir() or PurePosixPath(name).name.startswith("."):
                     continue
+                bad = _unreadable(entry)
                 if name.lower().endswith(_ABOUT):
+                    if bad is not None:
+                        raise BlastscopeError(f"{path}: {printable(name)} {bad[1]}.")
                     content = _read(path, entry.offset_data, min(entry.size, _MOST_ABOUT + 1))
                     row = _about(path, name, content)
                     numbers += row is None
@@ -81,7 +84,11 @@ def read_tar(path: Path) -> TarContent:
                 doubles += name in found.sources
                 if name not in found.sources:
                     found.content.add(name)
-                found.sources[name] = partial(read_member, path, entry.offset_data, entry.size)
+                found.sources[name] = (
+                    partial(read_member, path, entry.offset_data, entry.size)
+                    if bad is None
+                    else partial(_refuse, *bad)
+                )
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         raise BlastscopeError(
             f"{path} is damaged, compressed or not a tar ({error}): pack it again, as a plain tar."
@@ -106,6 +113,20 @@ def read_tar(path: Path) -> TarContent:
             "all or hem"
         )
     return found
+
+
+def _unreadable(entry: tarfile.TarInfo) -> tuple[str, str] | None:
+    """Return kind and reason if an entry's bytes do not lie in the tar as they are in its file."""
+    if entry.issparse():  # what follows its header is the file without its holes
+        return "packed", "is packed as a sparse file: pack it again, without --sparse"
+    if entry.islnk() or entry.issym():
+        remedy = "pack the image that it leads to (tar --dereference --hard-dereference)"
+        return "link", f"is a link: {remedy}"
+    return None if entry.isfile() else ("unreadable", "is not a file: leave it out")
+
+
+def _refuse(kind: str, reason: str) -> Decoded:
+    raise UnusableImageError(kind, reason)
 
 
 def read_member(path: Path, offset: int, size: int) -> Decoded:
@@ -168,9 +189,10 @@ def _joined(before: tuple[LabelRow, str] | None, row: LabelRow, name: str) -> tu
     if before is None:
         return row, name
     old, first = before
-    if old.label and row.label and old.label != row.label:
-        raise BlastscopeError(
-            f"{printable(first)} says {old.label} and {printable(name)} says {row.label}: correct "
-            "one of them."
-        )
+    for one, other in ((old.label, row.label), (old.subject, row.subject)):
+        if one and other and one != other:
+            raise BlastscopeError(
+                f"{printable(first)} says {one} and {printable(name)} says {other}: correct one "
+                "of them."
+            )
     return LabelRow(old.label or row.label, old.subject or row.subject), first

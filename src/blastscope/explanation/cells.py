@@ -18,12 +18,13 @@ from torch import Tensor
 
 from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.crop import locate
-from blastscope.data.images import SUFFIXES, UnusableImageError, read_image
-from blastscope.data.layouts import CellFile, Listing, Problem, list_cells
+from blastscope.data.images import SUFFIXES, UnusableImageError
+from blastscope.data.layouts import CellFile, Listing, Problem, base_of, list_cells
 from blastscope.data.names import parse_name
 from blastscope.data.preparation import prepare_listed
 from blastscope.data.store import INFO, Store, StoreSettings, open_store
 from blastscope.data.synthetic import MARKER
+from blastscope.data.tars import is_tar
 from blastscope.errors import BlastscopeError, listing
 from blastscope.explanation.cell_image import CellImage, Map, make_picture, moved
 from blastscope.explanation.models import ExplainedModel
@@ -59,7 +60,7 @@ class ExplainedCells:
         """
         item = self.files[row]
         try:
-            pixels = read_image(item.path).pixels
+            pixels = item.decode().pixels
             return make_picture(pixels, locate(pixels, settings.contour).box)
         except UnusableImageError as error:
             raise BlastscopeError(f"{item.path} {error}.") from error
@@ -131,14 +132,18 @@ def list_data(data: Sequence[Path]) -> Listing:
 def _list_store(path: Path) -> Listing:
     store = open_store(path)
     sources = [Path(source) for source in store.sources]
+    if packed := [str(source) for source in sources if is_tar(source)]:
+        raise BlastscopeError(
+            f"{path} was made of {listing(packed)}, and its cells are explained by image files: "
+            "unpack it, and give the folder."
+        )
     gone = [str(source) for source in sources if not source.is_dir()]
     if gone or not sources:
         raise BlastscopeError(
             f"{path} was made of the images in {listing(gone) or 'no folder'}, which do not "
             "exist: put them back, or prepare the store again."
         )
-    # As ``list_cells`` names files: from the folder, or, of several, from the one that holds it.
-    roots = sources if len(sources) == 1 else [source.parent for source in sources]
+    roots = [base_of(source, sources) for source in sources]
     *others, last = dict.fromkeys(roots)
     cells: list[CellFile] = []
     columns = ("cell", "file", "label", "subject", "fold", "pixel_hash")

@@ -13,7 +13,26 @@ from unicodedata import category, normalize
 import polars as pl
 
 _NOBODY = frozenset(
-    ("", "nan", "na", "n/a", "none", "null", "nil", "nat", "<na>", "#n/a", "#na", "-nan", "?", "-")
+    (
+        "",
+        "nan",
+        "na",
+        "n/a",
+        "none",
+        "null",
+        "nil",
+        "nat",
+        "<na>",
+        "#n/a",
+        "#na",
+        "-nan",
+        "?",
+        "-",
+        "unknown",
+        "missing",
+        "unspecified",
+        "not available",
+    )
 )
 _WHOLE = re.compile(r"(\d+)\.0*")
 

@@ -21,6 +21,7 @@ from blastscope.data.layouts import CellFile, Problem
 from blastscope.data.names import parse_name, printable
 from blastscope.errors import BlastscopeError
 from blastscope.io.cell_names import unique_names
+from blastscope.io.subject_names import subject_name
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 AnImage: TypeAlias = str | Path | Array | Image.Image
@@ -231,7 +232,7 @@ class SubjectPattern:
             ) from None
 
     def find(self, file: str) -> str | None:
-        """Return the subject in upper case; None if the pattern finds none.
+        """Return the subject in its one spelling; None if the pattern finds none.
 
         It is the group called ``subject``, else the first group, else the whole match.
         """
@@ -240,4 +241,4 @@ class SubjectPattern:
             return None
         group = "subject" if "subject" in self.expression.groupindex else 1
         text = match[group if self.expression.groups else 0]
-        return (text or "").strip().upper() or None
+        return subject_name(text)

@@ -24,7 +24,7 @@ from blastscope.prediction.members import Members
 from blastscope.prediction.models import PredictionModel
 from blastscope.prediction.pipeline import predict_rows
 from blastscope.prediction.shard_rows import ModelRequest, rows_on_ray
-from blastscope.prediction.table import SUFFIXES, rows_frame, write_table
+from blastscope.prediction.table import SUFFIXES, rows_frame, subjects_file, write_table
 from blastscope.prediction.transductive import corrected_batch
 
 Progress = Callable[[int, int], None]
@@ -135,18 +135,29 @@ def stream(inputs: InputImages, model: PredictionModel) -> Iterator[pl.DataFrame
 
 
 def refuse_taken(out: Path, suffixes: Sequence[str], force: bool) -> None:
-    """Refuse a file to write if its suffix is not known, or it is there and not to be replaced."""
+    """Refuse a file to write if its suffix is not known, or it is there and not to be replaced.
+
+    Of a table the file of its subjects counts too, unless a killed prediction may have written it.
+    """
     if out.suffix.lower() not in suffixes:
         raise BlastscopeError(f"{out} is not a {', '.join(suffixes)} file: choose another suffix.")
     if out.is_dir():
         raise BlastscopeError(f"{out} is a folder: choose another name.")
-    if out.exists() and not force:
-        raise BlastscopeError(f"{out} exists already: choose another name, or give --force.")
+    files = [out]
+    if out.suffix.lower() in (".csv", ".parquet") and not _work_of(out).exists():
+        files.append(subjects_file(out))
+    for path in files:
+        if path.exists() and not force:
+            raise BlastscopeError(f"{path} exists already: choose another name, or give --force.")
 
 
 def open_journal(found: InputImages, model: PredictionModel, out: Path) -> Journal:
     """Open the finished rows of an unfinished table ``out``; its writer removes them at the end."""
-    return Journal(out.with_name(f".{out.name}.work"), identity(found, model))
+    return Journal(_work_of(out), identity(found, model))
+
+
+def _work_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.work")
 
 
 def resumed_rows(

@@ -12,7 +12,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from blastscope.prediction.inputs import STANDARD_INPUT, Prefix, input_name, lis
 from blastscope.prediction.models import PredictionModel
 from blastscope.prediction.predict import about, identity
 from blastscope.prediction.shard_rows import ModelRequest, Shard, predict_shard, rows_of
+from blastscope.prediction.table import Altered, altered
 
 FORMAT = "blastscope-prediction-shards/2"
 _KIND = FolderKind(SHARDS, FORMAT)
@@ -48,6 +49,7 @@ class ShardCounts:
         out_of_distribution: cells that are unlike the training cells.
         called_all, called_hem: cells by their call; 0 if the model does not decide.
         referred: cells that are referred to the expert.
+        several, transparent: images that were not used as they are, as in ``Altered``.
     """
 
     cells: int = 0
@@ -56,6 +58,13 @@ class ShardCounts:
     called_all: int = 0
     called_hem: int = 0
     referred: int = 0
+    several: int = 0
+    transparent: int = 0
+
+    @property
+    def altered(self) -> Altered:
+        """The images that were not used as they are."""
+        return Altered(self.several, self.transparent)
 
     def __add__(self, other: ShardCounts) -> ShardCounts:
         names = [one.name for one in fields(self)]
@@ -286,6 +295,7 @@ def _counted(frame: pl.DataFrame) -> ShardCounts:
         int((called == "all").sum()),
         int((called == "hem").sum()),
         true("refer"),
+        *astuple(altered(frame)),
     )
 
 

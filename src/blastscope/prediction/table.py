@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from blastscope import DISCLAIMER, __version__
+from blastscope.errors import writing
 from blastscope.io.files import without_nan, write_json
 from blastscope.io.predictions import PREDICTIONS, write_predictions
 from blastscope.io.tables import write_csv, write_parquet
@@ -31,6 +32,25 @@ NEW = "test"
 """The split part that new cells count as."""
 SUFFIXES = (".parquet", ".csv", ".json")
 FORMAT = "blastscope-predictions/2"
+
+
+@dataclass(frozen=True)
+class Altered:
+    """How many images were not used as they are.
+
+    Attributes:
+        several: files of several pictures, of which the first was used.
+        transparent: images with transparency, which counts as black.
+    """
+
+    several: int
+    transparent: int
+
+
+def altered(frame: pl.DataFrame) -> Altered:
+    """Count the rows of images that were not used as they are, by their ``flags``."""
+    words = frame["flags"].drop_nulls().str.split(",")
+    return Altered(*(int(words.list.contains(name).sum()) for name in ("frames", "alpha")))
 
 
 @dataclass(frozen=True)
@@ -90,23 +110,44 @@ def stacked(prepared: Sequence[Prepared]) -> Prepared:
     return {one: np.stack([cell[one] for cell in prepared]) for one in settings}
 
 
+def subjects_file(out: Path) -> Path:
+    """Return the file beside a table that has its subjects."""
+    return out.with_stem(f"{out.stem}-subjects")
+
+
+def _is_of_subjects(path: Path) -> bool:
+    """Whether a file is a table of subjects that was written beside predictions."""
+    if not path.is_file():
+        return False
+    read = pl.scan_csv if path.suffix.lower() == ".csv" else pl.scan_parquet
+    try:
+        names = set(read(path.absolute(), glob=False).collect_schema())
+    except (pl.exceptions.PolarsError, OSError):
+        return False
+    return {"subject", "called", "share", "line"} <= names
+
+
 def write_table(
     frame: pl.DataFrame, subjects: pl.DataFrame | None, out: Path, about: Mapping[str, Any]
 ) -> None:
     """Write predictions as .parquet, .csv (without ``about``) or .json (with ``subjects``).
 
-    The file is written whole or not at all. ``subjects``, a row a subject, are in the JSON; beside
-    another format they are in a file ``OUT-subjects``.
+    Each file is written whole or not at all. ``subjects``, a row a subject, are in the JSON; beside
+    another format they are in a file ``OUT-subjects``, and if there are none such a file of an
+    older table goes.
 
     Raises:
         BlastscopeError: if ``out`` cannot be written.
     """
     if out.suffix.lower() != ".json":
-        write_predictions(frame, out, about)
+        beside = subjects_file(out)
         if subjects is not None and not subjects.is_empty():
-            beside = out.with_stem(f"{out.stem}-subjects")
             write = write_csv if out.suffix.lower() == ".csv" else write_parquet
             write(subjects, beside)
+        elif _is_of_subjects(beside):
+            with writing(beside):
+                beside.unlink()
+        write_predictions(frame, out, about)
         return
     content = {
         "format": FORMAT,

@@ -8,7 +8,7 @@ from blastscope.decision.blast_share import simulated_coverage
 from blastscope.decision.calibration_choice import FEWEST_CELLS, FEWEST_SUBJECTS
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.decision.fitting import ADAPTATION
-from blastscope.report.text import counted, listed, metric, number, percent
+from blastscope.report.text import counted, listed, metric, number, percent, requested
 
 if TYPE_CHECKING:
     from blastscope.decision.assessment import DecisionAssessment
@@ -212,7 +212,7 @@ def referral(found: DecisionAssessment) -> str:
     """Write which share of the cells is referred, and how many of the other calls are wrong."""
     chosen, e = found.decision.referral, found.estimates
     wrong = metric(e["kept_error"], 1, percent=True)
-    asked = f"For at most {percent(chosen.wanted)} wrong calls"
+    asked = f"For at most {requested(chosen.wanted, 1)} wrong calls"
     if not found.calls.refer.any():
         return f"{asked} no cell has to be referred; {wrong} of the calls are wrong."
     if found.calls.refer.all():
@@ -255,7 +255,7 @@ def conformal(found: DecisionAssessment) -> str:
         metric(e[name], 1, percent=True) for name in ("covered", "covered_all", "covered_hem")
     )
     return (
-        f"{percent(promised, 0)} prediction sets contain the true label for {every} of the "
+        f"{requested(promised)} prediction sets contain the true label for {every} of the "
         f"{found.fitted_on.reported} cells (ALL {of_all}, normal {of_hem}{subject}); "
         f"{percent(e['single'].value)} have one label, {percent(e['both'].value)} both, "
         f"{percent(e['neither'].value)} none.{known}"
@@ -294,7 +294,7 @@ def reached_text(by: DecisionFile) -> str:
         )
     if {"kept", "kept_error"} <= set(found) and found["kept"].known and found["kept"].value < 1:
         text += (
-            f" At most {percent(by.decision.referral.wanted)} wrong calls were requested: "
+            f" At most {requested(by.decision.referral.wanted, 1)} wrong calls were requested: "
             f"{percent(1 - found['kept'].value)} of these cells were referred, and "
             f"{metric(found['kept_error'], 1, percent=True)} of the other calls were wrong."
         )

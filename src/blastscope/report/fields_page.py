@@ -14,6 +14,7 @@ from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.prediction.predict import Predicted
 from blastscope.report.fields_text import (
     cell_scale_text,
+    converted_text,
     mostly_unlike,
     refused_text,
     scale_text,
@@ -66,7 +67,7 @@ def fields_page(found: Predicted, cells: Segmented, made: date | None = None) ->
                 (letter, _hex(COLOURS[kind]), sentence)
                 for kind, (letter, sentence) in KINDS.items()
             ],
-            "scale": [scale_text(cells.scale), cell_scale_text()],
+            "scale": [*converted_text(cells), scale_text(cells.scale), cell_scale_text()],
         },
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from blastscope.data.check import MEANINGS
 from blastscope.report.text import counted
 from blastscope.segmentation.scale import C_NMC, RED_CELL, Scale
 from blastscope.segmentation.segment import Segmented
@@ -23,6 +24,13 @@ def what_was_found(found: Segmented) -> str:
     if not refused:
         return f"{told}: all were cut out."
     return f"{told}: {len(found.cells) - refused:,} were cut out, {refused:,} refused."
+
+
+def converted_text(found: Segmented) -> list[str]:
+    """Count the fields that were not read as they are, by what was converted."""
+    flags = found.fields["flags"].drop_nulls().str.split(",").explode().value_counts()
+    counts = sorted(flags.iter_rows())
+    return [f"{MEANINGS[flag][0].upper()}{MEANINGS[flag][1:]}: {n:,}." for flag, n in counts]
 
 
 def scale_text(scale: Scale) -> str:

@@ -13,6 +13,7 @@ from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.io.predictions import PROBLEM
 from blastscope.prediction.predict import Predicted
+from blastscope.prediction.table import altered
 from blastscope.prediction.thumbnails import SIDE, thumbnails
 from blastscope.report.decision_text import SHARE_ASSUMPTIONS, how_decided, intervals_held
 from blastscope.report.html import render, small_uri
@@ -21,6 +22,7 @@ from blastscope.report.predictions_text import (
     LINE_TEXT,
     NOT_ESTIMABLE,
     TRANSDUCTIVE_SHARES,
+    altered_text,
     limits,
     training_subjects,
 )
@@ -94,7 +96,7 @@ def predictions_page(
         side=SIDE,
         problems=frame.filter(pl.col(PROBLEM).is_not_null()).select("file", "cell", PROBLEM).rows(),
         limits=limits(training_subjects(found)),
-        notes=found.notes,
+        notes=[f"{note}." for note in found.notes] + altered_text(altered(found.frame)),
         details=_details(found, made or date.today()),
     )
 

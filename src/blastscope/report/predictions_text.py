@@ -9,6 +9,7 @@ from blastscope.report.text import counted
 
 if TYPE_CHECKING:
     from blastscope.prediction.predict import Predicted
+    from blastscope.prediction.table import Altered
 
 FEW_CELLS = 10
 """A subject with fewer has no share of blasts: a few cells are not a sample."""
@@ -24,6 +25,19 @@ LINE_TEXT = (
     "20-25 % line: whether the whole interval lies below 20 % blasts, under which acute leukaemia "
     "is not usually diagnosed, above 25 %, or neither (open)."
 )
+
+
+def altered_text(found: Altered) -> list[str]:
+    """Say how many images were not used as they are, if some were not."""
+    said = []
+    if found.several:
+        said.append(
+            "Files with several pictures, of which only the first was used: "
+            f"{found.several:,}. Save each picture as a file of its own."
+        )
+    if found.transparent:
+        said.append(f"Images whose transparent parts count as black: {found.transparent:,}.")
+    return said
 
 
 def training_subjects(found: Predicted) -> dict[str, int]:

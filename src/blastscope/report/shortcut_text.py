@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blastscope.report.text import DASH, interval, listed, metric, number, percent
+from blastscope.report.text import DASH, interval, listed, metric, number, percent, requested
 
 if TYPE_CHECKING:
     from blastscope.decision.reported_evaluation import ReportedEvaluation
@@ -61,10 +61,9 @@ def shortcut_lines(found: ReportedEvaluation) -> list[tuple[str, str]]:
     if shortcuts.detectable > 0:
         rows.append(("Power", power_text(shortcuts)))
     for one in found.predictive_values:
-        share = percent(one.prevalence, 1).replace(".0 %", " %")
         rows.append(
             (
-                f"If {share} of cells are ALL",
+                f"If {requested(one.prevalence)} of cells are ALL",
                 f"{metric(one.ppv, 3)} of calls ALL and {metric(one.npv, 3)} of calls normal are "
                 "right (at p > 0.5).",
             )

@@ -89,6 +89,12 @@ def percent(share: float | None, digits: int = 1) -> str:
     return number(share, digits, percent=True)
 
 
+def requested(share: float, digits: int = 0) -> str:
+    """Write a share that a user asked for, with as many digits as it has: ``99.5 %``."""
+    exact = (n for n in range(digits, 6) if abs(round(100 * share, n) - 100 * share) < 1e-9)
+    return percent(share, next(exact, 6))
+
+
 def interval(
     found: Estimate | tuple[float, float] | None,
     digits: int = 3,

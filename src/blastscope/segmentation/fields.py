@@ -14,7 +14,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from blastscope.data.crop import Box, Pixels
-from blastscope.data.images import SEVERAL, UnusableImageError, read_image
+from blastscope.data.images import SEVERAL, Decoded, UnusableImageError, read_image
 from blastscope.segmentation.cells import FoundCell, Segmenter, find_cells, in_order_of_rows
 from blastscope.segmentation.nuclei import UM
 from blastscope.segmentation.optical_density import glass_colour
@@ -47,7 +47,12 @@ FULL = 0.88
 
 
 def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
-    """Return a field's pixels, uint8, (H, W, 3), RGB.
+    """Decode a field as :func:`decode_field` does: its pixels alone."""
+    return decode_field(path, with_masks=with_masks).pixels
+
+
+def decode_field(path: Path, *, with_masks: bool = False) -> Decoded:
+    """Return a field, (H, W, 3); its flags say what was converted.
 
     Args:
         path: of the file.
@@ -60,28 +65,16 @@ def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of a large picture: there is a limit
         read = read_image(path, MOST_PIXELS, MOST_BYTES)
-        if "alpha" in read.flags:
-            _refuse_transparent(path)
         if with_masks:
             _refuse_turned(path)
-    if "frames" in read.flags:
-        raise UnusableImageError("frames", SEVERAL)
-    refuse_no_smear(read.pixels)
-    return read.pixels
-
-
-def _refuse_transparent(path: Path) -> None:
-    """Refuse a field that one can see through: on black its clear parts would be dense.
-
-    Raises:
-        UnusableImageError: if it has transparent pixels.
-    """
-    with Image.open(path) as image:
-        lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    if lowest < 255:  # type: ignore[operator]
+    if "alpha" in read.flags:  # on black its clear parts would be dense
         raise UnusableImageError(
             "transparent", "has transparent parts: save it without its alpha channel"
         )
+    if "frames" in read.flags:
+        raise UnusableImageError("frames", SEVERAL)
+    refuse_no_smear(read.pixels)
+    return read
 
 
 def _refuse_turned(path: Path) -> None:

@@ -25,7 +25,7 @@ from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.parallel import cores, in_order
 from blastscope.segmentation.cells import FoundCell
 from blastscope.segmentation.cutouts import FRAME, cut_out
-from blastscope.segmentation.fields import cells_of_field, read_field
+from blastscope.segmentation.fields import cells_of_field, decode_field, read_field
 from blastscope.segmentation.mask_files import (
     find_mask_file,
     read_masks,
@@ -63,7 +63,8 @@ CELL_COLUMNS = {
 """The columns of the cell table (docs/segmentation.md)."""
 FIELD_COLUMNS = {
     "file": pl.String(), "field": pl.String(), "subject": pl.String(), "width": pl.Int64(),
-    "height": pl.Int64(), "cells": pl.Int64(), "refused": pl.Int64(), "problem": pl.String(),
+    "height": pl.Int64(), "cells": pl.Int64(), "refused": pl.Int64(), "flags": pl.String(),
+    "problem": pl.String(),
 }  # fmt: skip
 """The columns of the table of fields."""
 
@@ -260,10 +261,11 @@ def _segment(one: FieldFile, *, work: WorkFolder, scale: Scale, masks: Mapping[s
     try:
         if one.problem is not None:
             raise UnusableImageError("unreadable", one.problem)
-        rgb = read_field(one.path, with_masks=one.name in masks)
+        read = decode_field(one.path, with_masks=one.name in masks)
     except UnusableImageError as error:
         write_json(work.path / _part(one), {"field": {**fact, "problem": str(error)}, "cells": []})
         return
+    rgb = read.pixels
     if one.name in masks:
         cells = read_masks(masks[one.name], rgb.shape)
     else:
@@ -284,6 +286,7 @@ def _segment(one: FieldFile, *, work: WorkFolder, scale: Scale, masks: Mapping[s
         "width": rgb.shape[1],
         "cells": len(cells),
         "refused": kinds.count("refused"),
+        "flags": ",".join(read.flags) or None,
     }
     write_json(work.path / _part(one), without_nan({"field": fact, "cells": rows}))
 
