@@ -17,6 +17,7 @@ from blastscope.api.segment import list_fields, segment_listed
 from blastscope.cluster import LOCAL, RAY
 from blastscope.data.images import read_image
 from blastscope.data.layouts import Problem
+from blastscope.io.subject_names import subject_name
 from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.predict import predict as predict_images
 from blastscope.report.fields_text import (
@@ -164,7 +165,9 @@ def _with_subject(listed: InputImages, subject_from: str | None) -> InputImages:
     folders = {one.path.absolute().parent for one in listed if one.path is not None}
     if subject_from is not None or len(folders) != 1 or any(one.subject for one in listed):
         return listed
-    subject = folders.pop().name.upper()
+    subject = subject_name(folders.pop().name)
+    if subject is None:
+        return listed
     note = (
         f"all fields lie in one folder and count as one subject, {subject}: give --subject-from if "
         "they are of several"

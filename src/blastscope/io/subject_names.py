@@ -14,26 +14,10 @@ import polars as pl
 
 _NOBODY = frozenset(
     (
-        "",
-        "nan",
-        "na",
-        "n/a",
-        "none",
-        "null",
-        "nil",
-        "nat",
-        "<na>",
-        "#n/a",
-        "#na",
-        "-nan",
-        "?",
-        "-",
-        "unknown",
-        "missing",
-        "unspecified",
-        "not available",
+        "", "nan", "na", "n/a", "none", "null", "nil", "nat", "<na>", "#n/a", "#na", "-nan", "?",
+        "-", "unknown", "missing", "unspecified", "not available",
     )
-)
+)  # fmt: skip
 _WHOLE = re.compile(r"(\d+)\.0*")
 
 
