@@ -198,7 +198,8 @@ def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
 ) -> None:
     open_gallery(page, scored)
     line.cut = True
-    person = page.evaluate("JSON.parse(document.getElementById('boot').textContent).person.id")
+    boot = page.evaluate("JSON.parse(document.getElementById('boot').textContent)")
+    kept_by = f"blastscope.event.{boot['workbench']}.{boot['person']['id']}"
     events = [
         {"kind": "label", "cells": [3], "value": "A"},
         {"kind": "label", "cells": [4], "value": "A"},
@@ -208,7 +209,7 @@ def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
     ]
     for order, event in enumerate(events, 1):
         kept = {"case": scored, "order": order, "event": {"id": str(uuid4()), **event}}
-        key = f"blastscope.event.{person}.{kept['event']['id']}"
+        key = f"{kept_by}.{kept['event']['id']}"
         page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, json.dumps(kept)])
     line.cut = False
     open_gallery(page, scored)

@@ -95,8 +95,30 @@ Admin = Annotated[Who, Depends(needs("admin"))]
 
 def etagged(request: Request, key: object, content: Callable[[], Any]) -> Response:
     """Answer with JSON, or with 304 if the browser has what ``key`` stands for."""
+    return _tagged(request, key, lambda headers: JSONResponse(content(), headers=headers))
+
+
+def image(request: Request, key: object, kind: str, content: Callable[[], bytes]) -> Response:
+    """Answer with an image whose address only numbers it, or with 304 if the browser has it.
+
+    Another model, a restored backup or another workbench at the same host and port may give the
+    address another image, so a browser asks each time whether the one that it keeps still holds.
+
+    Args:
+        key: what tells the image from all others, such as its SHA-256.
+        kind: such as ``png``.
+    """
+    media_type = f"image/{kind}"
+    return _tagged(
+        request, key, lambda headers: Response(content(), media_type=media_type, headers=headers)
+    )
+
+
+def _tagged(
+    request: Request, key: object, answer: Callable[[dict[str, str]], Response]
+) -> Response:
     tag = f'"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return JSONResponse(content(), headers=headers)
+    return answer(headers)

@@ -12,7 +12,7 @@ import { askToDrop } from "./refused.js";
 export const boot = JSON.parse(byId("boot").textContent ?? "{}");
 export const main = byId("main");
 /** Events that wait to be saved; those of a page that was closed are sent by the next one. */
-export const outbox = new Outbox(boot.person?.id ?? 0);
+export const outbox = new Outbox(boot.workbench, boot.person?.id ?? 0);
 
 export const may = {
   read: ["reader", "signer", "admin"].includes(boot.person?.role ?? ""),

@@ -34,9 +34,14 @@ export function uuid() {
 }
 
 export class Outbox {
-  /** @param {number} person whose events these are */
-  constructor(person) {
-    this.prefix = `blastscope.event.${person}.`;
+  /**
+   * @param {string} workbench where they were made: another may be served at this address next
+   * @param {number} person whose events these are
+   */
+  constructor(workbench, person) {
+    this.workbench = workbench;
+    this.person = person;
+    this.prefix = `blastscope.event.${workbench}.${person}.`;
     /** @type {Entry[]} */
     this.entries = [];
     this.sending = false;
@@ -165,7 +170,7 @@ export class Outbox {
   async #post(batch) {
     try {
       return await call("POST", `/api/v1/cases/${batch[0].case}/events`,
-        { json: { events: batch.map(({ event }) => event) }, signal: AbortSignal.timeout(PATIENCE) });
+        { json: { workbench: this.workbench, person: this.person, events: batch.map(({ event }) => event) }, signal: AbortSignal.timeout(PATIENCE) });
     } catch (fault) {
       return fault instanceof Refusal ? fault : new Refusal(0, "The server did not answer in time: check that blastscope serve still runs.");
     }
@@ -179,7 +184,7 @@ export class Outbox {
     if (fault.status === 0 || fault.status === 401 || fault.status === 429 || fault.status >= 500) {
       this.offline = true;
       this.pause = Math.min(10_000, (this.pause || 500) * 2);
-      this.#say(fault.status === 401 ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
+      this.#say(fault.status === 401 && fault.code !== "other-person" ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
       await new Promise((resolve) => {
         this.wake = () => resolve(null);
         setTimeout(resolve, this.pause);
