@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who, of_session, of_token
-from blastscope.workbench.refusal import RefusalError
+from blastscope.workbench.refusal import RefusalError, conflict
 from blastscope.workbench.settings import LOOPBACK, Settings
 
 COOKIE = "blastscope_session"
+WORKBENCH, PERSON = "X-Blastscope-Workbench", "X-Blastscope-Person"
+"""Headers by which a page says where and by whom it was opened; scripts need none."""
 FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -57,7 +59,29 @@ def who_asks(request: Request, bench: Workbench, session: Session) -> Who | None
     if kind.lower() == "bearer":
         return of_token(session, secret.strip())
     cookie = request.cookies.get(cookie_name(bench.settings))
-    return None if cookie is None else of_session(session, cookie)
+    found = None if cookie is None else of_session(session, cookie)
+    if found is not None:
+        _refuse_old_page(request, bench, found)
+    return found
+
+
+def _refuse_old_page(request: Request, bench: Workbench, found: Who) -> None:
+    """Refuse what a page asks that is of another workbench or person than its cookie.
+
+    While a page stays open, somebody else may sign in in the same browser, and another workbench
+    may be served at the same address: what the page sends is neither theirs nor of its cases.
+    """
+    if request.headers.get(WORKBENCH, bench.key) != bench.key:
+        raise conflict(
+            "other-workbench",
+            "This page is of another workbench at this address: start that one again to go on.",
+        )
+    if request.headers.get(PERSON, str(found.id)) != str(found.id):
+        raise RefusalError(
+            401,
+            "other-person",
+            f"{found.name} is signed in in this browser now: sign in again as yourself to go on.",
+        )
 
 
 def checked(found: Who | None, role: str) -> Who:

@@ -48,15 +48,9 @@ class EventBody(BaseModel, extra="forbid"):
 
 
 class EventsBody(BaseModel, extra="forbid"):
-    """Events that are stored together, all or none.
-
-    A page says in which workbench and by whom they were made: while they waited, another workbench
-    may have been served at its address, or somebody else have signed in in the same browser.
-    """
+    """Events that are stored together, all or none."""
 
     events: list[EventBody] = Field(min_length=1, max_length=MOST_EVENTS)
-    workbench: str | None = Field(None, max_length=40)
-    person: int | None = None
 
 
 def _sent_schema() -> dict[str, Any]:
@@ -83,18 +77,6 @@ def _store(
     """Store events in the transaction of a session, and return the answer."""
     who = checked(who_asks(request, bench, session), "reader")
     body = _read(sent)
-    if body.workbench not in (None, bench.key):
-        raise conflict(
-            "other-workbench",
-            "This was done in another workbench at this address: start that one again to save it.",
-        )
-    if body.person not in (None, who.id):
-        raise RefusalError(
-            401,
-            "other-person",
-            f"{who.name} is signed in in this browser now: whoever did this signs in again to "
-            "save it.",
-        )
     if not bench.database.is_sqlite:  # there nobody else writes
         session.get(Case, case_id, with_for_update=True)
     found = access(session, case_id, who, _one_reading(body))

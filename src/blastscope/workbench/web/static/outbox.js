@@ -35,12 +35,10 @@ export function uuid() {
 
 export class Outbox {
   /**
-   * @param {string} workbench where they were made: another may be served at this address next
+   * @param {string} workbench where they are made: another may be served at this address next
    * @param {number} person whose events these are
    */
   constructor(workbench, person) {
-    this.workbench = workbench;
-    this.person = person;
     this.prefix = `blastscope.event.${workbench}.${person}.`;
     /** @type {Entry[]} */
     this.entries = [];
@@ -170,7 +168,7 @@ export class Outbox {
   async #post(batch) {
     try {
       return await call("POST", `/api/v1/cases/${batch[0].case}/events`,
-        { json: { workbench: this.workbench, person: this.person, events: batch.map(({ event }) => event) }, signal: AbortSignal.timeout(PATIENCE) });
+        { json: { events: batch.map(({ event }) => event) }, signal: AbortSignal.timeout(PATIENCE) });
     } catch (fault) {
       return fault instanceof Refusal ? fault : new Refusal(0, "The server did not answer in time: check that blastscope serve still runs.");
     }
