@@ -324,7 +324,13 @@ def test_blind_first_cannot_be_got_round_by_a_second_reading(served, local):
     assert [one["left"] for one in readings] == [20]
 
 
-@pytest.mark.parametrize("address", ["history", "history.csv", "export/cells.csv", "agreement"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "history", "history.csv", "export/cells.csv", "agreement", "shares", "files", "fields",
+        "problems.csv", "export",
+    ],
+)  # fmt: skip
 def test_whoever_saw_labels_elsewhere_cannot_be_blind_either(served, local, address):
     case = served.case(12)
     bob = served.person("bob")

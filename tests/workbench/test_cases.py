@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from blastscope.workbench.cases import identifier_warnings
+from blastscope.workbench.cases import bump, identifier_warnings
 from blastscope.workbench.people import hashed
 from blastscope.workbench.shares import clopper_pearson
-from blastscope.workbench.store.tables import User
+from blastscope.workbench.store.tables import (
+    AuditEntry,
+    Case,
+    Cell,
+    Heatmap,
+    QueuedJob,
+    Scoring,
+    SmearField,
+    Upload,
+    User,
+)
+from tests.workbench.filling import fake_model
 
 
 @pytest.mark.parametrize(
@@ -182,6 +193,8 @@ def test_backups_hold_the_database_and_the_images(served, local):
     with sqlite3.connect(made / "workbench.sqlite") as copy:
         assert copy.execute("SELECT count(*) FROM review_event").fetchone() == (2,)
         shas = {sha for (sha,) in copy.execute("SELECT sha FROM cell")}
+        # Else whoever restores it would have it made again.
+        assert copy.execute("SELECT kind, state FROM job").fetchall() == [("backup", "done")]
     kept = {path.name for path in (made / "images").rglob("*") if path.is_file()}
     assert len(shas) == 10
     assert shas <= kept
@@ -216,3 +229,80 @@ def test_a_cell_in_detail_and_its_heatmaps_state(served, local, monkeypatch):
     assert local.get(address + "/grad-cam.png").status_code == 404
     similar = local.get(f"/api/v1/cases/{case}/cells/3/similar").json()
     assert (similar["state"], similar["nearest"]) == ("none", [])
+
+
+def test_an_image_that_a_browser_keeps_is_asked_for_again(served, local):
+    case = served.case(10)
+    with served.bench.database.write() as session:
+        model = session.get_one(Case, case).model_id
+        one, two = (cell.sha for cell in session.query(Cell).filter_by(case_id=case).limit(2))
+        session.add(Heatmap(model_id=model, sha=one, method="grad-cam", image=two))
+        upload = session.query(Upload).first().id
+        session.add(
+            SmearField(
+                case_id=case, number=1, upload_id=upload, file="f.png", width=9, height=9,
+                um_per_pixel=0.1, image=one, refused=[],
+            )
+        )  # fmt: skip
+    images = ["cells/1/crop.png", "cells/1/original.png", "cells/1/heatmaps/grad-cam.png"]
+    for name in (*images, "fields/1.webp"):
+        address = f"/api/v1/cases/{case}/{name}"
+        first = local.get(address)
+        tag = {"If-None-Match": first.headers["etag"]}
+        assert "no-cache" in first.headers["cache-control"]
+        assert local.get(address, headers=tag).status_code == 304
+        # Another workbench at this address, or a restored backup, has other cells of these numbers.
+        with served.bench.database.write() as session:
+            session.query(Cell).filter_by(case_id=case, n=1).one().sha = two
+            session.query(SmearField).one().image = two
+            session.query(Heatmap).one().sha, session.query(Heatmap).one().image = two, one
+            bump(session.get_one(Case, case))
+        other = local.get(address, headers=tag)
+        assert other.status_code == 200
+        assert other.content != first.content
+        with served.bench.database.write() as session:
+            session.query(Cell).filter_by(case_id=case, n=1).one().sha = one
+            session.query(SmearField).one().image = one
+            session.query(Heatmap).one().sha, session.query(Heatmap).one().image = one, two
+            bump(session.get_one(Case, case))
+
+
+def test_another_model_takes_over_from_one_that_failed(served, local):
+    case = served.case(20)
+    with served.bench.database.write() as session:
+        first, other = session.get_one(Case, case).model_id, fake_model(session, "other").id
+    address = f"/api/v1/cases/{case}/score"
+    assert local.post(address, json={"model": other}).json()["state"] == "scoring"
+    assert local.post(address, json={"model": first}).status_code == 409  # it is waited for
+    for state in ("failed", "cancelled"):
+        with served.bench.database.write() as session:
+            session.query(QueuedJob).order_by(QueuedJob.id.desc()).first().state = state
+        answer = local.post(address, json={"model": first})
+        assert (answer.status_code, answer.json()["model"]["id"]) == (200, first), state
+
+
+def test_an_image_that_cannot_be_used_is_of_no_subject_to_count(served, local):
+    case = served.case(20)
+    row = {
+        "subject": "S1", "cells": 20, "called": 0.5, "share": 0.5, "low": 0.3, "high": 0.7,
+        "line": "open",
+    }  # fmt: skip
+    with served.bench.database.write() as session:
+        found = session.get_one(Case, case)
+        session.get_one(Scoring, found.scoring_id).subjects = [row]
+        session.add(
+            Cell(case_id=case, n=21, sha="0", file="UID_7_1.png", name="UID_7_1", subject="S7",
+                 prepared=True, problem="is damaged", about={})
+        )  # fmt: skip
+        bump(found)
+    told = local.get(f"/api/v1/cases/{case}/shares").json()
+    assert (told["lines"][0]["share"], told["subjects"]) == (0.5, [])
+
+
+def test_the_audit_tells_the_latest(served, local):
+    with served.bench.database.write() as session:
+        session.add_all(AuditEntry(what="made up", about={"k": k}) for k in range(1100))
+    entries = local.get("/api/v1/audit").json()["entries"]
+    assert [one["about"]["k"] for one in entries] == list(range(100, 1100))
+    later = local.get("/api/v1/audit", params={"after": entries[-3]["id"]}).json()["entries"]
+    assert [one["about"]["k"] for one in later] == [1098, 1099]

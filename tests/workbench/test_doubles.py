@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from functools import partial
 
 import cv2
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,8 +104,19 @@ def test_a_double_is_counted_once_when_a_reader_says_so(served, local, pictures)
     local.events(case, {"kind": "undo"})
     local.label(case, [1], "X")
     assert counted() == (0, [], 1, 11)
-    exported = local.get(f"/api/v1/cases/{case}/export/cells.csv").text.splitlines()
-    assert exported[12].split(",")[exported[0].split(",").index("double_of")] == "1"
+    local.label(case, [2], "X")  # not a cell
+    address = f"/api/v1/cases/{case}/export"
+    frame = pl.read_csv(local.get(f"{address}/cells.csv").content)
+    assert frame["double_of"].to_list() == [None] * 11 + [1]
+    assert frame.filter(pl.col("counted_already"))["n"].to_list() == [1]
+    left_out = local.get(address).json()["left_out"]
+    shares = local.get(f"/api/v1/cases/{case}/shares").json()
+    for told in (left_out["X"], left_out["counted_already"], shares["no_cell"]):
+        assert told == 1
+    with zipfile.ZipFile(io.BytesIO(local.get(f"{address}/dataset.zip").content)) as archive:
+        assert len(archive.namelist()) == 10 + 2
+        assert "1 that are no cells, 1 of overlapping fields" in str(archive.read("README.txt"))
+    assert "counted already, in a field" in local.get(f"{address}/report.html").text
 
 
 def test_the_model_alone_counts_each_cell_once(served, local):

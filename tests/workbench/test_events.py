@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DatabaseError
 
+from blastscope.workbench.cases import bump
 from blastscope.workbench.reviews import Reviews
-from blastscope.workbench.store.tables import APPEND_ONLY, Case, ReviewEvent
+from blastscope.workbench.store.tables import APPEND_ONLY, Case, ReviewEvent, Score
 
 
 def test_labels_undo_and_redo_are_seen_and_survive_a_restart(served, local):
@@ -128,6 +129,8 @@ def test_history_tells_everything_in_order(served, local):
     assert told[3]["target"] == told[2]["id"]
     only = local.get(f"/api/v1/cases/{case}/history", params={"cell": 1}).json()["events"]
     assert [one["kind"] for one in only] == ["label"]
+    other = local.get(f"/api/v1/cases/{case}/history", params={"cell": 2}).json()["events"]
+    assert [one["kind"] for one in other] == ["label", "note", "undo"]
     text_ = local.get(f"/api/v1/cases/{case}/history.csv").text
     assert ",'=1+1," in text_  # no formula for a spreadsheet
 
@@ -139,3 +142,63 @@ def test_a_signed_case_takes_no_events(served, local):
         session.get_one(Case, case).state = "signed"
     answer = local.events(case, {"kind": "label", "cells": [2], "value": "A"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "signed")
+
+
+def test_what_was_saved_before_a_case_was_signed_is_saved(served, local):
+    case = served.case(10)
+    event = {"id": str(uuid4()), "kind": "label", "cells": [1], "value": "A"}
+    first = local.events(case, event).json()  # and suppose that this answer is lost
+    with served.bench.database.write() as session:
+        session.get_one(Case, case).state = "signed"
+    again = local.events(case, event)
+    assert (again.status_code, again.json()["events"][0]["again"]) == (200, True)
+    assert again.json()["rev"] == first["rev"]
+    new = {"kind": "label", "cells": [2], "value": "A"}
+    assert local.events(case, event, new).status_code == 409
+    assert local.events(case, event | {"value": "N"}).status_code == 409
+
+
+def test_what_is_not_json_is_not_kept(served, local):
+    case = served.case(10)
+    event = f'{{"id": "{uuid4()}", "kind": "label", "cells": [1], "shown": {{"p": NaN}}}}'
+    answer = local.post(f"/api/v1/cases/{case}/events", content=f'{{"events": [{event}]}}')
+    assert (answer.status_code, list(answer.json()["error"]["fields"])) == (422, ["shown"])
+
+
+def test_cells_that_are_scored_come_to_a_page_that_asks_for_changes(served, local):
+    case = served.case(10)
+    told = local.cells(case)
+    asked = {"since": told["rev"], "version": told["version"]}
+    assert local.cells(case, **asked)["columns"]["n"] == []
+    with served.bench.database.write() as session:
+        session.query(Score).first().p_all = 0.125
+        bump(session.get_one(Case, case))
+    later = local.cells(case, **asked)
+    assert later["columns"]["n"] == list(range(1, 11))
+    assert later["columns"]["p"][0] == 0.125
+    local.label(case, [4], "A")
+    asked = {"since": later["rev"], "version": later["version"]}
+    assert local.cells(case, **asked)["columns"]["n"] == [4]
+
+
+def test_a_page_of_another_workbench_or_person_changes_nothing(served, local):
+    case = served.case(10)
+    told = local.get("/api/v1/boot").json()
+    here, me = told["workbench"], str(told["person"]["id"])
+    ann = str(served.person("ann").get("/api/v1/boot").json()["person"]["id"])
+    body = {"events": [{"id": str(uuid4()), "kind": "label", "cells": [1], "value": "A"}]}
+    address = f"/api/v1/cases/{case}/events"
+    asked = [
+        ("POST", address, {"json": body}),
+        ("POST", f"/api/v1/cases/{case}/sign", {"json": {"rev": 1, "seen": {}}}),
+        ("PUT", f"/api/v1/cases/{case}/files?name=a.png", {"content": b"x"}),
+        ("GET", "/api/v1/cases", {}),
+    ]
+    for workbench, person, code in ((here, ann, "other-person"), ("0" * 16, me, "other-workbench")):
+        headers = {"X-Blastscope-Workbench": workbench, "X-Blastscope-Person": person}
+        for method, where, content in asked:
+            answer = local.request(method, where, headers=headers, **content)
+            assert answer.json()["error"]["code"] == code, where
+    assert local.cells(case)["columns"]["label"] == [None] * 10
+    headers = {"X-Blastscope-Workbench": here, "X-Blastscope-Person": me}
+    assert local.post(address, json=body, headers=headers).status_code == 200

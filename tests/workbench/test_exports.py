@@ -7,10 +7,17 @@ import re
 import zipfile
 
 import polars as pl
+import pytest
+from markupsafe import escape
 
 import blastscope as bs
+from blastscope.box import in_the_box
+from blastscope.bundle.read import open_bundle
+from blastscope.errors import BlastscopeError
+from blastscope.report.worth_text import worth_text
+from blastscope.workbench import heatmaps
 from blastscope.workbench.cases import bump
-from blastscope.workbench.store.tables import Case, Score
+from blastscope.workbench.store.tables import Case, Score, StoredModel, User
 
 
 def labelled(local, case: int) -> dict[str, list[int]]:
@@ -46,7 +53,7 @@ def test_the_data_set_is_taken_by_check_and_prepare(served, local, tmp_path):
     labelled(local, case)
     told = local.get(f"/api/v1/cases/{case}/export").json()
     assert told["left_out"] == {
-        "U": 1, "X": 2, "disagreements": 0, "unlabelled": 15, "unusable": 0,
+        "U": 1, "X": 2, "counted_already": 0, "disagreements": 0, "unlabelled": 15, "unusable": 0,
     }  # fmt: skip
     assert told["in_dataset"] == 12
     content = local.get(f"/api/v1/cases/{case}/export/dataset.zip").content
@@ -90,3 +97,62 @@ def test_the_report_is_one_page_that_loads_nothing(served, local):
     assert re.search(r"<strong>100(\.0)? ?%</strong> \(88\.4 ?% to 100(\.0)? ?%\)", page.text)
     assert not re.search(r"(src|href)=.(https?:)?//", page.text)
     assert bs.DISCLAIMER in page.text
+
+
+def test_what_a_signer_decided_is_theirs_and_each_reading_stays(served, local):
+    case = served.case(12)
+    local.label(case, list(range(1, 13)), "A")
+    for name, other in (("ann", [1]), ("ben", [2])):
+        reader = served.person(name)
+        with served.bench.database.read() as session:
+            person = session.query(User).filter_by(name=name).one().id
+        made = local.post(f"/api/v1/cases/{case}/readings", json={"person": person}).json()["id"]
+        reader.label(case, list(range(1, 13)), "A")
+        reader.label(case, other, "N")
+        assert reader.post(f"/api/v1/readings/{made}/finish").status_code == 200
+    told = local.cells(case)
+    # What each disagreement is about is shown, whichever reading it is of.
+    assert told["columns"]["other"] == ["N", "N"] + ["A"] * 10
+    assert told["disagreements"] == [1, 2]
+    agreement = local.get(f"/api/v1/cases/{case}/agreement").json()
+    assert (agreement["number"], agreement["disagreements"], agreement["open"]) == (3, [2], [1, 2])
+    assert agreement["late"] == 0
+    local.label(case, [2], "N")  # with the other reading in sight
+    late = local.get(f"/api/v1/cases/{case}/agreement").json()
+    assert (late["same"], late["late"], late["open"]) == (12, 1, [1, 2])
+    local.events(case, {"kind": "undo"})
+    assert local.get(f"/api/v1/cases/{case}/agreement").json() == agreement
+    sue = served.person("sue", "signer")
+    assert sue.events(case, {"kind": "adjudicate", "cells": [1], "value": "N"}).status_code == 200
+    assert local.get(f"/api/v1/cases/{case}/agreement").json()["open"] == [2]
+    frame = pl.read_parquet(
+        io.BytesIO(local.get(f"/api/v1/cases/{case}/export/cells.parquet").content)
+    )
+    names = ("label", "reader", "first_label", "second_label", "adjudicated", "open_disagreement")
+    assert frame.select(names).rows()[:3] == [
+        ("N", "sue", "A", "N", "N", False),
+        ("A", "local", "A", "N", None, True),
+        ("A", "local", "A", "A", None, False),
+    ]
+    counts = local.get(f"/api/v1/cases/{case}").json()["counts"]
+    assert (counts["A"], counts["N"]) == (11, 1)
+    assert {n: (frame["label"] == n).sum() for n in "AN"} == {"A": 11, "N": 1}
+
+
+def test_another_bundle_in_a_models_place_speaks_for_it_nowhere(served, local, monkeypatch):
+    case = served.case(10)
+    local.label(case, [1], "A")
+    text = worth_text(open_bundle(in_the_box()).manifest, synthetic=True)
+    address = f"/api/v1/cases/{case}/export/report.html"
+    with served.bench.database.write() as session:
+        model = session.query(StoredModel).one()
+        model.paths = [str(in_the_box())]
+        about = {"model": model.id, "sha": "0" * 64, "method": "grad-cam", "called": "all"}
+    assert escape(text) not in local.get(address).text
+    monkeypatch.setattr(heatmaps, "reason_against", lambda: None)
+    monkeypatch.setattr(heatmaps, "_run", lambda *_: pytest.fail("it was computed"))
+    with pytest.raises(BlastscopeError, match="is another one now"):
+        heatmaps.compute(served.bench.database, served.bench.images, about, lambda: True)
+    with served.bench.database.write() as session:
+        session.query(StoredModel).one().digest = open_bundle(in_the_box()).digest
+    assert escape(text) in local.get(address).text

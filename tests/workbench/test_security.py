@@ -100,6 +100,29 @@ def test_static_files_do_not_leave_their_folder(served, name):
     assert served.ask().get(f"/static/0/{name}").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "next", ["/\t/evil.example", "/\n/evil.example", "//evil.example", "/\\evil.example", "x"]
+)
+def test_signing_in_leads_to_no_other_server(served, next):
+    text = served.ask().get("/sign-in", params={"next": next}).text
+    assert '"next": "/",' in text
+    inside = served.ask().get("/sign-in", params={"next": "/cases/1/gallery?order=n"}).text
+    assert '"next": "/cases/1/gallery?order=n",' in inside
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/api/v1/cases/{0}", 422),
+        ("/api/v1/cases/1/history?after={0}", 422),
+        ("/static/0/%00.js", 404),
+    ],
+)
+def test_what_no_database_holds_is_refused(served, local, address, status):
+    served.case(10)
+    assert local.get(address.format(10**20)).status_code == status
+
+
 def routes(app):
     for path, methods in app.openapi()["paths"].items():
         for method in methods:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from blastscope import __version__
@@ -67,6 +67,8 @@ def create_app(workbench: Workbench) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _busy)
+    for kind in (DataError, OverflowError):  # of PostgreSQL, of SQLite
+        app.add_exception_handler(kind, _beyond)
     return app
 
 
@@ -92,6 +94,11 @@ async def _wrong(request: Request, error: Exception) -> Response:
 async def _busy(request: Request, error: Exception) -> Response:
     told = "The database does not answer: look at the disk and the server, and try again."
     return _answer(request, RefusalError(503, "database", told))
+
+
+async def _beyond(request: Request, error: Exception) -> Response:
+    told = "A value in this request is too large or cannot be stored: correct it and send it again."
+    return _answer(request, RefusalError(422, "invalid", told))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -93,6 +93,20 @@ class CellTable:
         found[here] = not_x[here] & not_x[self.double_of[here] - 1]
         return found & self.usable
 
+    def counted_already(self, label: NDArray[np.int8]) -> Bools:
+        """Say which cells have the label X because another, which may be the same, is counted.
+
+        Without it, a cell that two fields hold would look as if it were not a cell.
+        """
+        if not len(self.double_of):
+            return np.zeros(len(self), bool)
+        is_x = label[: len(self)] == CODES["X"]
+        one = np.where(self.double_of > 0, self.double_of, np.arange(1, len(self) + 1))
+        counts = np.zeros(len(self) + 1, bool)
+        counts[one[~is_x & self.usable]] = True
+        found: Bools = is_x & counts[one] & self.usable
+        return found
+
     def disagrees(self, label: NDArray[np.int8]) -> Bools:
         """Say for each cell whether a label of ALL or normal and the model's call differ."""
         decided = (label == CODES["A"]) | (label == CODES["N"])

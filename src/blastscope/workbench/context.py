@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from blastscope.workbench.cell_table import CellTables
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.models import register
-from blastscope.workbench.people import Passwords, local_person
+from blastscope.workbench.people import Passwords, workbench_key
 from blastscope.workbench.reference import open_reference, queue
 from blastscope.workbench.reviews import Reviews
 from blastscope.workbench.settings import Settings
@@ -40,7 +40,7 @@ class Workbench:
         self.database.migrate()
         with self.database.write() as session:
             self.model_id = register(session, settings.models).id
-            local_person(session)
+            self.key = workbench_key(session)
             queue(session, self.reference, self.model_id)
         self.reviews, self.tables = Reviews(), CellTables()
         self.writer = GroupWriter(self.database, self.holding)

@@ -9,7 +9,6 @@ import tempfile
 import zipfile
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from blastscope.workbench.cell_table import CALLS, CellTable
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.fields import fields_json
 from blastscope.workbench.image_store import ImageStore
-from blastscope.workbench.models import find_model, open_bundled
+from blastscope.workbench.models import bundle_of, find_model
 from blastscope.workbench.people import Who
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES
@@ -38,22 +37,25 @@ from blastscope.workbench.summaries import (
     Reviewed,
     readings_of,
     reviewed,
+    second_label,
     shares_json,
 )
 
 FOLDERS = {"A": "all", "N": "hem"}
 """The folder of a data set for each label that a model can learn."""
 _SUFFIXES = {"BMP": "bmp", "PNG": "png", "TIFF": "tif", "JPEG": "jpg", "WEBP": "webp"}
-_TABLE = {"table": "workbench cells", "version": 1, "made_by": f"blastscope {__version__}"}
+_TABLE = {"table": "workbench cells", "version": 2, "made_by": f"blastscope {__version__}"}
 
 
 def left_out(table: CellTable, together: Reviewed) -> dict[str, int]:
     """Count the cells that a data set leaves out, by why."""
     label, usable = together.label, table.usable
+    doubles = table.counted_already(label)
     open_ = np.isin(np.arange(1, len(table) + 1), list(together.open))
     return {
         "U": int((usable & ~open_ & (label == CODES["U"])).sum()),
-        "X": int((usable & ~open_ & (label == CODES["X"])).sum()),
+        "X": int((usable & ~open_ & ~doubles & (label == CODES["X"])).sum()),
+        "counted_already": int((usable & ~open_ & doubles).sum()),
         "disagreements": int((usable & open_).sum()),
         "unlabelled": int((usable & ~open_ & (label == 0)).sum()),
         "unusable": int((~usable).sum()),
@@ -82,25 +84,25 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
     """Return a row a cell: what people and the model said of it."""
     table = bench.tables.of(session, case)
     together = reviewed(bench, session, case, table)
-    first, *others = readings_of(session, case.id)
+    first = readings_of(session, case.id)[0]
     names, model = names_of(session), find_model(session, case.model_id)
     scores, places = _scores(session, case), _places(session, case)
     with bench.reviews.view(session, first.id, len(table)) as view:
         state = view.state
         stands = {n: state.standing("label", n) for n in range(1, len(table) + 1)}
+        decided = {n: state.standing("adjudicate", n) for n in range(1, len(table) + 1)}
+        own = view.label[: len(table)].copy()
         notes, flags = state.values("note"), state.values("flag")
         final = view.final[: len(table)].copy()
-    second = np.zeros(len(table), np.int8)
-    for reading in others:
-        if reading.finished_at is not None:
-            with bench.reviews.view(session, reading.id, len(table)) as view:
-                here = view.label[: len(table)]
-                second = np.where(here > 0, here, second)
+    second = second_label(bench, session, case, table)
+    if second is None:
+        second = np.zeros(len(table), np.int8)
+    counted_already = table.counted_already(together.label)
     letters = (None, *LABELS)
     rows = []
     for k, sha in enumerate(table.sha):
         n, one = k + 1, scores.get(table.ids[k])
-        stood = stands[n]
+        stood = decided[n] if final[k] else stands[n]
         rows.append(
             {
                 "case": case.identifier, "n": n, "file": table.file[k], "cell": table.name[k],
@@ -108,7 +110,8 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "label": letters[together.label[k]],
                 "reader": None if stood is None or stood.value is None
                 else names.get(stood.person),
-                "second_label": letters[second[k]], "adjudicated": letters[final[k]],
+                "first_label": letters[own[k]], "second_label": letters[second[k]],
+                "adjudicated": letters[final[k]],
                 "open_disagreement": n in together.open,
                 "flagged": flags.get(n) is True, "note": notes.get(n),
                 "in_sample": bool(table.in_sample[k]), "model": model.name,
@@ -118,6 +121,7 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "refer": one and one.refer, "out_of_distribution": one and one.ood,
                 "ood_score": one and one.ood_score, "problem": table.problem[k],
                 "double_of": int(table.double_of[k]) or None if len(table.double_of) else None,
+                "counted_already": bool(counted_already[k]),
                 **places.get(n, {}),
             }
         )  # fmt: skip
@@ -127,11 +131,12 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
 _TEXT, _NUMBER, _YES = pl.String(), pl.Float64(), pl.Boolean()
 _SCHEMA = {
     "case": _TEXT, "n": pl.Int64(), "file": _TEXT, "cell": _TEXT, "subject": _TEXT,
-    "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "second_label": _TEXT,
-    "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES, "note": _TEXT,
-    "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
+    "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "first_label": _TEXT,
+    "second_label": _TEXT, "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES,
+    "note": _TEXT, "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER,
+    "called": _TEXT,
     "confidence": _NUMBER, "refer": _YES, "out_of_distribution": _YES, "ood_score": _NUMBER,
-    "problem": _TEXT, "double_of": pl.Int64(),
+    "problem": _TEXT, "double_of": pl.Int64(), "counted_already": _YES,
     "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
     "quality": _NUMBER,
 }  # fmt: skip
@@ -218,6 +223,7 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
         f"Cells of case {case.identifier}, labelled in blastscope's workbench.",
         f"all (ALL): {counted['all']}, hem (normal): {counted['hem']}.",
         f"Left out: {missing['U']} unsure, {missing['X']} that are no cells, "
+        f"{missing['counted_already']} of overlapping fields that are counted already, "
         f"{missing['disagreements']} on which readers disagree, {missing['unlabelled']} without a "
         f"label, {missing['unusable']} whose image cannot be used.",
         "labels.csv names each file's label and subject.",
@@ -226,14 +232,14 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
 
 
 def _worth(model: StoredModel) -> str:
-    """Say what a model is worth, as its card does; nothing if its bundle has gone."""
+    """Say what a model is worth, as its card does, or that its bundle cannot be asked."""
     from blastscope.report.worth_text import worth_text  # SciPy's statistics load slowly
 
     try:
-        members = open_bundled([Path(path) for path in model.paths]).predictor.members
+        manifest = bundle_of(model).manifest
     except BlastscopeError:
-        return ""
-    return worth_text(members.manifest, model.synthetic)
+        return "Its limits cannot be told: its bundle is gone, or another lies in its place."
+    return worth_text(manifest, model.synthetic)
 
 
 def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str:
@@ -243,6 +249,7 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
     model = find_model(session, case.model_id)
     names = names_of(session)
     labels = {name: int((table.usable & (together.label == CODES[name])).sum()) for name in LABELS}
+    doubles = int(table.counted_already(together.label).sum())
     return render(
         "workbench_case.html",
         title=f"Case {case.identifier}",
@@ -251,7 +258,8 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
         model=model,
         worth=_worth(model),
         cells=int(table.usable.sum()),
-        labels=labels,
+        labels=labels | {"X": labels["X"] - doubles},
+        counted_already=doubles,
         missing=left_out(table, together),
         files=file_progress(session, case),
         fields=fields_json(session, case, blind=False) if case.content == "fields" else None,

@@ -24,6 +24,7 @@ from blastscope.data.images import read_image
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.tables import METHODS
 from blastscope.workbench.image_store import ImageStore
+from blastscope.workbench.models import bundle_of
 from blastscope.workbench.sheets import png
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Heatmap, QueuedJob, StoredModel
@@ -101,6 +102,7 @@ def compute(
         raise BlastscopeError(against)
     with database.read() as session:
         model = session.get_one(StoredModel, about["model"])
+    bundle_of(model)  # another bundle in its place would draw under this one's name
     with tempfile.TemporaryDirectory(prefix="blastscope-") as folder:
         out = Path(folder) / "heatmap.png"
         asked = {

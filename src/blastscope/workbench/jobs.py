@@ -12,7 +12,7 @@ from blastscope.workbench.access import access, find_case, without_names
 from blastscope.workbench.people import Who, audit
 from blastscope.workbench.random_order import cells_wait, refuse_late
 from blastscope.workbench.refusal import RefusalError, conflict, unknown
-from blastscope.workbench.store.tables import QueuedJob, now
+from blastscope.workbench.store.tables import Case, QueuedJob, now
 
 LEASE_SECONDS = 60
 MOST_ATTEMPTS = 3
@@ -206,3 +206,9 @@ def of_case(session: Session, case_id: int) -> QueuedJob | None:
             if job.state in states:
                 return job
     return found[0] if found and found[0].state in ("failed", "cancelled") else None
+
+
+def scoring_stopped(session: Session, case: Case) -> bool:
+    """Say whether the scoring of a case failed or was cancelled: another model may take over."""
+    job = of_case(session, case.id)
+    return case.state == "scoring" and job is not None and job.state in ("failed", "cancelled")

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blastscope.bundle.contents import is_bundle
+from blastscope.bundle.read import Bundle, open_bundle
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.workbench.refusal import unknown
@@ -38,12 +39,27 @@ def open_again(model: StoredModel) -> PredictionModel:
         BlastscopeError: as :func:`open_bundled`, or if another bundle lies in its place.
     """
     found = open_bundled([Path(path) for path in model.paths])
-    if found.predictor.members.bundle != model.digest:
+    _refuse_other(model, found.predictor.members.bundle)
+    return found
+
+
+def bundle_of(model: StoredModel) -> Bundle:
+    """Return the bundle of a model that is known, without a network that is ready to run.
+
+    Raises:
+        BlastscopeError: if it is gone or damaged, or another bundle lies in its place.
+    """
+    found = open_bundle(Path(model.paths[0]))
+    _refuse_other(model, found.digest)
+    return found
+
+
+def _refuse_other(model: StoredModel, digest: str | None) -> None:
+    if digest != model.digest:
         raise BlastscopeError(
             f"the bundle at {model.paths[0]} is another one now: put {model.name} back, or score "
             "the case with another model"
         )
-    return found
 
 
 def register(session: Session, paths: Sequence[Path]) -> StoredModel:

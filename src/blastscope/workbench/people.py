@@ -219,6 +219,14 @@ def local_person(session: Session) -> User:
     return found
 
 
+def workbench_key(session: Session) -> str:
+    """Return what tells a workbench from all others, 16 hex digits; a restored one has the same.
+
+    Many are served at one address in turn, and browsers keep what they could not send by address.
+    """
+    return digest(local_person(session).created_at.isoformat())[:16]
+
+
 def anybody_signs_in(session: Session) -> bool:
     """Say whether there is a person who can sign in with a password."""
     query = select(User.id).where(User.password.is_not(None), User.active.is_(True))

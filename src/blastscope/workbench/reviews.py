@@ -246,6 +246,20 @@ def _insert(session: Session, row: dict[str, Any]) -> int:
     return int(key[0])
 
 
+def are_stored(session: Session, case_id: int, who: Who, events: Sequence[NewEvent]) -> bool:
+    """Say whether all of a person's events are stored already.
+
+    Raises:
+        RefusalError: if another event has the identifier of one of them.
+    """
+    for event in events:
+        known = session.execute(_KNOWN, {"id": event.id}).one_or_none()
+        if known is None:
+            return False
+        _refuse_other(known, event, case_id, who)
+    return True
+
+
 def _refuse_other(known: Row[Any], event: NewEvent, case_id: int, who: Who) -> None:
     """Refuse an identifier that stands for another event already."""
     same = (known.case_id, known.person_id, known.kind) == (case_id, who.id, event.kind)

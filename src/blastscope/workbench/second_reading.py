@@ -17,8 +17,8 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
 from blastscope.workbench.reviews import record
-from blastscope.workbench.store.tables import Case, Reading, User, now
-from blastscope.workbench.summaries import readings_of
+from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, User, now
+from blastscope.workbench.summaries import readings_of, reviewed
 
 
 def start_reading(
@@ -95,21 +95,40 @@ def finish_reading(session: Session, reading_id: int, who: Who) -> Reading:
 def agreement_of(
     bench: Workbench, session: Session, case: Case, table: CellTable
 ) -> dict[str, Any] | None:
-    """Return how the last finished second reading agrees with the case's own; None without one."""
+    """Return how the last finished second reading agrees with the case's own; None without one.
+
+    ``open`` are the cells on which any finished second reading differs and nobody has decided;
+    ``late`` counts the compared cells that got their label in the case's own reading when the
+    other one was finished and in sight.
+    """
     first, *others = readings_of(session, case.id)
     finished = [reading for reading in others if reading.finished_at is not None]
     if not finished:
         return None
     second = finished[-1]
     with bench.reviews.view(session, first.id, len(table)) as view:
-        own, final = view.label[: len(table)].copy(), view.final[: len(table)].copy()
+        own = view.label[: len(table)].copy()
+        given = {n: view.state.standing("label", n) for n in range(1, len(table) + 1)}
     with bench.reviews.view(session, second.id, len(table)) as view:
         other = view.label[: len(table)].copy()
+    end = _end_of(session, second)
+    late = [n for n, one in given.items() if one and one.seq > end and own[n - 1] and other[n - 1]]
     differ = (own > 0) & (other > 0) & (own != other)
     return {
         "reading": second.id,
         "number": second.number,
         **agreement_json(confusion(own, other)),
         "disagreements": (np.flatnonzero(differ) + 1).tolist(),
-        "open": (np.flatnonzero(differ & (final == 0)) + 1).tolist(),
+        "late": len(late),
+        "open": sorted(reviewed(bench, session, case, table).open),
     }
+
+
+def _end_of(session: Session, reading: Reading) -> int:
+    """Return the event by which a reading was finished."""
+    ends = session.scalars(
+        select(ReviewEvent).where(
+            ReviewEvent.case_id == reading.case_id, ReviewEvent.kind == "reading-finished"
+        )
+    )
+    return max(one.seq for one in ends if one.value["of"]["reading"] == reading.number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,11 +82,33 @@ def reviewed(
     return Reviewed(np.where(final > 0, final, own), open_)
 
 
+def second_label(
+    bench: Workbench, session: Session, case: Case, table: CellTable
+) -> NDArray[np.int8] | None:
+    """Return what finished second readings say of each cell, shape (cells,); None without one.
+
+    Of several it is the last one that differs from the case's own reading: that is what a signer
+    decides on. If none differs, it is the last one that has a label.
+    """
+    first, *others = readings_of(session, case.id)
+    finished = [reading for reading in others if reading.finished_at is not None]
+    if not finished:
+        return None
+    with bench.reviews.view(session, first.id, len(table)) as view:
+        own = view.label[: len(table)].copy()
+    told = np.zeros(len(table), np.int8)
+    for reading in finished:
+        with bench.reviews.view(session, reading.id, len(table)) as view:
+            here = view.label[: len(table)]
+            told = np.where((here > 0) & ((here != own) | (told == own) | (told == 0)), here, told)
+    return told
+
+
 def case_lines(
     session: Session, case: Case, table: CellTable, label: NDArray[np.int8]
 ) -> tuple[list[Line], dict[str, list[Line]]]:
     """Return the lines of a case, and those of each subject if it has several."""
-    subjects = sorted(set(table.subject))
+    subjects = sorted({name for name, can in zip(table.subject, table.usable, strict=True) if can})
     scoring = None if case.scoring_id is None else session.get(Scoring, case.scoring_id)
     rows = None if scoring is None else scoring.subjects
     decides = find_model(session, case.model_id).facts.get("decides", False)
@@ -153,6 +175,8 @@ def case_json(
     together = reviewed(bench, session, case, table)
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
         seen = visible(view, who, blind)
+        if not blind and found.reading.number == 1:  # as the shares and exports have it
+            seen = replace(seen, label=together.label)
         counted = counts(table, seen, scope, blind, len(together.open))
         left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
     share = None
@@ -219,7 +243,7 @@ def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
     names = np.array(table.subject, dtype=object)
     decided = np.where(together.label <= CODES["N"], together.label, 0).astype(np.int8)
     compared = confusion(decided, table.called, 2)
-    usable = table.usable
+    usable, already = table.usable, table.counted_already(together.label)
     return {
         "lines": [line.as_json() for line in whole],
         "subjects": [
@@ -232,7 +256,8 @@ def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         ],
         "limits": [0.20, 0.25],
         "unsure": int((usable & (together.label == CODES["U"])).sum()),
-        "no_cell": int((usable & (together.label == CODES["X"])).sum()),
+        "no_cell": int((usable & ~already & (together.label == CODES["X"])).sum()),
+        "counted_already": int(already.sum()),
         "doubles": int(table.doubles(together.label).sum()),
         "neither": neither(table, together.label, usable),
         "open_disagreements": len(together.open),
@@ -252,11 +277,13 @@ def _seen_and_blind(session: Session, case_id: int) -> dict[str, int]:
     """Count the labels that were given blind, and those given with the model in sight."""
     told = {"blind_labels": 0, "seen_labels": 0}
     found = session.execute(
-        select(ReviewEvent.cells, ReviewEvent.blind, ReviewEvent.shown).where(
+        select(ReviewEvent.cells, ReviewEvent.value, ReviewEvent.blind, ReviewEvent.shown).where(
             ReviewEvent.case_id == case_id, ReviewEvent.kind == "label"
         )
     )
-    for cells, blind, shown in found:
+    for cells, value, blind, shown in found:
+        if value.get("of") is None:  # a label was taken away
+            continue
         hidden = blind or shown.get("model") is False
         told["blind_labels" if hidden else "seen_labels"] += len(cells or ())
     return told

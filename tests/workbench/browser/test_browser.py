@@ -198,7 +198,8 @@ def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
 ) -> None:
     open_gallery(page, scored)
     line.cut = True
-    person = page.evaluate("JSON.parse(document.getElementById('boot').textContent).person.id")
+    boot = page.evaluate("JSON.parse(document.getElementById('boot').textContent)")
+    kept_by = f"blastscope.event.{boot['workbench']}.{boot['person']['id']}"
     events = [
         {"kind": "label", "cells": [3], "value": "A"},
         {"kind": "label", "cells": [4], "value": "A"},
@@ -208,12 +209,19 @@ def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
     ]
     for order, event in enumerate(events, 1):
         kept = {"case": scored, "order": order, "event": {"id": str(uuid4()), **event}}
-        key = f"blastscope.event.{person}.{kept['event']['id']}"
+        key = f"{kept_by}.{kept['event']['id']}"
         page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, json.dumps(kept)])
+    # Of another workbench that was served at this address: of no case here.
+    sixth = labels(page, scored)[5]
+    foreign = {"id": str(uuid4()), "kind": "label", "cells": [6], "value": "NA"[sixth == "N"]}
+    key = f"blastscope.event.{'0' * 16}.{boot['person']['id']}.{foreign['id']}"
+    kept = json.dumps({"case": scored, "order": 0, "event": foreign})
+    page.evaluate("([key, kept]) => localStorage.setItem(key, kept)", [key, kept])
     line.cut = False
     open_gallery(page, scored)
     page.wait_for_selector("#saved[data-state=refused]:has-text('2 not saved')")
-    assert labels(page, scored)[2:5] == ["A", "A", "A"]
+    assert labels(page, scored)[2:6] == ["A", "A", "A", sixth]
+    assert page.evaluate("(key) => localStorage.getItem(key)", key) == kept
     page.keyboard.press("Home")
     page.keyboard.press("n")
     page.wait_for_selector(".tile[aria-posinset='1'][data-label=N]")

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who, of_session, of_token
-from blastscope.workbench.refusal import RefusalError
+from blastscope.workbench.refusal import RefusalError, conflict
 from blastscope.workbench.settings import LOOPBACK, Settings
 
 COOKIE = "blastscope_session"
+WORKBENCH, PERSON = "X-Blastscope-Workbench", "X-Blastscope-Person"
+"""Headers by which a page says where and by whom it was opened; scripts need none."""
 FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -57,7 +59,29 @@ def who_asks(request: Request, bench: Workbench, session: Session) -> Who | None
     if kind.lower() == "bearer":
         return of_token(session, secret.strip())
     cookie = request.cookies.get(cookie_name(bench.settings))
-    return None if cookie is None else of_session(session, cookie)
+    found = None if cookie is None else of_session(session, cookie)
+    if found is not None:
+        _refuse_old_page(request, bench, found)
+    return found
+
+
+def _refuse_old_page(request: Request, bench: Workbench, found: Who) -> None:
+    """Refuse what a page asks that is of another workbench or person than its cookie.
+
+    While a page stays open, somebody else may sign in in the same browser, and another workbench
+    may be served at the same address: what the page sends is neither theirs nor of its cases.
+    """
+    if request.headers.get(WORKBENCH, bench.key) != bench.key:
+        raise conflict(
+            "other-workbench",
+            "This page is of another workbench at this address: start that one again to go on.",
+        )
+    if request.headers.get(PERSON, str(found.id)) != str(found.id):
+        raise RefusalError(
+            401,
+            "other-person",
+            f"{found.name} is signed in in this browser now: sign in again as yourself to go on.",
+        )
 
 
 def checked(found: Who | None, role: str) -> Who:
@@ -95,8 +119,30 @@ Admin = Annotated[Who, Depends(needs("admin"))]
 
 def etagged(request: Request, key: object, content: Callable[[], Any]) -> Response:
     """Answer with JSON, or with 304 if the browser has what ``key`` stands for."""
+    return _tagged(request, key, lambda headers: JSONResponse(content(), headers=headers))
+
+
+def image(request: Request, key: object, kind: str, content: Callable[[], bytes]) -> Response:
+    """Answer with an image whose address only numbers it, or with 304 if the browser has it.
+
+    Another model, a restored backup or another workbench at the same host and port may give the
+    address another image, so a browser asks each time whether the one that it keeps still holds.
+
+    Args:
+        key: what tells the image from all others, such as its SHA-256.
+        kind: such as ``png``.
+    """
+    media_type = f"image/{kind}"
+    return _tagged(
+        request, key, lambda headers: Response(content(), media_type=media_type, headers=headers)
+    )
+
+
+def _tagged(
+    request: Request, key: object, answer: Callable[[dict[str, str]], Response]
+) -> Response:
     tag = f'"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    return JSONResponse(content(), headers=headers)
+    return answer(headers)

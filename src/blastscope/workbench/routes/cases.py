@@ -13,6 +13,7 @@ from blastscope.workbench.access import Access, access
 from blastscope.workbench.cases import create_case, identifier_warnings, is_taken, names_of
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
+from blastscope.workbench.jobs import scoring_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import start_scoring
@@ -155,7 +156,9 @@ def post_score(bench: Bench, who: Signer, case_id: int, body: OtherModel) -> dic
         found = access(session, case_id, who)
         found.refuse_signed()
         found.refuse_blind()
-        if found.case.state not in ("review", "reopened"):
+        if found.case.state not in ("review", "reopened") and not scoring_stopped(
+            session, found.case
+        ):
             raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
         model = find_model(session, body.model)
         scoring = start_scoring(session, found.case, model.id)

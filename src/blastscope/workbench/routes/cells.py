@@ -17,13 +17,19 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import invalid, unknown
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import ReadingView
-from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer, etagged
+from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer, etagged, image
 from blastscope.workbench.routes.cases import key_of
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET, TILE, png, spans
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import similar_order
 from blastscope.workbench.store.tables import Sheet
-from blastscope.workbench.summaries import readings_of, reviewed, revision, visible
+from blastscope.workbench.summaries import (
+    readings_of,
+    reviewed,
+    revision,
+    second_label,
+    visible,
+)
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _LETTERS = (None, *LABELS)
@@ -37,10 +43,17 @@ def get_cells(
     request: Request,
     reading: int | None = None,
     since: int | None = None,
+    version: int | None = None,
 ) -> Response:
-    """Return all cells as columns; with ``since``, those that changed after that event."""
+    """Return all cells as columns; with ``since``, those that changed after that event.
+
+    Cells also come, and change, without an event: they are scored. With the ``version`` of an
+    earlier answer, all cells are returned if any did.
+    """
     with bench.database.read() as session:
         found = access(session, case_id, who, reading)
+        if version is not None and version != found.case.version:
+            since = None
         key = (*key_of(session, found, who), found.reading.id, since)
         if not found.blind:
             saw(bench.database, session, found.case, who)
@@ -82,6 +95,7 @@ def cells_json(
             "redo": view.state.redoable(who.id) is not None,
         }
     if not blind:
+        told["version"] = case.version
         told["threshold"] = table.threshold
         told["disagreements"] = sorted(together.open)
     return told
@@ -134,13 +148,12 @@ def _model_columns(table: CellTable, rows: np.ndarray) -> dict[str, Any]:
 def _other_label(
     bench: Workbench, session: Session, found: Access, table: CellTable
 ) -> np.ndarray | None:
-    """Return the labels of the other reading: of a finished second one, or of the case's own."""
-    for reading in readings_of(session, found.case.id):
-        finished = reading.number == 1 or reading.finished_at is not None
-        if reading.id != found.reading.id and finished:
-            with bench.reviews.view(session, reading.id, len(table)) as view:
-                return view.label.copy()
-    return None
+    """Return the labels beside a reading's: of finished second ones, or of the case's own."""
+    first = readings_of(session, found.case.id)[0]
+    if found.reading.id == first.id:
+        return second_label(bench, session, found.case, table)
+    with bench.reviews.view(session, first.id, len(table)) as view:
+        return view.label[: len(table)].copy()
 
 
 def sheet_addresses(session: Session, case_id: int, cells: int) -> list[dict[str, Any] | None]:
@@ -216,7 +229,9 @@ def get_sheet(bench: Bench, who: Viewer, case_id: int, name: str) -> Response:
 
 
 @router.get("/cells/{n}/{kind}.png")
-def get_image(bench: Bench, who: Viewer, case_id: int, n: int, kind: str) -> Response:
+def get_image(
+    bench: Bench, who: Viewer, case_id: int, n: int, kind: str, request: Request
+) -> Response:
     """Return a cell's image as PNG: the original as it was sent, or the cell cut out."""
     if kind not in ("crop", "original"):
         raise unknown("image")
@@ -225,16 +240,19 @@ def get_image(bench: Bench, who: Viewer, case_id: int, n: int, kind: str) -> Res
         table = bench.tables.of(session, found.case)
         place = checked_place(table, n)
         sha = table.sha[place]
-        box = _box(session, table.ids[place])
-    try:
-        pixels = read_image(bench.images.path(sha)).pixels
-    except UnusableImageError as error:
-        raise unknown("image", f"of cell {n} that can be shown: it {error}") from None
-    if kind == "crop" and box is not None:
-        x, y, w, h = box
-        pixels = pixels[y : y + h, x : x + w]
-    headers = {"Cache-Control": "private, max-age=86400"}
-    return Response(png(pixels), media_type="image/png", headers=headers)
+        box = _box(session, table.ids[place]) if kind == "crop" else None
+
+    def content() -> bytes:
+        try:
+            pixels = read_image(bench.images.path(sha)).pixels
+        except UnusableImageError as error:
+            raise unknown("image", f"of cell {n} that can be shown: it {error}") from None
+        if box is not None:
+            x, y, w, h = box
+            pixels = pixels[y : y + h, x : x + w]
+        return png(pixels)
+
+    return image(request, (sha, box), "png", content)
 
 
 def checked_place(table: CellTable, n: int) -> int:

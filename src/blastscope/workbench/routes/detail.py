@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy import select
@@ -22,9 +22,9 @@ from blastscope.workbench.models import find_model
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import conflict, invalid, unknown
 from blastscope.workbench.reviews import standing
-from blastscope.workbench.routes.asking import FOREVER, Bench, Reader, Viewer
+from blastscope.workbench.routes.asking import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.cells import checked_place
-from blastscope.workbench.routes.events import event_json, events_of, reading_numbers
+from blastscope.workbench.routes.events import event_json, events_of_cell, reading_numbers
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import (
     DOUBLE_OF,
@@ -80,17 +80,8 @@ def get_cell(
 
 
 def _history(session: Session, found: Access, who: Who, n: int) -> list[dict[str, Any]]:
-    query = events_of(session, found, who)
-    with_cells = session.scalars(query.where(ReviewEvent.cells.is_not(None)))
-    events = [one for one in with_cells if _names(one, n)]
-    targets = query.where(ReviewEvent.target.in_([one.id for one in events]))
-    events += session.scalars(targets)
     names, numbers = names_of(session), reading_numbers(session, found.case.id)
-    return [event_json(one, names, numbers) for one in sorted(events, key=lambda one: one.seq)]
-
-
-def _names(event: ReviewEvent, n: int) -> bool:
-    return n in (event.cells or ())
+    return [event_json(one, names, numbers) for one in events_of_cell(session, found, who, n)]
 
 
 def _seen(
@@ -212,7 +203,9 @@ def post_heatmap(bench: Bench, who: Reader, case_id: int, n: int, body: HeatmapB
 
 
 @router.get("/cases/{case_id}/cells/{n}/heatmaps/{method}.png")
-def get_heatmap(bench: Bench, who: Viewer, case_id: int, n: int, method: str) -> Response:
+def get_heatmap(
+    bench: Bench, who: Viewer, case_id: int, n: int, method: str, request: Request
+) -> Response:
     """Return a heatmap, an overlay of the size of the original image."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
@@ -223,6 +216,4 @@ def get_heatmap(bench: Bench, who: Viewer, case_id: int, n: int, method: str) ->
         row = session.get(Heatmap, (found.case.model_id, sha, method))
     if row is None:
         raise unknown("heatmap")
-    content = bench.images.path(row.image).read_bytes()
-    headers = {"Cache-Control": FOREVER.replace("immutable", "must-revalidate")}
-    return Response(content, media_type="image/png", headers=headers)
+    return image(request, row.image, "png", bench.images.path(row.image).read_bytes)

@@ -21,7 +21,7 @@ from blastscope.workbench.context import Workbench
 from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
-from blastscope.workbench.reviews import MOST_EVENTS, NewEvent
+from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, are_stored
 from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
@@ -80,10 +80,15 @@ def _store(
     if not bench.database.is_sqlite:  # there nobody else writes
         session.get(Case, case_id, with_for_update=True)
     found = access(session, case_id, who, _one_reading(body))
-    _refuse(found, who, body)
+    events = [_event(one) for one in body.events]
+    try:
+        _refuse(found, who, body)
+    except RefusalError:
+        # An answer may be lost and the case signed before it is asked for again: it is saved.
+        if not are_stored(session, found.case.id, who, events):
+            raise
     table = bench.tables.of(session, found.case)
     scope = found.scope(table.random)
-    events = [_event(one) for one in body.events]
     try:
         stored, changed = bench.reviews.append(
             session, found.case, found.reading.id, table.usable & scope, who, events, found.blind
@@ -122,7 +127,11 @@ def _one_reading(body: EventsBody) -> int | None:
 
 
 def _event(one: EventBody) -> NewEvent:
-    if len(json.dumps(one.shown)) > _MOST_SHOWN:
+    try:
+        length = len(json.dumps(one.shown, allow_nan=False))
+    except ValueError:
+        raise invalid("shown", "What was shown holds NaN or Infinity: leave it out.") from None
+    if length > _MOST_SHOWN:
         raise invalid("shown", f"What was shown has at most {_MOST_SHOWN} characters.")
     return NewEvent(one.id, one.kind, tuple(one.cells), one.value, one.shown, one.at)
 
@@ -166,19 +175,19 @@ def get_history(
         if not found.blind:
             saw(bench.database, session, found.case, who)
         names = names_of(session)
-        query = events_of(session, found, who).where(ReviewEvent.seq > after)
+        query = events_of(session, found, who)
+        if cell is not None:
+            of_cell = [one.seq for one in events_of_cell(session, found, who, cell)]
+            query = query.where(ReviewEvent.seq.in_(of_cell))
+        query = query.where(ReviewEvent.seq > after)
         if kind:
             query = query.where(ReviewEvent.kind == kind)
         if person:
             wanted = [number for number, name in names.items() if name == person]
             query = query.where(ReviewEvent.person_id.in_(wanted))
-        rows = []
         numbers = reading_numbers(session, case_id)
-        for event in session.scalars(query):
-            if cell is None or cell in (event.cells or ()):
-                rows.append(event_json(event, names, numbers))
-            if len(rows) > most:
-                break
+        events = session.scalars(query.limit(most + 1))
+        rows = [event_json(event, names, numbers) for event in events]
         return {"events": rows[:most], "more": len(rows) > most}
 
 
@@ -193,6 +202,15 @@ def events_of(session: Session, found: Access, who: Who) -> Select[ReviewEvent]:
         reading = ReviewEvent.reading_id
         query = query.where(reading.is_(None) | reading.not_in(hidden))
     return query.order_by(ReviewEvent.seq)
+
+
+def events_of_cell(session: Session, found: Access, who: Who, n: int) -> list[ReviewEvent]:
+    """Return the events that a person may see of a cell, and what undid and redid them."""
+    query = events_of(session, found, who)
+    with_cells = session.scalars(query.where(ReviewEvent.cells.is_not(None)))
+    events = [one for one in with_cells if n in (one.cells or ())]
+    events += session.scalars(query.where(ReviewEvent.target.in_([one.id for one in events])))
+    return sorted(events, key=lambda one: one.seq)
 
 
 def reading_numbers(session: Session, case_id: int) -> dict[int, int]:

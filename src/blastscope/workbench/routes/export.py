@@ -38,6 +38,7 @@ def get_export(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     with bench.database.read() as session:
         found = access(session, case_id, who)
         found.refuse_blind()
+        saw(bench.database, session, found.case, who)
         return export_json(bench, session, found.case)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from blastscope.workbench.access import access
 from blastscope.workbench.fields import fields_json, tell_scale
 from blastscope.workbench.refusal import unknown
-from blastscope.workbench.routes.asking import FOREVER, Bench, Reader, Viewer
+from blastscope.workbench.routes.asking import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.cases import told
+from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import SmearField
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
@@ -28,19 +29,20 @@ def get_fields(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """List the fields of a case, with the numbers of their cells and the refused cells."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
         return fields_json(session, found.case, found.blind)
 
 
 @router.get("/fields/{number}.webp")
-def get_picture(bench: Bench, who: Viewer, case_id: int, number: int) -> Response:
+def get_picture(bench: Bench, who: Viewer, case_id: int, number: int, request: Request) -> Response:
     """Return a field's picture, made smaller if it is large."""
     with bench.database.read() as session:
         access(session, case_id, who)
         field = session.get(SmearField, (case_id, number))
     if field is None:
         raise unknown("field", number)
-    content = bench.images.path(field.image).read_bytes()
-    return Response(content, media_type="image/webp", headers={"Cache-Control": FOREVER})
+    return image(request, field.image, "webp", bench.images.path(field.image).read_bytes)
 
 
 @router.post("/scale")

@@ -21,6 +21,7 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.routes.cases import told
+from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import Upload
 from blastscope.workbench.uploads import (
     add_file,
@@ -89,6 +90,8 @@ def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[
     """List the files of a case."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
         query = select(Upload).where(Upload.case_id == case_id).order_by(Upload.id)
         if state:
             query = query.where(Upload.state == state)
@@ -100,6 +103,8 @@ def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
     """Return refused files, duplicates and refused cells of fields, with the reasons, as CSV."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
         query = select(Upload).where(
             Upload.case_id == case_id, Upload.state.in_(("refused", "duplicate"))
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ KINDS = {
     ".woff2": "font/woff2",
 }
 """What is served of the folder of static files, and as what."""
+_INSIDE = re.compile(r"/(?!/)[!-\[\]-~]*")
+"""A page of this server. Browsers pass over tabs and line ends in addresses, and take a backslash
+for a slash, so that what has any of them may lead to another server."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -109,7 +113,7 @@ def home() -> Response:
 @router.get("/sign-in")
 def sign_in_page(bench: Bench, request: Request, next: str = "/", used: int = 0) -> Response:
     """Show the page to sign in."""
-    inside = next if next.startswith("/") and not next.startswith(("//", "/\\")) else "/"
+    inside = next if _INSIDE.fullmatch(next) else "/"
     return page(bench, request, "sign_in", False, next=inside, used=bool(used))
 
 
@@ -155,7 +159,7 @@ def admin_page(bench: Bench, request: Request) -> Response:
 def static_file(digest: str, name: str) -> Response:
     """Return a static file."""
     folder = WEB / "static"
-    path = (folder / name).resolve()
+    path = (folder / name).resolve() if "\0" not in name else folder
     kind = KINDS.get(path.suffix)
     if not path.is_relative_to(folder.resolve()) or kind is None or not path.is_file():
         return Response("There is no such file.", 404, media_type="text/plain")

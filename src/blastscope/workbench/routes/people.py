@@ -31,6 +31,7 @@ from blastscope.workbench.store.tables import ApiToken, AuditEntry, QueuedJob, U
 
 router = APIRouter(prefix="/api/v1")
 Role = Literal["viewer", "reader", "signer", "admin"]
+_MOST_AUDIT = 1000
 
 
 class NewUser(BaseModel, extra="forbid"):
@@ -199,13 +200,17 @@ def post_backup(bench: Bench, who: Admin) -> dict[str, Any]:
 
 
 @router.get("/audit")
-def get_audit(bench: Bench, who: Admin, after: int = 0) -> dict[str, Any]:
-    """Return who did what to people, tokens, jobs and backups."""
+def get_audit(bench: Bench, who: Admin, after: int | None = None) -> dict[str, Any]:
+    """Return who did what to people, tokens, jobs and backups: the latest, or what came after."""
     with bench.database.read() as session:
         names = names_of(session)
-        rows = session.scalars(
-            select(AuditEntry).where(AuditEntry.id > after).order_by(AuditEntry.id).limit(1000)
-        )
+        query = select(AuditEntry).limit(_MOST_AUDIT)
+        if after is None:
+            latest = session.scalars(query.order_by(AuditEntry.id.desc()))
+            rows = sorted(latest, key=lambda one: one.id)
+        else:
+            query = query.where(AuditEntry.id > after)
+            rows = list(session.scalars(query.order_by(AuditEntry.id)))
         return {
             "entries": [
                 {

@@ -68,6 +68,7 @@ def get_shares(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     with bench.database.read() as session:
         found = access(session, case_id, who)
         found.refuse_blind()
+        saw(bench.database, session, found.case, who)
         return shares_json(bench, session, found.case)
 
 

@@ -41,6 +41,7 @@ def boot(bench: Workbench, person: Who | None) -> dict[str, Any]:
     return {
         "person": None if person is None else person.as_json(),
         "version": __version__,
+        "workbench": bench.key,
         "model": model,
         "disclaimer": DISCLAIMER,
         "loopback": bench.settings.loopback,

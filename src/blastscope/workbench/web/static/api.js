@@ -20,6 +20,14 @@ export class Refusal extends Error {
   }
 }
 
+/** Where and by whom this page was opened: the server refuses it once that is another. @type {Record<string, string>} */
+let opened = {};
+
+/** @param {string} workbench @param {number | undefined} person */
+export function openedIn(workbench, person) {
+  opened = person === undefined ? {} : { "X-Blastscope-Workbench": workbench, "X-Blastscope-Person": String(person) };
+}
+
 /** @param {any} body @param {number} status */
 function sentenceOf(body, status) {
   const { message, fields } = body?.error ?? {};
@@ -41,7 +49,7 @@ export async function call(method, path, options = {}) {
   try {
     response = await fetch(path, {
       method, signal, keepalive, credentials: "same-origin",
-      headers: json === undefined ? headers : { "Content-Type": "application/json", ...headers },
+      headers: { ...opened, ...(json === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
       body: json === undefined ? body : JSON.stringify(json),
     });
   } catch (fault) {

@@ -4,7 +4,7 @@ import { get, post, Refusal } from "./api.js";
 import { fill, h, scrolling } from "./dom.js";
 import { main, may, page, showFault, signInAgain } from "./frame.js";
 import { interval } from "./lines.js";
-import { counted, number, share, STATES, when } from "./words.js";
+import { counted, number, share, STATES, stopped, when } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {import("./types.js").Worker} Worker */
@@ -12,7 +12,8 @@ import { counted, number, share, STATES, when } from "./words.js";
 /** @param {Case} item */
 function state(item) {
   const { job } = item.progress;
-  if (job?.state === "failed") return h("span", { class: "state", "data-state": "failed" }, `stopped: ${job.reason ?? "reason not known"}`);
+  const why = stopped(job);
+  if (why) return h("span", { class: "state", "data-state": "failed" }, `stopped: ${why}`);
   const done = item.state === "scoring" && item.progress.cells ? ` ${number(item.progress.scored)} of ${number(item.progress.cells)}` : "";
   return h("span", { class: "state", "data-state": item.state }, STATES[item.state] + done);
 }

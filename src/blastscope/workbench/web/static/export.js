@@ -12,7 +12,7 @@ const FILES = {
   "report.html": ["Report (HTML)", "Complete in one file, with the limits of the model. Print it for a PDF."],
   "dataset.zip": ["Data set (zip)", "Folders all/ and hem/ and a table of labels, as blastscope check, prepare and train take them."],
 };
-const LEFT_OUT = { U: "unsure", X: "not a cell", disagreements: "where readers differ", unlabelled: "without a label" };
+const LEFT_OUT = { U: "unsure", X: "not a cell", counted_already: "of overlapping fields that are counted already", disagreements: "where readers differ", unlabelled: "without a label" };
 
 page(async () => {
   const item = await thisCase();

@@ -1,6 +1,6 @@
 /** What every page has around it: who is signed in, which model, whether all is saved. */
 
-import { call, get, Refusal } from "./api.js";
+import { call, get, openedIn, Refusal } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { Outbox } from "./outbox.js";
 import { askToDrop } from "./refused.js";
@@ -10,9 +10,10 @@ import { askToDrop } from "./refused.js";
 
 /** @type {Boot} */
 export const boot = JSON.parse(byId("boot").textContent ?? "{}");
+openedIn(boot.workbench, boot.person?.id);
 export const main = byId("main");
 /** Events that wait to be saved; those of a page that was closed are sent by the next one. */
-export const outbox = new Outbox(boot.person?.id ?? 0);
+export const outbox = new Outbox(boot.workbench, boot.person?.id ?? 0);
 
 export const may = {
   read: ["reader", "signer", "admin"].includes(boot.person?.role ?? ""),

@@ -34,9 +34,12 @@ export function uuid() {
 }
 
 export class Outbox {
-  /** @param {number} person whose events these are */
-  constructor(person) {
-    this.prefix = `blastscope.event.${person}.`;
+  /**
+   * @param {string} workbench where they are made: another may be served at this address next
+   * @param {number} person whose events these are
+   */
+  constructor(workbench, person) {
+    this.prefix = `blastscope.event.${workbench}.${person}.`;
     /** @type {Entry[]} */
     this.entries = [];
     this.sending = false;
@@ -179,7 +182,7 @@ export class Outbox {
     if (fault.status === 0 || fault.status === 401 || fault.status === 429 || fault.status >= 500) {
       this.offline = true;
       this.pause = Math.min(10_000, (this.pause || 500) * 2);
-      this.#say(fault.status === 401 ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
+      this.#say(fault.status === 401 && fault.code !== "other-person" ? "You are signed out: sign in again in another tab, and these will be sent." : fault.message);
       await new Promise((resolve) => {
         this.wake = () => resolve(null);
         setTimeout(resolve, this.pause);

@@ -1,8 +1,9 @@
 /** The second reading: begin one, finish it, and see where the readers agree. */
 
 import { get, post } from "./api.js";
+import { tell } from "./dialogs.js";
 import { fill, h, scrolling, textOf } from "./dom.js";
-import { boot, main, may, page, showFault, thisCase } from "./frame.js";
+import { boot, main, may, outbox, page, showFault, thisCase } from "./frame.js";
 import { LABELS, counted } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
@@ -45,6 +46,15 @@ async function begin(item) {
   return form;
 }
 
+/** @param {Reading} reading @param {Element} place */
+async function finish(reading, place) {
+  if (outbox.waiting) {
+    await tell("Some labels are not saved yet", h("p", {}, `${counted(outbox.waiting, "change")} of yours wait to be saved, and a finished reading takes none. Finish when the bar says “all saved”.`));
+    return;
+  }
+  await post(`/api/v1/readings/${reading.id}/finish`).then(() => page(draw), (fault) => showFault(fault, place));
+}
+
 /** @param {Case} item @param {Reading} reading */
 function card(item, reading) {
   const own = reading.person === boot.person?.name;
@@ -54,7 +64,7 @@ function card(item, reading) {
       + (reading.state === "finished" ? "Finished." : `${counted(reading.cells - reading.left, "cell")} labelled, ${reading.left} left.`)),
     own && reading.state === "open" ? h("div", { class: "actions" },
       h("a", { class: "button primary", href: `/cases/${item.id}/gallery?reading=${reading.id}` }, "Read the cells"),
-      h("button", { type: "button", onclick: () => post(`/api/v1/readings/${reading.id}/finish`).then(() => page(draw), (fault) => showFault(fault, place)) }, "Finish the reading")) : null, place);
+      h("button", { type: "button", onclick: () => finish(reading, place) }, "Finish the reading")) : null, place);
 }
 
 /** @param {Case} item */
@@ -67,7 +77,8 @@ async function agreement(item) {
     h("p", {}, `The same label on ${answer.same} of ${counted(answer.cells, "cell")}${share}. `,
       answer.kappa === null ? WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (answer.reason)] ?? "κ is not defined."
         : `Cohen's κ ${answer.kappa.toFixed(2)}, 95 % interval ${answer.low?.toFixed(2) ?? "–"} to ${answer.high?.toFixed(2) ?? "–"}.`),
-    scrolling("Agreement", h("table", { class: "confusion" }, h("caption", {}, "Rows: reading 1. Columns: the second reading."),
+    answer.late ? h("p", {}, h("small", {}, `${counted(answer.late, "cell")} of these got the label of reading 1 after reading ${answer.number} was finished, with its labels in sight: the agreement is not independent there.`)) : null,
+    scrolling("Agreement", h("table", { class: "confusion" }, h("caption", {}, `Rows: reading 1. Columns: reading ${answer.number}.`),
       h("thead", {}, h("tr", {}, h("td"), rows.map((/** @type {string} */ label) => h("th", { scope: "col" }, name(label))))),
       h("tbody", {}, rows.map((/** @type {string} */ label, /** @type {number} */ row) => h("tr", {}, h("th", { scope: "row" }, name(label)),
         counts[row].map((/** @type {number} */ count, /** @type {number} */ column) => h("td", { class: row === column ? "same" : count ? "apart" : null }, String(count)))))))),

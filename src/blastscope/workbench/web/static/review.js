@@ -61,9 +61,13 @@ export class Review {
     this.threshold = 0.5;
     this.blind = true;
     this.rev = 0;
+    /** Of the case, which changes as cells come and are scored; a blind reader gets none. @type {number | undefined} */
+    this.version = undefined;
     this.canUndo = false;
     this.canRedo = false;
     this.adjudicating = false;
+    /** How often the reader did something on this page. */
+    this.acts = 0;
     /** What the reader can see now; stored with every event. @type {() => object} */
     this.shown = () => ({});
     /** @type {(cells: number[]) => void} */
@@ -91,7 +95,9 @@ export class Review {
 
   /** Take what changed since: other readers' work, and cells scored meanwhile. */
   async poll() {
-    const answer = await get(this.address(`&since=${this.rev}`));
+    const { acts } = this;
+    const answer = await get(this.address(`&since=${this.rev}${this.version === undefined ? "" : `&version=${this.version}`}`));
+    if (acts !== this.acts) return []; // it may be older than what was done meanwhile: the next one is not
     const changed = this.#take(answer);
     if (changed.length) this.onchange(changed);
     return changed;
@@ -100,6 +106,7 @@ export class Review {
   /** @param {any} answer @returns {number[]} */
   #take(answer) {
     this.rev = answer.rev;
+    this.version = answer.version;
     this.blind = answer.blind;
     this.threshold = answer.threshold ?? 0.5;
     this.tile = answer.tile;
@@ -180,6 +187,7 @@ export class Review {
 
   /** @param {any} content */
   #add(content) {
+    this.acts += 1;
     return this.outbox.add(this.case, { ...content, shown: this.shown(), ...(this.reading ? { reading: this.reading } : {}) });
   }
 

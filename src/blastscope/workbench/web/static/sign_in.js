@@ -7,7 +7,8 @@ import { boot, main, page } from "./frame.js";
 /** @returns {string} a page of this server to go on to */
 function next() {
   const path = boot.next ?? "/cases";
-  return path.startsWith("/") && !path.startsWith("//") && !path.includes("\\") ? path : "/cases";
+  // Browsers pass over tabs and line ends, and take a backslash for a slash.
+  return /^\/(?!\/)[!-[\]-~]*$/.test(path) ? path : "/cases";
 }
 
 page(() => {

@@ -5,7 +5,7 @@ import { announce, fill, h } from "./dom.js";
 import { filtered } from "./filters.js";
 import { boot, outbox, signInAgain } from "./frame.js";
 import { askToDrop } from "./refused.js";
-import { counted, duration } from "./words.js";
+import { counted, duration, stopped } from "./words.js";
 
 /** @typedef {import("./gallery.js").Gallery} Gallery */
 /** @typedef {import("./types.js").Case} Case */
@@ -84,8 +84,8 @@ export class States {
   #progress(item) {
     if (!BUSY.includes(item.state)) return null;
     const { progress } = item;
-    if (progress.job?.state === "failed")
-      return this.#strip("bad", `The work on this case stopped: ${progress.job.reason ?? "the reason is not known"}.`, h("a", { href: `/cases/${item.id}` }, "Open the case to start it again"));
+    if (stopped(progress.job))
+      return this.#strip("bad", `The work on this case stopped: ${stopped(progress.job)}.`, h("a", { href: `/cases/${item.id}` }, "Open the case to start it again"));
     const left = progress.seconds_left ? `, about ${duration(progress.seconds_left)} left` : "";
     const { job } = progress;
     const words = item.state === "receiving" ? "Files are still being sent"

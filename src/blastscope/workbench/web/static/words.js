@@ -40,6 +40,12 @@ export function when(time) {
   return Number.isNaN(date.valueOf()) ? time : date.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** @param {import("./types.js").Job | null | undefined} job @returns {string | null} why it stopped, or null if it did not */
+export function stopped(job) {
+  if (job?.state === "cancelled") return "it was cancelled";
+  return job?.state === "failed" ? job.reason ?? "the reason is not known" : null;
+}
+
 /** @param {number | null | undefined} bytes */
 export function size(bytes) {
   if (bytes === null || bytes === undefined) return "–";
