@@ -89,6 +89,14 @@ def test_alpha_is_flattened_on_black(tmp_path):
     assert decoded.pixels[7, 0].tolist() == [200, 100, 50]
 
 
+def test_an_alpha_channel_that_is_opaque_everywhere_is_not_flagged(tmp_path):
+    pixels = draw_cell(side=50)
+    Image.fromarray(np.dstack([pixels, np.full((50, 50), 255, np.uint8)])).save(tmp_path / "a.png")
+    decoded = read_image(tmp_path / "a.png")
+    assert decoded.flags == ()
+    np.testing.assert_array_equal(decoded.pixels, pixels)
+
+
 @pytest.mark.parametrize(("mode", "flag"), [("L", "grey"), ("CMYK", "cmyk"), ("P", "palette")])
 def test_other_modes_are_converted_and_said(tmp_path, mode, flag):
     image = Image.fromarray(draw_cell(side=64)).convert(mode)

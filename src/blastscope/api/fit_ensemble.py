@@ -278,7 +278,7 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
         if not same and not force:
             raise BlastscopeError(
                 f"{out} holds another ensemble (other members, weights or settings): choose "
-                "another folder, or replace it with `force`."
+                "another folder, or replace it with `--force`."
             )
         for name in () if same else ("figures", "evaluation"):
             remove_folder(out / name)
@@ -286,7 +286,7 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
         for path in (out / name for name in WRITTEN):
             if path.exists():
                 raise BlastscopeError(
-                    f"{path} is there already: choose another folder, or replace it with `force`."
+                    f"{path} is there already: choose another folder, or replace it with `--force`."
                 )
     for name in WRITTEN:  # a page never stands beside results that are not its own
         with writing(out / name):

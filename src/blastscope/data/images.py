@@ -263,11 +263,15 @@ def _rgb(image: Image.Image, flags: list[str], *, own: bool) -> np.ndarray[Any, 
         for rows, band in _bands(image):
             pixels[rows] = np.asarray(band.convert("RGBA"))[..., :3]
         return pixels
+    opaque = True
     for rows, band in _bands(image):
         if flatten:
             above = band.convert("RGBA")
+            opaque &= above.getchannel("A").getextrema() == (255, 255)
             band = Image.alpha_composite(Image.new("RGBA", above.size, (0, 0, 0, 255)), above)
         pixels[rows] = np.asarray(band.convert("RGB"))
+    if flatten and opaque:
+        flags.remove("alpha")  # it has an alpha channel, and nothing shows through
     return pixels
 
 

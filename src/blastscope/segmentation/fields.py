@@ -60,28 +60,16 @@ def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of a large picture: there is a limit
         read = read_image(path, MOST_PIXELS, MOST_BYTES)
-        if "alpha" in read.flags:
-            _refuse_transparent(path)
+        if "alpha" in read.flags:  # on black its clear parts would be dense
+            raise UnusableImageError(
+                "transparent", "has transparent parts: save it without its alpha channel"
+            )
         if with_masks:
             _refuse_turned(path)
     if "frames" in read.flags:
         raise UnusableImageError("frames", SEVERAL)
     refuse_no_smear(read.pixels)
     return read.pixels
-
-
-def _refuse_transparent(path: Path) -> None:
-    """Refuse a field that one can see through: on black its clear parts would be dense.
-
-    Raises:
-        UnusableImageError: if it has transparent pixels.
-    """
-    with Image.open(path) as image:
-        lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-    if lowest < 255:  # type: ignore[operator]
-        raise UnusableImageError(
-            "transparent", "has transparent parts: save it without its alpha channel"
-        )
 
 
 def _refuse_turned(path: Path) -> None:
