@@ -176,7 +176,8 @@ def fit_ensemble(
     Args:
         models: runs, ensembles or prediction tables, as :func:`blastscope.compare` takes them.
         out: the folder to write to; nothing is written without it.
-        method: one of ``ensemble.methods.METHODS``.
+        method: ``mean``, ``vote``, ``auc``, ``genetic``, ``grid``, ``caruana``, ``stacking`` or
+            ``arbiter`` (docs/ensembles.md).
         fit: the part that weights are fitted on; ``validation``, or with ``nested`` ``apply``.
         apply: the part that is reported.
         nested: fit on the reported part itself, in folds.
