@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blastscope.explanation.attribution import (
+    _COMPUTE,
     Attribution,
     attribute,
     blurred,
     map_and_gradient,
 )
-from blastscope.explanation.tables import METHODS
+from blastscope.explanation.tables import CELL_CURVES, METHODS
 from blastscope.models.dihedral import dihedral_views
 from tests.explanation.handmade import linear_model, model_of
 
@@ -187,3 +188,7 @@ def test_the_blurred_image_keeps_its_colour_and_loses_its_detail():
     assert soft.shape == images.shape
     assert soft.mean(dim=(2, 3)).numpy() == pytest.approx(images.mean(dim=(2, 3)).numpy(), rel=0.2)
     assert (soft.std(dim=(2, 3)) < 0.5 * images.std(dim=(2, 3))).all()
+
+
+def test_every_method_has_a_name_on_pages_and_columns_for_its_curves():
+    assert set(_COMPUTE) == set(METHODS) == set(CELL_CURVES) - {"random"}

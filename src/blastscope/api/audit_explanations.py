@@ -106,7 +106,9 @@ def audit_explanations(
     out, keeper = out_or_temporary(requested)
     refuse_foreign(out, CELLS_FILE, ["report.html", TABLE])
     if not folders:
-        raise BlastscopeError("An audit needs images of the cells: give their folder as `data`.")
+        raise BlastscopeError(
+            "An audit needs images of the cells: give their folder with `--data`."
+        )
     explained = open_models(paths, choose_device(device), grid)
     found = audit_cells(paths, part, folders)
     _refuse_another_audit(out, explained, found)

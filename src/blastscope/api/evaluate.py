@@ -219,12 +219,13 @@ def evaluate(
         out: the folder to write to; nothing is written without it.
         model: which model, if the table holds several.
         labels: a labels table (CSV) for the cells of ``part``, if the predictions have none.
-        rule: of the operating point (see ``decision.operating_point``).
-        error: the share of wrong calls wanted among the cells that are not referred.
-        coverage: how often a conformal set should hold the true label.
+        rule: of the operating point: ``sensitivity>=0.95`` (the default), ``specificity>=0.9``,
+            ``youden``, ``cost=5`` (a missed blast costs 5 false alarms) or ``half``.
+        error: the share of wrong calls allowed among the cells that are not referred, from 0 to 1.
+        coverage: how often a conformal set should contain the true label, from 0 to 1.
         store: the store of these cells, for all that needs their size and colour: baselines, AUC at
             equal size, subgroups. A cell table or a table of boxes has the sizes alone.
-        prevalence: shares of ALL cells at which to report predictive values.
+        prevalence: shares of ALL cells, from 0 to 1, at which to report predictive values.
         leakage: the folder of the recipe's leakage measurement, to be shown.
         believe: ``name`` or ``table``: what to believe if a table and the names of its cells say
             different things of them.

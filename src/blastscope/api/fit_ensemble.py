@@ -176,7 +176,8 @@ def fit_ensemble(
     Args:
         models: runs, ensembles or prediction tables, as :func:`blastscope.compare` takes them.
         out: the folder to write to; nothing is written without it.
-        method: one of ``ensemble.methods.METHODS``.
+        method: ``mean``, ``vote``, ``auc``, ``genetic``, ``grid``, ``caruana``, ``stacking`` or
+            ``arbiter`` (docs/ensembles.md).
         fit: the part that weights are fitted on; ``validation``, or with ``nested`` ``apply``.
         apply: the part that is reported.
         nested: fit on the reported part itself, in folds.
@@ -278,7 +279,7 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
         if not same and not force:
             raise BlastscopeError(
                 f"{out} holds another ensemble (other members, weights or settings): choose "
-                "another folder, or replace it with `force`."
+                "another folder, or replace it with `--force`."
             )
         for name in () if same else ("figures", "evaluation"):
             remove_folder(out / name)
@@ -286,7 +287,7 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
         for path in (out / name for name in WRITTEN):
             if path.exists():
                 raise BlastscopeError(
-                    f"{path} is there already: choose another folder, or replace it with `force`."
+                    f"{path} is there already: choose another folder, or replace it with `--force`."
                 )
     for name in WRITTEN:  # a page never stands beside results that are not its own
         with writing(out / name):

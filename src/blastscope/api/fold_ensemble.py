@@ -129,5 +129,5 @@ def _refuse_other(out: Path, about: EnsembleFolder, force: bool) -> None:
         raise BlastscopeError(f"{out} holds predictions of something else: choose another folder.")
     if (out / ENSEMBLE).exists() and not force and read_ensemble(out) != about:
         raise BlastscopeError(
-            f"{out} holds another ensemble: choose another folder, or replace it with `force`."
+            f"{out} holds another ensemble: choose another folder, or replace it with `--force`."
         )

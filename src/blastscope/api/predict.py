@@ -150,7 +150,8 @@ def predict(
     table is killed, the same call goes on where it stopped.
 
     Args:
-        images: files, folders, zips, globs; NumPy arrays or PIL images; one or several.
+        images: files, folders, zips, globs; Pillow images; or NumPy arrays, uint8, RGB (H, W, 3),
+            grey (H, W) or RGBA (H, W, 4); one or several.
         model: a bundle, runs, an ensemble; without it the model that comes with blastscope.
         out: the table to write, .parquet, .csv or .json; nothing is written without it.
         decision: a ``decision.json``, or a folder with one, to calibrate, call and refer by;

@@ -109,9 +109,11 @@ class FieldPredictionResult(PredictionResult):
 
     def _unlike(self) -> list[str]:
         """Say how many cells are out of distribution, if that was not said first."""
-        return (
-            [] if self._warning() else [text.split(" Give images")[0] for text in super()._unlike()]
-        )
+        return [] if self._warning() else super()._unlike()
+
+    @property
+    def _next_step(self) -> str:
+        return ""  # the cells were cut out here
 
     def to_html(self) -> str:
         """Return one page: each field with its cells outlined by call, subjects, and limits."""
@@ -169,8 +171,8 @@ def _with_subject(listed: InputImages, subject_from: str | None) -> InputImages:
     if subject is None:
         return listed
     note = (
-        f"all fields lie in one folder and count as one subject, {subject}: give --subject-from if "
-        "they are of several"
+        f"The fields lie in one folder and count as one subject, {subject}: give `--subject-from` "
+        "if they are of several"
     )
     images = tuple(replace(one, subject=subject) for one in listed)
     return replace(listed, images=images, notes=(*listed.notes, note))

@@ -113,7 +113,7 @@ class PredictionResult(Result):
         said = [f"{sentence}." for sentence in found.notes]
         if self.path is None and self._used > MOST_CELLS:
             more = self._used - MOST_CELLS
-            said.append(f"And {more:,} more cells: give a file as `out` to write them all.")
+            said.append(f"And {more:,} more cells: `--out FILE` writes them all.")
         for file, problem in problems.select("file", "problem").head(MOST_PROBLEMS).iter_rows():
             said.append(f"not used: {file} {problem}")
         if len(problems) > MOST_PROBLEMS:
@@ -175,10 +175,17 @@ class PredictionResult(Result):
         if not count:
             return []
         return [
-            f"Out of distribution: {count:,} of {self._used:,} images, unlike every cell that the "
-            "model was trained on. Its predictions for them mean nothing. Give images of one cell "
-            "each, cut out on black."
+            f"Out of distribution: {count:,} of {self._used:,} images. The model was trained on "
+            f"nothing like them: its probability for them means nothing.{self._next_step}"
         ]
+
+    @property
+    def _next_step(self) -> str:
+        """What to give instead of images that are out of distribution."""
+        return (
+            " Give images of one cell each, cut out on black. If they are whole fields of a smear, "
+            "give `--fields`."
+        )
 
     def to_html(self) -> str:
         """Return one page for a reader: subjects, pictures of the cells by call, and limits.

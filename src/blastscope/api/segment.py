@@ -114,7 +114,8 @@ def segment(
         fields: files, folders or globs of fields (JPEG, PNG, TIFF, BMP, WebP; up to 100
             megapixels), all of one microscope and objective.
         out: the folder to write; a temporary one without it.
-        um_per_pixel: micrometres per pixel; without it the red cells are measured.
+        um_per_pixel: micrometres per pixel of the fields, which is 7.5 divided by the diameter of
+            a red cell in pixels; without it the red cells are measured.
         masks: a folder with masks of Cellpose, StarDist, InstanSeg or QuPath, one label
             image or GeoJSON file for each field; cells are then not searched for.
         subject_from: a regular expression that finds the subject in a field's path.

@@ -20,9 +20,7 @@ from blastscope.cli.options import (
 )
 from blastscope.cli.output import show
 
-Data = Annotated[
-    list[Path] | None, option("A folder of cell images, or a store; once for each.", "DIR")
-]
+DATA = option("A folder of cell images, or a store; once for each.", "DIR")
 
 
 def explain(
@@ -32,7 +30,7 @@ def explain(
         list[str],
         option("A cell's name in --data, or an image file; once for each cell.", "NAME|FILE"),
     ],
-    data: Data = None,
+    data: Annotated[list[Path] | None, DATA] = None,
     methods: Annotated[
         str,
         option(
@@ -64,7 +62,7 @@ def explain(
 def audit(
     models: RunFolders,
     out: ReportFolder,
-    data: Data = None,
+    data: Annotated[list[Path], DATA],
     part: Part = "test",
     layers: Layers = None,
     grid: Grid = 5,

@@ -147,7 +147,7 @@ def _refuse_stale(checkpoint: Path, recorded: object) -> None:
     """Refuse stale files: the paper's authors lost three experiments to those of another run."""
     folder, again = checkpoint.parent, "train into a new folder"
     if checkpoint.name == ENSEMBLE:
-        again = "build the ensemble again with `force`, or into a new folder"
+        again = "build the ensemble again with `--force`, or into a new folder"
     if not checkpoint.is_file():
         raise BlastscopeError(
             f"{folder} has no checkpoint.safetensors to check its predictions against: evaluate "

@@ -73,7 +73,7 @@ def write_submission(calls: Calls, path: Path, *, force: bool = False) -> bool:
         Whether it was written; False if the same submission exists already.
 
     Raises:
-        BlastscopeError: if another file exists there (unless ``force``), or it cannot be written.
+        BlastscopeError: if another file exists there (unless ``--force``), or it cannot be written.
     """
     content = _zipped("".join(f"{int(call)}\n" for call in calls))
     with writing(path):
@@ -82,7 +82,7 @@ def write_submission(calls: Calls, path: Path, *, force: bool = False) -> bool:
     if path.exists() and not force:
         raise BlastscopeError(
             f"{path} exists already and holds other calls: choose another folder, or replace it "
-            "with `force`."
+            "with `--force`."
         )
     with replacing(path) as beside:
         beside.write_bytes(content)
