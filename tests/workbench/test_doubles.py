@@ -117,6 +117,12 @@ def test_a_double_is_counted_once_when_a_reader_says_so(served, local, pictures)
         assert len(archive.namelist()) == 10 + 2
         assert "1 that are no cells, 1 of overlapping fields" in str(archive.read("README.txt"))
     assert "counted already, in a field" in local.get(f"{address}/report.html").text
+    told = local.get(f"/api/v1/cases/{case}/sign").json()
+    names = ("unlabelled_referred", "unsure", "open_disagreements")
+    body = {"rev": told["rev"], "seen": {name: len(told[name]) for name in names}}
+    assert local.post(f"/api/v1/cases/{case}/sign", json=body).status_code == 200
+    signed = local.get(f"/api/v1/cases/{case}/sign").json()["signatures"][0]["counts"]
+    assert (signed["X"], signed["counted_already"]) == (2, 1)
 
 
 def test_the_model_alone_counts_each_cell_once(served, local):

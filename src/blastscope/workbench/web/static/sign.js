@@ -59,10 +59,11 @@ export async function askToSign(item, signed) {
 /** @param {Signature} signature */
 export function signatureCard(signature) {
   const { counts, reopened } = signature;
+  const already = counts.counted_already ?? 0; // signatures of before do not have it
   const line = signature.lines?.find((each) => each.code === "counted");
   return h("div", { class: reopened ? "notice" : "notice good" },
     h("p", {}, h("strong", {}, `Signed by ${signature.person}, ${when(signature.at)}. `),
-      `${number(counts.A)} ALL, ${number(counts.N)} normal, ${number(counts.U)} unsure, ${number(counts.X)} not a cell, ${number(counts.unlabelled)} without a label. `,
+      `${number(counts.A)} ALL, ${number(counts.N)} normal, ${number(counts.U)} unsure, ${number(counts.X - already)} not a cell, ${already ? `${number(already)} counted already in another field, ` : ""}${number(counts.unlabelled)} without a label. `,
       line && line.share !== null ? `Counted: ${share(line.share)} ALL.` : ""),
     signature.comment ? h("p", {}, `“${signature.comment}”`) : null,
     h("p", {}, h("small", {}, "Model ", h("code", {}, signature.digest))),

@@ -5,7 +5,7 @@
  * @typedef {{id: number, name: string, role: "viewer" | "reader" | "signer" | "admin", has_password: boolean, active?: boolean, locked_until?: string | null}} Person
  * @typedef {{id: number, name: string, synthetic: boolean, digest: string, threshold?: number, calibrated?: boolean, networks?: number}} Model
  * @typedef {{page: string, case: number | null, cell: number | null, next?: string, used?: boolean, person: Person | null, version: string, workbench: string, model: Model | null, disclaimer: string, loopback: boolean, limits: {file_bytes: number, files: number, pixels: number, zip_bytes: number}}} Boot
- * @typedef {{cells: number, unlabelled: number, A: number, N: number, U: number, X: number, flagged: number, noted: number, doubles: number, referred?: number, referred_left?: number, ood?: number, near?: number, disagrees?: number, disagreements: number}} Counts
+ * @typedef {{cells: number, unlabelled: number, A: number, N: number, U: number, X: number, flagged: number, noted: number, doubles: number, referred?: number, referred_left?: number, ood?: number, near?: number, disagrees?: number, disagreements: number, counted_already?: number}} Counts
  * @typedef {{id: number, kind: string, state: "waiting" | "running" | "done" | "failed" | "cancelled", done: number, total: number, reason: string | null}} Job
  * @typedef {{state: "working" | "idle" | "stopped", since: string}} Worker
  * @typedef {{code: "model" | "mixed" | "counted", basis: string, share: number | null, low: number | null, high: number | null, of: number, blasts: number, against: string | null, reason: string | null, message: string | null, left?: number, share_if_unsure_are: [number, number] | null, uncounted?: number | null, doubles?: number | null}} Line
