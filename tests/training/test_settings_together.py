@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,19 +65,28 @@ def test_oversampling_repeats_the_smaller_class():
     assert set(counts[12:]) == {2, 3}
 
 
-def test_a_class_of_too_few_subjects_is_refused(material):
+@pytest.mark.parametrize(
+    ("subjects", "left", "remedy"),
+    [(9, 2, r"heterogeneity\.subjects=2"), (2, 1, "choose a split")],
+)
+def test_a_class_of_too_few_subjects_is_refused(material, subjects, left, remedy):
     recipe = load_recipe(
         str(material.recipe),
         [
-            "training.heterogeneity={weight: .1, subjects: 9}",
+            f"training.heterogeneity={{weight: .1, subjects: {subjects}}}",
             "training.balance=none",
             "training.batch=64",
         ],
     )
     inputs = read_inputs(recipe, material.store, material.split)
     assert recipe.training.heterogeneity is not None
-    with pytest.raises(bs.BlastscopeError, match=r"heterogeneity\.subjects=2"):
-        subject_batches(inputs, recipe.training.heterogeneity)
+    rows = inputs.training.rows
+    names = inputs.store.cells["subject"][rows.tolist()].to_numpy().astype(str)
+    normal = names[~inputs.is_all[rows]]
+    keep = inputs.is_all[rows] | np.isin(names, np.unique(normal)[:left])
+    few = replace(inputs, training=replace(inputs.training, rows=rows[keep]))
+    with pytest.raises(bs.BlastscopeError, match=remedy):
+        subject_batches(few, recipe.training.heterogeneity)
 
 
 def test_eight_rotations_are_the_same_in_training_prediction_and_a_bundle(

@@ -111,8 +111,10 @@ def subject_batches(inputs: TrainingData, settings: HeterogeneityTerm) -> Subjec
     for label, of_class in (("ALL", is_all), ("normal", ~is_all)):
         count = len(np.unique(codes[of_class]))
         if count < settings.subjects:
+            fewer = f"set training.heterogeneity.subjects={count} or lower"
+            remedy = fewer if count > 1 else "choose a split with two or more for training"
             raise BlastscopeError(
                 f"Batches need {settings.subjects} {label} subjects, and {count} are for training: "
-                f"set training.heterogeneity.subjects={max(2, count)} or lower."
+                f"{remedy}."
             )
     return SubjectBatches(codes.astype(np.int64), is_all, settings.subjects)
