@@ -115,7 +115,7 @@ def test_a_double_is_counted_once_when_a_reader_says_so(served, local, pictures)
         assert told == 1
     with zipfile.ZipFile(io.BytesIO(local.get(f"{address}/dataset.zip").content)) as archive:
         assert len(archive.namelist()) == 10 + 2
-        assert "1 that are no cells, 1 of overlapping fields" in str(archive.read("README.txt"))
+        assert "1 that are not cells, 1 of overlapping fields" in str(archive.read("README.txt"))
     assert "counted already, in a field" in local.get(f"{address}/report.html").text
     told = local.get(f"/api/v1/cases/{case}/sign").json()
     names = ("unlabelled_referred", "unsure", "open_disagreements")

@@ -184,7 +184,7 @@ def cells_parquet(frame: pl.DataFrame) -> bytes:
 def dataset_zip(bench: Workbench, session: Session, case: Case) -> IO[bytes]:
     """Return a data set as a zip in a temporary file: ``all/``, ``hem/`` and ``labels.csv``.
 
-    ``check``, ``prepare`` and ``train`` take it as it is. Unsure cells, what is no cell, open
+    ``check``, ``prepare`` and ``train`` take it as it is. Unsure cells, what is not a cell, open
     disagreements and cells without a label are left out, and counted in ``README.txt``.
     """
     table = bench.tables.of(session, case)
@@ -222,7 +222,7 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
     lines = [
         f"Cells of case {case.identifier}, labelled in blastscope's workbench.",
         f"all (ALL): {counted['all']}, hem (normal): {counted['hem']}.",
-        f"Left out: {missing['U']} unsure, {missing['X']} that are no cells, "
+        f"Left out: {missing['U']} unsure, {missing['X']} that are not cells, "
         f"{missing['counted_already']} of overlapping fields that are counted already, "
         f"{missing['disagreements']} on which readers disagree, {missing['unlabelled']} without a "
         f"label, {missing['unusable']} whose image cannot be used.",

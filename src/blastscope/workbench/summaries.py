@@ -85,7 +85,7 @@ def reviewed(
 def second_label(
     bench: Workbench, session: Session, case: Case, table: CellTable
 ) -> NDArray[np.int8] | None:
-    """Return what finished second readings say of each cell, shape (cells,); None without one.
+    """Return the labels of finished second readings, shape (cells,); None without one.
 
     Of several it is the last one that differs from the case's own reading: that is what a signer
     decides on. If none differs, it is the last one that has a label.
