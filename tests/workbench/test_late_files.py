@@ -46,22 +46,6 @@ def test_no_sample_is_drawn_while_files_wait(served, local, what):
     assert ranks(served, case) == before
 
 
-def test_a_case_is_not_signed_while_files_wait(served, local):
-    case = served.case(12)
-    local.label(case, list(range(1, 13)), "N")
-    assert local.get(f"/api/v1/cases/{case}/sign").json()["can_sign"] is True
-    assert put(local, case, "late.png").status_code == 201
-    told = local.get(f"/api/v1/cases/{case}/sign").json()
-    assert [one["code"] for one in told["why_not"]] == ["files-wait"]
-    seen = {name: len(told[name]) for name in ("unlabelled_referred", "unsure")}
-    body = {"rev": told["rev"], "seen": {**seen, "open_disagreements": 0}}
-    refused = local.post(f"/api/v1/cases/{case}/sign", json=body)
-    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "files-wait")
-    with served.bench.database.write() as session:
-        session.query(Upload).filter_by(name="late.png").one().state = "refused"
-    assert local.post(f"/api/v1/cases/{case}/sign", json=body).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("what", "code"), [("sample", "sample-drawn"), ("reading", "random-reading")]
 )

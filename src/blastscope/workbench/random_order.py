@@ -35,19 +35,14 @@ def refuse_early(session: Session, case: Case) -> None:
     Raises:
         RefusalError: if files of the case are not prepared yet.
     """
-    if cells_may_join(session, case):
+    if case.sample_size is not None or _has_random_reading(session, case.id):
+        return  # no cell joins any more
+    if cells_wait(session, case.id):
         raise conflict(
             "files-wait",
             f"Files that were sent to {case.identifier} are not prepared yet, and their cells "
             "belong in the random order: finish sending, and wait until they are prepared.",
         )
-
-
-def cells_may_join(session: Session, case: Case) -> bool:
-    """Say whether files of a case wait, and their cells would change its counts or its order."""
-    if case.sample_size is not None or _has_random_reading(session, case.id):
-        return False  # no cell joins any more
-    return cells_wait(session, case.id)
 
 
 def cells_wait(session: Session, case_id: int) -> bool:

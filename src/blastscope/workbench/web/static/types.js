@@ -5,7 +5,7 @@
  * @typedef {{id: number, name: string, role: "viewer" | "reader" | "signer" | "admin", has_password: boolean, active?: boolean, locked_until?: string | null}} Person
  * @typedef {{id: number, name: string, synthetic: boolean, digest: string, threshold?: number, calibrated?: boolean, networks?: number}} Model
  * @typedef {{page: string, case: number | null, cell: number | null, next?: string, used?: boolean, person: Person | null, version: string, workbench: string, model: Model | null, disclaimer: string, loopback: boolean, limits: {file_bytes: number, files: number, pixels: number, zip_bytes: number}}} Boot
- * @typedef {{cells: number, unlabelled: number, A: number, N: number, U: number, X: number, flagged: number, noted: number, doubles: number, referred?: number, referred_left?: number, ood?: number, near?: number, disagrees?: number, disagreements: number, counted_already?: number}} Counts
+ * @typedef {{cells: number, unlabelled: number, A: number, N: number, U: number, X: number, flagged: number, noted: number, doubles: number, referred?: number, referred_left?: number, ood?: number, near?: number, disagrees?: number, disagreements: number}} Counts
  * @typedef {{id: number, kind: string, state: "waiting" | "running" | "done" | "failed" | "cancelled", done: number, total: number, reason: string | null}} Job
  * @typedef {{state: "working" | "idle" | "stopped", since: string}} Worker
  * @typedef {{code: "model" | "mixed" | "counted", basis: string, share: number | null, low: number | null, high: number | null, of: number, blasts: number, against: string | null, reason: string | null, message: string | null, left?: number, share_if_unsure_are: [number, number] | null, uncounted?: number | null, doubles?: number | null}} Line
@@ -35,7 +35,7 @@
  * @property {{size: number, left: number, enlarged: {size: number, before: number, at: string}[]} | null} sample
  * @property {Reading[]} readings
  *
- * @typedef {{id: number, person: string, at: string, rev: number, model: Model | string, digest: string, counts: Counts, lines: Line[], comment: string, reopened: {person: string, at: string, reason: string} | null}} Signature
+ * @typedef {{id: number, person: string, at: string, rev: number, model: Model | string, digest: string, counts: Counts & {counted_already?: number}, lines: Line[], comment: string, reopened: {person: string, at: string, reason: string} | null}} Signature
  * @typedef {{seq: number, id: string, kind: string, cells: number[] | null, value: any, target: string | null, person: string, reading: number | null, at: string, shown: any, blind: boolean}} HistoryEvent
  */
 
