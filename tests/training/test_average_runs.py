@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import blastscope as bs
+from blastscope.api.recipes import with_starts
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of, write_json
 from blastscope.io.predictions import read_predictions
@@ -230,6 +231,17 @@ def test_a_mean_can_be_taught_by_its_members_fold_by_fold(material, crossvals, t
         tables = [sha256_of(run / "predictions.parquet") for run in members]
         assert network["identity"]["teachers"] == tables
         assert network["starts_from"]["checkpoint"] == mean["checkpoint"]
+
+
+def test_a_recipe_that_is_not_a_file_starts_from_no_file(material, tmp_path, monkeypatch):
+    """A file of that name in the working folder is another one."""
+    (tmp_path / "before.yaml").write_text(material.recipe.read_text())
+    own = tmp_path / "own.yaml"
+    own.write_text(f"title: Own\nextends: {material.recipe}\nstarts_from: before\n")
+    assert [one.name for one in with_starts(own)] == ["before", "own"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BlastscopeError, match="no recipe before"):
+        with_starts(bs.load_recipe(own))
 
 
 def test_a_recipe_does_not_start_from_itself(material, tmp_path):

@@ -99,11 +99,11 @@ def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...
         BlastscopeError: if one is not there, or a recipe starts from itself.
     """
     recipes = [load_recipe(recipe, settings)]
-    names, folder = recipe_names(), Path() if isinstance(recipe, Recipe) else Path(recipe).parent
+    names, folder = recipe_names(), None if isinstance(recipe, Recipe) else Path(recipe).parent
     while (start := recipes[0].starts_from) is not None:
         if start in [one.name for one in recipes]:
             raise BlastscopeError(f"{start} starts from itself: change starts_from.")
-        source = start if start in names else folder / f"{start}.yaml"
+        source = start if folder is None or start in names else folder / f"{start}.yaml"
         recipes.insert(0, load_recipe(source, settings))
     return tuple(recipes)
 

@@ -189,7 +189,7 @@ def list_files(
 def base_of(folder: Path, folders: Sequence[Path]) -> Path:
     """Return the folder from which the files of one of several folders are named.
 
-    It is the folder itself if there is no other, and else the one that holds it; if two have one
+    It is the folder itself if it is the only one, and else the one that holds it; if two have one
     name, the one that holds all of them, so that no two files are called alike.
     """
     if len(folders) == 1:
