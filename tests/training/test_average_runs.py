@@ -239,9 +239,13 @@ def test_a_recipe_that_is_not_a_file_starts_from_no_file(material, tmp_path, mon
     own = tmp_path / "own.yaml"
     own.write_text(f"title: Own\nextends: {material.recipe}\nstarts_from: before\n")
     assert [one.name for one in with_starts(own)] == ["before", "own"]
+    loaded = bs.load_recipe(own)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BlastscopeError, match="no recipe before"):
-        with_starts(bs.load_recipe(own))
+        with_starts(loaded)
+    (tmp_path / "before.yaml").unlink()
+    with pytest.raises(BlastscopeError, match=r"before\.yaml does not exist"):
+        with_starts(own)
 
 
 def test_a_recipe_does_not_start_from_itself(material, tmp_path):

@@ -104,6 +104,11 @@ def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...
         if start in [one.name for one in recipes]:
             raise BlastscopeError(f"{start} starts from itself: change starts_from.")
         source = start if folder is None or start in names else folder / f"{start}.yaml"
+        if isinstance(source, Path) and not source.is_file():
+            raise BlastscopeError(
+                f"{recipes[0].name} starts from {start}, and {source} does not exist: put its "
+                "recipe there, or change starts_from."
+            )
         recipes.insert(0, load_recipe(source, settings))
     return tuple(recipes)
 
