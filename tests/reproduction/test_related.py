@@ -5,6 +5,7 @@ from __future__ import annotations
 from typer.testing import CliRunner
 
 from blastscope.cli import app
+from blastscope.reproduction.plan import study_names
 
 
 def test_related_systems_are_trained_and_set_beside_each_other(dataset, tmp_path):
@@ -28,3 +29,6 @@ def test_related_systems_are_trained_and_set_beside_each_other(dataset, tmp_path
     assert len(names) == 4
     assert ".807 to .872" in table[start:]
     assert "deepmen" not in table  # what was not asked for and not run is not listed
+    assert "vgg16-e1`" not in table
+    others = [n for n in study_names() if not n.startswith("related/")]  # those have their own rule
+    assert f"Not asked for, and not listed: {len(others)} experiments." in table

@@ -112,6 +112,7 @@ def write_reproduction(
         protocol_rows=protocol_rows(experiments, synthetic=synthetic),
         noise=NOISE,
         experiments=experiments,
+        not_asked=sum(not experiment.is_listed for experiment in experiments),
         done=done,
         asked=len(outcomes),
         trained=sum(outcome.run is not None for outcome in outcomes),
@@ -151,6 +152,7 @@ def results_markdown(outcomes: Sequence[Outcome]) -> str:
         "experiments.md",
         families=families,
         noted=noted,
+        not_asked=sum(not experiment.is_listed for experiment in experiments),
         cell=_escaped,
         protocol_head=HEAD,
         protocol_rows=rows,
@@ -167,9 +169,11 @@ def table_rows(
 ) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """Return each family's name, its image size if that is not the packaged one, and its rows.
 
-    ``synthetic`` leaves out the published metrics, here and below: they are of real cells.
+    Experiments that were neither run nor asked for have no row. ``synthetic`` leaves out the
+    published metrics, here and below: they are of real cells.
     """
-    families = groupby(experiments, key=lambda experiment: experiment.family)
+    listed = [experiment for experiment in experiments if experiment.is_listed]
+    families = groupby(listed, key=lambda experiment: experiment.family)
     return [
         (name, size_note(members), [_row(member, synthetic) for member in members])
         for name, members in ((name, [*group]) for name, group in families)

@@ -76,7 +76,7 @@ def outcomes(
                 if outcome is None:
                     recipe = _load(name, tuple(overrides) if key in asked else ())
                     why = reasons.get(key) or ("not yet" if key in planned else "not asked for")
-                    outcome = Outcome(recipe, protocol, seed, None, why)
+                    outcome = Outcome(recipe, protocol, seed, None, why, asked=key in asked)
                 found.append(outcome)
     return found
 

@@ -44,6 +44,7 @@ class Outcome:
         recipe: as it is packaged now, with the overrides of the run.
         run: the finished and evaluated run folder; None if it was not run.
         reason: why it was not run, such as "not asked for".
+        asked: whether this call asked for it.
     """
 
     recipe: Recipe
@@ -51,6 +52,7 @@ class Outcome:
     seed: int
     run: Path | None
     reason: str = ""
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,13 @@ class Experiment:
         recipe: of the first run, or of the first outcome if none was run.
         results: by protocol, the results in the order of their seeds.
         absent: by protocol, why outcomes are missing, one reason each.
+        asked: whether the call asked for any outcome.
     """
 
     recipe: Recipe
     results: dict[str, list[RunResult]] = field(default_factory=dict)
     absent: dict[str, list[str]] = field(default_factory=dict)
+    asked: bool = True
 
     @property
     def short(self) -> str:
@@ -203,6 +207,11 @@ class Experiment:
     def was_run(self) -> bool:
         """Whether there is a result under any protocol."""
         return any(self.results.values())
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether the tables have a row for it: it was run or asked for."""
+        return self.was_run or self.asked
 
     @property
     def all_results(self) -> list[RunResult]:
@@ -292,7 +301,8 @@ def read_experiments(outcomes: Sequence[Outcome]) -> list[Experiment]:
 def _experiment(outcomes: Sequence[Outcome]) -> Experiment:
     """Read the outcomes of one recipe, in the order of their seeds."""
     ran = [one for one in outcomes if one.run is not None]
-    experiment = Experiment((ran or outcomes)[0].recipe)
+    asked = any(one.asked for one in outcomes)
+    experiment = Experiment((ran or outcomes)[0].recipe, asked=asked)
     for one in outcomes:
         if one.run is None:
             experiment.absent.setdefault(one.protocol, []).append(one.reason or "no reason given")
