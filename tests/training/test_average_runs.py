@@ -91,6 +91,20 @@ def test_it_predicts_every_cell_and_names_what_it_was_made_of(material, runs, tm
     assert averaged_statuses(made) == ["ok", "changed", "ok"]
 
 
+def test_a_mean_that_is_made_again_is_the_same(material, runs, tmp_path):
+    made = mean_of(material, tmp_path / "mean", runs, "training.seed=7")
+    bs.evaluate(made, out=made, store=material.store)
+    found = bs.verify(made, rerun=True)
+    assert found.rerun.equal
+    assert found.rerun.same_weights
+    assert not found.failed
+    second = bs.verify(mean_of(material, tmp_path / "again", runs[::-1]), rerun=True)
+    assert second.rerun.equal
+    runs[1].rename(tmp_path / "gone")
+    with pytest.raises(BlastscopeError, match="run1"):
+        bs.verify(made, rerun=True)
+
+
 def test_a_chain_of_starts_leads_to_the_first_weights(tmp_path):
     for k in range(3):
         start = {"starts_from": {"run": str(tmp_path / "gone" / f"r{k - 1}")}}
