@@ -29,6 +29,7 @@ from blastscope.errors import BlastscopeError, writing
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, align_predictions
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
+from blastscope.evaluation.overlap import CUT_BY_CELL
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
 from blastscope.io.predictions import write_predictions
@@ -192,8 +193,9 @@ def fit_ensemble(
         The weights, the predictions and the comparison.
 
     Raises:
-        BlastscopeError: if the predictions do not go together, a part cannot be used, or ``out``
-            holds a member, a run or another ensemble.
+        BlastscopeError: if the predictions do not go together, some are of a cross-validation and
+            others are not, a part cannot be used, or ``out`` holds a member, a run or another
+            ensemble.
     """
     if not isinstance(genetic, GeneticSettings):
         genetic = GeneticSettings(**{"seed": seed, **(genetic or {})})
@@ -201,6 +203,7 @@ def fit_ensemble(
         method, fit or (apply if nested else "validation"), apply, nested, genetic, seed, votes
     )
     scores = align_predictions(as_models(models))
+    _refuse_folds_beside_others(scores)
     if out is not None:  # before the search
         _refuse_members_folder(scores, Path(out))
     opened = None if store is None else open_store(Path(store))
@@ -323,9 +326,24 @@ def _about(built: Built, methods: Iterable[str]) -> dict[str, Any]:
 
 
 def _out_of_fold(scores: AlignedPredictions) -> str | None:
-    """Return how the folds of the members were cut; None unless all are of such folds."""
-    found = {member.out_of_fold for member in scores.members if not member.derived}
-    return found.pop() if len(found) == 1 else None
+    """Return how the folds of the members were cut; None if they have none.
+
+    Of several ways it is one that leaves subjects in training, if there is one: what the ensemble
+    knows of a subject is all that its members know.
+    """
+    found = {member.out_of_fold for member in scores.members if not member.derived} - {None}
+    return next((by for by in (*CUT_BY_CELL, *sorted(filter(None, found))) if by in found), None)
+
+
+def _refuse_folds_beside_others(scores: AlignedPredictions) -> None:
+    """Refuse cross-validations beside others: no table says who predicted the cells of both."""
+    folds = [one for one in scores.members if one.out_of_fold is not None]
+    others = [one for one in scores.members if one.out_of_fold is None]
+    if folds and others:
+        raise BlastscopeError(
+            f"{folds[0].where} is of a cross-validation and {others[0].where} is not: give "
+            "cross-validations alone, or none."
+        )
 
 
 def _write_rivals(built: Built, out: Path) -> None:
