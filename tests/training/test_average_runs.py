@@ -14,7 +14,7 @@ from blastscope.io.predictions import read_predictions
 from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe
 from blastscope.training.dataset import read_inputs
-from blastscope.training.initial_run import first_weights
+from blastscope.training.initial_run import find_start, first_weights
 from blastscope.training.network_input import pixel_input
 from blastscope.training.run_folder import load_checkpoint
 from blastscope.training.train import train
@@ -260,6 +260,17 @@ def test_a_recipe_that_is_not_a_file_starts_from_no_file(material, tmp_path, mon
     (tmp_path / "before.yaml").unlink()
     with pytest.raises(BlastscopeError, match=r"before\.yaml does not exist"):
         with_starts(own)
+
+
+def test_a_mean_of_runs_that_started_from_another_starts_from_none(material, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"title: Own\nextends: {material.recipe}\nstarts_from: before\n")
+    mean = load_recipe(str(own), MEAN)
+    assert mean.starts_from == "before"  # whose run need not be there
+    assert find_start(mean, tmp_path / "mean", None, {}) is None
+    with pytest.raises(BlastscopeError, match="--from"):
+        find_start(mean, tmp_path / "mean", tmp_path / "before", {})
+    assert [one.name for one in with_starts(own, list(MEAN))] == ["own"]
 
 
 def test_a_recipe_does_not_start_from_itself(material, tmp_path):
