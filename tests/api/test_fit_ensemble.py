@@ -286,6 +286,18 @@ def test_as_it_is_typed(tmp_path):
     assert isinstance(refused.exception, BlastscopeError)
 
 
+def test_an_evaluation_goes_if_a_members_table_says_something_else_by_now(tmp_path):
+    given = tables(tmp_path, models=2)
+    make(tmp_path, "mean", given)
+    (tmp_path / "e" / "evaluation").mkdir()
+    make(tmp_path, "mean", given)
+    assert (tmp_path / "e" / "evaluation").exists()
+    rows = pl.read_csv(given[0])
+    rows.with_columns(pl.col("p_all") * 0.5).write_csv(given[0])
+    make(tmp_path, "mean", given)
+    assert not (tmp_path / "e" / "evaluation").exists()
+
+
 def test_folds_that_were_cut_in_several_ways_keep_what_they_know(tmp_path):
     given = tables(tmp_path, models=3)
     for path, by in zip(given, ("subject", "matched", None), strict=True):

@@ -32,7 +32,7 @@ from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.overlap import CUT_BY_CELL
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
-from blastscope.io.predictions import write_predictions
+from blastscope.io.predictions import predictions_digest, read_predictions, write_predictions
 from blastscope.report.comparison_page import pooled_text
 from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
 from blastscope.report.evaluation_text import overlap_text, sampling_text
@@ -137,7 +137,7 @@ class EnsembleResult(Result):
             _fitted(built),
         )
         with only_one(out.absolute()):
-            _clear(out, about, self.force)
+            _clear(out, about, self.force, predictions_digest(self.to_frame()))
             write_ensemble(about, out)
             _write_rivals(built, out)
             write_json(out / "rivals.json", _rivals(built))
@@ -273,8 +273,11 @@ def _refuse_members_folder(scores: AlignedPredictions, out: Path) -> None:
             )
 
 
-def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
-    """Make way for an ensemble: only for the very same, or where replacing was asked for."""
+def _clear(out: Path, about: EnsembleFolder, force: bool, predictions: str) -> None:
+    """Make way for an ensemble: only for the very same, or where replacing was asked for.
+
+    ``predictions`` is their digest: a member's table may say something else by now.
+    """
     if (out / "checkpoint.safetensors").exists() or (out / "store.json").exists():
         raise BlastscopeError(f"{out} is a run or a store: choose another folder.")
     if (out / ENSEMBLE).exists():
@@ -284,7 +287,8 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
                 f"{out} holds another ensemble (other members, weights or settings): choose "
                 "another folder, or replace it with `--force`."
             )
-        for name in () if same else ("figures", "evaluation"):
+        stays = same and _digest_at(out / "predictions.parquet") == predictions
+        for name in () if stays else ("figures", "evaluation"):
             remove_folder(out / name)
     elif not force:
         for path in (out / name for name in WRITTEN):
@@ -302,6 +306,13 @@ def _is(out: Path, about: EnsembleFolder) -> bool:
         return read_ensemble(out) == about
     except BlastscopeError:
         return False
+
+
+def _digest_at(path: Path) -> str | None:
+    try:
+        return predictions_digest(read_predictions(path)[0])
+    except BlastscopeError:
+        return None
 
 
 def _write_predictions(result: EnsembleResult, out: Path) -> None:
