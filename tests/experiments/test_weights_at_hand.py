@@ -69,6 +69,18 @@ def test_what_counts_as_other(recipe, folders, tmp_path):
     refuse_weights_at_hand([(deeper, tmp_path / "run")], [recipe], other)
 
 
+def test_weights_of_networks_without_runs_are_not_asked_for(recipe, folders, tmp_path, monkeypatch):
+    pretend(tmp_path / "run", folders[0] / FILE)
+    asked = []
+    monkeypatch.setattr(
+        "blastscope.experiments.weights_at_hand.weights_file",
+        lambda config, backbone, folder, cut: asked.append(backbone) or folder / FILE,
+    )
+    other = load_recipe("demo/cnn-small", ["model.backbone=vgg13", *VGG[1:], "input.size=32"])
+    refuse_weights_at_hand([(recipe, tmp_path / "run")], [other, recipe], folders[0])
+    assert asked == ["vgg11"]
+
+
 def test_a_cross_validation(recipe, material, folders, tmp_path):
     order = CrossvalRequest((recipe,), material.store, tmp_path / "cv", folds=2, device="cpu",
                             weights_dir=folders[1])  # fmt: skip

@@ -63,9 +63,9 @@ def refuse_weights_at_hand(
         if weights is not None:
             name = _name(recipe.model.backbone, weights[0])
             known.setdefault(name, {}).setdefault(weights[1], run)
-    if not known:
-        return
-    for name, (digest, path) in weights_at_hand(left, weights_dir).items():
+    # Only of networks that have runs: those of others would be hashed, or downloaded, for nothing.
+    alike = [one for one in left if known.keys() & _names(one.model.backbone)]
+    for name, (digest, path) in weights_at_hand(alike, weights_dir).items():
         if name in known and digest not in known[name]:
             raise BlastscopeError(
                 f"{next(iter(known[name].values()))} began with other pretrained weights than "
@@ -79,6 +79,12 @@ def _name(backbone: str, file: str) -> str:
         return Path(file).stem
     config = network_config(backbone)
     return backbone if config is None else weights_name(config)
+
+
+def _names(backbone: str) -> set[str]:
+    """Return the names that the weights of a network may have."""
+    name = _name(backbone, "")
+    return {name, PARTS.get(name, name)}
 
 
 def _recorded(run: Path) -> tuple[str, str] | None:
