@@ -286,6 +286,37 @@ def test_as_it_is_typed(tmp_path):
     assert isinstance(refused.exception, BlastscopeError)
 
 
+def test_an_evaluation_goes_if_a_members_table_says_something_else_by_now(tmp_path):
+    given = tables(tmp_path, models=2)
+    make(tmp_path, "mean", given)
+    (tmp_path / "e" / "evaluation").mkdir()
+    make(tmp_path, "mean", given)
+    assert (tmp_path / "e" / "evaluation").exists()
+    rows = pl.read_csv(given[0])
+    rows.with_columns(pl.col("p_all") * 0.5).write_csv(given[0])
+    make(tmp_path, "mean", given)
+    assert not (tmp_path / "e" / "evaluation").exists()
+
+
+def test_folds_that_were_cut_in_several_ways_keep_what_they_know(tmp_path):
+    given = tables(tmp_path, models=3)
+    for path, by in zip(given, ("subject", "matched", None), strict=True):
+        fold = pl.col("cell").str.slice(1).cast(pl.Int64) % (2 if by == "subject" else 3) + 1
+        rows = pl.read_csv(path).with_columns(part=pl.lit("test"), fold=fold, repeat=pl.lit(1))
+        about = {} if by is None else {"out_of_fold": by}
+        write_predictions(rows, path.with_suffix(".parquet"), about)
+    given = [path.with_suffix(".parquet") for path in given]
+    with pytest.raises(
+        BlastscopeError, match=r"m0\.parquet is of a cross-validation .*m2\.parquet"
+    ):
+        make(tmp_path, "mean", given)
+    make(tmp_path, "mean", given[:2])
+    frame, about = read_predictions(tmp_path / "e" / "predictions.parquet")
+    assert about["out_of_fold"] == "matched"  # its subjects were known to some of the networks
+    assert frame["fold"].n_unique() == 6  # 2 times 3
+    assert evaluate(tmp_path / "e").overlap.kind == "shared"
+
+
 def test_an_ensemble_of_cross_validations_says_how_their_folds_were_cut(tmp_path):
     folds = []
     for path in tables(tmp_path, models=2):

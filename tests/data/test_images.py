@@ -113,6 +113,47 @@ def test_other_modes_are_converted_and_said(tmp_path, mode, flag):
     np.testing.assert_array_equal(decoded.pixels, np.array(image.convert("RGB")))
 
 
+def test_a_cielab_tiff_is_converted_and_said():
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(90, 170, (40, 40, 3)) / 255
+    # IEC 61966-2-1, then Lindbloom's matrix of sRGB adapted to D50, then CIE 1976, by hand
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    matrix = [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169],
+              [0.0139322, 0.0971045, 0.7141733]]  # fmt: skip
+    x, y, z = np.cbrt(np.moveaxis(linear @ np.transpose(matrix) / (0.9642, 1, 0.8249), -1, 0))
+    light = np.rint((116 * y - 16) * 255 / 100).astype(np.uint8)
+    colours = [np.rint(v).astype(np.int8).view(np.uint8) for v in (500 * (x - y), 200 * (y - z))]
+    content = encoded(Image.fromarray(np.dstack([light, *colours]), "LAB"), "TIFF")
+    decoded = decode_image(content)
+    assert decoded.flags == ("lab",)
+    difference = np.abs(decoded.pixels - rgb * 255)
+    assert difference.mean() < 1.5  # what the rounding of a* and b* leaves
+    assert difference.max() <= 5
+
+
+def test_every_mode_of_pillow_is_rgb_or_flagged_or_refused():
+    modes = ("1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA",
+             "RGBX", "RGBa", "La", "I;16", "I;16L", "I;16B", "I;16N")  # fmt: skip
+    assert set(modes) >= set(Image.MODES)
+    said = {}
+    for mode in modes:
+        try:
+            said[mode] = decode_pillow(Image.new(mode, (6, 6))).flags != ()
+        except UnusableImageError:
+            said[mode] = True
+    assert [mode for mode, word in said.items() if not word] == ["RGB", "RGBX"]
+
+
+def test_uncompressed_subsampled_ycbcr_is_refused():
+    content = encoded(Image.fromarray(CELL).convert("YCbCr"), "TIFF")
+    assert decode_image(content).flags == ("ycbcr",)
+    one = struct.pack("<HHIHH", 530, 3, 2, 1, 1)
+    assert content.count(one) == 1
+    with pytest.raises(UnusableImageError, match="subsampled") as error:
+        decode_image(content.replace(one, struct.pack("<HHIHH", 530, 3, 2, 2, 2)))
+    assert error.value.kind == "mode"
+
+
 def test_sixteen_bit_images_are_refused(tmp_path):
     deep = (draw_cell(side=32).astype(np.uint16)) * 257
     cv2.imwrite(str(tmp_path / "rgb.tif"), deep)

@@ -233,5 +233,8 @@ def test_a_training_seed_leaves_the_folds_alone(
             bs.cross_validate(
                 order.recipes[-1], order.store, out=tmp_path, seed=3, settings=settings
             )
-    assert [request.seed for request in found] == [3, 3, 3]
-    assert [request.recipes[-1].training.seed for request in found] == [3, 25, 26]
+    loaded = bs.load_recipe(order.recipes[-1], {"training.seed": 27})  # as `build` gives it
+    with pytest.raises(LaidOutError):
+        bs.cross_validate(loaded, order.store, out=tmp_path, seed=3)
+    assert [request.seed for request in found] == [3, 3, 3, 3]
+    assert [request.recipes[-1].training.seed for request in found] == [3, 25, 26, 27]

@@ -205,10 +205,10 @@ def test_every_seed_starts_from_the_same_run(command, material, tmp_path):
     assert command(1, "--set", "training.seed=7", out="other").exit_code == 0
     elsewhere = order_of(second, out, count=3, start=tmp_path / "other")
     with (
-        begin_seeds(elsewhere) as seeds,
         pytest.raises(BlastscopeError, match=r"seed24 did not start from .*other but from"),
+        begin_seeds(elsewhere),
     ):
-        seeds.train(24)
+        pass  # and none of the seeds that are left was trained
 
 
 def test_synthetic_seeds_keep_the_mark_at_the_end_of_their_names(dataset, material, tmp_path):

@@ -11,7 +11,7 @@ from blastscope.data.split_table import read_split
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
-from blastscope.io.remote import any_url, download, exists, expand, upload, url_of
+from blastscope.io.remote import any_url, download, exists, expand, upload, uploaded, url_of
 from tests.conftest import draw_cell, write_cell
 
 SECRET = "ThisIsASecret"
@@ -113,6 +113,42 @@ def test_predictions_of_a_bucket_are_those_of_a_folder(bucket, tmp_path):
         made = bs.predict_shards("s3://cells/data", out=tmp_path / "local", shard_cells=5)
         assert made.found.resumed == resumed
     assert bs.evaluate(table).metrics == bs.evaluate(tmp_path / "table.csv").metrics
+
+
+def test_what_comes_beside_a_table_is_refused_before_the_work(bucket, tmp_path):
+    (tmp_path / "t-subjects.csv").write_text("subject\n1\n")
+    upload(tmp_path / "t-subjects.csv", "s3://cells/beside/t-subjects.csv")
+    done = []
+    with pytest.raises(BlastscopeError, match=r"beside/t-subjects\.csv exists already"):
+        bs.predict(
+            "s3://cells/data", out="s3://cells/beside/t.csv", progress=lambda *k: done.append(k)
+        )
+    assert not done
+    upload(tmp_path, "s3://cells/beside/u-fields")
+    for force, out in ((False, "u.json"), (True, "u.csv")):  # old cells would stay among new ones
+        with pytest.raises(BlastscopeError, match="u-fields exists already"):
+            bs.predict("s3://cells/data", out=f"s3://cells/beside/{out}", fields=True, force=force)
+    name = ["t-subjects.csv"]
+    with uploaded("s3://cells/beside/t.csv", force=True, beside=name) as place:
+        place.with_name("t-subjects.csv").write_text("subject\n2\n")
+        place.write_text("cell\n")
+    assert download("s3://cells/beside/t-subjects.csv", tmp_path).read_text() == "subject\n2\n"
+
+
+def test_a_killed_call_replaces_what_it_copied_beside(bucket):
+    url, name = "s3://cells/killed/t.csv", ["t-subjects.csv"]
+
+    def killed():
+        with uploaded(url, beside=name) as place:
+            place.with_name("t-subjects.csv").write_text("half")
+            upload(place.with_name("t-subjects.csv"), "s3://cells/killed/t-subjects.csv")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed()
+    with uploaded(url, beside=name) as place:
+        place.write_text("cell\n")
+    assert exists(url)
 
 
 def test_a_store_of_a_bucket_is_local_and_the_same_the_second_time(bucket, tmp_path):

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 import blastscope as bs
+from blastscope.api.segment import list_fields
 from blastscope.data.images import UnusableImageError
+from blastscope.data.synthetic_fields import write_synthetic_fields
 from blastscope.errors import BlastscopeError
 from blastscope.segmentation.cells import find_cells
 from blastscope.segmentation.fields import refuse_no_smear
@@ -177,6 +179,24 @@ def test_what_was_made_in_a_folder_of_fields_is_not_taken_for_fields(fields):
     with pytest.raises(BlastscopeError, match="cut out of fields"):
         bs.segment(out, um_per_pixel=UM)
     assert len(bs.predict(out).to_frame()) == 2  # the cells, without overlays and masks
+
+
+def test_the_truth_of_synthetic_fields_is_not_taken_for_fields(tmp_path):
+    drawn = tmp_path / "drawn"
+    write_synthetic_fields(drawn, 2, 1, 5)
+    listed, alone = (list_fields([one], None) for one in (drawn, drawn / "fields"))
+    assert (
+        [one.cell for one in listed] == [one.cell for one in alone] == ["field-0001", "field-0002"]
+    )
+    assert [one.path for one in listed] == [one.path for one in alone]
+    assert not alone.notes
+    assert list(listed.notes) == [
+        "4 label images of synthetic fields are left out: they are not fields"
+    ]
+    with pytest.raises(BlastscopeError, match="label images"):
+        list_fields([drawn / "nuclei"], None)
+    (drawn / "objects.csv").unlink()  # a folder of something else
+    assert len(list_fields([drawn], None)) == 6
 
 
 def test_other_folders_stay(fields, tmp_path):

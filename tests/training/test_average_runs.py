@@ -14,7 +14,7 @@ from blastscope.io.predictions import read_predictions
 from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe
 from blastscope.training.dataset import read_inputs
-from blastscope.training.initial_run import first_weights
+from blastscope.training.initial_run import find_start, first_weights
 from blastscope.training.network_input import pixel_input
 from blastscope.training.run_folder import load_checkpoint
 from blastscope.training.train import train
@@ -89,6 +89,20 @@ def test_it_predicts_every_cell_and_names_what_it_was_made_of(material, runs, tm
     assert 0 <= bs.evaluate(made, "test", store=material.store).metrics["auc"] <= 1
     (runs[1] / "checkpoint.safetensors").write_bytes(b"")
     assert averaged_statuses(made) == ["ok", "changed", "ok"]
+
+
+def test_a_mean_that_is_made_again_is_the_same(material, runs, tmp_path):
+    made = mean_of(material, tmp_path / "mean", runs, "training.seed=7")
+    bs.evaluate(made, out=made, store=material.store)
+    found = bs.verify(made, rerun=True)
+    assert found.rerun.equal
+    assert found.rerun.same_weights
+    assert not found.failed
+    second = bs.verify(mean_of(material, tmp_path / "again", runs[::-1]), rerun=True)
+    assert second.rerun.equal
+    runs[1].rename(tmp_path / "gone")
+    with pytest.raises(BlastscopeError, match="run1"):
+        bs.verify(made, rerun=True)
 
 
 def test_a_chain_of_starts_leads_to_the_first_weights(tmp_path):
@@ -246,6 +260,17 @@ def test_a_recipe_that_is_not_a_file_starts_from_no_file(material, tmp_path, mon
     (tmp_path / "before.yaml").unlink()
     with pytest.raises(BlastscopeError, match=r"before\.yaml does not exist"):
         with_starts(own)
+
+
+def test_a_mean_of_runs_that_started_from_another_starts_from_none(material, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text(f"title: Own\nextends: {material.recipe}\nstarts_from: before\n")
+    mean = load_recipe(str(own), MEAN)
+    assert mean.starts_from == "before"  # whose run need not be there
+    assert find_start(mean, tmp_path / "mean", None, {}) is None
+    with pytest.raises(BlastscopeError, match="--from"):
+        find_start(mean, tmp_path / "mean", tmp_path / "before", {})
+    assert [one.name for one in with_starts(own, list(MEAN))] == ["own"]
 
 
 def test_a_recipe_does_not_start_from_itself(material, tmp_path):

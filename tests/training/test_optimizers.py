@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 
 from blastscope.errors import BlastscopeError
 from blastscope.models.classifier import build_model
+from blastscope.recipes.schema import Recipe
 from blastscope.recipes.training import Steps
 from blastscope.training.optimizers import make_optimizer, make_schedule
 from tests.models.recipes import recipe
@@ -67,6 +68,19 @@ def test_rates_fall_with_the_distance_from_the_head():
 
 def _blocks_of_lite0() -> list[tuple[int, int]]:
     return [(s, k) for s, count in enumerate((1, 2, 2, 3, 3, 4, 1)) for k in range(count)]
+
+
+def test_rates_that_fall_train_the_head_of_an_auxiliary_task():
+    settings = recipe("resnet18", training={"layer_decay": 0.5}).model_dump(by_alias=True)
+    settings["input"]["scale"] = "keep"
+    settings["model"]["auxiliary"] = {"box": 1.0}
+    chosen = Recipe.model_validate(settings)
+    model = build_model(chosen)
+    groups = make_optimizer(chosen, model).param_groups
+    given = [id(p) for group in groups for p in group["params"]]
+    assert sorted(given) == sorted(id(p) for p in model.parameters())
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rate_of[id(p)] for p in model.box_head.parameters()} == {1e-3}
 
 
 def test_rates_by_layer_need_a_whole_timm_network():

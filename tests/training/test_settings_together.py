@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -87,6 +88,19 @@ def test_a_class_of_too_few_subjects_is_refused(material, subjects, left, remedy
     few = replace(inputs, training=replace(inputs.training, rows=rows[keep]))
     with pytest.raises(bs.BlastscopeError, match=remedy):
         subject_batches(few, recipe.training.heterogeneity)
+
+
+def test_cells_without_a_subject_are_not_taken_for_those_of_one(material):
+    settings = ["training.heterogeneity={weight: .1, subjects: 2}", "training.balance=none"]
+    recipe = load_recipe(str(material.recipe), [*settings, "training.batch=8"])
+    inputs = read_inputs(recipe, material.store, material.split)
+    assert recipe.training.heterogeneity is not None
+    assert subject_batches(inputs, recipe.training.heterogeneity).each == 2
+    last = int(inputs.training.rows[-1])
+    unnamed = pl.when(pl.int_range(pl.len()) != last).then("subject").alias("subject")
+    store = replace(inputs.store, cells=inputs.store.cells.with_columns(unnamed))
+    with pytest.raises(bs.BlastscopeError, match="1 training cells name no subject"):
+        subject_batches(replace(inputs, store=store), recipe.training.heterogeneity)
 
 
 def test_eight_rotations_are_the_same_in_training_prediction_and_a_bundle(

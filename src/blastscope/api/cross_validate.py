@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.evaluate import EvaluationResult, evaluate
-from blastscope.api.recipes import AnyRecipe, Settings, setting_texts, with_starts
+from blastscope.api.recipes import AnyRecipe, Recipe, Settings, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.cluster import LOCAL, check_engine
@@ -98,8 +98,9 @@ def cross_validate(
         by: what is kept together: ``subject``; ``image``, by cell, as the paper; ``fold``, the data
             set's own folds; ``matched``, by cell but with the sizes of ``subject``.
         repeats: how many times to cut and train anew, each with its seed.
-        seed: of the first cut and training. If ``settings`` change ``training.seed``, that is the
-            seed of the first training, and ``seed`` only cuts.
+        seed: of the first cut and training. If ``training.seed`` was changed, by ``settings`` or
+            when the recipe was loaded, that is the seed of the first training, and ``seed`` only
+            cuts.
         without: names of the data set's own folds whose cells take no part, ``preliminary`` for
             instance.
         jobs: how many folds to train at a time, each with its share of the cores.
@@ -120,10 +121,9 @@ def cross_validate(
     """
     refuse_tracking(track)
     check_engine(engine, jobs)
-    recipes = with_starts(recipe, settings)
-    changed = {text.partition("=")[0].strip() for text in setting_texts(settings)}
-    if not changed & {"training", "training.seed"}:
-        recipes = tuple(one.with_seed(seed) for one in recipes)
+    recipes = tuple(
+        one if _has_own_seed(one) else one.with_seed(seed) for one in with_starts(recipe, settings)
+    )
     order = CrossvalRequest(
         recipes, Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
@@ -140,6 +140,12 @@ def cross_validate(
     evaluation = evaluate(order.out, model=model, out=order.out, store=order.store)
     track_folder(track, order.out, progress)
     return CrossvalResult(order.name, found, evaluation, path=order.out)
+
+
+def _has_own_seed(recipe: Recipe) -> bool:
+    """Whether a setting that was changed gives a recipe its seed."""
+    changed = {text.partition("=")[0].strip() for text in recipe.overrides}
+    return bool(changed & {"training", "training.seed"})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -29,9 +29,10 @@ from blastscope.errors import BlastscopeError, writing
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, align_predictions
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
+from blastscope.evaluation.overlap import CUT_BY_CELL
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
-from blastscope.io.predictions import write_predictions
+from blastscope.io.predictions import predictions_digest, read_predictions, write_predictions
 from blastscope.report.comparison_page import pooled_text
 from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
 from blastscope.report.evaluation_text import overlap_text, sampling_text
@@ -136,7 +137,7 @@ class EnsembleResult(Result):
             _fitted(built),
         )
         with only_one(out.absolute()):
-            _clear(out, about, self.force)
+            _clear(out, about, self.force, predictions_digest(self.to_frame()))
             write_ensemble(about, out)
             _write_rivals(built, out)
             write_json(out / "rivals.json", _rivals(built))
@@ -192,8 +193,9 @@ def fit_ensemble(
         The weights, the predictions and the comparison.
 
     Raises:
-        BlastscopeError: if the predictions do not go together, a part cannot be used, or ``out``
-            holds a member, a run or another ensemble.
+        BlastscopeError: if the predictions do not go together, some are of a cross-validation and
+            others are not, a part cannot be used, or ``out`` holds a member, a run or another
+            ensemble.
     """
     if not isinstance(genetic, GeneticSettings):
         genetic = GeneticSettings(**{"seed": seed, **(genetic or {})})
@@ -201,6 +203,7 @@ def fit_ensemble(
         method, fit or (apply if nested else "validation"), apply, nested, genetic, seed, votes
     )
     scores = align_predictions(as_models(models))
+    _refuse_folds_beside_others(scores)
     if out is not None:  # before the search
         _refuse_members_folder(scores, Path(out))
     opened = None if store is None else open_store(Path(store))
@@ -270,8 +273,11 @@ def _refuse_members_folder(scores: AlignedPredictions, out: Path) -> None:
             )
 
 
-def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
-    """Make way for an ensemble: only for the very same, or where replacing was asked for."""
+def _clear(out: Path, about: EnsembleFolder, force: bool, predictions: str) -> None:
+    """Make way for an ensemble: only for the very same, or where replacing was asked for.
+
+    ``predictions`` is their digest: a member's table may say something else by now.
+    """
     if (out / "checkpoint.safetensors").exists() or (out / "store.json").exists():
         raise BlastscopeError(f"{out} is a run or a store: choose another folder.")
     if (out / ENSEMBLE).exists():
@@ -281,7 +287,8 @@ def _clear(out: Path, about: EnsembleFolder, force: bool) -> None:
                 f"{out} holds another ensemble (other members, weights or settings): choose "
                 "another folder, or replace it with `--force`."
             )
-        for name in () if same else ("figures", "evaluation"):
+        stays = same and _digest_at(out / "predictions.parquet") == predictions
+        for name in () if stays else ("figures", "evaluation"):
             remove_folder(out / name)
     elif not force:
         for path in (out / name for name in WRITTEN):
@@ -299,6 +306,13 @@ def _is(out: Path, about: EnsembleFolder) -> bool:
         return read_ensemble(out) == about
     except BlastscopeError:
         return False
+
+
+def _digest_at(path: Path) -> str | None:
+    try:
+        return predictions_digest(read_predictions(path)[0])
+    except BlastscopeError:
+        return None
 
 
 def _write_predictions(result: EnsembleResult, out: Path) -> None:
@@ -323,9 +337,24 @@ def _about(built: Built, methods: Iterable[str]) -> dict[str, Any]:
 
 
 def _out_of_fold(scores: AlignedPredictions) -> str | None:
-    """Return how the folds of the members were cut; None unless all are of such folds."""
-    found = {member.out_of_fold for member in scores.members if not member.derived}
-    return found.pop() if len(found) == 1 else None
+    """Return how the folds of the members were cut; None if they have none.
+
+    Of several ways it is one that leaves subjects in training, if there is one: what the ensemble
+    knows of a subject is all that its members know.
+    """
+    found = {member.out_of_fold for member in scores.members if not member.derived} - {None}
+    return next((by for by in (*CUT_BY_CELL, *sorted(filter(None, found))) if by in found), None)
+
+
+def _refuse_folds_beside_others(scores: AlignedPredictions) -> None:
+    """Refuse cross-validations beside others: no table says who predicted the cells of both."""
+    folds = [one for one in scores.members if one.out_of_fold is not None]
+    others = [one for one in scores.members if one.out_of_fold is None]
+    if folds and others:
+        raise BlastscopeError(
+            f"{folds[0].where} is of a cross-validation and {others[0].where} is not: give "
+            "cross-validations alone, or none."
+        )
 
 
 def _write_rivals(built: Built, out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,7 +21,7 @@ from blastscope.prediction.inputs import as_inputs as images_in_memory
 from blastscope.prediction.models import PredictionModel, open_model
 from blastscope.prediction.predict import Predicted, refuse_taken, stream
 from blastscope.prediction.predict import predict as predict_images
-from blastscope.prediction.table import SUFFIXES
+from blastscope.prediction.table import SUFFIXES, names_beside
 
 if TYPE_CHECKING:
     from blastscope.api.explain import ExplanationResult
@@ -183,7 +183,8 @@ def predict(
     page = as_path(report)
     url = url_of(out)
     if url is not None:
-        with uploaded(url, force=force) as place:
+        beside = names_beside(PurePosixPath(url).name, fields=fields)
+        with uploaded(url, force=force, beside=beside) as place:
             made = predict(
                 images, model, out=place, decision=decision, engine=engine, device=device,
                 spread=spread, subject_from=subject_from, transductive=transductive, report=report,

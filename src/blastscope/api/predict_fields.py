@@ -20,6 +20,7 @@ from blastscope.data.layouts import Problem
 from blastscope.io.subject_names import subject_name
 from blastscope.prediction.images import InputImage, InputImages
 from blastscope.prediction.predict import predict as predict_images
+from blastscope.prediction.table import fields_folder
 from blastscope.report.fields_text import (
     cell_scale_text,
     converted_text,
@@ -140,7 +141,7 @@ def predict_fields(
 ) -> FieldPredictionResult:
     """Find the cells of fields and predict them; the options are those of ``predict``."""
     listed = _with_subject(list_fields(fields, subject_from), subject_from)
-    folder = None if out is None else out.with_name(f"{out.stem}-fields")
+    folder = None if out is None else fields_folder(out)
     place, keeper = out_or_temporary(folder)
     with showing("Segmenting", progress) as advance:
         cells = segment_listed(

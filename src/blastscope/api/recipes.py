@@ -14,7 +14,7 @@ from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path,
 from blastscope.errors import BlastscopeError
 from blastscope.recipes.library import changed_recipe, recipe_names, recipe_yaml
 from blastscope.recipes.library import load_recipe as load_by_name
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 
 if TYPE_CHECKING:
     from blastscope.models.pretrained import KnownWeights
@@ -91,7 +91,7 @@ def setting_texts(settings: Settings) -> list[str]:
 
 
 def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...]:
-    """Load a recipe, after those that it starts from.
+    """Load a recipe, after those that it starts from; a mean of runs starts from none.
 
     Those that are not packaged are files beside the recipe: ``mine`` is ``mine.yaml``.
 
@@ -100,7 +100,7 @@ def with_starts(recipe: AnyRecipe, settings: Settings = ()) -> tuple[Recipe, ...
     """
     recipes = [load_recipe(recipe, settings)]
     names, folder = recipe_names(), None if isinstance(recipe, Recipe) else Path(recipe).parent
-    while (start := recipes[0].starts_from) is not None:
+    while (start := recipes[0].starts_from) is not None and recipes[0].model.weights != AVERAGED:
         if start in [one.name for one in recipes]:
             raise BlastscopeError(f"{start} starts from itself: change starts_from.")
         source = start if folder is None or start in names else folder / f"{start}.yaml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -20,9 +20,10 @@ from blastscope.api.result import (
     showing,
 )
 from blastscope.cluster import LOCAL, check_engine, refuse_urls
+from blastscope.data.synthetic_fields import is_truth
 from blastscope.errors import BlastscopeError
 from blastscope.io.remote import uploaded, url_of
-from blastscope.prediction.images import InputImages
+from blastscope.prediction.images import InputImage, InputImages, unique_cells
 from blastscope.prediction.inputs import list_inputs
 from blastscope.report.fields_text import (
     cell_scale_text,
@@ -151,12 +152,12 @@ def segment(
 
 
 def list_fields(fields: Sequence[str | Path], subject_from: str | None) -> InputImages:
-    """List fields; the cells of an earlier segmentation in a folder of fields are left out.
+    """List fields; what is among them of an earlier segmentation or a known truth is left out.
 
     Raises:
-        BlastscopeError: as ``list_inputs`` does, or if there are only such cells.
+        BlastscopeError: as ``list_inputs`` does, or if there is nothing else.
     """
-    listed = list_inputs(fields, subject_from)
+    listed = _without_truth(list_inputs(fields, subject_from), fields)
     kept = tuple(one for one in listed if not _is_cut_out(one.path))
     cut = len(listed) - len(kept)
     if not cut:
@@ -168,6 +169,28 @@ def list_fields(fields: Sequence[str | Path], subject_from: str | None) -> Input
         )
     note = f"{cut:,} cells that an earlier segmentation cut out are left out: they are not fields"
     return replace(listed, images=kept, notes=(*listed.notes, note))
+
+
+def _without_truth(listed: InputImages, fields: Sequence[str | Path]) -> InputImages:
+    """Leave out the label images of synthetic fields, for which no name needs a longer one."""
+    kept = [one for one in listed if one.path is None or not is_truth(one.path)]
+    left_out = len(listed) - len(kept)
+    if not left_out:
+        return listed
+    if not kept:
+        raise BlastscopeError(
+            f"{fields[0]} holds label images of synthetic fields: give the folder fields beside it."
+        )
+    named = [replace(one, cell=_own_name(one)) for one in kept]
+    unique = (replace(one, cell=name) for one, name in zip(named, unique_cells(named), strict=True))
+    note = f"{left_out:,} label images of synthetic fields are left out: they are not fields"
+    return replace(listed, images=tuple(unique), notes=(*listed.notes, note))
+
+
+def _own_name(one: InputImage) -> str:
+    """Return the name of an image without the folders that tell it from another."""
+    file = PurePosixPath(one.file)
+    return file.stem if one.cell == str(file.with_suffix("")) else one.cell
 
 
 def _is_cut_out(path: Path | None) -> bool:

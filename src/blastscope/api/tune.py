@@ -33,6 +33,7 @@ from blastscope.tuning.search_folder import Search, SearchRequest, begin_search
 from blastscope.tuning.space import parse_space, read_space
 from blastscope.tuning.study import (
     hand_made_score,
+    keep_weights,
     open_study,
     require_optuna,
     run_search,
@@ -192,6 +193,7 @@ def tune(
     search = begin_search(request)
     _refuse_after_judgement(search, judge)
     with open_study(search) as study:
+        keep_weights(search, study)
         _run(search, study, engine, progress)
         with search.alone():
             result = _report(search, study, judge, progress)

@@ -34,6 +34,8 @@ MEANINGS = {
     "cmyk": "CMYK images, converted to RGB",
     "palette": "palette images, converted to RGB",
     "ycbcr": "YCbCr images, converted to RGB",
+    "lab": "CIELAB images, converted to RGB (from D50, as TIFF has it)",
+    "hsv": "HSV images, converted to RGB",
     "frames": "files of several images, of which the first is read",
 }
 """What each flag of the cell table means."""

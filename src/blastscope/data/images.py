@@ -45,6 +45,8 @@ _ORIENTATION = 274
 """The EXIF tag of how an image is turned."""
 _COMPRESSION = 259
 """The TIFF tag of the way in which pixels are packed."""
+_SUBSAMPLING = 530
+"""The TIFF tag of how many pixels share one pair of Cb and Cr."""
 _NOT_READ = {
     33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
     50002: "JPEG XL", 52546: "JPEG XL",
@@ -55,7 +57,7 @@ _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
 """The lengths of the headers in which width, height, depth and compression lie at these places."""
 _FLAGS = {
     "L": "grey", "LA": "grey", "La": "grey", "1": "grey", "P": "palette", "PA": "palette",
-    "CMYK": "cmyk", "YCbCr": "ycbcr",
+    "CMYK": "cmyk", "YCbCr": "ycbcr", "LAB": "lab", "HSV": "hsv",
 }  # fmt: skip
 _ALPHA = frozenset({"RGBA", "LA", "PA", "RGBa", "La"})
 
@@ -213,9 +215,15 @@ def _refuse_size(width: int, height: int, most: int | None = None) -> None:
 def _refuse(image: Image.Image, most: int | None = None) -> None:
     _refuse_size(*image.size, most)
     if image.format == "TIFF":
-        packed = _packed(int(getattr(image, "tag_v2", {}).get(_COMPRESSION, 1)))
+        tags = getattr(image, "tag_v2", {})
+        compression = int(tags.get(_COMPRESSION, 1))
+        packed = _packed(compression)
         if packed:
             raise UnusableImageError("unreadable", packed)
+        # Pillow would read the shared Cb and Cr of such a file as if each pixel had its own.
+        if image.mode == "YCbCr" and compression == 1 and tags.get(_SUBSAMPLING) != (1, 1):
+            message = "is an uncompressed TIFF with subsampled YCbCr: save it as 8-bit RGB"
+            raise UnusableImageError("mode", message)
     tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
     deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
     deep = deep and image.format != "BMP"  # its 16 bits are those of all three colours

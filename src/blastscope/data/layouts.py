@@ -30,7 +30,7 @@ from blastscope.data.label_matching import Scope, match_rows
 from blastscope.data.label_search import PARENT, FoundLabels, TableFile, find_labels, read_limited
 from blastscope.data.labels import LabelRow, read_label_table
 from blastscope.data.names import ALL, HEM, LABELS, parse_name, printable
-from blastscope.data.synthetic import MARKER, is_marked
+from blastscope.data.synthetic import FIELD_TABLES, MARKER, is_marked
 from blastscope.data.tars import is_tar, read_tar
 from blastscope.errors import BlastscopeError
 from blastscope.io.remote import refuse_remote
@@ -344,12 +344,18 @@ def _describe(
 _parts_read = cache(read_parts)
 
 
+def _is_of_fields(table: Path) -> bool:
+    """Whether a table is one of those of a folder of synthetic fields."""
+    return table.name in FIELD_TABLES and table.with_name(MARKER).is_file()
+
+
 def _look_for_labels(folder: Path, content: FolderContent, strict: bool) -> FoundLabels:
     """Find the labels of a folder's images in the tables in it and beside it."""
     parent = folder.absolute().parent
     inside = [
         TableFile(folder / name, name.rpartition("/")[0], partial(read_limited, folder / name))
         for name in content.tables
+        if not _is_of_fields(folder / name)
     ]
     beside = [
         TableFile(path, PARENT, partial(read_limited, path))

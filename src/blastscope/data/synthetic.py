@@ -21,6 +21,8 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import refuse_store, replacing_folder
 
 MARKER = "SYNTHETIC.txt"
+FIELD_TABLES = "fields.csv", "objects.csv"
+"""The tables of a folder of synthetic fields, which have no row for a file."""
 FOLDS = 3
 FIRST_SUBJECT = 901
 """Lowest subject number: none of the real subjects has so high a one."""

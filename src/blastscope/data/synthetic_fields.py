@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from blastscope.data.synthetic import FIRST_SUBJECT, MARKER, refuse_taken_folder
+from blastscope.data.synthetic import FIELD_TABLES, FIRST_SUBJECT, MARKER, refuse_taken_folder
 from blastscope.data.synthetic_drawing import (
     SIDE,
     DrawnCell,
@@ -41,7 +41,9 @@ from blastscope.io.files import replacing_folder
 from blastscope.io.tables import write_csv
 from blastscope.parallel import cores
 
-FIELDS, OBJECTS = "fields.csv", "objects.csv"
+FIELDS, OBJECTS = FIELD_TABLES
+TRUTH = ("cells", "nuclei")
+"""The folders of the label images."""
 MOST_OVERLAP = 0.3
 """The largest share of the smaller cell of a touching pair that the other covers."""
 
@@ -132,7 +134,7 @@ def write_synthetic_fields(
     refuse_taken_folder(folder)
     people = _subjects(min(subjects, fields_wanted), seed)
     with replacing_folder(folder) as beside:
-        for name in ("fields", "cells", "nuclei"):
+        for name in ("fields", *TRUTH):
             (beside / name).mkdir()
 
         def draw(k: int) -> tuple[FieldRow, list[FieldObject]]:
@@ -150,6 +152,12 @@ def write_synthetic_fields(
         write_csv(_table(FieldRow, rows), beside / FIELDS)
         write_csv(_table(FieldObject, objects), beside / OBJECTS)
         (beside / MARKER).write_text(_notice(fields_wanted, len(people), seed), encoding="utf-8")
+
+
+def is_truth(path: Path) -> bool:
+    """Whether a file is a label image of synthetic fields, in the folder that has them too."""
+    home = path.absolute().parents[1]
+    return path.parent.name in TRUTH and all((home / one).is_file() for one in (MARKER, OBJECTS))
 
 
 def _table(kind: type, rows: list[Any]) -> pl.DataFrame:

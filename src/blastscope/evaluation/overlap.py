@@ -21,6 +21,8 @@ Reason = Literal[
     "no-training-cells",
     "unnamed-cells",
 ]
+CUT_BY_CELL = ("image", "matched")
+"""The ways to cut folds that leave a tested cell's subject in training."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _of_model(table: pl.DataFrame, part: str, by: object) -> Overlap:
     """Go by how the folds of a cross-validation were cut, or by the subjects if there are none."""
     if by is None:
         return subject_overlap(table, part)
-    if by in ("image", "matched"):
+    if by in CUT_BY_CELL:
         return Overlap("shared", "folds-by-cell", part)
     return Overlap("disjoint", "out-of-fold", part)
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from blastscope.cluster import LOCAL
 from blastscope.data.folds import FoldPlan, make_folds
+from blastscope.data.split_table import read_split
 from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.experiments.crossval_folder import CrossvalRequest
@@ -109,6 +110,37 @@ def _taking_part(cells: pl.DataFrame, without: Sequence[str]) -> pl.DataFrame:
     return cells.filter(~pl.col("fold").is_in(list(without)).fill_null(False))
 
 
+def refuse_misfits(started: CrossvalRun) -> None:
+    """Refuse what folds that are left would be refused for when their turn comes.
+
+    Raises:
+        BlastscopeError: if folds began with other pretrained weights than those at hand, or other
+            cross-validations lack folds or cannot be averaged.
+    """
+    from blastscope.experiments.weights_at_hand import refuse_weights_at_hand
+    from blastscope.training.run_folder import RunFolder
+
+    order, left = started.order, started.left
+    begun = [(recipe, fold.run(recipe)) for recipe in order.recipes for fold in started.folds]
+    if left:
+        waiting = [recipe for recipe, run in begun if not RunFolder(run).begun]
+        refuse_weights_at_hand(begun, waiting, order.weights_dir)
+    for fold in left:
+        for path in order.teachers:
+            fold_run(path, fold)
+        for recipe in order.recipes:
+            if recipe.model.weights == AVERAGED:
+                _refuse_average(recipe, fold, started)
+
+
+def _refuse_average(recipe: Recipe, fold: Fold, started: CrossvalRun) -> None:
+    from blastscope.training.average_runs import runs_to_average
+
+    runs = [fold_run(path, fold) for path in started.order.average]
+    identity = {"store": started.store.fingerprint, "split": read_split(fold.split).hash}
+    runs_to_average(recipe, runs, identity)
+
+
 def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: CrossvalRequest) -> str:
     """Train those of a fold's networks that are not trained yet; return ``trained``."""
     from blastscope.training.train import train
@@ -160,8 +192,10 @@ def train_folds(
     them.
 
     Raises:
-        BlastscopeError: at the end, if folds failed; those that are trained stay.
+        BlastscopeError: before anything is trained, as :func:`refuse_misfits`; at the end, if folds
+            failed; those that are trained stay.
     """
+    refuse_misfits(started)
     work = partial(train_fold, order=started.order)
     with only_one(started.order.out.absolute()):
         outcomes = run_jobs(

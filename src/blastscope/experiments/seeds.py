@@ -7,7 +7,7 @@ the order of cells, copies, augmentation and dropout.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +19,12 @@ import polars as pl
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.initial_weights import refuse_other_weights
 from blastscope.experiments.runner import Failure, run_jobs
+from blastscope.experiments.weights_at_hand import refuse_weights_at_hand
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 from blastscope.training.dataset import read_inputs
-from blastscope.training.initial_run import find_start
+from blastscope.training.initial_run import find_start, refuse_other_start
 from blastscope.training.run_folder import RunFolder
 from blastscope.training.train import Trained, run_identity, train
 from blastscope.training.trainer import TrainingWatch
@@ -148,7 +149,8 @@ def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
 
     Raises:
         BlastscopeError: if recipe, store and split do not fit each other, the folder is of another
-            kind or of other seeds, or another process writes it.
+            kind or of other seeds, its seeds began with other weights than those at hand, or
+            another process writes it.
     """
     first = order.recipe.training.seed
     if order.count < 2 or first + order.count > 2**32:
@@ -164,8 +166,19 @@ def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
         start = order.start
         if any(not RunFolder(order.run(seed)).finished for seed in seeds):
             start = find_start(order.recipe, order.out, start, run)
+        _refuse_other_beginning(order, seeds, start)
         folder.open_or_resume()
         yield Seeds(order, folder, seeds, start)
+
+
+def _refuse_other_beginning(order: SeedsOrder, seeds: Sequence[int], start: Path | None) -> None:
+    """Refuse to go on from another run, or other pretrained weights, than seeds began with."""
+    begun = [seed for seed in seeds if RunFolder(order.run(seed)).begun]
+    for seed in begun:
+        refuse_other_start(RunFolder(order.run(seed)), start)
+    if len(begun) < len(seeds):
+        runs = [(order.recipe, order.run(seed)) for seed in begun]
+        refuse_weights_at_hand(runs, [order.recipe], order.weights_dir)
 
 
 def _finished(out: Path, first: int) -> list[int]:

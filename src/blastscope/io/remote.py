@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.util import find_spec
@@ -200,7 +200,9 @@ def upload(path: Path, url: str, last: str = "") -> None:
 
 
 @contextmanager
-def uploaded(url: str, last: str = "", *, force: bool = False) -> Iterator[Path]:
+def uploaded(
+    url: str, last: str = "", *, force: bool = False, beside: Sequence[str] = ()
+) -> Iterator[Path]:
     """Give a local path to write what becomes the file or folder ``url`` when the block ends.
 
     The path is the same for every call of the same URL, so that a killed command goes on with what
@@ -209,24 +211,38 @@ def uploaded(url: str, last: str = "", *, force: bool = False) -> Iterator[Path]
     Args:
         url: what to write.
         last: as :func:`upload` takes it.
-        force: whether to replace what is there.
+        force: whether to replace files that are there. A folder beside is never replaced: its old
+            files would stay among the new ones.
+        beside: names of what the block may write beside ``url``.
 
     Raises:
-        BlastscopeError: if it is there and not to be replaced, or cannot be written.
+        BlastscopeError: if it, or what comes beside it, is there and not to be replaced, or it
+            cannot be written. What a killed call may have copied beside it is replaced.
     """
-    if not force and exists(url):
-        raise BlastscopeError(f"{_shown(url)} exists already: choose another name.")
+    if not force:
+        _refuse_there(url)
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = home / "blastscope" / "uploads" / hashlib.sha256(url.encode()).hexdigest()[:24]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not any(folder.iterdir()):
+        for name in beside:
+            _refuse_there(f"{url.rpartition('/')[0]}/{name}", but_files=force)
     place = folder / PurePosixPath(url).name
     yield place
-    beside = [one for one in folder.iterdir() if one != place and not one.name.startswith(".")]
-    for one in beside:  # such as the table of subjects
+    others = [one for one in folder.iterdir() if one != place and not one.name.startswith(".")]
+    for one in others:  # such as the table of subjects
         upload(one, f"{url.rpartition('/')[0]}/{one.name}")
     upload(place, url, last)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_there(url: str, *, but_files: bool = False) -> None:
+    fs, path = _open(url)
+    with _telling(url, "read"):
+        there = fs.exists(path) and not (but_files and fs.isfile(path))
+    if there:
+        raise BlastscopeError(f"{_shown(url)} exists already: choose another name.")
 
 
 def any_url(paths: Iterable[object]) -> bool:

@@ -115,6 +115,18 @@ def subjects_file(out: Path) -> Path:
     return out.with_stem(f"{out.stem}-subjects")
 
 
+def names_beside(name: str, *, fields: bool) -> list[str]:
+    """Return the names of what may come beside a table; ``fields``: its cells are of fields."""
+    out = Path(name)
+    found = [] if out.suffix.lower() == ".json" else [subjects_file(out).name]
+    return [*found, fields_folder(out).name] if fields else found
+
+
+def fields_folder(out: Path) -> Path:
+    """Return the folder beside a table that has the cells cut out of fields."""
+    return out.with_name(f"{out.stem}-fields")
+
+
 def _is_of_subjects(path: Path) -> bool:
     """Whether a file is a table of subjects that was written beside predictions."""
     if not path.is_file():

@@ -44,7 +44,7 @@ def misfit(job: StudyJob, out: Path) -> str:
 def started_elsewhere(job: StudyJob, out: Path) -> bool:
     """Whether a begun run's first weights are not those of the run that it would start from now."""
     beginning, folder = job.beginning(out), RunFolder(job.run(out))
-    if beginning is None or not (folder.finished or folder.resume.is_file()):
+    if beginning is None or not folder.begun:
         return False
     recorded = read_json(folder.environment).get("starts_from")
     known = recorded.get("checkpoint") if isinstance(recorded, dict) else None

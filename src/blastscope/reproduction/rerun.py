@@ -17,6 +17,7 @@ from blastscope.evaluation.metrics import compute_metrics
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import read_recipe
+from blastscope.recipes.schema import AVERAGED
 from blastscope.reproduction.verification import RUN, InputPaths
 from blastscope.training.finished_run import SAME
 
@@ -82,7 +83,7 @@ def train_again(run: Path, inputs: InputPaths, device: str = "auto") -> Rerun:
         train(
             recipe, paths["store"], paths["split"], again, device=device,
             weights_dir=inputs.at("weights_dir", about),
-            start=inputs.at("start", about),
+            start=None if recipe.model.weights == AVERAGED else inputs.at("start", about),
             teachers=tuple(map(Path, recorded.get("teachers") or ())),
             pseudo_labels=tuple(map(Path, recorded.get("pseudo_labels") or ())),
             average=tuple(map(Path, recorded.get("average") or ())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from blastscope.cluster import LOCAL
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure, Outcomes, run_jobs
+from blastscope.experiments.weights_at_hand import refuse_weights_at_hand
+from blastscope.recipes.library import read_recipe
+from blastscope.recipes.schema import Recipe
 from blastscope.reproduction.identity import started_elsewhere
 from blastscope.reproduction.outcomes import is_done
 from blastscope.reproduction.plan import StudyJob, StudyPlan
+from blastscope.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from blastscope.training.train import Trained
@@ -58,6 +62,17 @@ def run_job(
     return evaluate(made, job.store(out))
 
 
+def _runs(out: Path) -> Iterator[tuple[Recipe, Path]]:
+    """Yield every run of a study with its recipe, also those that are not planned now."""
+    for environment in sorted((out / "runs").glob("*/**/environment.json")):
+        run = environment.parent
+        try:
+            recipe = read_recipe(RunFolder(run).recipe)
+        except BlastscopeError:  # damaged: its training, or the report, says so
+            continue
+        yield recipe, run
+
+
 def run_plan(
     plan: StudyPlan,
     place: StudyLocation,
@@ -73,8 +88,14 @@ def run_plan(
     ``evaluate`` evaluates a run with its store and returns the metrics in a line; it is a function
     of a module. ``processes``, ``watch``, ``on_done``, ``outcomes`` and ``engine``: as
     :func:`blastscope.experiments.runner.run_jobs` takes them.
+
+    Raises:
+        BlastscopeError: if runs of the study began with other pretrained weights than those at
+            hand; nothing is trained.
     """
     todo = [job for job in plan.jobs if not is_done(job, place.out)]
+    waiting = [job.recipe for job in todo if not RunFolder(job.run(place.out)).begun]
+    refuse_weights_at_hand(_runs(place.out), waiting, place.weights_dir)
     work = partial(run_job, place=place, evaluate=evaluate)
     return run_jobs(
         todo, work, processes, watch=watch, on_done=on_done, outcomes=outcomes, engine=engine,

@@ -102,10 +102,16 @@ def subject_batches(inputs: TrainingData, settings: HeterogeneityTerm) -> Subjec
     """Return what draws batches of several subjects of each class.
 
     Raises:
-        BlastscopeError: if a class has fewer subjects for training than a batch is to have.
+        BlastscopeError: if a class has fewer subjects for training than a batch is to have, or a
+            cell names none.
     """
     rows = inputs.training.rows
     names = inputs.store.cells["subject"][rows.tolist()]
+    if names.null_count():
+        raise BlastscopeError(
+            f"{names.null_count()} training cells name no subject, by which batches are drawn "
+            "(training.heterogeneity): choose a split without them."
+        )
     _, codes = np.unique(names.to_numpy().astype(str), return_inverse=True)
     is_all = inputs.is_all[rows]
     for label, of_class in (("ALL", is_all), ("normal", ~is_all)):

@@ -9,7 +9,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import PSEUDO_LABELS
 from blastscope.models.classifier import Classifier
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.training.run_folder import RunFolder, load_checkpoint
 
 
@@ -46,6 +46,8 @@ def find_start(
 ) -> Path | None:
     """Return the folder of the run whose weights a recipe starts from; None if it needs none.
 
+    A mean of runs needs none, even if those runs started from another.
+
     Without ``given``, it is the only finished run of that recipe, on the same store and split,
     among the folders beside ``run``.
 
@@ -53,9 +55,13 @@ def find_start(
         BlastscopeError: if there is none, or it was trained on another store or split (whose
             training part may have cells that are now for testing).
     """
-    if recipe.starts_from is None:
+    averages = recipe.model.weights == AVERAGED
+    if recipe.starts_from is None or averages:
         if given is not None:
-            raise BlastscopeError(f"{recipe.name} starts from no other run: leave --from out.")
+            what = (
+                "is a mean of runs and starts from none" if averages else "starts from no other run"
+            )
+            raise BlastscopeError(f"{recipe.name} {what}: leave --from out.")
         return None
     if given is not None:
         reason = misfit(given, recipe.starts_from, identity)

@@ -146,8 +146,8 @@ def rate_groups(
 ) -> list[dict[str, Any]]:
     """Return an optimizer's groups: the head at ``rate``, each layer below it at ``decay`` times.
 
-    The layers are timm's (``group_matcher``). Weights have ``weight_decay``; scales, shifts and
-    biases have none.
+    The head of an auxiliary task counts as the head. The layers are timm's (``group_matcher``).
+    Weights have ``weight_decay``; scales, shifts and biases have none.
 
     Raises:
         BlastscopeError: if it is not a whole network of timm's.
@@ -161,8 +161,12 @@ def rate_groups(
     groups = param_groups_layer_decay(net, weight_decay=weight_decay, layer_decay=decay)
     for group in groups:
         group["lr"] = rate * group.pop("lr_scale")
+    heads = [
+        parameter
+        for name, parameter in classifier.named_parameters()
+        if not name.startswith(_NET) and parameter.requires_grad
+    ]
     for matrix in (True, False):
-        trained = (p for p in classifier.head.parameters() if p.requires_grad)
-        if own := [p for p in trained if (p.ndim > 1) == matrix]:
+        if own := [p for p in heads if (p.ndim > 1) == matrix]:
             groups.append({"params": own, "lr": rate, "weight_decay": weight_decay * matrix})
     return groups  # type: ignore[no-any-return]

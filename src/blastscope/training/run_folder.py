@@ -59,6 +59,11 @@ class RunFolder:
         """Whether the run is finished."""
         return self.predictions.is_file()
 
+    @property
+    def begun(self) -> bool:
+        """Whether the run has weights of its own, from which it goes on."""
+        return self.finished or self.resume.is_file()
+
     def begin(self, recipe: Recipe, identity: dict[str, Any], start: dict[str, Any]) -> None:
         """Begin the folder, or go on with one of the same experiment and identity.
 

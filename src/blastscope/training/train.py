@@ -169,7 +169,7 @@ class _Job:
 
 def _train(job: _Job, asked: TrainingPaths) -> Trained:
     folder = job.folder
-    begun = folder.finished or folder.resume.is_file()
+    begun = folder.begun
     job.rank.wait()  # all see the same folder: nothing is written before
     if begun:  # its weights are its own by now
         if job.rank.first:

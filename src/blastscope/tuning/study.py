@@ -22,10 +22,11 @@ from filelock import FileLock, Timeout
 from blastscope.cluster import on_ray
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.runner import Failure
+from blastscope.experiments.weights_at_hand import weights_at_hand
 from blastscope.io.files import remove_folder, sqlite_url
 from blastscope.training.trainer import TrainingWatch
 from blastscope.tuning.search_folder import Search, unusable_database
-from blastscope.tuning.space import with_settings
+from blastscope.tuning.space import check_space, with_settings
 from blastscope.tuning.trial import TrialScore, run_trial
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _BUSY_SECONDS = 120
 _STARTUP_TRIALS = 10
 """Trials that are drawn at random before TPE has something to go by; Optuna's default."""
 _HAND_MADE, _HOME, _REASON, _SECONDS = "hand_made", "folder", "reason", "seconds"
+_WEIGHTS = "initial_weights"
 
 
 def require_optuna() -> None:
@@ -178,6 +180,27 @@ class ClaimedTrial:
     def number(self) -> int:
         """Its number, from 1, as a reader counts."""
         return self.trial.number + 1
+
+
+def keep_weights(search: Search, study: optuna.Study) -> None:
+    """Record in the study the pretrained weights at hand, or refuse others than are recorded.
+
+    Raises:
+        BlastscopeError: if earlier trials, or those of another process, began with other ones.
+    """
+    request = search.request
+    corners = check_space(request.space, request.recipe, request.space_label)
+    found = weights_at_hand([request.recipe, *corners], request.weights_dir)
+    with search.alone():
+        known = dict(study.user_attrs.get(_WEIGHTS, {}))
+        for name, (digest, path) in found.items():
+            if known.setdefault(name, digest) != digest:
+                raise BlastscopeError(
+                    f"Trials of {request.out} began with other pretrained weights than {path}: "
+                    "give their --weights-dir, or choose another folder."
+                )
+        if known:
+            study.set_user_attr(_WEIGHTS, known)
 
 
 def run_search(
