@@ -29,7 +29,8 @@ from blastscope.data.store import (
     store_info,
 )
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import only_one, read_json
+from blastscope.io.files import only_one, read_json, write_json
+from blastscope.io.remote import url_of
 from blastscope.parallel import cores, in_order
 
 CHUNK = 128
@@ -115,6 +116,7 @@ def prepare_listed(
         if skipped is not None:
             if skipped and not skip_bad:
                 raise BlastscopeError(_refusal(skipped, remedy))
+            _record_sources(out, _sources(folders))
             store = open_store(out)
             notes = tuple(found.notes)
             return Prepared(out, len(store), (), True, store.synthetic, notes=notes)
@@ -125,11 +127,11 @@ def prepare_listed(
             partial.work.remove()
             raise BlastscopeError(_refusal(bad, remedy))
         cells = partial.finish_table()
-        names = [str(folder) for folder in folders]
         if cells.height == 0:
             partial.work.remove()
             why = f": {bad[0].file} {bad[0].message}" if bad else ""
-            raise BlastscopeError(f"There is no usable image in {', '.join(names)}{why}.")
+            where = ", ".join(str(folder) for folder in folders)
+            raise BlastscopeError(f"There is no usable image in {where}{why}.")
         lost = {item.label for item in found.cells if item.label} - set(cells["label"].drop_nulls())
         if lost:
             partial.work.remove()
@@ -139,7 +141,7 @@ def prepare_listed(
             )
         if found.synthetic:
             cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
-        info = store_info(cells, settings, names, inputs, found.synthetic)
+        info = store_info(cells, settings, _sources(folders), inputs, found.synthetic)
         partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
     counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
     flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
@@ -155,6 +157,18 @@ def prepare_listed(
         resumed,
         tuple(dict.fromkeys(found.notes)),
     )
+
+
+def _sources(folders: Sequence[Path | str]) -> list[str]:
+    """Return where the images are, so that the store finds them from any working folder."""
+    return [url_of(folder) or str(Path(folder).absolute()) for folder in folders]
+
+
+def _record_sources(out: Path, sources: list[str]) -> None:
+    """Record where the images of a store are now, if they have been moved."""
+    info = read_json(out / INFO)
+    if info.get("sources") != sources:
+        write_json(out / INFO, info | {"sources": sources})
 
 
 def inputs_digest(found: Listing, settings: StoreSettings) -> str:
