@@ -201,7 +201,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
     except BlastscopeError as error:
         if force:
             return None
-        raise BlastscopeError(f"{error} Or replace it with `--force`.") from error
+        raise BlastscopeError(f"{error} Or replace it with `prepare --force`.") from error
     if info.get("inputs") == inputs:
         return [Problem(*problem.values()) for problem in info.get("skipped", ())]
     if force:
@@ -209,7 +209,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
     made_with = settings_from(info, out).differences(settings)
     raise BlastscopeError(
         f"{out} is a store made {f'with {made_with}' if made_with else 'of other files'}: choose "
-        "another folder, or replace it with `--force`."
+        "another folder, or replace it with `prepare --force`."
     )
 
 
