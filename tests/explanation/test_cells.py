@@ -64,9 +64,12 @@ def test_a_store_stands_for_its_images(dataset, tmp_path):
 
 def test_a_store_finds_its_images_from_any_working_folder(dataset, tmp_path, monkeypatch):
     root = dataset()
-    monkeypatch.chdir(root.parent)
-    store = prepare([Path(root.name)], tmp_path / "store", StoreSettings(size=32)).path
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    typed = Path("..") / root.relative_to(tmp_path)
+    store = prepare([typed], tmp_path / "store", StoreSettings(size=32)).path
     monkeypatch.chdir(root)
+    (tmp_path / "work").rmdir()
     assert all(cell.path.is_file() for cell in list_data([store]).cells)
 
 

@@ -6,6 +6,7 @@ after their pixels; after a kill the same command goes on with the chunks that a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -161,7 +162,13 @@ def prepare_listed(
 
 def _sources(folders: Sequence[Path | str]) -> list[str]:
     """Return where the images are, so that the store finds them from any working folder."""
-    return [url_of(folder) or str(Path(folder).absolute()) for folder in folders]
+    return [url_of(folder) or _absolute(Path(folder)) for folder in folders]
+
+
+def _absolute(folder: Path) -> str:
+    """Return a path without ``..``, unless that leads elsewhere because of a link."""
+    plain = Path(os.path.normpath(folder.absolute()))
+    return str(plain if plain.resolve() == folder.resolve() else folder.absolute())
 
 
 def _record_sources(out: Path, sources: list[str]) -> None:
