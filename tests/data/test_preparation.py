@@ -48,7 +48,9 @@ def test_again_is_a_no_op_and_other_settings_are_refused(dataset, tmp_path):
     before = (out / "store.json").stat().st_mtime_ns
     assert prepare([root], out, SMALL).already
     assert (out / "store.json").stat().st_mtime_ns == before
-    with pytest.raises(BlastscopeError, match=r"made with size 32, not 48: choose .* `--force`"):
+    with pytest.raises(
+        BlastscopeError, match=r"made with size 32, not 48: choose .* `prepare --force`"
+    ):
         prepare([root], out, StoreSettings(size=48))
     prepare([root], out, StoreSettings(size=48), force=True)
     assert open_store(out).pixels.shape == (40, 48, 48, 3)
@@ -268,7 +270,7 @@ def test_force_mends_a_broken_store_and_keeps_what_else_is_there(dataset, tmp_pa
     (out / "splits").mkdir()
     (out / "splits" / "mine.parquet").write_text("mine")
     (out / "store.json").write_text("{")
-    with pytest.raises(BlastscopeError, match="replace it with `--force`"):
+    with pytest.raises(BlastscopeError, match="replace it with `prepare --force`"):
         prepare([root], out, SMALL)
     prepare([root], out, SMALL, force=True)
     assert len(open_store(out)) == 40

@@ -190,7 +190,7 @@ def test_make_split_says_what_it_lacks(tmp_path):
     names.write_text("file\n" + "\n".join(f"UID_{k}_1_1_all.bmp" for k in range(3)))
     with pytest.raises(BlastscopeError, match="is not a protocol"):
         make_split(names, "random")
-    with pytest.raises(BlastscopeError, match="needs the `membership`"):
+    with pytest.raises(BlastscopeError, match=r"columns file and augmented_copy_of.*--membership"):
         make_split(names, "paper")
     names.write_text("file\ncat.bmp\n")
     with pytest.raises(BlastscopeError, match=r"names 'cat.bmp', which is not of the form"):

@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 from typer.testing import CliRunner
 
+import blastscope as bs
 from blastscope.cli import app
 from blastscope.data.folds import make_folds
 from blastscope.errors import BlastscopeError
@@ -160,3 +161,10 @@ def test_the_command_trains_both_ways_and_writes_a_page(order, tmp_path):
     assert spread in (tmp_path / "gauge" / "report.html").read_text()
     assert "Difference over 2 repeats ± standard deviation: weighted F1" in again.output
     assert f"AUC {spread}" in again.output
+
+
+def test_another_kind_of_folder_is_refused_before_anything_is_trained(tmp_path):
+    (tmp_path / "crossval.json").write_text("{}")
+    with pytest.raises(BlastscopeError, match=r"cross-validation \(crossval.json\)"):
+        bs.measure_leakage("demo/cnn-small", tmp_path / "nothing", out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["crossval.json"]

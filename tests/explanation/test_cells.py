@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,6 +60,26 @@ def test_a_store_stands_for_its_images(dataset, tmp_path):
     with pytest.raises(BlastscopeError, match="put them back, or prepare the store again") as error:
         list_data([store])
     assert "--" not in str(error.value)  # errors --explain has no --data
+
+
+def test_a_store_finds_its_images_from_any_working_folder(dataset, tmp_path, monkeypatch):
+    root = dataset()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    typed = Path("..") / root.relative_to(tmp_path)
+    store = prepare([typed], tmp_path / "store", StoreSettings(size=32)).path
+    monkeypatch.chdir(root)
+    (tmp_path / "work").rmdir()
+    assert all(cell.path.is_file() for cell in list_data([store]).cells)
+
+
+def test_a_store_prepared_again_from_moved_images_finds_them(dataset, tmp_path):
+    root, settings = dataset(), StoreSettings(size=32)
+    store = prepare([root], tmp_path / "store", settings).path
+    moved = root.rename(tmp_path / "moved")
+    again = prepare([moved], store, settings)
+    assert again.already
+    assert {cell.path.parents[2] for cell in list_data([store]).cells} == {moved}
 
 
 def flat(folder, names):

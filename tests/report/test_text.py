@@ -9,11 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blastscope.api.compare import paper_style
+from blastscope.api.result import TextTable, table_text
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.spread import Spread
 from blastscope.report import text
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
+def test_a_metric_has_one_text_whatever_its_last_bits():
+    # 303 of 800 pairs, added up in two ways.
+    ways = (0.37875, 0.37875000000000003)
+    assert {text.number(way) for way in ways} == {"0.3787"}
+    assert {paper_style(Estimate(way, way, way)) for way in ways} == {".3787 (.379–.379)"}
+    written = {table_text(TextTable.of(("AUC",), [(way,)]), 80) for way in ways}
+    assert len(written) == 1
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from blastscope.report.comparison_page import (
     without_width,
 )
 from blastscope.report.evaluation_text import overlap_text, sampling_text
-from blastscope.report.text import readings_text
+from blastscope.report.text import decimals, readings_text
 
 CONTENT = "comparison.json"
 _COLUMNS = {
@@ -145,6 +145,6 @@ def paper_style(estimate: Estimate) -> str:
     """Write a share as the paper's tables do, without the zero before the point."""
     if not estimate.known:
         return "–"
-    value = f"{estimate.value:.4f}".removeprefix("0")
-    low, high = (f"{bound:.3f}".removeprefix("0") for bound in (estimate.low, estimate.high))
+    value = decimals(estimate.value, 4).removeprefix("0")
+    low, high = (decimals(bound, 3).removeprefix("0") for bound in (estimate.low, estimate.high))
     return f"{value} ({low}–{high})"

@@ -19,6 +19,8 @@ from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
+from blastscope.io.workfolder import refuse_foreign
+from blastscope.report.crossval_page import CONTENT as LEAKAGE
 from blastscope.report.crossval_page import cut_text, folds_table
 from blastscope.report.crossval_page import measure_leakage as compare_out_of_fold
 from blastscope.report.evaluation_text import leakage_text, sampling_text
@@ -237,9 +239,11 @@ def measure_leakage(
         The metrics with the subjects known and unseen, and their difference.
 
     Raises:
-        BlastscopeError: as :func:`cross_validate`.
+        BlastscopeError: as :func:`cross_validate`; before anything is trained if ``out`` is another
+            kind of folder.
     """
     place = Path(out)
+    refuse_foreign(place, LEAKAGE, ["report.html"])
     unseen, known = (
         cross_validate(
             recipe, store, out=place / by, by=by, folds=folds, repeats=repeats, seed=seed,

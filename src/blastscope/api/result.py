@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from blastscope.errors import BlastscopeError, writing
 from blastscope.io.remote import uploaded, url_of
+from blastscope.report.text import decimals
 
 if TYPE_CHECKING:
     from typing import Self
@@ -309,7 +310,7 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}"
+        return decimals(value, 4)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -6,6 +6,7 @@ after their pixels; after a kill the same command goes on with the chunks that a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ from blastscope.data.store import (
     store_info,
 )
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import only_one, read_json
+from blastscope.io.files import only_one, read_json, write_json
+from blastscope.io.remote import url_of
 from blastscope.parallel import cores, in_order
 
 CHUNK = 128
@@ -115,6 +117,7 @@ def prepare_listed(
         if skipped is not None:
             if skipped and not skip_bad:
                 raise BlastscopeError(_refusal(skipped, remedy))
+            _record_sources(out, _sources(folders))
             store = open_store(out)
             notes = tuple(found.notes)
             return Prepared(out, len(store), (), True, store.synthetic, notes=notes)
@@ -125,11 +128,11 @@ def prepare_listed(
             partial.work.remove()
             raise BlastscopeError(_refusal(bad, remedy))
         cells = partial.finish_table()
-        names = [str(folder) for folder in folders]
         if cells.height == 0:
             partial.work.remove()
             why = f": {bad[0].file} {bad[0].message}" if bad else ""
-            raise BlastscopeError(f"There is no usable image in {', '.join(names)}{why}.")
+            where = ", ".join(str(folder) for folder in folders)
+            raise BlastscopeError(f"There is no usable image in {where}{why}.")
         lost = {item.label for item in found.cells if item.label} - set(cells["label"].drop_nulls())
         if lost:
             partial.work.remove()
@@ -139,7 +142,7 @@ def prepare_listed(
             )
         if found.synthetic:
             cells = cells.with_columns(pl.col("flags").list.concat(pl.lit(["synthetic"])))
-        info = store_info(cells, settings, names, inputs, found.synthetic)
+        info = store_info(cells, settings, _sources(folders), inputs, found.synthetic)
         partial.publish(cells, {**info, "skipped": [asdict(problem) for problem in bad]})
     counts = cells["flags"].explode().drop_nulls().value_counts().sort("flags")
     flags = {str(flag): int(count) for flag, count in counts.iter_rows() if flag != "synthetic"}
@@ -155,6 +158,24 @@ def prepare_listed(
         resumed,
         tuple(dict.fromkeys(found.notes)),
     )
+
+
+def _sources(folders: Sequence[Path | str]) -> list[str]:
+    """Return where the images are, so that the store finds them from any working folder."""
+    return [url_of(folder) or _absolute(Path(folder)) for folder in folders]
+
+
+def _absolute(folder: Path) -> str:
+    """Return a path without ``..``, unless that leads elsewhere because of a link."""
+    plain = Path(os.path.normpath(folder.absolute()))
+    return str(plain if plain.resolve() == folder.resolve() else folder.absolute())
+
+
+def _record_sources(out: Path, sources: list[str]) -> None:
+    """Record where the images of a store are now, if they have been moved."""
+    info = read_json(out / INFO)
+    if info.get("sources") != sources:
+        write_json(out / INFO, info | {"sources": sources})
 
 
 def inputs_digest(found: Listing, settings: StoreSettings) -> str:
@@ -187,7 +208,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
     except BlastscopeError as error:
         if force:
             return None
-        raise BlastscopeError(f"{error} Or replace it with `--force`.") from error
+        raise BlastscopeError(f"{error} Or replace it with `prepare --force`.") from error
     if info.get("inputs") == inputs:
         return [Problem(*problem.values()) for problem in info.get("skipped", ())]
     if force:
@@ -195,7 +216,7 @@ def _skipped(out: Path, settings: StoreSettings, inputs: str, force: bool) -> li
     made_with = settings_from(info, out).differences(settings)
     raise BlastscopeError(
         f"{out} is a store made {f'with {made_with}' if made_with else 'of other files'}: choose "
-        "another folder, or replace it with `--force`."
+        "another folder, or replace it with `prepare --force`."
     )
 
 

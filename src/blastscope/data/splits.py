@@ -207,8 +207,8 @@ def make_split(
     elif protocol == "paper":
         if membership is None:
             raise BlastscopeError(
-                "The paper protocol needs the `membership`, a CSV file,augmented_copy_of of the "
-                "published training set."
+                "The paper protocol needs the files of the published training set: give a CSV "
+                "with the columns file and augmented_copy_of as `membership` (--membership)."
             )
         split = paper_split(cells, membership, seed)
     else:

@@ -71,12 +71,21 @@ def number(
     if isinstance(value, int) and not percent:
         text = f"{value:,}"
     else:
-        text = f"{100 * value if percent else value:.{digits}f}"
+        text = decimals(100 * value if percent else value, digits)
         if float(text) == 0:
             text = text.removeprefix("-")
     if sign and value > 0 and text.strip("0.,"):
         text = f"+{text}"
     return text.replace("-", "−") + (" %" if percent else "")
+
+
+def decimals(value: float, digits: int) -> str:
+    """Write a number with ``digits`` decimal places.
+
+    A metric has one text wherever it is printed, although two ways to add up its terms leave
+    different last bits: 0.37875 and 0.37875000000000003 are both ``0.3787``.
+    """
+    return f"{round(value, 12):.{digits}f}"
 
 
 def signed(value: float | None, digits: int = 4) -> str:
