@@ -140,6 +140,10 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
     write_predictions(known.head(400), tmp_path / "few.parquet", {"out_of_fold": "matched"})
     with pytest.raises(BlastscopeError, match="have other cells in repeat 1"):
         compare_out_of_fold(tmp_path / "few.parquet", tmp_path / "unseen.parquet")
+    other = {"out_of_fold": "matched", "settings": {"training": {"epochs": 2}}}
+    write_predictions(known, tmp_path / "other.parquet", other)
+    with pytest.raises(BlastscopeError, match="with other settings"):
+        compare_out_of_fold(tmp_path / "other.parquet", tmp_path / "unseen.parquet")
 
 
 def test_the_command_trains_both_ways_and_writes_a_page(order, tmp_path):
@@ -148,6 +152,7 @@ def test_the_command_trains_both_ways_and_writes_a_page(order, tmp_path):
     told = CliRunner().invoke(app, ["leakage", str(tmp_path / "tiny.yaml"), *where, *how])
     assert told.exit_code == 0, told.output
     content = json.loads((tmp_path / "gauge" / "leakage.json").read_text())
+    assert content["settings"]["training"]["epochs"] == 1
     assert "weighted F1 is" in " ".join(told.output.split())
     assert content["cells"] == 40
     assert "weighted F1 is" in (tmp_path / "gauge" / "report.html").read_text()

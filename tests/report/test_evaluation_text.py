@@ -17,6 +17,7 @@ from blastscope.data.store import StoreSettings
 from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.leakage import read_leakage
+from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.report.crossval_page import measure_leakage
 from blastscope.report.evaluation_text import detail_lines, leakage_text, verdict_lines
 from blastscope.report.text import escaped
@@ -181,6 +182,16 @@ def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     other = written(tmp_path / "p.parquet", decided_table().with_columns(model=pl.lit("other")))
     with pytest.raises(BlastscopeError, match="leakage of net, not of other"):
         evaluate(other, leakage=tmp_path / "leakage")
+    longer = {"out_of_fold": "subject", "settings": {"training": {"epochs": 2}}}
+    table, _ = read_predictions(unseen)
+    write_predictions(table, tmp_path / "longer.parquet", longer)
+    with pytest.raises(BlastscopeError, match="which settings"):
+        evaluate(tmp_path / "longer.parquet", leakage=tmp_path / "leakage")
+    path = tmp_path / "leakage" / "leakage.json"
+    content = {**json.loads(path.read_text()), "settings": {"training": {"epochs": 1}}}
+    path.write_text(json.dumps(content))
+    with pytest.raises(BlastscopeError, match=r"training.epochs \(1, not 2\)"):
+        evaluate(tmp_path / "longer.parquet", leakage=tmp_path / "leakage")
     (tmp_path / "leakage" / "leakage.json").write_text("{}")
     with pytest.raises(BlastscopeError, match=r"not a blastscope-leakage file"):
         evaluate(unseen, leakage=tmp_path / "leakage")

@@ -35,7 +35,8 @@ from blastscope.evaluation.sources import Source as OpenedSource
 from blastscope.io.files import write_json, write_text
 from blastscope.io.predictions import SYNTHETIC_MARK, select_model
 from blastscope.io.remote import local, url_of
-from blastscope.io.workfolder import refuse_foreign
+from blastscope.io.workfolder import first_difference, refuse_foreign
+from blastscope.recipes.library import read_recipe
 from blastscope.report import evaluation_plots as plots
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
 from blastscope.report.crossval_page import FoldsTable, folds_table, leakage_figure
@@ -277,7 +278,7 @@ def evaluate(
     baselines = model_baselines(measured, table, part, opened.metadata)
     cells = evaluation.cells
     is_all, p_all = (cells["label"] == "all").to_numpy(), cells["p_all"].to_numpy()
-    known = None if leakage is None else _leakage(Path(leakage), name)
+    known = None if leakage is None else _leakage(Path(leakage), name, _settings(place, opened))
     decisions: DecisionAssessment | NoDecision = NoDecision("transductive", part)
     if inductive is None:
         decisions = assess_decisions(table, part, opened.metadata, request)
@@ -317,11 +318,28 @@ def _corrected(
     return replace(opened, predictions=table)
 
 
-def _leakage(folder: Path, model: str) -> Leakage:
+def _settings(place: Any, opened: OpenedSource) -> dict[str, Any] | None:
+    """Return the settings of the recipe that made a source; None if it does not say."""
+    if isinstance(place, Path) and (place / "recipe.yaml").is_file():
+        return read_recipe(place / "recipe.yaml").settings
+    return opened.metadata.get("settings")
+
+
+def _leakage(folder: Path, model: str, settings: dict[str, Any] | None) -> Leakage:
     recipe, found = read_leakage(folder / LEAKAGE)
     if recipe != model.removesuffix(SYNTHETIC_MARK).partition(" #")[0]:
         raise BlastscopeError(
             f"{folder} is the leakage of {recipe}, not of {model}: give the one of this recipe."
+        )
+    if settings is not None and found.settings is None:
+        raise BlastscopeError(
+            f"{folder / LEAKAGE} does not say which settings its networks have: run `blastscope "
+            "leakage` again with the same --out."
+        )
+    if settings is not None and settings != found.settings:
+        raise BlastscopeError(
+            f"{folder} is the leakage of {recipe} with other settings: "
+            f"{first_difference(found.settings, settings)}; give one with the same settings."
         )
     return found
 

@@ -20,6 +20,7 @@ from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.files import read_json, refuse_other_version, without_nan
 from blastscope.io.json_objects import NumberOrNull, read_as
 from blastscope.io.predictions import read_predictions
+from blastscope.io.workfolder import first_difference
 
 FORMAT = "blastscope-leakage/2"
 MEASURED = ("weighted_f1", "auc", "recall_all", "recall_hem")
@@ -53,6 +54,7 @@ class Leakage:
 
     Attributes:
         gains: by metric (``MEASURED``).
+        settings: of the recipe, without its seed; None if the tables do not say.
     """
 
     gains: dict[str, LeakageGain]
@@ -60,6 +62,7 @@ class Leakage:
     subjects: int
     sampling: SamplingUnits
     synthetic: bool
+    settings: dict[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``leakage.json``; null for what is undefined."""
@@ -101,10 +104,18 @@ def compare_out_of_fold(
         unseen: that of folds by subject.
 
     Raises:
-        BlastscopeError: if a table is of another kind, or they differ in cells or repeats.
+        BlastscopeError: if a table is of another kind, or they differ in cells, repeats or the
+            settings of the recipe.
     """
-    tables = {"known": _read(known, ("matched", "image")), "unseen": _read(unseen, ("subject",))}
-    pairs = _paired(tables["known"], tables["unseen"], known, unseen)
+    with_known, settings = _read(known, ("matched", "image"))
+    with_unseen, others = _read(unseen, ("subject",))
+    if settings != others:
+        raise BlastscopeError(
+            f"{known} and {unseen} are of networks with other settings: "
+            f"{first_difference(settings, others)}; make both with the same."
+        )
+    tables = {"known": with_known, "unseen": with_unseen}
+    pairs = _paired(with_known, with_unseen, known, unseen)
     first = pairs[0]
     is_all = (first["label"] == "all").to_numpy()
     subjects = first["subject"].to_list()
@@ -119,7 +130,7 @@ def compare_out_of_fold(
 
     gains = {name: _gain(drawn.value[0], METRICS.index(name), estimate) for name in MEASURED}
     synthetic = any("synthetic" in str(name) for name in first["model"].unique())
-    return Leakage(gains, len(is_all), len(set(subjects)), draws.sampling, synthetic)
+    return Leakage(gains, len(is_all), len(set(subjects)), draws.sampling, synthetic, settings)
 
 
 def _gain(
@@ -136,14 +147,15 @@ def _gain(
     )
 
 
-def _read(path: Path, ways: tuple[str, ...]) -> pl.DataFrame:
+def _read(path: Path, ways: tuple[str, ...]) -> tuple[pl.DataFrame, dict[str, Any] | None]:
+    """Read an out-of-fold table, and the settings of the recipe that made it."""
     table, metadata = read_predictions(path)
     if metadata.get("out_of_fold") not in ways or "repeat" not in table.columns:
         raise BlastscopeError(
             f"{path} is not an out-of-fold table by {' or '.join(ways)}: make it with `blastscope "
             f"crossval --by {ways[0]}`."
         )
-    return table
+    return table, metadata.get("settings")
 
 
 def _paired(
