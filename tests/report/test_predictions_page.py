@@ -83,6 +83,8 @@ def test_it_is_one_page_for_everybody(page):
     assert pictures
     assert all(one["src"].startswith("data:image/webp") and one["alt"] for one in pictures)
     assert "@media print" in page
+    # A browser prints a picture that it has not loaded yet as a black square.
+    assert not any("loading" in one for one in pictures)
 
 
 def test_names_are_text_whatever_is_in_them(page):
