@@ -14,6 +14,8 @@ SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
     "cell means anything."
 )
+_UNSEEN = ("subject", "official")
+"""The protocols whose test subjects are in no other part: a split that breaks this is refused."""
 FEW_SUBJECTS = 5
 """Fewer subjects of a class say little about the next subject."""
 
@@ -79,7 +81,7 @@ def doubt_text(manifest: Manifest | None) -> str:
 def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
     """Find the first evaluation on unseen subjects that has an AUC."""
     found = manifest.evaluations
-    return next((one for one in found if one.protocol == "subject" and "auc" in one.metrics), None)
+    return next((one for one in found if one.protocol in _UNSEEN and "auc" in one.metrics), None)
 
 
 def _subjects(found: EvaluationEntry) -> dict[str, int]:
