@@ -209,6 +209,8 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     assert "was not evaluated on unseen subjects" in worth()
     assert "is not recorded with it" in worth_text(None)
     assert worth_text(manifest, synthetic=True) == worth_text(None, synthetic=True) == SYNTHETIC
+    adapted = manifest.model_copy(update={"evaluations": (entry(),), "adaptation": object()})
+    assert worth_text(adapted).startswith("Before it was adapted, its AUC on unseen subjects was")
     few = manifest.model_copy(update={"evaluations": (entry(counts={"all": 11, "hem": 3}),)})
     assert doubt_text(few) == (
         "It was measured on 3 normal subjects: so few say little about the next one."

@@ -45,8 +45,11 @@ def worth_text(manifest: Manifest | None, synthetic: bool = False) -> str:
         of = f" of {counted(sum(counts.values()), 'subject')} ({classes})"
     whose = "" if found.own else ", by other networks of the same recipe"
     rest = _beside(found)
+    start = "On unseen subjects its AUC is"
+    if manifest.adaptation is not None:
+        start = "Before it was adapted, its AUC on unseen subjects was"
     return (
-        f"On unseen subjects its AUC is {_with_interval(found.metrics['auc'])}{rest}. Measured on "
+        f"{start} {_with_interval(found.metrics['auc'])}{rest}. Measured on "
         f"{counted(found.cells)}{of} together{whose}."
     )
 
