@@ -83,6 +83,7 @@ def test_it_is_one_page_for_everybody(page):
     assert pictures
     assert all(one["src"].startswith("data:image/webp") and one["alt"] for one in pictures)
     assert "@media print" in page
+    assert re.search(r"h2 \+ p \{ break-after: avoid", page)  # a heading stays with its pictures
     # A browser prints a picture that it has not loaded yet as a black square.
     assert not any("loading" in one for one in pictures)
 
