@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import blastscope as bs
 from blastscope.api.build_model import RECIPE as BEST
 from blastscope.api.build_model import plan_build, plan_notes
 from blastscope.bundle.read import open_bundle
+from blastscope.cli import app
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
 from tests.conftest import draw_cell, write_cell
@@ -179,6 +181,8 @@ def test_the_plan_follows_from_the_folds_that_are_there(folds, tested):
 
 def test_the_recipe_of_make_model_is_there():
     assert bs.load_recipe(BEST).name == BEST
+    shown = CliRunner().invoke(app, ["build", "--help"])
+    assert BEST in "".join(shown.output.split())
 
 
 def test_a_fold_that_is_not_there_cannot_be_left_out(place, built):

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.cell_measurements import CellMeasurements, cell_measurements
 from blastscope.evaluation.shortcuts import measure_shortcuts
+from blastscope.report.shortcut_text import rivals_text
 
 RNG = np.random.default_rng(8)
 N = 240
@@ -60,6 +61,16 @@ def test_ranks_are_within_a_fold():
     assert other.correlation("size", "hem") == pytest.approx(one.correlation("size", "hem"))
     assert other.equal_size.matched.value == pytest.approx(one.equal_size.matched.value)
     assert other.subjects.auc.mean == pytest.approx(one.subjects.auc.mean)
+
+
+def test_it_is_told_whether_a_subject_is_compared_with_the_cells_of_its_fold_only():
+    within, across = (
+        measure_shortcuts(CELLS, known, None) for known in ({"out_of_fold": "subject"}, {})
+    )
+    assert within.within_folds
+    assert not across.within_folds
+    assert "fold" in rivals_text(within)
+    assert "fold" not in rivals_text(across)
 
 
 def test_subgroups_are_thirds_and_the_frame():

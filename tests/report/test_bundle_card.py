@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -115,3 +116,11 @@ def test_a_card_of_an_older_bundle_is_shown_whole(manifest, tmp_path):
         made = tmp_path / f"made{len(old)}"
         write_bundle(BundleDraft(manifest, files).sealed(old), made)
         assert open_bundle(made).card == old.rstrip("\n")
+
+
+@pytest.mark.parametrize(("threshold", "said"), [(0.0, "No call is"), (0.7, "0.700 is")])
+def test_a_referral_that_keeps_every_call_is_told_as_such(manifest, threshold, said):
+    kept = open_bundle(in_the_box()).decision
+    referral = replace(kept.decision.referral, threshold=threshold)
+    fitted = replace(kept.decision, referral=referral)
+    assert f"{said} referred." in bundle_card(manifest, replace(kept, decision=fitted))

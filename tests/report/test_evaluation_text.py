@@ -144,6 +144,9 @@ def test_floors_are_fitted_on_training_cells_and_judged_on_those_reported(datase
     assert baselines["size"]["weighted_f1"] == 1  # discs of radius 30 and 22
     assert baselines["size"]["n"] == 30
     assert (found.verdict.baselines, found.verdict.level) == ("behind", "bad")
+    lead = dict(detail_lines(found))["Lead in AUC"]  # the model has .5, both baselines 1
+    assert "−0.500 (−0.500 to −0.500) against size;" in lead
+    assert "always ALL" not in lead
     assert len(evaluate(path, out=tmp_path / "out").baselines) == 1
     other = written(tmp_path / "q.parquet", table.with_columns(pl.col("cell") + "x"))
     with pytest.raises(BlastscopeError, match="lacks 30 of 30 cells"):

@@ -83,6 +83,9 @@ def test_it_is_one_page_for_everybody(page):
     assert pictures
     assert all(one["src"].startswith("data:image/webp") and one["alt"] for one in pictures)
     assert "@media print" in page
+    assert re.search(r"h2 \+ p \{ break-after: avoid", page)  # a heading stays with its pictures
+    # A browser prints a picture that it has not loaded yet as a black square.
+    assert not any("loading" in one for one in pictures)
 
 
 def test_names_are_text_whatever_is_in_them(page):
@@ -201,10 +204,14 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     against = against.model_copy(update={"metrics": against.metrics | beside})
     said = worth(against)
     assert "at equal size 0.700; the size of a cell alone has 0.800" in said
+    assert worth(entry("official", own=True)) == worth(entry(own=True))
+    assert worth(entry(), entry("official", own=True, low=None)) == worth(entry())
     assert "was not evaluated on unseen subjects" in worth(entry("image"))
     assert "was not evaluated on unseen subjects" in worth()
     assert "is not recorded with it" in worth_text(None)
     assert worth_text(manifest, synthetic=True) == worth_text(None, synthetic=True) == SYNTHETIC
+    adapted = manifest.model_copy(update={"evaluations": (entry(),), "adaptation": object()})
+    assert worth_text(adapted).startswith("Before it was adapted, its AUC on unseen subjects was")
     few = manifest.model_copy(update={"evaluations": (entry(counts={"all": 11, "hem": 3}),)})
     assert doubt_text(few) == (
         "It was measured on 3 normal subjects: so few say little about the next one."

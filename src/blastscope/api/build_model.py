@@ -23,7 +23,10 @@ from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
 
 RECIPE = "beyond/efficientnet-lite0-rescaled"
-"""The recipe of ``blastscope build`` and ``make model`` without another."""
+"""The recipe of ``blastscope build`` and ``make model`` without another.
+
+By the rule of decision 7 it ties with the recipe of the model in the box, and has fewer settings.
+"""
 PRELIMINARY = "preliminary"
 FOLDS = ("0", "1", "2")
 """The training folds of C-NMC 2019, as a cell table names them."""
@@ -146,7 +149,7 @@ def build_model(
     Args:
         data: the folder with the labelled cells.
         out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``.
-        recipe: as :func:`blastscope.train` takes it; without it the best one known.
+        recipe: as :func:`blastscope.train` takes it; ``RECIPE`` without it.
         folds: how many folds of subjects.
         jobs, settings, device, weights_dir, progress: as :func:`blastscope.cross_validate` takes
             them.

@@ -299,7 +299,10 @@ def build(
     out: ReportFolder,
     recipe: Annotated[
         str | None,
-        option("A recipe's name, or the path of your own .yaml; by default the best one known."),
+        option(
+            "A recipe's name, or the path of your own .yaml; by default "
+            "beyond/efficientnet-lite0-rescaled."
+        ),
     ] = None,
     folds: Annotated[int, option("How many folds of subjects.", min=2)] = 5,
     jobs: Jobs = 1,

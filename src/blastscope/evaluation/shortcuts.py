@@ -62,12 +62,14 @@ class Shortcuts:
         correlations: of traits with the probability, within each class.
         subjects: metrics with each subject counted once; None if subjects are unknown.
         subgroups: metrics of thirds by size and by focus, and of cells that touch the frame.
+        within_folds: whether cells are compared with those of their own fold only.
     """
 
     equal_size: EqualSizeAuc | None
     correlations: tuple[RankCorrelation, ...]
     subjects: SubjectMetrics | None
     subgroups: tuple[Subgroup, ...]
+    within_folds: bool
 
     @property
     def detectable(self) -> float:
@@ -113,7 +115,7 @@ def measure_shortcuts(
     subjects = cells["subject"].to_list()
     of_subjects = subject_metrics(scored, subjects, THRESHOLD)
     if measured is None:
-        return Shortcuts(None, (), of_subjects, ())
+        return Shortcuts(None, (), of_subjects, (), fold is not None)
     traits = measured.of(cells["cell"])
     sized = ScoredCells(scored.is_all, scored.p_all, traits["size"].to_numpy(), fold)
     both = scored.is_all.any() and not scored.is_all.all()
@@ -122,6 +124,7 @@ def measure_shortcuts(
         correlations=_correlations(cells, traits, fold),
         subjects=of_subjects,
         subgroups=_subgroups(cells, traits),
+        within_folds=fold is not None,
     )
 
 

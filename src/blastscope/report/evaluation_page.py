@@ -29,7 +29,7 @@ from blastscope.report.evaluation_text import (
     verdict_title,
 )
 from blastscope.report.html import render, render_text, svg_uri
-from blastscope.report.shortcut_text import SUBGROUP_NAMES, TRAIT_NAMES, size_text
+from blastscope.report.shortcut_text import SUBGROUP_NAMES, TRAIT_NAMES, rivals_text, size_text
 from blastscope.report.text import LEARNING_NAMES, METRIC_NAMES, number, protocol_name
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def evaluation_page(
         transductive=" ".join(transductive_text(evaluation.inductive)),
         detail_lines=detail_lines(evaluation),
         size_text=size_text(evaluation),
+        rivals_text=rivals_text(evaluation.shortcuts),
         trait_names=TRAIT_NAMES,
         subgroup_names=SUBGROUP_NAMES,
         sampling=sampling_text(evaluation.intervals.sampling),

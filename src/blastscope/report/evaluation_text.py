@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from blastscope.decision.fitting import NoDecision
 from blastscope.decision.neighbourhood import STATEMENT
+from blastscope.evaluation.baseline_rules import ALWAYS_ALL
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS, simulated_coverage
 from blastscope.report.decision_text import decision_lines, no_decision
 from blastscope.report.shortcut_text import shortcut_lines, shortcut_rows, size_text
@@ -206,7 +207,10 @@ def headline(part: str, metrics: Metrics) -> str:
 
 def detail_lines(found: ReportedEvaluation) -> list[tuple[str, str]]:
     """Return pairs of a label and a sentence: what stands below the metrics."""
-    rows = [("Tested on", _tested(found)), *shortcut_lines(found)]
+    rows = [("Tested on", _tested(found))]
+    if lead := _lead_in_auc(found):
+        rows.append(("Lead in AUC", lead))
+    rows += shortcut_lines(found)
     if found.overlap.reason in ("out-of-fold", "folds-by-cell"):
         rows.append(("Folds", POOLED_TEXT))
     rows += [("Read", text) for text in readings_text(found.readings)]
@@ -244,6 +248,16 @@ def _tested(found: ReportedEvaluation) -> str:
     if found.unlabelled:
         text += f"; left out: {counted(found.unlabelled)} without a label"
     return f"{text}."
+
+
+def _lead_in_auc(found: ReportedEvaluation) -> str:
+    """Write how far the AUC is ahead of size, and of size and colour; empty if not compared."""
+    leads = [
+        f"{metric(one.lead['auc'], sign=True)} against {one.name}"
+        for one in found.baselines
+        if one.name != ALWAYS_ALL and one.lead["auc"].known
+    ]
+    return f"{'; '.join(leads)}, with paired 95 % intervals." if leads else ""
 
 
 def _worst(found: ReportedEvaluation) -> str:

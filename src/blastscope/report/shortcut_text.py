@@ -88,7 +88,12 @@ def _normal_subjects(shortcuts: Shortcuts) -> str:
     each = subjects.normal_subjects.head(5)
     named = listed([f"{row['subject']} {number(row['auc'], 3)}" for row in each.to_dicts()])
     worst = "" if each.height == subjects.normal_subjects.height else ", the worst first"
-    return f"AUC of each against all ALL cells{worst}: {named}."
+    return f"AUC of each against {rivals_text(shortcuts)}{worst}: {named}."
+
+
+def rivals_text(shortcuts: Shortcuts) -> str:
+    """Name the ALL cells that a normal subject's cells are compared with."""
+    return "the ALL cells of its fold" if shortcuts.within_folds else "all ALL cells"
 
 
 def _next_subject(shortcuts: Shortcuts) -> str:

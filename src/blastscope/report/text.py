@@ -15,7 +15,12 @@ DASH = "–"
 LEVEL = 0.05
 """The significance level; no p-value is rounded across it."""
 LABELS = {"all": "ALL", "hem": "normal", "mixed": "mixed labels"}
-PROTOCOLS = {"image": "image-level split", "subject": "subject-disjoint split"}
+PROTOCOLS = {
+    "image": "image-level split",
+    "subject": "subject-disjoint split",
+    "official": "official split by subject",
+    "paper": "the paper's split",
+}
 HEADLINE = {
     "weighted_f1": "weighted F1",
     "auc": "AUC",

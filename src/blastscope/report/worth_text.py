@@ -14,6 +14,8 @@ SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
     "cell means anything."
 )
+_UNSEEN = ("subject", "official")
+"""The protocols whose test subjects are in no other part: a split that breaks this is refused."""
 FEW_SUBJECTS = 5
 """Fewer subjects of a class say little about the next subject."""
 
@@ -43,8 +45,11 @@ def worth_text(manifest: Manifest | None, synthetic: bool = False) -> str:
         of = f" of {counted(sum(counts.values()), 'subject')} ({classes})"
     whose = "" if found.own else ", by other networks of the same recipe"
     rest = _beside(found)
+    start = "On unseen subjects its AUC is"
+    if manifest.adaptation is not None:
+        start = "Before it was adapted, its AUC on unseen subjects was"
     return (
-        f"On unseen subjects its AUC is {_with_interval(found.metrics['auc'])}{rest}. Measured on "
+        f"{start} {_with_interval(found.metrics['auc'])}{rest}. Measured on "
         f"{counted(found.cells)}{of} together{whose}."
     )
 
@@ -79,7 +84,7 @@ def doubt_text(manifest: Manifest | None) -> str:
 def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
     """Find the first evaluation on unseen subjects that has an AUC."""
     found = manifest.evaluations
-    return next((one for one in found if one.protocol == "subject" and "auc" in one.metrics), None)
+    return next((one for one in found if one.protocol in _UNSEEN and "auc" in one.metrics), None)
 
 
 def _subjects(found: EvaluationEntry) -> dict[str, int]:
