@@ -17,6 +17,8 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import invalid, unknown
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import ReadingView
+from blastscope.workbench.routes import cell_answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer, etagged, image
 from blastscope.workbench.routes.cases import key_of
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET, TILE, png, spans
@@ -35,7 +37,7 @@ router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _LETTERS = (None, *LABELS)
 
 
-@router.get("/cells")
+@router.get("/cells", **gives(cell_answers.Cells))
 def get_cells(
     bench: Bench,
     who: Viewer,
@@ -178,7 +180,7 @@ def sheet_addresses(session: Session, case_id: int, cells: int) -> list[dict[str
     return told
 
 
-@router.get("/cells/find")
+@router.get("/cells/find", **gives(cell_answers.FoundCells))
 def find_cells(
     bench: Bench,
     who: Viewer,
@@ -214,7 +216,7 @@ def _number(order: str) -> int:
         raise invalid("order", "Give the number of a cell, as in similar:17.") from None
 
 
-@router.get("/sheets/{name}")
+@router.get("/sheets/{name}", **sends("image/webp"))
 def get_sheet(bench: Bench, who: Viewer, case_id: int, name: str) -> Response:
     """Return a contact sheet."""
     sha = name.removesuffix(".webp")
@@ -228,7 +230,7 @@ def get_sheet(bench: Bench, who: Viewer, case_id: int, name: str) -> Response:
     return Response(content, media_type="image/webp", headers={"Cache-Control": FOREVER})
 
 
-@router.get("/cells/{n}/{kind}.png")
+@router.get("/cells/{n}/{kind}.png", **sends("image/png"))
 def get_image(
     bench: Bench, who: Viewer, case_id: int, n: int, kind: str, request: Request
 ) -> Response:

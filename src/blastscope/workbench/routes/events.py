@@ -22,6 +22,8 @@ from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, are_stored
+from blastscope.workbench.routes import cell_answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
@@ -60,7 +62,7 @@ def _sent_schema() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/events", openapi_extra=_sent_schema())
+@router.post("/events", openapi_extra=_sent_schema(), **gives(cell_answers.StoredEvents))
 async def post_events(bench: Bench, case_id: int, request: Request) -> Response:
     """Store events; when this answers they are on disk."""
     # The body is read by hand: who asks is looked up in the writer's own session, before it.
@@ -157,7 +159,7 @@ def _refuse(found: Access, who: Who, body: EventsBody) -> None:
         raise invalid("shown", "You read this case blind, so the model was not shown.")
 
 
-@router.get("/history")
+@router.get("/history", **gives(cell_answers.History))
 def get_history(
     bench: Bench,
     who: Viewer,
@@ -238,7 +240,7 @@ def event_json(
     }
 
 
-@router.get("/history.csv")
+@router.get("/history.csv", **sends("text/csv"))
 def get_history_csv(bench: Bench, who: Viewer, case_id: int) -> Response:
     """Return all events as CSV; a blind reader gets their own only."""
     names = ("seq", "at", "person", "reading", "kind", "cells", "value", "target", "blind", "shown")
