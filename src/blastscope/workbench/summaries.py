@@ -16,12 +16,12 @@ from blastscope.workbench.agreement import agreement_json, confusion
 from blastscope.workbench.cases import case_facts, file_progress, names_of
 from blastscope.workbench.cell_table import CellTable, counts
 from blastscope.workbench.context import Workbench
-from blastscope.workbench.jobs import job_json, of_case
+from blastscope.workbench.jobs import job_json, of_case, seconds_left
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
 from blastscope.workbench.shares import Line, lines, neither
-from blastscope.workbench.store.tables import Case, QueuedJob, Reading, ReviewEvent, Scoring, now
+from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Scoring
 
 _PLOT_STEPS = 20
 
@@ -195,7 +195,7 @@ def case_json(
         "progress": {
             **file_progress(session, case),
             "scored": int(table.scored.sum()),
-            "seconds_left": _seconds_left(job),
+            "seconds_left": seconds_left(job),
             "job": None if job is None else job_json(session, job, blind),
         },
         "readers": [] if blind else _readers(session, case.id, names),
@@ -205,13 +205,6 @@ def case_json(
         "sample": _sample(session, case, left),
         "readings": readings,
     }
-
-
-def _seconds_left(job: QueuedJob | None) -> float | None:
-    if job is None or job.state != "running" or not job.done or not job.total:
-        return None
-    spent = (now() - (job.started_at or now())).total_seconds()
-    return spent / job.done * (job.total - job.done)
 
 
 def _readers(session: Session, case_id: int, names: dict[int, str]) -> list[str]:
