@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Response
-from pydantic import BaseModel, WithJsonSchema
+from pydantic import BaseModel, Field, WithJsonSchema
 
 Label = Literal["A", "N", "U", "X"]
 Call = Literal["A", "N"]
 Role = Literal["viewer", "reader", "signer", "admin"]
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 CaseState = Literal["receiving", "preparing", "scoring", "review", "signed", "reopened"]
+
+
+LEFT_OUT: Any = Field(default_factory=lambda: None)
+"""The default of a field that some answers do not have."""
 
 
 class Answer(BaseModel, extra="forbid"):
@@ -49,7 +53,7 @@ class Fault(Answer):
 
     code: str
     message: str
-    fields: dict[str, str] | None = None
+    fields: dict[str, str] = LEFT_OUT
 
 
 class Refused(Answer):
@@ -73,9 +77,9 @@ class Member(Answer):
     id: int
     name: str
     role: Role
-    active: bool | None = None
-    has_password: bool | None = None
-    locked_until: str | None = None
+    active: bool = LEFT_OUT
+    has_password: bool = LEFT_OUT
+    locked_until: str | None = LEFT_OUT
 
 
 class People(Answer):
@@ -91,7 +95,7 @@ class SignedIn(Answer):
 
 
 class Token(Answer):
-    """A token of a script, without its secret."""
+    """A token of a script, without what it sends."""
 
     id: int
     name: str
@@ -107,7 +111,7 @@ class Tokens(Answer):
 
 
 class MadeToken(Answer):
-    """A token with its secret, which is told this once."""
+    """A token as scripts send it, which is told this once."""
 
     id: int
     token: str
@@ -121,9 +125,9 @@ class Model(Answer):
     name: str
     synthetic: bool
     digest: str
-    threshold: float | None = None
-    calibrated: bool | None = None
-    networks: int | None = None
+    threshold: float | None = LEFT_OUT
+    calibrated: bool = LEFT_OUT
+    networks: int = LEFT_OUT
 
 
 class ListedModel(Model):
@@ -226,12 +230,12 @@ class Counts(Answer):
     flagged: int
     noted: int
     doubles: int
-    referred: int | None = None
-    referred_left: int | None = None
-    ood: int | None = None
-    near: int | None = None
-    disagrees: int | None = None
-    disagreements: int | None = None
+    referred: int = LEFT_OUT
+    referred_left: int = LEFT_OUT
+    ood: int = LEFT_OUT
+    near: int = LEFT_OUT
+    disagrees: int = LEFT_OUT
+    disagreements: int = LEFT_OUT
 
 
 class Progress(Answer):
@@ -363,7 +367,7 @@ class File(Answer):
     """A file that was sent for a case."""
 
     id: int
-    name: str | None = None
+    name: str = LEFT_OUT
     bytes: int
     state: Literal["stored", "taken", "refused", "duplicate"]
     cell: int | None
@@ -390,11 +394,11 @@ class RefusedCell(Answer):
     reason: str
 
 
-class Field(Answer):
+class SmearField(Answer):
     """A whole field of a smear; ``within`` is the relative uncertainty of its scale."""
 
     number: int
-    file: str | None = None
+    file: str = LEFT_OUT
     width: int
     height: int
     um_per_pixel: float
@@ -408,7 +412,7 @@ class Field(Answer):
 class Fields(Answer):
     """The fields of a case, and how many of their cells are refused."""
 
-    fields: list[Field]
+    fields: list[SmearField]
     refused: int
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from blastscope.workbench.routes.answers import Answer, Call, Counts, Job, JobState, Label
+from blastscope.workbench.routes.answers import (
+    LEFT_OUT,
+    Answer,
+    Call,
+    Counts,
+    Job,
+    JobState,
+    Label,
+)
 
 
 class Columns(Answer):
@@ -20,18 +28,18 @@ class Columns(Answer):
     prepared: list[bool]
     problem: list[str | None]
     double_of: list[int | None]
-    p: list[float | None] | None = None
-    called: list[Call | None] | None = None
-    refer: list[bool] | None = None
-    ood: list[bool] | None = None
-    ood_score: list[float | None] | None = None
-    confidence: list[float | None] | None = None
-    near: list[bool] | None = None
-    needs: list[int] | None = None
-    subject: list[str] | None = None
-    file: list[str] | None = None
-    other: list[Label | None] | None = None
-    final: list[Label | None] | None = None
+    p: list[float | None] = LEFT_OUT
+    called: list[Call | None] = LEFT_OUT
+    refer: list[bool] = LEFT_OUT
+    ood: list[bool] = LEFT_OUT
+    ood_score: list[float | None] = LEFT_OUT
+    confidence: list[float | None] = LEFT_OUT
+    near: list[bool] = LEFT_OUT
+    needs: list[int] = LEFT_OUT
+    subject: list[str] = LEFT_OUT
+    file: list[str] = LEFT_OUT
+    other: list[Label | None] | None = LEFT_OUT
+    final: list[Label | None] = LEFT_OUT
 
 
 class Sheet(Answer):
@@ -58,9 +66,9 @@ class Cells(Answer):
     counts: Counts
     undo: bool
     redo: bool
-    version: int | None = None
-    threshold: float | None = None
-    disagreements: list[int] | None = None
+    version: int = LEFT_OUT
+    threshold: float = LEFT_OUT
+    disagreements: list[int] = LEFT_OUT
 
 
 class FoundCells(Answer):
@@ -76,7 +84,7 @@ class Standing(Answer):
     label: Label | None
     flag: bool
     note: str | None
-    final: Label | None = None
+    final: Label | None = LEFT_OUT
 
 
 class StoredEvent(Answer):
@@ -133,7 +141,7 @@ class Place(Answer):
     """Where a cell lies in its field: x, y, width and height in pixels."""
 
     number: int
-    file: str | None = None
+    file: str = LEFT_OUT
     width: int
     height: int
     um_per_pixel: float
@@ -191,23 +199,23 @@ class CellDetail(Standing):
     double_of: int | None
     field: Place | None
     blind: bool
-    file: str | None = None
-    subject: str | None = None
-    bytes: int | None = None
-    flags: list[str] | None = None
-    threshold: float | None = None
-    calibrated: bool | None = None
-    preparation: Preparation | None = None
-    heatmaps: list[Heatmap] | None = None
-    labels: list[GivenLabel] | None = None
-    p: float | None = None
-    p_raw: float | None = None
-    called: Call | None = None
-    confidence: float | None = None
-    refer: bool | None = None
-    ood: bool | None = None
-    ood_score: float | None = None
-    networks: list[NetworkP] | None = None
+    file: str = LEFT_OUT
+    subject: str = LEFT_OUT
+    bytes: int | None = LEFT_OUT
+    flags: list[str] = LEFT_OUT
+    threshold: float = LEFT_OUT
+    calibrated: bool = LEFT_OUT
+    preparation: Preparation = LEFT_OUT
+    heatmaps: list[Heatmap] = LEFT_OUT
+    labels: list[GivenLabel] = LEFT_OUT
+    p: float | None = LEFT_OUT
+    p_raw: float | None = LEFT_OUT
+    called: Call | None = LEFT_OUT
+    confidence: float | None = LEFT_OUT
+    refer: bool | None = LEFT_OUT
+    ood: bool | None = LEFT_OUT
+    ood_score: float | None = LEFT_OUT
+    networks: list[NetworkP] = LEFT_OUT
 
 
 class Method(Answer):
@@ -263,14 +271,14 @@ class Reference(Answer):
     """The reference beside a case; all but its state is left out if there is none."""
 
     state: Literal["none", "other-model", "ready"] | JobState
-    name: str | None = None
-    synthetic: bool | None = None
-    scale: str | None = None
-    cells: dict[Call, int] | None = None
-    job: int | None = None
-    done: int | None = None
-    total: int | None = None
-    reason: str | None = None
+    name: str = LEFT_OUT
+    synthetic: bool = LEFT_OUT
+    scale: str = LEFT_OUT
+    cells: dict[Call, int] = LEFT_OUT
+    job: int | None = LEFT_OUT
+    done: int | None = LEFT_OUT
+    total: int | None = LEFT_OUT
+    reason: str | None = LEFT_OUT
 
 
 class Similar(Answer):

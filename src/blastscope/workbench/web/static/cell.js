@@ -31,7 +31,7 @@ export class CellView {
     this.opacity = 0.6;
     this.zoom = 1;
     this.method = METHOD;
-    /** @type {{code: string, name: string, seconds: number, warning: string | null}[]} */
+    /** @type {Api.Method[]} */
     this.methods = [];
     this.warning = "";
   }
@@ -310,7 +310,6 @@ export class CellView {
       `Heatmap${keyName("overlay") ? ` (${keyName("overlay")})` : ""}`);
     if (!this.overlay) return [h("h3", {}, "Heatmap"), button];
     const heat = this.facts.heatmaps?.find((/** @type {any} */ each) => each.method === this.method);
-    const chosen = this.methods.find(({ code }) => code === this.method);
     const select = h("select", { "data-cell": "method", "aria-label": "Method", onchange: () => {
       this.method = select.value;
       this.#askHeatmap();
@@ -333,7 +332,7 @@ export class CellView {
           this.overlay = false;
           this.open(this.n);
         } }, "Cancel")] : null),
-      h("div", { class: "notice warn" }, h("p", {}, chosen?.warning ?? this.warning ?? ""), chosen?.warning && this.warning ? h("p", {}, this.warning) : null)];
+      h("div", { class: "notice warn" }, h("p", {}, this.warning))];
   }
 
   /** @param {number} n */

@@ -78,7 +78,7 @@ export class Review {
     this.undone = [];
   }
 
-  /** @param {string} [since] @returns {Api.GetPath} */
+  /** @param {string} [since] @returns {`/api/v1/cases/${number}/cells?${string}`} */
   address(since = "") {
     const reading = this.reading ? `reading=${this.reading}` : "";
     return `/api/v1/cases/${this.case}/cells?${reading}${since}`;
@@ -103,7 +103,7 @@ export class Review {
     return changed;
   }
 
-  /** @param {any} answer @returns {number[]} */
+  /** @param {Api.Cells} answer @returns {number[]} */
   #take(answer) {
     this.rev = answer.rev;
     this.version = answer.version;
@@ -116,7 +116,7 @@ export class Review {
     this.canUndo = answer.undo;
     this.canRedo = answer.redo;
     const pending = this.outbox.pending(this.case);
-    const names = Object.keys(answer.columns);
+    const names = /** @type {(keyof Api.Columns)[]} */ (Object.keys(answer.columns));
     const numbers = answer.columns.n ?? [];
     numbers.forEach((/** @type {number} */ n, /** @type {number} */ index) => {
       let cell = this.byNumber.get(n);
@@ -126,9 +126,10 @@ export class Review {
         this.cells.push(cell);
       }
       for (const name of names) {
-        if (answer.columns[name] === null) continue;
+        const column = answer.columns[name];
+        if (!column) continue;
         if (pending.has(n) && (name === "label" || name === "flag" || name === "note") && name in cell) continue;
-        /** @type {any} */ (cell)[name] = answer.columns[name][index];
+        /** @type {any} */ (cell)[name] = column[index];
       }
     });
     this.cells.sort((a, b) => a.n - b.n);
@@ -226,7 +227,7 @@ export class Review {
 
   /**
    * Take the server's word for what changed.
-   * @param {any} answer of a POST of events
+   * @param {Api.StoredEvents} answer of a POST of events
    */
   settle(answer) {
     const pending = this.outbox.pending(this.case);
