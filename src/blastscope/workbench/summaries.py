@@ -82,6 +82,17 @@ def reviewed(
     return Reviewed(np.where(final > 0, final, own), open_)
 
 
+def as_counted(found: Access, seen: ReadingView, together: Reviewed) -> ReadingView:
+    """Return a reading by the labels that count, as filters, shares and exports have them.
+
+    In the case's own reading, what a signer decided counts instead of the label there. A blind
+    reader and a second reading have their own labels only.
+    """
+    if found.blind or found.reading.number > 1:
+        return seen
+    return replace(seen, label=together.label)
+
+
 def second_label(
     bench: Workbench, session: Session, case: Case, table: CellTable
 ) -> NDArray[np.int8] | None:
@@ -174,9 +185,7 @@ def case_json(
     scope = found.scope(table.random)
     together = reviewed(bench, session, case, table)
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
-        seen = visible(view, who, blind)
-        if not blind and found.reading.number == 1:  # as the shares and exports have it
-            seen = replace(seen, label=together.label)
+        seen = as_counted(found, visible(view, who, blind), together)
         counted = counts(table, seen, scope, blind, len(together.open))
         left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
     share = None

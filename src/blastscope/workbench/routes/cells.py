@@ -26,6 +26,7 @@ from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import similar_order
 from blastscope.workbench.store.tables import Sheet
 from blastscope.workbench.summaries import (
+    as_counted,
     readings_of,
     reviewed,
     revision,
@@ -92,7 +93,9 @@ def cells_json(
             "per_sheet": PER_SHEET,
             "columns": columns,
             "sheets": sheet_addresses(session, case.id, len(table)),
-            "counts": counts(table, seen, scope, blind, len(together.open)),
+            "counts": counts(
+                table, as_counted(found, seen, together), scope, blind, len(together.open)
+            ),
             "undo": view.state.undoable(who.id) is not None,
             "redo": view.state.redoable(who.id) is not None,
         }
@@ -189,7 +192,10 @@ def find_cells(
     order: str = "n",
     reading: int | None = None,
 ) -> dict[str, Any]:
-    """Return the numbers of the cells that pass filters, in an order."""
+    """Return the numbers of the cells that pass filters, in an order.
+
+    Filters by label take the one that counts: where a signer decided, that is the final one.
+    """
     with bench.database.read() as session:
         found = access(session, case_id, who, reading)
         table = bench.tables.of(session, found.case)
@@ -198,7 +204,7 @@ def find_cells(
         if not found.blind:
             saw(bench.database, session, found.case, who)
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
-            seen = visible(view, who, found.blind)
+            seen = as_counted(found, visible(view, who, found.blind), together)
             here = chosen(table, seen, scope, filter, found.blind, together.open)
             counted = counts(table, seen, scope, found.blind, len(together.open))
         if order.startswith("similar:"):

@@ -29,7 +29,13 @@ from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent
-from blastscope.workbench.summaries import readings_of, reviewed, revision, visible
+from blastscope.workbench.summaries import (
+    as_counted,
+    readings_of,
+    reviewed,
+    revision,
+    visible,
+)
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _MOST_SHOWN = 2000
@@ -97,7 +103,7 @@ def _store(
         )  # fmt: skip
         together = reviewed(bench, session, found.case, table, found.readings)
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
-            seen = visible(view, who, found.blind)
+            seen = as_counted(found, visible(view, who, found.blind), together)
             told = {
                 "rev": revision(session, found, who),
                 "events": stored,

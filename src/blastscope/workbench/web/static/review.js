@@ -36,6 +36,9 @@ import { get } from "./api.js";
 /** @typedef {{label: Label, flag: boolean, note: string | null, final?: Label}} Marks */
 /** @typedef {{scale: string, fit: string, first: number, count: number} | null} Sheet */
 
+/** The label that counts: where a signer decided, the final one. @param {Cell} cell @returns {Label} */
+export const counting = (cell) => cell.final ?? cell.label;
+
 /** Distance from the threshold within which a probability is near it. */
 const NEAR = 0.1;
 
@@ -255,7 +258,8 @@ export class Review {
 
   /** @param {Cell} cell */
   disagrees(cell) {
-    return (cell.label === "A" || cell.label === "N") && Boolean(cell.called) && cell.label !== cell.called;
+    const label = counting(cell);
+    return (label === "A" || label === "N") && Boolean(cell.called) && label !== cell.called;
   }
 
   /** Where a cell's thumbnail lies. @param {number} n @param {"scale" | "fit"} kind */
