@@ -1,7 +1,8 @@
 """Write TypeScript's view of the workbench's REST API, for `tsc --checkJs`: ``make types``.
 
 ``build/types/api.d.ts`` declares the namespace ``Api``, which the JSDoc of the pages' modules
-names: the bodies of requests, the addresses of each method, and the body that an address takes.
+names: the bodies of requests and of answers, the addresses of each method, and what an address
+takes and answers.
 ``tsconfig.json`` beside it says what is checked.
 """
 
@@ -68,6 +69,25 @@ def address_of(path: str, operation: dict[str, Any]) -> str:
     return f"`{whole}` | `{whole}?${{string}}`"
 
 
+def answer_of(operation: dict[str, Any]) -> str:
+    """Return the type of the JSON that an operation answers; null if it answers with none."""
+    found = [
+        type_of(one["content"]["application/json"]["schema"])
+        for status, one in operation["responses"].items()
+        if status.startswith("2") and "application/json" in one.get("content", {})
+    ]
+    return " | ".join(dict.fromkeys(found)) or "null"
+
+
+def choice(name: str, union: str, field: str) -> str:
+    """Return a type that chooses by method and path, out of a union of what each operation has."""
+    return (
+        f"type {name}<Method extends string, Path> = {union} extends infer One ? One extends "
+        f"{{method: Method; path: infer Known; {field}: infer Content}} ? Path extends Known ? "
+        "Content : never : never : never;"
+    )
+
+
 def declaration(openapi: dict[str, Any]) -> str:
     """Return the content of ``api.d.ts``."""
     schemas = openapi["components"]["schemas"]
@@ -75,6 +95,7 @@ def declaration(openapi: dict[str, Any]) -> str:
     lines += [f"type {name} = {type_of(one)};" for name, one in sorted(schemas.items())]
     addresses: dict[str, list[str]] = {}
     bodies: list[str] = []
+    replies: list[str] = []
     for path, operations in openapi["paths"].items():
         for method, operation in operations.items():
             address = address_of(path, operation)
@@ -83,16 +104,15 @@ def declaration(openapi: dict[str, Any]) -> str:
             if content is not None:
                 bodies.append(f'{{method: "{method.upper()}"; path: {address}; '
                               f"body: {type_of(content['schema'])}}}")  # fmt: skip
+            replies.append(f'{{method: "{method.upper()}"; path: {address}; '
+                           f"answer: {answer_of(operation)}}}")  # fmt: skip
     for method, known in addresses.items():
         lines.append(f"type {method.capitalize()}Path = {' | '.join(known)};")
     every = (f"{method}: {method.capitalize()}Path" for method in addresses)
     lines.append(f"type Paths = {{{'; '.join(every)}}};")
     lines.append(f"type Request = {' | '.join(bodies)};")
-    lines.append(
-        "type Body<Method extends string, Path> = Request extends infer One ? One extends "
-        "{method: Method; path: infer Known; body: infer Content} ? Path extends Known ? Content "
-        ": never : never : never;"
-    )
+    lines.append(f"type Reply = {' | '.join(replies)};")
+    lines += [choice("Body", "Request", "body"), choice("Answer", "Reply", "answer")]
     return "\n".join([*lines, "}", ""])
 
 

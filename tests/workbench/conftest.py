@@ -14,12 +14,15 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+from pydantic import TypeAdapter
+from starlette.routing import Match
 from starlette.testclient import TestClient
 
 from blastscope.workbench import context
-from blastscope.workbench.app import create_app
+from blastscope.workbench.app import ROUTES, create_app
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import start_session
+from blastscope.workbench.routes import answers
 from blastscope.workbench.settings import Settings
 from blastscope.workbench.store.database import FILE, Database, sqlite_url
 from blastscope.workbench.store.tables import User
@@ -28,8 +31,28 @@ from tests.workbench.filling import fake_model, fill_case
 HOST = "http://127.0.0.1:8400"
 
 
+def hold_to_its_type(method: str, path: str, status: int, content: Any) -> None:
+    """Hold an answer of the API to what OpenAPI says of it: no field more, none missing."""
+    asked = {"type": "http", "method": method.upper(), "path": path}
+    for module in ROUTES:
+        for route in module.router.routes:
+            if route.matches(asked)[0] is Match.FULL:
+                told = route.responses.get(status) if status < 400 else {"model": answers.Refused}
+                if told is not None and "model" in told:
+                    TypeAdapter(told["model"]).validate_python(content, strict=True)
+                return
+
+
 class Asking(TestClient):
-    """A browser of one person."""
+    """A browser of one person; it holds every answer to its type."""
+
+    def request(self, method: str, url: Any, **more: Any) -> Any:
+        """Ask, and hold the answer to what OpenAPI says of it."""
+        answer = super().request(method, url, **more)
+        path = answer.request.url.path
+        if path.startswith("/api/v1/") and "json" in answer.headers.get("content-type", ""):
+            hold_to_its_type(method, path, answer.status_code, answer.json())
+        return answer
 
     def events(self, case: int, *events: dict[str, Any], reading: int | None = None) -> Any:
         """Send events, with fresh identifiers where they have none."""

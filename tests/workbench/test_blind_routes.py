@@ -13,7 +13,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from blastscope.workbench.app import _ROUTES as MODULES
+from blastscope.workbench.app import ROUTES as MODULES
 from blastscope.workbench.cases import bump
 from blastscope.workbench.store.tables import (
     Case,

@@ -101,6 +101,50 @@ def test_counts_filters_and_orders_agree(served, local):
     assert sorted(columns["random"]) == list(range(1, 121))
 
 
+def test_filters_and_counts_go_by_what_a_signer_decided(served, local):
+    case = served.case(12)
+    local.label(case, list(range(1, 12)), "A")
+    reader = served.person("rita")
+    with served.bench.database.read() as session:
+        rita = session.query(User).filter_by(name="rita").one().id
+    made = local.post(f"/api/v1/cases/{case}/readings", json={"person": rita}).json()["id"]
+    reader.label(case, [1, 2, 3], "N")
+    assert reader.post(f"/api/v1/readings/{made}/finish").status_code == 200
+    decided = local.events(
+        case,
+        {"kind": "adjudicate", "cells": [1], "value": "N"},
+        {"kind": "adjudicate", "cells": [2], "value": "U"},
+        {"kind": "adjudicate", "cells": [12], "value": "X"},  # it had no label
+    ).json()
+
+    def found(filter: str, **more: int) -> list[int]:
+        asked = {"filter": filter, **more}
+        return local.get(f"/api/v1/cases/{case}/cells/find", params=asked).json()["cells"]
+
+    assert {name: found(name) for name in "ANUX"} == {
+        "A": list(range(3, 12)), "N": [1], "U": [2], "X": [12]
+    }  # fmt: skip
+    assert (found("unlabelled"), found("disagreements")) == ([], [3])
+    cells = local.cells(case)
+    called = cells["columns"]["called"]
+    label = ["N", "U", *["A"] * 9, "X"]
+    differ = [
+        n for n in range(1, 13)
+        if label[n - 1] in "AN" and called[n - 1] and label[n - 1] != called[n - 1]
+    ]  # fmt: skip
+    assert found("disagrees") == differ
+    wanted = {"A": 9, "N": 1, "U": 1, "X": 1, "unlabelled": 0, "disagrees": len(differ)}
+    for counts in (
+        decided["counts"], cells["counts"], local.get(f"/api/v1/cases/{case}").json()["counts"],
+        local.get(f"/api/v1/cases/{case}/cells/find").json()["counts"],
+    ):  # fmt: skip
+        assert {name: counts[name] for name in wanted} == wanted
+    # Each reading keeps its own labels.
+    assert cells["columns"]["label"] == ["A"] * 11 + [None]
+    assert cells["columns"]["final"] == ["N", "U", *[None] * 9, "X"]
+    assert found("N", reading=made) == [1, 2, 3]
+
+
 def signed(local, case: int, **more):
     state = local.get(f"/api/v1/cases/{case}/sign").json()
     names = ("unlabelled_referred", "unsure", "open_disagreements")

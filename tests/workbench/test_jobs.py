@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from blastscope.workbench import worker
-from blastscope.workbench.jobs import add_job
+from blastscope.workbench import jobs, worker
+from blastscope.workbench.jobs import add_job, finish, progress, release_all, take_job
 from blastscope.workbench.store.tables import AuditEntry, Case, Cell, QueuedJob, Upload
 from blastscope.workbench.worker import Worker
 from tests.workbench.test_cases import signed
@@ -117,3 +119,46 @@ def test_a_cancelled_demo_gives_its_case_no_cells(served, local, monkeypatch):
     with served.bench.database.read() as session:
         assert session.query(Upload).filter_by(case_id=case).count() == 0
         assert session.query(QueuedJob).count() == 1
+
+
+def test_the_time_left_is_of_what_was_done_since_the_job_was_begun_again(
+    served, local, monkeypatch
+):
+    time = [datetime(2026, 1, 2, tzinfo=UTC)]
+    monkeypatch.setattr(jobs, "now", lambda: time[0])
+    case = served.case(20)
+
+    def write(do):
+        with served.bench.database.write() as session:
+            return do(session)
+
+    def after(seconds: float, done: int) -> float | None:
+        time[0] += timedelta(seconds=seconds)
+        assert write(lambda session: progress(session, job, done, 1000))
+        return local.get(f"/api/v1/cases/{case}").json()["progress"]["seconds_left"]
+
+    job = write(lambda session: add_job(session, "score", case).id)
+    write(take_job)
+    assert after(30, 100) is None  # the model was opened meanwhile: one step tells no speed
+    assert after(10, 200) == pytest.approx(80)  # 800 left, 10 a second
+    assert after(10, 250) == pytest.approx(750 * 20 / 150)
+    # The server is down for a day; its next worker goes on with what is left, at 5 a second.
+    write(release_all)
+    assert local.get(f"/api/v1/cases/{case}").json()["progress"]["seconds_left"] is None
+    time[0] += timedelta(days=1)
+    write(take_job)
+    assert after(0, 300) is None
+    assert after(20, 400) == pytest.approx(120)
+    # It fails, and somebody begins it again the day after.
+    write(lambda session: finish(session, job, "the disk is full"))
+    time[0] += timedelta(days=1)
+    assert local.post(f"/api/v1/jobs/{job}/again").status_code == 200
+    write(take_job)
+    assert after(5, 400) is None
+    assert after(10, 500) == pytest.approx(50)
+    # Another begins from the first cell.
+    write(lambda session: finish(session, job, "the disk is full"))
+    assert local.post(f"/api/v1/jobs/{job}/again").status_code == 200
+    write(take_job)
+    assert after(5, 100) is None
+    assert after(10, 200) == pytest.approx(80)

@@ -29,9 +29,10 @@ from blastscope.workbench.routes import (
     session,
     similar,
 )
+from blastscope.workbench.routes.answers import Refused
 from blastscope.workbench.security import middleware
 
-_ROUTES = (
+ROUTES = (
     session, cases, files, fields, cells, detail, similar, events, export, review, people, pages,
 )  # fmt: skip
 _CODES = {404: "unknown-address", 405: "wrong-method", 413: "too-large"}
@@ -58,9 +59,10 @@ def create_app(workbench: Workbench) -> FastAPI:
         redoc_url=None,
         lifespan=living,
         middleware=middleware(workbench.settings),
+        responses={"default": {"model": Refused, "description": "The request is refused"}},
     )
     app.state.workbench = workbench
-    for module in _ROUTES:
+    for module in ROUTES:
         app.include_router(module.router)
     app.add_exception_handler(RefusalError, _refused)
     app.add_exception_handler(BlastscopeError, _wrong)

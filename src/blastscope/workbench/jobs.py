@@ -79,7 +79,7 @@ def take_job(session: Session) -> QueuedJob | None:
         job.reason = f"it ended its process {MOST_ATTEMPTS} times: see the server's messages"
         return None
     job.state = "running"
-    job.started_at = job.started_at or now()
+    job.started_at = job.done_before = None
     job.leased_until = now() + timedelta(seconds=LEASE_SECONDS)
     return job
 
@@ -99,10 +99,26 @@ def progress(session: Session, job_id: int, done: int, total: int | None) -> boo
     job = session.get(QueuedJob, job_id)
     if job is None or job.state != "running":
         return False
+    if job.done_before is None:  # what an earlier worker did tells nothing of this one's speed
+        job.started_at, job.done_before = now(), done
     job.done, job.total = done, total
     job.attempts = 1  # it gets on
     job.leased_until = now() + timedelta(seconds=LEASE_SECONDS)
     return True
+
+
+def seconds_left(job: QueuedJob | None) -> float | None:
+    """Return how long a job still takes, by what its present worker has done of it.
+
+    None while that is not known: the job does not run, or has not got on since it was begun, or
+    begun again.
+    """
+    if job is None or job.state != "running" or job.total is None or job.started_at is None:
+        return None
+    done = job.done - (job.done_before or 0)
+    if done <= 0:
+        return None
+    return (now() - job.started_at).total_seconds() / done * (job.total - job.done)
 
 
 def step_back(session: Session, job_id: int) -> bool:

@@ -16,12 +16,12 @@ from blastscope.workbench.agreement import agreement_json, confusion
 from blastscope.workbench.cases import case_facts, file_progress, names_of
 from blastscope.workbench.cell_table import CellTable, counts
 from blastscope.workbench.context import Workbench
-from blastscope.workbench.jobs import job_json, of_case
+from blastscope.workbench.jobs import job_json, of_case, seconds_left
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
 from blastscope.workbench.shares import Line, lines, neither
-from blastscope.workbench.store.tables import Case, QueuedJob, Reading, ReviewEvent, Scoring, now
+from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Scoring
 
 _PLOT_STEPS = 20
 
@@ -80,6 +80,17 @@ def reviewed(
             differ = (own > 0) & (other > 0) & (own != other) & (final == 0)
             open_.update((np.flatnonzero(differ) + 1).tolist())
     return Reviewed(np.where(final > 0, final, own), open_)
+
+
+def as_counted(found: Access, seen: ReadingView, together: Reviewed) -> ReadingView:
+    """Return a reading by the labels that count, as filters, shares and exports have them.
+
+    In the case's own reading, what a signer decided counts instead of the label there. A blind
+    reader and a second reading have their own labels only.
+    """
+    if found.blind or found.reading.number > 1:
+        return seen
+    return replace(seen, label=together.label)
 
 
 def second_label(
@@ -174,9 +185,7 @@ def case_json(
     scope = found.scope(table.random)
     together = reviewed(bench, session, case, table)
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
-        seen = visible(view, who, blind)
-        if not blind and found.reading.number == 1:  # as the shares and exports have it
-            seen = replace(seen, label=together.label)
+        seen = as_counted(found, visible(view, who, blind), together)
         counted = counts(table, seen, scope, blind, len(together.open))
         left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
     share = None
@@ -195,7 +204,7 @@ def case_json(
         "progress": {
             **file_progress(session, case),
             "scored": int(table.scored.sum()),
-            "seconds_left": _seconds_left(job),
+            "seconds_left": seconds_left(job),
             "job": None if job is None else job_json(session, job, blind),
         },
         "readers": [] if blind else _readers(session, case.id, names),
@@ -205,13 +214,6 @@ def case_json(
         "sample": _sample(session, case, left),
         "readings": readings,
     }
-
-
-def _seconds_left(job: QueuedJob | None) -> float | None:
-    if job is None or job.state != "running" or not job.done or not job.total:
-        return None
-    spent = (now() - (job.started_at or now())).total_seconds()
-    return spent / job.done * (job.total - job.done)
 
 
 def _readers(session: Session, case_id: int, names: dict[int, str]) -> list[str]:

@@ -454,6 +454,16 @@ def test_a_second_reader_is_blind_and_a_signer_decides(
     page.keyboard.press("n")
     all_saved(page)
     assert api(page, "GET", f"/api/v1/cases/{case}/agreement")["open"] == []
+    # The gallery filters by the label that counts, as the server does, and says so.
+    open_gallery(page, case, "filter=N")
+    page.wait_for_selector("text=Label, as decided")
+    names = page.locator(".tile:not([hidden])").evaluate_all(
+        "all => all.map((one) => one.ariaLabel)"
+    )
+    found = api(page, "GET", f"/api/v1/cases/{case}/cells/find?filter=N")
+    assert sorted(int(name.split()[1].strip(",;")) for name in names) == found["cells"]
+    assert len(found["cells"]) == found["counts"]["N"] >= 1
+    assert any("yours: ALL, decided: normal" in name for name in names)
 
 
 def test_pages_fit_at_twice_the_size(chromium: Browser, served: Served, scored: int) -> None:

@@ -17,6 +17,8 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import invalid, unknown
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import ReadingView
+from blastscope.workbench.routes import cell_answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer, etagged, image
 from blastscope.workbench.routes.cases import key_of
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET, TILE, png, spans
@@ -24,6 +26,7 @@ from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import similar_order
 from blastscope.workbench.store.tables import Sheet
 from blastscope.workbench.summaries import (
+    as_counted,
     readings_of,
     reviewed,
     revision,
@@ -35,7 +38,7 @@ router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _LETTERS = (None, *LABELS)
 
 
-@router.get("/cells")
+@router.get("/cells", **gives(cell_answers.Cells))
 def get_cells(
     bench: Bench,
     who: Viewer,
@@ -90,7 +93,9 @@ def cells_json(
             "per_sheet": PER_SHEET,
             "columns": columns,
             "sheets": sheet_addresses(session, case.id, len(table)),
-            "counts": counts(table, seen, scope, blind, len(together.open)),
+            "counts": counts(
+                table, as_counted(found, seen, together), scope, blind, len(together.open)
+            ),
             "undo": view.state.undoable(who.id) is not None,
             "redo": view.state.redoable(who.id) is not None,
         }
@@ -178,7 +183,7 @@ def sheet_addresses(session: Session, case_id: int, cells: int) -> list[dict[str
     return told
 
 
-@router.get("/cells/find")
+@router.get("/cells/find", **gives(cell_answers.FoundCells))
 def find_cells(
     bench: Bench,
     who: Viewer,
@@ -187,7 +192,10 @@ def find_cells(
     order: str = "n",
     reading: int | None = None,
 ) -> dict[str, Any]:
-    """Return the numbers of the cells that pass filters, in an order."""
+    """Return the numbers of the cells that pass filters, in an order.
+
+    Filters by label take the one that counts: where a signer decided, that is the final one.
+    """
     with bench.database.read() as session:
         found = access(session, case_id, who, reading)
         table = bench.tables.of(session, found.case)
@@ -196,7 +204,7 @@ def find_cells(
         if not found.blind:
             saw(bench.database, session, found.case, who)
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
-            seen = visible(view, who, found.blind)
+            seen = as_counted(found, visible(view, who, found.blind), together)
             here = chosen(table, seen, scope, filter, found.blind, together.open)
             counted = counts(table, seen, scope, found.blind, len(together.open))
         if order.startswith("similar:"):
@@ -214,7 +222,7 @@ def _number(order: str) -> int:
         raise invalid("order", "Give the number of a cell, as in similar:17.") from None
 
 
-@router.get("/sheets/{name}")
+@router.get("/sheets/{name}", **sends("image/webp"))
 def get_sheet(bench: Bench, who: Viewer, case_id: int, name: str) -> Response:
     """Return a contact sheet."""
     sha = name.removesuffix(".webp")
@@ -228,7 +236,7 @@ def get_sheet(bench: Bench, who: Viewer, case_id: int, name: str) -> Response:
     return Response(content, media_type="image/webp", headers={"Cache-Control": FOREVER})
 
 
-@router.get("/cells/{n}/{kind}.png")
+@router.get("/cells/{n}/{kind}.png", **sends("image/png"))
 def get_image(
     bench: Bench, who: Viewer, case_id: int, n: int, kind: str, request: Request
 ) -> Response:

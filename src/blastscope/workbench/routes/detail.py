@@ -22,6 +22,8 @@ from blastscope.workbench.models import find_model
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import conflict, invalid, unknown
 from blastscope.workbench.reviews import standing
+from blastscope.workbench.routes import cell_answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.cells import checked_place
 from blastscope.workbench.routes.events import event_json, events_of_cell, reading_numbers
@@ -46,7 +48,7 @@ class HeatmapBody(BaseModel, extra="forbid"):
     method: str
 
 
-@router.get("/cases/{case_id}/cells/{n}")
+@router.get("/cases/{case_id}/cells/{n}", **gives(cell_answers.CellDetail))
 def get_cell(
     bench: Bench, who: Viewer, case_id: int, n: int, reading: int | None = None
 ) -> dict[str, Any]:
@@ -153,7 +155,7 @@ def _labels(
     return told
 
 
-@router.get("/heatmap-methods")
+@router.get("/heatmap-methods", **gives(cell_answers.Methods))
 def get_methods(bench: Bench, who: Viewer) -> dict[str, Any]:
     """List the methods of heatmaps, how long they take, and what to keep in mind."""
     return {
@@ -165,7 +167,11 @@ def get_methods(bench: Bench, who: Viewer) -> dict[str, Any]:
     }
 
 
-@router.post("/cases/{case_id}/cells/{n}/heatmaps", status_code=202)
+@router.post(
+    "/cases/{case_id}/cells/{n}/heatmaps",
+    status_code=202,
+    **gives(cell_answers.HeatmapJob, 202, 200),
+)
 def post_heatmap(bench: Bench, who: Reader, case_id: int, n: int, body: HeatmapBody) -> Response:
     """Have a heatmap computed; 200 if it is there."""
     if body.method not in METHODS:
@@ -202,7 +208,7 @@ def post_heatmap(bench: Bench, who: Reader, case_id: int, n: int, body: HeatmapB
     return JSONResponse(content, 200 if there else 202)
 
 
-@router.get("/cases/{case_id}/cells/{n}/heatmaps/{method}.png")
+@router.get("/cases/{case_id}/cells/{n}/heatmaps/{method}.png", **sends("image/png"))
 def get_heatmap(
     bench: Bench, who: Viewer, case_id: int, n: int, method: str, request: Request
 ) -> Response:

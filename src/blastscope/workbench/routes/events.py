@@ -22,12 +22,20 @@ from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, are_stored
+from blastscope.workbench.routes import cell_answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent
-from blastscope.workbench.summaries import readings_of, reviewed, revision, visible
+from blastscope.workbench.summaries import (
+    as_counted,
+    readings_of,
+    reviewed,
+    revision,
+    visible,
+)
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _MOST_SHOWN = 2000
@@ -60,7 +68,7 @@ def _sent_schema() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/events", openapi_extra=_sent_schema())
+@router.post("/events", openapi_extra=_sent_schema(), **gives(cell_answers.StoredEvents))
 async def post_events(bench: Bench, case_id: int, request: Request) -> Response:
     """Store events; when this answers they are on disk."""
     # The body is read by hand: who asks is looked up in the writer's own session, before it.
@@ -95,7 +103,7 @@ def _store(
         )  # fmt: skip
         together = reviewed(bench, session, found.case, table, found.readings)
         with bench.reviews.view(session, found.reading.id, len(table)) as view:
-            seen = visible(view, who, found.blind)
+            seen = as_counted(found, visible(view, who, found.blind), together)
             told = {
                 "rev": revision(session, found, who),
                 "events": stored,
@@ -157,7 +165,7 @@ def _refuse(found: Access, who: Who, body: EventsBody) -> None:
         raise invalid("shown", "You read this case blind, so the model was not shown.")
 
 
-@router.get("/history")
+@router.get("/history", **gives(cell_answers.History))
 def get_history(
     bench: Bench,
     who: Viewer,
@@ -238,7 +246,7 @@ def event_json(
     }
 
 
-@router.get("/history.csv")
+@router.get("/history.csv", **sends("text/csv"))
 def get_history_csv(bench: Bench, who: Viewer, case_id: int) -> Response:
     """Return all events as CSV; a blind reader gets their own only."""
     names = ("seq", "at", "person", "reading", "kind", "cells", "value", "target", "blind", "shown")

@@ -19,6 +19,8 @@ from blastscope.workbench.exports import (
 )
 from blastscope.workbench.refusal import unknown
 from blastscope.workbench.reviews import record
+from blastscope.workbench.routes import answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.sighting import saw
 
@@ -32,7 +34,7 @@ KINDS = {
 _PIECE = 2**20
 
 
-@router.get("/export")
+@router.get("/export", **gives(answers.Export))
 def get_export(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return what an export holds and what it leaves out."""
     with bench.database.read() as session:
@@ -42,7 +44,7 @@ def get_export(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         return export_json(bench, session, found.case)
 
 
-@router.get("/export/{name}")
+@router.get("/export/{name}", **sends(*KINDS.values()))
 def get_file(bench: Bench, who: Reader, case_id: int, name: str) -> Response:
     """Return an export as a file to be kept."""
     if name not in KINDS:

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from blastscope.workbench.access import access
 from blastscope.workbench.fields import fields_json, tell_scale
 from blastscope.workbench.refusal import unknown
+from blastscope.workbench.routes import answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.cases import told
 from blastscope.workbench.sighting import saw
@@ -24,7 +26,7 @@ class ScaleBody(BaseModel, extra="forbid"):
     um_per_pixel: float
 
 
-@router.get("/fields")
+@router.get("/fields", **gives(answers.Fields))
 def get_fields(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """List the fields of a case, with the numbers of their cells and the refused cells."""
     with bench.database.read() as session:
@@ -34,7 +36,7 @@ def get_fields(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         return fields_json(session, found.case, found.blind)
 
 
-@router.get("/fields/{number}.webp")
+@router.get("/fields/{number}.webp", **sends("image/webp"))
 def get_picture(bench: Bench, who: Viewer, case_id: int, number: int, request: Request) -> Response:
     """Return a field's picture, made smaller if it is large."""
     with bench.database.read() as session:
@@ -45,7 +47,7 @@ def get_picture(bench: Bench, who: Viewer, case_id: int, number: int, request: R
     return image(request, field.image, "webp", bench.images.path(field.image).read_bytes)
 
 
-@router.post("/scale")
+@router.post("/scale", **gives(answers.Case))
 def post_scale(bench: Bench, who: Reader, case_id: int, body: ScaleBody) -> dict[str, Any]:
     """Tell the micrometres a pixel of fields whose scale could not be measured."""
     with bench.database.write() as session:

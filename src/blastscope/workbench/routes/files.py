@@ -19,6 +19,8 @@ from blastscope.workbench.fields import fields_json
 from blastscope.workbench.image_store import Incoming, TooLargeError
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError
+from blastscope.workbench.routes import answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.routes.cases import told
 from blastscope.workbench.sighting import saw
@@ -35,7 +37,7 @@ from blastscope.workbench.uploads import (
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 
 
-@router.put("/files", status_code=201)
+@router.put("/files", status_code=201, **gives(answers.SentFile, 201, 200))
 async def put_file(
     bench: Bench, who: Reader, case_id: int, name: str, request: Request
 ) -> Response:
@@ -76,7 +78,7 @@ def _note(
         return file_json(session, upload, blind=False), new
 
 
-@router.post("/files/done")
+@router.post("/files/done", **gives(answers.Case))
 def post_done(bench: Bench, who: Reader, case_id: int) -> dict[str, Any]:
     """Say that all files are sent for now: they are prepared and scored."""
     with bench.database.write() as session:
@@ -85,7 +87,7 @@ def post_done(bench: Bench, who: Reader, case_id: int) -> dict[str, Any]:
         return told(bench, session, case_id, who)
 
 
-@router.get("/files")
+@router.get("/files", **gives(answers.Files))
 def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[str, Any]:
     """List the files of a case."""
     with bench.database.read() as session:
@@ -98,7 +100,7 @@ def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[
         return {"files": [file_json(session, one, found.blind) for one in session.scalars(query)]}
 
 
-@router.get("/problems.csv")
+@router.get("/problems.csv", **sends("text/csv"))
 def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
     """Return refused files, duplicates and refused cells of fields, with the reasons, as CSV."""
     with bench.database.read() as session:

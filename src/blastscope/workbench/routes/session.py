@@ -21,6 +21,8 @@ from blastscope.workbench.people import (
     start_session,
     who,
 )
+from blastscope.workbench.routes import answers
+from blastscope.workbench.routes.answers import gives
 from blastscope.workbench.routes.asking import Bench, Viewer, address_of, cookie_name
 from blastscope.workbench.settings import Settings, limits
 
@@ -71,13 +73,13 @@ def launch(bench: Bench, token: str = "") -> Response:
     return response
 
 
-@router.get("/api/v1/boot")
+@router.get("/api/v1/boot", **gives(answers.Boot))
 def get_boot(bench: Bench, person: Viewer) -> dict[str, Any]:
     """Return what every page begins with."""
     return boot(bench, person)
 
 
-@router.post("/api/v1/session")
+@router.post("/api/v1/session", **gives(answers.SignedIn))
 def sign_in(bench: Bench, body: SignIn, request: Request) -> Response:
     """Sign in with a name and a password."""
     address = address_of(request, bench.settings)

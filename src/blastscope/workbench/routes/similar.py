@@ -17,6 +17,8 @@ from blastscope.workbench.reference import reference_json
 from blastscope.workbench.refusal import RefusalError, unknown
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import ReadingView
+from blastscope.workbench.routes import cell_answers
+from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer
 from blastscope.workbench.routes.cells import checked_place, sheet_addresses
 from blastscope.workbench.sheets import PER_ROW, PER_SHEET, png
@@ -28,7 +30,7 @@ from blastscope.workbench.summaries import readings_of, reviewed
 router = APIRouter(prefix="/api/v1")
 
 
-@router.get("/cases/{case_id}/cells/{n}/similar")
+@router.get("/cases/{case_id}/cells/{n}/similar", **gives(cell_answers.Similar))
 def get_similar(bench: Bench, who: Viewer, case_id: int, n: int) -> dict[str, Any]:
     """Return what looks most like a cell to the network.
 
@@ -146,7 +148,7 @@ def _of_reference(bench: Workbench, vector: Any) -> dict[str, list[dict[str, Any
     }
 
 
-@router.get("/reference/{row}.png")
+@router.get("/reference/{row}.png", **sends("image/png"))
 def get_reference_image(bench: Bench, who: Viewer, row: int) -> Response:
     """Return a labelled cell of the reference as it was prepared; its number is its row there."""
     if bench.reference is None:

@@ -322,11 +322,13 @@ class QueuedJob(Base):
     state: Mapped[str] = mapped_column(String(10), default="waiting", index=True)
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
+    # When a worker that began it, or began it again, first told how far it is, and how far it was.
+    started_at: Mapped[datetime | None]
+    done_before: Mapped[int | None] = mapped_column(Integer)
     reason: Mapped[str | None] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     leased_until: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
-    started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
 

@@ -103,7 +103,7 @@ async function draw() {
       h("section", { class: "panel" }, h("h2", {}, "Jobs"), system.jobs.length ? scrolling("Jobs", table("The latest", ["No.", "Kind", "State", "Done"], system.jobs.slice(0, 15).map((/** @type {any} */ job) => [
         String(job.id), job.kind, [h("span", { class: "state", "data-state": job.state }, job.state), job.reason ? h("div", {}, h("small", {}, job.reason)) : null,
         ["failed", "cancelled"].includes(job.state) ? [" ", h("button", { type: "button", "aria-label": `Try job ${job.id} again`, onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(() => page(draw), (fault) => showFault(fault, note)) }, "Try again")] : null], job.total ? `${job.done} of ${job.total}` : "–"]))) : h("p", { class: "quiet" }, "None."))),
-    h("section", { class: "panel" }, h("h2", {}, "Audit"), scrolling("Audit", table("The latest first", ["When", "Who", "What", "About"], entries.slice(-100).reverse().map((/** @type {any} */ each) => [
+    h("section", { class: "panel" }, h("h2", {}, "Audit"), scrolling("Audit", table("The latest first", ["When", "Who", "What", "About"], entries.slice(-100).reverse().map((each) => [
       when(each.at), each.person ?? "–", each.what, typeof each.about === "object" ? JSON.stringify(each.about) : String(each.about ?? "")])))));
 }
 

@@ -1,7 +1,7 @@
 /**
  * The one way to the server: JSON over its REST API, with faults in one shape.
  *
- * `Api` is made from the OpenAPI file by `make types`: addresses, and the body that each takes.
+ * `Api` is made from the OpenAPI file by `make types`: addresses, and what each takes and answers.
  */
 
 /** A request that the server answered with a refusal, or that did not reach it (status 0). */
@@ -41,7 +41,7 @@ function sentenceOf(body, status) {
  * @param {Method} method
  * @param {Path} path
  * @param {{json?: Api.Body<Method, Path>, body?: BodyInit, headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [options]
- * @returns {Promise<any>} the answer's JSON, or null if it has none
+ * @returns {Promise<Api.Answer<Method, Path>>} the answer's JSON, or null if it has none
  */
 export async function call(method, path, options = {}) {
   const { json, body, headers = {}, signal, keepalive } = options;
@@ -76,7 +76,11 @@ export async function call(method, path, options = {}) {
   return answer;
 }
 
-/** @param {Api.GetPath} path @param {AbortSignal} [signal] */
+/**
+ * @template {Api.GetPath} Path
+ * @param {Path} path
+ * @param {AbortSignal} [signal]
+ */
 export const get = (path, signal) => call("GET", path, { signal });
 /**
  * @template {Api.PostPath} Path

@@ -19,7 +19,7 @@ const SAMPLING = { all: "all nucleated cells", random: "a random sample of the n
 /** @param {Case} item @param {string} filter @param {string} [order] */
 const galleryOf = (item, filter, order = "") => `/cases/${item.id}/gallery?${new URLSearchParams({ ...(filter ? { filter } : {}), ...(order ? { order } : {}) })}`;
 
-/** @param {Case} item @param {any} sign */
+/** @param {Case} item @param {Api.ToSign | null} sign */
 function whatIsLeft(item, sign) {
   const { counts } = item;
   const row = (/** @type {string} */ words, /** @type {number | undefined} */ count, /** @type {string} */ filter) => count === undefined ? null
@@ -77,12 +77,12 @@ function plot(shares, item) {
     h("p", {}, h("small", {}, `${counted(total, "cell")}, ${counts.length} bars. Right of the threshold the model calls ALL.`)));
 }
 
-/** @param {any} shares */
+/** @param {Api.Shares} shares */
 function subjects(shares) {
   if (!shares.subjects || shares.subjects.length < 2) return null;
   return h("section", { class: "panel" }, scrolling("Subjects", table("This case holds several subjects: each is estimated by itself (share of blasts, 95 % interval).",
     ["Subject", { name: "Cells", number: true }, "The model alone", "People and model", "Counted"],
-    shares.subjects.map((/** @type {any} */ each) => [each.subject, number(each.cells), ...each.lines.map(lineWords)]))));
+    shares.subjects.map((each) => [each.subject, number(each.cells), ...each.lines.map(lineWords)]))));
 }
 
 /** @param {Case} item @param {() => void} again */
@@ -92,7 +92,7 @@ async function scorings(item, again) {
   const others = models.filter((/** @type {any} */ model) => model.id !== item.model.id);
   const select = h("select", { "aria-label": "Model" }, others.map((/** @type {any} */ model) => h("option", { value: model.id }, model.name)));
   return h("section", { class: "panel" }, h("h2", {}, "Model"), h("p", {}, h("strong", {}, item.model.name), h("br"), h("code", {}, item.model.digest)),
-    past.length ? h("ul", { class: "plain" }, past.map((/** @type {any} */ each) => h("li", {}, `${each.model?.name ?? each.model}, ${when(each.at)}, ${counted(each.cells, "cell")}${each.current ? ": current" : ""}`))) : null,
+    past.length ? h("ul", { class: "plain" }, past.map((each) => h("li", {}, `${each.model}, ${when(each.at)}, ${counted(each.cells, "cell")}${each.current ? ": current" : ""}`))) : null,
     may.sign && others.length && item.state !== "signed" ? h("div", { class: "actions" }, select, h("button", { type: "button", onclick: async () => {
       await post(`/api/v1/cases/${item.id}/score`, { model: Number(select.value) }).then(again, (fault) => showFault(fault, problem));
     } }, "Score with this model; the old scoring stays")) : null, problem);
@@ -120,7 +120,7 @@ async function draw() {
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
-    signatures.filter((/** @type {any} */ each) => !each.reopened).map(signatureCard),
+    signatures.filter((each) => !each.reopened).map(signatureCard),
     item.progress.refused ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(item.progress.refused, "file")} could not be used`), " and ", item.progress.refused === 1 ? "is" : "are", " in no count and no share. ",
       h("a", { href: `/api/v1/cases/${item.id}/problems.csv`, download: true }, "Download the list with the reasons (CSV)"))) : null,
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
@@ -130,7 +130,7 @@ async function draw() {
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,
     fields ? fieldsPanel(item, fields) : null,
-    signatures.some((/** @type {any} */ each) => each.reopened) ? h("section", { class: "panel" }, h("h2", {}, "Earlier signatures"), signatures.filter((/** @type {any} */ each) => each.reopened).map(signatureCard)) : null);
+    signatures.some((each) => each.reopened) ? h("section", { class: "panel" }, h("h2", {}, "Earlier signatures"), signatures.filter((each) => each.reopened).map(signatureCard)) : null);
   document.getElementById("sign")?.addEventListener("click", () => askToSign(item, draw));
   if (busy) setTimeout(() => page(draw), 3000);
 }

@@ -31,7 +31,7 @@ export class CellView {
     this.opacity = 0.6;
     this.zoom = 1;
     this.method = METHOD;
-    /** @type {{code: string, name: string, seconds: number, warning: string | null}[]} */
+    /** @type {Api.Method[]} */
     this.methods = [];
     this.warning = "";
   }
@@ -175,7 +175,8 @@ export class CellView {
     fill(/** @type {HTMLElement} */ (this.head),
       h("h2", {}, `Cell ${this.n}`),
       place ? h("span", { class: "quiet" }, `${place[1] + 1} of ${total} in this list`) : null,
-      h("span", {}, "Yours: ", h("span", { class: "label", "data-label": cell.label ?? "" }, cell.label ? LABELS[cell.label] : "none"), cell.flag ? " ⚑" : ""),
+      h("span", {}, "Yours: ", h("span", { class: "label", "data-label": cell.label ?? "" }, cell.label ? LABELS[cell.label] : "none"),
+        cell.final && !gallery.adjudicating ? [" · decided: ", h("span", { class: "label", "data-label": cell.final }, LABELS[cell.final])] : null, cell.flag ? " ⚑" : ""),
       Object.entries(LABELS).map(([name, words]) => h("button", { type: "button", "data-cell": name, "aria-pressed": String(cell.label === name), disabled: gallery.readOnly, onclick: () => gallery.act(name) },
         keyName(name) ? `${keyName(name)} ${words}` : words)),
       h("span", { class: "end" },
@@ -310,7 +311,6 @@ export class CellView {
       `Heatmap${keyName("overlay") ? ` (${keyName("overlay")})` : ""}`);
     if (!this.overlay) return [h("h3", {}, "Heatmap"), button];
     const heat = this.facts.heatmaps?.find((/** @type {any} */ each) => each.method === this.method);
-    const chosen = this.methods.find(({ code }) => code === this.method);
     const select = h("select", { "data-cell": "method", "aria-label": "Method", onchange: () => {
       this.method = select.value;
       this.#askHeatmap();
@@ -333,7 +333,7 @@ export class CellView {
           this.overlay = false;
           this.open(this.n);
         } }, "Cancel")] : null),
-      h("div", { class: "notice warn" }, h("p", {}, chosen?.warning ?? this.warning ?? ""), chosen?.warning && this.warning ? h("p", {}, this.warning) : null)];
+      h("div", { class: "notice warn" }, h("p", {}, this.warning))];
   }
 
   /** @param {number} n */

@@ -24,7 +24,7 @@ page(async () => {
       out.length ? ` The data set leaves out ${out.map(([words, count]) => `${number(Number(count))} ${words}`).join(", ")}.` : "",
       answer.doubles ? ` ${counted(answer.doubles, "cell")} may be of two fields that overlap: both are in it until one is labelled not a cell.` : "",
       answer.neither ? ` ${number(answer.neither)} have no label, and the model does not call them: they are in no share.` : ""),
-    h("div", { class: "columns" }, answer.files.map((/** @type {any} */ file) => {
+    h("div", { class: "columns" }, answer.files.map((file) => {
       const [title, words] = FILES[file.name] ?? [file.name, ""];
       return h("section", { class: "panel" }, h("h2", {}, title), h("p", {}, words),
         h("a", { class: "button", href: file.address, download: true }, `Download ${file.name}`));

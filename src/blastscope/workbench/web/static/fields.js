@@ -6,8 +6,8 @@ import { may, showFault } from "./frame.js";
 import { counted, number } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
-/** @typedef {[number, number, number, number]} Place left, top, width, height in pixels of the field */
-/** @typedef {{number: number, file?: string, width: number, height: number, um_per_pixel: number, red_cells: number | null, within: number | null, image: string, cells: number[], refused: {place: Place, reason: string}[]}} Field */
+/** @typedef {number[]} Place left, top, width, height in pixels of the field */
+/** @typedef {Api.SmearField} Field */
 /** @typedef {{number: number, file?: string, width: number, height: number, place: Place, image: string}} Placed */
 
 /** An input for micrometres per pixel, which may stay empty. */
@@ -64,7 +64,7 @@ export function placeInField(field, n) {
     h("figcaption", {}, `Its place in ${name}, ${field.width} × ${field.height} px`));
 }
 
-/** @param {Case} item @param {{fields: Field[], refused: number}} found */
+/** @param {Case} item @param {Api.Fields} found */
 export function fieldsPanel(item, { fields, refused }) {
   if (!fields.length) return null;
   const cells = fields.reduce((sum, field) => sum + field.cells.length, 0);

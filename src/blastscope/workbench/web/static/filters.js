@@ -1,5 +1,7 @@
 /** Which cells are shown and in which order; the same rules as the server's `cells/find`. */
 
+import { counting } from "./review.js";
+
 /** @typedef {import("./review.js").Review} Review */
 /** @typedef {import("./review.js").Cell} Cell */
 
@@ -13,11 +15,11 @@
 
 /** @type {Filter[]} */
 export const FILTERS = [
-  { name: "unlabelled", words: "No label yet", group: "label", holds: (cell) => !cell.label },
-  { name: "A", words: "ALL", group: "label", holds: (cell) => cell.label === "A" },
-  { name: "N", words: "Normal", group: "label", holds: (cell) => cell.label === "N" },
-  { name: "U", words: "Unsure", group: "label", holds: (cell) => cell.label === "U" },
-  { name: "X", words: "Not a cell", group: "label", holds: (cell) => cell.label === "X" },
+  { name: "unlabelled", words: "No label yet", group: "label", holds: (cell) => !counting(cell) },
+  { name: "A", words: "ALL", group: "label", holds: (cell) => counting(cell) === "A" },
+  { name: "N", words: "Normal", group: "label", holds: (cell) => counting(cell) === "N" },
+  { name: "U", words: "Unsure", group: "label", holds: (cell) => counting(cell) === "U" },
+  { name: "X", words: "Not a cell", group: "label", holds: (cell) => counting(cell) === "X" },
   { name: "referred", words: "Referred", group: "model", holds: (cell) => Boolean(cell.refer) },
   { name: "ood", words: "Out of distribution", group: "model", holds: (cell) => Boolean(cell.ood) },
   { name: "near", words: "Near the threshold", group: "model", holds: (cell, review) => review.near(cell) },
@@ -25,7 +27,10 @@ export const FILTERS = [
   { name: "flagged", words: "Flagged", group: "mark", holds: (cell) => cell.flag },
   { name: "noted", words: "With a note", group: "mark", holds: (cell) => Boolean(cell.note) },
   { name: "sample", words: "In the random sample", group: "mark", holds: (cell) => cell.in_sample },
-  { name: "doubles", words: "Possible doubles", group: "mark", holds: (cell, review) => Boolean(cell.double_of) && cell.label !== "X" && review.byNumber.get(cell.double_of ?? 0)?.label !== "X" },
+  { name: "doubles", words: "Possible doubles", group: "mark", holds: (cell, review) => {
+    const other = review.byNumber.get(cell.double_of ?? 0);
+    return Boolean(cell.double_of) && counting(cell) !== "X" && !(other && counting(other) === "X");
+  } },
   { name: "unusable", words: "Not usable", group: "mark", holds: (cell) => Boolean(cell.problem) },
   { name: "disagreements", words: "Readers differ", group: "mark", holds: (cell) => Boolean(cell.other && cell.label && cell.other !== cell.label && !cell.final) },
 ];

@@ -9,7 +9,7 @@ import { boot, main, may, nameCase, outbox, page, showFault } from "./frame.js";
 import { Grid } from "./grid.js";
 import { actionOf, showKeys } from "./keys.js";
 import { Panels } from "./panels.js";
-import { Review } from "./review.js";
+import { Review, counting } from "./review.js";
 import { States } from "./states.js";
 import { counted, LABELS, probability } from "./words.js";
 
@@ -146,7 +146,7 @@ export class Gallery {
         cells = ordered(cells, this.order);
       }
     } else cells = ordered(cells, this.order);
-    const call = (/** @type {Cell} */ cell) => cell.label ?? cell.called;
+    const call = (/** @type {Cell} */ cell) => counting(cell) ?? cell.called;
     this.lists = this.split ? [cells.filter((cell) => call(cell) === "A"), cells.filter((cell) => call(cell) === "N")] : [cells];
     this.places.clear();
     this.lists.forEach((list, which) => list.forEach((cell, index) => this.places.set(cell.n, [which, index])));
@@ -184,8 +184,8 @@ export class Gallery {
   /** @param {Cell} cell @returns {import("./grid.js").Tile} */
   tile(cell) {
     const said = this.modelShown && cell.scored && typeof cell.p === "number";
-    const label = (this.adjudicating ? cell.final : cell.label) ?? "";
-    const both = this.adjudicating ? ` ${cell.label ?? "–"}/${cell.other ?? "–"}` : "";
+    const label = (this.adjudicating ? cell.final : counting(cell)) ?? "";
+    const both = this.adjudicating ? ` ${cell.label ?? "–"}/${cell.other ?? "–"}` : cell.final ? ` (${cell.label ?? "–"})` : "";
     return {
       ...this.review.place(cell.n, this.looks.fit ? "fit" : "scale"),
       label,
@@ -205,6 +205,7 @@ export class Gallery {
     if (cell.problem) parts.push(`, not usable: ${cell.problem}`);
     parts.push(`; yours: ${cell.label ? LABELS[cell.label] : "none"}`);
     if (this.adjudicating) parts.push(`, other reader: ${cell.other ? LABELS[cell.other] : "none"}, final: ${cell.final ? LABELS[cell.final] : "none"}`);
+    else if (cell.final) parts.push(`, decided: ${LABELS[cell.final]}`);
     if (cell.flag) parts.push(", flagged");
     if (cell.note) parts.push(", with a note");
     return parts.join("");
@@ -332,7 +333,7 @@ export class Gallery {
     const from = this.view.dialog ? (this.places.get(this.view.n)?.[1] ?? 0) : this.grid.active;
     for (let step = 1; step <= list.length; step++) {
       const index = (from + step) % list.length;
-      if (list[index].label) continue;
+      if (counting(list[index])) continue;
       this.grid.move(index);
       if (this.view.dialog) this.view.open(list[index].n);
       return;

@@ -80,7 +80,7 @@ async function form(made) {
     timer = setTimeout(async () => {
       const value = identifier.value.trim();
       const answer = value ? await get(`/api/v1/identifier-check?identifier=${encodeURIComponent(value)}`).catch(() => null) : null;
-      const sentences = [...(answer?.taken ? ["This identifier is taken: choose another."] : []), ...(answer?.warnings ?? []).map((/** @type {any} */ each) => each.message)];
+      const sentences = [...(answer?.taken ? ["This identifier is taken: choose another."] : []), ...(answer?.warnings ?? []).map((each) => each.message)];
       warning.hidden = !sentences.length;
       warning.textContent = sentences.join(" ");
     }, 250);
@@ -164,7 +164,7 @@ async function sending(item) {
     listed = key;
     if (!refused && !duplicates) return fill(bad);
     const answers = await Promise.all(["refused", "duplicate"].map((state) => get(`/api/v1/cases/${item.id}/files?state=${state}`).catch(() => ({ files: [] }))));
-    const lines = [...answers.flatMap(({ files }) => files).map((/** @type {any} */ file) =>
+    const lines = [...answers.flatMap(({ files }) => files).map((file) =>
       `${file.name ?? `File ${file.id}`}: ${file.reason}`),
     ...sender.failed.map(({ name, reason }) => `${name}: ${reason}`)];
     fill(bad, h("h3", {}, `${counted(refused, "file")} not used, ${counted(duplicates, "duplicate")}`),

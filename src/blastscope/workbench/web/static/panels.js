@@ -109,10 +109,16 @@ export class Panels {
       && (name !== "sample" || gallery.item.sample) && (!["unusable", "doubles"].includes(name) || counts[name] || gallery.filters.has(name)) && (name !== "disagreements" || counts[name] || gallery.adjudicating));
     fill(this.filters,
       h("h2", {}, "Show"), button("", "All cells", gallery.review.cells.length - counts.unusable, gallery.filters.size === 0),
-      GROUPS.map(([group, words]) => {
+      GROUPS.map(([group, name]) => {
+        const words = group === "label" && this.decided ? "Label, as decided" : name;
         const own = shown.filter((filter) => filter.group === group);
         return own.length ? [h("h2", {}, words), ...own.map(({ name, words: text }) => button(name, text, counts[name], gallery.filters.has(name)))] : [];
       }).flat());
+  }
+
+  /** Whether a signer decided on a cell. */
+  get decided() {
+    return this.gallery.review.cells.some((cell) => cell.final);
   }
 
   /** @param {string} name */
@@ -130,7 +136,7 @@ export class Panels {
   /** @param {Record<string, number>} counts */
   #labels(counts) {
     const row = (/** @type {string} */ words, /** @type {number} */ count) => [h("dt", {}, words), h("dd", {}, number(count))];
-    fill(this.numbers, h("h2", {}, this.gallery.adjudicating ? "Labels of reading 1" : "Your labels"), h("dl", {},
+    fill(this.numbers, h("h2", {}, this.decided ? "Labels, as decided" : this.gallery.adjudicating ? "Labels of reading 1" : "Your labels"), h("dl", {},
       row("ALL", counts.A), row("Normal", counts.N), row("Unsure", counts.U), row("Not a cell", counts.X),
       row("No label yet", counts.unlabelled)));
   }
@@ -145,6 +151,7 @@ export class Panels {
         gallery.grid.box.focus({ preventScroll: true });
       } }, h("b", {}, keyName(name) || name), words)));
     fill(this.legend, h("h2", {}, "On a tile"), h("small", {}, "Top left your label, ⚑ a flag, ✎ a note. ",
+      this.decided ? "Where a signer decided, that label counts and stands there; the one in brackets is the reading's. " : "",
       gallery.modelShown ? "Bottom right the model: A (ALL), N (normal) or ? (no call) and the probability of ALL; R referred to an expert, O out of distribution." : ""));
     if (!this.counts.childElementCount) {
       fill(this.counts, h("h2", {}, "Cell"), this.cell, this.buttons, this.numbers, this.shares, this.legend);
@@ -169,6 +176,7 @@ export class Panels {
           cell.refer ? ", referred" : "", cell.ood ? ", out of distribution" : ""] : "not scored yet"),
       h("div", {}, "Yours: ", h("span", { class: "label", "data-label": cell.label ?? "" }, yours)),
       gallery.adjudicating && h("div", {}, `Other reader: ${cell.other ? LABELS[cell.other] : "none"}; final: ${cell.final ? LABELS[cell.final] : "none"}`),
+      !gallery.adjudicating && cell.final && h("div", {}, "Decided by a signer: ", h("span", { class: "label", "data-label": cell.final }, LABELS[cell.final])),
       cell.note && h("div", {}, `Note: ${cell.note}`),
       h("div", { class: "quiet" }, cell.subject ? `${cell.subject} · ` : "", "Enter opens it"));
   }

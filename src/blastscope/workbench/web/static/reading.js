@@ -18,12 +18,12 @@ const WHY_NOT = {
 async function begin(item) {
   const { people } = await get("/api/v1/people");
   // Whoever begins a second reading has seen the case.
-  const others = people.filter((/** @type {any} */ each) => each.active !== false && each.role !== "viewer" && each.name !== boot.person?.name);
+  const others = people.filter((each) => each.active !== false && each.role !== "viewer" && each.name !== boot.person?.name);
   if (!others.length)
     return h("p", { class: "notice" }, "There is nobody else who may read. ", may.admin ? h("a", { href: "/admin" }, "Add a person") : "Ask an administrator to add a person.");
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const form = h("form", { class: "panel" }, h("h2", {}, "Begin a second reading"),
-    h("label", { class: "field" }, "Who reads", h("select", { name: "person", required: true }, others.map((/** @type {any} */ each) =>
+    h("label", { class: "field" }, "Who reads", h("select", { name: "person", required: true }, others.map((each) =>
       h("option", { value: each.id }, each.name)))),
     h("fieldset", {}, h("legend", {}, "Which cells"),
       h("label", { class: "radio" }, h("input", { type: "radio", name: "scope", value: "all", checked: true }), "All cells"),

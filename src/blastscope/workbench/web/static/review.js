@@ -36,6 +36,9 @@ import { get } from "./api.js";
 /** @typedef {{label: Label, flag: boolean, note: string | null, final?: Label}} Marks */
 /** @typedef {{scale: string, fit: string, first: number, count: number} | null} Sheet */
 
+/** The label that counts: where a signer decided, the final one. @param {Cell} cell @returns {Label} */
+export const counting = (cell) => cell.final ?? cell.label;
+
 /** Distance from the threshold within which a probability is near it. */
 const NEAR = 0.1;
 
@@ -78,7 +81,7 @@ export class Review {
     this.undone = [];
   }
 
-  /** @param {string} [since] @returns {Api.GetPath} */
+  /** @param {string} [since] @returns {`/api/v1/cases/${number}/cells?${string}`} */
   address(since = "") {
     const reading = this.reading ? `reading=${this.reading}` : "";
     return `/api/v1/cases/${this.case}/cells?${reading}${since}`;
@@ -103,7 +106,7 @@ export class Review {
     return changed;
   }
 
-  /** @param {any} answer @returns {number[]} */
+  /** @param {Api.Cells} answer @returns {number[]} */
   #take(answer) {
     this.rev = answer.rev;
     this.version = answer.version;
@@ -116,7 +119,7 @@ export class Review {
     this.canUndo = answer.undo;
     this.canRedo = answer.redo;
     const pending = this.outbox.pending(this.case);
-    const names = Object.keys(answer.columns);
+    const names = /** @type {(keyof Api.Columns)[]} */ (Object.keys(answer.columns));
     const numbers = answer.columns.n ?? [];
     numbers.forEach((/** @type {number} */ n, /** @type {number} */ index) => {
       let cell = this.byNumber.get(n);
@@ -126,9 +129,10 @@ export class Review {
         this.cells.push(cell);
       }
       for (const name of names) {
-        if (answer.columns[name] === null) continue;
+        const column = answer.columns[name];
+        if (!column) continue;
         if (pending.has(n) && (name === "label" || name === "flag" || name === "note") && name in cell) continue;
-        /** @type {any} */ (cell)[name] = answer.columns[name][index];
+        /** @type {any} */ (cell)[name] = column[index];
       }
     });
     this.cells.sort((a, b) => a.n - b.n);
@@ -226,7 +230,7 @@ export class Review {
 
   /**
    * Take the server's word for what changed.
-   * @param {any} answer of a POST of events
+   * @param {Api.StoredEvents} answer of a POST of events
    */
   settle(answer) {
     const pending = this.outbox.pending(this.case);
@@ -254,7 +258,8 @@ export class Review {
 
   /** @param {Cell} cell */
   disagrees(cell) {
-    return (cell.label === "A" || cell.label === "N") && Boolean(cell.called) && cell.label !== cell.called;
+    const label = counting(cell);
+    return (label === "A" || label === "N") && Boolean(cell.called) && label !== cell.called;
   }
 
   /** Where a cell's thumbnail lies. @param {number} n @param {"scale" | "fit"} kind */

@@ -25,7 +25,7 @@ export async function askToSign(item, signed) {
   }
   const sign = await get(`/api/v1/cases/${item.id}/sign`);
   if (!sign.can_sign) {
-    await tell("This case can't be signed yet", h("ul", {}, sign.why_not.map((/** @type {any} */ why) => h("li", {}, typeof why === "string" ? why : why.message))));
+    await tell("This case can't be signed yet", h("ul", {}, sign.why_not.map((why) => h("li", {}, typeof why === "string" ? why : why.message))));
     return;
   }
   const row = (/** @type {string} */ words, /** @type {number[]} */ cells, /** @type {string} */ filter) =>

@@ -3,6 +3,7 @@
 import { get, Refusal } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { filtered } from "./filters.js";
+import { counting } from "./review.js";
 import { boot, outbox, signInAgain } from "./frame.js";
 import { askToDrop } from "./refused.js";
 import { counted, duration, stopped } from "./words.js";
@@ -121,7 +122,7 @@ export class States {
     const { gallery } = this;
     const cells = gallery.review.cells.filter((cell) => !cell.problem);
     if (BUSY.includes(gallery.item.state) || gallery.item.state === "signed") return null;
-    if (!cells.length || cells.some((cell) => !cell.label)) return null;
+    if (!cells.length || cells.some((cell) => !counting(cell))) return null;
     return this.#strip("good", "Every cell has a label.", gallery.review.reading
       ? h("a", { href: `/cases/${gallery.item.id}/reading` }, "Finish the reading")
       : h("a", { href: `/cases/${gallery.item.id}` }, "Go to the case to sign it"));

@@ -28,9 +28,9 @@ export function counted(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en-GB")} ${count === 1 ? one : many}`;
 }
 
-/** @param {number} value */
+/** @param {number | null | undefined} value */
 export function number(value) {
-  return value.toLocaleString("en-GB");
+  return value?.toLocaleString("en-GB") ?? "–";
 }
 
 /** @param {string | null | undefined} time ISO 8601 */

@@ -1,0 +1,552 @@
+"""What the REST API answers, as types: OpenAPI's description of each route is made of them.
+
+The answers themselves are put together elsewhere and sent as they are; the tests hold each one to
+its type. A field with a default is left out of the answers to whom it does not concern: what tells
+of the model, of others' labels or of names is not sent to a blind reader.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Response
+from pydantic import BaseModel, Field, WithJsonSchema
+
+Label = Literal["A", "N", "U", "X"]
+Call = Literal["A", "N"]
+Role = Literal["viewer", "reader", "signer", "admin"]
+JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
+CaseState = Literal["receiving", "preparing", "scoring", "review", "signed", "reopened"]
+
+
+LEFT_OUT: Any = Field(default_factory=lambda: None)
+"""The default of a field that some answers do not have."""
+
+
+class Answer(BaseModel, extra="forbid"):
+    """The base of all answers."""
+
+
+_AS_IT_IS = Annotated[dict[str, Any], WithJsonSchema({})]
+"""What a route returns is sent without a change: ``responses`` describes it."""
+
+
+def gives(kind: Any, *statuses: int) -> dict[str, Any]:
+    """Describe what a route answers, by a type of this package.
+
+    Args:
+        kind: the type of its JSON.
+        statuses: those of its answers that are not refusals; 200 by default.
+    """
+    told = {status: {"model": kind} for status in statuses or (200,)}
+    return {"response_model": _AS_IT_IS, "responses": told}
+
+
+def sends(*media_types: str) -> dict[str, Any]:
+    """Describe a route that answers with a file, by the media types that it may have."""
+    content: dict[str, Any] = {one.partition(";")[0]: {} for one in media_types}
+    return {"response_class": Response, "responses": {200: {"content": content}}}
+
+
+class Fault(Answer):
+    """Why a request was refused: a code that does not change, and a sentence."""
+
+    code: str
+    message: str
+    fields: dict[str, str] = LEFT_OUT
+
+
+class Refused(Answer):
+    """The answer to a request that was refused."""
+
+    error: Fault
+
+
+class Person(Answer):
+    """Who is signed in."""
+
+    id: int
+    name: str
+    role: Role
+    has_password: bool
+
+
+class Member(Answer):
+    """A person who works here; all but the first three fields are for an admin only."""
+
+    id: int
+    name: str
+    role: Role
+    active: bool = LEFT_OUT
+    has_password: bool = LEFT_OUT
+    locked_until: str | None = LEFT_OUT
+
+
+class People(Answer):
+    """The people who work here."""
+
+    people: list[Member]
+
+
+class SignedIn(Answer):
+    """Who has signed in."""
+
+    person: Person
+
+
+class Token(Answer):
+    """A token of a script, without what it sends."""
+
+    id: int
+    name: str
+    person: str | None
+    created_at: str
+    expires_at: str
+
+
+class Tokens(Answer):
+    """Tokens that hold."""
+
+    tokens: list[Token]
+
+
+class MadeToken(Answer):
+    """A token as scripts send it, which is told this once."""
+
+    id: int
+    token: str
+    expires_at: str
+
+
+class Model(Answer):
+    """A model that scores cases."""
+
+    id: int
+    name: str
+    synthetic: bool
+    digest: str
+    threshold: float | None = LEFT_OUT
+    calibrated: bool = LEFT_OUT
+    networks: int = LEFT_OUT
+
+
+class ListedModel(Model):
+    """A model, and whether new cases are scored with it."""
+
+    default: bool
+
+
+class Models(Answer):
+    """The models of this workbench."""
+
+    models: list[ListedModel]
+
+
+class Limits(Answer):
+    """The most that a file, an image, a zip or a case may have."""
+
+    file_bytes: int
+    files: int
+    pixels: int
+    zip_bytes: int
+
+
+class Boot(Answer):
+    """What every page begins with."""
+
+    person: Person | None
+    version: str
+    workbench: str
+    model: Model
+    disclaimer: str
+    loopback: bool
+    limits: Limits
+
+
+class Worker(Answer):
+    """The process that prepares and scores."""
+
+    state: Literal["working", "idle", "stopped"]
+    since: str
+
+
+class Job(Answer):
+    """Work for the worker."""
+
+    id: int
+    kind: str
+    state: JobState
+    done: int
+    total: int | None
+    reason: str | None
+    case: int | None
+
+
+class Disk(Answer):
+    """Bytes of the images, and bytes that are free."""
+
+    images: int
+    free: int
+
+
+class System(Answer):
+    """Versions, disk, jobs and the worker."""
+
+    version: str
+    folder: str
+    database: str
+    reference: str | None
+    disk: Disk
+    jobs: list[Job]
+    worker: Worker
+    versions: dict[str, str]
+
+
+class AuditedAct(Answer):
+    """What somebody did to people, tokens, jobs or backups."""
+
+    id: int
+    at: str
+    person: str | None
+    what: str
+    about: dict[str, Any]
+
+
+class Audit(Answer):
+    """The audit, in its order."""
+
+    entries: list[AuditedAct]
+
+
+class Counts(Answer):
+    """Cells of a reading by their labels and marks."""
+
+    cells: int
+    unlabelled: int
+    A: int
+    N: int
+    U: int
+    X: int
+    flagged: int
+    noted: int
+    doubles: int
+    referred: int = LEFT_OUT
+    referred_left: int = LEFT_OUT
+    ood: int = LEFT_OUT
+    near: int = LEFT_OUT
+    disagrees: int = LEFT_OUT
+    disagreements: int = LEFT_OUT
+
+
+class Progress(Answer):
+    """How far a case is before its review; the time left is null while it is not known."""
+
+    sent: int
+    refused: int
+    duplicates: int
+    cells: int
+    prepared: int
+    scored: int
+    seconds_left: float | None
+    job: Job | None
+
+
+class Line(Answer):
+    """A share of blasts, or why there is none."""
+
+    code: Literal["model", "mixed", "counted"]
+    basis: Literal["model", "people+model", "all", "sample"]
+    share: float | None
+    low: float | None
+    high: float | None
+    of: int | None
+    blasts: int | None
+    against: Literal["below", "above", "open"] | None
+    reason: str | None
+    left: int | None
+    share_if_unsure_are: list[float] | None
+    uncounted: int | None
+    doubles: int | None
+    message: str | None
+
+
+class Reading(Answer):
+    """A reading of a case: its own, whose number is 1, or a second one of a person."""
+
+    id: int
+    number: int
+    person: str | None
+    blind: bool
+    scope: Literal["all", "random"]
+    cells: int
+    left: int
+    state: Literal["open", "finished"]
+
+
+class Enlargement(Answer):
+    """That a random sample was made larger."""
+
+    size: int
+    before: int
+    at: str
+
+
+class Sample(Answer):
+    """The random sample of a case."""
+
+    size: int
+    left: int
+    enlarged: list[Enlargement]
+
+
+class Case(Answer):
+    """A case as the person who asks may see it."""
+
+    id: int
+    identifier: str
+    material: Literal["blood", "marrow"]
+    sampling: Literal["all", "random", "selected"]
+    target: int
+    blind_first: bool
+    content: Literal["cells", "fields"]
+    um_per_pixel: float | None
+    synthetic: bool
+    created_at: str
+    created_by: str
+    note: str
+    state: CaseState
+    model: Model
+    counts: Counts
+    progress: Progress
+    readers: list[str]
+    blind: bool
+    share: Line | None
+    rev: int
+    sample: Sample | None
+    readings: list[Reading]
+
+
+class Cases(Answer):
+    """All cases, and the worker."""
+
+    cases: list[Case]
+    worker: Worker
+
+
+class Caution(Answer):
+    """What an identifier looks like."""
+
+    code: Literal["looks-like-date", "looks-like-name"]
+    message: str
+
+
+class CheckedIdentifier(Answer):
+    """Whether an identifier is taken, and what it looks like."""
+
+    taken: bool
+    warnings: list[Caution]
+
+
+class Scoring(Answer):
+    """The scores that a model gave a case."""
+
+    id: int
+    model: str
+    at: str
+    cells: int
+    current: bool
+
+
+class Scorings(Answer):
+    """All scorings of a case."""
+
+    scorings: list[Scoring]
+
+
+class File(Answer):
+    """A file that was sent for a case."""
+
+    id: int
+    name: str = LEFT_OUT
+    bytes: int
+    state: Literal["stored", "taken", "refused", "duplicate"]
+    cell: int | None
+    reason: str | None
+    duplicate_of: int | None
+
+
+class SentFile(Answer):
+    """The file that was sent."""
+
+    file: File
+
+
+class Files(Answer):
+    """The files of a case."""
+
+    files: list[File]
+
+
+class RefusedCell(Answer):
+    """A cell of a field that cannot be judged; its place is x, y, width and height in pixels."""
+
+    place: list[int]
+    reason: str
+
+
+class SmearField(Answer):
+    """A whole field of a smear; ``within`` is the relative uncertainty of its scale."""
+
+    number: int
+    file: str = LEFT_OUT
+    width: int
+    height: int
+    um_per_pixel: float
+    red_cells: int | None
+    within: float | None
+    image: str
+    cells: list[int]
+    refused: list[RefusedCell]
+
+
+class Fields(Answer):
+    """The fields of a case, and how many of their cells are refused."""
+
+    fields: list[SmearField]
+    refused: int
+
+
+class ExportFile(Answer):
+    """A file of an export."""
+
+    name: str
+    address: str
+
+
+class Export(Answer):
+    """What an export holds, what a data set leaves out and why, and the files."""
+
+    cells: int
+    with_label: int
+    in_dataset: int
+    left_out: dict[str, int]
+    doubles: int
+    neither: int
+    files: list[ExportFile]
+
+
+class ConfusionTable(Answer):
+    """Counts of pairs of labels; the rows are the first reading's or people's."""
+
+    rows: list[Label]
+    counts: list[list[int]]
+
+
+class Agreement(Answer):
+    """How far two sets of labels agree: Cohen's kappa with its 95 % interval."""
+
+    table: ConfusionTable
+    cells: int
+    same: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+    reason: Literal["few-cells", "one-class"] | None
+
+
+class ReadersAgreement(Agreement):
+    """How a finished second reading agrees with the case's own."""
+
+    reading: int
+    number: int
+    disagreements: list[int]
+    late: int
+    open: list[int]
+
+
+class SubjectShares(Answer):
+    """The shares of one subject's cells."""
+
+    subject: str
+    cells: int
+    lines: list[Line]
+
+
+class Histogram(Answer):
+    """Counts of the probability of ALL between edges."""
+
+    edges: list[float]
+    counts: list[int]
+    threshold: float
+
+
+class Plots(Answer):
+    """What the plots show."""
+
+    p: Histogram
+
+
+class Shares(Answer):
+    """Shares of blasts, what is in none of them, and the agreement with the model."""
+
+    lines: list[Line]
+    subjects: list[SubjectShares]
+    limits: list[float]
+    unsure: int
+    no_cell: int
+    counted_already: int
+    doubles: int
+    neither: int
+    open_disagreements: int
+    agreement: Agreement
+    plots: Plots
+    blind_labels: int
+    seen_labels: int
+
+
+class WhyNot(Answer):
+    """Why a case cannot be signed."""
+
+    code: Literal["not-ready", "no-labels", "open-reading", "signed"]
+    message: str
+
+
+class Reopened(Answer):
+    """That a signed case was opened again."""
+
+    person: str | None
+    at: str
+    reason: str
+
+
+class Signature(Answer):
+    """A signature, with what was counted when it was given."""
+
+    id: int
+    person: str | None
+    at: str
+    rev: int
+    model: str
+    digest: str
+    scoring: int | None
+    counts: dict[str, int]
+    lines: list[Line]
+    subjects: dict[str, list[Line]]
+    comment: str
+    reopened: Reopened | None
+
+
+class ToSign(Answer):
+    """What a person must see before they sign."""
+
+    rev: int
+    can_sign: bool
+    why_not: list[WhyNot]
+    unlabelled_referred: list[int]
+    unsure: list[int]
+    open_disagreements: list[int]
+    unlabelled: int
+    neither: int
+    model: Model
+    password_needed: bool
+    signatures: list[Signature]
