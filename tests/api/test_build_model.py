@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,9 +147,12 @@ def test_another_recipe_needs_another_folder(built, place):
 def test_one_fold_alone_is_cut_by_subject_and_has_no_test_set(place, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(place / "C-NMC_Leukemia" / "training_data" / "fold_1", data / "fold_1")
-    made = bs.build_model(
-        data, out=tmp_path / "m", recipe=place / "tiny.yaml", folds=2, device="cpu"
-    )
+    (data / "fold_1" / "all" / "UID_11_9_9_all.bmp").write_bytes(b"BM")
+    call = partial(bs.build_model, data, out=tmp_path / "m", recipe=place / "tiny.yaml", folds=2)
+    with pytest.raises(BlastscopeError, match=r"UID_11_9_9_all.*--skip-bad"):
+        call(device="cpu")
+    made = call(device="cpu", skip_bad=True)
+    assert made.left_out == 1
     assert not made.plan.tested
     told = " ".join(made.notes())
     assert "there is only fold_1" in told

@@ -13,7 +13,7 @@ import polars as pl
 
 from blastscope.api.bundle import BundleResult, make_bundle
 from blastscope.api.cross_validate import CrossvalResult, cross_validate
-from blastscope.api.prepare import prepare, split
+from blastscope.api.prepare import StoreResult, prepare, split
 from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, synthetic_of
 from blastscope.api.train import TrainingResult, train
@@ -21,6 +21,7 @@ from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.schema import Recipe
+from blastscope.report.text import counted
 
 RECIPE = "beyond/efficientnet-lite0-rescaled"
 """The recipe of ``blastscope build`` and ``make model`` without another.
@@ -69,12 +70,14 @@ class BuildResult(FolderResult):
         crossval: every training cell, predicted by a network that never saw its subject.
         training: the network, and its evaluation.
         bundle: the bundle, with the decision of the cross-validation.
+        left_out: how many files could not be used.
     """
 
     plan: BuildPlan
     crossval: CrossvalResult
     training: TrainingResult
     bundle: BundleResult
+    left_out: int = 0
     synthetic = synthetic_of("bundle")
 
     def to_frame(self) -> pl.DataFrame:
@@ -108,7 +111,11 @@ class BuildResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Say how cells were cut, and what the network was evaluated on."""
-        return [*self.crossval.notes(), *plan_notes(self.plan), *self.bundle.notes()]
+        said = [*self.crossval.notes(), *plan_notes(self.plan), *self.bundle.notes()]
+        if self.left_out:
+            why = self.place / "store" / "store.json"
+            said.append(f"Left out: {counted(self.left_out, 'file')} ({why} has the reasons).")
+        return said
 
 
 def plan_notes(plan: BuildPlan) -> list[str]:
@@ -134,6 +141,7 @@ def build_model(
     folds: int = 5,
     jobs: int = 1,
     settings: Settings = (),
+    skip_bad: bool = False,
     device: str = "auto",
     weights_dir: AnyPath | None = None,
     progress: bool = False,
@@ -151,6 +159,7 @@ def build_model(
         out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``.
         recipe: as :func:`blastscope.train` takes it; ``RECIPE`` without it.
         folds: how many folds of subjects.
+        skip_bad: leave out files that cannot be used; otherwise they are an error.
         jobs, settings, device, weights_dir, progress: as :func:`blastscope.cross_validate` takes
             them.
 
@@ -168,7 +177,8 @@ def build_model(
         )
     identity = {"recipe": loaded.experiment, "folds": folds}
     WorkFolder(place, _KIND, identity).open_or_resume()
-    store = _prepare(Path(data), place / "store", loaded, progress)
+    prepared = _prepare(Path(data), place / "store", loaded, skip_bad, progress)
+    store = prepared.place
     plan = plan_build(open_store(store).cells)
     shares = None if plan.tested else _ALL_CELLS
     cut = split(store, plan.protocol, seed=SEED, fractions=shares)
@@ -183,7 +193,8 @@ def build_model(
     bundle = make_bundle(
         trained, place / "model.zip", decision=judged, evaluations=[judged], force=True
     )
-    return BuildResult(plan, judged, trained, bundle, path=place)
+    left_out = len(prepared.made.skipped)
+    return BuildResult(plan, judged, trained, bundle, left_out, path=place)
 
 
 def plan_build(cells: pl.DataFrame) -> BuildPlan:
@@ -194,10 +205,11 @@ def plan_build(cells: pl.DataFrame) -> BuildPlan:
     return BuildPlan(PRELIMINARY in there and bool(folds), folds)
 
 
-def _prepare(data: Path, store: Path, recipe: Recipe, progress: bool) -> Path:
+def _prepare(
+    data: Path, store: Path, recipe: Recipe, skip_bad: bool, progress: bool
+) -> StoreResult:
     wanted = recipe.input
-    prepare(
+    return prepare(
         data, out=store, size=wanted.size, scale=wanted.scale, clahe=wanted.clahe,
-        colour_normalization=wanted.stain_method, progress=progress,
+        colour_normalization=wanted.stain_method, skip_bad=skip_bad, progress=progress,
     )  # fmt: skip
-    return store

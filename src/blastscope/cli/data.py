@@ -18,6 +18,7 @@ from blastscope.cli.options import (
     Masks,
     ReportFolder,
     Seed,
+    SkipBad,
     StainReference,
     SubjectFrom,
     UmPerPixel,
@@ -97,9 +98,7 @@ def prepare(
     reference: StainReference = None,
     labels: Labels = None,
     believe: Believe = None,
-    skip_bad: Annotated[
-        bool, option("Leave out files that cannot be used.", name="--skip-bad")
-    ] = False,
+    skip_bad: SkipBad = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:

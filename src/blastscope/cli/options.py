@@ -27,6 +27,7 @@ Believe = Annotated[
     option("What to trust if a file's name, its folder and a table contradict each other."),
 ]
 Force = Annotated[bool, option("Replace what an earlier run made.", name="--force")]
+SkipBad = Annotated[bool, option("Leave out files that cannot be used.", name="--skip-bad")]
 Seed = Annotated[int, option("The seed; the same seed gives the same result.", min=0)]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], option("What the networks compute on.")]
 WeightsDir = Annotated[

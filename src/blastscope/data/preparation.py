@@ -35,7 +35,7 @@ from blastscope.io.remote import url_of
 from blastscope.parallel import cores, in_order
 
 CHUNK = 128
-_REMEDY = "Replace or remove them, or leave them out (skip-bad)"
+_REMEDY = "Replace or remove them, or leave them out (--skip-bad)"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def prepare_listed(
             _record_sources(out, _sources(folders))
             store = open_store(out)
             notes = tuple(found.notes)
-            return Prepared(out, len(store), (), True, store.synthetic, notes=notes)
+            return Prepared(out, len(store), tuple(skipped), True, store.synthetic, notes=notes)
         partial = PartialStore.begin(out, inputs, len(found.cells), settings.size, CHUNK)
         resumed = partial.done_cells
         bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
