@@ -28,7 +28,7 @@ from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.sighting import saw
-from blastscope.workbench.store.tables import Case, Reading, ReviewEvent
+from blastscope.workbench.store.tables import Reading, ReviewEvent
 from blastscope.workbench.summaries import (
     as_counted,
     readings_of,
@@ -85,8 +85,6 @@ def _store(
     """Store events in the transaction of a session, and return the answer."""
     who = checked(who_asks(request, bench, session), "reader")
     body = _read(sent)
-    if not bench.database.is_sqlite:  # there nobody else writes
-        session.get(Case, case_id, with_for_update=True)
     found = access(session, case_id, who, _one_reading(body))
     events = [_event(one) for one in body.events]
     try:
