@@ -441,9 +441,16 @@ def test_a_second_reader_is_blind_and_a_signer_decides(
         for key in "anun":
             blind.keyboard.press(key)
         all_saved(blind)
+        still_open = other.new_page()
+        open_gallery(still_open, case)
         blind.goto(f"/cases/{case}/reading")
         blind.click("text=Finish the reading")
         blind.wait_for_selector("text=Finished.")
+        # A gallery that stays open is of the finished reading, not of the case's own.
+        before = api(page, "GET", f"/api/v1/cases/{case}/cells")["columns"]["label"]
+        still_open.keyboard.press("x")
+        still_open.wait_for_selector("text=1 not saved")
+        assert api(page, "GET", f"/api/v1/cases/{case}/cells")["columns"]["label"] == before
 
     page.goto(f"/cases/{case}/reading")
     page.wait_for_selector("table.confusion")

@@ -52,6 +52,8 @@ export class Review {
     this.case = item;
     this.outbox = outbox;
     this.reading = reading;
+    /** The reading that is shown. What is done here is of it, also if the person has another by then. @type {number | null} */
+    this.shownReading = reading;
     /** @type {Cell[]} */
     this.cells = [];
     /** @type {Map<number, Cell>} */
@@ -83,7 +85,7 @@ export class Review {
 
   /** @param {string} [since] @returns {`/api/v1/cases/${number}/cells?${string}`} */
   address(since = "") {
-    const reading = this.reading ? `reading=${this.reading}` : "";
+    const reading = this.shownReading ? `reading=${this.shownReading}` : "";
     return `/api/v1/cases/${this.case}/cells?${reading}${since}`;
   }
 
@@ -109,6 +111,7 @@ export class Review {
   /** @param {Api.Cells} answer @returns {number[]} */
   #take(answer) {
     this.rev = answer.rev;
+    this.shownReading = answer.reading;
     this.version = answer.version;
     this.blind = answer.blind;
     this.threshold = answer.threshold ?? 0.5;
@@ -142,7 +145,7 @@ export class Review {
   /** Show again what an earlier page could not send yet. */
   #replay() {
     for (const { case: item, event } of this.outbox.entries)
-      if (item === this.case) for (const n of event.cells ?? []) this.#apply(n, event.kind, event.value);
+      if (item === this.case && (event.reading ?? this.shownReading) === this.shownReading) for (const n of event.cells ?? []) this.#apply(n, event.kind, event.value);
   }
 
   /**
@@ -192,7 +195,7 @@ export class Review {
   /** @param {any} content */
   #add(content) {
     this.acts += 1;
-    return this.outbox.add(this.case, { ...content, shown: this.shown(), ...(this.reading ? { reading: this.reading } : {}) });
+    return this.outbox.add(this.case, { ...content, shown: this.shown(), ...(this.shownReading ? { reading: this.shownReading } : {}) });
   }
 
   /** @returns {number[]} the cells that changed at once; after a reload the server says which */
