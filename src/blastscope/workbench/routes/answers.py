@@ -507,7 +507,7 @@ class Shares(Answer):
 class WhyNot(Answer):
     """Why a case cannot be signed."""
 
-    code: Literal["not-ready", "no-labels", "open-reading", "signed"]
+    code: Literal["not-ready", "files-wait", "no-labels", "open-reading", "signed"]
     message: str
 
 
