@@ -27,6 +27,7 @@ from tests.workbench.browser.conftest import (
     opened,
     wait_scored,
 )
+from tests.workbench.filling import _picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -158,6 +159,22 @@ def test_whole_fields_show_the_place_of_each_cell(page: Page, tmp_path: Path) ->
     assert page.locator(".place.refused").count() == 1
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe").Axe()
     assert axe.run(page).response["violations"] == []
+
+
+def test_files_of_a_page_that_was_closed_too_early_are_prepared(page: Page) -> None:
+    page.goto("/cases")
+    body = {"identifier": "Early", "material": "blood", "sampling": "all"}
+    case = api(page, "POST", "/api/v1/cases", body)["id"]
+    sent = page.request.put(
+        f"/api/v1/cases/{case}/files?name=a.png", data=_picture(1, 0.3),
+        headers={"Sec-Fetch-Site": "same-origin"},
+    )  # fmt: skip
+    assert sent.status == 201, sent.text()
+    page.goto(f"/cases/new?case={case}")
+    page.click("text=Prepare what was sent")
+    page.wait_for_selector("text=1 cell ready")
+    page.wait_for_selector("text=Prepare what was sent", state="detached")
+    assert api(page, "GET", f"/api/v1/cases/{case}")["progress"]["cells"] == 1
 
 
 def test_what_was_done_offline_is_sent_again_once(page: Page, line: Line, scored: int) -> None:
