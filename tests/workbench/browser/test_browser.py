@@ -210,6 +210,33 @@ def test_events_left_in_the_browser_are_sent_by_the_next_page(
     assert labels(other, scored)[-1] == "X"
 
 
+def test_what_is_left_of_one_reading_is_not_shown_in_another(page: Page, line: Line) -> None:
+    page.goto("/cases")
+    body = {"identifier": "Two readings", "material": "blood", "sampling": "all"}
+    case = api(page, "POST", "/api/v1/cases", body)["id"]
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    page.request.put(
+        f"/api/v1/cases/{case}/files?name=b.png", data=_picture(2, 0.3), headers=headers
+    )
+    api(page, "POST", f"/api/v1/cases/{case}/files/done")
+    wait_scored(page, case)
+    body = {"person": api(page, "GET", "/api/v1/boot")["person"]["id"], "blind": False}
+    other = api(page, "POST", f"/api/v1/cases/{case}/readings", body)["id"]
+    api(page, "POST", f"/api/v1/readings/{other}/finish")
+    open_gallery(page, case)
+    line.cut = True
+    page.keyboard.press("x")
+    page.wait_for_selector("#saved[data-state=offline]")
+    open_gallery(page, case, f"reading={other}")
+    page.wait_for_selector("#saved[data-state=offline]")
+    assert page.locator(".tile[data-label=X]").count() == 0
+    line.cut = False
+    page.evaluate("window.dispatchEvent(new Event('online'))")
+    all_saved(page)
+    assert page.locator(".tile[data-label=X]").count() == 0
+    assert labels(page, case) == ["X"]
+
+
 def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
     page: Page, line: Line, scored: int
 ) -> None:
