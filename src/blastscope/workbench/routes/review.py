@@ -11,7 +11,7 @@ from blastscope.workbench.access import access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.people import MOST_PASSWORD
 from blastscope.workbench.refusal import RefusalError
-from blastscope.workbench.routes import answers
+from blastscope.workbench.routes import answers, review_answers
 from blastscope.workbench.routes.answers import gives
 from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, address_of
 from blastscope.workbench.routes.cases import told
@@ -64,7 +64,7 @@ def post_sample(bench: Bench, who: Reader, case_id: int, body: SampleBody) -> di
         return told(bench, session, case_id, who)
 
 
-@router.get("/cases/{case_id}/shares", **gives(answers.Shares))
+@router.get("/cases/{case_id}/shares", **gives(review_answers.Shares))
 def get_shares(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return the shares of blasts and the agreement with the model."""
     with bench.database.read() as session:
@@ -74,7 +74,7 @@ def get_shares(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         return shares_json(bench, session, found.case)
 
 
-@router.get("/cases/{case_id}/sign", **gives(answers.ToSign))
+@router.get("/cases/{case_id}/sign", **gives(review_answers.ToSign))
 def get_sign(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return what a person must see before they sign."""
     with bench.database.read() as session:
@@ -84,7 +84,7 @@ def get_sign(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         return sign_json(bench, session, found.case, who)
 
 
-@router.post("/cases/{case_id}/sign", **gives(answers.Signature))
+@router.post("/cases/{case_id}/sign", **gives(review_answers.Signature))
 def post_sign(
     bench: Bench, who: Signer, case_id: int, body: SignBody, request: Request
 ) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def post_finish(bench: Bench, who: Reader, reading_id: int) -> dict[str, Any]:
         return reading_json(bench, session, case, table, reading, names_of(session))
 
 
-@router.get("/cases/{case_id}/agreement", **gives(answers.ReadersAgreement))
+@router.get("/cases/{case_id}/agreement", **gives(review_answers.ReadersAgreement))
 def get_agreement(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return how the last finished second reading agrees with the case's own."""
     with bench.database.read() as session:
