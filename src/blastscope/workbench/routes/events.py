@@ -68,7 +68,7 @@ def _sent_schema() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/events", openapi_extra=_sent_schema(), **gives(cell_answers.StoredEvents))
+@router.post("/events", openapi_extra=_sent_schema(), **gives(cell_answers.StoredEventsJson))
 async def post_events(bench: Bench, case_id: int, request: Request) -> Response:
     """Store events; when this answers they are on disk."""
     # The body is read by hand: who asks is looked up in the writer's own session, before it.
@@ -163,7 +163,7 @@ def _refuse(found: Access, who: Who, body: EventsBody) -> None:
         raise invalid("shown", "You read this case blind, so the model was not shown.")
 
 
-@router.get("/history", **gives(cell_answers.History))
+@router.get("/history", **gives(cell_answers.HistoryJson))
 def get_history(
     bench: Bench,
     who: Viewer,

@@ -34,7 +34,7 @@ KINDS = {
 _PIECE = 2**20
 
 
-@router.get("/export", **gives(review_answers.Export))
+@router.get("/export", **gives(review_answers.ExportJson))
 def get_export(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return what an export holds and what it leaves out."""
     with bench.database.read() as session:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from blastscope.workbench.routes.answers import Answer, Label, Line, Model
+from blastscope.workbench.routes.answers import Answer, Label, LineJson, ModelJson
 
 
-class ExportFile(Answer):
+class ExportFileJson(Answer):
     """A file of an export."""
 
     name: str
     address: str
 
 
-class Export(Answer):
+class ExportJson(Answer):
     """What an export holds, what a data set leaves out and why, and the files."""
 
     cells: int
@@ -23,20 +23,20 @@ class Export(Answer):
     left_out: dict[str, int]
     doubles: int
     neither: int
-    files: list[ExportFile]
+    files: list[ExportFileJson]
 
 
-class ConfusionTable(Answer):
+class ConfusionTableJson(Answer):
     """Counts of pairs of labels; the rows are the first reading's or people's."""
 
     rows: list[Label]
     counts: list[list[int]]
 
 
-class Agreement(Answer):
+class AgreementJson(Answer):
     """How far two sets of labels agree: Cohen's kappa with its 95 % interval."""
 
-    table: ConfusionTable
+    table: ConfusionTableJson
     cells: int
     same: int
     kappa: float | None
@@ -45,7 +45,7 @@ class Agreement(Answer):
     reason: Literal["few-cells", "one-class"] | None
 
 
-class ReadersAgreement(Agreement):
+class ReadersAgreementJson(AgreementJson):
     """How a finished second reading agrees with the case's own."""
 
     reading: int
@@ -55,15 +55,15 @@ class ReadersAgreement(Agreement):
     open: list[int]
 
 
-class SubjectShares(Answer):
+class SubjectSharesJson(Answer):
     """The shares of one subject's cells."""
 
     subject: str
     cells: int
-    lines: list[Line]
+    lines: list[LineJson]
 
 
-class Histogram(Answer):
+class HistogramJson(Answer):
     """Counts of the probability of ALL between edges."""
 
     edges: list[float]
@@ -71,17 +71,17 @@ class Histogram(Answer):
     threshold: float
 
 
-class Plots(Answer):
+class PlotsJson(Answer):
     """What the plots show."""
 
-    p: Histogram
+    p: HistogramJson
 
 
-class Shares(Answer):
+class SharesJson(Answer):
     """Shares of blasts, what is in none of them, and the agreement with the model."""
 
-    lines: list[Line]
-    subjects: list[SubjectShares]
+    lines: list[LineJson]
+    subjects: list[SubjectSharesJson]
     limits: list[float]
     unsure: int
     no_cell: int
@@ -89,20 +89,20 @@ class Shares(Answer):
     doubles: int
     neither: int
     open_disagreements: int
-    agreement: Agreement
-    plots: Plots
+    agreement: AgreementJson
+    plots: PlotsJson
     blind_labels: int
     seen_labels: int
 
 
-class WhyNot(Answer):
+class WhyNotJson(Answer):
     """Why a case cannot be signed."""
 
     code: Literal["not-ready", "files-wait", "no-labels", "open-reading", "signed"]
     message: str
 
 
-class Reopened(Answer):
+class ReopenedJson(Answer):
     """That a signed case was opened again."""
 
     person: str | None
@@ -110,7 +110,7 @@ class Reopened(Answer):
     reason: str
 
 
-class Signature(Answer):
+class SignatureJson(Answer):
     """A signature, with what was counted when it was given."""
 
     id: int
@@ -121,23 +121,23 @@ class Signature(Answer):
     digest: str
     scoring: int | None
     counts: dict[str, int]
-    lines: list[Line]
-    subjects: dict[str, list[Line]]
+    lines: list[LineJson]
+    subjects: dict[str, list[LineJson]]
     comment: str
-    reopened: Reopened | None
+    reopened: ReopenedJson | None
 
 
-class ToSign(Answer):
+class ToSignJson(Answer):
     """What a person must see before they sign."""
 
     rev: int
     can_sign: bool
-    why_not: list[WhyNot]
+    why_not: list[WhyNotJson]
     unlabelled_referred: list[int]
     unsure: list[int]
     open_disagreements: list[int]
     unlabelled: int
     neither: int
-    model: Model
+    model: ModelJson
     password_needed: bool
-    signatures: list[Signature]
+    signatures: list[SignatureJson]

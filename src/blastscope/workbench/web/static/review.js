@@ -108,7 +108,7 @@ export class Review {
     return changed;
   }
 
-  /** @param {Api.Cells} answer @returns {number[]} */
+  /** @param {Api.CellsJson} answer @returns {number[]} */
   #take(answer) {
     this.rev = answer.rev;
     this.shownReading = answer.reading;
@@ -122,7 +122,7 @@ export class Review {
     this.canUndo = answer.undo;
     this.canRedo = answer.redo;
     const pending = this.outbox.pending(this.case);
-    const names = /** @type {(keyof Api.Columns)[]} */ (Object.keys(answer.columns));
+    const names = /** @type {(keyof Api.ColumnsJson)[]} */ (Object.keys(answer.columns));
     const numbers = answer.columns.n ?? [];
     numbers.forEach((/** @type {number} */ n, /** @type {number} */ index) => {
       let cell = this.byNumber.get(n);
@@ -233,7 +233,7 @@ export class Review {
 
   /**
    * Take the server's word for what changed.
-   * @param {Api.StoredEvents} answer of a POST of events
+   * @param {Api.StoredEventsJson} answer of a POST of events
    */
   settle(answer) {
     const pending = this.outbox.pending(this.case);
