@@ -37,7 +37,9 @@ def hold_to_its_type(method: str, path: str, status: int, content: Any) -> None:
     for module in ROUTES:
         for route in module.router.routes:
             if route.matches(asked)[0] is Match.FULL:
-                told = route.responses.get(status) if status < 400 else {"model": answers.Refused}
+                told = (
+                    route.responses.get(status) if status < 400 else {"model": answers.RefusedJson}
+                )
                 if told is not None and "model" in told:
                     TypeAdapter(told["model"]).validate_python(content, strict=True)
                 return

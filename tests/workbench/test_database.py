@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +21,8 @@ from sqlalchemy.exc import DatabaseError
 from blastscope.errors import BlastscopeError
 from blastscope.workbench import context
 from blastscope.workbench.app import create_app
+from blastscope.workbench.cases import bump, create_case
+from blastscope.workbench.people import local_person, who
 from blastscope.workbench.store.database import Database, sqlite_url
 from blastscope.workbench.store.tables import APPEND_ONLY, AuditEntry, Base, Case, Cell
 from tests.workbench.conftest import Served, settings_of
@@ -177,6 +180,39 @@ def _as_nobody(place: Path) -> list[str]:
             folder.chmod(0o755)
     shutil.chown(place, "nobody")
     return ["runuser", "-u", "nobody", "--"]
+
+
+def raise_versions(url: str, case: int, times: int) -> None:
+    """Do as one process of several: read a case, think, and note that it has changed."""
+    database = Database(url)
+    for _ in range(times):
+        with database.write() as session:
+            row = session.get_one(Case, case)
+            time.sleep(0.005)
+            bump(row)
+    database.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_of_processes_that_change_a_case_no_change_is_lost(request, kind, tmp_path):
+    url = sqlite_url(tmp_path) if kind == "sqlite" else request.getfixturevalue("postgresql")
+    database = Database(url)
+    database.migrate()
+    with database.write() as session:
+        who_asks = who(local_person(session))
+        case = create_case(
+            session, who_asks, fake_model(session), identifier=uuid4().hex, material="blood",
+            sampling="all",
+        ).id  # fmt: skip
+    arguments = (url, case, 10)
+    threads = [threading.Thread(target=raise_versions, args=arguments) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    with database.read() as session:
+        assert session.get_one(Case, case).version == 40
+    database.close()
 
 
 def test_postgresql_holds_the_same(postgresql, tmp_path, monkeypatch):

@@ -48,8 +48,8 @@ def work(served) -> bool:
 def test_a_signed_case_stays_as_it_was_signed(served, local, kind):
     case = served.case(20)
     local.label(case, [1], "A")
-    job = stopped_job(served, case, kind)
     assert signed(local, case).status_code == 200
+    job = stopped_job(served, case, kind)
     for answer in (local.post(f"/api/v1/jobs/{job}/again"), local.delete(f"/api/v1/jobs/{job}")):
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "signed")
     assert not work(served)

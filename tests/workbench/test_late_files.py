@@ -6,6 +6,7 @@ import pytest
 
 from blastscope.workbench.store.tables import Case, Cell, QueuedJob, Upload, User
 from tests.workbench.filling import _picture
+from tests.workbench.test_cases import signed
 
 
 def put(asking, case: int, name: str):
@@ -44,6 +45,19 @@ def test_no_sample_is_drawn_while_files_wait(served, local, what):
         session.query(Upload).filter_by(name="late.png").one().state = "refused"
     assert draw(local, served, case, what).is_success
     assert ranks(served, case) == before
+
+
+def test_no_case_is_signed_while_files_wait(served, local):
+    case = served.case(12)
+    local.label(case, list(range(1, 13)), "A")
+    assert put(local, case, "late.png").status_code == 201  # and the page is closed
+    told = local.get(f"/api/v1/cases/{case}/sign").json()
+    assert (told["can_sign"], [one["code"] for one in told["why_not"]]) == (False, ["files-wait"])
+    refused = signed(local, case)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "files-wait")
+    with served.bench.database.write() as session:
+        session.query(Upload).filter_by(name="late.png").one().state = "refused"
+    assert signed(local, case).status_code == 200
 
 
 @pytest.mark.parametrize(

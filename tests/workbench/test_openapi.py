@@ -40,7 +40,7 @@ def test_every_route_describes_its_answers(app):
                     assert len(known["properties"]) * len(known["required"]), (method, path)
                 told += 1
         refused = operation["responses"]["default"]["content"]["application/json"]["schema"]
-        assert refused["$ref"].endswith("/Refused")
+        assert refused["$ref"].endswith("/RefusedJson")
     assert told >= 45
     assert "HTTPValidationError" not in json.dumps(app.openapi())  # no answer is of its shape
 

@@ -29,7 +29,7 @@ from blastscope.workbench.routes import (
     session,
     similar,
 )
-from blastscope.workbench.routes.answers import Refused
+from blastscope.workbench.routes.answers import RefusedJson
 from blastscope.workbench.security import middleware
 
 ROUTES = (
@@ -59,7 +59,7 @@ def create_app(workbench: Workbench) -> FastAPI:
         redoc_url=None,
         lifespan=living,
         middleware=middleware(workbench.settings),
-        responses={"default": {"model": Refused, "description": "The request is refused"}},
+        responses={"default": {"model": RefusedJson, "description": "The request is refused"}},
     )
     app.state.workbench = workbench
     for module in ROUTES:

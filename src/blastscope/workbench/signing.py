@@ -14,7 +14,7 @@ from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
-from blastscope.workbench.random_order import refuse_early
+from blastscope.workbench.random_order import cells_wait, refuse_early
 from blastscope.workbench.refusal import conflict, invalid
 from blastscope.workbench.reviews import CODES, last_event, record
 from blastscope.workbench.shares import neither
@@ -26,6 +26,7 @@ SIZES = (100, 200, 500)
 LEAST_REASON = 5
 WHY_NOT = {
     "not-ready": "The case is still being prepared or scored.",
+    "files-wait": "Files that were sent are not prepared yet: finish sending, and wait for them.",
     "no-labels": "No cell has a label.",
     "open-reading": "A second reading is not finished.",
     "signed": "The case is signed already.",
@@ -98,6 +99,8 @@ def _why_not(session: Session, case: Case, table: CellTable, together: Reviewed)
         found.append("signed")
     elif case.state not in ("review", "reopened"):
         found.append("not-ready")
+    elif cells_wait(session, case.id):
+        found.append("files-wait")
     if not (table.usable & (together.label > 0)).any():
         found.append("no-labels")
     open_ = select(Reading.id).where(

@@ -27,6 +27,7 @@ from tests.workbench.browser.conftest import (
     opened,
     wait_scored,
 )
+from tests.workbench.filling import _picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -160,6 +161,22 @@ def test_whole_fields_show_the_place_of_each_cell(page: Page, tmp_path: Path) ->
     assert axe.run(page).response["violations"] == []
 
 
+def test_files_of_a_page_that_was_closed_too_early_are_prepared(page: Page) -> None:
+    page.goto("/cases")
+    body = {"identifier": "Early", "material": "blood", "sampling": "all"}
+    case = api(page, "POST", "/api/v1/cases", body)["id"]
+    sent = page.request.put(
+        f"/api/v1/cases/{case}/files?name=a.png", data=_picture(1, 0.3),
+        headers={"Sec-Fetch-Site": "same-origin"},
+    )  # fmt: skip
+    assert sent.status == 201, sent.text()
+    page.goto(f"/cases/new?case={case}")
+    page.click("text=Prepare what was sent")
+    page.wait_for_selector("text=1 cell ready")
+    page.wait_for_selector("text=Prepare what was sent", state="detached")
+    assert api(page, "GET", f"/api/v1/cases/{case}")["progress"]["cells"] == 1
+
+
 def test_what_was_done_offline_is_sent_again_once(page: Page, line: Line, scored: int) -> None:
     open_gallery(page, scored)
     before = len(api(page, "GET", f"/api/v1/cases/{scored}/history")["events"])
@@ -191,6 +208,33 @@ def test_events_left_in_the_browser_are_sent_by_the_next_page(
     other.goto("/cases")
     all_saved(other)
     assert labels(other, scored)[-1] == "X"
+
+
+def test_what_is_left_of_one_reading_is_not_shown_in_another(page: Page, line: Line) -> None:
+    page.goto("/cases")
+    body = {"identifier": "Two readings", "material": "blood", "sampling": "all"}
+    case = api(page, "POST", "/api/v1/cases", body)["id"]
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    page.request.put(
+        f"/api/v1/cases/{case}/files?name=b.png", data=_picture(2, 0.3), headers=headers
+    )
+    api(page, "POST", f"/api/v1/cases/{case}/files/done")
+    wait_scored(page, case)
+    body = {"person": api(page, "GET", "/api/v1/boot")["person"]["id"], "blind": False}
+    other = api(page, "POST", f"/api/v1/cases/{case}/readings", body)["id"]
+    api(page, "POST", f"/api/v1/readings/{other}/finish")
+    open_gallery(page, case)
+    line.cut = True
+    page.keyboard.press("x")
+    page.wait_for_selector("#saved[data-state=offline]")
+    open_gallery(page, case, f"reading={other}")
+    page.wait_for_selector("#saved[data-state=offline]")
+    assert page.locator(".tile[data-label=X]").count() == 0
+    line.cut = False
+    page.evaluate("window.dispatchEvent(new Event('online'))")
+    all_saved(page)
+    assert page.locator(".tile[data-label=X]").count() == 0
+    assert labels(page, case) == ["X"]
 
 
 def test_an_event_that_the_server_refuses_does_not_hold_up_the_others(
@@ -441,9 +485,16 @@ def test_a_second_reader_is_blind_and_a_signer_decides(
         for key in "anun":
             blind.keyboard.press(key)
         all_saved(blind)
+        still_open = other.new_page()
+        open_gallery(still_open, case)
         blind.goto(f"/cases/{case}/reading")
         blind.click("text=Finish the reading")
         blind.wait_for_selector("text=Finished.")
+        # A gallery that stays open is of the finished reading, not of the case's own.
+        before = api(page, "GET", f"/api/v1/cases/{case}/cells")["columns"]["label"]
+        still_open.keyboard.press("x")
+        still_open.wait_for_selector("text=1 not saved")
+        assert api(page, "GET", f"/api/v1/cases/{case}/cells")["columns"]["label"] == before
 
     page.goto(f"/cases/{case}/reading")
     page.wait_for_selector("table.confusion")

@@ -48,7 +48,7 @@ def sends(*media_types: str) -> dict[str, Any]:
     return {"response_class": Response, "responses": {200: {"content": content}}}
 
 
-class Fault(Answer):
+class FaultJson(Answer):
     """Why a request was refused: a code that does not change, and a sentence."""
 
     code: str
@@ -56,13 +56,13 @@ class Fault(Answer):
     fields: dict[str, str] = LEFT_OUT
 
 
-class Refused(Answer):
+class RefusedJson(Answer):
     """The answer to a request that was refused."""
 
-    error: Fault
+    error: FaultJson
 
 
-class Person(Answer):
+class UserJson(Answer):
     """Who is signed in."""
 
     id: int
@@ -71,7 +71,7 @@ class Person(Answer):
     has_password: bool
 
 
-class Member(Answer):
+class MemberJson(Answer):
     """A person who works here; all but the first three fields are for an admin only."""
 
     id: int
@@ -82,19 +82,19 @@ class Member(Answer):
     locked_until: str | None = LEFT_OUT
 
 
-class People(Answer):
+class MembersJson(Answer):
     """The people who work here."""
 
-    people: list[Member]
+    people: list[MemberJson]
 
 
-class SignedIn(Answer):
+class SignedInJson(Answer):
     """Who has signed in."""
 
-    person: Person
+    person: UserJson
 
 
-class Token(Answer):
+class TokenJson(Answer):
     """A token of a script, without what it sends."""
 
     id: int
@@ -104,13 +104,13 @@ class Token(Answer):
     expires_at: str
 
 
-class Tokens(Answer):
+class TokensJson(Answer):
     """Tokens that hold."""
 
-    tokens: list[Token]
+    tokens: list[TokenJson]
 
 
-class MadeToken(Answer):
+class MadeTokenJson(Answer):
     """A token as scripts send it, which is told this once."""
 
     id: int
@@ -118,7 +118,7 @@ class MadeToken(Answer):
     expires_at: str
 
 
-class Model(Answer):
+class ModelJson(Answer):
     """A model that scores cases."""
 
     id: int
@@ -130,19 +130,19 @@ class Model(Answer):
     networks: int = LEFT_OUT
 
 
-class ListedModel(Model):
+class ListedModelJson(ModelJson):
     """A model, and whether new cases are scored with it."""
 
     default: bool
 
 
-class Models(Answer):
+class ModelsJson(Answer):
     """The models of this workbench."""
 
-    models: list[ListedModel]
+    models: list[ListedModelJson]
 
 
-class Limits(Answer):
+class LimitsJson(Answer):
     """The most that a file, an image, a zip or a case may have."""
 
     file_bytes: int
@@ -151,26 +151,26 @@ class Limits(Answer):
     zip_bytes: int
 
 
-class Boot(Answer):
+class BootJson(Answer):
     """What every page begins with."""
 
-    person: Person | None
+    person: UserJson | None
     version: str
     workbench: str
-    model: Model
+    model: ModelJson
     disclaimer: str
     loopback: bool
-    limits: Limits
+    limits: LimitsJson
 
 
-class Worker(Answer):
+class WorkerJson(Answer):
     """The process that prepares and scores."""
 
     state: Literal["working", "idle", "stopped"]
     since: str
 
 
-class Job(Answer):
+class JobJson(Answer):
     """Work for the worker."""
 
     id: int
@@ -182,27 +182,27 @@ class Job(Answer):
     case: int | None
 
 
-class Disk(Answer):
+class DiskJson(Answer):
     """Bytes of the images, and bytes that are free."""
 
     images: int
     free: int
 
 
-class System(Answer):
+class SystemJson(Answer):
     """Versions, disk, jobs and the worker."""
 
     version: str
     folder: str
     database: str
     reference: str | None
-    disk: Disk
-    jobs: list[Job]
-    worker: Worker
+    disk: DiskJson
+    jobs: list[JobJson]
+    worker: WorkerJson
     versions: dict[str, str]
 
 
-class AuditedAct(Answer):
+class AuditedActJson(Answer):
     """What somebody did to people, tokens, jobs or backups."""
 
     id: int
@@ -212,13 +212,13 @@ class AuditedAct(Answer):
     about: dict[str, Any]
 
 
-class Audit(Answer):
+class AuditJson(Answer):
     """The audit, in its order."""
 
-    entries: list[AuditedAct]
+    entries: list[AuditedActJson]
 
 
-class Counts(Answer):
+class CountsJson(Answer):
     """Cells of a reading by their labels and marks."""
 
     cells: int
@@ -238,7 +238,7 @@ class Counts(Answer):
     disagreements: int = LEFT_OUT
 
 
-class Progress(Answer):
+class ProgressJson(Answer):
     """How far a case is before its review; the time left is null while it is not known."""
 
     sent: int
@@ -248,10 +248,10 @@ class Progress(Answer):
     prepared: int
     scored: int
     seconds_left: float | None
-    job: Job | None
+    job: JobJson | None
 
 
-class Line(Answer):
+class LineJson(Answer):
     """A share of blasts, or why there is none."""
 
     code: Literal["model", "mixed", "counted"]
@@ -270,7 +270,7 @@ class Line(Answer):
     message: str | None
 
 
-class Reading(Answer):
+class ReadingJson(Answer):
     """A reading of a case: its own, whose number is 1, or a second one of a person."""
 
     id: int
@@ -283,7 +283,7 @@ class Reading(Answer):
     state: Literal["open", "finished"]
 
 
-class Enlargement(Answer):
+class EnlargementJson(Answer):
     """That a random sample was made larger."""
 
     size: int
@@ -291,15 +291,15 @@ class Enlargement(Answer):
     at: str
 
 
-class Sample(Answer):
+class SampleJson(Answer):
     """The random sample of a case."""
 
     size: int
     left: int
-    enlarged: list[Enlargement]
+    enlarged: list[EnlargementJson]
 
 
-class Case(Answer):
+class CaseJson(Answer):
     """A case as the person who asks may see it."""
 
     id: int
@@ -315,39 +315,39 @@ class Case(Answer):
     created_by: str
     note: str
     state: CaseState
-    model: Model
-    counts: Counts
-    progress: Progress
+    model: ModelJson
+    counts: CountsJson
+    progress: ProgressJson
     readers: list[str]
     blind: bool
-    share: Line | None
+    share: LineJson | None
     rev: int
-    sample: Sample | None
-    readings: list[Reading]
+    sample: SampleJson | None
+    readings: list[ReadingJson]
 
 
-class Cases(Answer):
+class CasesJson(Answer):
     """All cases, and the worker."""
 
-    cases: list[Case]
-    worker: Worker
+    cases: list[CaseJson]
+    worker: WorkerJson
 
 
-class Caution(Answer):
+class CautionJson(Answer):
     """What an identifier looks like."""
 
     code: Literal["looks-like-date", "looks-like-name"]
     message: str
 
 
-class CheckedIdentifier(Answer):
+class CheckedIdentifierJson(Answer):
     """Whether an identifier is taken, and what it looks like."""
 
     taken: bool
-    warnings: list[Caution]
+    warnings: list[CautionJson]
 
 
-class Scoring(Answer):
+class ScoringJson(Answer):
     """The scores that a model gave a case."""
 
     id: int
@@ -357,13 +357,13 @@ class Scoring(Answer):
     current: bool
 
 
-class Scorings(Answer):
+class ScoringsJson(Answer):
     """All scorings of a case."""
 
-    scorings: list[Scoring]
+    scorings: list[ScoringJson]
 
 
-class File(Answer):
+class FileJson(Answer):
     """A file that was sent for a case."""
 
     id: int
@@ -375,26 +375,26 @@ class File(Answer):
     duplicate_of: int | None
 
 
-class SentFile(Answer):
+class SentFileJson(Answer):
     """The file that was sent."""
 
-    file: File
+    file: FileJson
 
 
-class Files(Answer):
+class FilesJson(Answer):
     """The files of a case."""
 
-    files: list[File]
+    files: list[FileJson]
 
 
-class RefusedCell(Answer):
+class RefusedCellJson(Answer):
     """A cell of a field that cannot be judged; its place is x, y, width and height in pixels."""
 
     place: list[int]
     reason: str
 
 
-class SmearField(Answer):
+class SmearFieldJson(Answer):
     """A whole field of a smear; ``within`` is the relative uncertainty of its scale."""
 
     number: int
@@ -406,147 +406,11 @@ class SmearField(Answer):
     within: float | None
     image: str
     cells: list[int]
-    refused: list[RefusedCell]
+    refused: list[RefusedCellJson]
 
 
-class Fields(Answer):
+class FieldsJson(Answer):
     """The fields of a case, and how many of their cells are refused."""
 
-    fields: list[SmearField]
+    fields: list[SmearFieldJson]
     refused: int
-
-
-class ExportFile(Answer):
-    """A file of an export."""
-
-    name: str
-    address: str
-
-
-class Export(Answer):
-    """What an export holds, what a data set leaves out and why, and the files."""
-
-    cells: int
-    with_label: int
-    in_dataset: int
-    left_out: dict[str, int]
-    doubles: int
-    neither: int
-    files: list[ExportFile]
-
-
-class ConfusionTable(Answer):
-    """Counts of pairs of labels; the rows are the first reading's or people's."""
-
-    rows: list[Label]
-    counts: list[list[int]]
-
-
-class Agreement(Answer):
-    """How far two sets of labels agree: Cohen's kappa with its 95 % interval."""
-
-    table: ConfusionTable
-    cells: int
-    same: int
-    kappa: float | None
-    low: float | None
-    high: float | None
-    reason: Literal["few-cells", "one-class"] | None
-
-
-class ReadersAgreement(Agreement):
-    """How a finished second reading agrees with the case's own."""
-
-    reading: int
-    number: int
-    disagreements: list[int]
-    late: int
-    open: list[int]
-
-
-class SubjectShares(Answer):
-    """The shares of one subject's cells."""
-
-    subject: str
-    cells: int
-    lines: list[Line]
-
-
-class Histogram(Answer):
-    """Counts of the probability of ALL between edges."""
-
-    edges: list[float]
-    counts: list[int]
-    threshold: float
-
-
-class Plots(Answer):
-    """What the plots show."""
-
-    p: Histogram
-
-
-class Shares(Answer):
-    """Shares of blasts, what is in none of them, and the agreement with the model."""
-
-    lines: list[Line]
-    subjects: list[SubjectShares]
-    limits: list[float]
-    unsure: int
-    no_cell: int
-    counted_already: int
-    doubles: int
-    neither: int
-    open_disagreements: int
-    agreement: Agreement
-    plots: Plots
-    blind_labels: int
-    seen_labels: int
-
-
-class WhyNot(Answer):
-    """Why a case cannot be signed."""
-
-    code: Literal["not-ready", "no-labels", "open-reading", "signed"]
-    message: str
-
-
-class Reopened(Answer):
-    """That a signed case was opened again."""
-
-    person: str | None
-    at: str
-    reason: str
-
-
-class Signature(Answer):
-    """A signature, with what was counted when it was given."""
-
-    id: int
-    person: str | None
-    at: str
-    rev: int
-    model: str
-    digest: str
-    scoring: int | None
-    counts: dict[str, int]
-    lines: list[Line]
-    subjects: dict[str, list[Line]]
-    comment: str
-    reopened: Reopened | None
-
-
-class ToSign(Answer):
-    """What a person must see before they sign."""
-
-    rev: int
-    can_sign: bool
-    why_not: list[WhyNot]
-    unlabelled_referred: list[int]
-    unsure: list[int]
-    open_disagreements: list[int]
-    unlabelled: int
-    neither: int
-    model: Model
-    password_needed: bool
-    signatures: list[Signature]

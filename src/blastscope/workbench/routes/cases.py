@@ -70,7 +70,7 @@ def key_of(session: Session, found: Access, who: Who) -> tuple[object, ...]:
     return (who.id, who.role, case.id, case.version, case.state, blind, seq, *map(tuple, jobs))
 
 
-@router.get("/cases", **gives(answers.Cases))
+@router.get("/cases", **gives(answers.CasesJson))
 def get_cases(
     bench: Bench, who: Viewer, request: Request, search: str = "", state: str = ""
 ) -> Response:
@@ -96,7 +96,7 @@ def get_cases(
         return etagged(request, (keys, worker), content)
 
 
-@router.get("/identifier-check", **gives(answers.CheckedIdentifier))
+@router.get("/identifier-check", **gives(answers.CheckedIdentifierJson))
 def check_identifier(bench: Bench, who: Reader, identifier: str) -> dict[str, Any]:
     """Say if an identifier is taken, or looks as if it told who the subject is."""
     with bench.database.read() as session:
@@ -104,7 +104,7 @@ def check_identifier(bench: Bench, who: Reader, identifier: str) -> dict[str, An
     return {"taken": taken, "warnings": identifier_warnings(identifier)}
 
 
-@router.post("/cases", status_code=201, **gives(answers.Case, 201))
+@router.post("/cases", status_code=201, **gives(answers.CaseJson, 201))
 def post_case(bench: Bench, who: Reader, body: NewCase) -> dict[str, Any]:
     """Create a case."""
     with bench.database.write() as session:
@@ -119,7 +119,7 @@ def post_case(bench: Bench, who: Reader, body: NewCase) -> dict[str, Any]:
         return told(bench, session, case_id, who)
 
 
-@router.post("/demo", status_code=201, **gives(answers.Case, 201, 200))
+@router.post("/demo", status_code=201, **gives(answers.CaseJson, 201, 200))
 def post_demo(bench: Bench, who: Reader, response: Response) -> dict[str, Any]:
     """Open the demo case of synthetic cells, which is made if it is not there."""
     with bench.database.write() as session:
@@ -130,7 +130,7 @@ def post_demo(bench: Bench, who: Reader, response: Response) -> dict[str, Any]:
         return told(bench, session, case_id, who)
 
 
-@router.get("/cases/{case_id}", **gives(answers.Case))
+@router.get("/cases/{case_id}", **gives(answers.CaseJson))
 def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Response:
     """Return a case."""
     with bench.database.read() as session:
@@ -139,7 +139,7 @@ def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Respo
         return etagged(request, key, lambda: case_json(bench, session, found, who))
 
 
-@router.get("/models", **gives(answers.Models))
+@router.get("/models", **gives(answers.ModelsJson))
 def get_models(bench: Bench, who: Viewer) -> dict[str, Any]:
     """List the models of this workbench."""
     with bench.database.read() as session:
@@ -151,7 +151,7 @@ def get_models(bench: Bench, who: Viewer) -> dict[str, Any]:
         }
 
 
-@router.post("/cases/{case_id}/score", **gives(answers.Case))
+@router.post("/cases/{case_id}/score", **gives(answers.CaseJson))
 def post_score(bench: Bench, who: Signer, case_id: int, body: OtherModel) -> dict[str, Any]:
     """Score a case with another model; the earlier scoring stays."""
     with bench.database.write() as session:
@@ -170,7 +170,7 @@ def post_score(bench: Bench, who: Signer, case_id: int, body: OtherModel) -> dic
         return told(bench, session, case_id, who)
 
 
-@router.get("/cases/{case_id}/scorings", **gives(answers.Scorings))
+@router.get("/cases/{case_id}/scorings", **gives(answers.ScoringsJson))
 def get_scorings(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """List the scorings of a case."""
     with bench.database.read() as session:

@@ -8,14 +8,14 @@ from blastscope.workbench.routes.answers import (
     LEFT_OUT,
     Answer,
     Call,
-    Counts,
-    Job,
+    CountsJson,
+    JobJson,
     JobState,
     Label,
 )
 
 
-class Columns(Answer):
+class ColumnsJson(Answer):
     """The cells of a reading as columns of equal length; ``other`` is null without a reading."""
 
     n: list[int]
@@ -42,7 +42,7 @@ class Columns(Answer):
     final: list[Label | None] = LEFT_OUT
 
 
-class Sheet(Answer):
+class SheetJson(Answer):
     """A contact sheet, to one scale and with each cell fitted."""
 
     scale: str
@@ -51,7 +51,7 @@ class Sheet(Answer):
     count: int
 
 
-class Cells(Answer):
+class CellsJson(Answer):
     """The cells of a reading, and where their thumbnails lie; null where none is made yet."""
 
     rev: int
@@ -61,9 +61,9 @@ class Cells(Answer):
     tile: int
     per_row: int
     per_sheet: int
-    columns: Columns
-    sheets: list[Sheet | None]
-    counts: Counts
+    columns: ColumnsJson
+    sheets: list[SheetJson | None]
+    counts: CountsJson
     undo: bool
     redo: bool
     version: int = LEFT_OUT
@@ -71,14 +71,14 @@ class Cells(Answer):
     disagreements: list[int] = LEFT_OUT
 
 
-class FoundCells(Answer):
+class FoundCellsJson(Answer):
     """The numbers of cells that pass filters, in an order."""
 
     cells: list[int]
-    counts: Counts
+    counts: CountsJson
 
 
-class Standing(Answer):
+class StandingJson(Answer):
     """What stands at a cell."""
 
     label: Label | None
@@ -87,7 +87,7 @@ class Standing(Answer):
     final: Label | None = LEFT_OUT
 
 
-class StoredEvent(Answer):
+class StoredEventJson(Answer):
     """An event that is on disk; ``again`` if it was there before."""
 
     id: str
@@ -96,18 +96,18 @@ class StoredEvent(Answer):
     target: str | None
 
 
-class StoredEvents(Answer):
+class StoredEventsJson(Answer):
     """Events that are on disk, and what stands at the cells that changed, by their numbers."""
 
     rev: int
-    events: list[StoredEvent]
-    changed: dict[str, Standing]
-    counts: Counts
+    events: list[StoredEventJson]
+    changed: dict[str, StandingJson]
+    counts: CountsJson
     undo: bool
     redo: bool
 
 
-class HistoryEvent(Answer):
+class HistoryEventJson(Answer):
     """Something that happened to a case."""
 
     seq: int
@@ -123,21 +123,21 @@ class HistoryEvent(Answer):
     blind: bool
 
 
-class History(Answer):
+class HistoryJson(Answer):
     """Events of a case in their order, and whether there are more."""
 
-    events: list[HistoryEvent]
+    events: list[HistoryEventJson]
     more: bool
 
 
-class Images(Answer):
+class ImagesJson(Answer):
     """The addresses of a cell's images."""
 
     crop: str
     original: str
 
 
-class Place(Answer):
+class PlaceJson(Answer):
     """Where a cell lies in its field: x, y, width and height in pixels."""
 
     number: int
@@ -150,7 +150,7 @@ class Place(Answer):
     image: str
 
 
-class Preparation(Answer):
+class PreparationJson(Answer):
     """How a cell was cut out (x, y, width, height in pixels), and what the network is given."""
 
     box: list[int] | None
@@ -158,7 +158,7 @@ class Preparation(Answer):
     scale: str | None
 
 
-class Heatmap(Answer):
+class HeatmapJson(Answer):
     """What became of a cell's heatmap by one method."""
 
     method: str
@@ -170,7 +170,7 @@ class Heatmap(Answer):
     address: str | None
 
 
-class GivenLabel(Answer):
+class GivenLabelJson(Answer):
     """A label that a reading gives a cell."""
 
     person: str | None
@@ -179,14 +179,14 @@ class GivenLabel(Answer):
     at: str | None
 
 
-class NetworkP(Answer):
+class NetworkPJson(Answer):
     """The probability of ALL that one network gives."""
 
     name: str
     p: float
 
 
-class CellDetail(Standing):
+class CellDetailJson(StandingJson):
     """A cell in detail."""
 
     n: int
@@ -194,10 +194,10 @@ class CellDetail(Standing):
     width: int | None
     height: int | None
     format: str | None
-    images: Images
-    history: list[HistoryEvent]
+    images: ImagesJson
+    history: list[HistoryEventJson]
     double_of: int | None
-    field: Place | None
+    field: PlaceJson | None
     blind: bool
     file: str = LEFT_OUT
     subject: str = LEFT_OUT
@@ -205,9 +205,9 @@ class CellDetail(Standing):
     flags: list[str] = LEFT_OUT
     threshold: float = LEFT_OUT
     calibrated: bool = LEFT_OUT
-    preparation: Preparation = LEFT_OUT
-    heatmaps: list[Heatmap] = LEFT_OUT
-    labels: list[GivenLabel] = LEFT_OUT
+    preparation: PreparationJson = LEFT_OUT
+    heatmaps: list[HeatmapJson] = LEFT_OUT
+    labels: list[GivenLabelJson] = LEFT_OUT
     p: float | None = LEFT_OUT
     p_raw: float | None = LEFT_OUT
     called: Call | None = LEFT_OUT
@@ -215,10 +215,10 @@ class CellDetail(Standing):
     refer: bool | None = LEFT_OUT
     ood: bool | None = LEFT_OUT
     ood_score: float | None = LEFT_OUT
-    networks: list[NetworkP] = LEFT_OUT
+    networks: list[NetworkPJson] = LEFT_OUT
 
 
-class Method(Answer):
+class MethodJson(Answer):
     """A method of heatmaps, and about how many seconds it takes."""
 
     code: str
@@ -226,25 +226,25 @@ class Method(Answer):
     seconds: float
 
 
-class Methods(Answer):
+class MethodsJson(Answer):
     """The methods of heatmaps, what to keep in mind, and why none can be computed here."""
 
-    methods: list[Method]
+    methods: list[MethodJson]
     warning: str
     not_applicable: str | None
 
 
-class MadeHeatmap(Answer):
+class MadeHeatmapJson(Answer):
     """That a heatmap is there."""
 
     state: Literal["done"]
 
 
-HeatmapJob = Job | MadeHeatmap
+HeatmapJob = JobJson | MadeHeatmapJson
 """The job that computes a heatmap, or that it is there."""
 
 
-class Tile(Answer):
+class TileJson(Answer):
     """A thumbnail's sheet, and its column and row there."""
 
     sheet: str
@@ -252,7 +252,7 @@ class Tile(Answer):
     y: int
 
 
-class SimilarCell(Answer):
+class SimilarCellJson(Answer):
     """A cell that looks like another to the network, of the case or of the reference."""
 
     reference: bool
@@ -263,11 +263,11 @@ class SimilarCell(Answer):
     label: Label | None
     reader: str | None
     distance: float
-    tile: Tile | None
+    tile: TileJson | None
     image: str | None
 
 
-class Reference(Answer):
+class ReferenceJson(Answer):
     """The reference beside a case; all but its state is left out if there is none."""
 
     state: Literal["none", "other-model", "ready"] | JobState
@@ -281,10 +281,10 @@ class Reference(Answer):
     reason: str | None = LEFT_OUT
 
 
-class Similar(Answer):
+class SimilarJson(Answer):
     """The cells that look most like one, and the nearest of each label."""
 
     state: Literal["ready", "waiting", "none"]
-    nearest: list[SimilarCell]
-    by_label: dict[Label, list[SimilarCell]]
-    reference: Reference
+    nearest: list[SimilarCellJson]
+    by_label: dict[Label, list[SimilarCellJson]]
+    reference: ReferenceJson

@@ -38,7 +38,7 @@ router = APIRouter(prefix="/api/v1/cases/{case_id}")
 _LETTERS = (None, *LABELS)
 
 
-@router.get("/cells", **gives(cell_answers.Cells))
+@router.get("/cells", **gives(cell_answers.CellsJson))
 def get_cells(
     bench: Bench,
     who: Viewer,
@@ -183,7 +183,7 @@ def sheet_addresses(session: Session, case_id: int, cells: int) -> list[dict[str
     return told
 
 
-@router.get("/cells/find", **gives(cell_answers.FoundCells))
+@router.get("/cells/find", **gives(cell_answers.FoundCellsJson))
 def find_cells(
     bench: Bench,
     who: Viewer,

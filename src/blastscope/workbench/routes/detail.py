@@ -48,7 +48,7 @@ class HeatmapBody(BaseModel, extra="forbid"):
     method: str
 
 
-@router.get("/cases/{case_id}/cells/{n}", **gives(cell_answers.CellDetail))
+@router.get("/cases/{case_id}/cells/{n}", **gives(cell_answers.CellDetailJson))
 def get_cell(
     bench: Bench, who: Viewer, case_id: int, n: int, reading: int | None = None
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _labels(
     return told
 
 
-@router.get("/heatmap-methods", **gives(cell_answers.Methods))
+@router.get("/heatmap-methods", **gives(cell_answers.MethodsJson))
 def get_methods(bench: Bench, who: Viewer) -> dict[str, Any]:
     """List the methods of heatmaps, how long they take, and what to keep in mind."""
     return {

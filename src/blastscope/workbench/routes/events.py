@@ -28,7 +28,7 @@ from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.sighting import saw
-from blastscope.workbench.store.tables import Case, Reading, ReviewEvent
+from blastscope.workbench.store.tables import Reading, ReviewEvent
 from blastscope.workbench.summaries import (
     as_counted,
     readings_of,
@@ -68,7 +68,7 @@ def _sent_schema() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/events", openapi_extra=_sent_schema(), **gives(cell_answers.StoredEvents))
+@router.post("/events", openapi_extra=_sent_schema(), **gives(cell_answers.StoredEventsJson))
 async def post_events(bench: Bench, case_id: int, request: Request) -> Response:
     """Store events; when this answers they are on disk."""
     # The body is read by hand: who asks is looked up in the writer's own session, before it.
@@ -85,8 +85,6 @@ def _store(
     """Store events in the transaction of a session, and return the answer."""
     who = checked(who_asks(request, bench, session), "reader")
     body = _read(sent)
-    if not bench.database.is_sqlite:  # there nobody else writes
-        session.get(Case, case_id, with_for_update=True)
     found = access(session, case_id, who, _one_reading(body))
     events = [_event(one) for one in body.events]
     try:
@@ -165,7 +163,7 @@ def _refuse(found: Access, who: Who, body: EventsBody) -> None:
         raise invalid("shown", "You read this case blind, so the model was not shown.")
 
 
-@router.get("/history", **gives(cell_answers.History))
+@router.get("/history", **gives(cell_answers.HistoryJson))
 def get_history(
     bench: Bench,
     who: Viewer,

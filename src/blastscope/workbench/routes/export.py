@@ -19,7 +19,7 @@ from blastscope.workbench.exports import (
 )
 from blastscope.workbench.refusal import unknown
 from blastscope.workbench.reviews import record
-from blastscope.workbench.routes import answers
+from blastscope.workbench.routes import review_answers
 from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.sighting import saw
@@ -34,7 +34,7 @@ KINDS = {
 _PIECE = 2**20
 
 
-@router.get("/export", **gives(answers.Export))
+@router.get("/export", **gives(review_answers.ExportJson))
 def get_export(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return what an export holds and what it leaves out."""
     with bench.database.read() as session:

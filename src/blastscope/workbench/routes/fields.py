@@ -26,7 +26,7 @@ class ScaleBody(BaseModel, extra="forbid"):
     um_per_pixel: float
 
 
-@router.get("/fields", **gives(answers.Fields))
+@router.get("/fields", **gives(answers.FieldsJson))
 def get_fields(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """List the fields of a case, with the numbers of their cells and the refused cells."""
     with bench.database.read() as session:
@@ -47,7 +47,7 @@ def get_picture(bench: Bench, who: Viewer, case_id: int, number: int, request: R
     return image(request, field.image, "webp", bench.images.path(field.image).read_bytes)
 
 
-@router.post("/scale", **gives(answers.Case))
+@router.post("/scale", **gives(answers.CaseJson))
 def post_scale(bench: Bench, who: Reader, case_id: int, body: ScaleBody) -> dict[str, Any]:
     """Tell the micrometres a pixel of fields whose scale could not be measured."""
     with bench.database.write() as session:

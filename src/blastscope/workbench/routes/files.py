@@ -37,7 +37,7 @@ from blastscope.workbench.uploads import (
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 
 
-@router.put("/files", status_code=201, **gives(answers.SentFile, 201, 200))
+@router.put("/files", status_code=201, **gives(answers.SentFileJson, 201, 200))
 async def put_file(
     bench: Bench, who: Reader, case_id: int, name: str, request: Request
 ) -> Response:
@@ -78,7 +78,7 @@ def _note(
         return file_json(session, upload, blind=False), new
 
 
-@router.post("/files/done", **gives(answers.Case))
+@router.post("/files/done", **gives(answers.CaseJson))
 def post_done(bench: Bench, who: Reader, case_id: int) -> dict[str, Any]:
     """Say that all files are sent for now: they are prepared and scored."""
     with bench.database.write() as session:
@@ -87,7 +87,7 @@ def post_done(bench: Bench, who: Reader, case_id: int) -> dict[str, Any]:
         return told(bench, session, case_id, who)
 
 
-@router.get("/files", **gives(answers.Files))
+@router.get("/files", **gives(answers.FilesJson))
 def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[str, Any]:
     """List the files of a case."""
     with bench.database.read() as session:

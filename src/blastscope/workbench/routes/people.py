@@ -71,7 +71,7 @@ def _person(bench: Workbench, person: User) -> dict[str, Any]:
     }
 
 
-@router.get("/people", **gives(answers.People))
+@router.get("/people", **gives(answers.MembersJson))
 def get_people(bench: Bench, who: Viewer) -> dict[str, Any]:
     """List the people; who is not an admin gets the names of those who are active."""
     with bench.database.read() as session:
@@ -85,14 +85,14 @@ def get_people(bench: Bench, who: Viewer) -> dict[str, Any]:
     }
 
 
-@router.post("/people", status_code=201, **gives(answers.Member, 201))
+@router.post("/people", status_code=201, **gives(answers.MemberJson, 201))
 def post_person(bench: Bench, who: Admin, body: NewUser) -> dict[str, Any]:
     """Add a person."""
     with bench.database.write() as session:
         return _person(bench, add_person(session, who, body.name, body.password, body.role))
 
 
-@router.patch("/people/{person_id}", **gives(answers.Member))
+@router.patch("/people/{person_id}", **gives(answers.MemberJson))
 def patch_person(bench: Bench, who: Admin, person_id: int, body: ChangedUser) -> dict[str, Any]:
     """Change a person; that signs them out everywhere."""
     with bench.database.write() as session:
@@ -100,7 +100,7 @@ def patch_person(bench: Bench, who: Admin, person_id: int, body: ChangedUser) ->
         return _person(bench, changed)
 
 
-@router.get("/tokens", **gives(answers.Tokens))
+@router.get("/tokens", **gives(answers.TokensJson))
 def get_tokens(bench: Bench, who: Reader) -> dict[str, Any]:
     """List one's tokens; an admin gets everybody's."""
     with bench.database.read() as session:
@@ -122,7 +122,7 @@ def get_tokens(bench: Bench, who: Reader) -> dict[str, Any]:
         }
 
 
-@router.post("/tokens", status_code=201, **gives(answers.MadeToken, 201))
+@router.post("/tokens", status_code=201, **gives(answers.MadeTokenJson, 201))
 def post_token(bench: Bench, who: Reader, body: NewToken) -> dict[str, Any]:
     """Make a token for scripts; it is shown this once."""
     with bench.database.write() as session:
@@ -143,28 +143,28 @@ def _job(session: Session, job: QueuedJob, who: Who) -> dict[str, Any]:
     return jobs.job_json(session, job, blind)
 
 
-@router.get("/jobs/{job_id}", **gives(answers.Job))
+@router.get("/jobs/{job_id}", **gives(answers.JobJson))
 def get_job(bench: Bench, who: Viewer, job_id: int) -> dict[str, Any]:
     """Return a job."""
     with bench.database.read() as session:
         return _job(session, jobs.find_job(session, job_id), who)
 
 
-@router.delete("/jobs/{job_id}", **gives(answers.Job))
+@router.delete("/jobs/{job_id}", **gives(answers.JobJson))
 def delete_job(bench: Bench, who: Reader, job_id: int) -> dict[str, Any]:
     """Cancel a job."""
     with bench.database.write() as session:
         return _job(session, jobs.cancel(session, job_id, who), who)
 
 
-@router.post("/jobs/{job_id}/again", **gives(answers.Job))
+@router.post("/jobs/{job_id}/again", **gives(answers.JobJson))
 def post_job_again(bench: Bench, who: Reader, job_id: int) -> dict[str, Any]:
     """Begin a failed or cancelled job again."""
     with bench.database.write() as session:
         return _job(session, jobs.again(session, job_id, who), who)
 
 
-@router.post("/worker/restart", **gives(answers.Worker))
+@router.post("/worker/restart", **gives(answers.WorkerJson))
 def post_restart(bench: Bench, who: Reader) -> dict[str, Any]:
     """Start the worker, if it has stopped."""
     bench.worker.restart()
@@ -173,7 +173,7 @@ def post_restart(bench: Bench, who: Reader) -> dict[str, Any]:
     return bench.worker.as_json()
 
 
-@router.get("/system", **gives(answers.System))
+@router.get("/system", **gives(answers.SystemJson))
 def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
     """Return versions, disk, jobs and the worker."""
     with bench.database.read() as session:
@@ -193,7 +193,7 @@ def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
     }
 
 
-@router.post("/backup", status_code=202, **gives(answers.Job, 202))
+@router.post("/backup", status_code=202, **gives(answers.JobJson, 202))
 def post_backup(bench: Bench, who: Admin) -> dict[str, Any]:
     """Have a backup of the database and the images made, in the workbench's folder."""
     with bench.database.write() as session:
@@ -201,7 +201,7 @@ def post_backup(bench: Bench, who: Admin) -> dict[str, Any]:
         return _job(session, jobs.add_job(session, "backup"), who)
 
 
-@router.get("/audit", **gives(answers.Audit))
+@router.get("/audit", **gives(answers.AuditJson))
 def get_audit(bench: Bench, who: Admin, after: int | None = None) -> dict[str, Any]:
     """Return who did what to people, tokens, jobs and backups: the latest, or what came after."""
     with bench.database.read() as session:

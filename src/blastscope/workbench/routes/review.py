@@ -11,7 +11,7 @@ from blastscope.workbench.access import access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.people import MOST_PASSWORD
 from blastscope.workbench.refusal import RefusalError
-from blastscope.workbench.routes import answers
+from blastscope.workbench.routes import answers, review_answers
 from blastscope.workbench.routes.answers import gives
 from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, address_of
 from blastscope.workbench.routes.cases import told
@@ -54,7 +54,7 @@ class ReadingBody(BaseModel, extra="forbid"):
     blind: bool = True
 
 
-@router.post("/cases/{case_id}/sample", **gives(answers.Case))
+@router.post("/cases/{case_id}/sample", **gives(answers.CaseJson))
 def post_sample(bench: Bench, who: Reader, case_id: int, body: SampleBody) -> dict[str, Any]:
     """Draw a random sample, or make it larger."""
     with bench.database.write() as session:
@@ -64,7 +64,7 @@ def post_sample(bench: Bench, who: Reader, case_id: int, body: SampleBody) -> di
         return told(bench, session, case_id, who)
 
 
-@router.get("/cases/{case_id}/shares", **gives(answers.Shares))
+@router.get("/cases/{case_id}/shares", **gives(review_answers.SharesJson))
 def get_shares(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return the shares of blasts and the agreement with the model."""
     with bench.database.read() as session:
@@ -74,7 +74,7 @@ def get_shares(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         return shares_json(bench, session, found.case)
 
 
-@router.get("/cases/{case_id}/sign", **gives(answers.ToSign))
+@router.get("/cases/{case_id}/sign", **gives(review_answers.ToSignJson))
 def get_sign(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return what a person must see before they sign."""
     with bench.database.read() as session:
@@ -84,7 +84,7 @@ def get_sign(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         return sign_json(bench, session, found.case, who)
 
 
-@router.post("/cases/{case_id}/sign", **gives(answers.Signature))
+@router.post("/cases/{case_id}/sign", **gives(review_answers.SignatureJson))
 def post_sign(
     bench: Bench, who: Signer, case_id: int, body: SignBody, request: Request
 ) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def post_sign(
         return signatures(session, case_id)[0]
 
 
-@router.post("/cases/{case_id}/reopen", **gives(answers.Case))
+@router.post("/cases/{case_id}/reopen", **gives(answers.CaseJson))
 def post_reopen(bench: Bench, who: Signer, case_id: int, body: ReopenBody) -> dict[str, Any]:
     """Open a signed case again, with a reason."""
     with bench.database.write() as session:
@@ -110,7 +110,7 @@ def post_reopen(bench: Bench, who: Signer, case_id: int, body: ReopenBody) -> di
         return told(bench, session, case_id, who)
 
 
-@router.post("/cases/{case_id}/readings", status_code=201, **gives(answers.Reading, 201))
+@router.post("/cases/{case_id}/readings", status_code=201, **gives(answers.ReadingJson, 201))
 def post_reading(bench: Bench, who: Signer, case_id: int, body: ReadingBody) -> dict[str, Any]:
     """Give a case to a second reader."""
     with bench.database.write() as session:
@@ -125,7 +125,7 @@ def post_reading(bench: Bench, who: Signer, case_id: int, body: ReadingBody) -> 
         return reading_json(bench, session, found.case, table, reading, names)
 
 
-@router.post("/readings/{reading_id}/finish", **gives(answers.Reading))
+@router.post("/readings/{reading_id}/finish", **gives(answers.ReadingJson))
 def post_finish(bench: Bench, who: Reader, reading_id: int) -> dict[str, Any]:
     """End one's second reading."""
     with bench.database.write() as session:
@@ -136,7 +136,7 @@ def post_finish(bench: Bench, who: Reader, reading_id: int) -> dict[str, Any]:
         return reading_json(bench, session, case, table, reading, names_of(session))
 
 
-@router.get("/cases/{case_id}/agreement", **gives(answers.ReadersAgreement))
+@router.get("/cases/{case_id}/agreement", **gives(review_answers.ReadersAgreementJson))
 def get_agreement(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
     """Return how the last finished second reading agrees with the case's own."""
     with bench.database.read() as session:

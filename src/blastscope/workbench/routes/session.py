@@ -73,13 +73,13 @@ def launch(bench: Bench, token: str = "") -> Response:
     return response
 
 
-@router.get("/api/v1/boot", **gives(answers.Boot))
+@router.get("/api/v1/boot", **gives(answers.BootJson))
 def get_boot(bench: Bench, person: Viewer) -> dict[str, Any]:
     """Return what every page begins with."""
     return boot(bench, person)
 
 
-@router.post("/api/v1/session", **gives(answers.SignedIn))
+@router.post("/api/v1/session", **gives(answers.SignedInJson))
 def sign_in(bench: Bench, body: SignIn, request: Request) -> Response:
     """Sign in with a name and a password."""
     address = address_of(request, bench.settings)

@@ -30,7 +30,7 @@ from blastscope.workbench.summaries import readings_of, reviewed
 router = APIRouter(prefix="/api/v1")
 
 
-@router.get("/cases/{case_id}/cells/{n}/similar", **gives(cell_answers.Similar))
+@router.get("/cases/{case_id}/cells/{n}/similar", **gives(cell_answers.SimilarJson))
 def get_similar(bench: Bench, who: Viewer, case_id: int, n: int) -> dict[str, Any]:
     """Return what looks most like a cell to the network.
 

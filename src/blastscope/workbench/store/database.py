@@ -2,7 +2,8 @@
 
 SQLite runs in WAL mode with ``synchronous=FULL``: what a commit acknowledged survives a power cut
 (with NORMAL it may not). One lock in the process orders the writers, because writers that wait for
-one another inside SQLite sleep and wake by chance.
+one another inside SQLite sleep and wake by chance. With either database only one of all processes
+writes at a time, so what a writer has read, such as a case's version, stays so until it is done.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from blastscope.io import files
 FILE = "workbench.sqlite"
 _BUSY_SECONDS = 30
 _WRITES = "blastscope_writes"
+_WRITERS_LOCK = 0x626C_6173_7473
+"""The key of PostgreSQL's lock for which writers wait."""
 
 
 class Database:
@@ -128,7 +131,7 @@ def _hidden(url: str) -> str:
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+        return _postgresql(url)
     engine = create_engine(
         url,
         connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
@@ -153,5 +156,16 @@ def _engine(url: str) -> Engine:
     def _begin(connection: Any) -> None:
         writes = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: str) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        if connection.get_execution_options().get(_WRITES, False):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS_LOCK})")
 
     return engine

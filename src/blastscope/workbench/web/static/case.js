@@ -19,7 +19,7 @@ const SAMPLING = { all: "all nucleated cells", random: "a random sample of the n
 /** @param {Case} item @param {string} filter @param {string} [order] */
 const galleryOf = (item, filter, order = "") => `/cases/${item.id}/gallery?${new URLSearchParams({ ...(filter ? { filter } : {}), ...(order ? { order } : {}) })}`;
 
-/** @param {Case} item @param {Api.ToSign | null} sign */
+/** @param {Case} item @param {Api.ToSignJson | null} sign */
 function whatIsLeft(item, sign) {
   const { counts } = item;
   const row = (/** @type {string} */ words, /** @type {number | undefined} */ count, /** @type {string} */ filter) => count === undefined ? null
@@ -77,7 +77,7 @@ function plot(shares, item) {
     h("p", {}, h("small", {}, `${counted(total, "cell")}, ${counts.length} bars. Right of the threshold the model calls ALL.`)));
 }
 
-/** @param {Api.Shares} shares */
+/** @param {Api.SharesJson} shares */
 function subjects(shares) {
   if (!shares.subjects || shares.subjects.length < 2) return null;
   return h("section", { class: "panel" }, scrolling("Subjects", table("This case holds several subjects: each is estimated by itself (share of blasts, 95 % interval).",

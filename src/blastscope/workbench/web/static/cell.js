@@ -31,7 +31,7 @@ export class CellView {
     this.opacity = 0.6;
     this.zoom = 1;
     this.method = METHOD;
-    /** @type {Api.Method[]} */
+    /** @type {Api.MethodJson[]} */
     this.methods = [];
     this.warning = "";
   }

@@ -7,7 +7,7 @@ import { counted, number } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {number[]} Place left, top, width, height in pixels of the field */
-/** @typedef {Api.SmearField} Field */
+/** @typedef {Api.SmearFieldJson} Field */
 /** @typedef {{number: number, file?: string, width: number, height: number, place: Place, image: string}} Placed */
 
 /** An input for micrometres per pixel, which may stay empty. */
@@ -64,7 +64,7 @@ export function placeInField(field, n) {
     h("figcaption", {}, `Its place in ${name}, ${field.width} × ${field.height} px`));
 }
 
-/** @param {Case} item @param {Api.Fields} found */
+/** @param {Case} item @param {Api.FieldsJson} found */
 export function fieldsPanel(item, { fields, refused }) {
   if (!fields.length) return null;
   const cells = fields.reduce((sum, field) => sum + field.cells.length, 0);

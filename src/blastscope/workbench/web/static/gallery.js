@@ -431,7 +431,8 @@ page(async () => {
   nameCase(item);
   const gallery = new Gallery(item, new URLSearchParams(location.search));
   outbox.onsaved = (answer, sent) => {
-    if (sent[0].case === item.id) {
+    const { reading } = sent[0].event;
+    if (sent[0].case === item.id && (reading ?? gallery.review.shownReading) === gallery.review.shownReading) {
       const changed = gallery.review.settle(answer);
       if (changed.length && ["undo", "redo"].includes(sent[0].event.kind)) gallery.reveal(changed[0]);
     }

@@ -118,6 +118,8 @@ async function sending(item) {
   const open = h("a", { class: "button", href: `/cases/${item.id}/gallery` }, "Open the cells");
   /** Why the server did not begin, such as that no file can be used. */
   let stopped = "";
+  /** Files of an earlier page, which was closed before all were sent. */
+  let waiting = 0;
   const drop = dropping(item, (files) => {
     stopped = "";
     sender.add(files);
@@ -143,6 +145,8 @@ async function sending(item) {
       sender.hidden ? h("p", { class: "quiet" }, `${counted(sender.hidden, "hidden file")} of the operating system left out.`) : null,
       progress.seconds_left && busy ? h("p", {}, `About ${duration(progress.seconds_left)} left.`) : null,
       sender.left ? h("p", {}, "Keep this tab open until all files are sent.") : busy && progress.sent ? h("p", {}, "All files are sent: you can close this tab. The server goes on.") : null,
+      waiting && !busy ? h("div", { class: "notice warn" }, h("p", {}, `${counted(waiting, "file")} sent before ${waiting === 1 ? "is" : "are"} not prepared yet. Send the rest, or go on without it.`),
+        h("button", { type: "button", onclick: () => sender.ondone() }, "Prepare what was sent")) : null,
       stopped ? h("div", { class: "notice bad", role: "alert" }, h("p", {}, stopped)) : null,
       job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${job.reason ?? "the reason is not known"}.`),
         h("button", { type: "button", onclick: async () => {
@@ -181,6 +185,7 @@ async function sending(item) {
 
   sender.onchange = draw;
   sender.ondone = async () => {
+    waiting = 0;
     try {
       current = await post(`/api/v1/cases/${item.id}/files/done`);
     } catch (fault) {
@@ -191,6 +196,7 @@ async function sending(item) {
   window.addEventListener("beforeunload", (event) => {
     if (sender.left) event.preventDefault();
   });
+  waiting = (await get(`/api/v1/cases/${item.id}/files?state=stored`).catch(() => ({ files: [] }))).files.length;
   await poll();
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, 1000));

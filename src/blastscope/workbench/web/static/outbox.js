@@ -216,7 +216,7 @@ export class Outbox {
     /** @type {boolean[]} */
     const undone = [];
     for (const entry of this.entries.slice(this.entries.indexOf(refused) + 1)) {
-      if (entry.case !== refused.case || entry.event.kind === "reveal") continue;
+      if (entry.case !== refused.case || entry.event.reading !== refused.event.reading || entry.event.kind === "reveal") continue;
       const back = entry.event.kind === "undo";
       if (back || entry.event.kind === "redo") {
         const its = (back ? done : undone).pop() ?? false;

@@ -52,6 +52,8 @@ export class Review {
     this.case = item;
     this.outbox = outbox;
     this.reading = reading;
+    /** The reading that is shown. What is done here is of it, also if the person has another by then. @type {number | null} */
+    this.shownReading = reading;
     /** @type {Cell[]} */
     this.cells = [];
     /** @type {Map<number, Cell>} */
@@ -83,7 +85,7 @@ export class Review {
 
   /** @param {string} [since] @returns {`/api/v1/cases/${number}/cells?${string}`} */
   address(since = "") {
-    const reading = this.reading ? `reading=${this.reading}` : "";
+    const reading = this.shownReading ? `reading=${this.shownReading}` : "";
     return `/api/v1/cases/${this.case}/cells?${reading}${since}`;
   }
 
@@ -106,9 +108,10 @@ export class Review {
     return changed;
   }
 
-  /** @param {Api.Cells} answer @returns {number[]} */
+  /** @param {Api.CellsJson} answer @returns {number[]} */
   #take(answer) {
     this.rev = answer.rev;
+    this.shownReading = answer.reading;
     this.version = answer.version;
     this.blind = answer.blind;
     this.threshold = answer.threshold ?? 0.5;
@@ -119,7 +122,7 @@ export class Review {
     this.canUndo = answer.undo;
     this.canRedo = answer.redo;
     const pending = this.outbox.pending(this.case);
-    const names = /** @type {(keyof Api.Columns)[]} */ (Object.keys(answer.columns));
+    const names = /** @type {(keyof Api.ColumnsJson)[]} */ (Object.keys(answer.columns));
     const numbers = answer.columns.n ?? [];
     numbers.forEach((/** @type {number} */ n, /** @type {number} */ index) => {
       let cell = this.byNumber.get(n);
@@ -142,7 +145,7 @@ export class Review {
   /** Show again what an earlier page could not send yet. */
   #replay() {
     for (const { case: item, event } of this.outbox.entries)
-      if (item === this.case) for (const n of event.cells ?? []) this.#apply(n, event.kind, event.value);
+      if (item === this.case && (event.reading ?? this.shownReading) === this.shownReading) for (const n of event.cells ?? []) this.#apply(n, event.kind, event.value);
   }
 
   /**
@@ -192,7 +195,7 @@ export class Review {
   /** @param {any} content */
   #add(content) {
     this.acts += 1;
-    return this.outbox.add(this.case, { ...content, shown: this.shown(), ...(this.reading ? { reading: this.reading } : {}) });
+    return this.outbox.add(this.case, { ...content, shown: this.shown(), ...(this.shownReading ? { reading: this.shownReading } : {}) });
   }
 
   /** @returns {number[]} the cells that changed at once; after a reload the server says which */
@@ -230,7 +233,7 @@ export class Review {
 
   /**
    * Take the server's word for what changed.
-   * @param {Api.StoredEvents} answer of a POST of events
+   * @param {Api.StoredEventsJson} answer of a POST of events
    */
   settle(answer) {
     const pending = this.outbox.pending(this.case);

@@ -3,16 +3,16 @@
  * made from the OpenAPI file by `make types`.
  *
  * @typedef {"A" | "N" | "U" | "X" | null} Label
- * @typedef {Api.Boot & {page: string, case: number | null, cell: number | null, next?: string, used?: boolean}} Boot
- * @typedef {Api.Member} Person
- * @typedef {Api.Counts} Counts
- * @typedef {Api.Job} Job
- * @typedef {Api.Worker} Worker
- * @typedef {Api.Line} Line
- * @typedef {Api.Reading} Reading
- * @typedef {Api.Case} Case
- * @typedef {Api.Signature} Signature
- * @typedef {Api.HistoryEvent} HistoryEvent
+ * @typedef {Api.BootJson & {page: string, case: number | null, cell: number | null, next?: string, used?: boolean}} Boot
+ * @typedef {Api.MemberJson} Person
+ * @typedef {Api.CountsJson} Counts
+ * @typedef {Api.JobJson} Job
+ * @typedef {Api.WorkerJson} Worker
+ * @typedef {Api.LineJson} Line
+ * @typedef {Api.ReadingJson} Reading
+ * @typedef {Api.CaseJson} Case
+ * @typedef {Api.SignatureJson} Signature
+ * @typedef {Api.HistoryEventJson} HistoryEvent
  */
 
 export {};

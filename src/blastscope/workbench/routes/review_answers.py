@@ -1,0 +1,143 @@
+"""What the REST API answers of shares, signatures and exports, as types; see ``answers``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from blastscope.workbench.routes.answers import Answer, Label, LineJson, ModelJson
+
+
+class ExportFileJson(Answer):
+    """A file of an export."""
+
+    name: str
+    address: str
+
+
+class ExportJson(Answer):
+    """What an export holds, what a data set leaves out and why, and the files."""
+
+    cells: int
+    with_label: int
+    in_dataset: int
+    left_out: dict[str, int]
+    doubles: int
+    neither: int
+    files: list[ExportFileJson]
+
+
+class ConfusionTableJson(Answer):
+    """Counts of pairs of labels; the rows are the first reading's or people's."""
+
+    rows: list[Label]
+    counts: list[list[int]]
+
+
+class AgreementJson(Answer):
+    """How far two sets of labels agree: Cohen's kappa with its 95 % interval."""
+
+    table: ConfusionTableJson
+    cells: int
+    same: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+    reason: Literal["few-cells", "one-class"] | None
+
+
+class ReadersAgreementJson(AgreementJson):
+    """How a finished second reading agrees with the case's own."""
+
+    reading: int
+    number: int
+    disagreements: list[int]
+    late: int
+    open: list[int]
+
+
+class SubjectSharesJson(Answer):
+    """The shares of one subject's cells."""
+
+    subject: str
+    cells: int
+    lines: list[LineJson]
+
+
+class HistogramJson(Answer):
+    """Counts of the probability of ALL between edges."""
+
+    edges: list[float]
+    counts: list[int]
+    threshold: float
+
+
+class PlotsJson(Answer):
+    """What the plots show."""
+
+    p: HistogramJson
+
+
+class SharesJson(Answer):
+    """Shares of blasts, what is in none of them, and the agreement with the model."""
+
+    lines: list[LineJson]
+    subjects: list[SubjectSharesJson]
+    limits: list[float]
+    unsure: int
+    no_cell: int
+    counted_already: int
+    doubles: int
+    neither: int
+    open_disagreements: int
+    agreement: AgreementJson
+    plots: PlotsJson
+    blind_labels: int
+    seen_labels: int
+
+
+class WhyNotJson(Answer):
+    """Why a case cannot be signed."""
+
+    code: Literal["not-ready", "files-wait", "no-labels", "open-reading", "signed"]
+    message: str
+
+
+class ReopenedJson(Answer):
+    """That a signed case was opened again."""
+
+    person: str | None
+    at: str
+    reason: str
+
+
+class SignatureJson(Answer):
+    """A signature, with what was counted when it was given."""
+
+    id: int
+    person: str | None
+    at: str
+    rev: int
+    model: str
+    digest: str
+    scoring: int | None
+    counts: dict[str, int]
+    lines: list[LineJson]
+    subjects: dict[str, list[LineJson]]
+    comment: str
+    reopened: ReopenedJson | None
+
+
+class ToSignJson(Answer):
+    """What a person must see before they sign."""
+
+    rev: int
+    can_sign: bool
+    why_not: list[WhyNotJson]
+    unlabelled_referred: list[int]
+    unsure: list[int]
+    open_disagreements: list[int]
+    unlabelled: int
+    neither: int
+    model: ModelJson
+    password_needed: bool
+    signatures: list[SignatureJson]
