@@ -26,7 +26,7 @@ SIZES = (100, 200, 500)
 LEAST_REASON = 5
 WHY_NOT = {
     "not-ready": "The case is still being prepared or scored.",
-    "files-wait": "Files that were sent are not prepared yet: prepare them, or begin the job again.",
+    "files-wait": "Files that were sent are not prepared: prepare them, or begin the job again.",
     "no-labels": "No cell has a label.",
     "open-reading": "A second reading is not finished.",
     "signed": "The case is signed already.",
