@@ -12,6 +12,7 @@ from blastscope.api.result import PAGE, AnyPath, Result, TextTable
 from blastscope.api.tables import Models, as_models
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
+from blastscope.evaluation.cell_measurements import cell_measurements
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
 from blastscope.evaluation.confidence_intervals import Estimate
@@ -27,8 +28,10 @@ from blastscope.report.comparison_page import (
     pooled_text,
     without_width,
 )
+from blastscope.report.comparison_with_size import size_columns, size_metrics, size_sentences
 from blastscope.report.evaluation_text import overlap_text, sampling_text
-from blastscope.report.text import decimals, readings_text
+from blastscope.report.shortcut_text import EQUAL_SIZE
+from blastscope.report.text import decimals, metric, readings_text
 
 CONTENT = "comparison.json"
 _COLUMNS = {
@@ -51,11 +54,19 @@ class ComparisonResult(Result, Comparison):
         return {key: value for key, value in Comparison.as_json(self).items() if key != "path"}
 
     def to_frame(self) -> pl.DataFrame:
-        """Return a row for each model and metric: value and interval; null if undefined."""
-        rows = [
-            (model, name, metric.value, metric.low, metric.high)
+        """Return a row for each model and metric: value and interval; null if undefined.
+
+        With a store there are also ``auc_equal_size``, and the leads over baselines, such as
+        ``auc_lead_over_size``.
+        """
+        found = [
+            (model, name, one)
             for model, metrics in self.estimates.items()
-            for name, metric in metrics.items()
+            for name, one in metrics.items()
+        ]
+        rows = [
+            (model, name, one.value, one.low, one.high)
+            for model, name, one in [*found, *size_metrics(self)]
         ]
         numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
         schema = {"model": pl.String, "metric": pl.String, **numbers}
@@ -66,7 +77,10 @@ class ComparisonResult(Result, Comparison):
         rows = []
         for pair in self.pairs:
             row: dict[str, Any] = {"first": pair.first, "second": pair.second}
-            for name, found in (("weighted_f1", pair.weighted_f1), ("auc", pair.auc)):
+            shown = {"weighted_f1": pair.weighted_f1, "auc": pair.auc}
+            if pair.auc_equal_size is not None:
+                shown["auc_equal_size"] = pair.auc_equal_size
+            for name, found in shown.items():
                 row[f"{name}_difference"] = found.value
                 row |= {f"{name}_low": found.low, f"{name}_high": found.high}
             row |= {"only_first_right": pair.only_first, "only_second_right": pair.only_second}
@@ -75,16 +89,23 @@ class ComparisonResult(Result, Comparison):
         return pl.DataFrame(rows).fill_nan(None)
 
     def tables(self) -> list[TextTable]:
-        """Return the metrics of each model with their intervals."""
+        """Return the metrics of each model with their intervals, then what stands beside size."""
         rows = [
             (model, *(paper_style(metrics[name]) for name in _COLUMNS.values()))
             for model, metrics in self.estimates.items()
         ]
-        return [TextTable.of(("model", *_COLUMNS), rows)]
+        columns = size_columns(self)
+        beside = [
+            (model, *(metric(column(model), sign=name != EQUAL_SIZE)
+                      for name, column in columns.items()))
+            for model in self.models
+        ]  # fmt: skip
+        tables = [TextTable.of(("model", *_COLUMNS), rows)]
+        return [*tables, TextTable.of(("model", *columns), beside)] if columns else tables
 
     def answers(self) -> list[str]:
-        """Say which model is ahead, and whether that may be noise."""
-        return [headline(self)]
+        """Say which model is ahead, whether that may be noise, and who is not ahead of size."""
+        return [headline(self), *size_sentences(self)]
 
     def notes(self) -> list[str]:
         """Say what was left out, and what the intervals are of."""
@@ -110,6 +131,7 @@ def compare(
     out: AnyPath | None = None,
     resamples: int = 2000,
     seed: int = 24,
+    store: AnyPath | None = None,
 ) -> ComparisonResult:
     """Compare models on the same cells.
 
@@ -124,13 +146,16 @@ def compare(
         out: the folder to write to; nothing is written without it.
         resamples: how many times to draw subjects and cells for the intervals.
         seed: of the draws.
+        store: the store of these cells, for AUC at equal size and each model's lead over the
+            baselines of size, and of size and colour. A cell table or a table of boxes has the
+            sizes alone.
 
     Returns:
         The metrics of each model, and the differences of each pair.
 
     Raises:
-        BlastscopeError: if there are not two models, they do not have the same cells, or the folder
-            cannot be written or holds something else.
+        BlastscopeError: if there are not two models, they do not have the same cells, the store
+            lacks some or contradicts them, or the folder cannot be written or holds something else.
     """
     scores = align_predictions(as_models(models))
     if len(scores.models) < 2:
@@ -138,7 +163,9 @@ def compare(
             f"{scores.members[0].where} holds one model, '{scores.models[0]}': give two or more to "
             "compare, or use evaluate for one."
         )
-    return ComparisonResult.of(compare_aligned(scores, part, resamples, seed)).saved(out)
+    measured = None if store is None else cell_measurements(Path(store))
+    found = compare_aligned(scores, part, resamples, seed, measured=measured)
+    return ComparisonResult.of(found).saved(out)
 
 
 def paper_style(estimate: Estimate) -> str:

@@ -20,6 +20,15 @@ from blastscope.cli.options import (
 )
 from blastscope.cli.output import show
 
+StoreForSize = Annotated[
+    Path | None,
+    option(
+        "The store with these cells, for baselines of size and colour and AUC at equal size; "
+        "a cell table or a table of boxes has the sizes.",
+        "STORE",
+    ),
+]
+
 
 def evaluate(
     source: Annotated[
@@ -58,14 +67,7 @@ def evaluate(
     coverage: Annotated[
         float | None, option("How often a conformal set should contain the true label: 0.9.")
     ] = None,
-    store: Annotated[
-        Path | None,
-        option(
-            "The store with these cells, for baselines of size and colour and AUC at equal size; "
-            "a cell table or a table of boxes has the sizes.",
-            "STORE",
-        ),
-    ] = None,
+    store: StoreForSize = None,
     prevalence: Annotated[
         list[float] | None,
         option("A share of ALL cells to report predictive values at, such as 0.2; may repeat."),
@@ -111,6 +113,7 @@ def compare(
     models: Predictions,
     out: ReportFolder,
     part: Part = "test",
+    store: StoreForSize = None,
     resamples: Annotated[
         int, option("How many times subjects and cells are drawn for the intervals.")
     ] = 2000,
@@ -118,7 +121,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare models on the same cells: intervals, tests of pairs."""
-    show(bs.compare(models, part, out=out, resamples=resamples, seed=seed), as_json)
+    found = bs.compare(models, part, out=out, resamples=resamples, seed=seed, store=store)
+    show(found, as_json)
 
 
 def errors(

@@ -112,6 +112,19 @@ class AlignedPredictions:
             one.name for one in self.members if one.name in folds or (folds and one.derived)
         )
 
+    def table(self, model: str) -> pl.DataFrame:
+        """Return the rows of one model, of every part, as in its prediction table.
+
+        ``fold`` is there if some model has folds, and null where this one has none.
+        """
+        place = self.models.index(model)
+        p_all = self.p_all[:, place]
+        found = self.cells.with_columns(model=pl.lit(model), p_all=pl.Series(p_all))
+        if self.fold is not None:  # folds are numbered from 1, and 0 stands for none
+            fold = pl.Series(self.fold[:, place])
+            found = found.with_columns(fold=fold.set(fold == 0, None))
+        return found.filter(pl.Series(~np.isnan(p_all)))
+
     def take(self, rows: NDArray[np.bool_]) -> AlignedPredictions:
         """Keep the cells for which ``rows``, shape (cells,), is true."""
         fold = None if self.fold is None else self.fold[rows]

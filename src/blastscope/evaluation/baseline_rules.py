@@ -90,9 +90,9 @@ class Logistic:
         return found
 
 
-ALWAYS_ALL, SIZE_ALONE = "always ALL", "size"
+ALWAYS_ALL, SIZE_ALONE, SIZE_AND_COLOUR = "always ALL", "size", "size and colour"
 FITTED: dict[str, tuple[Callable[[], BaselineRule], tuple[str, ...]]] = {
     SIZE_ALONE: (SizeRule, SIZE),
-    "size and colour": (Logistic, COLOURS),
+    SIZE_AND_COLOUR: (Logistic, COLOURS),
 }
 """The rules that are fitted, by name, each with the measurements that it needs."""

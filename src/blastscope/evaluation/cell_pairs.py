@@ -38,6 +38,11 @@ class ScoredCells:
     size: Floats | None = None
     fold: NDArray[np.int64] | None = None
 
+    @property
+    def both_classes(self) -> bool:
+        """Whether there is a pair at all."""
+        return bool(self.is_all.any() and not self.is_all.all())
+
 
 @dataclass(frozen=True)
 class PairSums:

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
-from blastscope.evaluation.bootstrap import SamplingUnits, resampling
+from blastscope.evaluation.bootstrap import Resampling, SamplingUnits, resampling
+from blastscope.evaluation.cell_measurements import CellMeasurements
 from blastscope.evaluation.cell_pairs import ScoredCells, add_up_pairs
 from blastscope.evaluation.confidence_intervals import BootstrapDraws, Estimate, draw
+from blastscope.evaluation.equal_size import EqualSizeAuc, equal_size_auc, equal_size_differences
 from blastscope.evaluation.metrics import EXCHANGED, THRESHOLD, Metrics, compute_metrics
+from blastscope.evaluation.model_baselines import ModelBaseline, model_baselines
 from blastscope.evaluation.next_subject import smallest_difference
 from blastscope.evaluation.overlap import Overlap, members_overlap
 from blastscope.evaluation.pair_tests import delong, holm, mcnemar
+from blastscope.evaluation.shortcuts import scored_cells
 from blastscope.evaluation.sources import Readings
 from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.files import without_nan
@@ -39,6 +43,8 @@ class ModelPair:
         detectable: the smallest difference in AUC that so many normal subjects can show, from how
             the difference varies between them (paired t test, power 80 %), each ranked within its
             fold if there are folds; NaN if unknown.
+        auc_equal_size: the difference in AUC at equal size, over pairs of cells that are of the
+            same fold in both models; None if sizes are unknown or a class is missing.
     """
 
     first: str
@@ -52,6 +58,7 @@ class ModelPair:
     delong_p: float
     delong_p_holm: float
     detectable: float = math.nan
+    auc_equal_size: Estimate | None = None
 
     @property
     def alike(self) -> bool:
@@ -68,6 +75,7 @@ class ModelPair:
             second=self.first,
             weighted_f1=self.weighted_f1.negated(),
             auc=self.auc.negated(),
+            auc_equal_size=self.auc_equal_size and self.auc_equal_size.negated(),
             only_first=self.only_second,
             only_second=self.only_first,
         )
@@ -93,6 +101,11 @@ class Comparison:
         counts: by model, ``tn``, ``fp``, ``fn`` and ``tp``.
         pooled: the models of a cross-validation, whose AUC, difference in AUC and DeLong's test
             pool the cells of several networks.
+        equal_size: by model, AUC at equal size; None if a class is missing. Empty if sizes are
+            unknown.
+        baselines: by model, the rules without a network that were fitted on its training cells or
+            other folds, with the model's lead over them, and always-ALL. Empty if sizes are
+            unknown.
     """
 
     part: str
@@ -113,6 +126,8 @@ class Comparison:
     pairs: tuple[ModelPair, ...]
     readings: Readings = field(default_factory=dict, kw_only=True)
     pooled: tuple[str, ...] = field(default=(), kw_only=True)
+    equal_size: Mapping[str, EqualSizeAuc | None] = field(default_factory=dict, kw_only=True)
+    baselines: Mapping[str, tuple[ModelBaseline, ...]] = field(default_factory=dict, kw_only=True)
 
     @property
     def exchanged(self) -> tuple[str, ...]:
@@ -124,8 +139,12 @@ class Comparison:
         """The content of ``comparison.json``; null for what is undefined."""
         content: dict[str, Any] = asdict(self)
         for pair in content["pairs"]:
-            for name in ("weighted_f1", "auc"):
+            for name in ("weighted_f1", "auc", "auc_equal_size"):
                 pair[f"{name}_difference"] = pair.pop(name)
+        content["baselines"] = {
+            model: {rule.name: rule.as_json() for rule in rules}
+            for model, rules in self.baselines.items()
+        }
         content["hints"] = {"exchanged": list(self.exchanged)} if self.exchanged else {}
         head = {"format": COMPARISON_FORMAT, "threshold": THRESHOLD}
         return without_nan({**head, **content})  # type: ignore[no-any-return]
@@ -137,17 +156,22 @@ def compare(
     resamples: int = 2000,
     seed: int = 24,
     pairs: Sequence[tuple[str, str]] | None = None,
+    measured: CellMeasurements | None = None,
 ) -> Comparison:
     """Compute every metric of every model on ``part`` with its interval, and test pairs of models.
 
     Args:
         scores: the models, every part of them.
         pairs: the pairs to test, for whose number the tests are corrected; every two by default.
+        measured: sizes and perhaps colours of all cells, for AUC at equal size and baselines.
 
     Raises:
         BlastscopeError: if the part is not there or has no labels, a model lacks some of its cells,
-            or ``resamples`` or ``seed`` is too low.
+            cells were not measured or have another label or subject there, or ``resamples`` or
+            ``seed`` is too low.
     """
+    if measured is not None:
+        measured.refuse_contradictions(scores.cells)
     here = scores.part(part)
     is_all, subjects = here.is_all, here.subjects
     draws = resampling(is_all, subjects, resamples, seed)
@@ -155,6 +179,17 @@ def compare(
     drawn = draw(WeightedMetrics(is_all, here.p_all).of, draws)
     every_pair = list(combinations(here.models, 2)) if pairs is None else pairs
     known = {subject for subject in subjects if subject is not None}
+    found = _pairs(here, every_pair, drawn)
+    equal_size: dict[str, EqualSizeAuc | None] = {}
+    baselines: dict[str, tuple[ModelBaseline, ...]] = {}
+    if measured is not None:
+        found, equal_size = _at_equal_size(here, found, measured, draws)
+        baselines = {
+            one.name: model_baselines(
+                measured, scores.table(one.name), part, one.metadata, resamples, seed
+            )
+            for one in here.members
+        }
     return Comparison(
         part=part,
         models=here.models,
@@ -171,10 +206,35 @@ def compare(
         seed=seed,
         estimates=_estimates(here.models, drawn),
         counts={name: _counts(found) for name, found in zip(here.models, metrics, strict=True)},
-        pairs=_pairs(here, every_pair, drawn),
+        pairs=found,
         readings=scores.readings,
         pooled=scores.pooled,
+        equal_size=equal_size,
+        baselines=baselines,
     )
+
+
+def _at_equal_size(
+    here: AlignedPredictions,
+    pairs: tuple[ModelPair, ...],
+    measured: CellMeasurements,
+    draws: Resampling,
+) -> tuple[tuple[ModelPair, ...], dict[str, EqualSizeAuc | None]]:
+    """Compute AUC at equal size of each model, and of each pair the difference."""
+    models = [scored_cells(here.table(one.name), one.metadata, measured) for one in here.members]
+    if not models[0].both_classes:
+        return pairs, dict.fromkeys(here.models)
+    found: dict[str, EqualSizeAuc | None] = {
+        name: equal_size_auc(cells, here.subjects, draws.resamples, draws.seed)
+        for name, cells in zip(here.models, models, strict=True)
+    }
+    places = [(here.models.index(one.first), here.models.index(one.second)) for one in pairs]
+    apart = equal_size_differences(models, places, draws)
+    changed = (
+        replace(pair, auc_equal_size=difference)
+        for pair, difference in zip(pairs, apart, strict=True)
+    )
+    return tuple(changed), found
 
 
 def _counts(metrics: Metrics) -> dict[str, int]:

@@ -65,6 +65,15 @@ class BootstrapDraws:
         value, resamples, left_out = map(function, (self.value, self.resamples, self.left_out))
         return replace(self, value=value, resamples=resamples, left_out=left_out)
 
+    def minus(self, other: BootstrapDraws) -> BootstrapDraws:
+        """Return these metrics minus others of the same draws, whose interval is then paired."""
+        return replace(
+            self,
+            value=self.value - other.value,
+            resamples=self.resamples - other.resamples,
+            left_out=self.left_out - other.left_out,
+        )
+
     def estimates(self) -> tuple[Estimate, ...]:
         """Each metric, in the order of the axes, with its corrected 95 % interval."""
         bounds = corrected_interval(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from blastscope.data.names import ALL
 from blastscope.evaluation.baseline_rules import ALWAYS_ALL, FITTED, BaselineRule
-from blastscope.evaluation.bootstrap import resampling
+from blastscope.evaluation.bootstrap import Resampling, resampling
 from blastscope.evaluation.cell_measurements import CellMeasurements
 from blastscope.evaluation.confidence_intervals import Estimate, draw
 from blastscope.evaluation.metrics import Metrics, compute_metrics
@@ -49,7 +49,12 @@ class ModelBaseline:
 
 
 def model_baselines(
-    measured: CellMeasurements | None, table: pl.DataFrame, part: str, metadata: Mapping[str, Any]
+    measured: CellMeasurements | None,
+    table: pl.DataFrame,
+    part: str,
+    metadata: Mapping[str, Any],
+    resamples: int = 2000,
+    seed: int = 24,
 ) -> tuple[ModelBaseline, ...]:
     """Judge always-ALL, size, and size and colour on the labelled cells of ``part``.
 
@@ -60,6 +65,8 @@ def model_baselines(
         measured: sizes, and colours if there are pixels.
         table: one model's prediction table, every part of it.
         metadata: of the table; ``out_of_fold`` says that it is of a cross-validation.
+        resamples: how many times to draw for the intervals.
+        seed: of the draws.
 
     Raises:
         BlastscopeError: if cells of the table were not measured.
@@ -69,7 +76,8 @@ def model_baselines(
     scores = {ALWAYS_ALL: np.ones(len(is_all))}
     if measured is not None:
         scores |= _fitted(measured, table, cells, part, metadata)
-    return _compared(scores, cells, is_all)
+    draws = resampling(is_all, cells["subject"].to_list(), resamples, seed)
+    return _compared(scores, cells, is_all, draws)
 
 
 def _fitted(
@@ -90,13 +98,16 @@ def _fitted(
 
 
 def _compared(
-    scores: Mapping[str, NDArray[np.float64]], cells: pl.DataFrame, is_all: Bools
+    scores: Mapping[str, NDArray[np.float64]],
+    cells: pl.DataFrame,
+    is_all: Bools,
+    draws: Resampling,
 ) -> tuple[ModelBaseline, ...]:
     subjects = cells["subject"].to_list()
     columns = [cells["p_all"].to_numpy(), *scores.values()]
     shown = [METRICS.index(name) for name in COMPARED]
     metrics = WeightedMetrics(is_all, np.column_stack(columns))
-    drawn = draw(lambda weights: metrics.of(weights)[..., shown], resampling(is_all, subjects))
+    drawn = draw(lambda weights: metrics.of(weights)[..., shown], draws)
     own = iter(drawn.of(lambda found: found[:, 1:]).estimates())
     leads = iter(drawn.of(lambda found: found[:, :1] - found[:, 1:]).estimates())
     return tuple(

@@ -110,21 +110,30 @@ def measure_shortcuts(
         metadata: of the table; pairs and ranks are within a fold if it has folds.
         measured: sizes, and colours and focus if there are pixels; None if there is no store.
     """
-    fold = cells["fold"].cast(pl.Int64).to_numpy() if has_folds(cells, metadata) else None
-    scored = ScoredCells((cells["label"] == ALL).to_numpy(), cells["p_all"].to_numpy(), fold=fold)
-    subjects = cells["subject"].to_list()
+    scored = scored_cells(cells, metadata, measured)
+    subjects, fold = cells["subject"].to_list(), scored.fold
     of_subjects = subject_metrics(scored, subjects, THRESHOLD)
     if measured is None:
         return Shortcuts(None, (), of_subjects, (), fold is not None)
     traits = measured.of(cells["cell"])
-    sized = ScoredCells(scored.is_all, scored.p_all, traits["size"].to_numpy(), fold)
-    both = scored.is_all.any() and not scored.is_all.all()
     return Shortcuts(
-        equal_size=equal_size_auc(sized, subjects) if both else None,
+        equal_size=equal_size_auc(scored, subjects) if scored.both_classes else None,
         correlations=_correlations(cells, traits, fold),
         subjects=of_subjects,
         subgroups=_subgroups(cells, traits),
         within_folds=fold is not None,
+    )
+
+
+def scored_cells(
+    cells: pl.DataFrame, metadata: Mapping[str, Any], measured: CellMeasurements | None
+) -> ScoredCells:
+    """Return what pairs of cells are made of; arguments as for :func:`measure_shortcuts`."""
+    return ScoredCells(
+        (cells["label"] == ALL).to_numpy(),
+        cells["p_all"].to_numpy(),
+        None if measured is None else measured.of(cells["cell"], ["size"])["size"].to_numpy(),
+        cells["fold"].cast(pl.Int64).to_numpy() if has_folds(cells, metadata) else None,
     )
 
 

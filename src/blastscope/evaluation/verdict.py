@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isnan
 from typing import Any, Literal
 
 from blastscope.data.names import HEM
@@ -147,9 +146,9 @@ def _against(baselines: Sequence[ModelBaseline]) -> Baselines:
 
 def _beyond_size(shortcuts: Shortcuts, baselines: Sequence[ModelBaseline]) -> Size:
     found = shortcuts.equal_size
-    if found is None or not found.matched.known or isnan(found.matched.low):
+    if found is None or not found.known:
         return "not-measured"
-    if found.matched.low <= max(0.5, found.size.value):
+    if not found.beyond_size:
         return "no-more"
     leads = [one.lead["auc"] for one in baselines if one.name == SIZE_ALONE]
     ahead = all(lead.above_zero for lead in leads)
