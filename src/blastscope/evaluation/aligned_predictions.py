@@ -115,14 +115,13 @@ class AlignedPredictions:
     def table(self, model: str) -> pl.DataFrame:
         """Return the rows of one model, of every part, as in its prediction table.
 
-        ``fold`` is there if some model has folds, and null where this one has none.
+        ``fold`` is there if the model has folds.
         """
         place = self.models.index(model)
         p_all = self.p_all[:, place]
         found = self.cells.with_columns(model=pl.lit(model), p_all=pl.Series(p_all))
-        if self.fold is not None:  # folds are numbered from 1, and 0 stands for none
-            fold = pl.Series(self.fold[:, place])
-            found = found.with_columns(fold=fold.set(fold == 0, None))
+        if self.fold is not None and self.fold[:, place].any():
+            found = found.with_columns(fold=pl.Series(self.fold[:, place]))
         return found.filter(pl.Series(~np.isnan(p_all)))
 
     def take(self, rows: NDArray[np.bool_]) -> AlignedPredictions:

@@ -10,7 +10,7 @@ from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.equal_size import EqualSizeAuc
 from blastscope.evaluation.model_baselines import COMPARED
 from blastscope.report.shortcut_text import EQUAL_SIZE
-from blastscope.report.text import HEADLINE, listed, metric
+from blastscope.report.text import HEADLINE, listed
 
 NOT_MEASURED = (
     "AUC at equal size and the lead over the size and colour of cells were not measured: that "
@@ -33,7 +33,7 @@ def size_columns(comparison: Comparison) -> dict[str, Callable[[str], Estimate]]
     }
     for rule in _rules(comparison):
         for name in _ORDER:
-            columns[f"{HEADLINE[name]} minus that of {rule}"] = _lead_of(comparison, rule, name)
+            columns[f"lead over {rule}, {HEADLINE[name]}"] = _lead_of(comparison, rule, name)
     return columns
 
 
@@ -52,16 +52,16 @@ def size_sentences(comparison: Comparison) -> list[str]:
     """Say which models are not clearly ahead of size, and of size and colour."""
     if not comparison.equal_size:
         return [NOT_MEASURED]
-    said, ahead_of = [_at_equal_size(comparison)], []
+    said, ahead_of = _at_equal_size(comparison), []
     for rule in _rules(comparison):
-        behind = _with_leads(comparison, rule, lambda lead: lead.negated().above_zero)
-        level = _with_leads(
+        behind = _models_by_metrics(comparison, rule, lambda lead: lead.negated().above_zero)
+        level = _models_by_metrics(
             comparison, rule, lambda lead: not lead.above_zero and not lead.negated().above_zero
         )
-        if behind:
-            said.append(f"Behind {rule}: {'; '.join(behind)}.")
-        if level:
-            said.append(f"Not clearly ahead of {rule}: {'; '.join(level)}.")
+        said += [f"Behind {rule} in {by}: {listed(who)}." for by, who in behind.items()]
+        said += [
+            f"Not clearly ahead of {rule} in {by}: {listed(who)}." for by, who in level.items()
+        ]
         if not behind and not level:
             ahead_of.append(rule)
     missing = _not_compared(comparison)
@@ -72,38 +72,35 @@ def size_sentences(comparison: Comparison) -> list[str]:
     return said + missing
 
 
-def _at_equal_size(comparison: Comparison) -> str:
-    known = [
-        (model, found)
-        for model, found in comparison.equal_size.items()
-        if found is not None and found.known
-    ]
-    if not known:
-        return (
-            "AUC at equal size was not measured: that needs cells of both classes of about the "
-            "same size."
-        )
-    no_more = [
-        f"{model} ({metric(found.matched)})" for model, found in known if not found.beyond_size
-    ]
-    if not no_more:
-        return "At equal size every model clearly knows more than the size of a cell."
-    return f"At equal size not clearly better than size itself: {listed(no_more)}."
-
-
-def _with_leads(comparison: Comparison, rule: str, holds: Callable[[Estimate], bool]) -> list[str]:
-    """Name the models of which some lead over a rule is such, with these leads."""
+def _at_equal_size(comparison: Comparison) -> list[str]:
+    known = {model: one for model, one in comparison.equal_size.items() if one and one.known}
+    unknown = [model for model in comparison.models if model not in known]
+    no_more = [model for model, one in known.items() if not one.beyond_size]
     said = []
-    for model in comparison.models:
-        leads = [(name, _lead_of(comparison, rule, name)(model)) for name in _ORDER]
-        texts = [
-            f"{metric(lead, sign=True)} {HEADLINE[name]}"
-            for name, lead in leads
-            if lead.known and holds(lead)
-        ]
-        if texts:
-            said.append(f"{model}, {listed(texts)}")
+    if no_more:
+        said.append(f"At equal size not clearly better than size itself: {listed(no_more)}.")
+    elif known:
+        every = "every other model" if unknown else "every model"
+        said.append(f"At equal size {every} clearly knows more than the size of a cell.")
+    if unknown:
+        said.append(
+            f"AUC at equal size was not measured for {listed(unknown)}: that needs cells of both "
+            "classes of about the same size."
+        )
     return said
+
+
+def _models_by_metrics(
+    comparison: Comparison, rule: str, holds: Callable[[Estimate], bool]
+) -> dict[str, list[str]]:
+    """Name the models of which some lead over a rule is such, by the names of these metrics."""
+    found: dict[str, list[str]] = {}
+    for model in comparison.models:
+        leads = {name: _lead_of(comparison, rule, name)(model) for name in _ORDER}
+        names = [HEADLINE[name] for name, lead in leads.items() if lead.known and holds(lead)]
+        if names:
+            found.setdefault(listed(names), []).append(model)
+    return found
 
 
 def _leads(comparison: Comparison, name: str) -> Iterator[bool]:
