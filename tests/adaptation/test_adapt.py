@@ -14,11 +14,15 @@ from typer.testing import CliRunner
 
 import blastscope as bs
 from blastscope.api.bundle import make_bundle
+from blastscope.bundle.contents import CARD
+from blastscope.bundle.manifest import SizeCurve, SizeStepEntry
 from blastscope.bundle.read import open_bundle
+from blastscope.bundle.write import BundleDraft, write_bundle
 from blastscope.cli import app
 from blastscope.engines.last_layer import FeatureEngine, LastLayer, replace_last_layer
 from blastscope.engines.onnx_engines import OnnxRuntimeEngine
 from blastscope.errors import BlastscopeError
+from blastscope.report.bundle_card import bundle_card
 from tests.adaptation.conftest import draw_tinted
 
 
@@ -146,6 +150,21 @@ def test_half_precision_stays_half(laboratory, tmp_path):
     open_bundle(made.path).verify()
 
 
+def with_size_curve(bundle, out):
+    """Copy a bundle with a curve of counterfactual size, of its own weights."""
+    source = open_bundle(bundle)
+    steps = (SizeStepEntry(factor=1.0, auc=0.9), SizeStepEntry(factor=1.3, auc=0.8))
+    sampling = source.manifest.evaluations[0].sampling
+    curve = SizeCurve(
+        own=True, part="test", protocol="subject", cells=9, sampling=sampling, steps=steps
+    )
+    manifest = source.manifest.model_copy(update={"size_curve": curve})
+    files = {name: found_file(bundle, name) for name in manifest.files if name != CARD}
+    card = bundle_card(manifest, source.decision)
+    write_bundle(BundleDraft(manifest, files, source.decision).sealed(card), out)
+    return out
+
+
 def test_a_layer_that_is_kept_changes_the_weights_and_their_checkpoint(
     laboratory, tmp_path, monkeypatch
 ):
@@ -154,12 +173,15 @@ def test_a_layer_that_is_kept_changes_the_weights_and_their_checkpoint(
     monkeypatch.setattr(
         fitting, "log_loss", lambda is_all, p, seen=[]: -len(seen.append(0) or seen)
     )
-    made = bs.adapt(laboratory.bundle, labelled=laboratory.cells, out=tmp_path / "m")
+    bundle = with_size_curve(laboratory.bundle, tmp_path / "curve")
+    made = bs.adapt(bundle, labelled=laboratory.cells, out=tmp_path / "m")
     assert made.fit.correction is not None  # each loss is lower than the one before
     old, new = (open_bundle(path).networks[0] for path in (laboratory.bundle, made.path))
     assert old.weights() != new.weights()
     assert new.checkpoint != old.checkpoint
     assert not any(one.own for one in new.manifest.evaluations)
+    assert new.manifest.size_curve.own is False
+    assert "the curve of size above are of the model before it" in open_bundle(made.path).card
     assert json.loads(found_file(made.path, "decision.json"))["checkpoint"] == new.checkpoint
     raw = bs.load(made.path).predict(laboratory.cells)["p_raw"].to_numpy()
     cells = made.cells

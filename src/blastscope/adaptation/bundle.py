@@ -128,7 +128,11 @@ def _with_correction(
             f"and less than {_AGREES[old.precision]:g} is allowed: nothing was written."
         )
     others = tuple(one.model_copy(update={"own": False}) for one in network.manifest.evaluations)
-    changed = {"network": old.model_copy(update={"checkpoint": checkpoint}), "evaluations": others}
+    curve = network.manifest.size_curve
+    if curve is not None:
+        curve = curve.model_copy(update={"own": False})
+    own = old.model_copy(update={"checkpoint": checkpoint})
+    changed = {"network": own, "evaluations": others, "size_curve": curve}
     return network.manifest.model_copy(update=changed)
 
 

@@ -69,6 +69,7 @@ def make_bundle(
     *,
     decision: AnyPath | None = None,
     evaluations: AnyPath | Iterable[AnyPath] = (),
+    stress: AnyPath | None = None,
     half: bool = False,
     note: str = "",
     force: bool = False,
@@ -83,6 +84,8 @@ def make_bundle(
         decision: a ``decision.json``, or a folder with one (for instance of a cross-validation of
             the same recipe), instead of the model's own.
         evaluations: folders of further evaluations of the model or its recipe, for the card.
+        stress: the folder of a stress test of the run, or of a cross-validation or another run of
+            its recipe: its curve of counterfactual size goes onto the card.
         half: keep weights in half precision, in half the space; they are computed with in single
             precision all the same.
         note: your own words for the card: which cells, whom to cite.
@@ -92,14 +95,15 @@ def make_bundle(
         The bundle's path and what it holds.
 
     Raises:
-        BlastscopeError: if the model is unfinished, stale or damaged, the decision or an evaluation
-            is of another model, or ``out`` is taken.
+        BlastscopeError: if the model is unfinished, stale or damaged, the decision, an evaluation
+            or the stress test is of another model, or ``out`` is taken.
     """
     require_training("`blastscope bundle`")
     from blastscope.bundle.contents import is_bundle
     from blastscope.bundle.write import refuse_taken, write_bundle
     from blastscope.prediction.decisions import find_decision
     from blastscope.prediction.members import open_members
+    from blastscope.robustness.stress_file import bundled_size_curve
 
     source, target = Path(model), Path(out)
     if is_bundle(source):
@@ -109,7 +113,14 @@ def make_bundle(
     by = find_decision([source], members, as_path(decision))
     more: dict[str, Any] = {"decision": by, "evaluations": as_paths(evaluations), "note": note}
     if members.ensemble is None:
-        draft = _network(members.runs[0], half, **more)
+        run = members.runs[0]
+        curve = None if stress is None else bundled_size_curve(Path(stress), run)
+        draft = _network(run, half, size_curve=curve, **more)
+    elif stress is not None:
+        raise BlastscopeError(
+            f"{source} is an ensemble, and a stress test is of single networks: leave the stress "
+            "test out."
+        )
     else:
         draft = _ensemble(source, members, members.ensemble, half, **more)
     files = _sealed(draft)

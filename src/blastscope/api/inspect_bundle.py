@@ -10,11 +10,12 @@ import polars as pl
 from blastscope import DISCLAIMER
 from blastscope.api.result import AnyPath, Result, TextTable, as_path, synthetic_of
 from blastscope.box import in_the_box
-from blastscope.bundle.manifest import Adaptation
+from blastscope.bundle.manifest import Adaptation, SizeCurve
 from blastscope.bundle.read import Bundle, open_bundle
 from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
 from blastscope.report.bundle_card import evaluated_on, interval_notes, metric_rows
 from blastscope.report.decision_text import how_decided
+from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
 from blastscope.report.worth_text import doubt_text, worth_text
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
@@ -65,12 +66,14 @@ class InspectResult(Result):
         )
 
     def tables(self) -> list[TextTable]:
-        """Return the networks, the metrics of each evaluation, and those of an adaptation."""
+        """Return the networks, and the metrics of evaluations, other sizes and an adaptation."""
         evaluations = [
             TextTable.of(("metric", "value", "from", "to"), metric_rows(one), evaluated_on(one))
             for one in self.found.manifest.evaluations
         ]
-        return [self._networks(), *evaluations, *adaptation_tables(self.found.manifest.adaptation)]
+        curve = size_tables(self.found.manifest.size_curve)
+        adapted = adaptation_tables(self.found.manifest.adaptation)
+        return [self._networks(), *evaluations, *curve, *adapted]
 
     def answers(self) -> list[str]:
         """Say what the bundle is, and that it is whole."""
@@ -88,12 +91,21 @@ class InspectResult(Result):
         manifest = self.found.manifest
         said: list[str] = []
         said += interval_notes(manifest)
+        if manifest.size_curve is not None:
+            said.append(size_text(manifest.size_curve))
         if manifest.adaptation is not None:
             said += [adapted_from(manifest.adaptation), *adaptation_lines(manifest.adaptation)]
         if manifest.note:
             said.append(manifest.note)
         by = self.found.decision
         return [*said, _NO_DECISION if by is None else how_decided(by), DISCLAIMER]
+
+
+def size_tables(found: SizeCurve | None) -> list[TextTable]:
+    """Return the metrics on smaller and larger cells, if they were measured."""
+    if found is None:
+        return []
+    return [TextTable.of(SIZE_COLUMNS, size_rows(found), evaluated_on(found))]
 
 
 def adaptation_tables(found: Adaptation | None) -> list[TextTable]:

@@ -31,10 +31,10 @@ from blastscope.robustness.metrics import STRESS, table
 from blastscope.robustness.models import TestedModel, open_tested
 from blastscope.robustness.perturbations import PERTURBATIONS
 from blastscope.robustness.step_predictions import FOLDER, PartialStressTest
+from blastscope.robustness.stress_file import CONTENT, FORMAT
 from blastscope.robustness.summary import ModelRobustness, as_json, summarize
 
-FORMAT = "blastscope-stress/2"
-CONTENT, TABLE = "stress.json", "stress.parquet"
+TABLE = "stress.parquet"
 _KIND = FolderKind(CONTENT, FORMAT, ("report.html", TABLE))
 
 
@@ -131,7 +131,7 @@ def stress_test(
         rows = pl.concat([table(one.model, one.cells, one.found) for one in found])
         synthetic = opened.synthetic or any(model.synthetic for model in tested)
         write_table(rows, out / TABLE, STRESS, {"part": part, "synthetic": synthetic})
-        folder.record({"part": part, "synthetic": synthetic, "models": as_json(found)})
+        folder.record({"part": part, "synthetic": synthetic, "models": as_json(found, tested)})
         page = stress_html(
             found, tested[0].cells, opened, out / "figures", part, synthetic=synthetic
         )

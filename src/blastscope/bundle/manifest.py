@@ -14,7 +14,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
 from blastscope.recipes.schema import Recipe
-from blastscope.recipes.section import Section, Text
+from blastscope.recipes.section import Section, Share, Text
 from blastscope.stain.statistics import statistics_from
 
 FORMAT, VERSION = "blastscope-bundle", 2
@@ -159,6 +159,36 @@ class EvaluationEntry(Section):
     sampling: Sampling
 
 
+class SizeStepEntry(Section):
+    """The metrics at one factor, as ``robustness.counterfactual_size.SizeStep`` explains them."""
+
+    factor: float = Field(gt=0)
+    auc: Share | None = None
+    normal_called_all: Share | None = None
+    all_called_all: Share | None = None
+
+
+class SizeCurve(Section):
+    """The curve of counterfactual size of a stress test, the smallest factor first.
+
+    ``own``, ``part``, ``protocol``, ``cells`` and ``sampling`` are as in an evaluation.
+    """
+
+    own: bool
+    part: Text
+    protocol: Text
+    cells: Count
+    sampling: Sampling
+    steps: Annotated[tuple[SizeStepEntry, ...], Strict(False)] = Field(min_length=2, max_length=99)
+
+    @model_validator(mode="after")
+    def _with_unchanged_cells(self) -> SizeCurve:
+        factors = [one.factor for one in self.steps]
+        if 1 not in factors or factors != sorted(set(factors)):
+            raise ValueError("the factors of a curve of size ascend, and 1 is among them")
+        return self
+
+
 class Network(Section):
     """A single network."""
 
@@ -239,6 +269,7 @@ class Manifest(Section):
     network: Network | None = None
     ensemble: Ensemble | None = None
     adaptation: Adaptation | None = None
+    size_curve: SizeCurve | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Manifest:

@@ -30,6 +30,7 @@ from blastscope.bundle.manifest import (
     Network,
     PixelNormalization,
     Preparation,
+    SizeCurve,
 )
 from blastscope.bundle.provenance import data_of, environment_of, evaluations_of, machine_of
 from blastscope.decision.decision_file import DecisionFile
@@ -106,10 +107,12 @@ def network_draft(
     decision: DecisionFile | None = None,
     evaluations: Sequence[Path] = (),
     note: str = "",
+    size_curve: SizeCurve | None = None,
 ) -> BundleDraft:
     """Draft the bundle of a run; ``half``: its weights are in half precision.
 
     The folders ``evaluations`` are added to the run's own evaluation, which is found beside it.
+    ``size_curve`` is that of a stress test of the run or its recipe.
 
     Raises:
         BlastscopeError: if an evaluation is of another model.
@@ -132,7 +135,7 @@ def network_draft(
     )
     judged = evaluations_of(run.path, evaluations, run.recipe.name, run.checkpoint)
     about: dict[str, Any] = {"name": run.recipe.name, "title": run.recipe.title, "note": note}
-    about |= {"evaluations": judged, "network": network}
+    about |= {"evaluations": judged, "network": network, "size_curve": size_curve}
     return _draft(about, run.synthetic, files, decision)
 
 

@@ -190,6 +190,14 @@ def bundle(
         list[Path] | None,
         option("A further evaluation whose metrics the card shows; once for each.", "DIR"),
     ] = None,
+    stress: Annotated[
+        Path | None,
+        option(
+            "A folder of stress, of the run or of a cross-validation of the recipe, whose curve of "
+            "counterfactual size the card shows.",
+            "DIR",
+        ),
+    ] = None,
     half: Annotated[
         bool, option("Weights in half precision, in half the space.", name="--half")
     ] = False,
@@ -203,6 +211,7 @@ def bundle(
         out,
         decision=decision,
         evaluations=evaluation or (),
+        stress=stress,
         half=half,
         note=note,
         force=force,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blastscope.bundle.manifest import EvaluationEntry, Manifest
+from blastscope.bundle.manifest import EvaluationEntry, Manifest, SizeCurve
 from blastscope.bundle.provenance import EQUAL_SIZE, NORMAL_SUBJECTS, OF_SIZE
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
@@ -17,6 +17,7 @@ from blastscope.report.decision_text import (
 )
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.html import render_text
+from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
 from blastscope.report.text import escaped, protocol_name
 from blastscope.report.worth_text import SYNTHETIC, doubt_text, worth_text
 
@@ -45,6 +46,9 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
         doubt=doubt_text(manifest),
         evaluated_on=evaluated_on,
         metric_rows=metric_rows,
+        size_columns=SIZE_COLUMNS,
+        size_rows=size_rows,
+        size_text=size_text,
         interval_notes=interval_notes,
         calibrations=CALIBRATIONS,
         rule_text=rule_text,
@@ -57,7 +61,7 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
     )
 
 
-def evaluated_on(found: EvaluationEntry) -> str:
+def evaluated_on(found: EvaluationEntry | SizeCurve) -> str:
     """Write which weights an evaluation is of, and which cells it was made on."""
     weights = (
         "These weights" if found.own else "Other weights of the same recipe, not these very ones"

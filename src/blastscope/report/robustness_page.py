@@ -16,6 +16,7 @@ from blastscope.data.names import ALL
 from blastscope.data.store import Store
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
+from blastscope.report.size_curve_text import enlarged_text
 from blastscope.report.style import PALETTE, QUIET, printable, save, styled
 from blastscope.report.text import LABELS, counted, listed, metric, number, percent
 from blastscope.robustness.metrics import StepMetrics
@@ -119,25 +120,10 @@ def model_text(model: ModelRobustness) -> tuple[str, ...]:
             sentences.append(f"Weighted F1 falls most with {_step(step)}: by {fall}.")
         sentences.append(_noticed(model))
     if model.size:
-        sentences.append(size_text(model))
+        sentences.append(enlarged_text(model.size))
     if model.ood is not None:
         sentences.append(_flags(model.ood))
     return (*sentences, f"{counted(model.cells)}. {overlap_text(model.overlap)}")
-
-
-def size_text(model: ModelRobustness) -> str:
-    """Write what happens if normal cells are enlarged."""
-    by_factor = {one.factor: one for one in model.size}
-    unchanged, largest = by_factor[1.0], model.size[-1]
-    auc, calls = (
-        [number(getattr(one, name), 3) for one in (unchanged, largest)]
-        for name in ("auc", "normal_called_all")
-    )
-    return (
-        f"If normal cells are enlarged ×{largest.factor:g} and ALL cells stay, mean AUC over "
-        f"normal subjects goes from {auc[0]} to {auc[1]}, and the share of normal cells called ALL "
-        f"from {calls[0]} to {calls[1]}."
-    )
 
 
 def _fall(model: ModelRobustness, step: StepMetrics, name: str) -> str:

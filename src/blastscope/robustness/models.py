@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -52,11 +53,17 @@ class TestedModel:
     # The networks, one for a run, one a fold for a cross-validation.
     members: tuple[TestedNetwork, ...]
     overlap: Overlap  # whether the cells' subjects are in their training
+    protocol: str  # of the split that chose the cells
 
     @property
     def cells(self) -> pl.DataFrame:
         """The cells of all members, one after the other."""
         return pl.concat([member.cells for member in self.members])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the recipe that trained them, without the seed."""
+        return self.members[0].run.recipe.settings
 
     @property
     def synthetic(self) -> bool:
@@ -94,7 +101,9 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
         table, about = read_predictions(RunFolder(path).predictions)
         refuse_pseudo_labels(about, path)
         overlap = part_overlap(table, part, about)
-        return TestedModel(str(table["model"][0]), (_member(run, table, store, part),), overlap)
+        protocol = str(about.get("protocol") or "unknown")
+        members = (_member(run, table, store, part),)
+        return TestedModel(str(table["model"][0]), members, overlap, protocol)
     if part != "test":
         raise BlastscopeError(
             f"{path} is a cross-validation, whose cells are all test cells: leave --part out."
@@ -105,16 +114,16 @@ def _open(path: Path, store: Store, part: str) -> TestedModel:
             f"{path} is an unfinished cross-validation: give its crossval command again, which "
             "goes on."
         )
-    name, members = str(content["recipe"]), []
+    name, by = str(content["recipe"]), str(content["identity"]["by"])
+    folds: list[TestedNetwork] = []
     for fold in content["folds"]:
         if fold["repeat"] != 1:
             continue
         folder = path / "runs" / f"repeat1-fold{fold['fold']}" / Path(name).name
         table, _ = read_predictions(RunFolder(folder).predictions)
-        members.append(_member(open_run(folder), table, store, part))
-    by = {"out_of_fold": content["identity"]["by"]}
-    overlap = part_overlap(pl.DataFrame(), part, by)
-    return TestedModel(marked(name, store.synthetic), tuple(members), overlap)
+        folds.append(_member(open_run(folder), table, store, part))
+    overlap = part_overlap(pl.DataFrame(), part, {"out_of_fold": by})
+    return TestedModel(marked(name, store.synthetic), tuple(folds), overlap, by)
 
 
 def _member(run: FinishedRun, table: pl.DataFrame, store: Store, part: str) -> TestedNetwork:

@@ -147,10 +147,15 @@ def _sum_up(parts: PartialStressTest, k: int, model: TestedModel) -> ModelRobust
     return ModelRobustness(model.name, cells.height, model.overlap, found, ood, size)
 
 
-def as_json(models: tuple[ModelRobustness, ...]) -> list[dict[str, Any]]:
-    """Return the models for ``stress.json``; None for what is undefined."""
+def as_json(
+    models: tuple[ModelRobustness, ...], tested: tuple[TestedModel, ...]
+) -> list[dict[str, Any]]:
+    """Return the models, of which ``tested`` are the networks, for ``stress.json``.
+
+    What is undefined is None.
+    """
     content = []
-    for one in models:
+    for one, of in zip(models, tested, strict=True):
         costs = {
             way.name: {
                 "worst": one.worst(way).step.value,
@@ -164,7 +169,10 @@ def as_json(models: tuple[ModelRobustness, ...]) -> list[dict[str, Any]]:
         content.append(
             {
                 "model": one.model,
+                "settings": of.settings,
+                "protocol": of.protocol,
                 "cells": one.cells,
+                "sampling": asdict(one.found.sampling),
                 "judged": one.judged,
                 "most_costly": {"perturbation": dearest.name, "value": dearest.value},
                 "costs": costs,
