@@ -155,7 +155,7 @@ def list_fields(fields: Sequence[str | Path], subject_from: str | None) -> Input
     """List fields; what is among them of an earlier segmentation or a known truth is left out.
 
     Raises:
-        BlastscopeError: as ``list_inputs`` does, or if there is nothing else.
+        BlastscopeError: as ``list_inputs`` does, or if nothing else is there.
     """
     listed = _without_truth(list_inputs(fields, subject_from), fields)
     kept = tuple(one for one in listed if not _is_cut_out(one.path))

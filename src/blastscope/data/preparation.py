@@ -132,7 +132,7 @@ def prepare_listed(
             partial.work.remove()
             why = f": {bad[0].file} {bad[0].message}" if bad else ""
             where = ", ".join(str(folder) for folder in folders)
-            raise BlastscopeError(f"There is no usable image in {where}{why}.")
+            raise BlastscopeError(f"No image in {where} can be used{why}.")
         lost = {item.label for item in found.cells if item.label} - set(cells["label"].drop_nulls())
         if lost:
             partial.work.remove()
