@@ -55,6 +55,20 @@ def test_its_card_says_what_it_is_worth_under_both_splits_and_whom_to_cite(bundl
     assert protocols["subject"].own is False
 
 
+def test_its_curve_of_size_is_of_other_networks_and_on_its_card(bundle):
+    curve = bundle.manifest.size_curve
+    assert curve.own is False
+    assert (curve.cells, curve.protocol, curve.sampling["counts"]["hem"]) == (3581, "subject", 3)
+    assert [round(one.factor, 2) for one in curve.steps] == [
+        0.77, 0.83, 0.91, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3
+    ]  # fmt: skip
+    aucs = [one.auc for one in curve.steps]
+    assert aucs == sorted(aucs, reverse=True)  # a larger normal cell looks more like a blast
+    for one in curve.steps:
+        shares = f"{one.normal_called_all:.1%} | {one.all_called_all:.1%}".replace("%", " %")
+        assert f"| × {one.factor:.3g} | {one.auc:.4f} | {shares} |" in bundle.card
+
+
 def test_its_decision_was_fitted_on_subjects_that_the_networks_had_not_seen(bundle):
     assert bundle.decision is not None
     assert bundle.decision.fitted_on.folds == 3

@@ -36,10 +36,11 @@ def size_text(curve: SizeCurve) -> str:
     sampling = curve.sampling
     few = ""
     if sampling["unit"] == "subject":
-        few = f" It is of {counted(sampling['counts'].get('hem', 0), 'normal subject')}."
+        few = f" That is of {counted(sampling['counts'].get('hem', 0), 'normal subject')}."
     return (
         f"{enlarged_text(curve.steps)}{few} For the AUC only the normal cells change in size; the "
-        "last column has the ALL cells changed as well."
+        "last column has the ALL cells changed as well. A cell that changes is resampled, which "
+        "blurs it a little."
     )
 
 
