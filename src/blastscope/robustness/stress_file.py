@@ -27,6 +27,10 @@ def bundled_size_curve(folder: Path, run: FinishedRun) -> SizeCurve:
             if the run is not, or without a curve.
     """
     place = folder / CONTENT
+    if not place.is_file():
+        raise BlastscopeError(
+            f"{folder} is not a folder of a stress test: give one that `blastscope stress` wrote."
+        )
     content = read_json(place)
     refuse_other_version(content, FORMAT, place, "blastscope stress")
     if "models" not in content:
