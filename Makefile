@@ -18,7 +18,7 @@ keras := $(if $(KERAS),--keras "$(KERAS)")
 help:
 	@echo "make demo [DATA=folder] [OUT=folder]  the main job, on synthetic cells or your own"
 	@echo "make serve                            the workbench in the browser, with a demo case"
-	@echo "make model DATA=folder [WEIGHTS=folder] [RECIPE=name] [MODEL=folder]"
+	@echo "make model DATA=folder [WEIGHTS=folder] [RECIPE=name] [MODEL=folder] [FLAGS=]"
 	@echo "                                      from C-NMC's folds to a bundle; goes on if interrupted"
 	@echo "make test                             all tests"
 	@echo "make torture [PARTS=] [FLAGS=]        tries to break it, hours long, and prints its counts"
@@ -52,7 +52,7 @@ serve: setup
 model: setup
 	@if [ -z "$(DATA)" ]; then \
 		echo "make model needs labelled cells: give DATA=folder, such as DATA=C-NMC_Leukemia." >&2; exit 1; fi
-	@$(BIN)/blastscope build "$(DATA)" --out "$(MODEL)" $(weights) $(if $(RECIPE),--recipe "$(RECIPE)")
+	@$(BIN)/blastscope build "$(DATA)" --out "$(MODEL)" $(weights) $(if $(RECIPE),--recipe "$(RECIPE)") $(FLAGS)
 
 test: setup
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile

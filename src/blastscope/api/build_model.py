@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from blastscope.api.bundle import BundleResult, make_bundle
 from blastscope.api.cross_validate import CrossvalResult, cross_validate
-from blastscope.api.prepare import StoreResult, prepare, split
+from blastscope.api.prepare import prepare, split
 from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, synthetic_of
 from blastscope.api.train import TrainingResult, train
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.workfolder import FolderKind, WorkFolder
-from blastscope.recipes.schema import Recipe
 from blastscope.report.text import counted
 
 RECIPE = "beyond/efficientnet-lite0-rescaled"
@@ -141,6 +140,7 @@ def build_model(
     folds: int = 5,
     jobs: int = 1,
     settings: Settings = (),
+    believe: Literal["name", "folder", "table"] | None = None,
     skip_bad: bool = False,
     device: str = "auto",
     weights_dir: AnyPath | None = None,
@@ -159,6 +159,8 @@ def build_model(
         out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``.
         recipe: as :func:`blastscope.train` takes it; ``RECIPE`` without it.
         folds: how many folds of subjects.
+        believe: what to believe if a file's name, its folder and a table contradict each other;
+            such files cannot be used without it.
         skip_bad: leave out files that cannot be used; otherwise they are an error.
         jobs, settings, device, weights_dir, progress: as :func:`blastscope.cross_validate` takes
             them.
@@ -177,7 +179,12 @@ def build_model(
         )
     identity = {"recipe": loaded.experiment, "folds": folds}
     WorkFolder(place, _KIND, identity).open_or_resume()
-    prepared = _prepare(Path(data), place / "store", loaded, skip_bad, progress)
+    wanted = loaded.input
+    prepared = prepare(
+        data, out=place / "store", size=wanted.size, scale=wanted.scale, clahe=wanted.clahe,
+        colour_normalization=wanted.stain_method, believe=believe, skip_bad=skip_bad,
+        progress=progress,
+    )  # fmt: skip
     store = prepared.place
     plan = plan_build(open_store(store).cells)
     shares = None if plan.tested else _ALL_CELLS
@@ -203,13 +210,3 @@ def plan_build(cells: pl.DataFrame) -> BuildPlan:
     there = set(labelled["fold"].drop_nulls())
     folds = tuple(name for name in FOLDS if name in there)
     return BuildPlan(PRELIMINARY in there and bool(folds), folds)
-
-
-def _prepare(
-    data: Path, store: Path, recipe: Recipe, skip_bad: bool, progress: bool
-) -> StoreResult:
-    wanted = recipe.input
-    return prepare(
-        data, out=store, size=wanted.size, scale=wanted.scale, clahe=wanted.clahe,
-        colour_normalization=wanted.stain_method, skip_bad=skip_bad, progress=progress,
-    )  # fmt: skip

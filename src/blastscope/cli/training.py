@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import blastscope as bs
 from blastscope.cli.options import (
     AsJson,
+    Believe,
     Device,
     Engine,
     Folds,
@@ -308,6 +309,7 @@ def build(
     folds: Annotated[int, option("How many folds of subjects.", min=2)] = 5,
     jobs: Jobs = 1,
     settings: Settings = None,
+    believe: Believe = None,
     skip_bad: SkipBad = False,
     device: Device = "auto",
     weights_dir: WeightsDir = None,
@@ -326,6 +328,7 @@ def build(
         folds=folds,
         jobs=jobs,
         settings=settings or (),
+        believe=believe,
         skip_bad=skip_bad,
         device=device,
         weights_dir=weights_dir,
