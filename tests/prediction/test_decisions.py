@@ -129,6 +129,8 @@ def test_what_is_no_cell_is_called_nothing_goes_to_the_expert_and_counts_for_nob
     ]
     unknown = tally(frame.with_columns(out_of_distribution=pl.lit(None, pl.Boolean)), None)
     assert (unknown.called_all, unknown.out_of_distribution, unknown.subjects) == (2, None, None)
+    # Where no cell was found, no detector is missing.
+    assert tally(decide(frame.clear(), by), by).out_of_distribution == 0
 
 
 def test_of_an_image_that_cannot_be_used_nothing_is_decided(decision):

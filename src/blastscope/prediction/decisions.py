@@ -89,7 +89,7 @@ class Tally:
 
     called_all: int  # how many cells are called ALL
     referred: int | None  # how many go to an expert; None if the model does not decide
-    # How many look unlike the training cells; None if the model has no detector.
+    # How many look unlike the training cells; None if cells were predicted without a detector.
     out_of_distribution: int | None
     # A row a subject (``decision.subject_shares``); None if the model does not decide.
     subjects: pl.DataFrame | None
@@ -134,8 +134,9 @@ def tally(frame: pl.DataFrame, by: DecisionFile | None) -> Tally:
     counts for no subject. If probabilities were corrected by neighbours, no share of blasts is
     estimated: how right such calls are on known subjects was not measured.
     """
-    flags = frame["out_of_distribution"].drop_nulls()
-    out_of_distribution = None if flags.is_empty() else int(flags.sum())
+    flags, predicted = frame["out_of_distribution"], frame["p_all"].count()
+    # Without a single predicted cell a model with a detector has no flags either.
+    out_of_distribution = None if predicted and not flags.count() else int(flags.sum() or 0)
     if by is None:
         called = int((frame.filter(_KNOWN)["p_all"] > THRESHOLD).sum())
         return Tally(called, None, out_of_distribution, None)
