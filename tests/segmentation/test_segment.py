@@ -55,6 +55,20 @@ def test_fields_become_cells_tables_masks_and_overlays(fields, tmp_path):
         bs.segment(fields, out=out, um_per_pixel=2 * UM)
 
 
+@pytest.mark.parametrize(
+    ("times", "contradicted"), [(1, False), (1.2, False), (2, True), (0.5, True)]
+)
+def test_a_scale_that_red_cells_contradict_is_told_of(fields, tmp_path, times, contradicted):
+    said = bs.segment(fields, out=tmp_path / "out", um_per_pixel=times * UM)
+    scale = said.found.scale
+    assert (scale.um_per_pixel, scale.red_cells) == (times * UM, None)
+    assert scale.by_red_cells == pytest.approx(UM, rel=0.08)
+    assert scale.is_contradicted is contradicted
+    assert any(f"show {scale.by_red_cells:.3g}" in note for note in said.notes()) is contradicted
+    again = bs.segment(fields, out=tmp_path / "out", um_per_pixel=times * UM)
+    assert again.found.scale == scale
+
+
 def test_a_killed_run_goes_on(fields, tmp_path):
     out = tmp_path / "out"
 

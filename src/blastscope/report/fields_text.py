@@ -36,7 +36,13 @@ def converted_text(found: Segmented) -> list[str]:
 def scale_text(scale: Scale) -> str:
     """Say how the scale is known."""
     if scale.within is None:
-        return f"Scale: {scale.um_per_pixel:.3g} µm per pixel, as given."
+        told = f"Scale: {scale.um_per_pixel:.3g} µm per pixel, as given."
+        if not scale.is_contradicted:
+            return told
+        return (
+            f"{told} Check it: the red cells of these fields show {scale.by_red_cells:.3g}, if a "
+            f"red cell measures {RED_CELL} µm. Without --um-per-pixel that is taken."
+        )
     return (
         f"Scale: {scale.um_per_pixel:.3g} µm per pixel ± {scale.within:.0%}, from "
         f"{scale.red_cells:,} red cells of {scale.diameter:.0f} pixels, if a red cell measures "

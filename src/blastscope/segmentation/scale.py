@@ -35,6 +35,9 @@ SPREAD = 0.3
 DIFFER = 0.09
 """The standard deviation of the diameters of red cells of one smear, as a share: their middle half
 differs by .09 to .12 of the median on two public sets."""
+CONTRADICTS = 1.25
+"""How many times a scale that was told may be the one that red cells show, or the reverse: red
+cells of patients measure from 6 to 9 µm."""
 _SIDE = 1200
 _LEAST = 80
 """The least area of a red cell, in pixels: a smaller spot has no shape."""
@@ -54,16 +57,27 @@ class Scale:
         um_per_pixel: micrometres a pixel.
         red_cells: how many red cells it was measured by; None if it was told.
         diameter: their median diameter in pixels; None if it was told.
+        by_red_cells: of a scale that was told, the one that red cells show; None if they cannot be
+            measured.
     """
 
     um_per_pixel: float
     red_cells: int | None = None
     diameter: float | None = None
+    by_red_cells: float | None = None
 
     @property
     def within(self) -> float | None:
         """How far the scale may be off, as a share; None if it was told."""
         return None if self.red_cells is None else uncertainty(self.red_cells)
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether red cells show quite another scale than the one that was told."""
+        if self.by_red_cells is None:
+            return False
+        apart = self.um_per_pixel / self.by_red_cells
+        return max(apart, 1 / apart) > CONTRADICTS
 
 
 def uncertainty(red_cells: int) -> float:

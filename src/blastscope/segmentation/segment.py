@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,8 @@ def segment_fields(
     Args:
         fields: of one microscope and objective.
         out: the folder to write; one of the same fields and settings is gone on with.
-        um_per_pixel: their scale; measured by the red cells without it.
+        um_per_pixel: their scale; measured by the red cells without it, and with it compared with
+            what they show.
         masks: a folder with masks of another tool, one file for each field; without it the
             cells are found by ``cells.find_cells``.
         on_progress: called with the fields done and their total.
@@ -152,7 +153,7 @@ def segment_fields(
     work = WorkFolder(out, _KIND, _identity(fields, um_per_pixel, files))
     with work.locked():
         there = work.open_or_resume()
-        scale = told or _measured(fields, work)
+        scale = _scale(fields, work, told)
         done = [one for one in fields if work.has(_part(one))]
         rest = [one for one in fields if not work.has(_part(one))]
 
@@ -219,10 +220,29 @@ def _state(path: Path | None) -> tuple[str, int, int] | None:
     return path.name, state.st_size, state.st_mtime_ns
 
 
-def _measured(fields: Sequence[FieldFile], work: WorkFolder) -> Scale:
-    """Measure the scale by red cells, or read what an earlier run measured."""
+def _scale(fields: Sequence[FieldFile], work: WorkFolder, told: Scale | None) -> Scale:
+    """Measure the scale by red cells, or compare with them what was told.
+
+    What an earlier run measured is read again.
+    """
     if work.has(_SCALE):
         return Scale(**read_json(work.path / _SCALE))
+    try:
+        scale = _measured(fields)
+    except BlastscopeError:
+        if told is None:
+            work.remove()  # nothing was done in it
+            raise
+        scale = told
+    else:
+        if told is not None:
+            scale = replace(told, by_red_cells=scale.um_per_pixel)
+    write_json(work.path / _SCALE, asdict(scale))
+    return scale
+
+
+def _measured(fields: Sequence[FieldFile]) -> Scale:
+    """Measure the scale by the red cells of some fields."""
     usable = [one for one in fields if one.problem is None]
     some = usable[:: max(1, -(-len(usable) // MOST_MEASURED))]
 
@@ -235,15 +255,9 @@ def _measured(fields: Sequence[FieldFile], work: WorkFolder) -> Scale:
     workers = min(cores(), _FEW_CORES)
     found = list(in_order(measure, some, workers, workers))
     known = [one for one in found if not isinstance(one, UnusableImageError)]
-    try:
-        if not known:
-            raise _unusable(fields, some, [str(one) for one in found])
-        scale = measured_scale(known)
-    except BlastscopeError:
-        work.remove()  # nothing was done in it
-        raise
-    write_json(work.path / _SCALE, asdict(scale))
-    return scale
+    if not known:
+        raise _unusable(fields, some, [str(one) for one in found])
+    return measured_scale(known)
 
 
 def _unusable(
