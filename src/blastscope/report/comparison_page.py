@@ -267,14 +267,14 @@ def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
     Raises:
         BlastscopeError: if the folder cannot be written.
     """
-    drawn = {"models": models_figure(comparison)}
+    drawn = {"models": models_plot(comparison)}
     if comparison.pairs:
-        drawn["differences"] = differences_figure(comparison.pairs)
+        drawn["differences"] = differences_plot(comparison.pairs)
     return save_all(drawn, folder, ())
 
 
 @styled
-def models_figure(comparison: Comparison) -> Figure:
+def models_plot(comparison: Comparison) -> Figure:
     """Plot each model's weighted F1, AUC, sensitivity and specificity with their 95 % intervals."""
     models = comparison.models
     shown = [
@@ -292,7 +292,7 @@ def models_figure(comparison: Comparison) -> Figure:
 
 
 @styled
-def differences_figure(pairs: Sequence[ModelPair]) -> Figure:
+def differences_plot(pairs: Sequence[ModelPair]) -> Figure:
     """Plot differences between models with paired 95 % intervals, the largest first.
 
     Each is that of the model of the higher weighted F1 minus the other; at most ``MOST_PAIRS``.
@@ -329,7 +329,7 @@ def shortened(name: str, lines: int = _LINES) -> str:
 
 
 def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequence[Axes]]:
-    """Make a figure with a row for each name, and the names beside the first panel only."""
+    """Make a plot with a row for each name, and the names beside the first panel only."""
     lines = sum(1 + name.count("\n") for name in names)
     figure = Figure(figsize=(width, 1.0 + 0.17 * lines + 0.1 * len(names)), layout="constrained")
     found: Sequence[Axes] = list(np.atleast_1d(figure.subplots(1, panels)))

@@ -143,7 +143,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
     refuse_foreign(out, CONTENT, ["report.html"])
     found = compare_out_of_fold(known, unseen)
     write_json(out / CONTENT, {"recipe": recipe, **found.as_json()})
-    plot = save(leakage_figure(found), out / "figures", "leakage")
+    plot = save(leakage_plot(found), out / "figures", "leakage")
     page = render(
         "leakage.html",
         title=f"{recipe}: leakage of an image-level split",
@@ -158,7 +158,7 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
 
 
 @styled
-def leakage_figure(found: Leakage) -> Figure:
+def leakage_plot(found: Leakage) -> Figure:
     """Plot each metric with the cells' subjects in training and unseen, with 95 % intervals."""
     shown = [name for name in HEADLINE if found.gains[name].difference.known]
     figure, axes = one_panel(7.4, 0.9 + 0.62 * len(shown))

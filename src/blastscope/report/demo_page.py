@@ -158,7 +158,7 @@ def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
         (row.recipe, {title: row.both(metric) for metric, title in SHOWN.items()}) for row in rows
     ]
     with TemporaryDirectory() as folder:
-        return svg_uri(save(gap_figure(pairs), Path(folder), "gap"))
+        return svg_uri(save(gap_plot(pairs), Path(folder), "gap"))
 
 
 def _counts(
@@ -174,7 +174,7 @@ def _counts(
 
 
 @styled
-def gap_figure(
+def gap_plot(
     rows: Sequence[tuple[str, Mapping[str, tuple[float | None, float | None]]]],
 ) -> Figure:
     """Plot each recipe's metrics, (image-level, subject-disjoint) by name, a panel a metric."""

@@ -82,7 +82,7 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
         spread={name: _spread(results, name) for name in METRICS},
     )
     seeds.folder.record(_content(found), ["predictions.parquet"])
-    plot = save(seeds_figure(found), seeds.order.out / "figures", "seeds")
+    plot = save(seeds_plot(found), seeds.order.out / "figures", "seeds")
     page = render(
         "seeds.html",
         title=f"{found.recipe}: {len(results)} seeds, {protocol_name(first.protocol)}",
@@ -133,7 +133,7 @@ def _content(found: SeedsReport) -> dict[str, object]:
 
 
 @styled
-def seeds_figure(found: SeedsReport) -> Figure:
+def seeds_plot(found: SeedsReport) -> Figure:
     """Plot each metric: a dot for each seed, the mean and a standard deviation to both sides."""
     shown = {name: spread for name in HEADLINE if (spread := found.spread[name]) is not None}
     figure = Figure(figsize=(9.2, 1.75), layout="constrained")
