@@ -126,22 +126,22 @@ def cross_validate(
     recipes = tuple(
         one if _has_own_seed(one) else one.with_seed(seed) for one in with_starts(recipe, settings)
     )
-    order = CrossvalRequest(
+    request = CrossvalRequest(
         recipes, Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
         tuple(map(Path, average)),
     )  # fmt: skip
-    started = lay_out(order)
+    started = lay_out(request)
     already = len(started.folds) - len(started.left)
     with JobsProgress(started.left, notice, already=already, show=progress) as shown:
         train_folds(started, jobs, shown.watch, shown.tell, engine)
     table = gather(started)
     found = crossval_metrics(started, table)
-    record(order, started.store.fingerprint, found)
+    record(request, started.store.fingerprint, found)
     model = str(table["model"][0])
-    evaluation = evaluate(order.out, model=model, out=order.out, store=order.store)
-    track_folder(track, order.out, progress)
-    return CrossvalResult(order.name, found, evaluation, path=order.out)
+    evaluation = evaluate(request.out, model=model, out=request.out, store=request.store)
+    track_folder(track, request.out, progress)
+    return CrossvalResult(request.name, found, evaluation, path=request.out)
 
 
 def _has_own_seed(recipe: Recipe) -> bool:

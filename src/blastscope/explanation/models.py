@@ -100,7 +100,7 @@ class ExplainedModels:
 
 
 def open_models(
-    given: Sequence[str | Path], device: torch.device, grid: int = GRID, *, as_one: bool = False
+    folders: Sequence[str | Path], device: torch.device, grid: int = GRID, *, as_one: bool = False
 ) -> ExplainedModels:
     """Open run folders, each perhaps as ``NAME=PATH``, or one ensemble's folder.
 
@@ -110,7 +110,7 @@ def open_models(
         BlastscopeError: if one is not a finished run, is stale or unfinished, or two models would
             have the same name.
     """
-    named = [part_name(text) for text in given]
+    named = [part_name(text) for text in folders]
     members = open_members([path for _, path in named])
     alone = members.ensemble is not None
     names: list[str | None] = [name for name, _ in named]

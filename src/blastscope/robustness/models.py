@@ -71,7 +71,7 @@ class TestedModel:
         return any(member.run.synthetic for member in self.members)
 
 
-def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[TestedModel, ...]:
+def open_tested(folders: Sequence[str | Path], store: Store, part: str) -> tuple[TestedModel, ...]:
     """Open folders of runs or cross-validations; ``NAME=PATH`` gives one another name.
 
     ``part`` is one of a run's own split. Each fold of a cross-validation is tested on its own test
@@ -83,7 +83,7 @@ def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[T
             name.
     """
     models: list[TestedModel] = []
-    for text in given:
+    for text in folders:
         name, path = part_name(text)
         opened = _open(path, store, part)
         shown = marked(name or opened.name, opened.name.endswith(SYNTHETIC_MARK))
