@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from blastscope.evaluation.comparison import Comparison, ModelPair, by_lead
 from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.evaluation.few_subjects import FEW_SUBJECTS
+from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
 from blastscope.report.comparison_with_size import size_columns, size_sentences
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
