@@ -15,6 +15,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.recipes.library import changed_recipe, recipe_names, recipe_yaml
 from blastscope.recipes.library import load_recipe as load_by_name
 from blastscope.recipes.schema import AVERAGED, Recipe
+from blastscope.report.text import megabytes
 
 if TYPE_CHECKING:
     from blastscope.models.pretrained import KnownWeights
@@ -263,16 +264,12 @@ def _say_downloads(
         return
     sizes = [one.bytes for one in downloads if one.bytes is not None]
     unknown = len(downloads) - len(sizes)
-    total = _megabytes(sum(sizes)) + (f" and {unknown} of unknown size" if unknown else "")
+    total = megabytes(sum(sizes), 0) + (f" and {unknown} of unknown size" if unknown else "")
     notice(f"{len(downloads)} of {wanted} files will be downloaded: {total}.")
     for one in downloads:
-        size = "unknown size" if one.bytes is None else _megabytes(one.bytes)
+        size = "unknown size" if one.bytes is None else megabytes(one.bytes, 0)
         names = ", ".join(recipes.get(one.weights, ())) or "no packaged recipe"
         notice(f"{one.weights.file}, {size}, for {names}")
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"
 
 
 def verify_weights(weights_dir: AnyPath, *, progress: Progress = False) -> WeightsResult:

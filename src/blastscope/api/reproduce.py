@@ -26,8 +26,9 @@ from blastscope.cluster import LOCAL, check_engine
 from blastscope.data.layouts import list_cells
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.experiments.progress import JobsProgress, duration
+from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.runner import Outcomes
+from blastscope.parallel import duration
 from blastscope.report.evaluation_text import headline
 from blastscope.reproduction.estimate import DurationEstimate, estimate
 from blastscope.reproduction.outcomes import is_done

@@ -167,6 +167,11 @@ def counted(n: int, noun: str = "cell", plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def megabytes(size: int, digits: int = 1) -> str:
+    """Write a number of bytes: ``16.4 MB``."""
+    return f"{size / 1e6:,.{digits}f} MB"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Join words: ``a, b and c``."""
     if len(words) < 2:
