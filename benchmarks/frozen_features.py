@@ -128,7 +128,7 @@ def _limit(recipe: Recipe, store: Path, split: Path) -> tuple[float, int]:
     feed = pixel_input(classifier, inputs)
     began = time.perf_counter()
     with torch.inference_mode():
-        for images, _ in PlainBatches(feed.views, inputs.is_all, rows, 64):
+        for images, *_ in PlainBatches(feed.views, inputs.is_all, rows, 64):
             feed(images)
     return time.perf_counter() - began, len(rows)
 

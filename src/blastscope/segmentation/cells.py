@@ -36,7 +36,7 @@ BAY = 0.25
 NO_OUTLINE = "unsure-outline"
 """The flag of a cell whose two outlines differ."""
 TOUCHING = "touching"
-"""The flag of a cell that was parted from another."""
+"""The flag of a cell that was separated from another."""
 EDGE = "field-edge"
 """The flag of a cell that lies at the field's edge."""
 CUT = "is cut by the field's edge"
@@ -181,7 +181,7 @@ def _cell(rgb: Pixels, around: Surroundings, nucleus: Nucleus, own: Mask) -> Fou
     box = Box(x + outline.x, y + outline.y, w, h)
     inside = np.s_[box.y : box.y + h, box.x : box.x + w]
     core = refined(around.density[inside], nucleus.placed(rgb.shape[:2])[inside], mask)
-    flags = (TOUCHING,) * nucleus.parted
+    flags = (TOUCHING,) * nucleus.separated
     cut = cut_share(mask, box, rgb.shape[:2])
     if cut:
         flags += (EDGE,)
