@@ -95,7 +95,7 @@ def write_demo(
         headline=SHOWN,
         rows=rows,
         meaning=_meaning(rows),
-        figure=_figure_uri(rows),
+        figure=_plot_uri(rows),
         parts=_counts(entries, metrics),
         facts=facts,
         files=files,
@@ -151,7 +151,7 @@ def _meaning(rows: Iterable[RecipeRow]) -> str:
     )
 
 
-def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
+def _plot_uri(rows: Sequence[RecipeRow]) -> str | None:
     if all(row.gap("weighted_f1") is None for row in rows):
         return None
     pairs = [

@@ -17,7 +17,7 @@ from blastscope.data.crop import Box, Pixels
 from blastscope.segmentation.nuclei import UM, Mask, Nucleus, find_nuclei, refined
 from blastscope.segmentation.optical_density import Floats, glass_colour, optical_density
 from blastscope.segmentation.outline import draw_outline, solidity
-from blastscope.segmentation.surroundings import Surroundings, look_around
+from blastscope.segmentation.surroundings import Surroundings, measure_surroundings
 
 REFUSED, UNSURE = 0.65, 0.85
 """Quality below which a cell is refused, and below which it is flagged as ``unsure-outline``."""
@@ -93,7 +93,7 @@ def find_cells(rgb: Pixels, um_per_pixel: float) -> list[FoundCell]:
     nuclei = find_nuclei(density)
     if not nuclei:
         return []
-    around = look_around(density, nuclei)
+    around = measure_surroundings(density, nuclei)
     owners = _owners(nuclei, small.shape[:2])
     glass = glass_colour(rgb[::3, ::3])
     found = []
