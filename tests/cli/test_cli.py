@@ -328,6 +328,8 @@ def test_what_is_missing_is_named():
         (["ensemble", "folds", "--of-folds", "--out", "o", "--fit", "test"], "--fit"),
         (["ensemble", "folds", "--of-folds", "--out", "o", "--nested"], "--nested"),
         (["ensemble", "folds", "--of-folds", "--out", "o", "--store", "s"], "--store"),
+        (["recipes", "--set", "training.epochs=3"], "--set"),
+        (["submit", "p.csv", "--out", "o", "--device", "cpu"], "--device"),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(words, option):
