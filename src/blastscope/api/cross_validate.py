@@ -14,15 +14,14 @@ from blastscope.api.recipes import AnyRecipe, Recipe, Settings, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.cluster import LOCAL, check_engine
-from blastscope.evaluation.leakage import Leakage
+from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
 from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
-from blastscope.report.crossval_page import cut_text, folds_table
-from blastscope.report.crossval_page import measure_leakage as compare_out_of_fold
+from blastscope.report.crossval_page import cut_text, folds_table, write_leakage
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.text import HEADLINE, metric, spread
 
@@ -253,7 +252,8 @@ def measure_leakage(
         for by in ("subject", "matched")
     )  # fmt: skip
     tables = (Path(known) / "predictions.parquet", Path(unseen) / "predictions.parquet")
-    found = compare_out_of_fold(unseen.recipe, *tables, place)
+    found = compare_out_of_fold(*tables)
+    write_leakage(found, unseen.recipe, place)
     for one in (unseen, known):  # both reports show it from now on
         evaluate(Path(one), model=one.evaluation.model, out=one, store=store, leakage=place)
     return LeakageResult(unseen.recipe, found, repeats, path=place)

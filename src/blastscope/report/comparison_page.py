@@ -18,12 +18,12 @@ from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
 from blastscope.report.comparison_with_size import size_columns, size_sentences
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import INK, QUIET, name_rows, printable, save_all, styled
+from blastscope.report.style import INK, QUIET, drawable, name_rows, save_all, styled
 from blastscope.report.text import (
     EXCHANGED_TEXT,
     HEADLINE,
-    LEVEL,
     POOLED_TEXT,
+    SIGNIFICANCE,
     counted,
     interval,
     listed,
@@ -179,7 +179,7 @@ def _by_class(led: ModelPair, comparison: Comparison) -> str:
 
 
 def _judgement(led: ModelPair, comparison: Comparison) -> str:
-    unlikely = led.mcnemar_p_holm <= LEVEL
+    unlikely = led.mcnemar_p_holm <= SIGNIFICANCE
     tests = len(comparison.pairs)
     corrected = f", corrected for {tests} pairs" if tests > 1 else ""
     test = f"McNemar's exact test of the calls ({p_value(led.mcnemar_p_holm)}{corrected})"
@@ -244,7 +244,7 @@ def headline(comparison: Comparison) -> str:
 
 def _ahead(pair: ModelPair) -> bool:
     """Whether both the interval and the test show a lead."""
-    return pair.weighted_f1.above_zero and pair.mcnemar_p_holm <= LEVEL
+    return pair.weighted_f1.above_zero and pair.mcnemar_p_holm <= SIGNIFICANCE
 
 
 def _net(net: int, cells: int) -> str:
@@ -321,7 +321,7 @@ def differences_plot(pairs: Sequence[ModelPair]) -> Figure:
 
 def shortened(name: str, lines: int = _LINES) -> str:
     """Break a model's name into lines that fit beside a plot, and cut what is too long."""
-    parts = wrap(printable(name, len(name)), _LETTERS) or ["?"]
+    parts = wrap(drawable(name, len(name)), _LETTERS) or ["?"]
     kept = parts[:lines]
     if len(parts) > lines:
         kept[-1] = kept[-1][: _LETTERS - 1] + "…"

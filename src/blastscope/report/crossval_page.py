@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from blastscope.data.folds import FoldCut
 from blastscope.errors import listing
-from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
+from blastscope.evaluation.leakage import Leakage
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
 from blastscope.io.files import write_json, write_text
@@ -130,18 +130,13 @@ def _each(over: Callable[[str], Spread | None]) -> str:
     return ", ".join(f"{shown} {spread(values)}" for shown, values in found if values is not None)
 
 
-def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakage:
-    """Compare the two out-of-fold tables of a recipe, and write the outcome.
-
-    Writes ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
-
-    ``known`` is the table of folds by cell, ``unseen`` that of folds by subject.
+def write_leakage(found: Leakage, recipe: str, out: Path) -> None:
+    """Write ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
 
     Raises:
-        BlastscopeError: if the tables do not fit each other, or the folder is another report's.
+        BlastscopeError: if the folder is another report's, or cannot be written.
     """
     refuse_foreign(out, CONTENT, ["report.html"])
-    found = compare_out_of_fold(known, unseen)
     write_json(out / CONTENT, {"recipe": recipe, **found.as_json()})
     plot = save(leakage_plot(found), out / "figures", "leakage")
     page = render(
@@ -154,7 +149,6 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
         plot=svg_uri(plot),
     )
     write_text(out / "report.html", page)
-    return found
 
 
 @styled

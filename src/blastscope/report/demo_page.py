@@ -20,7 +20,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import write_text
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.style import INK, QUIET, name_rows, printable, save, styled
+from blastscope.report.style import INK, QUIET, drawable, name_rows, save, styled
 from blastscope.report.text import number, signed
 
 SHOWN = {"weighted_f1": "weighted F1", "auc": "AUC"}
@@ -184,7 +184,7 @@ def gap_plot(
         for at, (_, scores) in enumerate(rows):
             _plot_gap(axes, at, *scores[metric])
         first = metric == panels[0]
-        name_rows(axes, [printable(name) if first else "" for name, _ in rows])
+        name_rows(axes, [drawable(name) if first else "" for name, _ in rows])
         axes.set_title(metric)
         axes.margins(x=0.12)
     marks = [
