@@ -26,7 +26,7 @@ from blastscope.bundle.contents import is_bundle
 from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.aligned_predictions import part_name
+from blastscope.evaluation.aligned_predictions import name_and_path
 from blastscope.explanation.cells import find_cells, prepare_cells, refuse_other_labels
 from blastscope.explanation.explain import explain_cells, first_maps
 from blastscope.explanation.layer_choice import choose_layers
@@ -166,7 +166,7 @@ def explain(
 def _refuse_cells_among_runs(models: Sequence[str | Path]) -> None:
     """Refuse cells that were taken for runs: of ``--cells a b`` only a is the option's."""
     for model in models:
-        path = part_name(model)[1]
+        path = name_and_path(model)[1]
         refuse_remote(path)
         if not path.is_dir() and not is_bundle(path):
             raise BlastscopeError(

@@ -11,7 +11,7 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.ensemble.ensemble_folder import read_ensemble
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.aligned_predictions import ModelSource, part_name
+from blastscope.evaluation.aligned_predictions import ModelSource, name_and_path
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.explanation.cells import find_cells
 from blastscope.explanation.models import ExplainedModels, open_models
@@ -58,7 +58,7 @@ def write_error_pages(
 
 def _networks(models: Sequence[str | Path]) -> list[str | Path]:
     """Return what can be explained: the runs, or the one ensemble, whose members are runs."""
-    paths = [part_name(text)[1] for text in models]
+    paths = [name_and_path(text)[1] for text in models]
     for path in paths:
         if not path.is_dir():
             raise BlastscopeError(
@@ -74,7 +74,7 @@ def _networks(models: Sequence[str | Path]) -> list[str | Path]:
         )
     if not ensembles:
         return list(models)
-    ensemble = part_name(ensembles[0])[1]
+    ensemble = name_and_path(ensembles[0])[1]
     inside = {(ensemble / one.path).resolve() for one in read_ensemble(ensemble).members}
     for path in paths:
         if path != ensemble and path.resolve() not in inside:
@@ -98,5 +98,5 @@ def _as_analysed(
     )
     title = explained.name
     if explained.combination is not None:
-        title = names.get(part_name(networks[0])[1].resolve(), title)
+        title = names.get(name_and_path(networks[0])[1].resolve(), title)
     return replace(explained, models=models, name=title)

@@ -207,7 +207,7 @@ def align_predictions(models: Sequence[str | Path | InMemoryTable]) -> AlignedPr
     members: list[ModelSource] = []
     tables: list[pl.DataFrame] = []
     for text in models:
-        name, place = (text.name, text) if isinstance(text, InMemoryTable) else part_name(text)
+        name, place = (text.name, text) if isinstance(text, InMemoryTable) else name_and_path(text)
         source = open_source(place)
         refuse_pseudo_labels(source.metadata, place)
         refuse_corrected(source.predictions, place)
@@ -241,7 +241,7 @@ def align_predictions(models: Sequence[str | Path | InMemoryTable]) -> AlignedPr
     )
 
 
-def part_name(text: str | Path) -> tuple[str | None, Path]:
+def name_and_path(text: str | Path) -> tuple[str | None, Path]:
     """Take ``NAME=PATH`` apart; a path that is there is taken as it is."""
     whole = Path(text)
     name, equals, rest = str(text).partition("=")

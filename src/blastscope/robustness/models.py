@@ -13,7 +13,7 @@ import polars as pl
 from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluation.aligned_predictions import part_name
+from blastscope.evaluation.aligned_predictions import name_and_path
 from blastscope.evaluation.overlap import Overlap, part_overlap
 from blastscope.experiments.crossval_folder import FORMAT
 from blastscope.io.files import read_json
@@ -84,7 +84,7 @@ def open_tested(folders: Sequence[str | Path], store: Store, part: str) -> tuple
     """
     models: list[TestedModel] = []
     for text in folders:
-        name, path = part_name(text)
+        name, path = name_and_path(text)
         opened = _open(path, store, part)
         shown = marked(name or opened.name, opened.name.endswith(SYNTHETIC_MARK))
         if shown in {model.name for model in models}:
