@@ -136,7 +136,7 @@ def explain(
         methods: of attribution, the first on the panels; without ``occlusion`` it is quick, and no
             deletion and insertion curves are measured.
         layers: names of layers for the feature maps; None for the first ones.
-        grid: the fewest fields a side of the heatmaps of Grad-CAM.
+        grid: the fewest positions a side of the feature map that Grad-CAM reads.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
@@ -294,7 +294,7 @@ def _as_json(
 
 
 def _coarse_maps(explained: ExplainedModels) -> Iterator[Note]:
-    """Yield a note on each network that has no map with as many fields as asked for."""
+    """Yield a note on each network that has no map with as many positions as asked for."""
     for model in explained.models:
         _, height, width = model.opened.shape
         if min(height, width) < model.grid:

@@ -85,7 +85,9 @@ Layers = Annotated[
     list[str] | None,
     option("A layer whose feature maps are shown, by timm's name or Keras's.", "NAME"),
 ]
-Grid = Annotated[int, option("The fewest fields a side of the heatmaps of Grad-CAM.", min=1)]
+Grid = Annotated[
+    int, option("The fewest positions a side of the feature map that Grad-CAM reads.", min=1)
+]
 StainReference = Annotated[
     Path | None,
     option(

@@ -37,7 +37,7 @@ class ExplainedModel:
     name: str  # what it is called in tables and pictures
     run: FinishedRun  # where it comes from
     device: torch.device  # where it computes
-    grid: int = GRID  # the fewest fields a side of the target layer's output
+    grid: int = GRID  # the fewest positions a side of the target layer's output
 
     @cached_property
     def classifier(self) -> Classifier:

@@ -56,17 +56,17 @@ COLUMNS: dict[str, pl.DataType] = {
 """The columns of ``cells.csv``."""
 _NOTES = {
     NoteCode.COARSE_GRID: (
-        "{model} has no map of {0} fields a side: Grad-CAM reads its last map, {1} × {2}."
+        "{model} has no map of {0} positions a side: Grad-CAM reads its last map, {1} × {2}."
     ),
     NoteCode.SINGLE_FIELD: (
-        "The last map of {model} has a single field across, so {0} cannot locate its attribution: "
+        "The last map of {model} is a single position wide, so {0} cannot locate its attribution: "
         "use occlusion."
     ),
     NoteCode.NO_ATTRIBUTION: "{0} finds no attribution for {1}, the class that {model} calls.",
     NoteCode.NO_CONVOLUTION: "{model} has no first convolution with a map, so none is shown.",
     NoteCode.NO_POOLING: "{model} has no pooling inside, so no pooled maps are shown.",
     NoteCode.POOLS_TO_ONE_FIELD: (
-        "{model} pools only to a single field, so no pooled maps are shown."
+        "{model} pools only to a single position, so no pooled maps are shown."
     ),
     NoteCode.LAYER_WITHOUT_MAP: (
         "{model}: the output of {0} is not a map (its shape is {1}), so it is not shown."
