@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from common import arguments, link_cells, machine, some_cells, table, watched
 
-from blastscope.api.bundle import bundle
+from blastscope.api.bundle import make_bundle
 from blastscope.api.fit_ensemble import fit_ensemble
 from blastscope.data.crop import Pixels
 from blastscope.data.layouts import list_cells
@@ -61,9 +61,9 @@ def main() -> None:
         }
         runs = [_run(name, stores, place) for name in MEMBERS]
         fit_ensemble(list(map(str, runs)), out=place / "mean", method="mean")
-        bundle(place / "mean", place / "four")
+        make_bundle(place / "mean", place / "four")
         for k, run in enumerate(runs):
-            bundle(run, place / f"bundle-{k}")
+            make_bundle(run, place / f"bundle-{k}")
         best = _best(place)
         said = {name: np.load(place / f"{name}.npy") for name in NAMES}
     limit = best["limit"]

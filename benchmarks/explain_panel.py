@@ -34,7 +34,7 @@ from blastscope.explanation.result import CellExplained
 from blastscope.models.classifier import build_model
 from blastscope.process import tune_process
 from blastscope.recipes.library import load_recipe
-from blastscope.report.explanation_plots import heat_panel, png
+from blastscope.report.explanation_plots import attribution_panel, png
 
 RECIPES = ("paper/vgg16-e12", "paper/cnn-exp2", "paper/mobilenetv2-e7", "paper/resnet50-cut-ft8")
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         dataset = _dataset(asked.cell, explained, Path(folder))
         loaded = [(model, model.opened, _images(model, dataset)) for model in explained.models]
-        panel = _best(lambda: png(heat_panel(_maps(explained, dataset))))
+        panel = _best(lambda: png(attribution_panel(_maps(explained, dataset))))
         maps = _best(lambda: _maps(explained, dataset))
         rival = _best(lambda: [_usual(model, images) for model, _, images in loaded])
         limit = _best(lambda: [model.logits(images) for model, _, images in loaded])

@@ -125,11 +125,11 @@ def _limit(recipe: Recipe, store: Path, split: Path) -> tuple[float, int]:
     classifier.to(memory_format=torch.channels_last)
     copies = int((inputs.training.operations > 0).sum())
     rows = np.arange(len(open_store(store)) + copies) % len(open_store(store))
-    feed = pixel_input(classifier, inputs)
+    network_input = pixel_input(classifier, inputs)
     began = time.perf_counter()
     with torch.inference_mode():
-        for images, _ in PlainBatches(feed.views, inputs.is_all, rows, 64):
-            feed(images)
+        for images, *_ in PlainBatches(network_input.views, inputs.is_all, rows, 64):
+            network_input(images)
     return time.perf_counter() - began, len(rows)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from common import arguments, link_cells, machine, some_cells, table, watched
 
-from blastscope.api.bundle import bundle
+from blastscope.api.bundle import make_bundle
 from blastscope.data.cell_table import CELLS, HASH
 from blastscope.data.preparation import prepare
 from blastscope.data.splits import make_split
@@ -151,7 +151,7 @@ def _model(cells: Path, place: Path) -> None:
     recipe = load_recipe("demo/cnn-small", [f"input.size={SIZE}", "training.epochs=1"])
     store = prepare([cells], place / "store", StoreSettings(size=SIZE)).path
     run = train(recipe, store, make_split(store, "image", 24)[0], place / "run").path
-    bundle(run, place / "bundle")
+    make_bundle(run, place / "bundle")
 
 
 def _show(found: dict[str, list[Point]]) -> None:

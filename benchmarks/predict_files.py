@@ -60,7 +60,7 @@ def _model(asked: argparse.Namespace, cells: Path, place: Path) -> Path:
 
     if asked.model:
         return in_the_box() if asked.model == "box" else Path(asked.model)
-    from blastscope.api.bundle import bundle
+    from blastscope.api.bundle import make_bundle
     from blastscope.data.preparation import prepare
     from blastscope.data.splits import make_split
     from blastscope.data.store import StoreSettings
@@ -73,7 +73,7 @@ def _model(asked: argparse.Namespace, cells: Path, place: Path) -> Path:
     run = place / "run"
     recipe = load_recipe("paper/mobilenetv2-e3", given)
     train(recipe, store, split, run, weights_dir=asked.weights_dir)
-    return bundle(run, place / "model").path
+    return Path(make_bundle(run, place / "model"))
 
 
 def _speeds(asked: argparse.Namespace, model: Path, place: Path, count: int) -> None:

@@ -126,7 +126,7 @@ def _detection(sets: dict[str, list[tuple[Pixels, Boxes]]]) -> None:
 
 
 def _crossvalidation(sets: dict[str, list[tuple[Pixels, Boxes]]]) -> None:
-    """Choose the constants of parting on one half of the fields and test on the other."""
+    """Choose the constants of separation on one half of the fields, and test on the other."""
     choices = [(r, n) for r in (2.5, 3.0, 3.5) for n in (0.87, 0.92)]
     rows = []
     for name, fields in sets.items():

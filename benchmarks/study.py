@@ -25,7 +25,7 @@ from blastscope.data.splits import make_split
 from blastscope.parallel import cores
 from blastscope.process import tune_process
 from blastscope.reproduction.estimate import USUAL_EPOCHS, CellCost, cost_of, structure_of
-from blastscope.reproduction.plan import Job, make_plan
+from blastscope.reproduction.plan import StudyJob, make_plan
 from blastscope.reproduction.study import cells_by_part
 from blastscope.training.train import train
 
@@ -68,7 +68,7 @@ def main() -> None:
     )
 
 
-def _run(jobs: tuple[Job, ...], cells: Path, out: Path, asked, kept: bool) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _run(jobs: tuple[StudyJob, ...], cells: Path, out: Path, asked, kept: bool) -> float:  # type: ignore[no-untyped-def]  # noqa: ANN001
     """Prepare, split and train all of them; return the seconds."""
     began = time.perf_counter()
     for store, settings in {job.store(out): job.settings for job in jobs}.items():
@@ -87,7 +87,7 @@ def _run(jobs: tuple[Job, ...], cells: Path, out: Path, asked, kept: bool) -> fl
     return time.perf_counter() - began
 
 
-def _difference(job: Job, place: Path) -> float:
+def _difference(job: StudyJob, place: Path) -> float:
     tables = (job.run(place / kept) / "predictions.parquet" for kept in ("True", "False"))
     kept, anew = (pl.read_parquet(table).sort("cell")["p_all"].to_numpy() for table in tables)
     return float(np.abs(kept - anew).max())
@@ -105,7 +105,7 @@ def _counted() -> list[list[str]]:
         if structure not in costs:
             costs[structure] = cost_of(job.recipe, torch.device("cpu"), speeds)
         cost = costs[structure]
-        shared = (cost.parted, job.recipe.input)
+        shared = (cost.boundary, job.recipe.input)
         family = f"`{job.recipe.name.partition('-')[0]}-*`: counted"
         both = _work_of(job, cost, computed=shared in known)
         known.add(shared)
@@ -123,7 +123,7 @@ def _ratio(both: np.ndarray) -> str:
     return f"{both[0] / both[1]:.2f}×"
 
 
-def _work_of(job: Job, cost: CellCost, *, computed: bool) -> np.ndarray:
+def _work_of(job: StudyJob, cost: CellCost, *, computed: bool) -> np.ndarray:
     """Return tera-operations: all anew in every epoch, and with what is kept."""
     part = cells_by_part(PAPERS)
     epochs = min(job.recipe.training.epochs, USUAL_EPOCHS)

@@ -152,11 +152,13 @@ def _ours(recipe: Recipe, place: Path, steps: int) -> list[float]:
     classifier = build_model(recipe, pretrained=False)
     layout = choose_layout(classifier, CPU)
     classifier.to(memory_format=layout)
-    feed = pixel_input(classifier, inputs, layout)
+    network_input = pixel_input(classifier, inputs, layout)
     ends: list[float] = []
     watch = TrainingWatch(on_batch=lambda cells, loss: ends.append(time.perf_counter()))
     with tempfile.TemporaryDirectory() as folder:
-        train_network(classifier, feed, recipe, inputs, RunFolder(Path(folder)), CPU, watch)
+        train_network(
+            classifier, network_input, recipe, inputs, RunFolder(Path(folder)), CPU, watch
+        )
     return ends
 
 

@@ -30,7 +30,8 @@ PAGES = [
 # Pages of the site that docs/site_pages.py writes; `make docs` checks links to their headings.
 GENERATED = {ROOT / "docs" / "reference" / name for name in ("commands.md", "python.md")}
 
-# The glossary of CONTRIBUTING.md: words that must not name a file, a class or an option again.
+# The glossary of CONTRIBUTING.md: words that must not name a file, a class,
+# a function (but of the workbench, where a person is a user), an argument or an option again.
 FORBIDDEN = [
     "evening",
     "evidence",
@@ -140,6 +141,10 @@ def test_forbidden_words_name_nothing() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 names[f"{path.name}: class {node.name}"] = node.name
+            elif isinstance(node, ast.FunctionDef) and "workbench" not in path.parts:
+                names[f"{path.name}: def {node.name}"] = node.name
+                for argument in (*node.args.args, *node.args.kwonlyargs):
+                    names[f"{path.name}: {node.name}({argument.arg})"] = argument.arg
     for verb, command in _commands().items():
         names[f"blastscope {verb}"] = verb
         for parameter in command.params:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from blastscope.parallel import LostTask, ProcessCrew, cores, progress_total
+from blastscope.parallel import LostTask, ProcessCrew, cores, duration, progress_total
 from blastscope.training.display import TrainingDisplay
 from tests.conftest import REPOSITORY
 from tests.labour import obey
@@ -150,3 +150,11 @@ def test_a_trainings_bar_is_full_after_its_last_epoch():
         watch.on_epoch({**row, "val_accuracy": 0.5, "epoch": epoch})
         done = 0 if epoch == 1 else 4
         assert (display.bar.tasks[0].completed, display.bar.tasks[0].total) == (done, 4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(45, "45 s"), (89.4, "89 s"), (720, "12 min"), (3599.9, "1 h 00 min"), (11100, "3 h 05 min")],
+)
+def test_durations_in_the_unit_that_fits(seconds, text):
+    assert duration(seconds) == text

@@ -1,12 +1,13 @@
 """What belongs to the whole process is changed by ``tune_process``, and by no import."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from blastscope.process import keep_freed_memory
+from blastscope.process import environment, keep_freed_memory
 
 FAULTS = """
 import resource, sys
@@ -81,3 +82,12 @@ def test_threads_that_wait_do_not_spin_for_long_and_are_as_many_as_asked_for():
     assert int(_said(tuned + "print(os.environ['GOMP_SPINCOUNT'])")) <= 100_000
     assert _said(tuned + "import torch; print(torch.get_num_threads())") == "1"
     assert _said("import torch; " + tuned + "print(torch.get_num_threads())") == "1"
+
+
+def test_environment_variables_are_as_before_after_a_block(monkeypatch):
+    monkeypatch.setenv("BLASTSCOPE_A", "old")
+    monkeypatch.delenv("BLASTSCOPE_B", raising=False)
+    with environment({"BLASTSCOPE_A": "new", "BLASTSCOPE_B": "new"}):
+        assert (os.environ["BLASTSCOPE_A"], os.environ["BLASTSCOPE_B"]) == ("new", "new")
+    assert os.environ["BLASTSCOPE_A"] == "old"
+    assert "BLASTSCOPE_B" not in os.environ

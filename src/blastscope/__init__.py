@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from blastscope.api.recipes import list_recipes as list_recipes
     from blastscope.api.recipes import list_weights as list_weights
     from blastscope.api.recipes import load_recipe as load_recipe
+    from blastscope.api.recipes import recipe_yaml as recipe_yaml
     from blastscope.api.recipes import verify_weights as verify_weights
     from blastscope.api.reproduce import plan_reproduction as plan_reproduction
     from blastscope.api.reproduce import reproduce as reproduce
@@ -97,6 +98,7 @@ _HOMES = {
     "predict_shards": "blastscope.api.predict_shards",
     "prepare": "blastscope.api.prepare",
     "Recipe": "blastscope.api.recipes",
+    "recipe_yaml": "blastscope.api.recipes",
     "register_augmentation": "blastscope.registry",
     "register_loss": "blastscope.registry",
     "register_network": "blastscope.registry",
@@ -150,6 +152,7 @@ __all__ = [
     "predict",
     "predict_shards",
     "prepare",
+    "recipe_yaml",
     "register_augmentation",
     "register_loss",
     "register_network",

@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.io.provenance import command
 from blastscope.io.remote import refuse_url
 from blastscope.parallel import LostTask, cores
-from blastscope.process import tune_process
+from blastscope.process import environment, tune_process
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -235,7 +235,7 @@ def connected() -> Iterator[None]:
     address = os.environ.get("RAY_ADDRESS")
     _refuse_silent(address or "")
     local = {"num_cpus": cores(), "include_dashboard": False, "object_store_memory": _STORE_BYTES}
-    with _environment(_SETTINGS):
+    with environment(_SETTINGS):
         try:
             ray.init(
                 address=address or "local",
@@ -266,18 +266,3 @@ def _refuse_silent(address: str) -> None:
         raise BlastscopeError(
             f"The Ray cluster {address} does not answer: start it, or correct RAY_ADDRESS."
         ) from error
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a block."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

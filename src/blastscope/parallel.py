@@ -111,6 +111,14 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
         bar.update(task, completed=total or 0, visible=total is not None)
 
 
+def duration(seconds: float) -> str:
+    """Write how long something takes: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 @dataclass(frozen=True)
 class LostTask:
     """A task whose process ended before it gave a result.

@@ -21,7 +21,7 @@ from blastscope.data.store import open_store
 from blastscope.data.traits import TRAITS
 from blastscope.errors import BlastscopeError
 from blastscope.report.errors_page import SIDE, causes_text
-from blastscope.report.errors_plots import PLOT_NAMES, trait_figure
+from blastscope.report.errors_plots import PLOT_NAMES, trait_plot
 from blastscope.report.style import save
 from tests.api.conftest import unmarked
 from tests.conftest import draw_cell
@@ -128,7 +128,7 @@ def test_the_page_holds_everything_once(outcome, tables):
 
 def test_the_same_bytes_every_time(outcome, tables, tmp_path):
     out, found = outcome
-    save(trait_figure(found, TRAITS[0]), tmp_path, "trait-size")
+    save(trait_plot(found, TRAITS[0]), tmp_path, "trait-size")
     for kind in ("png", "svg"):
         first = (out / "figures" / f"trait-size.{kind}").read_bytes()
         assert (tmp_path / f"trait-size.{kind}").read_bytes() == first
@@ -140,7 +140,7 @@ def test_the_same_bytes_every_time(outcome, tables, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_without_a_store_only_names_and_no_stale_figures(outcome, tables, tmp_path):
+def test_without_a_store_only_names_and_no_stale_plots(outcome, tables, tmp_path):
     out = tmp_path / "out"
     (out / "figures").mkdir(parents=True)
     stale = out / "figures" / "trait-size.png"

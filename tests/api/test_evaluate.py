@@ -39,7 +39,7 @@ def test_a_run_folder(make_run):
     assert {name: (run / name).read_bytes() for name in before} == before
 
 
-def test_evaluating_twice_gives_the_same_bytes_and_drops_stale_figures(make_run):
+def test_evaluating_twice_gives_the_same_bytes_and_drops_stale_plots(make_run):
     run = make_run()
 
     def derived() -> dict[str, bytes]:

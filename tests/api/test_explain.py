@@ -235,15 +235,15 @@ def test_a_map_without_the_fields_asked_for_is_said_to_be_of_the_end(trained, tm
     asked = {"methods": ["grad-cam"], "device": "cpu"}
     made = explain([f"A={trained.run}"], file, out=tmp_path / "500", grid=500, **asked)
     model = json.loads((tmp_path / "500" / "explanation.json").read_text())["models"][0]
-    fields = "{} × {}".format(*model["grid"])
+    positions = "{} × {}".format(*model["grid"])
     assert (
         made.notes()[0]
-        == f"A has no map of 500 fields a side: Grad-CAM reads its last map, {fields}."
+        == f"A has no map of 500 positions a side: Grad-CAM reads its last map, {positions}."
     )
     assert model["target_layer"] == "the end of the base"
     assert made.notes()[0] in (tmp_path / "500" / "report.html").read_text()
     made = explain([f"A={trained.run}"], file, out=tmp_path / "1", grid=1, **asked)
-    assert not any("fields a side" in note for note in made.notes())
+    assert not any("positions a side" in note for note in made.notes())
 
 
 def vermilion(picture: np.ndarray) -> np.ndarray:
@@ -349,7 +349,7 @@ def test_a_page_begins_in_plain_words_and_ends_in_how_it_was_read(cell, tmp_path
     first, _, foot = text_of(unmarked(page)).partition("Target layers")
     colours = first.index("Vermilion speaks for ALL, blue for normal.")
     assert colours < first.index("Can this heatmap be believed?")
-    assert not re.search(r"logit|fields", first)
+    assert not re.search(r"logit|positions", first)
     assert "(a logit)" in foot
     for model in cell.models:
         assert f"{model.name} {model.target_layer} {model.grid[0]} × {model.grid[1]}" in foot

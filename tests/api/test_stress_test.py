@@ -141,16 +141,16 @@ def test_a_run_without_a_detector_is_given_the_one_that_training_would_have_made
 @pytest.mark.usefixtures("undrawn")
 def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, store, tmp_path):
     recipes = with_starts(str(trained.run.parent / "tiny.yaml"), ["training.epochs=1"])
-    order = CrossvalRequest(
+    request = CrossvalRequest(
         recipes, store, tmp_path / "cv", folds=2, repeats=2, seed=3, device="cpu"
     )
-    started = lay_out(order)
+    started = lay_out(request)
     train_folds(started)
     with pytest.raises(BlastscopeError, match="unfinished cross-validation"):
-        open_tested([order.out], open_store(store), "test")
+        open_tested([request.out], open_store(store), "test")
     pooled = gather(started)
-    record(order, started.store.fingerprint, crossval_metrics(started, pooled))
-    made = stress_test([order.out], store, out=tmp_path / "stress", device="cpu").models[0]
+    record(request, started.store.fingerprint, crossval_metrics(started, pooled))
+    made = stress_test([request.out], store, out=tmp_path / "stress", device="cpu").models[0]
     first = pooled.filter(pl.col("repeat") == 1)
     assert made.cells == first.height == 24
     unchanged = pl.concat(
@@ -162,7 +162,7 @@ def test_each_fold_of_a_cross_validation_is_tried_on_its_own_cells(trained, stor
     beside = unchanged.join(first.select("cell", own="p_all"), on="cell")
     np.testing.assert_allclose(beside["p_all"], beside["own"], atol=1e-6)
     with pytest.raises(BlastscopeError, match="leave --part out"):
-        open_tested([order.out], open_store(store), "validation")
+        open_tested([request.out], open_store(store), "validation")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -222,6 +222,14 @@ def test_a_bundle_and_folders_with_runs(made, tmp_path):
     assert not found.failed
     assert statuses(found)["ensemble.json"] == "ok"
 
+    whole = bs.make_bundle(combined, tmp_path / "mean").path
+    found = bs.verify(whole)
+    assert set(statuses(found).values()) == {"ok"}
+    assert not any(found.to_frame()["reason"])
+    shutil.rmtree(whole / "members" / "1")
+    bs.make_bundle(made.run, whole / "members" / "1", half=True)
+    assert statuses(bs.verify(whole))["members/1/bundle.json"] == "changed"
+
 
 def test_what_is_not_ours_is_refused(tmp_path):
     with pytest.raises(BlastscopeError, match="not made by blastscope"):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from blastscope import DISCLAIMER
 from blastscope.cli import app, main
+from blastscope.errors import BlastscopeError
 from tests.conftest import draw_cell, write_cell
 from tests.training.conftest import RECIPE
 
@@ -317,3 +318,21 @@ def test_what_is_missing_is_named():
     done = CliRunner().invoke(app, ["segment", "fields"])
     assert done.exit_code == 2
     assert "Missing option '--out'" in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["predict", "cells", "--shard-cells", "9", "--out", "o", "--masks", "m"], "--masks"),
+        (["predict", "cells", "--out", "-", "--um-per-pixel", "0.1"], "--um-per-pixel"),
+        (["ensemble", "folds", "--of-folds", "--out", "o", "--fit", "test"], "--fit"),
+        (["ensemble", "folds", "--of-folds", "--out", "o", "--nested"], "--nested"),
+        (["ensemble", "folds", "--of-folds", "--out", "o", "--store", "s"], "--store"),
+        (["recipes", "--set", "training.epochs=3"], "--set"),
+        (["submit", "p.csv", "--out", "o", "--device", "cpu"], "--device"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(words, option):
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, BlastscopeError)
+    assert option in str(done.exception)

@@ -61,7 +61,7 @@ def test_tables_in_a_pipe_are_not_folded(tmp_path, run):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise")
 def test_an_interrupt_in_the_first_moments_is_one_line():
-    code = "print(flush=True); from blastscope.__main__ import main; main()"
+    code = "from blastscope.__main__ import main; print(flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "recipes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

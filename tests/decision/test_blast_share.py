@@ -16,7 +16,7 @@ from blastscope.decision.blast_share import (
     blast_share,
     corrected_share,
     reference,
-    simulated_coverage,
+    simulated_share_coverage,
 )
 
 
@@ -189,5 +189,5 @@ def test_where_one_in_ten_is_unlike_the_others_they_hold_nearly_as_often():
 def test_what_was_simulated_is_found_by_the_class_with_fewer_subjects(subjects, simulated, alike):
     n_all, n_hem = subjects
     known = Reference((9,) * n_all, (10,) * n_all, (9,) * n_hem, (10,) * n_hem)
-    found = simulated_coverage(known)
+    found = simulated_share_coverage(known)
     assert (found.subjects, found.alike) == (simulated, alike)

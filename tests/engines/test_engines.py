@@ -76,8 +76,8 @@ def test_as_many_cells_pass_as_have_eight_views_together():
 @pytest.mark.parametrize("views", ["one", "dihedral"])
 def test_torch_gives_what_predictions_of_training_give(shared_graph, views):
     pixels, classifier = cells(9), shared_graph.classifier
-    feed = NetworkInput(PixelViews(pixels), classifier)
-    expected = probabilities(classifier, feed, np.arange(9), CPU, views)
+    network_input = NetworkInput(PixelViews(pixels), classifier)
+    expected = probabilities(classifier, network_input, np.arange(9), CPU, views)
     found = mean_probability(TorchEngine(classifier, views, CPU).view_logits(pixels))
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 

@@ -1,3 +1,3 @@
-from tests.experiments.conftest import order
+from tests.experiments.conftest import asked
 
-__all__ = ["order"]
+__all__ = ["asked"]

@@ -15,7 +15,7 @@ from blastscope.api.evaluate import evaluate
 from blastscope.evaluation.bca import corrected_interval, leave_out
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import draw, intervals
-from blastscope.evaluation.few_subjects import simulated_coverage
+from blastscope.evaluation.interval_coverage import simulated_coverage
 from blastscope.evaluation.weighted_metrics import METRICS, WeightedMetrics
 from blastscope.io.predictions import write_predictions
 from blastscope.report.evaluation_text import sampling_text

@@ -146,8 +146,8 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
         compare_out_of_fold(tmp_path / "other.parquet", tmp_path / "unseen.parquet")
 
 
-def test_the_command_trains_both_ways_and_writes_a_page(order, tmp_path):
-    where = ["--store", str(order.store), "--out", str(tmp_path / "gauge"), "--folds", "2"]
+def test_the_command_trains_both_ways_and_writes_a_page(asked, tmp_path):
+    where = ["--store", str(asked.store), "--out", str(tmp_path / "gauge"), "--folds", "2"]
     how = ["--set", "training.epochs=1", "--device", "cpu"]
     told = CliRunner().invoke(app, ["leakage", str(tmp_path / "tiny.yaml"), *where, *how])
     assert told.exit_code == 0, told.output

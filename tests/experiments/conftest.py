@@ -9,11 +9,11 @@ from blastscope.data.store import StoreSettings
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from tests.training.conftest import RECIPE, material
 
-__all__ = ["material", "order"]
+__all__ = ["asked", "material"]
 
 
 @pytest.fixture
-def order(dataset: Callable[..., Path], tmp_path: Path) -> CrossvalRequest:
+def asked(dataset: Callable[..., Path], tmp_path: Path) -> CrossvalRequest:
     """A tiny recipe, two epochs, on a store of 40 cells, two folds by subject."""
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(RECIPE)

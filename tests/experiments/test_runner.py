@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from blastscope.experiments.progress import JobsProgress, duration
+from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.runner import Failure, Outcomes, run_jobs
 from tests.labour import Errand, run_errand
 
@@ -73,8 +73,3 @@ def test_progress_counts_and_foretells(monkeypatch):
         "[4 of 5] a: AUC .9 (20 s; about 60 s left)",
         "[5 of 5] b: no room (60 s; all done)",
     ]
-
-
-def test_durations_in_the_unit_that_fits():
-    found = [duration(seconds) for seconds in (35, 89.4, 90, 5399, 5400)]
-    assert found == ["35 s", "89 s", "2 min", "90 min", "1.5 h"]

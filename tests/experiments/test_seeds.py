@@ -21,7 +21,7 @@ from blastscope.evaluation.aligned_predictions import align_predictions
 from blastscope.evaluation.comparison import compare
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.initial_weights import refuse_other_weights
-from blastscope.experiments.seeds import SeedsOrder, begin_seeds, gather_seeds
+from blastscope.experiments.seeds import SeedsRequest, begin_seeds, gather_seeds
 from blastscope.io.predictions import read_predictions
 from blastscope.recipes.library import load_recipe
 from blastscope.report.seeds_page import report_seeds, seeds_meaning
@@ -48,9 +48,9 @@ def refusal(result) -> str:
     return str(result.exception)
 
 
-def order_of(material, out, *overrides, **more):
+def request_of(material, out, *overrides, **more):
     recipe = load_recipe(str(material.recipe), [EPOCH, *overrides])
-    return SeedsOrder(recipe, material.store, material.split, out, device="cpu", **more)
+    return SeedsRequest(recipe, material.store, material.split, out, device="cpu", **more)
 
 
 def test_seeds_are_whole_runs_of_one_split_and_their_spread_is_numpys(command, material, tmp_path):
@@ -105,7 +105,7 @@ def test_the_table_of_all_is_read_as_any(command, tmp_path):
 
 def test_finished_seeds_stay_more_are_added_and_fewer_remove_none(material, tmp_path):
     def train_all(count):
-        with begin_seeds(order_of(material, tmp_path / "many", count=count)) as seeds:
+        with begin_seeds(request_of(material, tmp_path / "many", count=count)) as seeds:
             done = {seed: seeds.train(seed) for seed in seeds.all}
             results = {seed: evaluate(found.path, out=found.path) for seed, found in done.items()}
             return {k: found.already for k, found in done.items()}, report_seeds(seeds, results)
@@ -123,20 +123,20 @@ def test_finished_seeds_stay_more_are_added_and_fewer_remove_none(material, tmp_
 
 
 def test_seeds_of_other_pretrained_weights_are_not_judged_together(material, tmp_path):
-    order = order_of(material, tmp_path / "many", count=2)
-    with begin_seeds(order) as seeds:
+    request = request_of(material, tmp_path / "many", count=2)
+    with begin_seeds(request) as seeds:
         seeds.train(24)
-        shutil.copytree(order.run(24), order.run(25))
-        begun_with(order.run(24), "a")
-        begun_with(order.run(25), "a")
+        shutil.copytree(request.run(24), request.run(25))
+        begun_with(request.run(24), "a")
+        begun_with(request.run(25), "a")
         assert gather_seeds(seeds).height > 0
-        order.predictions.unlink()
-        begun_with(order.run(25), "b")
+        request.predictions.unlink()
+        begun_with(request.run(25), "b")
         with pytest.raises(BlastscopeError, match="--weights-dir") as told:
             gather_seeds(seeds)
     assert "seed24" in str(told.value)
     assert "seed25" in str(told.value)
-    assert not order.predictions.exists()
+    assert not request.predictions.exists()
 
 
 def test_weights_of_other_networks_may_differ(tmp_path):
@@ -172,7 +172,7 @@ def test_a_folder_of_something_else_is_refused(command, material, tmp_path):
     for folder, count in (("mine", 2), ("new", 1)):
         with (
             pytest.raises(BlastscopeError),
-            begin_seeds(order_of(material, tmp_path / folder, count=count)),
+            begin_seeds(request_of(material, tmp_path / folder, count=count)),
         ):
             pass
     assert not (tmp_path / "new").exists()
@@ -189,12 +189,12 @@ def test_every_seed_starts_from_the_same_run(command, material, tmp_path):
     out = tmp_path / "runs" / "second"
     with (
         pytest.raises(BlastscopeError, match="no finished one on this store and split"),
-        begin_seeds(order_of(second, out, count=2)),
+        begin_seeds(request_of(second, out, count=2)),
     ):
         pass
     assert not out.exists()
     assert command(1, out="runs/first").exit_code == 0
-    with begin_seeds(order_of(second, out, count=2)) as seeds:
+    with begin_seeds(request_of(second, out, count=2)) as seeds:
         results = {k: evaluate(seeds.train(k).path, out=out / f"seed{k}") for k in seeds.all}
         found = report_seeds(seeds, results)
     started = [
@@ -203,7 +203,7 @@ def test_every_seed_starts_from_the_same_run(command, material, tmp_path):
     assert started[0] == started[1]
     assert "Each started from the same run of tiny" in seeds_meaning(found)
     assert command(1, "--set", "training.seed=7", out="other").exit_code == 0
-    elsewhere = order_of(second, out, count=3, start=tmp_path / "other")
+    elsewhere = request_of(second, out, count=3, start=tmp_path / "other")
     with (
         pytest.raises(BlastscopeError, match=r"seed24 did not start from .*other but from"),
         begin_seeds(elsewhere),
@@ -216,8 +216,8 @@ def test_synthetic_seeds_keep_the_mark_at_the_end_of_their_names(dataset, materi
     (data / MARKER).write_text("")
     store = prepare([data], tmp_path / "drawn-store", StoreSettings(size=32)).path
     drawn = material._replace(store=store, split=make_split(store, "subject", 3)[0])
-    with begin_seeds(order_of(drawn, tmp_path / "many", count=2)) as seeds:
-        results = {k: evaluate(seeds.train(k).path, out=seeds.order.run(k)) for k in seeds.all}
+    with begin_seeds(request_of(drawn, tmp_path / "many", count=2)) as seeds:
+        results = {k: evaluate(seeds.train(k).path, out=seeds.request.run(k)) for k in seeds.all}
         report_seeds(seeds, results)
     table, metadata = read_predictions(tmp_path / "many" / "predictions.parquet")
     assert set(table["model"]) == {"tiny #24 (synthetic)", "tiny #25 (synthetic)"}

@@ -9,7 +9,7 @@ import pytest
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.crossval import lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
-from blastscope.experiments.seeds import SeedsOrder, begin_seeds
+from blastscope.experiments.seeds import SeedsRequest, begin_seeds
 from blastscope.experiments.weights_at_hand import refuse_weights_at_hand, weights_at_hand
 from blastscope.io.files import sha256_of
 from blastscope.recipes.library import load_recipe, recipe_yaml
@@ -82,9 +82,9 @@ def test_weights_of_networks_without_runs_are_not_asked_for(recipe, folders, tmp
 
 
 def test_a_cross_validation(recipe, material, folders, tmp_path):
-    order = CrossvalRequest((recipe,), material.store, tmp_path / "cv", folds=2, device="cpu",
+    asked = CrossvalRequest((recipe,), material.store, tmp_path / "cv", folds=2, device="cpu",
                             weights_dir=folders[1])  # fmt: skip
-    started = lay_out(order)
+    started = lay_out(asked)
     pretend(started.folds[0].run(recipe), folders[0] / FILE)
     with refused(folders[1]):
         train_folds(started)
@@ -92,11 +92,11 @@ def test_a_cross_validation(recipe, material, folders, tmp_path):
 
 
 def test_seeds(material, recipe, folders, tmp_path):
-    order = SeedsOrder(
+    asked = SeedsRequest(
         recipe, material.store, material.split, tmp_path / "seeds", 2, weights_dir=folders[1]
     )
-    pretend(order.run(24), folders[0] / FILE)
-    with refused(folders[1]), begin_seeds(order):
+    pretend(asked.run(24), folders[0] / FILE)
+    with refused(folders[1]), begin_seeds(asked):
         pass
 
 

@@ -128,7 +128,7 @@ def test_the_rival_has_the_grid_of_the_map():
     network = Network(Base(torch.eye(3), grid), torch.ones(3, grid, grid))
     found = rival(["a", "b", "c"], model_of(network, size))
     assert found.shape == (3, size, size)
-    # Between the centres of two fields it is a straight line: it bends at the centres alone.
+    # Between the centres of two positions it is a straight line: it bends at the centres alone.
     middles = np.arange(grid) * field + field // 2
     centres = sorted({*(middles - 2).tolist(), *(middles - 1).tolist()})
     for axis in (1, 2):

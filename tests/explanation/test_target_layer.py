@@ -38,11 +38,11 @@ def test_an_opened_network_says_what_the_whole_one_says(name, grid):
     if classifier.backbone.gives_maps or min(classifier.backbone.shape[1:]) >= grid:
         assert min(opened.shape[1:]) >= grid
     else:
-        assert opened.layer == "the end of the base"  # of few fields, but the only map there is
+        assert opened.layer == "the end of the base"  # of few positions, but the only map there is
 
 
 def test_the_papers_networks_are_opened_at_their_ends():
-    # Section 4.2: five fields a side for its own CNN, fourteen for VGG16 and ResNet-50 cut.
+    # Section 4.2: five positions a side for its own CNN, fourteen for VGG16 and ResNet-50 cut.
     for name, side in (
         ("paper/cnn-exp2", 5),
         ("paper/mobilenetv2-e7", 7),
@@ -57,7 +57,7 @@ def test_the_papers_networks_are_opened_at_their_ends():
 def test_a_residual_block_is_not_opened_beside_its_shortcut():
     classifier = build_model(recipe("resnet18", size=64))
     opened = open_at_target_layer(classifier, 64, 8)
-    # After layer2's last addition and ReLU; what follows it has 4 × 4 fields.
+    # After layer2's last addition and ReLU; what follows it has 4 × 4 positions.
     assert (opened.layer, opened.shape) == ("layer2.1.act2", (128, 8, 8))
 
 

@@ -11,7 +11,7 @@ from blastscope.data.split_table import read_split
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions
-from blastscope.io.remote import any_url, download, exists, expand, upload, uploaded, url_of
+from blastscope.io.remote import download, exists, expand, upload, uploaded, url_of
 from tests.conftest import draw_cell, write_cell
 
 SECRET = "ThisIsASecret"
@@ -60,7 +60,6 @@ def bucket(tmp_path_factory):
 )
 def test_what_is_a_url(path, url):
     assert url_of(path) == url
-    assert any_url(["x", path]) is (url is not None)
 
 
 URL = "s3://cells/x"

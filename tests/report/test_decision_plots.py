@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from blastscope.report.evaluation_plots import MOST_SUBJECTS, shares_figure
+from blastscope.report.evaluation_plots import MOST_SUBJECTS, shares_plot
 
 
 def persons(count: int) -> pl.DataFrame:
@@ -24,11 +24,11 @@ def persons(count: int) -> pl.DataFrame:
 
 
 def test_of_many_persons_the_worst_are_drawn_and_the_title_says_so():
-    (axes,) = shares_figure(persons(MOST_SUBJECTS + 10)).axes
+    (axes,) = shares_plot(persons(MOST_SUBJECTS + 10)).axes
     names = {label.get_text().split()[0] for label in axes.get_yticklabels()}
     assert names == {f"P{k}" for k in range(MOST_SUBJECTS)}
     assert f"the worst {MOST_SUBJECTS} of {MOST_SUBJECTS + 10}" in axes.get_title(loc="left")
-    (few,) = shares_figure(persons(12)).axes
+    (few,) = shares_plot(persons(12)).axes
     assert "worst" not in few.get_title(loc="left")
 
 
@@ -36,6 +36,6 @@ def test_the_title_counts_the_shares_that_are_not_drawn_by_their_reason():
     first = pl.int_range(pl.len())
     lines = pl.when(first > 2).then("line").when(first > 0).then(pl.lit("not estimable"))
     shares = persons(12).with_columns(share=pl.when(first > 2).then("share"), line=lines)
-    (axes,) = shares_figure(shares).axes
+    (axes,) = shares_plot(shares).axes
     assert len(axes.get_yticklabels()) == 9
     assert "2 not estimable, 1 not corrected" in axes.get_title(loc="left")

@@ -16,9 +16,9 @@ from blastscope.data.preparation import prepare
 from blastscope.data.store import StoreSettings
 from blastscope.decision.decision_file import read_decision
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.leakage import read_leakage
+from blastscope.evaluation.leakage import compare_out_of_fold, read_leakage
 from blastscope.io.predictions import read_predictions, write_predictions
-from blastscope.report.crossval_page import measure_leakage
+from blastscope.report.crossval_page import write_leakage
 from blastscope.report.evaluation_text import detail_lines, leakage_text, verdict_lines
 from blastscope.report.text import escaped
 from tests.evaluation.test_leakage import out_of_fold
@@ -173,7 +173,8 @@ def test_a_gauge_stands_in_the_report_of_its_recipe_and_in_no_other(tmp_path):
     known, unseen = tmp_path / "known.parquet", tmp_path / "unseen.parquet"
     out_of_fold(known, "matched", 1.5, seed=1)
     out_of_fold(unseen, "subject", 0.5, seed=2)
-    made = measure_leakage("net", known, unseen, tmp_path / "leakage")
+    made = compare_out_of_fold(known, unseen)
+    write_leakage(made, "net", tmp_path / "leakage")
     recipe, again = read_leakage(tmp_path / "leakage" / "leakage.json")
     assert recipe == "net"
     assert leakage_text(again) == leakage_text(made)

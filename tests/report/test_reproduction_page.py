@@ -14,7 +14,7 @@ from blastscope.api.evaluate import evaluate
 from blastscope.errors import BlastscopeError
 from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.recipes.library import load_recipe
-from blastscope.report.reproduction_page import Outcome, duration, results_markdown
+from blastscope.report.reproduction_page import Outcome, results_markdown
 from blastscope.reproduction.results import read_experiments
 from tests.report.reproduction_runs import Make, body, finished_run, recipe, row_of, rows, write
 
@@ -286,11 +286,3 @@ def test_what_does_not_fit_together_is_refused(tmp_path, run):
     with pytest.raises(BlastscopeError, match=r"roc\.png is not an image.*evaluate its run again"):
         write([outcome], out)
     assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "–"), (45, "45 s"), (3599.9, "1 h 00 min"), (720, "12 min"), (11100, "3 h 05 min")],
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text

@@ -52,21 +52,21 @@ def evaluated(run: Trained, store: Path) -> str:
     return headline(found.part, found.metrics)
 
 
-def run_plan(plan: StudyPlan, place: StudyLocation, processes: int = 1, **more: Any) -> Any:
+def run_plan(plan: StudyPlan, location: StudyLocation, processes: int = 1, **more: Any) -> Any:
     """Run a plan as the command does."""
-    return runner.run_plan(plan, place, evaluated, processes, **more)
+    return runner.run_plan(plan, location, evaluated, processes, **more)
 
 
 class Tiny(NamedTuple):
     plan: StudyPlan
-    place: StudyLocation
+    location: StudyLocation
     data: Path
 
     def elsewhere(self, name: str) -> Tiny:
         """Return the same study in another folder."""
-        place = StudyLocation(self.place.out.parent / name, "cpu")
-        prepare_cells(self.data, place.out, self.plan.jobs, None)
-        return self._replace(place=place)
+        location = StudyLocation(self.location.out.parent / name, "cpu")
+        prepare_cells(self.data, location.out, self.plan.jobs, None)
+        return self._replace(location=location)
 
 
 @pytest.fixture(autouse=True)
@@ -85,5 +85,5 @@ def tiny(dataset: Callable[..., Path], tmp_path: Path) -> Tiny:
     recipes = [load_recipe(str(tmp_path / f"{name}.yaml")) for name in RECIPES]
     plan = StudyPlan(tuple(StudyJob(recipe, "image", 24) for recipe in recipes), {})
     study = Tiny(plan, StudyLocation(tmp_path / "study", "cpu"), dataset())
-    prepare_cells(study.data, study.place.out, plan.jobs, None)
+    prepare_cells(study.data, study.location.out, plan.jobs, None)
     return study

@@ -77,10 +77,10 @@ def test_what_has_no_weights_is_left_out_with_all_that_starts_from_it():
 
 def test_weights_are_looked_for_in_the_folder(tmp_path):
     (tmp_path / "vgg16.tv_in1k.safetensors").touch()
-    order = ReproductionRequest(
+    request = ReproductionRequest(
         tmp_path, StudyLocation(tmp_path / "out", "cpu", tmp_path), protocols=("image",)
     )
-    plan = plan_of(order)
+    plan = plan_of(request)
     run = {job.recipe.model.backbone.partition(".")[0] for job in plan.jobs}
     assert run == {"cnn4", "vgg16"}
     assert {load_recipe(key[0]).model.backbone for key in plan.left_out} == {
@@ -102,33 +102,33 @@ def test_weights_are_looked_for_in_the_folder(tmp_path):
     ],
 )
 def test_what_a_study_settles_itself_is_not_a_setting(tmp_path, setting, instead):
-    order = ReproductionRequest(
+    request = ReproductionRequest(
         tmp_path, StudyLocation(tmp_path), only="cnn-exp2", overrides=(setting,)
     )
     with pytest.raises(BlastscopeError, match=instead):
-        plan_of(order)
+        plan_of(request)
 
 
 def test_a_backbone_that_nobody_trained_has_no_weights(tmp_path):
-    order = ReproductionRequest(
+    request = ReproductionRequest(
         tmp_path,
         StudyLocation(tmp_path),
         only="vgg16-e14",
         protocols=("image",),
         overrides=("model.backbone=efficientnet_b6",),
     )
-    assert set(plan_of(order).left_out.values()) == {"no weights here"}
+    assert set(plan_of(request).left_out.values()) == {"no weights here"}
 
 
 def test_a_backbone_of_no_such_tag_is_refused_where_it_is_built(tmp_path):
-    order = ReproductionRequest(
+    request = ReproductionRequest(
         tmp_path,
         StudyLocation(tmp_path),
         only="vgg16-e1",
         protocols=("image",),
         overrides=("model.backbone=vgg16.nosuchtag", "input.size=64"),
     )
-    plan = plan_of(order)
+    plan = plan_of(request)
     assert plan.jobs
     with pytest.raises(BlastscopeError, match=r"cannot build vgg16\.nosuchtag .*nosuchtag"):
         estimate(plan.jobs, {"train": 6, "validation": 2, "test": 2}, torch.device("cpu"))

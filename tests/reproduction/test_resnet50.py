@@ -27,12 +27,12 @@ CHAINS = {
 def test_a_chain_of_resnet50_is_trained(name, dataset, tmp_path):
     plan = make_plan(name, ["image"], overrides=SETTINGS)
     data = dataset(subjects=3, per_subject=4, side=60)
-    place = StudyLocation(tmp_path / "study", "cpu")
-    prepare_cells(data, place.out, plan.jobs, None)
-    done = run_plan(StudyPlan(plan.jobs, {}), place)
+    location = StudyLocation(tmp_path / "study", "cpu")
+    prepare_cells(data, location.out, plan.jobs, None)
+    done = run_plan(StudyPlan(plan.jobs, {}), location)
     assert not done.failures
     assert len(done.results) == 2
-    first, last = (job.run(place.out) for job in plan.jobs)
+    first, last = (job.run(location.out) for job in plan.jobs)
     before, after = (load_file(run / "checkpoint.safetensors") for run in (first, last))
     changed = {key for key in before if not before[key].equal(after[key])}
     layers = json.loads((last / "network.json").read_text())["layers"]

@@ -20,21 +20,21 @@ from tests.reproduction.conftest import run_plan
 
 def predicted(study):
     """Every run's probabilities."""
-    runs = [job.run(study.place.out) for job in study.plan.jobs]
+    runs = [job.run(study.location.out) for job in study.plan.jobs]
     return [pl.read_parquet(runner / "predictions.parquet")["p_all"].to_numpy() for runner in runs]
 
 
 def test_every_job_is_done_once_and_behind_its_beginning(tiny):
     told = []
     done = run_plan(
-        tiny.plan, tiny.place, on_done=lambda job, line, _: told.append(job.recipe.name)
+        tiny.plan, tiny.location, on_done=lambda job, line, _: told.append(job.recipe.name)
     )
     assert sorted(told) == ["alone", "first", "second", "third"]
     assert told.index("first") < told.index("second") < told.index("third")
     assert not done.failures
     assert all("weighted F1" in line for line in done.results.values())
-    assert all(is_evaluated(job.run(tiny.place.out)) for job in tiny.plan.jobs)
-    again = run_plan(tiny.plan, tiny.place)
+    assert all(is_evaluated(job.run(tiny.location.out)) for job in tiny.plan.jobs)
+    again = run_plan(tiny.plan, tiny.location)
     assert not again.results
 
 
@@ -46,7 +46,7 @@ def whole(tiny):
     """The outcome of the study when nothing comes between; the same every time, so made once."""
     if not _WHOLE:
         study = tiny.elsewhere("whole")
-        run_plan(study.plan, study.place)
+        run_plan(study.plan, study.location)
         _WHOLE.extend(predicted(study))
     return _WHOLE
 
@@ -65,14 +65,14 @@ def test_a_kill_at_any_experiment_costs_none_that_was_done(tiny, whole, killed):
         return TrainingWatch(on_epoch=stop)
 
     with pytest.raises(KeyboardInterrupt):
-        run_plan(tiny.plan, tiny.place, watch=watch)
-    runs = [job.run(tiny.place.out) for job in tiny.plan.jobs]
+        run_plan(tiny.plan, tiny.location, watch=watch)
+    runs = [job.run(tiny.location.out) for job in tiny.plan.jobs]
     done = [runner for runner in runs if is_evaluated(runner)]
     assert len(done) == killed
     before = [(runner / "predictions.parquet").stat().st_mtime_ns for runner in done]
     trained = []
-    run_plan(tiny.plan, tiny.place, on_done=lambda job, line, _: trained.append(job.key))
-    left = {job.key for job in tiny.plan.jobs if job.run(tiny.place.out) not in done}
+    run_plan(tiny.plan, tiny.location, on_done=lambda job, line, _: trained.append(job.key))
+    left = {job.key for job in tiny.plan.jobs if job.run(tiny.location.out) not in done}
     assert sorted(trained) == sorted(left)
     assert before == [(runner / "predictions.parquet").stat().st_mtime_ns for runner in done]
     for mine, theirs in zip(predicted(tiny), whole, strict=True):
@@ -80,11 +80,11 @@ def test_a_kill_at_any_experiment_costs_none_that_was_done(tiny, whole, killed):
 
 
 def test_a_kill_between_training_and_report_trains_nothing_again(tiny):
-    run_plan(tiny.plan, tiny.place)
-    made = tiny.plan.jobs[0].run(tiny.place.out)
+    run_plan(tiny.plan, tiny.location)
+    made = tiny.plan.jobs[0].run(tiny.location.out)
     (made / "report.html").unlink()
     trained = (made / "checkpoint.safetensors").stat().st_mtime_ns
-    done = run_plan(tiny.plan, tiny.place)
+    done = run_plan(tiny.plan, tiny.location)
     assert list(done.results) == [tiny.plan.jobs[0].key]
     assert (made / "report.html").is_file()
     assert (made / "checkpoint.safetensors").stat().st_mtime_ns == trained
@@ -94,20 +94,20 @@ def test_a_failure_takes_only_what_starts_from_it(tiny, tmp_path):
     wrong = load_recipe(str(tmp_path / "second.yaml"), ["training.layer_decay=0.5"])
     first, _, third, alone = tiny.plan.jobs
     plan = StudyPlan((first, StudyJob(wrong, "image", 24), third, alone), {})
-    done = run_plan(plan, tiny.place)
+    done = run_plan(plan, tiny.location)
     assert {name for name, _, _ in done.results} == {"first", "alone"}
     assert "layer_decay needs a whole network" in done.failures["second", "image", 24].reason
     assert done.failures["third", "image", 24].reason == "second, which it starts from, failed"
 
 
 def test_whatever_a_job_dies_of_is_its_own_failure(tiny, monkeypatch):
-    def out_of_memory(job, watch=None, *, place, evaluate):
+    def out_of_memory(job, watch=None, *, location, evaluate):
         if job.recipe.name == "second":
             raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
         return "figures"
 
     monkeypatch.setattr(runner, "run_job", out_of_memory)
-    done = run_plan(tiny.plan, tiny.place)
+    done = run_plan(tiny.plan, tiny.location)
     assert {name for name, _, _ in done.results} == {"first", "alone"}
     assert {key: failure.reason for key, failure in done.failures.items()} == {
         ("second", "image", 24): "RuntimeError: CUDA out of memory.",
@@ -116,7 +116,7 @@ def test_whatever_a_job_dies_of_is_its_own_failure(tiny, monkeypatch):
 
 
 def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch):
-    def interrupted(job, watch=None, *, place, evaluate):
+    def interrupted(job, watch=None, *, location, evaluate):
         if job.recipe.name == "first":
             raise ValueError("no good")
         if job.recipe.name == "alone":
@@ -126,7 +126,7 @@ def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch
     monkeypatch.setattr(runner, "run_job", interrupted)
     done = Outcomes()
     with pytest.raises(KeyboardInterrupt):
-        run_plan(tiny.plan, tiny.place, outcomes=done)
+        run_plan(tiny.plan, tiny.location, outcomes=done)
     assert done.failures["first", "image", 24].reason == "ValueError: no good"
     assert done.failures["third", "image", 24].reason == "second, which it starts from, failed"
     assert not done.results
@@ -134,8 +134,8 @@ def test_what_was_noted_before_an_interrupt_is_there_behind_it(tiny, monkeypatch
 
 def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
     first, second, *_ = tiny.plan.jobs
-    out = tiny.place.out
-    run_plan(StudyPlan((first, second), {}), tiny.place)
+    out = tiny.location.out
+    run_plan(StudyPlan((first, second), {}), tiny.location)
     assert is_done(second, out)
     # As if it had been trained on another machine: the weights, and all that tells of them.
     begun, environment = first.run(out), first.run(out) / "environment.json"
@@ -143,7 +143,7 @@ def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
     other = sha256_of(begun / "checkpoint.safetensors")
     write_json(environment, {**read_json(environment), "checkpoint": other})
     assert not is_done(second, out)
-    done = run_plan(StudyPlan((second,), {}), tiny.place)
+    done = run_plan(StudyPlan((second,), {}), tiny.location)
     said = done.failures["second", "image", 24].reason
     assert said.startswith(f"{second.run(out)} started from another training of first")
     assert "remove it" in said
@@ -155,7 +155,9 @@ def test_a_run_whose_beginning_was_trained_again_is_not_done(tiny):
 def test_two_at_a_time_come_to_the_same(tiny, whole, monkeypatch):
     monkeypatch.setattr("blastscope.experiments.runner.cores", lambda: 2)  # a thread for each
     told = []
-    done = run_plan(tiny.plan, tiny.place, 2, on_done=lambda job, line, _: told.append(job.key[0]))
+    done = run_plan(
+        tiny.plan, tiny.location, 2, on_done=lambda job, line, _: told.append(job.key[0])
+    )
     assert not done.failures
     assert told.index("first") < told.index("second") < told.index("third")
     for mine, theirs in zip(predicted(tiny), whole, strict=True):

@@ -150,7 +150,7 @@ def test_settings_that_fit_only_what_was_asked_for_end_in_a_report(run, dataset,
 
 
 def test_an_interrupted_study_reports_what_failed(run, command, tmp_path, monkeypatch):
-    def job(job, watch=None, *, place, evaluate):
+    def job(job, watch=None, *, location, evaluate):
         if job.recipe.name == "paper/cnn-exp5":
             raise KeyboardInterrupt
         raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")

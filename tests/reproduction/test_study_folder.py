@@ -29,27 +29,27 @@ def files(folder):
 def refused(study, jobs=None, why="is a reproduction study that differs in cells"):
     """Prepare a study's cells, which is refused in one sentence without a word of force."""
     with pytest.raises(BlastscopeError, match=why) as caught:
-        prepare_cells(study.data, study.place.out, jobs or study.plan.jobs, None)
+        prepare_cells(study.data, study.location.out, jobs or study.plan.jobs, None)
     assert "force" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_study_of_fewer_cells_is_refused_and_left_as_it_was(tiny, dataset, tmp_path):
-    before = files(tiny.place.out)
+    before = files(tiny.location.out)
     dataset(per_subject=6)  # a cell more of each person and class
     assert "choose another folder" in refused(tiny)
     # Another size would be a new store, and the old split.
     larger = load_recipe(str(tmp_path / "first.yaml"), ["input.size=48"])
     refused(tiny, [StudyJob(larger, "image", 24)])
-    shutil.rmtree(tiny.place.out / "stores")
+    shutil.rmtree(tiny.location.out / "stores")
     refused(tiny)
-    assert not (tiny.place.out / "stores").exists()
-    assert files(tiny.place.out).items() <= before.items()
+    assert not (tiny.location.out / "stores").exists()
+    assert files(tiny.location.out).items() <= before.items()
 
 
 def test_runs_of_other_pixels_are_refused_where_the_store_was_removed(tiny):
-    out, (first, *_) = tiny.place.out, tiny.plan.jobs
-    run_plan(StudyPlan((first,), {}), tiny.place)
+    out, (first, *_) = tiny.location.out, tiny.plan.jobs
+    run_plan(StudyPlan((first,), {}), tiny.location)
     assert is_done(first, out)
     cell = next(tiny.data.rglob("*.bmp"))
     own, time = cell.read_bytes(), cell.stat().st_mtime_ns
@@ -66,8 +66,8 @@ def test_runs_of_other_pixels_are_refused_where_the_store_was_removed(tiny):
 
 
 def test_a_run_counts_only_with_the_cells_and_the_split_that_are_there(tiny):
-    out, (first, *_) = tiny.place.out, tiny.plan.jobs
-    run_plan(StudyPlan((first,), {}), tiny.place)
+    out, (first, *_) = tiny.location.out, tiny.plan.jobs
+    run_plan(StudyPlan((first,), {}), tiny.location)
     environment = first.run(out) / "environment.json"
     own = read_json(environment)
     for key in ("store", "split"):
@@ -79,19 +79,19 @@ def test_a_run_counts_only_with_the_cells_and_the_split_that_are_there(tiny):
 
 def test_a_split_with_a_subject_in_two_parts_is_refused(tiny):
     job = StudyJob(tiny.plan.jobs[0].recipe, "subject", 24)
-    prepare_cells(tiny.data, tiny.place.out, [job], None)
+    prepare_cells(tiny.data, tiny.location.out, [job], None)
     # As if the subjects had been put right since, and the stores made anew.
-    split = read_split(job.split(tiny.place.out))
+    split = read_split(job.split(tiny.location.out))
     first = pl.col("cell") == split.table["cell"][0]
     moved = pl.when(pl.col("part") == "train").then(pl.lit("test")).otherwise(pl.lit("train"))
     table = split.table.with_columns(pl.when(first).then(moved).otherwise("part").alias("part"))
-    job.split(tiny.place.out).unlink()
-    replace(split, table=table).write(job.split(tiny.place.out))
+    job.split(tiny.location.out).unlink()
+    replace(split, table=table).write(job.split(tiny.location.out))
     refused(tiny, [job], "has subjects in both")
 
 
 def test_a_damaged_store_is_told_to_be_removed(tiny):
-    store = tiny.plan.jobs[0].store(tiny.place.out)
+    store = tiny.plan.jobs[0].store(tiny.location.out)
     (store / "pixels.npy").write_bytes(b"no pixels")
     assert "remove it" in refused(tiny, why=f"{store} is damaged")
 
@@ -134,7 +134,7 @@ def test_a_study_whose_cells_are_corrected_may_begin_in_the_same_folder(tiny, tm
 
 
 def test_a_study_is_known_by_its_marker(tiny):
-    out = tiny.place.out
+    out = tiny.location.out
     content = read_json(out / "study.json")
     assert content.keys() == {"format", "identity", "provenance"}
     assert content["format"] == "blastscope-study/2"
@@ -149,7 +149,7 @@ def test_a_study_is_known_by_its_marker(tiny):
 
 def test_the_report_describes_a_whole_store(tiny):
     """Also where an interrupted preparation left what looks like one, first in the alphabet."""
-    out, job = tiny.place.out, tiny.plan.jobs[0]
+    out, job = tiny.location.out, tiny.plan.jobs[0]
     shutil.copytree(job.store(out), out / "stores" / ".10-crop.partial")
     (out / "stores" / "11-crop").mkdir()
     assert [store.path for store in whole_stores(out)] == [job.store(out)]
@@ -166,7 +166,7 @@ def test_the_report_describes_a_whole_store(tiny):
 
 def test_folders_of_other_names_are_no_seeds(tiny):
     for name in ("subject-seed24-old", "image-seed", "other-seed30", "subject-seed31"):
-        (tiny.place.out / "runs" / name).mkdir(parents=True)
-    assert _seeds(tiny.place.out, set()) == [24, 31]
+        (tiny.location.out / "runs" / name).mkdir(parents=True)
+    assert _seeds(tiny.location.out, set()) == [24, 31]
     # And a seed that has a folder but no run of an experiment says nothing of that experiment.
-    assert {outcome.seed for outcome in outcomes(tiny.place.out, tiny.plan)} == {24}
+    assert {outcome.seed for outcome in outcomes(tiny.location.out, tiny.plan)} == {24}

@@ -56,7 +56,7 @@ def _distance(share: float, radius: float) -> float:
 
 @pytest.mark.parametrize("touching", ["cells", "nuclei"])
 def test_touching_pairs_are_parted(touching):
-    rng, parted, pairs = np.random.default_rng(24), 0, 24
+    rng, separated, pairs = np.random.default_rng(24), 0, 24
     for k in range(pairs):
         radius = float(rng.uniform(4.2, 5.2))
         share, turn = 0.3 * k / (pairs - 1), rng.uniform(0, np.pi)
@@ -65,8 +65,8 @@ def test_touching_pairs_are_parted(touching):
         pair = [White(130 + s * x, 130 + s * y, 1.2 * radius, radius) for s in (-1, 1)]
         field = draw((260, 260), pair)
         found = nuclei_of(field)
-        parted += len(found) == 2
-    assert parted >= 0.95 * pairs
+        separated += len(found) == 2
+    assert separated >= 0.95 * pairs
     assert len(find_cells(field, UM)) == len(found)  # a cell for each nucleus
 
 

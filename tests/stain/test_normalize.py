@@ -9,7 +9,7 @@ from torchstain.numpy.normalizers import NumpyMacenkoNormalizer, NumpyReinhardNo
 
 from blastscope.data.crop import locate
 from blastscope.stain import gcti, macenko, reinhard
-from blastscope.stain.background_light import background_light
+from blastscope.stain.gcti import background_light
 from blastscope.stain.normalize import foreground, measure_stain, normalize_pixels
 from blastscope.stain.optical_density import optical_density, transmitted
 from blastscope.stain.statistics import (

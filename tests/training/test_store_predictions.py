@@ -25,16 +25,18 @@ def made(material):
 
 
 def test_one_view_is_the_network_on_the_stores_pixels(made):
-    classifier, store, feed = made
+    classifier, store, network_input = made
     rows = np.array([5, 0, 39])
     with torch.no_grad():
         logits = classifier(torch.from_numpy(store.pixels[rows]).permute(0, 3, 1, 2))
     expected = torch.sigmoid(logits.double()).numpy()
-    np.testing.assert_allclose(probabilities(classifier, feed, rows, CPU), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        probabilities(classifier, network_input, rows, CPU), expected, rtol=1e-6
+    )
 
 
 def test_eight_views_are_the_mean_of_the_logits_of_numpys_turns_and_flips(made):
-    classifier, store, feed = made
+    classifier, store, network_input = made
     rows = np.arange(3)
     laid = [
         np.rot90(flipped, turn, axes=(1, 2)).copy()
@@ -44,9 +46,9 @@ def test_eight_views_are_the_mean_of_the_logits_of_numpys_turns_and_flips(made):
     with torch.no_grad():
         logits = [classifier(torch.from_numpy(p).permute(0, 3, 1, 2)).double() for p in laid]
     expected = torch.sigmoid(torch.stack(logits).mean(0)).numpy()
-    found = probabilities(classifier, feed, rows, CPU, "dihedral")
+    found = probabilities(classifier, network_input, rows, CPU, "dihedral")
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert np.abs(found - probabilities(classifier, feed, rows, CPU)).max() > 1e-4
+    assert np.abs(found - probabilities(classifier, network_input, rows, CPU)).max() > 1e-4
 
 
 def test_eight_views_do_not_depend_on_how_the_cell_lies(made):

@@ -33,6 +33,7 @@ from blastscope.prediction.members import open_members
 from blastscope.prediction.models import Predictor
 from blastscope.report.adaptation_text import adaptation_lines, adapted_from, changed_by
 from blastscope.report.bundle_card import bundle_card
+from blastscope.report.text import megabytes
 from blastscope.report.worth_text import SYNTHETIC
 
 _MOST_PROBLEMS = 10
@@ -76,7 +77,7 @@ class AdaptResult(FolderResult):
     def answers(self) -> list[str]:
         """Say what was written, and what the adaptation brought."""
         brought = changed_by(self.adaptation.before, self.adaptation.after)
-        return [f"{self.path}: {self.name}, {self.bytes / 1e6:.1f} MB; {brought}"]
+        return [f"{self.path}: {self.name}, {megabytes(self.bytes)}; {brought}"]
 
     def notes(self) -> list[str]:
         """Say what was fitted, on which cells, and which were left out."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, as_paths
 from blastscope.errors import BlastscopeError, require_training
+from blastscope.report.text import megabytes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,7 +51,7 @@ class BundleResult(FolderResult):
     def answers(self) -> list[str]:
         """Return what was written."""
         count = "1 network" if self.networks == 1 else f"{self.networks} networks"
-        return [f"{self.path}: {self.name}, {count}, {self.bytes / 1e6:.1f} MB"]
+        return [f"{self.path}: {self.name}, {count}, {megabytes(self.bytes)}"]
 
     def notes(self) -> list[str]:
         """Return what the model must not be used for, or lacks."""

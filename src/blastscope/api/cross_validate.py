@@ -14,15 +14,14 @@ from blastscope.api.recipes import AnyRecipe, Recipe, Settings, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, notice, synthetic_of
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.cluster import LOCAL, check_engine
-from blastscope.evaluation.leakage import Leakage
+from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
 from blastscope.experiments.crossval import gather, lay_out, train_folds
 from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
 from blastscope.io.workfolder import refuse_foreign
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
-from blastscope.report.crossval_page import cut_text, folds_table
-from blastscope.report.crossval_page import measure_leakage as compare_out_of_fold
+from blastscope.report.crossval_page import cut_text, folds_table, write_leakage
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.text import HEADLINE, metric, spread
 
@@ -126,22 +125,22 @@ def cross_validate(
     recipes = tuple(
         one if _has_own_seed(one) else one.with_seed(seed) for one in with_starts(recipe, settings)
     )
-    order = CrossvalRequest(
+    request = CrossvalRequest(
         recipes, Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),
         tuple(map(Path, average)),
     )  # fmt: skip
-    started = lay_out(order)
+    started = lay_out(request)
     already = len(started.folds) - len(started.left)
     with JobsProgress(started.left, notice, already=already, show=progress) as shown:
         train_folds(started, jobs, shown.watch, shown.tell, engine)
     table = gather(started)
     found = crossval_metrics(started, table)
-    record(order, started.store.fingerprint, found)
+    record(request, started.store.fingerprint, found)
     model = str(table["model"][0])
-    evaluation = evaluate(order.out, model=model, out=order.out, store=order.store)
-    track_folder(track, order.out, progress)
-    return CrossvalResult(order.name, found, evaluation, path=order.out)
+    evaluation = evaluate(request.out, model=model, out=request.out, store=request.store)
+    track_folder(track, request.out, progress)
+    return CrossvalResult(request.name, found, evaluation, path=request.out)
 
 
 def _has_own_seed(recipe: Recipe) -> bool:
@@ -253,7 +252,8 @@ def measure_leakage(
         for by in ("subject", "matched")
     )  # fmt: skip
     tables = (Path(known) / "predictions.parquet", Path(unseen) / "predictions.parquet")
-    found = compare_out_of_fold(unseen.recipe, *tables, place)
+    found = compare_out_of_fold(*tables)
+    write_leakage(found, unseen.recipe, place)
     for one in (unseen, known):  # both reports show it from now on
         evaluate(Path(one), model=one.evaluation.model, out=one, store=store, leakage=place)
     return LeakageResult(unseen.recipe, found, repeats, path=place)

@@ -39,7 +39,7 @@ from blastscope.io.workfolder import first_difference, refuse_foreign
 from blastscope.recipes.library import read_recipe
 from blastscope.report import evaluation_plots as plots
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
-from blastscope.report.crossval_page import FoldsTable, folds_table, leakage_figure
+from blastscope.report.crossval_page import FoldsTable, folds_table, leakage_plot
 from blastscope.report.evaluation_page import evaluation_page, model_card
 from blastscope.report.evaluation_text import (
     WORST_SUBJECTS,
@@ -348,23 +348,23 @@ def _draw(evaluation: ReportedEvaluation, notes: RunNotes, folder: Path) -> dict
     """Draw what can be drawn into ``folder``; an older plot that cannot be is removed."""
     counts = evaluation.metrics
     drawn: dict[str, Any] = {
-        "confusion-matrix": plots.confusion_figure(
+        "confusion-matrix": plots.confusion_plot(
             *(int(counts[name] or 0) for name in ("tn", "fp", "fn", "tp"))
         )
     }
     is_all = (evaluation.cells["label"] == "all").to_numpy()
     if counts["auc"] is not None:
         p_all = evaluation.cells["p_all"].to_numpy()
-        drawn["roc"] = plots.roc_figure(roc_curve(is_all, p_all, THRESHOLD))
-        drawn["precision-recall"] = plots.precision_recall_figure(
+        drawn["roc"] = plots.roc_plot(roc_curve(is_all, p_all, THRESHOLD))
+        drawn["precision-recall"] = plots.precision_recall_plot(
             precision_recall_curve(is_all, p_all, THRESHOLD), float(is_all.mean())
         )
     if not evaluation.subjects.is_empty():
-        drawn["subjects"] = plots.subjects_figure(evaluation.subjects)
+        drawn["subjects"] = plots.subjects_plot(evaluation.subjects)
     if notes.history is not None:
-        drawn["learning-curves"] = plots.learning_figure(notes.history)
+        drawn["learning-curves"] = plots.learning_plot(notes.history)
     if not isinstance(evaluation.decisions, NoDecision):
-        drawn |= plots.decision_figures(evaluation.decisions, is_all)
+        drawn |= plots.decision_plots(evaluation.decisions, is_all)
     if evaluation.leakage is not None:
-        drawn["leakage"] = leakage_figure(evaluation.leakage)
+        drawn["leakage"] = leakage_plot(evaluation.leakage)
     return save_all(drawn, folder, plots.PLOTS)

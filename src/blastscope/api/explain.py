@@ -26,7 +26,7 @@ from blastscope.bundle.contents import is_bundle
 from blastscope.data.layouts import Listing
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.aligned_predictions import part_name
+from blastscope.evaluation.aligned_predictions import name_and_path
 from blastscope.explanation.cells import find_cells, prepare_cells, refuse_other_labels
 from blastscope.explanation.explain import explain_cells, first_maps
 from blastscope.explanation.layer_choice import choose_layers
@@ -136,7 +136,7 @@ def explain(
         methods: of attribution, the first on the panels; without ``occlusion`` it is quick, and no
             deletion and insertion curves are measured.
         layers: names of layers for the feature maps; None for the first ones.
-        grid: the fewest fields a side of the heatmaps of Grad-CAM.
+        grid: the fewest positions a side of the feature map that Grad-CAM reads.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
@@ -166,7 +166,7 @@ def explain(
 def _refuse_cells_among_runs(models: Sequence[str | Path]) -> None:
     """Refuse cells that were taken for runs: of ``--cells a b`` only a is the option's."""
     for model in models:
-        path = part_name(model)[1]
+        path = name_and_path(model)[1]
         refuse_remote(path)
         if not path.is_dir() and not is_bundle(path):
             raise BlastscopeError(
@@ -294,7 +294,7 @@ def _as_json(
 
 
 def _coarse_maps(explained: ExplainedModels) -> Iterator[Note]:
-    """Yield a note on each network that has no map with as many fields as asked for."""
+    """Yield a note on each network that has no map with as many positions as asked for."""
     for model in explained.models:
         _, height, width = model.opened.shape
         if min(height, width) < model.grid:

@@ -11,7 +11,7 @@ from blastscope.engines.torch_engine import choose_device
 from blastscope.ensemble.ensemble_folder import read_ensemble
 from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.aligned_predictions import ModelSource, part_name
+from blastscope.evaluation.aligned_predictions import ModelSource, name_and_path
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.explanation.cells import find_cells
 from blastscope.explanation.models import ExplainedModels, open_models
@@ -23,7 +23,7 @@ METHODS = ("grad-cam", "grad-cam++")
 
 
 def write_error_pages(
-    given: Sequence[str | Path],
+    models: Sequence[str | Path],
     analysis: ErrorAnalysis,
     store: Path,
     out: Path,
@@ -33,14 +33,14 @@ def write_error_pages(
     """Write ``cells/<name>.html`` for every cell that a gallery shows.
 
     Args:
-        given: the inputs of the analysis: runs, or an ensemble with or without its members. The
+        models: the inputs of the analysis: runs, or an ensemble with or without its members. The
             pages call the models as the analysis does.
         store: the store of these cells; their images must be where they were.
 
     Returns:
         The address of each page from the report, by the cell's row in the analysis.
     """
-    networks = _networks(given)
+    networks = _networks(models)
     galleries = make_galleries(analysis)
     rows = sorted({shown.row for gallery in galleries for shown in gallery.cells})
     if not rows:
@@ -56,16 +56,16 @@ def write_error_pages(
     return {row_of[cell.file.cell]: f"cells/{names[cell.file.cell]}.html" for cell, _ in pages}
 
 
-def _networks(given: Sequence[str | Path]) -> list[str | Path]:
+def _networks(models: Sequence[str | Path]) -> list[str | Path]:
     """Return what can be explained: the runs, or the one ensemble, whose members are runs."""
-    paths = [part_name(text)[1] for text in given]
+    paths = [name_and_path(text)[1] for text in models]
     for path in paths:
         if not path.is_dir():
             raise BlastscopeError(
                 f"{path} is a table of predictions, and `explain` needs networks: give run folders "
                 "or an ensemble, or leave `explain` out."
             )
-    pairs = zip(given, paths, strict=True)
+    pairs = zip(models, paths, strict=True)
     ensembles = [text for text, path in pairs if (path / ENSEMBLE).is_file()]
     if len(ensembles) > 1:
         raise BlastscopeError(
@@ -73,8 +73,8 @@ def _networks(given: Sequence[str | Path]) -> list[str | Path]:
             "ensembles: leave one of them out."
         )
     if not ensembles:
-        return list(given)
-    ensemble = part_name(ensembles[0])[1]
+        return list(models)
+    ensemble = name_and_path(ensembles[0])[1]
     inside = {(ensemble / one.path).resolve() for one in read_ensemble(ensemble).members}
     for path in paths:
         if path != ensemble and path.resolve() not in inside:
@@ -98,5 +98,5 @@ def _as_analysed(
     )
     title = explained.name
     if explained.combination is not None:
-        title = names.get(part_name(networks[0])[1].resolve(), title)
+        title = names.get(name_and_path(networks[0])[1].resolve(), title)
     return replace(explained, models=models, name=title)

@@ -16,6 +16,7 @@ from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows,
 from blastscope.report.bundle_card import evaluated_on, interval_notes, metric_rows
 from blastscope.report.decision_text import how_decided
 from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
+from blastscope.report.text import megabytes
 from blastscope.report.worth_text import doubt_text, worth_text
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
@@ -81,8 +82,7 @@ class InspectResult(Result):
         worth = worth_text(manifest)
         return [
             f"{worth} {doubt_text(manifest)}".rstrip(),
-            f"{found.path}: {manifest.name}, {self.bytes / 1e6:.1f} MB, whole "
-            f"({found.digest[:19]})",
+            f"{found.path}: {manifest.name}, {megabytes(self.bytes)}, whole ({found.digest[:19]})",
             f"{manifest.title}. Made by {manifest.made_by}.",
         ]
 

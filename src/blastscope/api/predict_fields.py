@@ -79,11 +79,10 @@ class FieldPredictionResult(PredictionResult):
         """Return the cells and, unless most are out of distribution, the shares of subjects."""
         if not self._used:
             return []
-        return (
-            super().tables()[:1]
-            if self._warning() and self.path is None
-            else ([] if self._warning() else super().tables())
-        )
+        tables = super().tables()
+        if not self._warning():
+            return tables
+        return tables[:1] if self.path is None else []
 
     def answers(self) -> list[str]:
         """Say first if most cells are out of distribution, then what was found and called."""
@@ -104,9 +103,11 @@ class FieldPredictionResult(PredictionResult):
         said += [scale_text(found.scale), cell_scale_text()]
         if self.keeper is None:
             said.append(f"Cells, masks and overlays: {found.path}")
-        # A refused cell is told of once, by its count: the table has each with its reason.
-        rest = [text for text in super().notes() if not _of_problems(text)]
-        return [*said, *rest]
+        return [*said, *super().notes()]
+
+    def _problem_notes(self) -> list[str]:
+        """Name none: refused cells are told of by their count, and the table has the reasons."""
+        return []
 
     def _unlike(self) -> list[str]:
         """Say how many cells are out of distribution, if that was not said first."""
@@ -121,10 +122,6 @@ class FieldPredictionResult(PredictionResult):
         from blastscope.report.fields_page import fields_page
 
         return fields_page(self.found, self._cells)
-
-
-def _of_problems(note: str) -> bool:
-    return note.startswith("not used:") or note.endswith("more that cannot be used.")
 
 
 def predict_fields(

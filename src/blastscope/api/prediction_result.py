@@ -22,6 +22,7 @@ from blastscope.report.predictions_text import (
     TRANSDUCTIVE_SHARES,
     altered_text,
 )
+from blastscope.report.text import LABELS
 from blastscope.report.worth_text import SYNTHETIC
 
 if TYPE_CHECKING:
@@ -109,16 +110,12 @@ class PredictionResult(Result):
 
     def notes(self) -> list[str]:
         """Say what could not be used, how cells were called, and what that rests on."""
-        found, problems = self.found, self.found.problems
+        found = self.found
         said = [f"{sentence}." for sentence in found.notes]
         if self.path is None and self._used > MOST_CELLS:
             more = self._used - MOST_CELLS
             said.append(f"And {more:,} more cells: `--out FILE` writes them all.")
-        for file, problem in problems.select("file", "problem").head(MOST_PROBLEMS).iter_rows():
-            said.append(f"not used: {file} {problem}")
-        if len(problems) > MOST_PROBLEMS:
-            said.append(f"And {len(problems) - MOST_PROBLEMS:,} more that cannot be used.")
-        said += altered_text(altered(found.frame))
+        said += [*self._problem_notes(), *altered_text(altered(found.frame))]
         if found.transductive:
             said.append(STATEMENT)
         if found.synthetic_model:
@@ -139,6 +136,14 @@ class PredictionResult(Result):
                 "Out-of-distribution images have no page."
             )
         return said if self.path is not None else [*said, DISCLAIMER]
+
+    def _problem_notes(self) -> list[str]:
+        """Name the first images that could not be used, with the reasons."""
+        problems = self.found.problems
+        shown = problems.select("file", "problem").head(MOST_PROBLEMS)
+        said = [f"not used: {file} {problem}" for file, problem in shown.iter_rows()]
+        more = len(problems) - MOST_PROBLEMS
+        return [*said, f"And {more:,} more that cannot be used."] if more > 0 else said
 
     @property
     def _has_shares(self) -> bool:
@@ -228,7 +233,7 @@ def _cells_table(frame: pl.DataFrame) -> TextTable:
     shown = [name for name in order if name in frame.columns]
     if frame["subject"].null_count() == len(frame):
         shown.remove("subject")
-    called = {"all": "ALL", "hem": "normal", True: "yes", False: "", None: None}
+    called: dict[Any, Any] = {**LABELS, True: "yes", False: "", None: None}
     usable = frame.filter(frame["p_all"].is_not_null())
     if "out_of_distribution" in shown:  # a probability of such an image means nothing
         inside = ~pl.col("out_of_distribution").fill_null(False)
@@ -259,8 +264,7 @@ def _shares_table(subjects: pl.DataFrame) -> TextTable:
     }
     if shown["label"].null_count() == len(shown):
         del columns["label"]
-    labels = {"all": "ALL", "hem": "normal"}
-    shown = shown.with_columns(pl.col("label").replace(labels))
+    shown = shown.with_columns(pl.col("label").replace(LABELS))
     return TextTable.of(
         columns.values(), shown.select(list(columns)).head(MOST_SUBJECTS).iter_rows()
     )

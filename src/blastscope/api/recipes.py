@@ -12,9 +12,11 @@ import polars as pl
 
 from blastscope.api.result import AnyPath, Progress, Result, TextTable, as_path, notice
 from blastscope.errors import BlastscopeError
-from blastscope.recipes.library import changed_recipe, recipe_names, recipe_yaml
+from blastscope.recipes.library import changed_recipe, recipe_names
 from blastscope.recipes.library import load_recipe as load_by_name
+from blastscope.recipes.library import recipe_yaml as as_yaml
 from blastscope.recipes.schema import AVERAGED, Recipe
+from blastscope.report.text import megabytes
 
 if TYPE_CHECKING:
     from blastscope.models.pretrained import KnownWeights
@@ -81,6 +83,26 @@ def load_recipe(recipe: AnyRecipe, settings: Settings = ()) -> Recipe:
     if isinstance(recipe, Recipe):
         return changed_recipe(recipe, changes) if changes else recipe
     return load_by_name(str(recipe), changes)
+
+
+def recipe_yaml(recipe: AnyRecipe, settings: Settings = ()) -> str:
+    """Write a recipe as YAML, with all that it extends; as a file, it is a recipe of your own.
+
+    Args:
+        recipe, settings: as :func:`load_recipe` takes them.
+
+    Returns:
+        The YAML; loading it again gives an equal recipe.
+
+    Raises:
+        BlastscopeError: as :func:`load_recipe` raises it.
+
+    Example:
+        >>> import blastscope as bs
+        >>> print(bs.recipe_yaml("demo/cnn-small").splitlines()[0])
+        name: demo/cnn-small
+    """
+    return as_yaml(load_recipe(recipe, settings))
 
 
 def setting_texts(settings: Settings) -> list[str]:
@@ -263,16 +285,12 @@ def _say_downloads(
         return
     sizes = [one.bytes for one in downloads if one.bytes is not None]
     unknown = len(downloads) - len(sizes)
-    total = _megabytes(sum(sizes)) + (f" and {unknown} of unknown size" if unknown else "")
+    total = megabytes(sum(sizes), 0) + (f" and {unknown} of unknown size" if unknown else "")
     notice(f"{len(downloads)} of {wanted} files will be downloaded: {total}.")
     for one in downloads:
-        size = "unknown size" if one.bytes is None else _megabytes(one.bytes)
+        size = "unknown size" if one.bytes is None else megabytes(one.bytes, 0)
         names = ", ".join(recipes.get(one.weights, ())) or "no packaged recipe"
         notice(f"{one.weights.file}, {size}, for {names}")
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB"
 
 
 def verify_weights(weights_dir: AnyPath, *, progress: Progress = False) -> WeightsResult:

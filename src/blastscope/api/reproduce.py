@@ -26,8 +26,9 @@ from blastscope.cluster import LOCAL, check_engine
 from blastscope.data.layouts import list_cells
 from blastscope.engines.torch_engine import choose_device
 from blastscope.errors import BlastscopeError
-from blastscope.experiments.progress import JobsProgress, duration
+from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.runner import Outcomes
+from blastscope.parallel import duration
 from blastscope.report.evaluation_text import headline
 from blastscope.reproduction.estimate import DurationEstimate, estimate
 from blastscope.reproduction.outcomes import is_done
@@ -137,23 +138,23 @@ class PlanResult(Result):
             reasons = ", ".join(sorted(set(plan.left_out.values())))
             raise BlastscopeError(f"Nothing can be run: {reasons}.")
         with showing("Preparing", progress) as advance:
-            prepare_cells(request.data, request.place.out, plan.jobs, advance)
+            prepare_cells(request.data, request.location.out, plan.jobs, advance)
         done: Outcomes[str] = Outcomes()
         seconds = {key: time.usual for key, time in self.times.items()}
         todo = [job for job in plan.jobs if job.key in seconds]
         try:
             with JobsProgress(todo, notice, seconds=seconds, show=progress) as shown:
                 run_plan(
-                    plan, request.place, _evaluate, jobs, shown.watch, shown.tell, done, engine
+                    plan, request.location, _evaluate, jobs, shown.watch, shown.tell, done, engine
                 )
         except KeyboardInterrupt:
             notice(f"{report(request, plan, done.failures)} (of what is done so far)")
             raise
         report(request, plan, done.failures)
-        track_folder(track, request.place.out, progress)
+        track_folder(track, request.location.out, progress)
         failed = {str(key): str(why) for key, why in done.failures.items()}
         return ReproductionResult(
-            tuple(over_seeds(request, plan)), done.results, failed, path=request.place.out
+            tuple(over_seeds(request, plan)), done.results, failed, path=request.location.out
         )
 
 
@@ -230,10 +231,10 @@ def plan_reproduction(
     """
     if protocol is not None and protocol not in PROTOCOLS:
         raise BlastscopeError(f"{protocol!r} is not a protocol of a study: image or subject.")
-    place = StudyLocation(Path(out), device, as_path(weights_dir))
+    location = StudyLocation(Path(out), device, as_path(weights_dir))
     request = ReproductionRequest(
         data=Path(data),
-        place=place,
+        location=location,
         only=only,
         protocols=(protocol,) if protocol else PROTOCOLS,
         seeds=seeds,
@@ -241,9 +242,9 @@ def plan_reproduction(
         command=command,
     )
     plan = plan_of(request)
-    study_folder(request.data, place.out).recorded()
+    study_folder(request.data, location.out).recorded()
     count = len(list_cells([request.data]).cells)
-    todo = [job for job in plan.jobs if not is_done(job, place.out)]
+    todo = [job for job in plan.jobs if not is_done(job, location.out)]
     with showing("Estimating", progress) as advance:
         times = estimate(todo, cells_by_part(count), choose_device(device), advance)
     return PlanResult(request, plan, times, count)

@@ -30,26 +30,26 @@ from blastscope.training.class_balance import balanced
 
 
 def report(
-    order: ReproductionRequest, plan: StudyPlan, failures: Mapping[Any, Failure] | None = None
+    request: ReproductionRequest, plan: StudyPlan, failures: Mapping[Any, Failure] | None = None
 ) -> Path:
     """Write ``report.html`` and ``results.md`` of the results so far; return the page."""
-    out = order.place.out
+    out = request.location.out
     refuse_foreign(out, MARKER)
     # The page says of every experiment whether it can be run here, also if it was not requested:
     # then with the settings of the package, because those of this call may not fit it.
-    whole = plan_of(replace(order, only=None, protocols=PROTOCOLS, overrides=()))
+    whole = plan_of(replace(request, only=None, protocols=PROTOCOLS, overrides=()))
     planned = {job.key for job in plan.jobs}
     packaged = {key: why for key, why in whole.left_out.items() if key not in planned}
     failed = {key: str(failure) for key, failure in (failures or {}).items()}
     reasons = {**packaged, **plan.left_out, **failed}
-    found = outcomes(out, plan, order.overrides, reasons)
-    data, synthetic = data_section(order.data, out, PROTOCOLS, plan.jobs)
-    write_reproduction(found, data, out, synthetic=synthetic, command=order.command)
+    found = outcomes(out, plan, request.overrides, reasons)
+    data, synthetic = data_section(request.data, out, PROTOCOLS, plan.jobs)
+    write_reproduction(found, data, out, synthetic=synthetic, command=request.command)
     write_text(out / "results.md", results_markdown(found))
     return out / "report.html"
 
 
-def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, str, str, str]]:
+def over_seeds(request: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, str, str, str]]:
     """Return experiment, split, weighted F1 and AUC: mean ± standard deviation over the seeds.
 
     Each seed is a split and a training of its own.
@@ -61,7 +61,7 @@ def over_seeds(order: ReproductionRequest, plan: StudyPlan) -> list[tuple[str, s
             spread(experiment.over_seeds(protocol, "weighted_f1"), count=True),
             spread(experiment.over_seeds(protocol, "auc"), count=True),
         )
-        for experiment in read_experiments(outcomes(order.place.out, plan, order.overrides))
+        for experiment in read_experiments(outcomes(request.location.out, plan, request.overrides))
         for protocol, results in experiment.results.items()
         if len(results) > 1
     ]

@@ -36,7 +36,7 @@ from blastscope.recipes.library import load_recipe
 from blastscope.recipes.schema import Recipe
 from blastscope.report.demo_page import Entry, write_demo
 from blastscope.report.evaluation_text import headline
-from blastscope.report.text import number
+from blastscope.report.text import megabytes, number
 from blastscope.training.display import TrainingDisplay
 from blastscope.training.train import train
 
@@ -133,7 +133,7 @@ def _ship(
     made = make_bundle(run, out / "model.zip", force=True)
     taught = ", of synthetic cells" if made.synthetic else ""
     worth = how_good(read_metrics(run / "metrics.json"))
-    say(f"bundle: {made.name}{taught}, in {made.path}, {made.bytes / 1e6:.1f} MB; {worth}")
+    say(f"bundle: {made.name}{taught}, in {made.path}, {megabytes(made.bytes)}; {worth}")
     some = store.cells.sample(min(BOXED, len(store)), seed=SEED).sort("cell")
     files = [Path(store.sources[0]) / file for file in some["file"]]
     found = predict(files, [in_the_box()], out / "in-the-box.csv", force=True)

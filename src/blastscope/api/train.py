@@ -16,7 +16,7 @@ from blastscope.api.result import AnyPath, FolderResult, as_path, notice, synthe
 from blastscope.api.track import refuse_tracking, track_folder
 from blastscope.errors import BlastscopeError
 from blastscope.experiments.progress import JobsProgress
-from blastscope.experiments.seeds import SeedJob, SeedsOrder, begin_seeds, train_seeds
+from blastscope.experiments.seeds import SeedJob, SeedsRequest, begin_seeds, train_seeds
 from blastscope.io.files import read_json
 from blastscope.report.evaluation_text import headline
 from blastscope.report.seeds_page import SeedsReport, report_seeds, seeds_headline, seeds_meaning
@@ -192,10 +192,10 @@ def train(
                 "Several seeds are trained on one device each: leave --devices out, or train them "
                 "one by one."
             )
-        order = SeedsOrder(
+        request = SeedsRequest(
             loaded, cells, Path(split), run, seeds, device, weights, begin, keep_features
         )
-        several = _train_seeds(order, tensorboard, progress)
+        several = _train_seeds(request, tensorboard, progress)
         track_folder(track, run, progress)
         return several
     work = partial(
@@ -235,14 +235,14 @@ def evaluate_run(run: Trained, store: Path) -> EvaluationResult:
     return evaluate(run.path, run.part, out=run.path, store=store)
 
 
-def _train_seeds(order: SeedsOrder, tensorboard: bool, progress: bool) -> SeedsResult:
+def _train_seeds(request: SeedsRequest, tensorboard: bool, progress: bool) -> SeedsResult:
     """Train and evaluate the seeds, then write their spread."""
-    with begin_seeds(order) as seeds:
+    with begin_seeds(request) as seeds:
         with JobsProgress(
             [SeedJob(seed) for seed in seeds.all], notice, tensorboard=tensorboard, show=progress,
             headline=lambda found: headline(found.part, found.metrics),
         ) as shown:  # fmt: skip
-            evaluate_seed = partial(evaluate_run, store=order.store)
+            evaluate_seed = partial(evaluate_run, store=request.store)
             results = train_seeds(seeds, evaluate_seed, watch=shown.watch, on_done=shown.tell)
         found = report_seeds(seeds, results)
-    return SeedsResult(found, path=order.out)
+    return SeedsResult(found, path=request.out)

@@ -13,10 +13,12 @@ from blastscope.cli.options import (
     Part,
     Predictions,
     ReportFolder,
+    Resamples,
     Seed,
     SomeStore,
     argument,
     option,
+    refuse_beside,
 )
 from blastscope.cli.output import show
 
@@ -114,9 +116,7 @@ def compare(
     out: ReportFolder,
     part: Part = "test",
     store: StoreForSize = None,
-    resamples: Annotated[
-        int, option("How many times subjects and cells are drawn for the intervals.")
-    ] = 2000,
+    resamples: Resamples = 2000,
     seed: Seed = 24,
     as_json: AsJson = False,
 ) -> None:
@@ -187,6 +187,7 @@ def ensemble(
             name="--as-published",
         ),
     ] = False,
+    resamples: Resamples = 2000,
     seed: Seed = 24,
     force: Force = False,
     as_json: AsJson = False,
@@ -203,6 +204,9 @@ def ensemble(
         "as_published": as_published,
     }
     if of_folds:
+        refuse_beside(
+            "--of-folds", {"--fit": fit, "--nested": nested, "--store": store}, "leave it out."
+        )
         if len(models) != 1:
             raise bs.BlastscopeError("--of-folds needs one cross-validation: give its folder.")
         how = method or "mean"
@@ -218,6 +222,7 @@ def ensemble(
         votes=votes,
         genetic=genetic,
         store=store,
+        resamples=resamples,
         seed=seed,
         force=force,
     )

@@ -1,11 +1,14 @@
-"""Options and arguments that several verbs share, each described once."""
+"""Options and arguments that several verbs share, each described once; and which exclude others."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from blastscope.errors import BlastscopeError
 
 
 def option(told: str, metavar: str | None = None, *, name: str = "", min: int | None = None) -> Any:
@@ -16,6 +19,13 @@ def option(told: str, metavar: str | None = None, *, name: str = "", min: int | 
 def argument(told: str, metavar: str | None = None) -> Any:
     """Declare an argument: its help and its placeholder."""
     return typer.Argument(help=told, metavar=metavar)
+
+
+def refuse_beside(option: str, others: Mapping[str, object], remedy: str) -> None:
+    """Refuse other options, by their names, that are given beside an option."""
+    for name, value in others.items():
+        if value is not None and value is not False:
+            raise BlastscopeError(f"{name} and {option} do not go together: {remedy}")
 
 
 Folders = Annotated[list[Path], argument("The folder, or folders, with the cell images.", "DIR...")]
@@ -75,7 +85,9 @@ Layers = Annotated[
     list[str] | None,
     option("A layer whose feature maps are shown, by timm's name or Keras's.", "NAME"),
 ]
-Grid = Annotated[int, option("The fewest fields a side of the heatmaps of Grad-CAM.", min=1)]
+Grid = Annotated[
+    int, option("The fewest positions a side of the feature map that Grad-CAM reads.", min=1)
+]
 StainReference = Annotated[
     Path | None,
     option(
@@ -116,4 +128,5 @@ Track = Annotated[
         "SERVER",
     ),
 ]
+Resamples = Annotated[int, option("How many times subjects and cells are drawn for the intervals.")]
 AsJson = Annotated[bool, option("Print JSON instead of text.", name="--json")]

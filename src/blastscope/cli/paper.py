@@ -23,6 +23,7 @@ from blastscope.cli.options import (
     WeightsDir,
     argument,
     option,
+    refuse_beside,
 )
 from blastscope.cli.output import note, show
 
@@ -94,6 +95,8 @@ def submit(
     predictions.parquet as well: blastscope evaluate --labels judges it if the labels are known.
     """
     if len(inputs) == 1:
+        chosen = None if device == "auto" else device
+        refuse_beside("a prediction table", {"--device": chosen}, "leave it out.")
         made = bs.submit(inputs[0], out=out, force=force)
     else:
         *runs, images = inputs

@@ -38,15 +38,15 @@ def recipes(
 ) -> None:
     """List the packaged recipes, or print one."""
     if name is None:
+        if settings:
+            raise bs.BlastscopeError("--set changes one recipe: give its name.")
         show(bs.list_recipes(), as_json)
         return
     recipe = bs.load_recipe(name, settings or ())
     if as_json:
         show_json(recipe.model_dump(mode="json", by_alias=True, exclude_none=True))
     else:
-        from blastscope.api.recipes import recipe_yaml
-
-        say(recipe_yaml(recipe).rstrip())
+        say(bs.recipe_yaml(recipe).rstrip())
 
 
 Teachers = Annotated[

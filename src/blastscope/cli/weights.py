@@ -62,7 +62,7 @@ def fetch(
 @weights.command()
 def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Verify each file against its network and its hash."""
-    found = bs.verify_weights(folder)
+    found = bs.verify_weights(folder, progress=True)
     show(found, as_json)
     if found.wrong:
         note(f"blastscope: {len(found.wrong)} of {len(found.rows)} files in {folder} are wrong.")

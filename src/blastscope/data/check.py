@@ -106,8 +106,8 @@ def check(
     digests: dict[str, int] = {}
     by_hash: dict[str, list[str]] = defaultdict(list)
     usable = []
-    look = partial(_look, published=known)
-    for number, (item, outcome, digest) in enumerate(in_order(look, found.cells), start=1):
+    check_file = partial(_check_file, published=known)
+    for number, (item, outcome, digest) in enumerate(in_order(check_file, found.cells), start=1):
         if digest is not None:
             digests[item.file] = digest
         if isinstance(outcome, Problem):
@@ -136,7 +136,7 @@ def _called_as_published(found: Listing, folders: Sequence[Path]) -> dict[str, O
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Checked:
     """An inspection without its pixels, so that a queue of them stays small."""
 
     pixel_hash: str
@@ -147,9 +147,9 @@ class _Look:
 
 
 @large_in_turn()
-def _look(
+def _check_file(
     item: CellFile, published: Mapping[str, OfficialFile]
-) -> tuple[CellFile, _Look | Problem, int | None]:
+) -> tuple[CellFile, _Checked | Problem, int | None]:
     """Inspect a file, and hash its content if a published BMP file has its name."""
     own = item.source is None  # a tar's entries are not files
     compared = own and item.file in published and is_original(item.file)
@@ -158,11 +158,11 @@ def _look(
     if not isinstance(seen, Inspection):
         return item, seen, digest
     size = f"{seen.pixels.shape[1]}×{seen.pixels.shape[0]}"
-    look = _Look(seen.pixel_hash, size, seen.format, seen.mode, seen.flags)
-    return item, look, digest
+    checked = _Checked(seen.pixel_hash, size, seen.format, seen.mode, seen.flags)
+    return item, checked, digest
 
 
-def _note(report: CheckReport, item: CellFile, seen: _Look) -> None:
+def _note(report: CheckReport, item: CellFile, seen: _Checked) -> None:
     for counts, key in (
         (report.sizes, seen.size),
         (report.formats, seen.format),

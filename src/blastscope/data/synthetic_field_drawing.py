@@ -46,7 +46,7 @@ _NOISE = 0.8
 
 
 @dataclass(frozen=True)
-class Look:
+class Illumination:
     """What the microscope and the stain do to a whole field.
 
     Attributes:
@@ -60,9 +60,9 @@ class Look:
     direction: float
 
 
-def draw_look(rng: np.random.Generator) -> Look:
+def draw_illumination(rng: np.random.Generator) -> Illumination:
     """Draw a vignette of up to a quarter and a gradient of up to 15 %."""
-    return Look(rng.uniform(0, 0.25), rng.uniform(0, 0.15), rng.uniform(0, 2 * np.pi))
+    return Illumination(rng.uniform(0, 0.25), rng.uniform(0, 0.15), rng.uniform(0, 2 * np.pi))
 
 
 class Canvas:
@@ -93,12 +93,13 @@ class Canvas:
         here, there = _overlap(centre, len(density))
         self._density[here] += density[there]
 
-    def image(self, look: Look, rng: np.random.Generator) -> Mask:
+    def image(self, illumination: Illumination, rng: np.random.Generator) -> Mask:
         """Return the field as a camera sees it: uint8, blue-green-red."""
         y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j].astype(np.float32)
-        light = 1 - np.float32(look.vignette) * (x**2 + y**2) / 2
-        stain = 1 + np.float32(look.gradient) * (
-            x * np.float32(np.cos(look.direction)) + y * np.float32(np.sin(look.direction))
+        light = 1 - np.float32(illumination.vignette) * (x**2 + y**2) / 2
+        stain = 1 + np.float32(illumination.gradient) * (
+            x * np.float32(np.cos(illumination.direction))
+            + y * np.float32(np.sin(illumination.direction))
         )
         glass = np.minimum(self._subject.light * LIGHT * _GLASS, 250).astype(np.float32)
         seen = glass * light[..., None] * np.exp(-self._density * stain[..., None])

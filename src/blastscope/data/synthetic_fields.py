@@ -32,7 +32,7 @@ from blastscope.data.synthetic_field_drawing import (
     WIDTH,
     Canvas,
     Labels,
-    draw_look,
+    draw_illumination,
     platelet,
     red_cell,
 )
@@ -132,13 +132,13 @@ def write_synthetic_fields(
         if value < least:
             raise BlastscopeError(f"{value} is too few for {name}: give {least} or more.")
     refuse_taken_folder(folder)
-    people = _subjects(min(subjects, fields_wanted), seed)
+    drawn = _subjects(min(subjects, fields_wanted), seed)
     with replacing_folder(folder) as beside:
         for name in ("fields", *TRUTH):
             (beside / name).mkdir()
 
         def draw(k: int) -> tuple[FieldRow, list[FieldObject]]:
-            name, subject, effects = f"field-{k + 1:04}", *people[k % len(people)]
+            name, subject, effects = f"field-{k + 1:04}", *drawn[k % len(drawn)]
             # A generator of its own makes a field independent of which thread draws it and when.
             return _write_field(beside, name, subject, effects, [seed, _FIELD_STREAM, k])
 
@@ -151,7 +151,7 @@ def write_synthetic_fields(
                     on_progress(done)
         write_csv(_table(FieldRow, rows), beside / FIELDS)
         write_csv(_table(FieldObject, objects), beside / OBJECTS)
-        (beside / MARKER).write_text(_notice(fields_wanted, len(people), seed), encoding="utf-8")
+        (beside / MARKER).write_text(_notice(fields_wanted, len(drawn), seed), encoding="utf-8")
 
 
 def is_truth(path: Path) -> bool:
@@ -181,14 +181,14 @@ def _write_field(
     folder: Path, name: str, subject: str, effects: Subject, key: list[int]
 ) -> tuple[FieldRow, list[FieldObject]]:
     rng = np.random.default_rng(key)
-    look = draw_look(rng)
+    illumination = draw_illumination(rng)
     share = 0.0 if subject.startswith("H") else rng.uniform(0.3, 0.95)
     whites = list(_whites(effects, share, rng))
     canvas = Canvas(effects)
     objects = list(_small_objects(canvas, whites, effects, name, rng))
     for number, white in enumerate(whites, 1):
         canvas.add_white(number, white.drawn, white.centre)
-    image = canvas.image(look, rng)
+    image = canvas.image(illumination, rng)
     _save(folder / "fields" / f"{name}.png", image)
     _save(folder / "cells" / f"{name}.tif", canvas.cells)
     _save(folder / "nuclei" / f"{name}.tif", canvas.nuclei)
@@ -196,7 +196,7 @@ def _write_field(
     counts = [sum(one.kind == kind for one in objects) for kind in ("red", "platelet")]
     row = FieldRow(
         name, subject, WIDTH, HEIGHT, UM_PER_PIXEL, round(RED_CELL * effects.size, 1),
-        round(look.vignette, 4), round(look.gradient, 4), len(whites), *counts,
+        round(illumination.vignette, 4), round(illumination.gradient, 4), len(whites), *counts,
     )  # fmt: skip
     return row, found + objects
 

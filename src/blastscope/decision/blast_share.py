@@ -162,7 +162,7 @@ def blast_share(called: int, cells: int, known: Reference, seed: int = 24) -> Sh
     return Share(observed, float(np.clip(point, low, high)), float(low), float(high))
 
 
-def simulated_coverage(known: Reference) -> ShareCoverage:
+def simulated_share_coverage(known: Reference) -> ShareCoverage:
     """Return the simulation with as many known subjects in each class, or the next fewer."""
     return [one for one in _SIMULATED if one.subjects <= known.fewest][-1]
 

@@ -192,11 +192,11 @@ class AlignedPredictions:
                 )
 
 
-def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPredictions:
+def align_predictions(models: Sequence[str | Path | InMemoryTable]) -> AlignedPredictions:
     """Open runs, ensembles and prediction tables, and lay their models side by side.
 
     Args:
-        given: each a folder or a table (Parquet, CSV or in memory), of one model or several, or
+        models: each a folder or a table (Parquet, CSV or in memory), of one model or several, or
             ``NAME=PATH``, which names the model anew.
 
     Raises:
@@ -206,8 +206,8 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
     """
     members: list[ModelSource] = []
     tables: list[pl.DataFrame] = []
-    for text in given:
-        name, place = (text.name, text) if isinstance(text, InMemoryTable) else part_name(text)
+    for text in models:
+        name, place = (text.name, text) if isinstance(text, InMemoryTable) else name_and_path(text)
         source = open_source(place)
         refuse_pseudo_labels(source.metadata, place)
         refuse_corrected(source.predictions, place)
@@ -241,7 +241,7 @@ def align_predictions(given: Sequence[str | Path | InMemoryTable]) -> AlignedPre
     )
 
 
-def part_name(text: str | Path) -> tuple[str | None, Path]:
+def name_and_path(text: str | Path) -> tuple[str | None, Path]:
     """Take ``NAME=PATH`` apart; a path that is there is taken as it is."""
     whole = Path(text)
     name, equals, rest = str(text).partition("=")

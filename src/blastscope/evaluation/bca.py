@@ -19,7 +19,8 @@ from blastscope.evaluation.bootstrap import Resampling
 
 Floats = NDArray[np.float64]
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
+"""The level of confidence of the intervals."""
 _MOST_UNITS = 200
 """Of a stratum; more are left out by the handful: the skewness does not need each one."""
 
@@ -92,8 +93,8 @@ def _shares(metric: float, drawn: Floats, acceleration: float, fewest: int) -> l
 def _expanded(fewest: int) -> float:
     """Return the lower end, in standard deviations, as Student's t has it for so few units."""
     if fewest < 2:
-        return float(norm.ppf((1 - LEVEL) / 2))
-    return float(math.sqrt(fewest / (fewest - 1)) * t.ppf((1 - LEVEL) / 2, fewest - 1))
+        return float(norm.ppf((1 - CONFIDENCE) / 2))
+    return float(math.sqrt(fewest / (fewest - 1)) * t.ppf((1 - CONFIDENCE) / 2, fewest - 1))
 
 
 def _acceleration(without: Floats, strata: NDArray[np.intp]) -> float:

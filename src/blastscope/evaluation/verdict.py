@@ -9,7 +9,7 @@ from typing import Any, Literal
 from blastscope.data.names import HEM
 from blastscope.evaluation.baseline_rules import ALWAYS_ALL, SIZE_ALONE
 from blastscope.evaluation.bootstrap import SamplingUnits
-from blastscope.evaluation.few_subjects import FEW_SUBJECTS
+from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
 from blastscope.evaluation.metrics import Metrics
 from blastscope.evaluation.model_baselines import COMPARED, ModelBaseline
 from blastscope.evaluation.overlap import Kind, Overlap

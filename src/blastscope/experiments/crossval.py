@@ -53,7 +53,7 @@ class Fold:
 class CrossvalRun:
     """A cross-validation whose folds are cut."""
 
-    order: CrossvalRequest
+    request: CrossvalRequest
     plans: tuple[FoldPlan, ...]
     folds: tuple[Fold, ...]
     store: Store
@@ -61,40 +61,40 @@ class CrossvalRun:
     @property
     def left(self) -> list[Fold]:
         """The folds that are not trained yet."""
-        last = self.order.recipes[-1]
+        last = self.request.recipes[-1]
         return [f for f in self.folds if not (f.run(last) / "predictions.parquet").is_file()]
 
 
-def lay_out(order: CrossvalRequest) -> CrossvalRun:
+def lay_out(request: CrossvalRequest) -> CrossvalRun:
     """Cut the folds and write their splits; those that are there stay."""
-    _refuse_misfits(order)
-    store = open_store(order.store)
-    seeds = [order.seed + repeat for repeat in range(order.repeats)]
-    cells = _taking_part(store.cells, order.without)
-    plans = tuple(make_folds(cells, order.by, order.folds, seed) for seed in seeds)
-    order.folder(store.fingerprint).open_or_resume()
+    _refuse_misfits(request)
+    store = open_store(request.store)
+    seeds = [request.seed + repeat for repeat in range(request.repeats)]
+    cells = _taking_part(store.cells, request.without)
+    plans = tuple(make_folds(cells, request.by, request.folds, seed) for seed in seeds)
+    request.folder(store.fingerprint).open_or_resume()
     folds = []
     for repeat, plan in enumerate(plans, 1):
         for number, split in enumerate(plan.splits, 1):
             name = f"repeat{repeat}-fold{number}"
-            path = order.out / "splits" / f"{name}.parquet"
+            path = request.out / "splits" / f"{name}.parquet"
             split.write(path)
-            folds.append(Fold(repeat, number, path, order.out / "runs" / name))
-    return CrossvalRun(order, plans, tuple(folds), store)
+            folds.append(Fold(repeat, number, path, request.out / "runs" / name))
+    return CrossvalRun(request, plans, tuple(folds), store)
 
 
-def _refuse_misfits(order: CrossvalRequest) -> None:
+def _refuse_misfits(request: CrossvalRequest) -> None:
     """Refuse other cross-validations that no recipe of the chain needs, or the lack of those."""
-    averages = any(recipe.model.weights == AVERAGED for recipe in order.recipes)
-    if len(order.average) == 1 or averages != bool(order.average):
+    averages = any(recipe.model.weights == AVERAGED for recipe in request.recipes)
+    if len(request.average) == 1 or averages != bool(request.average):
         raise BlastscopeError(
-            f"{order.name} and --average do not fit each other: a recipe with model.weights: "
+            f"{request.name} and --average do not fit each other: a recipe with model.weights: "
             f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
         )
-    learns = any(recipe.training.distillation for recipe in order.recipes)
-    if learns != bool(order.teachers):
+    learns = any(recipe.training.distillation for recipe in request.recipes)
+    if learns != bool(request.teachers):
         raise BlastscopeError(
-            f"{order.name} and --teacher do not fit each other: a recipe with "
+            f"{request.name} and --teacher do not fit each other: a recipe with "
             "training.distillation needs a cross-validation to learn from, and no other takes any."
         )
 
@@ -120,15 +120,15 @@ def refuse_misfits(started: CrossvalRun) -> None:
     from blastscope.experiments.weights_at_hand import refuse_weights_at_hand
     from blastscope.training.run_folder import RunFolder
 
-    order, left = started.order, started.left
-    begun = [(recipe, fold.run(recipe)) for recipe in order.recipes for fold in started.folds]
+    request, left = started.request, started.left
+    begun = [(recipe, fold.run(recipe)) for recipe in request.recipes for fold in started.folds]
     if left:
         waiting = [recipe for recipe, run in begun if not RunFolder(run).begun]
-        refuse_weights_at_hand(begun, waiting, order.weights_dir)
+        refuse_weights_at_hand(begun, waiting, request.weights_dir)
     for fold in left:
-        for path in order.teachers:
+        for path in request.teachers:
             fold_run(path, fold)
-        for recipe in order.recipes:
+        for recipe in request.recipes:
             if recipe.model.weights == AVERAGED:
                 _refuse_average(recipe, fold, started)
 
@@ -136,26 +136,26 @@ def refuse_misfits(started: CrossvalRun) -> None:
 def _refuse_average(recipe: Recipe, fold: Fold, started: CrossvalRun) -> None:
     from blastscope.training.average_runs import runs_to_average
 
-    runs = [fold_run(path, fold) for path in started.order.average]
+    runs = [fold_run(path, fold) for path in started.request.average]
     identity = {"store": started.store.fingerprint, "split": read_split(fold.split).hash}
     runs_to_average(recipe, runs, identity)
 
 
-def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: CrossvalRequest) -> str:
+def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, request: CrossvalRequest) -> str:
     """Train those of a fold's networks that are not trained yet; return ``trained``."""
     from blastscope.training.train import train
 
     start = None
-    for recipe in order.recipes:
-        teachers = [fold_run(path, fold) for path in order.teachers]
-        average = [fold_run(path, fold) for path in order.average]
+    for recipe in request.recipes:
+        teachers = [fold_run(path, fold) for path in request.teachers]
+        average = [fold_run(path, fold) for path in request.average]
         start = train(
             recipe.with_seed(recipe.training.seed + fold.repeat - 1),
-            order.store,
+            request.store,
             fold.split,
             fold.run(recipe),
-            device=order.device,
-            weights_dir=order.weights_dir,
+            device=request.device,
+            weights_dir=request.weights_dir,
             start=start,
             teachers=teachers if recipe.training.distillation else (),
             average=average if recipe.model.weights == AVERAGED else (),
@@ -196,11 +196,11 @@ def train_folds(
             failed; those that are trained stay.
     """
     refuse_misfits(started)
-    work = partial(train_fold, order=started.order)
-    with only_one(started.order.out.absolute()):
+    work = partial(train_fold, request=started.request)
+    with only_one(started.request.out.absolute()):
         outcomes = run_jobs(
             started.left, work, jobs, watch=watch, on_done=on_done, engine=engine,
-            device=started.order.device,
+            device=started.request.device,
         )  # fmt: skip
     outcomes.raise_failures("folds")
 
@@ -213,22 +213,22 @@ def gather(started: CrossvalRun) -> pl.DataFrame:
     Returns:
         The table, with the further columns ``repeat`` and ``fold``.
     """
-    order, frames = started.order, []
+    request, frames = started.request, []
     mark = SYNTHETIC_MARK if started.store.synthetic else ""
     for fold in started.folds:
-        rows, _ = read_predictions(fold.run(order.recipes[-1]) / "predictions.parquet")
-        model = order.name + (f" #{fold.repeat}" if order.repeats > 1 else "") + mark
+        rows, _ = read_predictions(fold.run(request.recipes[-1]) / "predictions.parquet")
+        model = request.name + (f" #{fold.repeat}" if request.repeats > 1 else "") + mark
         about = {"model": model, "repeat": fold.repeat, "fold": fold.number}
         tested = rows.filter(pl.col("part") == "test")
         frames.append(tested.with_columns(**{name: pl.lit(value) for name, value in about.items()}))
     table = pl.concat(frames).sort("repeat", "cell")
     metadata = {
-        "recipe": order.name + mark,
-        "settings": order.recipes[-1].settings,
-        "protocol": "image" if order.by in ("image", "matched") else "subject",
+        "recipe": request.name + mark,
+        "settings": request.recipes[-1].settings,
+        "protocol": "image" if request.by in ("image", "matched") else "subject",
         "synthetic": started.store.synthetic,
-        "out_of_fold": order.by,
+        "out_of_fold": request.by,
         "store": started.store.fingerprint,
     }
-    write_predictions(table, order.predictions, metadata)
+    write_predictions(table, request.predictions, metadata)
     return table

@@ -71,9 +71,9 @@ def crossval_metrics(started: CrossvalRun, table: pl.DataFrame) -> CrossvalMetri
             so that nobody takes the cross-validation for a whole one.
     """
     try:
-        refuse_other_weights(f.run(one) for one in started.order.recipes for f in started.folds)
+        refuse_other_weights(f.run(one) for one in started.request.recipes for f in started.folds)
     except BlastscopeError:
-        started.order.predictions.unlink(missing_ok=True)
+        started.request.predictions.unlink(missing_ok=True)
         raise
     folds = []
     for (repeat, number), rows in table.group_by("repeat", "fold", maintain_order=True):
@@ -104,10 +104,10 @@ def read_crossval_metrics(path: Path) -> CrossvalMetrics:
         ) from error
 
 
-def record(order: CrossvalRequest, fingerprint: str, found: CrossvalMetrics) -> None:
+def record(request: CrossvalRequest, fingerprint: str, found: CrossvalMetrics) -> None:
     """Write the metrics into ``crossval.json``, beside what the folder is."""
-    content = {"recipe": order.name, **found.as_json()}
-    order.folder(fingerprint).record(content, [order.predictions.name])
+    content = {"recipe": request.name, **found.as_json()}
+    request.folder(fingerprint).record(content, [request.predictions.name])
 
 
 def _metrics(rows: pl.DataFrame) -> Metrics:

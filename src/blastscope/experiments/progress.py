@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from blastscope.experiments.runner import Failure, Job
+from blastscope.parallel import duration
 from blastscope.training.display import TrainingDisplay
 from blastscope.training.trainer import TrainingWatch
 
@@ -80,10 +81,3 @@ class JobsProgress:
         if self._display is not None:
             self._display.__exit__(None, None, None)
             self._display = None
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as ``35 s``, ``12 min`` or ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -35,7 +35,7 @@ _KIND = FolderKind("seeds.json", FORMAT)
 
 
 @dataclass(frozen=True)
-class SeedsOrder:
+class SeedsRequest:
     """A request for several seeds, from that of the recipe on.
 
     Attributes:
@@ -73,23 +73,23 @@ class Seeds:
         start: the run that every seed starts from.
     """
 
-    order: SeedsOrder
+    request: SeedsRequest
     folder: WorkFolder
     all: tuple[int, ...]
     start: Path | None
 
     def train(self, seed: int, watch: TrainingWatch | None = None) -> Trained:
         """Train one seed; a finished run is left as it is."""
-        order = self.order
+        request = self.request
         return train(
-            order.recipe.with_seed(seed),
-            order.store,
-            order.split,
-            order.run(seed),
-            device=order.device,
-            weights_dir=order.weights_dir,
+            request.recipe.with_seed(seed),
+            request.store,
+            request.split,
+            request.run(seed),
+            device=request.device,
+            weights_dir=request.weights_dir,
             start=self.start,
-            keep_features=order.keep_features,
+            keep_features=request.keep_features,
             watch=watch,
         )
 
@@ -144,7 +144,7 @@ def _train_seed(
 
 
 @contextmanager
-def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
+def begin_seeds(request: SeedsRequest) -> Iterator[Seeds]:
     """Begin the folder, or go on with the one that is there, and keep other processes out of it.
 
     Raises:
@@ -152,33 +152,37 @@ def begin_seeds(order: SeedsOrder) -> Iterator[Seeds]:
             kind or of other seeds, its seeds began with other weights than those at hand, or
             another process writes it.
     """
-    first = order.recipe.training.seed
-    if order.count < 2 or first + order.count > 2**32:
+    first = request.recipe.training.seed
+    if request.count < 2 or first + request.count > 2**32:
         raise BlastscopeError(
-            f"{order.count} seeds from {first} on are not possible: give two or more, below 2^32."
+            f"{request.count} seeds from {first} on are not possible: give two or more, below 2^32."
         )
-    inputs = read_inputs(order.recipe, order.store, order.split)
-    run = run_identity(order.recipe, inputs)
-    identity = {**run, "experiment": order.recipe.experiment}
-    folder = WorkFolder(order.out, _KIND, identity)
+    inputs = read_inputs(request.recipe, request.store, request.split)
+    run = run_identity(request.recipe, inputs)
+    identity = {**run, "experiment": request.recipe.experiment}
+    folder = WorkFolder(request.out, _KIND, identity)
     with folder.locked():
-        seeds = tuple(sorted({*range(first, first + order.count), *_finished(order.out, first)}))
-        start = order.start
-        if any(not RunFolder(order.run(seed)).finished for seed in seeds):
-            start = find_start(order.recipe, order.out, start, run)
-        _refuse_other_beginning(order, seeds, start)
+        seeds = tuple(
+            sorted({*range(first, first + request.count), *_finished(request.out, first)})
+        )
+        start = request.start
+        if any(not RunFolder(request.run(seed)).finished for seed in seeds):
+            start = find_start(request.recipe, request.out, start, run)
+        _refuse_other_beginning(request, seeds, start)
         folder.open_or_resume()
-        yield Seeds(order, folder, seeds, start)
+        yield Seeds(request, folder, seeds, start)
 
 
-def _refuse_other_beginning(order: SeedsOrder, seeds: Sequence[int], start: Path | None) -> None:
+def _refuse_other_beginning(
+    request: SeedsRequest, seeds: Sequence[int], start: Path | None
+) -> None:
     """Refuse to go on from another run, or other pretrained weights, than seeds began with."""
-    begun = [seed for seed in seeds if RunFolder(order.run(seed)).begun]
+    begun = [seed for seed in seeds if RunFolder(request.run(seed)).begun]
     for seed in begun:
-        refuse_other_start(RunFolder(order.run(seed)), start)
+        refuse_other_start(RunFolder(request.run(seed)), start)
     if len(begun) < len(seeds):
-        runs = [(order.recipe, order.run(seed)) for seed in begun]
-        refuse_weights_at_hand(runs, [order.recipe], order.weights_dir)
+        runs = [(request.recipe, request.run(seed)) for seed in begun]
+        refuse_weights_at_hand(runs, [request.recipe], request.weights_dir)
 
 
 def _finished(out: Path, first: int) -> list[int]:
@@ -196,15 +200,15 @@ def gather_seeds(seeds: Seeds) -> pl.DataFrame:
     Raises:
         BlastscopeError: if seeds began with different pretrained weights.
     """
-    order, frames = seeds.order, []
-    refuse_other_weights(order.run(seed) for seed in seeds.all)
+    request, frames = seeds.request, []
+    refuse_other_weights(request.run(seed) for seed in seeds.all)
     mark = SYNTHETIC_MARK if seeds.folder.identity["synthetic"] else ""
     for seed in seeds.all:
-        rows, _ = read_predictions(RunFolder(order.run(seed)).predictions)
-        frames.append(rows.with_columns(model=pl.lit(f"{order.recipe.name} #{seed}{mark}")))
+        rows, _ = read_predictions(RunFolder(request.run(seed)).predictions)
+        frames.append(rows.with_columns(model=pl.lit(f"{request.recipe.name} #{seed}{mark}")))
     told = ("recipe", "store", "split", "protocol", "synthetic")
     metadata = {**{key: seeds.folder.identity[key] for key in told}, "seeds": list(seeds.all)}
-    metadata["settings"] = order.recipe.settings
+    metadata["settings"] = request.recipe.settings
     table = pl.concat(frames)
-    write_predictions(table, order.predictions, metadata)
+    write_predictions(table, request.predictions, metadata)
     return table

@@ -105,7 +105,7 @@ def as_map(output: object, backbone: Backbone, module: nn.Module, images: int) -
             laid = output.transpose(1, 2).unflatten(2, (isqrt(tokens), -1))  # type: ignore[no-untyped-call]
     else:
         first, last = output.shape[2] == output.shape[3], output.shape[1] == output.shape[2]
-        if first and last:  # as many channels as fields a side: a convolution has them first
+        if first and last:  # as many channels as positions a side: a convolution has them first
             last = not backbone.gives_maps and not isinstance(module, nn.Conv2d)
         laid = output.permute(0, 3, 1, 2) if last else output
     square = laid.shape[2] == laid.shape[3] and laid.shape[2] > 1

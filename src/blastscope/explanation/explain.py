@@ -195,9 +195,9 @@ def _map_notes(
     model: ExplainedModel, laid: Mapping[str, Attribution], called: str
 ) -> Iterator[Note]:
     """Yield a note on each method that does not apply, or has no attribution for the call."""
-    fields = min(model.opened.shape[1:])
+    positions = min(model.opened.shape[1:])
     for method, maps in laid.items():
-        if method != "occlusion" and fields < 2:
+        if method != "occlusion" and positions < 2:
             yield Note(NoteCode.SINGLE_FIELD, model.name, (method,))
         elif not (maps.for_all if called == "all" else maps.for_normal).any():
             yield Note(NoteCode.NO_ATTRIBUTION, model.name, (method, called))

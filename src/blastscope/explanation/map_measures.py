@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 RADII = tuple(k / 10 for k in range(16))
 """The edges of the bins: ten from the centre (0) to the outline (1), five beyond it, to 1.5."""
 SIDE = 16
-"""Maps of several models are compared on this many fields a side: as fine as the finest of the
+"""Maps of several models are compared on this many positions a side: as fine as the finest of the
 paper's grids (14), and few enough that neighbours are not counted many times."""
 _FLAT = 1e-6  # of the largest value: a smaller range is what is left of resizing a constant
 
@@ -37,7 +37,7 @@ def shares(attribution: NDArray[np.floating], regions: Pixels) -> Shares | None:
 
     Compare it with :func:`area_shares`, the shares of a flat map, and with the shares of another
     cell's map in the same regions: a map that ignores this image but knows where cells lie in
-    images. The fields of a class activation map are wide, so that some of the attribution of a
+    images. The positions of a class activation map are wide, so that some of the attribution of a
     cell's rim always lies outside the cell. Regions are those of ``CellImage.regions_at``, shape
     (S, S).
     """
@@ -120,9 +120,9 @@ def agreement_of(coarse_maps: NDArray[np.floating]) -> Floats:
 
 
 def coarse(signed: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Average a map of shape (side, side) over the fields of the common grid, shape (256,)."""
-    fields = cv2.resize(signed.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return np.asarray(fields, np.float32).ravel()
+    """Average a map of shape (side, side) over the positions of the common grid, shape (256,)."""
+    positions = cv2.resize(signed.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(positions, np.float32).ravel()
 
 
 def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Floats:
@@ -132,7 +132,7 @@ def spearman(first: NDArray[np.floating], second: NDArray[np.floating]) -> Float
 
 
 def _ranks(maps: NDArray[np.floating]) -> Floats:
-    """Return ranks (N, fields) of mean 0 and length 1: their products are correlations."""
+    """Return ranks (N, positions) of mean 0 and length 1: their products are correlations."""
     ranks = np.asarray(rankdata(maps, axis=1), np.float64)
     ranks -= ranks.mean(axis=1, keepdims=True)
     flat = ~(np.ptp(maps, axis=1) > _FLAT * np.abs(maps).max(axis=1))  # NaN is flat as well

@@ -17,7 +17,7 @@ from blastscope.data.store import StoreSettings
 from blastscope.engines.torch_engine import view_logits
 from blastscope.ensemble.combination import Combination
 from blastscope.errors import BlastscopeError
-from blastscope.evaluation.aligned_predictions import part_name
+from blastscope.evaluation.aligned_predictions import name_and_path
 from blastscope.explanation.target_layer import GRID, TargetLayerNetwork, open_at_target_layer
 from blastscope.io.predictions import marked
 from blastscope.models.classifier import Classifier
@@ -37,7 +37,7 @@ class ExplainedModel:
     name: str  # what it is called in tables and pictures
     run: FinishedRun  # where it comes from
     device: torch.device  # where it computes
-    grid: int = GRID  # the fewest fields a side of the target layer's output
+    grid: int = GRID  # the fewest positions a side of the target layer's output
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -100,7 +100,7 @@ class ExplainedModels:
 
 
 def open_models(
-    given: Sequence[str | Path], device: torch.device, grid: int = GRID, *, as_one: bool = False
+    folders: Sequence[str | Path], device: torch.device, grid: int = GRID, *, as_one: bool = False
 ) -> ExplainedModels:
     """Open run folders, each perhaps as ``NAME=PATH``, or one ensemble's folder.
 
@@ -110,7 +110,7 @@ def open_models(
         BlastscopeError: if one is not a finished run, is stale or unfinished, or two models would
             have the same name.
     """
-    named = [part_name(text) for text in given]
+    named = [name_and_path(text) for text in folders]
     members = open_members([path for _, path in named])
     alone = members.ensemble is not None
     names: list[str | None] = [name for name, _ in named]

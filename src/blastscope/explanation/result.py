@@ -23,9 +23,9 @@ class NoteCode(StrEnum):
     """Why a part of an explanation is missing or coarse."""
 
     COARSE_GRID = "coarse-grid"
-    """No layer has a map of as many fields as asked for; details: asked, rows, columns."""
+    """No layer has a map of as many positions as asked for; details: asked, rows, columns."""
     SINGLE_FIELD = "single-field"
-    """The map has a single field across; detail: the method."""
+    """The map has a single position across; detail: the method."""
     NO_ATTRIBUTION = "no-attribution"
     """The map is zero for the called class; details: the method, the class."""
     NO_CONVOLUTION = "no-convolution"
@@ -33,7 +33,7 @@ class NoteCode(StrEnum):
     NO_POOLING = "no-pooling"
     """There is no pooling inside the network."""
     POOLS_TO_ONE_FIELD = "pools-to-one-field"
-    """The network pools only to a single field."""
+    """The network pools only to a single position."""
     LAYER_WITHOUT_MAP = "layer-without-map"
     """The output of a layer is not a map; details: the layer, the shape of its output."""
     LAYER_ABSENT = "layer-absent"
@@ -51,10 +51,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What speaks for each class, field by field: float32, not below zero.
+    """What speaks for each class, position by position: float32, not below zero.
 
     Either of N images, (N, h, w), or laid over the crop of one cell, (side, side). Of Grad-CAM and
-    occlusion it is in logits per field.
+    occlusion it is in logits per position.
     """
 
     for_all: Map
@@ -70,7 +70,7 @@ class Attribution:
         return np.where(calls_all[:, None, None], self.for_all, self.for_normal)
 
     def at_size(self, size: int) -> Attribution:
-        """Return that of N images on size × size pixels, bilinear between the fields' centres."""
+        """Return that of N images on size × size pixels, bilinear between centres of positions."""
         return Attribution(_resized(self.for_all, size), _resized(self.for_normal, size))
 
 
@@ -98,7 +98,7 @@ class ModelExplained:
     p_all: float  # the probability of ALL, from the mean logit over the model's views
     called: str  # ``all`` or ``hem``
     target_layer: str  # where Grad-CAM reads the network
-    grid: tuple[int, int]  # the fields (rows, columns) of Grad-CAM's map
+    grid: tuple[int, int]  # the positions (rows, columns) of Grad-CAM's map
     seen: Pixels  # the cell as the network sees it, uint8, S × S × 3, RGB
     attributions: Mapping[str, Attribution]  # on the crop, by method
     layers: tuple[LayerMaps, ...]  # the feature maps, N = 1

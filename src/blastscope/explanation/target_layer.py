@@ -1,7 +1,7 @@
 """Open a classifier at Grad-CAM's target layer.
 
 The target layer is the end of the backbone, whose map the head takes. On small images that map may
-have no more than two fields by two; then the target layer is the last one further down through
+have no more than two by two positions; then the target layer is the last one further down through
 which everything passes and whose map is fine enough.
 """
 
@@ -16,8 +16,8 @@ from blastscope.models.classifier import Classifier
 from blastscope.models.frozen_split import Upper, subgraph, trace
 
 GRID = 5
-"""The fewest fields a side. The paper's networks, at the paper's sizes, have 5 (its own CNN), 7 or
-14 where they end, so for them nothing but the end is ever chosen."""
+"""The fewest positions a side. The paper's networks, at the paper's sizes, have 5 (its own CNN), 7
+or 14 where they end, so for them nothing but the end is ever chosen."""
 
 
 class TargetLayerNetwork(nn.Module):
@@ -47,7 +47,7 @@ class TargetLayerNetwork(nn.Module):
 
 
 def open_at_target_layer(classifier: Classifier, size: int, grid: int = GRID) -> TargetLayerNetwork:
-    """Open a classifier at the last layer whose map has at least ``grid`` fields a side.
+    """Open a classifier at the last layer whose map has at least ``grid`` positions a side.
 
     It is the end of the backbone if that is fine enough, if torch.fx cannot trace the network, or
     if its inner maps are laid out differently (transformers, whose tokens make the map). The result
@@ -116,7 +116,7 @@ def _bottlenecks(nodes: list[fx.Node]) -> Iterator[int]:
 
 
 def _is_fine(shape: tuple[int, ...] | None, grid: int) -> bool:
-    """Whether a map has the layout (2, C, H, W), as its many channels show, and enough fields."""
+    """Whether a map is (2, C, H, W), as its many channels show, and has enough positions."""
     if shape is None or len(shape) != 4 or shape[0] != 2 or shape[2] != shape[3]:
         return False
     return shape[2] >= grid and shape[1] > 3

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.util import find_spec
@@ -243,11 +243,6 @@ def _refuse_there(url: str, *, but_files: bool = False) -> None:
         there = fs.exists(path) and not (but_files and fs.isfile(path))
     if there:
         raise BlastscopeError(f"{_shown(url)} exists already: choose another name.")
-
-
-def any_url(paths: Iterable[object]) -> bool:
-    """Whether one of several paths is in an object store."""
-    return any(url_of(path) for path in paths)
 
 
 def _open(url: str) -> tuple[Any, str]:

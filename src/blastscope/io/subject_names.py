@@ -34,14 +34,14 @@ def subject_name(text: str | None) -> str | None:
     return normalize("NFC", whole[1] if whole else name.upper())
 
 
-def with_subject_names(frame: pl.DataFrame, column: str = "subject") -> pl.DataFrame:
-    """Return a table with every subject's name in its one spelling, and null for nobody."""
-    written = frame[column].drop_nulls().unique().to_list()
+def with_subject_names(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a table with every ``subject`` in its one spelling, and null for nobody."""
+    written = frame["subject"].drop_nulls().unique().to_list()
     names = {text: subject_name(text) for text in written}
     if all(text == name for text, name in names.items()):
         return frame
-    one = pl.col(column).replace_strict(names, default=None, return_dtype=pl.String)
-    return frame.with_columns(one.alias(column))
+    one = pl.col("subject").replace_strict(names, default=None, return_dtype=pl.String)
+    return frame.with_columns(one)
 
 
 def respelled(written: pl.Series) -> dict[str, list[str]]:

@@ -22,19 +22,19 @@ _KNOWN = ~pl.col("out_of_distribution").fill_null(False)
 
 
 def find_decision(
-    models: Sequence[Path], members: Members, given: Path | None
+    models: Sequence[Path], members: Members, decision: Path | None
 ) -> DecisionFile | None:
     """Find what to decide by: what is given, or what an evaluation left in the model's folder.
 
-    ``given`` is a ``decision.json`` or a folder with one, of a cross-validation for instance; None
-    means the model's own.
+    ``decision`` is a ``decision.json`` or a folder with one, such as that of a cross-validation;
+    None means the model's own.
 
     Raises:
-        BlastscopeError: if ``given`` is not a decision, or a decision belongs to other weights
+        BlastscopeError: if ``decision`` is not a decision, or a decision belongs to other weights
             or, if it names none, if a member's recipe has other settings.
     """
-    if given is not None:
-        path = given / NAME if given.is_dir() else given
+    if decision is not None:
+        path = decision / NAME if decision.is_dir() else decision
     elif members.bundle is not None:
         return members.decision
     elif len(models) == 1:

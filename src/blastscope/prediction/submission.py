@@ -63,7 +63,6 @@ def submit_images(
     images: Path,
     out: Path,
     *,
-    engine: str = "auto",
     device: str = "auto",
     force: bool = False,
     on_progress: Progress | None = None,
@@ -73,7 +72,7 @@ def submit_images(
     Writes ``OUT/submission.zip`` and ``OUT/predictions.parquet``; the same command resumes. Several
     runs are averaged (the paper's first ensemble, section 3.4), an ensemble is combined by its own
     weights. A cell is called ALL above one half, whatever the model's decision. ``models``,
-    ``engine`` and ``device`` are given as to ``open_model``.
+    ``device`` is as ``open_model`` takes it.
 
     Raises:
         BlastscopeError: if a model is unfinished or stale, an image cannot be used, the images
@@ -81,7 +80,7 @@ def submit_images(
     """
     _refuse_bad_names(images)
     found = list_inputs([images])
-    model = replace(open_model(models, engine=engine, device=device), decision=None)
+    model = replace(open_model(models, device=device), decision=None)
     model = model.marked(found.synthetic)
     table, known = out / TABLE, {"identity": identity(found, model)}
     already = _is_done(table, out / ZIP, known, force)

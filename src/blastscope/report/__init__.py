@@ -1,1 +1,1 @@
-"""Pages and figures: self-contained HTML that opens anywhere, without a network."""
+"""Pages, plots, cards and the English of results: self-contained HTML that opens anywhere."""

@@ -25,8 +25,8 @@ from blastscope.report.style import (
     INK,
     PALETTE,
     QUIET,
+    drawable,
     one_panel,
-    printable,
     save_all,
     styled,
 )
@@ -189,7 +189,7 @@ def randomization_plot(found: Randomized) -> Figure:
 
 
 def _layer(name: str, place: int) -> str:
-    shown = printable(name, _LETTERS - 1) + "…" if len(name) > _LETTERS else printable(name)
+    shown = drawable(name, _LETTERS - 1) + "…" if len(name) > _LETTERS else drawable(name)
     return f"+ {shown}" if place else shown
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blastscope.data.crop import FIELD
-from blastscope.evaluation.few_subjects import FEW_SUBJECTS
+from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
 from blastscope.explanation.audit.curves import MUST_BEAT, OTHER, Blurred, RivalVerdict
 from blastscope.explanation.audit.regions import BEYOND, ZONES, OffCell, Profile
 from blastscope.explanation.audit.rows import FEWEST

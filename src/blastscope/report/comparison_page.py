@@ -14,16 +14,16 @@ from matplotlib.ticker import MaxNLocator
 
 from blastscope.evaluation.comparison import Comparison, ModelPair, by_lead
 from blastscope.evaluation.confidence_intervals import Estimate
-from blastscope.evaluation.few_subjects import FEW_SUBJECTS
+from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
 from blastscope.report.comparison_with_size import size_columns, size_sentences
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import INK, QUIET, name_rows, printable, save_all, styled
+from blastscope.report.style import INK, QUIET, drawable, name_rows, save_all, styled
 from blastscope.report.text import (
     EXCHANGED_TEXT,
     HEADLINE,
-    LEVEL,
     POOLED_TEXT,
+    SIGNIFICANCE,
     counted,
     interval,
     listed,
@@ -179,7 +179,7 @@ def _by_class(led: ModelPair, comparison: Comparison) -> str:
 
 
 def _judgement(led: ModelPair, comparison: Comparison) -> str:
-    unlikely = led.mcnemar_p_holm <= LEVEL
+    unlikely = led.mcnemar_p_holm <= SIGNIFICANCE
     tests = len(comparison.pairs)
     corrected = f", corrected for {tests} pairs" if tests > 1 else ""
     test = f"McNemar's exact test of the calls ({p_value(led.mcnemar_p_holm)}{corrected})"
@@ -244,7 +244,7 @@ def headline(comparison: Comparison) -> str:
 
 def _ahead(pair: ModelPair) -> bool:
     """Whether both the interval and the test show a lead."""
-    return pair.weighted_f1.above_zero and pair.mcnemar_p_holm <= LEVEL
+    return pair.weighted_f1.above_zero and pair.mcnemar_p_holm <= SIGNIFICANCE
 
 
 def _net(net: int, cells: int) -> str:
@@ -267,14 +267,14 @@ def draw_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
     Raises:
         BlastscopeError: if the folder cannot be written.
     """
-    drawn = {"models": models_figure(comparison)}
+    drawn = {"models": models_plot(comparison)}
     if comparison.pairs:
-        drawn["differences"] = differences_figure(comparison.pairs)
+        drawn["differences"] = differences_plot(comparison.pairs)
     return save_all(drawn, folder, ())
 
 
 @styled
-def models_figure(comparison: Comparison) -> Figure:
+def models_plot(comparison: Comparison) -> Figure:
     """Plot each model's weighted F1, AUC, sensitivity and specificity with their 95 % intervals."""
     models = comparison.models
     shown = [
@@ -292,7 +292,7 @@ def models_figure(comparison: Comparison) -> Figure:
 
 
 @styled
-def differences_figure(pairs: Sequence[ModelPair]) -> Figure:
+def differences_plot(pairs: Sequence[ModelPair]) -> Figure:
     """Plot differences between models with paired 95 % intervals, the largest first.
 
     Each is that of the model of the higher weighted F1 minus the other; at most ``MOST_PAIRS``.
@@ -321,7 +321,7 @@ def differences_figure(pairs: Sequence[ModelPair]) -> Figure:
 
 def shortened(name: str, lines: int = _LINES) -> str:
     """Break a model's name into lines that fit beside a plot, and cut what is too long."""
-    parts = wrap(printable(name, len(name)), _LETTERS) or ["?"]
+    parts = wrap(drawable(name, len(name)), _LETTERS) or ["?"]
     kept = parts[:lines]
     if len(parts) > lines:
         kept[-1] = kept[-1][: _LETTERS - 1] + "…"
@@ -329,7 +329,7 @@ def shortened(name: str, lines: int = _LINES) -> str:
 
 
 def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequence[Axes]]:
-    """Make a figure with a row for each name, and the names beside the first panel only."""
+    """Make a plot with a row for each name, and the names beside the first panel only."""
     lines = sum(1 + name.count("\n") for name in names)
     figure = Figure(figsize=(width, 1.0 + 0.17 * lines + 0.1 * len(names)), layout="constrained")
     found: Sequence[Axes] = list(np.atleast_1d(figure.subplots(1, panels)))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from blastscope.data.folds import FoldCut
 from blastscope.errors import listing
-from blastscope.evaluation.leakage import Leakage, compare_out_of_fold
+from blastscope.evaluation.leakage import Leakage
 from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
 from blastscope.io.files import write_json, write_text
@@ -130,20 +130,15 @@ def _each(over: Callable[[str], Spread | None]) -> str:
     return ", ".join(f"{shown} {spread(values)}" for shown, values in found if values is not None)
 
 
-def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakage:
-    """Compare the two out-of-fold tables of a recipe, and write the outcome.
-
-    Writes ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
-
-    ``known`` is the table of folds by cell, ``unseen`` that of folds by subject.
+def write_leakage(found: Leakage, recipe: str, out: Path) -> None:
+    """Write ``leakage.json``, ``figures/leakage.*`` and a self-contained ``report.html``.
 
     Raises:
-        BlastscopeError: if the tables do not fit each other, or the folder is another report's.
+        BlastscopeError: if the folder is another report's, or cannot be written.
     """
     refuse_foreign(out, CONTENT, ["report.html"])
-    found = compare_out_of_fold(known, unseen)
     write_json(out / CONTENT, {"recipe": recipe, **found.as_json()})
-    plot = save(leakage_figure(found), out / "figures", "leakage")
+    plot = save(leakage_plot(found), out / "figures", "leakage")
     page = render(
         "leakage.html",
         title=f"{recipe}: leakage of an image-level split",
@@ -154,11 +149,10 @@ def measure_leakage(recipe: str, known: Path, unseen: Path, out: Path) -> Leakag
         plot=svg_uri(plot),
     )
     write_text(out / "report.html", page)
-    return found
 
 
 @styled
-def leakage_figure(found: Leakage) -> Figure:
+def leakage_plot(found: Leakage) -> Figure:
     """Plot each metric with the cells' subjects in training and unseen, with 95 % intervals."""
     shown = [name for name in HEADLINE if found.gains[name].difference.known]
     figure, axes = one_panel(7.4, 0.9 + 0.62 * len(shown))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from blastscope.data.official_files import FolderPresence, OfficialComparison
 from blastscope.data.subject_groups import SubjectGroup
 from blastscope.errors import listing
-from blastscope.report.text import number
+from blastscope.report.text import counted, listed, number
 
 FEW = 3
 """How many missing files are named."""
@@ -16,7 +16,7 @@ DATA_SET = "C-NMC 2019"
 
 def together_text(groups: Sequence[SubjectGroup]) -> str:
     """Say which subjects a split keeps together, and how many identical cells they share."""
-    named = [f"{_and(group.subjects)} ({number(group.identical)})" for group in groups]
+    named = [f"{listed(group.subjects)} ({number(group.identical)})" for group in groups]
     return (
         "Subjects that are kept together, because they share pixel-identical cells (how many): "
         f"{listing(named)}."
@@ -26,7 +26,7 @@ def together_text(groups: Sequence[SubjectGroup]) -> str:
 def shared_folds_text(shared: Mapping[str, int]) -> str:
     """Say which of a data set's own folds have identical cells."""
     pairs = [
-        f"{_and(pair.split('/'))} share {number(count)} identical {_plural('cell', count)}"
+        f"{listed(pair.split('/'))} share {counted(count, 'identical cell')}"
         for pair, count in shared.items()
     ]
     return (
@@ -39,15 +39,15 @@ def official_text(found: OfficialComparison) -> list[str]:
     """Say how a copy of C-NMC 2019 differs from the published files."""
     told = []
     if found.not_bmp:
-        files = _files(found.not_bmp)
+        files = counted(found.not_bmp, "file")
         told.append(
             f"{files} called as in {DATA_SET} but not BMP: their content cannot be compared with "
             "the published SHA-256."
         )
     if found.compared and not found.unchanged:
         told.append(
-            f"{_files(found.compared)} called as in {DATA_SET}, and none has the published "
-            "content: they were saved again, or are other cells."
+            f"{counted(found.compared, 'file')} called as in {DATA_SET}, and none has the "
+            "published content: they were saved again, or are other cells."
         )
     elif found.compared:
         told += _compared(found)
@@ -57,10 +57,10 @@ def official_text(found: OfficialComparison) -> list[str]:
 def _compared(found: OfficialComparison) -> list[str]:
     changed = number(len(found.altered)) if found.altered else "none"
     count = len(found.doubled)
-    doubled = f"; {number(count)} {_plural('content', count)} under several names" if count else ""
+    doubled = f"; {counted(count, 'content')} under several names" if count else ""
     told = [
-        f"Compared with the published SHA-256 of {DATA_SET}: {_files(found.compared)}, {changed} "
-        f"altered{doubled}."
+        f"Compared with the published SHA-256 of {DATA_SET}: {counted(found.compared, 'file')}, "
+        f"{changed} altered{doubled}."
     ]
     for folder, presence in found.folders.items():
         told.append(f"{folder} of {DATA_SET}: {_presence(presence)}")
@@ -69,21 +69,8 @@ def _compared(found: OfficialComparison) -> list[str]:
 
 def _presence(found: FolderPresence) -> str:
     if not found.missing:
-        return f"complete, {_files(found.expected)}."
+        return f"complete, {counted(found.expected, 'file')}."
     return (
-        f"{number(len(found.missing))} of {_files(found.expected)} missing "
+        f"{number(len(found.missing))} of {counted(found.expected, 'file')} missing "
         f"({listing(found.missing, most=FEW)})."
     )
-
-
-def _files(count: int) -> str:
-    return f"{number(count)} {_plural('file', count)}"
-
-
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else f"{noun}s"
-
-
-def _and(names: Sequence[str]) -> str:
-    """Join names: ``20 and 21``; ``51, 75 and 78``."""
-    return f"{', '.join(names[:-1])} and {names[-1]}"

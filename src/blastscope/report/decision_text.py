@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blastscope.decision.blast_share import simulated_coverage
+from blastscope.decision.blast_share import simulated_share_coverage
 from blastscope.decision.calibration_choice import FEWEST_CELLS, FEWEST_SUBJECTS
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.decision.fitting import ADAPTATION
@@ -264,7 +264,7 @@ def conformal(found: DecisionAssessment) -> str:
 
 def share_coverage_text(known: Reference) -> str:
     """Write how often intervals of a share of blasts contained it in simulations."""
-    simulated = simulated_coverage(known)
+    simulated = simulated_share_coverage(known)
     alike, unlike = ("{} to {} %".format(*bounds) for bounds in (simulated.alike, simulated.unlike))
     subjects = counted(simulated.subjects, "known subject")
     return (

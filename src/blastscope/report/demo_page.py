@@ -20,7 +20,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.evaluation.result import read_metrics
 from blastscope.io.files import write_text
 from blastscope.report.html import picture_uri, render, svg_uri
-from blastscope.report.style import INK, QUIET, name_rows, printable, save, styled
+from blastscope.report.style import INK, QUIET, drawable, name_rows, save, styled
 from blastscope.report.text import number, signed
 
 SHOWN = {"weighted_f1": "weighted F1", "auc": "AUC"}
@@ -95,7 +95,7 @@ def write_demo(
         headline=SHOWN,
         rows=rows,
         meaning=_meaning(rows),
-        figure=_figure_uri(rows),
+        figure=_plot_uri(rows),
         parts=_counts(entries, metrics),
         facts=facts,
         files=files,
@@ -151,14 +151,14 @@ def _meaning(rows: Iterable[RecipeRow]) -> str:
     )
 
 
-def _figure_uri(rows: Sequence[RecipeRow]) -> str | None:
+def _plot_uri(rows: Sequence[RecipeRow]) -> str | None:
     if all(row.gap("weighted_f1") is None for row in rows):
         return None
     pairs = [
         (row.recipe, {title: row.both(metric) for metric, title in SHOWN.items()}) for row in rows
     ]
     with TemporaryDirectory() as folder:
-        return svg_uri(save(gap_figure(pairs), Path(folder), "gap"))
+        return svg_uri(save(gap_plot(pairs), Path(folder), "gap"))
 
 
 def _counts(
@@ -174,7 +174,7 @@ def _counts(
 
 
 @styled
-def gap_figure(
+def gap_plot(
     rows: Sequence[tuple[str, Mapping[str, tuple[float | None, float | None]]]],
 ) -> Figure:
     """Plot each recipe's metrics, (image-level, subject-disjoint) by name, a panel a metric."""
@@ -184,7 +184,7 @@ def gap_figure(
         for at, (_, scores) in enumerate(rows):
             _plot_gap(axes, at, *scores[metric])
         first = metric == panels[0]
-        name_rows(axes, [printable(name) if first else "" for name, _ in rows])
+        name_rows(axes, [drawable(name) if first else "" for name, _ in rows])
         axes.set_title(metric)
         axes.margins(x=0.12)
     marks = [

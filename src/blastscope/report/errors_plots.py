@@ -40,17 +40,17 @@ def draw_errors(analysis: ErrorAnalysis, folder: Path) -> dict[str, Path]:
     Raises:
         BlastscopeError: if the folder cannot be written.
     """
-    drawn = {"missed-by": missed_by_figure(analysis.counts)}
+    drawn = {"missed-by": missed_by_plot(analysis.counts)}
     if not analysis.causes.subjects.is_empty():
-        drawn["error-rates"] = error_rates_figure(analysis)
+        drawn["error-rates"] = error_rates_plot(analysis)
     if analysis.traits is not None:
         for trait in TRAITS:
-            drawn[f"trait-{trait.column}"] = trait_figure(analysis, trait)
+            drawn[f"trait-{trait.column}"] = trait_plot(analysis, trait)
     return save_all(drawn, folder, PLOT_NAMES)
 
 
 @styled
-def missed_by_figure(counts: Counts) -> Figure:
+def missed_by_plot(counts: Counts) -> Figure:
     """Plot cells by the number of models that miss them, the most first (paper, Figure 33)."""
     models = len(counts.total) - 1
     figure, axes = one_panel(7.4, 1.2 + 0.36 * models)
@@ -81,7 +81,7 @@ def _by(k: int, models: int) -> str:
 
 
 @styled
-def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
+def error_rates_plot(analysis: ErrorAnalysis) -> Figure:
     """Plot the share of each subject's cells that are missed, with its interval, by class."""
     subjects = analysis.causes.subjects
     shown = [label for label in CLASSES if (subjects["label"] == label).any()]
@@ -104,7 +104,7 @@ def error_rates_figure(analysis: ErrorAnalysis) -> Figure:
 
 
 @styled
-def trait_figure(analysis: ErrorAnalysis, trait: Trait) -> Figure:
+def trait_plot(analysis: ErrorAnalysis, trait: Trait) -> Figure:
     """Plot one trait of the missed and the right cells of each class: boxes over (some) cells.
 
     A box holds the middle half, its line is the median, whiskers reach from 5 to 95 %.

@@ -37,7 +37,7 @@ MOST_SUBJECTS = 60
 
 
 @styled
-def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
+def confusion_plot(tn: int, fp: int, fn: int, tp: int) -> Figure:
     """Plot counts, and their shares of each true class; rows are the labels."""
     figure, axes = one_panel(3.2, 3.1)
     counts = np.array([[tn, fp], [fn, tp]])
@@ -60,7 +60,7 @@ def confusion_figure(tn: int, fp: int, fn: int, tp: int) -> Figure:
 
 
 @styled
-def roc_figure(curve: Curve) -> Figure:
+def roc_plot(curve: Curve) -> Figure:
     """Plot the ROC curve, with chance and the point of decision."""
     figure, axes = one_panel(3.2, 3.1)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="chance")
@@ -71,7 +71,7 @@ def roc_figure(curve: Curve) -> Figure:
 
 
 @styled
-def precision_recall_figure(curve: Curve, share_all: float) -> Figure:
+def precision_recall_plot(curve: Curve, share_all: float) -> Figure:
     """Plot precision and recall; ``share_all`` is the precision of calling every cell ALL."""
     figure, axes = one_panel(3.2, 3.1)
     axes.axhline(share_all, color=QUIET, linewidth=1, linestyle=":", label="all called ALL")
@@ -91,7 +91,7 @@ def _plot_curve(axes: Axes, curve: Curve, label: str, steps: str = "default") ->
 
 
 @styled
-def subjects_figure(subjects: pl.DataFrame) -> Figure:
+def subjects_plot(subjects: pl.DataFrame) -> Figure:
     """Plot each subject's accuracy with its interval, worst first; at most ``MOST_SUBJECTS``."""
     shown = subjects.head(MOST_SUBJECTS)
     figure, axes = one_panel(7.4, 0.95 + 0.21 * shown.height)
@@ -104,7 +104,7 @@ def subjects_figure(subjects: pl.DataFrame) -> Figure:
 
 
 @styled
-def learning_figure(history: pl.DataFrame) -> Figure:
+def learning_plot(history: pl.DataFrame) -> Figure:
     """Plot loss and accuracy by epoch, with the epoch of the lowest validation loss marked."""
     figure = Figure(figsize=(7.4, 3.0), layout="constrained")
     best = best_epoch(history)
@@ -138,21 +138,21 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     axes.legend(handles=marks, loc="lower left", bbox_to_anchor=(0.62, 1.0), ncols=len(marks))
 
 
-def decision_figures(found: DecisionAssessment, is_all: NDArray[np.bool_]) -> dict[str, Figure]:
+def decision_plots(found: DecisionAssessment, is_all: NDArray[np.bool_]) -> dict[str, Figure]:
     """Draw the plots of decisions, by name; ``is_all`` is the truth of the assessed cells."""
     curve = decision_curve(is_all, found.calls.p_all)
     drawn = {
-        "reliability": reliability_figure(found),
-        "risk-coverage": risk_figure(found),
-        "decision-curve": decision_curve_figure(curve),
+        "reliability": reliability_plot(found),
+        "risk-coverage": risk_plot(found),
+        "decision-curve": decision_curve_plot(curve),
     }
     if found.subject_shares["share"].is_not_null().any():
-        drawn["shares"] = shares_figure(found.subject_shares)
+        drawn["shares"] = shares_plot(found.subject_shares)
     return drawn
 
 
 @styled
-def reliability_figure(found: DecisionAssessment) -> Figure:
+def reliability_plot(found: DecisionAssessment) -> Figure:
     """Plot the share of ALL cells against the probability of ALL, in bins of as many cells."""
     figure, axes = one_panel(4.8, 4.0)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
@@ -169,7 +169,7 @@ def reliability_figure(found: DecisionAssessment) -> Figure:
 
 
 @styled
-def risk_figure(found: DecisionAssessment) -> Figure:
+def risk_plot(found: DecisionAssessment) -> Figure:
     """Plot the share of wrong calls among those kept, and the chosen referral."""
     figure, axes = one_panel(4.8, 4.0)
     curve, wanted = found.curve, found.decision.referral.wanted
@@ -186,7 +186,7 @@ def risk_figure(found: DecisionAssessment) -> Figure:
 
 
 @styled
-def decision_curve_figure(curve: DecisionCurve) -> Figure:
+def decision_curve_plot(curve: DecisionCurve) -> Figure:
     """Plot net benefit by threshold, of the model and of calling every cell ALL or none."""
     figure, axes = one_panel(4.8, 4.0)
     top = max(float(curve.model.max()), float(curve.every_cell.max()))
@@ -200,7 +200,7 @@ def decision_curve_figure(curve: DecisionCurve) -> Figure:
 
 
 @styled
-def shares_figure(shares: pl.DataFrame) -> Figure:
+def shares_plot(shares: pl.DataFrame) -> Figure:
     """Plot each subject's corrected share of blasts with its interval, and the 20 to 25 % line.
 
     Of more than ``MOST_SUBJECTS`` those with the most wrong calls are drawn; a share that is not

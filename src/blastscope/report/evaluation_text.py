@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from blastscope.decision.fitting import NoDecision
 from blastscope.decision.neighbourhood import STATEMENT
 from blastscope.evaluation.baseline_rules import ALWAYS_ALL
-from blastscope.evaluation.few_subjects import FEW_SUBJECTS, simulated_coverage
+from blastscope.evaluation.interval_coverage import FEW_SUBJECTS, simulated_coverage
 from blastscope.report.decision_text import decision_lines, no_decision
 from blastscope.report.shortcut_text import shortcut_lines, shortcut_rows, size_text
 from blastscope.report.text import (

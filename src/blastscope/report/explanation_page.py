@@ -56,17 +56,17 @@ COLUMNS: dict[str, pl.DataType] = {
 """The columns of ``cells.csv``."""
 _NOTES = {
     NoteCode.COARSE_GRID: (
-        "{model} has no map of {0} fields a side: Grad-CAM reads its last map, {1} × {2}."
+        "{model} has no map of {0} positions a side: Grad-CAM reads its last map, {1} × {2}."
     ),
     NoteCode.SINGLE_FIELD: (
-        "The last map of {model} has a single field across, so {0} cannot locate its attribution: "
+        "The last map of {model} is a single position wide, so {0} cannot locate its attribution: "
         "use occlusion."
     ),
     NoteCode.NO_ATTRIBUTION: "{0} finds no attribution for {1}, the class that {model} calls.",
     NoteCode.NO_CONVOLUTION: "{model} has no first convolution with a map, so none is shown.",
     NoteCode.NO_POOLING: "{model} has no pooling inside, so no pooled maps are shown.",
     NoteCode.POOLS_TO_ONE_FIELD: (
-        "{model} pools only to a single field, so no pooled maps are shown."
+        "{model} pools only to a single position, so no pooled maps are shown."
     ),
     NoteCode.LAYER_WITHOUT_MAP: (
         "{model}: the output of {0} is not a map (its shape is {1}), so it is not shown."
@@ -140,7 +140,7 @@ def write_cell_page(
             of_model.append((found.layer.title, small_uri(drawn[file])))
         maps.append((model.name, of_model))
     if figures is not None:
-        _write_figures(drawn, figures)
+        _write_plots(drawn, figures)
     with_debris = any(model.measured["area_debris"] > 0 for model in cell.models)
     areas = {model.name: curve_areas(model.measured) for model in cell.models}
     logits = {model.name: model.measured["logits_scaled"] for model in cell.models}
@@ -171,12 +171,12 @@ def write_cell_page(
     return CellPage(path, small_uri(thumbnail(cell, THUMBNAIL)))
 
 
-def _write_figures(drawn: Mapping[str, bytes], folder: Path) -> None:
+def _write_plots(drawn: Mapping[str, bytes], folder: Path) -> None:
     """Write plots by their names, and remove those of an earlier page that are not among them."""
     for file, content in drawn.items():
         with replacing(folder / f"{file}.png") as beside:
             beside.write_bytes(content)
-    remove_figures(folder, drawn)
+    remove_plots(folder, drawn)
 
 
 def curve_areas(measured: Mapping[str, Any]) -> dict[str, float]:
@@ -296,7 +296,7 @@ def note_pages(folder: Path, names: Collection[str]) -> None:
 def remove_other_pages(folder: Path, names: Collection[str], figures: Path | None = None) -> None:
     """Remove the pages that were noted and are not among ``names``, and nothing else.
 
-    ``figures`` is the folder that has a folder of figures for each page, if there is one.
+    ``figures`` is the folder that has a folder of plots for each page, if there is one.
 
     Raises:
         BlastscopeError: if a file cannot be removed.
@@ -306,7 +306,7 @@ def remove_other_pages(folder: Path, names: Collection[str], figures: Path | Non
         for name in sorted(noted.difference(names)):
             (folder / f"{name}.html").unlink(missing_ok=True)
             if figures is not None:
-                remove_figures(figures / name)
+                remove_plots(figures / name)
         if names:
             write_json(folder / LIST, {"pages": sorted(names)})
         elif noted:
@@ -314,7 +314,7 @@ def remove_other_pages(folder: Path, names: Collection[str], figures: Path | Non
             _remove_empty(folder)
 
 
-def remove_figures(folder: Path, drawn: Collection[str] = ()) -> None:
+def remove_plots(folder: Path, drawn: Collection[str] = ()) -> None:
     """Remove a page's figures but for those in ``drawn``, and the folder if nothing is left.
 
     Raises:

@@ -28,7 +28,7 @@ from blastscope.explanation.result import (
     ModelExplained,
 )
 from blastscope.explanation.tables import METHODS
-from blastscope.report.style import COLOURS, QUIET, STYLE, printable, styled
+from blastscope.report.style import COLOURS, QUIET, STYLE, drawable, styled
 from blastscope.report.text import LABELS, percent
 
 if TYPE_CHECKING:
@@ -307,5 +307,5 @@ def _verdict(cell: CellExplained, caller: Caller) -> str:
 
 def _short(name: str, most: int) -> str:
     """Shorten a long name in the middle; a control character cannot be drawn."""
-    shown, half = printable(name, len(name)), (most - 1) // 2
+    shown, half = drawable(name, len(name)), (most - 1) // 2
     return shown if len(shown) <= most else f"{shown[:half]}…{shown[-half:]}"

@@ -18,6 +18,7 @@ from PIL import Image
 
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import write_text
+from blastscope.parallel import duration
 from blastscope.report.evaluation_plots import best_epoch
 from blastscope.report.html import data_uri, picture_uri, render, render_text, svg_uri
 from blastscope.report.one_protocol import HEAD, NOISE, protocol_rows
@@ -180,16 +181,6 @@ def table_rows(
     ]
 
 
-def duration(seconds: float | None) -> str:
-    """Write a time for a reader: ``45 s``, ``12 min``, ``3 h 05 min``."""
-    if seconds is None:
-        return number(None)
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
 def not_run(experiment: Experiment, protocol: str) -> str:
     """State what was not run of an experiment under a protocol, and why; empty if all was run."""
     reasons = experiment.absent.get(protocol, [])
@@ -254,7 +245,8 @@ def _time(experiment: Experiment) -> str:
     for group in experiment.by_settings():
         known = [result.seconds for result in group if result.seconds is not None]
         means.append(fmean(known) if known else None)
-    return " or ".join(dict.fromkeys(duration(mean) for mean in means or [None]))
+    texts = (number(None) if mean is None else duration(mean) for mean in means or [None])
+    return " or ".join(dict.fromkeys(texts))
 
 
 def _escaped(text: str) -> str:

@@ -17,7 +17,7 @@ from blastscope.data.store import Store
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
 from blastscope.report.size_curve_text import enlarged_text
-from blastscope.report.style import PALETTE, QUIET, printable, save, styled
+from blastscope.report.style import PALETTE, QUIET, drawable, save, styled
 from blastscope.report.text import LABELS, counted, listed, metric, number, percent
 from blastscope.robustness.metrics import StepMetrics
 from blastscope.robustness.perturbations import PERTURBATIONS, Perturbation, Step, steps
@@ -192,7 +192,7 @@ def size_plot(models: Sequence[ModelRobustness]) -> Figure:
         for axes, name in ((left, "auc"), (right, "normal_called_all")):
             axes.plot(
                 factors, [getattr(one, name) for one in model.size], marker="o", markersize=3.5,
-                color=_COLOURS[k % len(_COLOURS)], label=printable(model.model, 70),
+                color=_COLOURS[k % len(_COLOURS)], label=drawable(model.model, 70),
             )  # fmt: skip
     for axes, title in ((left, "AUC"), (right, "normal cells called ALL")):
         axes.axvline(1, color=QUIET, linewidth=1, linestyle=":")
@@ -226,7 +226,7 @@ def _draw(axes: Axes, model: ModelRobustness, one: Perturbation, name: str, k: i
     points = sorted([*points, (one.unchanged, model.unchanged.values[name])])
     axes.plot(
         *zip(*points, strict=True), color=_COLOURS[k % len(_COLOURS)], marker="o", markersize=3.5,
-        linestyle=_LINES[k // len(_COLOURS) % len(_LINES)], label=printable(model.model, 70),
+        linestyle=_LINES[k // len(_COLOURS) % len(_LINES)], label=drawable(model.model, 70),
     )  # fmt: skip
 
 

@@ -75,14 +75,14 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
     gather_seeds(seeds)
     first = next(iter(results.values()))
     found = SeedsReport(
-        recipe=seeds.order.recipe.name,
-        starts_from=seeds.order.recipe.starts_from,
+        recipe=seeds.request.recipe.name,
+        starts_from=seeds.request.recipe.starts_from,
         part=first.part,
         results=results,
         spread={name: _spread(results, name) for name in METRICS},
     )
     seeds.folder.record(_content(found), ["predictions.parquet"])
-    plot = save(seeds_figure(found), seeds.order.out / "figures", "seeds")
+    plot = save(seeds_plot(found), seeds.request.out / "figures", "seeds")
     page = render(
         "seeds.html",
         title=f"{found.recipe}: {len(results)} seeds, {protocol_name(first.protocol)}",
@@ -93,10 +93,10 @@ def report_seeds(seeds: Seeds, results: Mapping[int, Evaluation]) -> SeedsReport
         meaning=seeds_meaning(found),
         overlap_text=overlap_text(first.overlap),
         sampling=sampling_text(first.intervals.sampling),
-        links={seed: f"{seeds.order.run(seed).name}/report.html" for seed in results},
+        links={seed: f"{seeds.request.run(seed).name}/report.html" for seed in results},
         plot=svg_uri(plot),
     )
-    write_text(seeds.order.out / "report.html", page)
+    write_text(seeds.request.out / "report.html", page)
     return found
 
 
@@ -133,7 +133,7 @@ def _content(found: SeedsReport) -> dict[str, object]:
 
 
 @styled
-def seeds_figure(found: SeedsReport) -> Figure:
+def seeds_plot(found: SeedsReport) -> Figure:
     """Plot each metric: a dot for each seed, the mean and a standard deviation to both sides."""
     shown = {name: spread for name in HEADLINE if (spread := found.spread[name]) is not None}
     figure = Figure(figsize=(9.2, 1.75), layout="constrained")

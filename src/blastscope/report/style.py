@@ -122,10 +122,10 @@ def plot_subjects(axes: Axes, subjects: pl.DataFrame, value: str, rows: int | No
         axes.plot([subject["low"], subject["high"]], [row, row], color=colour, alpha=0.45)
         axes.plot(subject[value], row, "o", color=colour, markersize=4.5)
     counts = subjects.select("subject", "cells").iter_rows()
-    name_rows(axes, [f"{printable(name)}  ({cells:,})" for name, cells in counts], rows)
+    name_rows(axes, [f"{drawable(name)}  ({cells:,})" for name, cells in counts], rows)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:.0%}")
 
 
-def printable(name: str, most: int = 40) -> str:
+def drawable(name: str, most: int = 40) -> str:
     """Make a name safe to draw, and cut it: an SVG may not contain control characters."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)[:most]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # scipy.stats comes with them
 
 DASH = "–"
 """Stands for what is undefined."""
-LEVEL = 0.05
+SIGNIFICANCE = 0.05
 """The significance level; no p-value is rounded across it."""
 LABELS = {"all": "ALL", "hem": "normal", "mixed": "mixed labels"}
 PROTOCOLS = {
@@ -152,7 +152,7 @@ def p_number(p: float | None) -> str:
         return DASH
     if p < 0.001:
         return "< 0.001"
-    across = (round(p, 3) <= LEVEL) != (p <= LEVEL)
+    across = (round(p, 3) <= SIGNIFICANCE) != (p <= SIGNIFICANCE)
     return f"{p:.{5 if across else 3}f}"
 
 
@@ -165,6 +165,11 @@ def p_value(p: float | None) -> str:
 def counted(n: int, noun: str = "cell", plural: str = "") -> str:
     """Write a number of things: ``1 cell``, ``1,067 cells``."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def megabytes(size: int, digits: int = 1) -> str:
+    """Write a number of bytes: ``16.4 MB``."""
+    return f"{size / 1e6:,.{digits}f} MB"
 
 
 def listed(words: Sequence[str], last: str = "and") -> str:

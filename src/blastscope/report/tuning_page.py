@@ -115,9 +115,9 @@ def write_tuning(outcome: SearchOutcome, out: Path, base: Mapping[str, Any]) -> 
     Args:
         base: the hand-made values of the searched keys.
     """
-    drawn = {"history": history_figure(outcome)}
+    drawn = {"history": history_plot(outcome)}
     if outcome.importance:
-        drawn["importance"] = importance_figure(outcome)
+        drawn["importance"] = importance_plot(outcome)
     plots = save_all(drawn, out / "figures", _PLOTS)
     write_json(out / OUTCOME, outcome.as_json())
     best = outcome.best
@@ -160,7 +160,7 @@ def value_text(value: Any) -> str:
 
 
 @styled
-def history_figure(outcome: SearchOutcome) -> Figure:
+def history_plot(outcome: SearchOutcome) -> Figure:
     """Plot each trial's score, the best so far, and the hand-made recipe."""
     figure, axes = one_panel(7.6, 3.4)
     done = [(one.number, one.score) for one in outcome.trials if one.score is not None]
@@ -191,7 +191,7 @@ def history_figure(outcome: SearchOutcome) -> Figure:
 
 
 @styled
-def importance_figure(outcome: SearchOutcome) -> Figure:
+def importance_plot(outcome: SearchOutcome) -> Figure:
     """Plot the share of the scores' variance that each key explains."""
     figure, axes = one_panel(7.6, 0.8 + 0.32 * len(outcome.importance))
     for row, share in enumerate(outcome.importance.values()):

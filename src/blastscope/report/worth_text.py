@@ -16,7 +16,7 @@ SYNTHETIC = (
 )
 _UNSEEN = ("subject", "official")
 """The protocols whose test subjects are in no other part: a split that breaks this is refused."""
-FEW_SUBJECTS = 5
+ENOUGH_SUBJECTS = 5
 """Fewer subjects of a class say little about the next subject."""
 
 
@@ -75,7 +75,7 @@ def doubt_text(manifest: Manifest | None) -> str:
     found = None if manifest is None or manifest.synthetic else _on_unseen_subjects(manifest)
     counts = {} if found is None else _subjects(found)
     name = min(counts, key=counts.__getitem__, default="")
-    if not name or counts[name] >= FEW_SUBJECTS:
+    if not name or counts[name] >= ENOUGH_SUBJECTS:
         return ""
     few = counted(counts[name], f"{LABELS[name]} subject")
     return f"It was measured on {few}: so few say little about the next one."

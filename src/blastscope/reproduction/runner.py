@@ -37,13 +37,13 @@ def run_job(
     job: StudyJob,
     watch: TrainingWatch | None = None,
     *,
-    place: StudyLocation,
+    location: StudyLocation,
     evaluate: Callable[[Trained, Path], str],
 ) -> str:
     """Train and evaluate one experiment, unless it is done; return its metrics in a line."""
     from blastscope.training.train import train
 
-    out = place.out
+    out = location.out
     if started_elsewhere(job, out):
         raise BlastscopeError(
             f"{job.run(out)} started from another training of {job.recipe.starts_from} than the "
@@ -54,8 +54,8 @@ def run_job(
         job.store(out),
         job.split(out),
         job.run(out),
-        device=place.device,
-        weights_dir=place.weights_dir,
+        device=location.device,
+        weights_dir=location.weights_dir,
         start=job.beginning(out),
         watch=watch,
     )
@@ -75,7 +75,7 @@ def _runs(out: Path) -> Iterator[tuple[Recipe, Path]]:
 
 def run_plan(
     plan: StudyPlan,
-    place: StudyLocation,
+    location: StudyLocation,
     evaluate: Callable[[Trained, Path], str],
     processes: int = 1,
     watch: Callable[[StudyJob], TrainingWatch] | None = None,
@@ -93,11 +93,11 @@ def run_plan(
         BlastscopeError: if runs of the study began with other pretrained weights than those at
             hand; nothing is trained.
     """
-    todo = [job for job in plan.jobs if not is_done(job, place.out)]
-    waiting = [job.recipe for job in todo if not RunFolder(job.run(place.out)).begun]
-    refuse_weights_at_hand(_runs(place.out), waiting, place.weights_dir)
-    work = partial(run_job, place=place, evaluate=evaluate)
+    todo = [job for job in plan.jobs if not is_done(job, location.out)]
+    waiting = [job.recipe for job in todo if not RunFolder(job.run(location.out)).begun]
+    refuse_weights_at_hand(_runs(location.out), waiting, location.weights_dir)
+    work = partial(run_job, location=location, evaluate=evaluate)
     return run_jobs(
         todo, work, processes, watch=watch, on_done=on_done, outcomes=outcomes, engine=engine,
-        device=place.device,
+        device=location.device,
     )  # fmt: skip

@@ -17,7 +17,7 @@ class ReproductionRequest:
     """A request for a study; ``overrides`` change every recipe, ``command`` repeats the study."""
 
     data: Path
-    place: StudyLocation
+    location: StudyLocation
     only: str | None = None
     protocols: tuple[str, ...] = PROTOCOLS
     seeds: int = 1
@@ -25,10 +25,10 @@ class ReproductionRequest:
     command: str = "blastscope reproduce"
 
 
-def plan_of(order: ReproductionRequest) -> StudyPlan:
+def plan_of(request: ReproductionRequest) -> StudyPlan:
     """Plan a study: which experiments can be run here, and in which order."""
-    at_hand = _weights_at_hand(order.place.weights_dir)
-    return make_plan(order.only, order.protocols, order.seeds, order.overrides, at_hand)
+    at_hand = _weights_at_hand(request.location.weights_dir)
+    return make_plan(request.only, request.protocols, request.seeds, request.overrides, at_hand)
 
 
 def cells_by_part(count: int) -> dict[str, int]:

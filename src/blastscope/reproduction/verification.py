@@ -263,15 +263,23 @@ def _members(folder: Path, prefix: str) -> Iterator[CheckedItem]:
         yield _input(f"{prefix}{member.model}", weights, member.checkpoint, sha256_of)
 
 
-def _bundle(contents: Contents, prefix: str = "") -> Iterator[CheckedItem]:
-    """Compare the files of a bundle, and of its members, with its manifests."""
+def _bundle(
+    contents: Contents, prefix: str = "", recorded: str | None = None
+) -> Iterator[CheckedItem]:
+    """Compare the files of a bundle, and of its members, with its manifests.
+
+    ``recorded`` is the digest that the ensemble's manifest has of a member's.
+    """
     where = contents.path
     try:
         manifest, digest = read_manifest(contents)
     except BlastscopeError as error:
         yield CheckedItem(f"{prefix}{MANIFEST}", "changed", where, str(error))
         return
-    yield CheckedItem(f"{prefix}{MANIFEST}", "ok", where, digest)
+    if recorded in (None, digest):
+        yield CheckedItem(f"{prefix}{MANIFEST}", "ok", where)
+    else:
+        yield CheckedItem(f"{prefix}{MANIFEST}", "changed", where, "another member")
     for name, file in manifest.files.items():
         full = f"{prefix}{name}"
         try:
@@ -281,10 +289,7 @@ def _bundle(contents: Contents, prefix: str = "") -> Iterator[CheckedItem]:
             yield CheckedItem(full, "missing", where, str(error))
     members = manifest.ensemble.members if manifest.ensemble else ()
     for number, member in enumerate(members, start=1):
-        inner = list(_bundle(contents.member(number), f"{prefix}members/{number}/"))
-        if inner[0].status == "ok" and inner[0].reason != member.manifest:
-            inner[0] = CheckedItem(inner[0].name, "changed", where, "another member")
-        yield from inner
+        yield from _bundle(contents.member(number), f"{prefix}members/{number}/", member.manifest)
 
 
 def _of_bundle(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from blastscope.io.json_objects import NumberOrNull
 from blastscope.robustness.perturbations import Step
 
 SMALLEST, LARGEST = 0.75, 1.35
-"""The range of factors that cells of other people and other microscopes can be expected to have."""
+"""The range of factors that cells of other subjects and microscopes can be expected to have."""
 
 
 @dataclass(frozen=True)

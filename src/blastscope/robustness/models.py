@@ -13,7 +13,7 @@ import polars as pl
 from blastscope.data.contradictions import refuse_contradictions
 from blastscope.data.store import Store
 from blastscope.errors import BlastscopeError, listing
-from blastscope.evaluation.aligned_predictions import part_name
+from blastscope.evaluation.aligned_predictions import name_and_path
 from blastscope.evaluation.overlap import Overlap, part_overlap
 from blastscope.experiments.crossval_folder import FORMAT
 from blastscope.io.files import read_json
@@ -71,7 +71,7 @@ class TestedModel:
         return any(member.run.synthetic for member in self.members)
 
 
-def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[TestedModel, ...]:
+def open_tested(folders: Sequence[str | Path], store: Store, part: str) -> tuple[TestedModel, ...]:
     """Open folders of runs or cross-validations; ``NAME=PATH`` gives one another name.
 
     ``part`` is one of a run's own split. Each fold of a cross-validation is tested on its own test
@@ -83,8 +83,8 @@ def open_tested(given: Sequence[str | Path], store: Store, part: str) -> tuple[T
             name.
     """
     models: list[TestedModel] = []
-    for text in given:
-        name, path = part_name(text)
+    for text in folders:
+        name, path = name_and_path(text)
         opened = _open(path, store, part)
         shown = marked(name or opened.name, opened.name.endswith(SYNTHETIC_MARK))
         if shown in {model.name for model in models}:

@@ -17,7 +17,7 @@ from blastscope.data.crop import Box, Pixels
 from blastscope.segmentation.nuclei import UM, Mask, Nucleus, find_nuclei, refined
 from blastscope.segmentation.optical_density import Floats, glass_colour, optical_density
 from blastscope.segmentation.outline import draw_outline, solidity
-from blastscope.segmentation.surroundings import Surroundings, look_around
+from blastscope.segmentation.surroundings import Surroundings, measure_surroundings
 
 REFUSED, UNSURE = 0.65, 0.85
 """Quality below which a cell is refused, and below which it is flagged as ``unsure-outline``."""
@@ -36,7 +36,7 @@ BAY = 0.25
 NO_OUTLINE = "unsure-outline"
 """The flag of a cell whose two outlines differ."""
 TOUCHING = "touching"
-"""The flag of a cell that was parted from another."""
+"""The flag of a cell that was separated from another."""
 EDGE = "field-edge"
 """The flag of a cell that lies at the field's edge."""
 CUT = "is cut by the field's edge"
@@ -93,7 +93,7 @@ def find_cells(rgb: Pixels, um_per_pixel: float) -> list[FoundCell]:
     nuclei = find_nuclei(density)
     if not nuclei:
         return []
-    around = look_around(density, nuclei)
+    around = measure_surroundings(density, nuclei)
     owners = _owners(nuclei, small.shape[:2])
     glass = glass_colour(rgb[::3, ::3])
     found = []
@@ -181,7 +181,7 @@ def _cell(rgb: Pixels, around: Surroundings, nucleus: Nucleus, own: Mask) -> Fou
     box = Box(x + outline.x, y + outline.y, w, h)
     inside = np.s_[box.y : box.y + h, box.x : box.x + w]
     core = refined(around.density[inside], nucleus.placed(rgb.shape[:2])[inside], mask)
-    flags = (TOUCHING,) * nucleus.parted
+    flags = (TOUCHING,) * nucleus.separated
     cut = cut_share(mask, box, rgb.shape[:2])
     if cut:
         flags += (EDGE,)

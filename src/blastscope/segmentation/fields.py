@@ -46,9 +46,9 @@ FULL = 0.88
 """The share of dense pixels above which there is no glass: at most .77 in 492 fields."""
 
 
-def read_field(path: Path, *, with_masks: bool = False) -> Pixels:
+def read_field(path: Path) -> Pixels:
     """Decode a field as :func:`decode_field` does: its pixels alone."""
-    return decode_field(path, with_masks=with_masks).pixels
+    return decode_field(path).pixels
 
 
 def decode_field(path: Path, *, with_masks: bool = False) -> Decoded:

@@ -30,7 +30,7 @@ from blastscope.segmentation.cells import (
 )
 from blastscope.segmentation.fields import MOST_PIXELS, is_turned
 
-LABELS = (".png", ".tif", ".tiff")
+LABEL_SUFFIXES = (".png", ".tif", ".tiff")
 GEOJSON = (".geojson", ".json")
 _NAMES = ("", "_cp_masks", "_masks", "_mask", "_labels", "_label", "-labels", "-mask")
 """What other tools put behind a field's name."""
@@ -106,7 +106,7 @@ def find_mask_file(folder: Path, field: Path) -> Path:
         folder / f"{name}{end}{suffix}"
         for name in (field.stem, field.name)
         for end in _NAMES
-        for suffix in (*LABELS, *GEOJSON)
+        for suffix in (*LABEL_SUFFIXES, *GEOJSON)
         if (folder / f"{name}{end}{suffix}").is_file()
     ]
     found = [one for one in found if one.resolve() != field.resolve()]

@@ -1,7 +1,7 @@
-"""Nuclei of white cells: found by optical density, touching ones parted.
+"""Nuclei of white cells: found by optical density, touching ones separated.
 
 A nucleus takes away red light, a red cell blue light, so that the density of red minus that of
-blue tells them apart in Romanowsky stains. Touching nuclei are parted at the necks of their
+blue tells them apart in Romanowsky stains. Touching nuclei are separated at the necks of their
 distance transform by a watershed; this is what Duggal et al. (2016) did with a network. The
 lobes of one nucleus are thinner than a nucleus and stay together.
 """
@@ -40,11 +40,11 @@ LOBES = 1.8
 LEAST_AREA = 11.0
 """The least area of a nucleus, in square micrometres; platelets have less."""
 LEAST_RADIUS = 3.0
-"""The least inscribed radius, in micrometres, of a nucleus that is parted from another."""
+"""The least inscribed radius, in micrometres, of a nucleus that is separated from another."""
 NECK = 0.92
-"""Nuclei are parted if the neck between them is at most this share of the thinner one's radius."""
+"""Nuclei are separated if their neck is at most this share of the thinner one's radius."""
 LEAST_PART = 30.0
-"""The least area, in square micrometres, of a nucleus that is parted from another."""
+"""The least area, in square micrometres, of a nucleus that is separated from another."""
 NEAR = 0.45
 """How far, in micrometres, a nucleus may reach beyond where it was found."""
 _LEVELS = 40
@@ -64,7 +64,7 @@ class Nucleus:
     x: int
     y: int
     mask: Mask
-    parted: bool = False  # whether it was parted from another
+    separated: bool = False  # whether it was separated from another
 
     @property
     def area(self) -> float:
@@ -131,30 +131,30 @@ def find_nuclei(density: Floats) -> list[Nucleus]:
     for k in range(1, count):
         x, y, width, height = boxes[k, :4]
         inside = np.s_[y : y + height, x : x + width]
-        for mask, parted in _pieces(labels[inside] == k, dark[inside] > 0):
+        for mask, separated in _pieces(labels[inside] == k, dark[inside] > 0):
             if mask.sum() * UM * UM >= LEAST_AREA:
-                found.append(_tight(x, y, mask, parted))
+                found.append(_tight(x, y, mask, separated))
     return found
 
 
 def _pieces(together: Mask, dark: Mask) -> list[tuple[Mask, bool]]:
-    """Part what is together with its gaps closed, then what is dark: closing fills necks, too."""
-    closed = _parted(together)
+    """Separate what is together with gaps closed, then what is dark: closing fills necks, too."""
+    closed = _separated(together)
     pieces = []
     for region in closed:
-        inner = _parted(region & dark, region)
+        inner = _separated(region & dark, region)
         pieces += [(piece & dark, len(closed) + len(inner) > 2) for piece in inner]
     return pieces
 
 
-def _tight(x: int, y: int, mask: Mask, parted: bool) -> Nucleus:
+def _tight(x: int, y: int, mask: Mask, separated: bool) -> Nucleus:
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     cut = mask[top : top + height, left : left + width]
-    return Nucleus(int(x + left), int(y + top), cut, parted)
+    return Nucleus(int(x + left), int(y + top), cut, separated)
 
 
-def _parted(mask: Mask, whole: Mask | None = None) -> list[Mask]:
-    """Part a mask at its necks, and ``whole`` with it; parts that do not touch stay together.
+def _separated(mask: Mask, whole: Mask | None = None) -> list[Mask]:
+    """Separate a mask at its necks, and ``whole`` with it; pieces that do not touch stay together.
 
     Args:
         mask: whose necks count.
@@ -175,7 +175,7 @@ def _parted(mask: Mask, whole: Mask | None = None) -> list[Mask]:
 
 
 def _seeds(distance: Floats) -> list[Mask]:
-    """Return a seed for each nucleus of a region: what is above the neck that parts it.
+    """Return a seed for each nucleus of a region: what is above the neck that separates it.
 
     From the highest level of the distance transform downwards, hills grow and meet. If two meet
     at a level above ``NECK`` of the lower one's height, they are one; else they stay apart.

@@ -23,15 +23,14 @@ DARKEST = 0.6
 """A block whose brightest pixels have less than this share of the tile's light has no glass."""
 
 
-def glass_colour(rgb: Pixels, share: float = BRIGHTEST) -> Floats:
+def glass_colour(rgb: Pixels) -> Floats:
     """Return the colour of the glass: the median of the brightest pixels; (3,), at least 1.
 
     Args:
         rgb: uint8, (H, W, 3).
-        share: of the pixels, that is taken for glass.
     """
     light = rgb.sum(axis=2, dtype=np.int32)
-    least = np.quantile(light[::2, ::2], 1 - share)
+    least = np.quantile(light[::2, ::2], 1 - BRIGHTEST)
     glass: Floats = np.maximum(np.median(rgb[light >= least], axis=0), 1).astype(np.float32)
     return glass
 

@@ -56,7 +56,7 @@ def ratio(density: Floats) -> Floats:
     return density[..., 0] / (density[..., 1] + 1e-3)
 
 
-def look_around(density: Floats, nuclei: Sequence[Nucleus]) -> Surroundings:
+def measure_surroundings(density: Floats, nuclei: Sequence[Nucleus]) -> Surroundings:
     """Measure glass and red cells of a picture.
 
     Args:

@@ -4,8 +4,7 @@ Gupta et al., GCTI-SN: Geometry-inspired chemical and tissue invariant stain nor
 microscopic medical images, Medical Image Analysis 65:101788, 2020: the normalization that the
 C-NMC images went through. Written from a description of its steps:
 
-1. light: the channels are scaled so that the background has the reference's colour
-   (:mod:`blastscope.stain.background_light`);
+1. light: the channels are scaled so that the background has the reference's colour;
 2. density: natural logarithm, no white level;
 3. basis: the singular vectors, not centred, of the stained pixels' densities;
 4. wedge: two stains at the .1 and 99.9 percentiles of the angle in the plane of the first two
@@ -26,12 +25,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
-from blastscope.stain.background_light import background_light
 from blastscope.stain.macenko import amounts
 from blastscope.stain.optical_density import (
     STAINED,
+    WHITE,
     Floats,
     Mask,
     Pixels,
@@ -43,6 +43,10 @@ from blastscope.stain.statistics import StainError, StainStatistics, as_numbers
 
 ANGLES = (0.1, 99.9)
 STRONGEST = 99.9
+WINDOW = 71
+"""The side, in pixels, of the box filter that finds the background."""
+BRIGHTEST = 99
+"""The percentile of brightness that is taken for background."""
 _LEAST_PIXELS = 100
 _LEAST_AMOUNT = 1e-3
 
@@ -71,6 +75,29 @@ def measure(
         vectors=as_numbers(vectors),
         strongest=as_numbers(_strongest(amounts(density, vectors))),
     )
+
+
+def background_light(pixels: Pixels, mask: Mask) -> Floats:
+    """Return red, green and blue of the brightest region of a mask, 0 to 255.
+
+    In a field that is glass; in a cell on black it is the palest part of the cell. Brightness is a
+    third of the root of the summed squares of the channels, after a median filter, averaged over a
+    window, in whole grey levels; the pixels at the 99th percentile's level are the background.
+    Averages leave out what the mask leaves out: black surroundings would darken every rim.
+    """
+    squares = np.zeros(mask.shape, np.float32)
+    for channel in cv2.split(cv2.medianBlur(pixels, 3)):  # one after the other: fields are large
+        squares += np.square(np.asarray(channel, np.float32) / np.float32(WHITE))
+    bright, inside = np.sqrt(squares) / 3, mask.astype(np.float32)
+    size = (WINDOW, WINDOW)
+    total = cv2.boxFilter(bright * inside, -1, size, borderType=cv2.BORDER_REFLECT)
+    share = cv2.boxFilter(inside, -1, size, borderType=cv2.BORDER_REFLECT)
+    level = np.rint(total / np.maximum(share, 1e-6) * WHITE)
+    inner = level[mask]
+    inner = inner[inner > 0] if (inner > 0).any() else inner
+    brightest = np.percentile(inner, BRIGHTEST, method="nearest")
+    found = pixels[mask & (level == brightest)].mean(axis=0, dtype=np.float64)
+    return np.asarray(np.maximum(found, 1.0))
 
 
 def _density(values: Pixels, light: Floats, to_light: Floats | tuple[float, ...]) -> Floats:

@@ -39,9 +39,9 @@ class Normalized:
     own: StainStatistics
 
 
-def foreground(pixels: Pixels, threshold: int = 1) -> Mask:
-    """Return which pixels are not black: grey above a threshold, as cells are found."""
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) > threshold)
+def foreground(pixels: Pixels) -> Mask:
+    """Return which pixels are not black: grey above 1, as cells are found."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) > 1)
 
 
 def measure_stain(pixels: Pixels, method: Method) -> StainStatistics:

@@ -6,7 +6,6 @@ as they are. Its telemetry is off while it works for us.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from blastscope.errors import BlastscopeError, writing
 from blastscope.io.files import sqlite_url
-from blastscope.process import quiet
+from blastscope.process import environment, quiet
 from blastscope.tracking.records import ARTIFACTS, RunRecord
 
 if TYPE_CHECKING:
@@ -82,16 +81,8 @@ def refuse_silent_server(uri: str | None) -> None:
 @contextmanager
 def telemetry_off() -> Iterator[None]:
     """Turn MLflow's telemetry and bars off in a block; the environment is as before afterwards."""
-    before = {name: os.environ.get(name) for name in _OFF}
-    os.environ.update(_OFF)
-    try:
+    with environment(_OFF):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def log_record(record: RunRecord, uri: str | None, home: Path, bundle: Path | None = None) -> str:

@@ -13,19 +13,19 @@ from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.training.run_folder import RunFolder, load_checkpoint
 
 
-def refuse_other_start(folder: RunFolder, given: Path | None) -> None:
-    """Refuse to go on with a run that did not start from ``given``.
+def refuse_other_start(folder: RunFolder, start: Path | None) -> None:
+    """Refuse to go on with a run that did not start from ``start``.
 
     Raises:
         BlastscopeError: if it started from another run.
     """
-    if given is None:
+    if start is None:
         return
     recorded = read_json(folder.environment).get("starts_from", {})
-    checkpoint = RunFolder(given).checkpoint
+    checkpoint = RunFolder(start).checkpoint
     if not checkpoint.is_file() or recorded.get("checkpoint") != sha256_of(checkpoint):
         raise BlastscopeError(
-            f"{folder.path} did not start from {given} but from {recorded.get('run', 'no run')}: "
+            f"{folder.path} did not start from {start} but from {recorded.get('run', 'no run')}: "
             "choose another folder for the new run."
         )
 
@@ -42,13 +42,13 @@ def notes_of_start(start: Path | None, weights: Path | None) -> dict[str, Any]:
 
 
 def find_start(
-    recipe: Recipe, run: Path, given: Path | None, identity: dict[str, Any]
+    recipe: Recipe, run: Path, start: Path | None, identity: dict[str, Any]
 ) -> Path | None:
     """Return the folder of the run whose weights a recipe starts from; None if it needs none.
 
     A mean of runs needs none, even if those runs started from another.
 
-    Without ``given``, it is the only finished run of that recipe, on the same store and split,
+    Without ``start``, it is the only finished run of that recipe, on the same store and split,
     among the folders beside ``run``.
 
     Raises:
@@ -57,17 +57,17 @@ def find_start(
     """
     averages = recipe.model.weights == AVERAGED
     if recipe.starts_from is None or averages:
-        if given is not None:
+        if start is not None:
             what = (
                 "is a mean of runs and starts from none" if averages else "starts from no other run"
             )
             raise BlastscopeError(f"{recipe.name} {what}: leave --from out.")
         return None
-    if given is not None:
-        reason = misfit(given, recipe.starts_from, identity)
+    if start is not None:
+        reason = misfit(start, recipe.starts_from, identity)
         if reason:
-            raise BlastscopeError(f"{given} {reason}: give a finished run of {recipe.starts_from}.")
-        return given
+            raise BlastscopeError(f"{start} {reason}: give a finished run of {recipe.starts_from}.")
+        return start
     beside = sorted(path for path in run.absolute().parent.glob("*") if path != run.absolute())
     fitting = [path for path in beside if not misfit(path, recipe.starts_from, identity)]
     if len(fitting) == 1:

@@ -312,7 +312,7 @@ def _ood_of(store: Path, fingerprint: str, train: bytes, validation: bytes) -> O
 
 def probabilities(
     classifier: Classifier,
-    feed: NetworkInput,
+    network_input: NetworkInput,
     rows: Rows,
     device: torch.device,
     views: str = "one",
@@ -327,15 +327,17 @@ def probabilities(
         views: the recipe's ``prediction.views``; of several views the logits' mean is taken (TTA).
     """
     classifier.to(device).eval()
-    feed.to(device)
+    network_input.to(device)
     unknown = np.zeros(int(rows.max()) + 1 if len(rows) else 0, bool)
     operations = view_operations(views)
     logits = np.zeros(len(rows))
     with torch.inference_mode():
         for operation in operations:
             first = 0
-            for inputs, targets, *_ in PlainBatches(feed.views, unknown, rows, BATCH, operation):
-                found = feed(move_data_to_device(inputs, device)).double().cpu().numpy()
+            for inputs, targets, *_ in PlainBatches(
+                network_input.views, unknown, rows, BATCH, operation
+            ):
+                found = network_input(move_data_to_device(inputs, device)).double().cpu().numpy()
                 logits[first : first + len(targets)] += found / len(operations)
                 first += len(targets)
     return torch.sigmoid(torch.from_numpy(logits)).numpy()

@@ -42,16 +42,16 @@ class Audit:
     randomization: pl.DataFrame  # the columns of ``RANDOMIZATION``
 
 
-def audit_cells(given: Sequence[str | Path], part: str, data: Sequence[Path]) -> Listing:
+def audit_cells(models: Sequence[str | Path], part: str, data: Sequence[Path]) -> Listing:
     """List the cells of a part, as the models' own predictions have it, with their images.
 
-    Models and data are given as to ``align_predictions`` and ``list_data``.
+    ``models`` are as ``align_predictions`` takes them, ``data`` as ``list_data``.
 
     Raises:
         BlastscopeError: if the models were not predicted on the same cells, or a cell is not in
             ``data`` or has another label there.
     """
-    cells = align_predictions(given).every(part).cells
+    cells = align_predictions(models).every(part).cells
     known = list_data(data)
     by_name = {item.cell: item for item in known.cells}
     lost = [name for name in cells["cell"] if name not in by_name]

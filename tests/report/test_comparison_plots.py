@@ -11,9 +11,9 @@ from blastscope.evaluation.comparison import compare
 from blastscope.report.comparison_page import (
     MOST_PAIRS,
     comparison_view,
-    differences_figure,
+    differences_plot,
     draw_comparison,
-    models_figure,
+    models_plot,
     shortened,
     split_text,
     verdict,
@@ -39,7 +39,7 @@ def dozen():
 
 
 def test_every_model_has_its_interval_in_every_panel(dozen):
-    figure = models_figure(dozen)
+    figure = models_plot(dozen)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["weighted F1", "AUC", "sensitivity", "specificity"]
     for axes, name in zip(
@@ -57,7 +57,7 @@ def test_every_model_has_its_interval_in_every_panel(dozen):
 
 def test_of_many_pairs_the_largest_leads_are_drawn_with_a_line_at_zero(dozen):
     assert len(dozen.pairs) == 66
-    figure = differences_figure(dozen.pairs)
+    figure = differences_plot(dozen.pairs)
     axes = figure.axes[0]
     assert list(axes.lines[0].get_xdata()) == [0, 0]
     points = [line.get_xdata()[0] for line in axes.lines[2::2]]
@@ -92,9 +92,9 @@ def test_figures_are_saved_whatever_the_names(dozen, tmp_path):
 def test_what_is_undefined_is_left_out():
     scores = scores_of([True] * 30, {"a": np.linspace(0, 1, 30), "b": np.linspace(1, 0.4, 30)})
     comparison = compare(scores, "test", 100)
-    figure = models_figure(comparison)
+    figure = models_plot(comparison)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["weighted F1", "sensitivity"]
-    assert len(differences_figure(comparison.pairs).axes) == 1
+    assert len(differences_plot(comparison.pairs).axes) == 1
     view = comparison_view(comparison, {})
     assert metric(view["found"].estimates["a"]["auc"]) == "–"
 
