@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from blastscope.evaluation.comparison import Comparison, ModelPair, by_lead
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.few_subjects import FEW_SUBJECTS
-from blastscope.report.comparison_with_size import size_columns, size_sentences
+from blastscope.report.comparison_with_size import size_view
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import INK, QUIET, name_rows, printable, save_all, styled
@@ -53,7 +53,13 @@ def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str
     """
     title = f"{len(comparison.models)} models on the same {comparison.part} cells"
     view = comparison_view(comparison, pictures)
-    return render("comparison.html", title=title, synthetic=comparison.synthetic, comparison=view)
+    return render(
+        "comparison.html",
+        title=title,
+        synthetic=comparison.synthetic,
+        comparison=view,
+        beside=size_view(comparison),
+    )
 
 
 def exchanged_text(comparison: Comparison) -> list[str]:
@@ -89,8 +95,6 @@ def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dic
             *readings_text(comparison.readings),
         ],
         "sampling": sampling_text(comparison.sampling),
-        "size_sentences": size_sentences(comparison),
-        "size_columns": size_columns(comparison),
         "caution": WITHOUT_WIDTH if without_width(comparison) else "",
         "folded": len(pairs) > MOST_OPEN,
         "pictures": {name: svg_uri(path) for name, path in pictures.items()},

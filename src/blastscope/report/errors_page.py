@@ -24,6 +24,13 @@ from blastscope.error_analysis.causes import (
     TraitFinding,
     Within,
 )
+from blastscope.evaluation.comparison import Comparison
+from blastscope.report.comparison_with_size import (
+    NOT_MEASURED,
+    auc_text,
+    size_sentences,
+    size_view,
+)
 from blastscope.report.errors_plots import MOST_SUBJECTS
 from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.html import picture_uri, render, svg_uri
@@ -90,6 +97,8 @@ def errors_html(
         synthetic=analysis.synthetic,
         protocol=analysis.scores.protocol,
         cautions=[*cautions, *([("unlabelled", unlabelled)] if unlabelled else [])],
+        beside=None if analysis.sized is None else size_view(analysis.sized),
+        sized=sized_text(analysis.sized),
         errors=errors_view(analysis, pictures, store, cell_pages),
     )
 
@@ -190,6 +199,14 @@ def cell_pictures(
     }
 
 
+def sized_text(sized: Comparison | None) -> list[str]:
+    """Write AUC and AUC at equal size, and which models are not clearly ahead of size."""
+    if sized is None:
+        return [NOT_MEASURED]
+    numbers = auc_text(sized)
+    return [*([numbers] if numbers else []), *size_sentences(sized)]
+
+
 def missed_text(causes: Causes) -> str:
     """Define a missed cell and count the missed cells of each class."""
     who = {1: "the model calls", 2: "one of the 2 models calls"}.get(
@@ -225,7 +242,8 @@ def causes_text(causes: Causes) -> tuple[str, ...]:
         )
     if not causes.measured:
         sentences.append(
-            "Size, shape and stain were not measured: give the store of these cells with --store."
+            "Size, shape and stain of missed and right cells were not compared: give the store of "
+            "these cells with --store."
         )
     return tuple(sentences)
 
