@@ -161,6 +161,8 @@ def _power(pair: ModelPair, comparison: Comparison) -> str:
     normal = counts.get("hem", 0) + counts.get("mixed", 0)
     if not 1 < normal <= FEW_SUBJECTS or not pair.detectable > 0:
         return ""
+    if pair.detectable >= 1:  # no two AUCs are so far apart
+        return f" {normal} normal subjects are too few to show any difference in AUC."
     return (
         f" {normal} normal subjects cannot show a difference in AUC below "
         f"{number(pair.detectable, 2)}."
@@ -290,7 +292,8 @@ def models_figure(comparison: Comparison) -> Figure:
         for row, model in enumerate(models):
             found = comparison.estimates[model]
             _plot(axes, row, found[name], filled=found["weighted_f1"].value == best)
-        axes.set_title(HEADLINE[name])
+        _widen(axes, 0.1)
+        axes.set(title=HEADLINE[name], xlim=np.clip(axes.get_xlim(), -0.01, 1.01))
     figure.supxlabel("95 % intervals; filled: the highest weighted F1", fontsize=8, color=QUIET)
     return figure
 
@@ -316,6 +319,7 @@ def differences_figure(pairs: Sequence[ModelPair]) -> Figure:
             estimate = difference(pair)
             clear = estimate.above_zero or estimate.negated().above_zero
             _plot(axes, row, estimate, filled=clear)
+        _widen(axes, 0.02)
         axes.set_title(f"difference in {title}")
     cut = f"; the {MOST_PAIRS} largest of {len(led)}" if len(led) > MOST_PAIRS else ""
     words = f"paired 95 % intervals; filled: the interval excludes zero{cut}"
@@ -343,6 +347,14 @@ def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequ
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(4 if panels > 2 else 5))
     return figure, found
+
+
+def _widen(axes: Axes, least: float) -> None:
+    """Show at least so wide a range, also if all values are the same."""
+    low, high = axes.get_xlim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_xlim(middle - least / 2, middle + least / 2)
 
 
 def _plot(axes: Axes, row: int, estimate: Estimate, *, filled: bool) -> None:

@@ -37,6 +37,7 @@ from blastscope.report.html import picture_uri, render, svg_uri
 from blastscope.report.text import (
     LABELS,
     counted,
+    every,
     listed,
     number,
     p_value,
@@ -156,7 +157,7 @@ def make_galleries(analysis: ErrorAnalysis) -> tuple[Gallery, ...]:
     kinds: list[tuple[str, str, Sequence[Pick], int]] = []
     if several:  # with one model this is the gallery of its most confident errors
         note = f"The most confident error first. {order}"
-        kinds.append((f"Missed by all {len(models)} models", note, missed, len(missed)))
+        kinds.append((f"Missed by {every(len(models))}", note, missed, len(missed)))
         note = f"Every other model misses these cells. {order}"
         kinds.append((RESCUED, note, analysis.rescued, len(analysis.rescued)))
     for model, confident in analysis.most_confident.items():
@@ -260,7 +261,9 @@ def guess_text(guess: Sequence[PaperGuess], causes: Causes) -> str:
             "outline": (one.outline, causes.trait(one.label, "solidity")),
         }
         parts = [f"the {name} {_GUESS[code]}{_effect(f)}" for name, (code, f) in traits.items()]
-        answers.append(f"{LABELS[one.label]} cells: {listed(parts)}")
+        untested = {code for code, _ in traits.values()} == {"not-tested"}
+        found = f"this {_GUESS['not-tested']}" if untested else listed(parts)
+        answers.append(f"{LABELS[one.label]} cells: {found}")
     return f"{start}. {'. '.join(answer[0].upper() + answer[1:] for answer in answers)}."
 
 

@@ -167,6 +167,11 @@ def counted(n: int, noun: str = "cell", plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def every(n: int, noun: str = "model") -> str:
+    """Name all of several things: ``both models``, ``all 3 models``."""
+    return f"{'both' if n == 2 else f'all {n}'} {noun}s"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Join words: ``a, b and c``."""
     if len(words) < 2:
