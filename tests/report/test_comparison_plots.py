@@ -38,6 +38,20 @@ def dozen():
     return compare(scores_of(is_all, models, [f"S{i // 10}" for i in range(200)]), "test", 100)
 
 
+def test_equal_values_have_a_range_that_a_reader_can_use():
+    """Of a model that calls every cell ALL: no sensitivity above 1, no ticks of 1e-17."""
+    is_all = np.arange(60) < 40
+    models = {"a": np.full(60, 0.9), "b": np.linspace(0.6, 0.9, 60)}
+    found = compare(scores_of(is_all, models, [f"S{i // 10}" for i in range(60)]), "test", 100)
+    for axes in models_plot(found).axes:
+        low, high = axes.get_xlim()
+        assert -0.01 <= low < high <= 1.01
+        assert high - low > 0.05
+    low, high = differences_plot(found.pairs).axes[0].get_xlim()
+    assert high - low >= 0.02
+    assert low < 0 < high
+
+
 def test_every_model_has_its_interval_in_every_panel(dozen):
     figure = models_plot(dozen)
     titles = [axes.get_title(loc="left") for axes in figure.axes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from blastscope.evaluation.leakage import compare_out_of_fold, read_leakage
 from blastscope.io.predictions import read_predictions, write_predictions
 from blastscope.report.crossval_page import write_leakage
 from blastscope.report.evaluation_text import detail_lines, leakage_text, verdict_lines
+from blastscope.report.shortcut_text import power_text
 from blastscope.report.text import escaped
 from tests.evaluation.test_leakage import out_of_fold
 from tests.report.decided_tables import decided_table, written
@@ -256,3 +258,11 @@ def test_another_reports_folder_is_left_alone(tmp_path, name, said):
     with pytest.raises(BlastscopeError, match=said):
         evaluate(written(tmp_path / "p.parquet"), out=out)
     assert [path.name for path in out.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(("detectable", "shown"), [(0.12, "below 0.12"), (1.84, "any difference")])
+def test_no_difference_in_auc_above_one_is_told(detectable, shown):
+    subjects = SimpleNamespace(auc=SimpleNamespace(subjects=2), deviation=0.1)
+    text = power_text(SimpleNamespace(subjects=subjects, detectable=detectable))
+    assert shown in text
+    assert "1.84" not in text

@@ -13,8 +13,8 @@ from PIL import Image
 
 from blastscope import DISCLAIMER
 from blastscope.api.evaluate import evaluate
-from blastscope.report.html import picture_uri, render
-from blastscope.report.text import number
+from blastscope.report.html import breakable, picture_uri, render
+from blastscope.report.text import every, number
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -102,3 +102,14 @@ def test_a_picture_survives_its_data_uri():
     assert kind == "data:image/png"
     with Image.open(io.BytesIO(base64.b64decode(content))) as picture:
         assert np.array_equal(np.asarray(picture), rgb)
+
+
+def test_a_name_breaks_after_underscores_only_and_stays_escaped():
+    assert breakable("UID_H1_2_hem") == "UID_<wbr>H1_<wbr>2_<wbr>hem"
+    page = Page(str(breakable(f"a_{HOSTILE}_b")))
+    assert page.text == f"a_{HOSTILE}_b"
+    assert set(page.tags) == {"wbr"}
+
+
+def test_two_are_both():
+    assert [every(n) for n in (2, 3)] == ["both models", "all 3 models"]

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
+from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.overlap import Overlap
-from blastscope.report.robustness_page import model_text, value_text, verdict_text
+from blastscope.report.robustness_page import model_text, tone, value_text, verdict_text
 from blastscope.robustness.metrics import STRESS, measure, table
 from blastscope.robustness.non_cell_images import non_cell_images
 from blastscope.robustness.perturbations import PERTURBATIONS, steps
@@ -71,6 +72,12 @@ def test_what_costs_nothing_has_no_drop_and_what_costs_much_has_one_above_zero()
         "never with stain hue, stain intensity, exposure, JPEG, rotation or scale" in noticed_text
     )
     assert np.isnan(worst.out_of_distribution)
+
+
+def test_a_large_fall_that_is_not_certain_is_not_shown_as_good():
+    assert tone(Estimate(0.3, 0.1, 0.5)) == "training"
+    assert tone(Estimate(0.3, -0.1, 0.5)) == ""
+    assert tone(Estimate(0.01, -0.02, 0.04)) == "disjoint"
 
 
 def test_of_one_class_weighted_f1_says_what_costs_most():

@@ -11,16 +11,24 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.result import PAGE, AnyPath, Progress, Result, TextTable, as_path, showing
-from blastscope.api.tables import Models, as_models
-from blastscope.data.store import Store, open_store
+from blastscope.api.tables import Models, as_measured_cells, as_models
+from blastscope.data.store import Store
 from blastscope.error_analysis.analysis import ErrorAnalysis, analyse
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.evaluation.aligned_predictions import align_predictions
+from blastscope.evaluation.comparison import compare
 from blastscope.evaluation.sources import InMemoryTable
 from blastscope.io.files import write_json, write_text
 from blastscope.io.tables import write_csv
 from blastscope.io.workfolder import refuse_foreign
-from blastscope.report.errors_page import causes_text, errors_html, guess_text, missed_text
+from blastscope.report.comparison_with_size import size_columns, size_rows
+from blastscope.report.errors_page import (
+    causes_text,
+    errors_html,
+    guess_text,
+    missed_text,
+    sized_text,
+)
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.explanation_page import remove_other_pages
@@ -53,7 +61,7 @@ class ErrorsResult(Result, ErrorAnalysis):
         return ErrorAnalysis.as_json(self)
 
     def tables(self) -> list[TextTable]:
-        """Return how many cells are missed by how many models, and each model's errors."""
+        """Return what stands beside size, who misses how many cells, and each model's errors."""
         missed, total = self.counts.missed_by, self.counts.total
         together = [
             (k, missed["all"][k], missed["hem"][k], total[k]) for k in range(len(total) - 1, -1, -1)
@@ -63,15 +71,19 @@ class ErrorsResult(Result, ErrorAnalysis):
             for row in self.counts.models
         ]
         columns = ("model", "class", "cells", "errors", "only right", "only wrong")
-        return [
+        found = [
             TextTable.of(("missed by", "ALL", "normal", "cells"), together),
             TextTable.of(columns, rows),
         ]
+        if self.sized is None:
+            return found
+        return [TextTable.of(("model", *size_columns(self.sized)), size_rows(self.sized)), *found]
 
     def answers(self) -> list[str]:
-        """Say what the missed cells have in common."""
+        """Say what the models know beside size, and what the missed cells have in common."""
         return [
             missed_text(self.causes),
+            *sized_text(self.sized),
             *causes_text(self.causes),
             guess_text(self.guess, self.causes),
         ]
@@ -110,7 +122,9 @@ def analyze_errors(
         models: runs, ensembles or prediction tables, as :func:`blastscope.compare` takes them.
         part: ``train``, ``validation`` or ``test``.
         out: the folder to write to; nothing is written without it.
-        store: the store of these cells, to measure and show them; None to do without.
+        store: the store of these cells, to measure and show them, for AUC at equal size and for
+            each model's lead over the baselines of size, and of size and colour; None to do
+            without. A cell table or a table of boxes has the sizes alone.
         explain: write a page with heatmaps for each cell shown; ``models`` must then be runs or an
             ensemble.
         device: what the networks compute on, ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -126,7 +140,7 @@ def analyze_errors(
     sources, path = as_models(models), as_path(store)
     pages = None
     if explain:
-        if path is None:
+        if path is None or path.is_file():
             raise BlastscopeError("`explain` needs images of the cells: give their store.")
         require_training("`explain`")
         folders = [one for one in sources if not isinstance(one, InMemoryTable)]
@@ -135,8 +149,10 @@ def analyze_errors(
         pages = partial(_cell_pages, folders, path, device, progress)
     if out is not None:  # before the work
         refuse_foreign(Path(out), CONTENT, ["report.html", TABLE])
-    opened = None if path is None else open_store(path)
-    found = analyse(align_predictions(sources), part, opened)
+    opened, measured = as_measured_cells(path)
+    scores = align_predictions(sources)
+    sized = None if measured is None else compare(scores, part, pairs=[], measured=measured)
+    found = analyse(scores, part, opened, sized)
     return ErrorsResult.of(found, store=opened, cell_pages=pages).saved(out)
 
 

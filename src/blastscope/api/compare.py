@@ -28,10 +28,14 @@ from blastscope.report.comparison_page import (
     pooled_text,
     without_width,
 )
-from blastscope.report.comparison_with_size import size_columns, size_metrics, size_sentences
+from blastscope.report.comparison_with_size import (
+    size_columns,
+    size_metrics,
+    size_rows,
+    size_sentences,
+)
 from blastscope.report.evaluation_text import overlap_text, sampling_text
-from blastscope.report.shortcut_text import EQUAL_SIZE
-from blastscope.report.text import decimals, metric, readings_text
+from blastscope.report.text import decimals, readings_text
 
 CONTENT = "comparison.json"
 _COLUMNS = {
@@ -94,14 +98,9 @@ class ComparisonResult(Result, Comparison):
             (model, *(paper_style(metrics[name]) for name in _COLUMNS.values()))
             for model, metrics in self.estimates.items()
         ]
-        columns = size_columns(self)
-        beside = [
-            (model, *(metric(column(model), sign=name != EQUAL_SIZE)
-                      for name, column in columns.items()))
-            for model in self.models
-        ]  # fmt: skip
-        tables = [TextTable.of(("model", *_COLUMNS), rows)]
-        return [*tables, TextTable.of(("model", *columns), beside)] if columns else tables
+        tables, columns = [TextTable.of(("model", *_COLUMNS), rows)], size_columns(self)
+        beside = TextTable.of(("model", *columns), size_rows(self))
+        return [*tables, beside] if columns else tables
 
     def answers(self) -> list[str]:
         """Say which model is ahead, whether that may be noise, and who is not ahead of size."""

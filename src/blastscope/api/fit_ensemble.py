@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from blastscope.api.compare import paper_style
 from blastscope.api.result import PAGE, AnyPath, Result, TextTable, synthetic_of
-from blastscope.api.tables import Models, as_models
-from blastscope.data.store import Store, open_store
-from blastscope.ensemble.build import Built, EnsembleSettings, build
+from blastscope.api.tables import Models, as_measured_cells, as_models
+from blastscope.data.store import Store
+from blastscope.ensemble.build import Built, EnsembleSettings, build, out_of_fold
 from blastscope.ensemble.ensemble_folder import (
     EnsembleFolder,
     ensemble_members,
@@ -29,12 +29,12 @@ from blastscope.errors import BlastscopeError, writing
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, align_predictions
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.comparison import compare as compare_aligned
-from blastscope.evaluation.overlap import CUT_BY_CELL
 from blastscope.evaluation.sources import ENSEMBLE
 from blastscope.io.files import only_one, remove_folder, sha256_of, write_json, write_text
 from blastscope.io.predictions import predictions_digest, read_predictions, write_predictions
 from blastscope.report.comparison_page import pooled_text
-from blastscope.report.ensemble_page import cautions, ensemble_page, verdicts
+from blastscope.report.comparison_with_size import size_columns, size_rows, size_sentences
+from blastscope.report.ensemble_page import cautions, ensemble_page, shown_models, verdicts
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.text import readings_text
 
@@ -103,11 +103,17 @@ class EnsembleResult(Result):
             for model, metrics in self.comparison.estimates.items()
         ]
         head = f"on {plan.apply} cells{', cross-fitted' * plan.nested}"
-        return [weights, TextTable.of((head, "weighted F1", "AUC"), rows)]
+        found = [weights, TextTable.of((head, "weighted F1", "AUC"), rows)]
+        columns = size_columns(self.comparison)
+        beside = TextTable.of((head, *columns), size_rows(self.comparison))
+        return [*found, beside] if columns else found
 
     def answers(self) -> list[str]:
-        """Say how the ensemble stands to the mean and to its best member."""
-        return [] if self.comparison is None else verdicts(self.built, self.comparison)
+        """Say how the ensemble stands to the mean, to its best member, and to size."""
+        if self.comparison is None:
+            return []
+        sizes = size_sentences(self.comparison.of_models(shown_models(self.built)))
+        return [*verdicts(self.built, self.comparison), *sizes]
 
     def notes(self) -> list[str]:
         """Say what bounds these metrics."""
@@ -184,7 +190,9 @@ def fit_ensemble(
         nested: fit on the reported part itself, in folds.
         votes: with the method vote, how many models must call a cell ALL; the majority by default.
         genetic: settings of the genetic search; those of the paper by default.
-        store: the store of these cells, for pictures and causes of errors.
+        store: the store of these cells, for pictures, causes of errors, AUC at equal size, and each
+            model's lead over the baselines of size, and of size and colour. A cell table or a table
+            of boxes has the sizes alone.
         resamples: how many times to draw subjects and cells for the intervals.
         seed: of the search, the folds and the draws.
         force: replace another ensemble that is in ``out``.
@@ -206,12 +214,15 @@ def fit_ensemble(
     _refuse_folds_beside_others(scores)
     if out is not None:  # before the search
         _refuse_members_folder(scores, Path(out))
-    opened = None if store is None else open_store(Path(store))
+    opened, measured = as_measured_cells(store)
     built = build(scores, plan)
     comparison, errors = None, None
     if scores.every(plan.apply).cells["label"].is_not_null().any():
-        comparison = compare_aligned(built.scores, plan.apply, resamples, plan.seed, _pairs(built))
-        errors = analyse(scores, plan.apply, opened)
+        comparison = compare_aligned(
+            built.scores, plan.apply, resamples, plan.seed, _pairs(built), measured
+        )
+        sized = None if measured is None else comparison.of_models(scores.models)
+        errors = analyse(scores, plan.apply, opened, sized)
     return EnsembleResult(built, scores, comparison, errors, opened, force).saved(out)
 
 
@@ -331,19 +342,9 @@ def _about(built: Built, methods: Iterable[str]) -> dict[str, Any]:
         about["cross_fitted"] = plan.apply
     elif not set(methods) <= set(UNFITTED):
         fitted_on.add(plan.fit)
-    if (by := _out_of_fold(scores)) is not None:
+    if (by := out_of_fold(scores)) is not None:
         about["out_of_fold"] = by
     return {**about, "fitted_on": sorted(fitted_on)}
-
-
-def _out_of_fold(scores: AlignedPredictions) -> str | None:
-    """Return how the folds of the members were cut; None if they have none.
-
-    Of several ways it is one that leaves subjects in training, if there is one: what the ensemble
-    knows of a subject is all that its members know.
-    """
-    found = {member.out_of_fold for member in scores.members if not member.derived} - {None}
-    return next((by for by in (*CUT_BY_CELL, *sorted(filter(None, found))) if by in found), None)
 
 
 def _refuse_folds_beside_others(scores: AlignedPredictions) -> None:
@@ -369,7 +370,7 @@ def _table(scores: AlignedPredictions, model: str, p_all: NDArray[np.float64]) -
     found = scores.cells.with_columns(
         model=pl.lit(model), p_all=pl.Series(np.ascontiguousarray(p_all))
     )
-    if scores.fold is None or _out_of_fold(scores) is None:
+    if scores.fold is None or out_of_fold(scores) is None:
         return found
     # Which of the model's networks predicted a cell.
     column = scores.fold[:, scores.models.index(model)]

@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 
 from blastscope.api.result import AnyPath
+from blastscope.data.store import Store, open_store
 from blastscope.errors import BlastscopeError
+from blastscope.evaluation.cell_measurements import CellMeasurements, cell_measurements
 from blastscope.evaluation.sources import InMemoryTable
 
 Source = Any
@@ -67,6 +69,14 @@ def as_models(models: Models) -> list[str | Path | InMemoryTable]:
 def _named(name: str, source: Source) -> str | InMemoryTable:
     found = as_source(source, name)
     return found if isinstance(found, InMemoryTable) else f"{name}={found}"
+
+
+def as_measured_cells(store: AnyPath | None) -> tuple[Store | None, CellMeasurements | None]:
+    """Open a store and measure its cells; a cell table or a table of boxes has the sizes alone."""
+    if store is None:
+        return None, None
+    path = Path(store)
+    return None if path.is_file() else open_store(path), cell_measurements(path)
 
 
 def as_run_paths(models: AnyPath | Iterable[AnyPath] | Mapping[str, AnyPath]) -> list[str | Path]:

@@ -15,7 +15,6 @@ from blastscope.cli.options import (
     ReportFolder,
     Resamples,
     Seed,
-    SomeStore,
     argument,
     option,
     refuse_beside,
@@ -26,6 +25,14 @@ StoreForSize = Annotated[
     Path | None,
     option(
         "The store with these cells, for baselines of size and colour and AUC at equal size; "
+        "a cell table or a table of boxes has the sizes.",
+        "STORE",
+    ),
+]
+StoreForErrors = Annotated[
+    Path | None,
+    option(
+        "The store with these cells, for pictures, causes of errors and AUC at equal size; "
         "a cell table or a table of boxes has the sizes.",
         "STORE",
     ),
@@ -128,7 +135,7 @@ def compare(
 def errors(
     models: Predictions,
     out: ReportFolder,
-    store: SomeStore = None,
+    store: StoreForErrors = None,
     part: Part = "test",
     explain: Annotated[
         bool, option("Add a page with heatmaps for each cell shown.", name="--explain")
@@ -172,7 +179,7 @@ def ensemble(
     votes: Annotated[
         int | None, option("Vote: how many models must call a cell ALL; the majority by default.")
     ] = None,
-    store: SomeStore = None,
+    store: StoreForErrors = None,
     population: Annotated[int, option("Genetic: chromosomes.")] = 100,
     generations: Annotated[int, option("Genetic: generations.")] = 100,
     tournament: Annotated[int, option("Genetic: chromosomes in a tournament.")] = 5,

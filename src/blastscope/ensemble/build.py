@@ -14,6 +14,7 @@ from blastscope.ensemble.methods import ARBITER, CHOICES, METHODS, UNFITTED, Fit
 from blastscope.ensemble.nested import Nested, cross_fitted
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import AlignedPredictions, ModelSource
+from blastscope.evaluation.overlap import CUT_BY_CELL
 from blastscope.io.predictions import SYNTHETIC_MARK
 
 METHOD_NAMES = {
@@ -220,7 +221,18 @@ def _nested(reported: AlignedPredictions, plan: EnsembleSettings) -> dict[str, N
 
 
 def _member(method: str, scores: AlignedPredictions) -> ModelSource:
-    """Name a method as a model beside its members."""
+    """Name a method as a model beside its members, with folds if they have some."""
     name = f"ensemble: {METHOD_NAMES[method]}" + SYNTHETIC_MARK * scores.synthetic
     about = {"protocol": scores.protocol, "synthetic": scores.synthetic, "derived": True}
-    return ModelSource(name, Path(name), about)
+    by = out_of_fold(scores)
+    return ModelSource(name, Path(name), about if by is None else {**about, "out_of_fold": by})
+
+
+def out_of_fold(scores: AlignedPredictions) -> str | None:
+    """Return how the folds of the members were cut; None if they have none.
+
+    Of several ways it is one that leaves subjects in training, if there is one: what the ensemble
+    knows of a subject is all that its members know.
+    """
+    found = {member.out_of_fold for member in scores.members if not member.derived} - {None}
+    return next((by for by in (*CUT_BY_CELL, *sorted(filter(None, found))) if by in found), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from blastscope.error_analysis.causes import (
 )
 from blastscope.error_analysis.counts import Counts, PairAgreement, agreements, count_errors, misses
 from blastscope.evaluation.aligned_predictions import AlignedPredictions
+from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.metrics import THRESHOLD
 from blastscope.evaluation.overlap import Overlap, members_overlap
 
@@ -62,6 +63,8 @@ class ErrorAnalysis:
         synthetic: whether the predictions or the store are of synthetic cells.
         overlap: whether the subjects of the part are also in training, or its cells chose weights.
         unlabelled: cells of the part that are left out because they have no label.
+        sized: of the same models on the same cells: AUC, AUC at equal size, and the leads over
+            size; None if sizes are unknown.
     """
 
     scores: AlignedPredictions
@@ -77,6 +80,7 @@ class ErrorAnalysis:
     synthetic: bool
     overlap: Overlap
     unlabelled: int
+    sized: Comparison | None = field(default=None, kw_only=True)
 
     @property
     def cells(self) -> pl.DataFrame:
@@ -105,6 +109,7 @@ class ErrorAnalysis:
             "unlabelled": self.unlabelled,
             "readings": dict(self.scores.readings),
             "overlap": asdict(self.overlap),
+            **self._sized_json(),
             "missed_by": {label: list(row) for label, row in self.counts.missed_by.items()},
             "errors": [asdict(row) for row in self.counts.models],
             "pairs": [asdict(pair) for pair in self.pairs],
@@ -120,16 +125,26 @@ class ErrorAnalysis:
             },
         }
 
+    def _sized_json(self) -> dict[str, Any]:
+        """Return what stands beside size, by model; empty if sizes are unknown."""
+        if self.sized is None:
+            return {"auc": {}, "equal_size": {}, "baselines": {}}
+        told = self.sized.as_json()
+        auc = {model: metrics["auc"] for model, metrics in told["estimates"].items()}
+        return {"auc": auc, "equal_size": told["equal_size"], "baselines": told["baselines"]}
+
     def _pick_json(self, pick: Pick) -> dict[str, Any]:
         cell = self.scores.cells["cell"][pick.row]
         return {"cell": cell, "model": pick.model, "confidence": pick.confidence}
 
 
-def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> ErrorAnalysis:
+def analyse(
+    scores: AlignedPredictions, part: str, store: Store | None, sized: Comparison | None = None
+) -> ErrorAnalysis:
     """Analyse the errors of every model in ``scores`` on one part.
 
     ``scores`` have every part, so that subjects in training are known; the store measures the
-    cells.
+    cells; ``sized`` compares these models on the part, with their AUC at equal size.
 
     Raises:
         BlastscopeError: if the part has no labelled cells, or the store is of other cells.
@@ -156,6 +171,7 @@ def analyse(scores: AlignedPredictions, part: str, store: Store | None) -> Error
         synthetic=rows.synthetic or (store is not None and store.synthetic),
         overlap=members_overlap(scores, part),
         unlabelled=scores.every(part).cells.height - rows.cells.height,
+        sized=sized,
     )
 
 

@@ -81,6 +81,9 @@ class ModelPair:
         )
 
 
+_BY_MODEL = ("checkpoints", "protocols", "estimates", "counts", "equal_size", "baselines")
+
+
 def by_lead(pairs: Sequence[ModelPair]) -> list[ModelPair]:
     """Put the better model first in every pair, and the largest lead in weighted F1 on top."""
     return sorted((pair.led() for pair in pairs), key=lambda pair: -pair.weighted_f1.value)
@@ -134,6 +137,17 @@ class Comparison:
         """The models whose AUC is so low that labels or the sign of p may be exchanged."""
         found = ((model, metrics["auc"].value) for model, metrics in self.estimates.items())
         return tuple(model for model, auc in found if auc < EXCHANGED)
+
+    def of_models(self, models: Sequence[str]) -> Comparison:
+        """Keep some of the models, and the pairs of two that are kept."""
+        pairs = tuple(pair for pair in self.pairs if {pair.first, pair.second} <= set(models))
+        kept = {
+            name: {model: of[model] for model in models if model in of}
+            for name in _BY_MODEL
+            for of in [getattr(self, name)]
+        }
+        pooled = tuple(model for model in self.pooled if model in models)
+        return replace(self, models=tuple(models), pairs=pairs, pooled=pooled, **kept)
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``comparison.json``; null for what is undefined."""

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from blastscope.evaluation.comparison import Comparison, ModelPair, by_lead
 from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
-from blastscope.report.comparison_with_size import size_columns, size_sentences
+from blastscope.report.comparison_with_size import size_view
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import INK, QUIET, drawable, name_rows, save_all, styled
@@ -53,7 +53,13 @@ def comparison_page(comparison: Comparison, pictures: Mapping[str, Path]) -> str
     """
     title = f"{len(comparison.models)} models on the same {comparison.part} cells"
     view = comparison_view(comparison, pictures)
-    return render("comparison.html", title=title, synthetic=comparison.synthetic, comparison=view)
+    return render(
+        "comparison.html",
+        title=title,
+        synthetic=comparison.synthetic,
+        comparison=view,
+        beside=size_view(comparison),
+    )
 
 
 def exchanged_text(comparison: Comparison) -> list[str]:
@@ -89,8 +95,6 @@ def comparison_view(comparison: Comparison, pictures: Mapping[str, Path]) -> dic
             *readings_text(comparison.readings),
         ],
         "sampling": sampling_text(comparison.sampling),
-        "size_sentences": size_sentences(comparison),
-        "size_columns": size_columns(comparison),
         "caution": WITHOUT_WIDTH if without_width(comparison) else "",
         "folded": len(pairs) > MOST_OPEN,
         "pictures": {name: svg_uri(path) for name, path in pictures.items()},
@@ -157,6 +161,8 @@ def _power(pair: ModelPair, comparison: Comparison) -> str:
     normal = counts.get("hem", 0) + counts.get("mixed", 0)
     if not 1 < normal <= FEW_SUBJECTS or not pair.detectable > 0:
         return ""
+    if pair.detectable >= 1:  # no two AUCs are so far apart
+        return f" {normal} normal subjects are too few to show any difference in AUC."
     return (
         f" {normal} normal subjects cannot show a difference in AUC below "
         f"{number(pair.detectable, 2)}."
@@ -286,7 +292,8 @@ def models_plot(comparison: Comparison) -> Figure:
         for row, model in enumerate(models):
             found = comparison.estimates[model]
             _plot(axes, row, found[name], filled=found["weighted_f1"].value == best)
-        axes.set_title(HEADLINE[name])
+        _widen(axes, 0.1)
+        axes.set(title=HEADLINE[name], xlim=np.clip(axes.get_xlim(), -0.01, 1.01))
     figure.supxlabel("95 % intervals; filled: the highest weighted F1", fontsize=8, color=QUIET)
     return figure
 
@@ -312,6 +319,7 @@ def differences_plot(pairs: Sequence[ModelPair]) -> Figure:
             estimate = difference(pair)
             clear = estimate.above_zero or estimate.negated().above_zero
             _plot(axes, row, estimate, filled=clear)
+        _widen(axes, 0.02)
         axes.set_title(f"difference in {title}")
     cut = f"; the {MOST_PAIRS} largest of {len(led)}" if len(led) > MOST_PAIRS else ""
     words = f"paired 95 % intervals; filled: the interval excludes zero{cut}"
@@ -339,6 +347,14 @@ def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequ
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(4 if panels > 2 else 5))
     return figure, found
+
+
+def _widen(axes: Axes, least: float) -> None:
+    """Show at least so wide a range, also if all values are the same."""
+    low, high = axes.get_xlim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_xlim(middle - least / 2, middle + least / 2)
 
 
 def _plot(axes: Axes, row: int, estimate: Estimate, *, filled: bool) -> None:

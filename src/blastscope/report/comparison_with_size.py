@@ -1,8 +1,12 @@
-"""Models beside the size of cells: AUC at equal size, and who is ahead of which baseline."""
+"""Models beside the size of cells: AUC at equal size, and who is ahead of which baseline.
+
+The pages of a comparison, of an ensemble and of errors show it alike.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from blastscope.evaluation.baseline_rules import FITTED, SIZE_ALONE, SIZE_AND_COLOUR
 from blastscope.evaluation.comparison import Comparison
@@ -10,12 +14,16 @@ from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.evaluation.equal_size import EqualSizeAuc
 from blastscope.evaluation.model_baselines import COMPARED
 from blastscope.report.shortcut_text import EQUAL_SIZE
-from blastscope.report.text import HEADLINE, listed
+from blastscope.report.text import HEADLINE, listed, metric
 
 NOT_MEASURED = (
     "AUC at equal size and the lead over the size and colour of cells were not measured: that "
     "needs --store."
 )
+LEVELS = (HEADLINE["auc"], EQUAL_SIZE)
+"""The columns that are not a lead."""
+MOST_NAMED = 4
+"""Of more models than this only the table has the numbers."""
 _UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
 _ORDER = ("auc", "weighted_f1")
 
@@ -23,18 +31,55 @@ _ORDER = ("auc", "weighted_f1")
 def size_columns(comparison: Comparison) -> dict[str, Callable[[str], Estimate]]:
     """Return what stands beside size, by its heading: a function of a model's name.
 
-    AUC at equal size comes first, then the lead over each fitted baseline; empty if sizes are
-    unknown.
+    AUC comes first, then AUC at equal size, and the lead over each fitted baseline; empty if sizes
+    are unknown.
     """
     if not comparison.equal_size:
         return {}
     columns: dict[str, Callable[[str], Estimate]] = {
-        EQUAL_SIZE: lambda model: _matched(comparison.equal_size[model])
+        HEADLINE["auc"]: lambda model: comparison.estimates[model]["auc"],
+        EQUAL_SIZE: lambda model: _matched(comparison.equal_size[model]),
     }
     for rule in _rules(comparison):
         for name in _ORDER:
             columns[f"lead over {rule}, {HEADLINE[name]}"] = _lead_of(comparison, rule, name)
     return columns
+
+
+def size_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Return a row of text for each model: its name, then what :func:`size_columns` has."""
+    columns = size_columns(comparison)
+    return [
+        (model, *(metric(column(model), sign=name not in LEVELS)
+                  for name, column in columns.items()))
+        for model in comparison.models
+    ]  # fmt: skip
+
+
+def size_view(comparison: Comparison) -> dict[str, Any]:
+    """Return what ``_beside_size.html`` reads as ``beside``."""
+    return {
+        "models": comparison.models,
+        "columns": size_columns(comparison),
+        "levels": LEVELS,
+        "sentences": size_sentences(comparison),
+    }
+
+
+def auc_text(comparison: Comparison) -> str:
+    """Write the AUC and the AUC at equal size of each model; empty without sizes.
+
+    It is also empty if there are more than ``MOST_NAMED`` models.
+    """
+    if not comparison.equal_size or len(comparison.models) > MOST_NAMED:
+        return ""
+    told = []
+    for model in comparison.models:
+        equal = comparison.equal_size[model]
+        who = f"{model}: " * (len(comparison.models) > 1)
+        at_equal_size = f"{EQUAL_SIZE} {metric(_matched(equal))}"
+        told.append(f"{who}AUC {metric(comparison.estimates[model]['auc'])}, {at_equal_size}.")
+    return " ".join(told)
 
 
 def size_metrics(comparison: Comparison) -> Iterator[tuple[str, str, Estimate]]:

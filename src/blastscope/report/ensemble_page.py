@@ -17,6 +17,7 @@ from blastscope.error_analysis.analysis import ErrorAnalysis
 from blastscope.evaluation.comparison import Comparison
 from blastscope.evaluation.metrics import compute_metrics
 from blastscope.report.comparison_page import comparison_view, draw_comparison, verdict
+from blastscope.report.comparison_with_size import size_sentences, size_view
 from blastscope.report.errors_page import errors_view
 from blastscope.report.errors_plots import draw_errors
 from blastscope.report.html import render, svg_uri
@@ -50,6 +51,8 @@ def ensemble_page(
         cautions=cautions(built),
         verdicts=verdicts(built, comparison),
         comparison=comparison_view(comparison, draw_comparison(comparison, figures)),
+        beside=size_view(comparison),
+        size_sentences=size_sentences(comparison.of_models(shown_models(built))),
         fitted_text=_fitted_text(built),
         scores=scores,
         method_names=METHOD_NAMES,
@@ -61,6 +64,11 @@ def ensemble_page(
         errors=errors_view(errors, draw_errors(errors, figures), store),
         settings=settings,
     )
+
+
+def shown_models(built: Built) -> list[str]:
+    """Name the members and the ensemble, and leave out the other methods."""
+    return [*built.members, built.model]
 
 
 def verdicts(built: Built, comparison: Comparison) -> list[str]:

@@ -24,12 +24,20 @@ from blastscope.error_analysis.causes import (
     TraitFinding,
     Within,
 )
+from blastscope.evaluation.comparison import Comparison
+from blastscope.report.comparison_with_size import (
+    NOT_MEASURED,
+    auc_text,
+    size_sentences,
+    size_view,
+)
 from blastscope.report.errors_plots import MOST_SUBJECTS
 from blastscope.report.evaluation_text import overlap_text
 from blastscope.report.html import picture_uri, render, svg_uri
 from blastscope.report.text import (
     LABELS,
     counted,
+    every,
     listed,
     number,
     p_value,
@@ -90,6 +98,8 @@ def errors_html(
         synthetic=analysis.synthetic,
         protocol=analysis.scores.protocol,
         cautions=[*cautions, *([("unlabelled", unlabelled)] if unlabelled else [])],
+        beside=None if analysis.sized is None else size_view(analysis.sized),
+        sized=sized_text(analysis.sized),
         errors=errors_view(analysis, pictures, store, cell_pages),
     )
 
@@ -147,7 +157,7 @@ def make_galleries(analysis: ErrorAnalysis) -> tuple[Gallery, ...]:
     kinds: list[tuple[str, str, Sequence[Pick], int]] = []
     if several:  # with one model this is the gallery of its most confident errors
         note = f"The most confident error first. {order}"
-        kinds.append((f"Missed by all {len(models)} models", note, missed, len(missed)))
+        kinds.append((f"Missed by {every(len(models))}", note, missed, len(missed)))
         note = f"Every other model misses these cells. {order}"
         kinds.append((RESCUED, note, analysis.rescued, len(analysis.rescued)))
     for model, confident in analysis.most_confident.items():
@@ -190,6 +200,14 @@ def cell_pictures(
     }
 
 
+def sized_text(sized: Comparison | None) -> list[str]:
+    """Write AUC and AUC at equal size, and which models are not clearly ahead of size."""
+    if sized is None:
+        return [NOT_MEASURED]
+    numbers = auc_text(sized)
+    return [*([numbers] if numbers else []), *size_sentences(sized)]
+
+
 def missed_text(causes: Causes) -> str:
     """Define a missed cell and count the missed cells of each class."""
     who = {1: "the model calls", 2: "one of the 2 models calls"}.get(
@@ -225,7 +243,8 @@ def causes_text(causes: Causes) -> tuple[str, ...]:
         )
     if not causes.measured:
         sentences.append(
-            "Size, shape and stain were not measured: give the store of these cells with --store."
+            "Size, shape and stain of missed and right cells were not compared: give the store of "
+            "these cells with --store."
         )
     return tuple(sentences)
 
@@ -242,7 +261,9 @@ def guess_text(guess: Sequence[PaperGuess], causes: Causes) -> str:
             "outline": (one.outline, causes.trait(one.label, "solidity")),
         }
         parts = [f"the {name} {_GUESS[code]}{_effect(f)}" for name, (code, f) in traits.items()]
-        answers.append(f"{LABELS[one.label]} cells: {listed(parts)}")
+        untested = {code for code, _ in traits.values()} == {"not-tested"}
+        found = f"this {_GUESS['not-tested']}" if untested else listed(parts)
+        answers.append(f"{LABELS[one.label]} cells: {found}")
     return f"{start}. {'. '.join(answer[0].upper() + answer[1:] for answer in answers)}."
 
 

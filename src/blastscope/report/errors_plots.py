@@ -23,7 +23,7 @@ from blastscope.report.style import (
     save_all,
     styled,
 )
-from blastscope.report.text import LABELS
+from blastscope.report.text import LABELS, every
 
 PLOT_NAMES = ("missed-by", "error-rates", *(f"trait-{trait.column}" for trait in TRAITS))
 MOST_SUBJECTS = 40
@@ -77,7 +77,7 @@ def missed_by_plot(counts: Counts) -> Figure:
 def _by(k: int, models: int) -> str:
     if models == 1:
         return "missed"
-    return f"all {models} models" if k == models else f"{k} model{'s' * (k > 1)}"
+    return every(models) if k == models else f"{k} model{'s' * (k > 1)}"
 
 
 @styled

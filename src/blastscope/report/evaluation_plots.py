@@ -154,7 +154,7 @@ def decision_plots(found: DecisionAssessment, is_all: NDArray[np.bool_]) -> dict
 @styled
 def reliability_plot(found: DecisionAssessment) -> Figure:
     """Plot the share of ALL cells against the probability of ALL, in bins of as many cells."""
-    figure, axes = one_panel(4.8, 4.0)
+    figure, axes = one_panel(3.4, 3.2)
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label="calibrated")
     after = "calibrated" if found.decision.calibration.method != "none" else "as used"
     for name, of, colour in (("the network's", found.before, QUIET), (after, found.after, INK)):
@@ -171,7 +171,7 @@ def reliability_plot(found: DecisionAssessment) -> Figure:
 @styled
 def risk_plot(found: DecisionAssessment) -> Figure:
     """Plot the share of wrong calls among those kept, and the chosen referral."""
-    figure, axes = one_panel(4.8, 4.0)
+    figure, axes = one_panel(3.4, 3.2)
     curve, wanted = found.curve, found.decision.referral.wanted
     axes.plot(curve.coverage, curve.risk, color=INK, label=f"AURC {curve.area:.4f}")
     axes.axhline(wanted, color=QUIET, linewidth=1, linestyle=":", label=f"requested: {wanted:g}")
@@ -188,7 +188,7 @@ def risk_plot(found: DecisionAssessment) -> Figure:
 @styled
 def decision_curve_plot(curve: DecisionCurve) -> Figure:
     """Plot net benefit by threshold, of the model and of calling every cell ALL or none."""
-    figure, axes = one_panel(4.8, 4.0)
+    figure, axes = one_panel(3.4, 3.2)
     top = max(float(curve.model.max()), float(curve.every_cell.max()))
     axes.plot(curve.threshold, curve.every_cell, color=QUIET, linewidth=1, label="every cell ALL")
     axes.axhline(0, color=QUIET, linewidth=1, linestyle=":", label="no cell ALL")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -65,7 +66,13 @@ def _environment() -> Environment:
     counts = (text.p_number, text.p_value, text.counted, text.listed)
     environment.filters.update({write.__name__: write for write in (*formats, *counts)})
     environment.filters.update(protocol=text.protocol_name, escaped=text.escaped)
+    environment.filters.update(every=text.every, breakable=breakable)
     return environment
+
+
+def breakable(name: str) -> Markup:
+    """Let a long name go on in another line after an underscore, and not within a word."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def svg_uri(path: Path) -> str:

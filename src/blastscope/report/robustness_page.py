@@ -14,6 +14,7 @@ from matplotlib.ticker import NullLocator
 from blastscope.data.crop import Pixels, resize
 from blastscope.data.names import ALL
 from blastscope.data.store import Store
+from blastscope.evaluation.confidence_intervals import Estimate
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, small_uri, svg_uri
 from blastscope.report.size_curve_text import enlarged_text
@@ -58,7 +59,7 @@ def stress_html(
         verdicts=[verdict_text(model) for model in found],
         sentences=[model_text(model) for model in found],
         samplings=[sampling_text(model.found.sampling) for model in found],
-        costly=[model.dearest(model.judged).drops[model.judged].above_zero for model in found],
+        tones=[tone(model.dearest(model.judged).drops[model.judged]) for model in found],
         metrics=METRICS,
         perturbations=PERTURBATIONS,
         noticed=NOTICED,
@@ -104,10 +105,20 @@ def value_text(perturbation: Perturbation, value: float) -> str:
 def verdict_text(model: ModelRobustness) -> str:
     """Name the perturbation that costs a model most, and how much it costs."""
     step = model.dearest(model.judged)
+    fall = step.drops[model.judged]
+    unsure = not tone(fall) and fall.low <= 0
+    doubt = "; the interval contains zero, so this is not certain" * unsure
     return (
         f"{model.model}: {_step(step)} costs most: {METRICS[model.judged]} falls by "
-        f"{_fall(model, step, model.judged)}."
+        f"{_fall(model, step, model.judged)}{doubt}."
     )
+
+
+def tone(fall: Estimate) -> str:
+    """Return the class of the box with the largest fall: a warning, good, or neither if unsure."""
+    if fall.above_zero:
+        return "training"
+    return "disjoint" if fall.value < NOTICED else ""
 
 
 def model_text(model: ModelRobustness) -> tuple[str, ...]:
@@ -143,13 +154,12 @@ def _noticed(model: ModelRobustness) -> str:
     for one in PERTURBATIONS:
         at = [value_text(one, step.step.value or 0) for step in model.noticed(one)]
         if at:
-            reached.append(f"{one.shown} ({listed(at)})")
+            reached.append(f"{one.shown} (from {listed(at)} on)")
         else:
             never.append(one.shown)
-    drop = f"AUC drops by {NOTICED:.2f} or more"
     if not reached:
-        return f"AUC never drops by {NOTICED:.2f} or more."
-    text = f"{drop} from {listed(reached)}"
+        return f"AUC never falls by {NOTICED:.2f} or more."
+    text = f"AUC falls by {NOTICED:.2f} or more with {listed(reached)}"
     return f"{text}; never with {listed(never, 'or')}." if never else f"{text}."
 
 
@@ -160,8 +170,11 @@ def _flags(found: OodCheck) -> str:
     if found.worst is not None and found.worst[1] > 0:
         subject, share, cells = found.worst
         text += f", at most {percent(share)} of the {counted(cells)} of subject {subject}"
-    kinds = [f"{kind.kind} {percent(kind.flagged, 0)}" for kind in found.kinds]
-    return f"{text}; of images that are not cells: {', '.join(kinds)}."
+    kinds = {kind.kind: percent(kind.flagged, 0) for kind in found.kinds}
+    if len(set(kinds.values())) == 1 < len(kinds):
+        return f"{text}; of images that are not cells {next(iter(kinds.values()))} of each kind."
+    told = ", ".join(f"{kind} {share}" for kind, share in kinds.items())
+    return f"{text}; of images that are not cells: {told}."
 
 
 def draw_stress(models: Sequence[ModelRobustness], folder: Path) -> dict[str, Path]:

@@ -120,6 +120,8 @@ def power_text(shortcuts: Shortcuts) -> str:
     """Write which difference between two models so few normal subjects cannot show."""
     assert shortcuts.subjects is not None
     count = shortcuts.subjects.auc.subjects
+    if shortcuts.detectable >= 1:  # no two AUCs are so far apart
+        return f"{count} normal subjects are too few to show any difference in AUC."
     return (
         f"{count} normal subjects cannot show a difference in AUC below "
         f"{number(shortcuts.detectable, 2)} between two models (paired t test, power 80 %, if the "

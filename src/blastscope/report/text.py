@@ -172,6 +172,11 @@ def megabytes(size: int, digits: int = 1) -> str:
     return f"{size / 1e6:,.{digits}f} MB"
 
 
+def every(n: int, noun: str = "model") -> str:
+    """Name all of several things: ``both models``, ``all 3 models``."""
+    return f"{'both' if n == 2 else f'all {n}'} {noun}s"
+
+
 def listed(words: Sequence[str], last: str = "and") -> str:
     """Join words: ``a, b and c``."""
     if len(words) < 2:
