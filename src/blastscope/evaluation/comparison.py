@@ -141,7 +141,7 @@ class Comparison:
     def of_models(self, models: Sequence[str]) -> Comparison:
         """Keep some of the models, and the pairs of two that are kept."""
         pairs = tuple(pair for pair in self.pairs if {pair.first, pair.second} <= set(models))
-        kept = {
+        kept: dict[str, Any] = {
             name: {model: of[model] for model in models if model in of}
             for name in _BY_MODEL
             for of in [getattr(self, name)]

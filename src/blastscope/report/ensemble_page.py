@@ -193,10 +193,10 @@ def _draw(built: Built, scores: Mapping[str, float], figures: Path) -> Mapping[s
         for name, fitted in built.fitted.items()
         if fitted.combination.kind == "weights"
     }
-    drawn = {"weights": weights_figure(averages, built.members)}
+    drawn = {"weights": weights_plot(averages, built.members)}
     if "genetic" in built.fitted:
         history = built.fitted["genetic"].notes["history"]
-        drawn["search"] = search_figure(history, scores["grid"], scores["mean"], built.fit_cells)
+        drawn["search"] = search_plot(history, scores["grid"], scores["mean"], built.fit_cells)
     return save_all(drawn, figures, ())
 
 
@@ -204,7 +204,7 @@ _DARK = PALETTE[0], PALETTE[2], PALETTE[5]
 
 
 @styled
-def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells: int) -> Figure:
+def search_plot(history: NDArray[np.float64], grid: float, mean: float, cells: int) -> Figure:
     """Best weighted F1 so far of every run of the genetic search, generation by generation.
 
     ``history`` has shape (runs, generations); ``grid`` and ``mean`` are the weighted F1 of the grid
@@ -227,7 +227,7 @@ def search_figure(history: NDArray[np.float64], grid: float, mean: float, cells:
 
 
 @styled
-def weights_figure(weights: Mapping[str, Sequence[float]], members: Sequence[str]) -> Figure:
+def weights_plot(weights: Mapping[str, Sequence[float]], members: Sequence[str]) -> Figure:
     """Plot each method's weights, of shape (members,) and none below 0, as one bar."""
     figure, axes = one_panel(7.4, 1.1 + 0.3 * len(weights))
     left = np.zeros(len(weights))
