@@ -40,11 +40,12 @@ from blastscope.workbench.summaries import (
     second_label,
     shares_json,
 )
+from blastscope.workbench.uploads import sender_of_each, senders_of
 
 FOLDERS = {"A": "all", "N": "hem"}
 """The folder of a data set for each label that a model can learn."""
 _SUFFIXES = {"BMP": "bmp", "PNG": "png", "TIFF": "tif", "JPEG": "jpg", "WEBP": "webp"}
-_TABLE = {"table": "workbench cells", "version": 2, "made_by": f"blastscope {__version__}"}
+_TABLE = {"table": "workbench cells", "version": 3, "made_by": f"blastscope {__version__}"}
 
 
 def left_out(table: CellTable, together: Reviewed) -> dict[str, int]:
@@ -87,6 +88,7 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
     first = readings_of(session, case.id)[0]
     names, model = names_of(session), find_model(session, case.model_id)
     scores, places = _scores(session, case), _places(session, case)
+    senders = sender_of_each(session, case.id)
     with bench.reviews.view(session, first.id, len(table)) as view:
         state = view.state
         stands = {n: state.standing("label", n) for n in range(1, len(table) + 1)}
@@ -114,7 +116,8 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "adjudicated": letters[final[k]],
                 "open_disagreement": n in together.open,
                 "flagged": flags.get(n) is True, "note": notes.get(n),
-                "in_sample": bool(table.in_sample[k]), "model": model.name,
+                "in_sample": bool(table.in_sample[k]),
+                "sent_by": senders.get(table.file[k]), "model": model.name,
                 "p_all": one and one.p_all, "p_raw": one and one.p_raw,
                 "called": CALLS.get((one and one.called) or ""),
                 "confidence": one and one.confidence,
@@ -133,8 +136,8 @@ _SCHEMA = {
     "case": _TEXT, "n": pl.Int64(), "file": _TEXT, "cell": _TEXT, "subject": _TEXT,
     "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "first_label": _TEXT,
     "second_label": _TEXT, "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES,
-    "note": _TEXT, "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER,
-    "called": _TEXT,
+    "note": _TEXT, "in_sample": _YES, "sent_by": _TEXT, "model": _TEXT,
+    "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
     "confidence": _NUMBER, "refer": _YES, "out_of_distribution": _YES, "ood_score": _NUMBER,
     "problem": _TEXT, "double_of": pl.Int64(), "counted_already": _YES,
     "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
@@ -262,6 +265,7 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
         counted_already=doubles,
         missing=left_out(table, together),
         files=file_progress(session, case),
+        senders=senders_of(session, case.id),
         fields=fields_json(session, case, blind=False) if case.content == "fields" else None,
         shares=shares_json(bench, session, case),
         signatures=signatures(session, case.id),

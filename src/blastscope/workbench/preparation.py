@@ -102,7 +102,7 @@ def unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
                 found.append(
                     Upload(
                         case_id=case_id, name=name, kind="image", sha=sha or "", bytes=length,
-                        state=state, reason=refused,
+                        state=state, reason=refused, sent_by=one.sent_by,
                     )
                 )  # fmt: skip
         except RefusalError as error:

@@ -22,6 +22,7 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
 from blastscope.workbench.shares import Line, lines, neither
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Scoring
+from blastscope.workbench.uploads import senders_of
 
 _PLOT_STEPS = 20
 
@@ -208,6 +209,7 @@ def case_json(
             "job": None if job is None else job_json(session, job, blind),
         },
         "readers": [] if blind else _readers(session, case.id, names),
+        "senders": [] if blind else senders_of(session, case.id),
         "blind": blind,
         "share": share,
         "rev": revision(session, found, who),

@@ -8,7 +8,7 @@ import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { lineCard, lineWords } from "./lines.js";
 import { histogram } from "./plots.js";
 import { askToReopen, askToSign, signatureCard } from "./sign.js";
-import { counted, number, STATES, stopped, when } from "./words.js";
+import { counted, number, sentBy, STATES, stopped, when } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {import("./types.js").Line} Line */
@@ -114,7 +114,7 @@ async function draw() {
       h("span", { class: "end" }, may.read && item.state !== "signed" ? h("a", { class: "button", href: `/cases/new?case=${item.id}` }, "Add files") : null,
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
     h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual count for this material: ${item.target} cells. `
-      + `Begun ${when(item.created_at)} by ${item.created_by}. Readers: ${item.readers.join(", ") || "none yet"}.`, item.note ? [h("br"), `Note: ${item.note}`] : null),
+      + `Begun ${when(item.created_at)} by ${item.created_by}.${item.blind ? "" : ` Files sent by ${sentBy(item.senders)}. Readers: ${item.readers.join(", ") || "none yet"}.`}`, item.note ? [h("br"), `Note: ${item.note}`] : null),
     busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
     job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${stopped(job)}.`),
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
