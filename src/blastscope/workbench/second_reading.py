@@ -50,8 +50,8 @@ def start_reading(
     if blind and has_seen(session, case.id, person_id):
         raise conflict(
             "has-seen",
-            f"{person.name} has seen the model's output or labels of this case: choose another "
-            "reader, or a reading that is not blind.",
+            f"{person.name} has seen the model's output, labels or files of this case: choose "
+            "another reader, or a reading that is not blind.",
         )
     if scope not in ("all", "random"):
         raise invalid("scope", "Choose all or random.")
