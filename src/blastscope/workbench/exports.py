@@ -40,6 +40,7 @@ from blastscope.workbench.summaries import (
     second_label,
     shares_json,
 )
+from blastscope.workbench.to_come import to_come
 from blastscope.workbench.uploads import sender_of_each, senders_of
 
 FOLDERS = {"A": "all", "N": "hem"}
@@ -266,6 +267,7 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
         missing=left_out(table, together),
         files=file_progress(session, case),
         senders=senders_of(session, case.id),
+        to_come=str(to_come(session, case, table)),
         fields=fields_json(session, case, blind=False) if case.content == "fields" else None,
         shares=shares_json(bench, session, case),
         signatures=signatures(session, case.id),

@@ -98,7 +98,7 @@ class SharesJson(Answer):
 class WhyNotJson(Answer):
     """Why a case cannot be signed."""
 
-    code: Literal["not-ready", "files-wait", "no-labels", "open-reading", "signed"]
+    code: Literal["not-ready", "no-labels", "open-reading", "signed"]
     message: str
 
 
@@ -123,6 +123,7 @@ class SignatureJson(Answer):
     counts: dict[str, int]
     lines: list[LineJson]
     subjects: dict[str, list[LineJson]]
+    without: str
     comment: str
     reopened: ReopenedJson | None
 
@@ -138,6 +139,10 @@ class ToSignJson(Answer):
     open_disagreements: list[int]
     unlabelled: int
     neither: int
+    files_waiting: int
+    unprepared: int
+    unscored: int
+    without: str
     model: ModelJson
     password_needed: bool
     signatures: list[SignatureJson]

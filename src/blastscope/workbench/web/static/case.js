@@ -103,7 +103,7 @@ async function draw() {
   const busy = ["receiving", "preparing", "scoring"].includes(item.state);
   const [shares, sign] = await Promise.all([
     item.blind ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/shares`),
-    item.blind || busy ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/sign`),
+    item.blind || (busy && !stopped(item.progress.job)) ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/sign`),
   ]);
   const models = item.blind ? null : await scorings(item, draw).catch(() => null);
   const fields = item.content === "fields" ? await get(`/api/v1/cases/${item.id}/fields`).catch(() => null) : null;
@@ -119,6 +119,8 @@ async function draw() {
     job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${stopped(job)}.`),
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
+    sign?.files_waiting && !stopped(job) && item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(sign.files_waiting, "file")} sent, and not prepared. `),
+      h("a", { href: `/cases/new?case=${item.id}` }, "Prepare them"))) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
     signatures.filter((each) => !each.reopened).map(signatureCard),
     item.progress.refused ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(item.progress.refused, "file")} could not be used`), " and ", item.progress.refused === 1 ? "is" : "are", " in no count and no share. ",
