@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from blastscope.workbench.cases import bump
@@ -173,3 +176,57 @@ def test_cells_that_come_late_do_not_change_a_sample(served, local, what, code):
         with served.bench.database.write() as session:
             session.get_one(Case, case).sample_size = 50
         assert draw(local, served, case, what).json()["sample"]["size"] == 100
+
+
+FILES = ("cells.csv", "cells.parquet", "report.html", "dataset.zip")
+
+
+def exported(asking, case: int) -> set[tuple[int, str | None]]:
+    """Return how all exports of a case are answered."""
+    answers = [asking.get(f"/api/v1/cases/{case}/export/{name}") for name in FILES]
+    return {(one.status_code, None if one.is_success else one.json()["error"]["code"])
+            for one in answers}  # fmt: skip
+
+
+def test_a_partial_export_is_refused_until_the_case_is_complete_or_signed_so(served, local):
+    case = served.case(12)
+    local.label(case, list(range(1, 13)), "A")
+    partial, whole = {(409, "not-complete")}, {(200, None)}
+
+    def told() -> tuple[bool, bool, int, int]:
+        found = local.get(f"/api/v1/cases/{case}/export").json()
+        counts = found["files_waiting"], found["unscored"]
+        return found["complete"], found["why_not"] is None, *counts
+
+    assert (told(), exported(local, case)) == ((True, True, 0, 0), whole)
+    assert put(local, case, "late.png").status_code == 201
+    assert (told(), exported(local, case)) == ((False, False, 1, 0), partial)
+    assert done(local, case).status_code == 200  # its job waits
+    assert (told(), exported(local, case)) == ((False, False, 1, 0), partial)
+    prepare(served.bench.database, served.bench.images, case, lambda *_: True)
+    with served.bench.database.write() as session:
+        session.query(QueuedJob).filter_by(case_id=case, kind="prepare").one().state = "done"
+    assert (told(), exported(local, case)) == ((False, False, 0, 1), partial)
+    with served.bench.database.write() as session:
+        session.query(QueuedJob).filter_by(case_id=case, kind="score").one().state = "failed"
+    refused = local.get(f"/api/v1/cases/{case}/export/cells.csv").json()["error"]["message"]
+    assert "1 cell is not scored" in refused
+    kinds = [one["kind"] for one in local.get(f"/api/v1/cases/{case}/history").json()["events"]]
+    assert kinds.count("exported") == len(FILES)  # those that were refused are not in it
+    made = sign_without(local, case, unscored=1)
+    assert made.status_code == 200, made.text
+    assert (told(), exported(local, case)) == ((False, True, 0, 1), whole)
+    address = f"/api/v1/cases/{case}/export/"
+    frame = pl.read_csv(local.get(address + "cells.csv").content)
+    assert (len(frame), frame["case_complete"].to_list()) == (13, [False] * 13)
+    parquet = io.BytesIO(local.get(address + "cells.parquet").content)
+    assert pl.read_parquet(parquet)["case_complete"].to_list() == [False] * 13
+    assert "1 cell is not scored" in local.get(address + "report.html").text
+    with zipfile.ZipFile(io.BytesIO(local.get(address + "dataset.zip").content)) as archive:
+        assert "1 cell is not scored" in archive.read("README.txt").decode()
+
+
+def test_a_case_without_cells_is_not_exported(local):
+    body = {"identifier": "B-1", "material": "blood", "sampling": "all"}
+    case = local.post("/api/v1/cases", json=body).json()["id"]
+    assert exported(local, case) == {(409, "not-complete")}

@@ -9,6 +9,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.cell_table import CellTable
+from blastscope.workbench.jobs import work_stopped
+from blastscope.workbench.refusal import conflict
 from blastscope.workbench.store.tables import Case, Upload
 
 
@@ -57,3 +59,24 @@ def to_come(session: Session, case: Case, table: CellTable) -> ToCome:
         unprepared=int((table.usable & ~table.prepared).sum()),
         unscored=int((here & ~table.scored).sum()),
     )
+
+
+def why_partial(session: Session, case: Case, missing: ToCome) -> str | None:
+    """Say why an export of now would be partial, or None: it is complete, or was signed so."""
+    if case.state == "signed" or (case.state in ("review", "reopened") and not missing):
+        return None
+    nothing = "no usable file was sent" if case.state == "receiving" else "nothing is summed up yet"
+    under_way = case.state in ("preparing", "scoring") and not work_stopped(session, case)
+    then = "wait until this is done" if under_way else "have this done, or sign the case without it"
+    return f"An export of now would be partial, because {str(missing) or nothing}: {then}."
+
+
+def refuse_partial(session: Session, case: Case, table: CellTable) -> None:
+    """Refuse an export of a case that is not complete, unless it is signed so.
+
+    Raises:
+        RefusalError: if files or cells are still to come.
+    """
+    why = why_partial(session, case, to_come(session, case, table))
+    if why is not None:
+        raise conflict("not-complete", why)

@@ -15,8 +15,17 @@ class ExportFileJson(Answer):
 
 
 class ExportJson(Answer):
-    """What an export holds, what a data set leaves out and why, and the files."""
+    """What an export holds, what a data set leaves out and why, and the files.
 
+    If ``why_not`` is a sentence, the files are refused with it: they would be partial.
+    """
+
+    complete: bool
+    why_not: str | None
+    files_waiting: int
+    unprepared: int
+    unscored: int
+    without: str
     cells: int
     with_label: int
     in_dataset: int
