@@ -54,13 +54,24 @@ class AgreementJson(Answer):
     reason: Literal["few-cells", "one-class"] | None
 
 
+class IntraObserverJson(AgreementJson):
+    """How far a person agrees with themselves, on cells that they labelled in both readings."""
+
+    person: str | None
+    late: int
+
+
 class ReadersAgreementJson(AgreementJson):
-    """How a finished second reading agrees with the case's own."""
+    """How a finished second reading agrees with the case's own, where two people labelled.
+
+    ``disagreements`` and ``open`` are of all cells, also those that one person labelled twice.
+    """
 
     reading: int
     number: int
-    disagreements: list[int]
     late: int
+    intra_observer: IntraObserverJson | None
+    disagreements: list[int]
     open: list[int]
 
 
