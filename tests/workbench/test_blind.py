@@ -192,3 +192,38 @@ def test_blind_first_hides_until_it_is_revealed(served, local):
     history = local.get(f"/api/v1/cases/{case}/history").json()["events"]
     assert [one["blind"] for one in history if one["kind"] == "label"] == [True, True, True]
     assert ann.cells(case)["blind"]
+
+
+def test_labels_given_blind_are_those_that_count(served, local):
+    case = served.case(12, blind_first=True)
+    ann = served.person("ann")
+    ann.label(case, [1, 2, 3], "A")
+    ann.label(case, [3], "N")  # instead of the other
+    ann.label(case, [4], "X")
+    ann.events(case, {"kind": "undo"})
+    assert local.events(case, {"kind": "reveal"}).status_code == 200
+    local.events(
+        case, {"kind": "label", "cells": [5, 6], "value": "A", "shown": {"model": True}},
+        {"kind": "label", "cells": [7], "value": "U", "shown": {"model": False}},
+    )  # fmt: skip
+    local.label(case, [6], None)  # taken away
+    ben = served.person("ben")
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="ben").one().id
+    made = local.post(f"/api/v1/cases/{case}/readings", json={"person": number}).json()["id"]
+    ben.label(case, list(range(1, 13)), "N")
+
+    def told() -> tuple[int, int, int]:
+        shares = local.get(f"/api/v1/cases/{case}/shares").json()
+        with_label = local.get(f"/api/v1/cases/{case}/export").json()["with_label"]
+        return shares["blind_labels"], shares["seen_labels"], with_label
+
+    assert told() == (4, 1, 5)  # nothing of an open second reading
+    assert ben.post(f"/api/v1/readings/{made}/finish", json={}).status_code == 200
+    assert told() == (4, 1, 5)
+    decided = {"kind": "adjudicate", "cells": [1, 12], "value": "N", "shown": {"model": True}}
+    local.events(case, decided)
+    assert told() == (3, 3, 6)
+    local.events(case, {"kind": "undo"})
+    local.events(case, {"kind": "redo"})
+    assert told() == (3, 3, 6)

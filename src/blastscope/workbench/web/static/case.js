@@ -128,7 +128,7 @@ async function draw() {
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
     shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${shares.counted_already ? `${counted(shares.counted_already, "cell")} of overlapping fields left out as counted already; ` : ""}${number(shares.neither)} without a label and without a call of the model, in no share. `
       + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap. The model alone counts them once; the other lines count them twice until one of each two is labelled X. ` : "")
-      + `Labels given blind: ${number(shares.blind_labels)}; with the model in sight: ${number(shares.seen_labels)}. A share is an estimate of this set of images, not a diagnosis.`)) : null,
+      + `Of the labels that count, ${number(shares.blind_labels)} were given blind, and ${number(shares.seen_labels)} with the model in sight. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,
     fields ? fieldsPanel(item, fields) : null,
