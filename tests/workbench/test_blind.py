@@ -119,6 +119,47 @@ def test_the_second_readers_labels_stay_theirs_until_they_finish(second, local):
     assert bob.cells(case)["columns"]["file"][0].startswith("UID_")
 
 
+def test_what_one_person_labelled_twice_is_intra_observer_agreement(served, local):
+    from sklearn.metrics import cohen_kappa_score
+
+    case = served.case(30)
+    ann, ben = served.person("ann"), served.person("ben")
+    first = ["A"] * 12 + ["N"] * 12
+    second = ["A"] * 9 + ["N"] * 3 + ["N"] * 10 + ["A"] * 2
+
+    def give(asking, cells: range, labels: list[str], **more) -> None:
+        for value in "AN":
+            if of_it := [n for n in cells if labels[n - 1] == value]:
+                asking.label(case, of_it, value, **more)
+
+    # The case's own reading: cells 1 to 12 alternate between the two, the rest is ben's.
+    give(ann, range(1, 13, 2), first)
+    give(ben, range(2, 13, 2), first)
+    give(ben, range(13, 25), first)
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="ben").one().id
+    body = {"person": number, "blind": False}
+    reading = local.post(f"/api/v1/cases/{case}/readings", json=body).json()["id"]
+    give(ben, range(1, 25), second, reading=reading)
+    assert ben.post(f"/api/v1/readings/{reading}/finish", json={}).status_code == 200
+    told = local.get(f"/api/v1/cases/{case}/agreement").json()
+    assert (told["cells"], told["same"], told["kappa"], told["reason"]) == (6, 5, None, "few-cells")
+    oneself = told["intra_observer"]
+    cells = [*range(2, 13, 2), *range(13, 25)]
+    pairs = [(first[n - 1], second[n - 1]) for n in cells]
+    assert (oneself["person"], oneself["cells"], oneself["late"]) == ("ben", 18, 0)
+    assert oneself["same"] == sum(one == two for one, two in pairs)
+    assert oneself["kappa"] == pytest.approx(cohen_kappa_score(*zip(*pairs, strict=True)))
+    assert told["disagreements"] == [10, 11, 12, 23, 24]  # of all, as a signer decides on all
+    # Ann labels cells of ben's again: two people are compared there now.
+    give(ann, range(13, 25), first)
+    told = local.get(f"/api/v1/cases/{case}/agreement").json()
+    cells = [*range(1, 13, 2), *range(13, 25)]
+    pairs = [(first[n - 1], second[n - 1]) for n in cells]
+    assert (told["cells"], told["late"], told["intra_observer"]["cells"]) == (18, 12, 6)
+    assert told["kappa"] == pytest.approx(cohen_kappa_score(*zip(*pairs, strict=True)))
+
+
 def test_who_has_seen_a_case_cannot_read_it_blind(served, local):
     case = served.case(20)
     bob = served.person("bob")
@@ -151,3 +192,38 @@ def test_blind_first_hides_until_it_is_revealed(served, local):
     history = local.get(f"/api/v1/cases/{case}/history").json()["events"]
     assert [one["blind"] for one in history if one["kind"] == "label"] == [True, True, True]
     assert ann.cells(case)["blind"]
+
+
+def test_labels_given_blind_are_those_that_count(served, local):
+    case = served.case(12, blind_first=True)
+    ann = served.person("ann")
+    ann.label(case, [1, 2, 3], "A")
+    ann.label(case, [3], "N")  # instead of the other
+    ann.label(case, [4], "X")
+    ann.events(case, {"kind": "undo"})
+    assert local.events(case, {"kind": "reveal"}).status_code == 200
+    local.events(
+        case, {"kind": "label", "cells": [5, 6], "value": "A", "shown": {"model": True}},
+        {"kind": "label", "cells": [7], "value": "U", "shown": {"model": False}},
+    )  # fmt: skip
+    local.label(case, [6], None)  # taken away
+    ben = served.person("ben")
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="ben").one().id
+    made = local.post(f"/api/v1/cases/{case}/readings", json={"person": number}).json()["id"]
+    ben.label(case, list(range(1, 13)), "N")
+
+    def told() -> tuple[int, int, int]:
+        shares = local.get(f"/api/v1/cases/{case}/shares").json()
+        with_label = local.get(f"/api/v1/cases/{case}/export").json()["with_label"]
+        return shares["blind_labels"], shares["seen_labels"], with_label
+
+    assert told() == (4, 1, 5)  # nothing of an open second reading
+    assert ben.post(f"/api/v1/readings/{made}/finish", json={}).status_code == 200
+    assert told() == (4, 1, 5)
+    decided = {"kind": "adjudicate", "cells": [1, 12], "value": "N", "shown": {"model": True}}
+    local.events(case, decided)
+    assert told() == (3, 3, 6)
+    local.events(case, {"kind": "undo"})
+    local.events(case, {"kind": "redo"})
+    assert told() == (3, 3, 6)

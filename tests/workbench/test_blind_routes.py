@@ -27,6 +27,7 @@ from blastscope.workbench.store.tables import (
     Upload,
     User,
 )
+from tests.workbench.filling import _picture
 
 API = "/api/v1"
 CASE = f"{API}/cases/{{case_id}}"
@@ -336,6 +337,18 @@ def test_whoever_saw_labels_elsewhere_cannot_be_blind_either(served, local, addr
     bob = served.person("bob")
     local.label(case, [1], "A")
     bob.get(f"{API}/cases/{case}/{address}")
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="bob").one().id
+    answer = local.post(f"{API}/cases/{case}/readings", json={"person": number})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "has-seen")
+
+
+def test_whoever_sent_files_knows_their_names_and_cannot_be_blind(served, local):
+    case = served.case(12)
+    bob = served.person("bob")
+    content = _picture(99, 0.3)
+    sent = bob.put(f"{API}/cases/{case}/files", params={"name": "x_all.png"}, content=content)
+    assert sent.status_code == 201
     with served.bench.database.read() as session:
         number = session.query(User).filter_by(name="bob").one().id
     answer = local.post(f"{API}/cases/{case}/readings", json={"person": number})

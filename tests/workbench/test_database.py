@@ -24,7 +24,15 @@ from blastscope.workbench.app import create_app
 from blastscope.workbench.cases import bump, create_case
 from blastscope.workbench.people import local_person, who
 from blastscope.workbench.store.database import Database, sqlite_url
-from blastscope.workbench.store.tables import APPEND_ONLY, AuditEntry, Base, Case, Cell
+from blastscope.workbench.store.tables import (
+    APPEND_ONLY,
+    AuditEntry,
+    Base,
+    Case,
+    Cell,
+    SmearField,
+    Upload,
+)
 from tests.workbench.conftest import Served, settings_of
 from tests.workbench.filling import fake_model
 
@@ -49,31 +57,57 @@ def test_migrations_make_the_tables_of_the_code(tmp_path):
     database.close()
 
 
-def test_a_case_of_the_first_schema_holds_single_cells(tmp_path):
-    database = Database(sqlite_url(tmp_path))
+AT = "'2026-01-02 03:04:05'"
+
+
+def of_before(folder: Path, revision: str, *rows: str) -> Database:
+    """Return a database of an earlier schema, with a model, a person and more rows, migrated."""
+    database = Database(sqlite_url(folder))
     config = Config()
     config.set_main_option("script_location", "blastscope.workbench.store:migrations")
     config.attributes["engine"] = database.engine
-    command.upgrade(config, "0001")
-    at = "'2026-01-02 03:04:05'"
+    command.upgrade(config, revision)
+    known = (
+        f"model VALUES (1, 'sha256:0', 'm', '[]', 1, '{{}}', {AT})",
+        f"person VALUES (1, 'ann', 'reader', NULL, 1, {AT})",
+        "review_case (id, identifier, material, sampling, blind_first, synthetic, note, state, "
+        "seed, model_id, version, created_at, created_by) "
+        f"VALUES (7, 'Old', 'blood', 'all', 0, 0, '', 'review', 5, 1, 3, {AT}, 1)",
+    )
     with database.write() as session:
-        for row in (
-            f"model VALUES (1, 'sha256:0', 'm', '[]', 1, '{{}}', {at})",
-            f"person VALUES (1, 'ann', 'reader', NULL, 1, {at})",
-            "review_case (id, identifier, material, sampling, blind_first, synthetic, note, state, "
-            "seed, model_id, version, created_at, created_by) "
-            f"VALUES (7, 'Old', 'blood', 'all', 0, 0, '', 'review', 5, 1, 3, {at}, 1)",
-            "cell (id, case_id, n, sha, file, name, subject, prepared, about) "
-            "VALUES (1, 7, 1, '00', 'a.png', 'a', 'OLD', 1, '{}')",
-        ):
+        for row in (*known, *rows):
             session.connection().exec_driver_sql(f"INSERT INTO {row}")
     database.migrate()
+    assert difference(database) == []
+    return database
+
+
+def test_a_case_of_the_first_schema_holds_single_cells(tmp_path):
+    database = of_before(
+        tmp_path, "0001",
+        "cell (id, case_id, n, sha, file, name, subject, prepared, about) "
+        "VALUES (1, 7, 1, '00', 'a.png', 'a', 'OLD', 1, '{}')",
+    )  # fmt: skip
     with database.read() as session:
         case = session.get_one(Case, 7)
         assert (case.content, case.um_per_pixel, case.version) == ("cells", None, 3)
         cell = session.query(Cell).one()
         assert (cell.file, cell.field, cell.place) == ("a.png", None, None)
-    assert difference(database) == []
+    database.close()
+
+
+def test_a_file_of_the_third_schema_stays_and_has_no_sender(tmp_path):
+    database = of_before(
+        tmp_path, "0003",
+        "upload (id, case_id, name, kind, sha, bytes, state, created_at) "
+        f"VALUES (3, 7, 'a.png', 'image', '00', 1, 'taken', {AT})",
+        "smear_field (case_id, number, upload_id, file, width, height, um_per_pixel, image, "
+        "refused) VALUES (7, 1, 3, 'a.png', 9, 9, 0.1, '00', '[]')",
+    )  # fmt: skip
+    with database.read() as session:
+        upload = session.query(Upload).one()
+        assert (upload.id, upload.name, upload.sent_by) == (3, "a.png", None)
+        assert session.query(SmearField).one().upload_id == 3
     database.close()
 
 

@@ -142,10 +142,11 @@ def has_revealed(session: Session, case_id: int, who: Who) -> bool:
 
 
 def has_seen(session: Session, case_id: int, person_id: int) -> bool:
-    """Say whether a person was shown the model's output or has acted in a case."""
+    """Say whether a person was shown the model's output, sent a file or has acted in a case."""
     if session.get(Sighting, (case_id, person_id)) is not None:
         return True
+    sent = select(Upload.id).where(Upload.case_id == case_id, Upload.sent_by == person_id)
     acted = select(ReviewEvent.seq).where(
         ReviewEvent.case_id == case_id, ReviewEvent.person_id == person_id
     )
-    return session.scalar(acted.limit(1)) is not None
+    return any(session.scalar(one.limit(1)) is not None for one in (sent, acted))

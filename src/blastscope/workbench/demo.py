@@ -59,9 +59,13 @@ def draw_demo(database: Database, images: ImageStore, case_id: int, advance: Adv
             stored.append((f"{path.stem}.png", images.put(content), len(content)))
     with database.write() as session:
         known = set(session.scalars(select(Upload.name).where(Upload.case_id == case_id)))
+        opened = session.get_one(Case, case_id).created_by
         session.add_all(
-            Upload(case_id=case_id, name=name, kind="image", sha=sha, bytes=length, state="stored")
+            Upload(
+                case_id=case_id, name=name, kind="image", sha=sha, bytes=length, state="stored",
+                sent_by=opened,
+            )
             for name, sha, length in stored
             if name not in known
-        )
+        )  # fmt: skip
         add_job(session, "prepare", case_id)

@@ -40,11 +40,13 @@ from blastscope.workbench.summaries import (
     second_label,
     shares_json,
 )
+from blastscope.workbench.to_come import to_come, why_partial
+from blastscope.workbench.uploads import sender_of_each, senders_of
 
 FOLDERS = {"A": "all", "N": "hem"}
 """The folder of a data set for each label that a model can learn."""
 _SUFFIXES = {"BMP": "bmp", "PNG": "png", "TIFF": "tif", "JPEG": "jpg", "WEBP": "webp"}
-_TABLE = {"table": "workbench cells", "version": 2, "made_by": f"blastscope {__version__}"}
+_TABLE = {"table": "workbench cells", "version": 3, "made_by": f"blastscope {__version__}"}
 
 
 def left_out(table: CellTable, together: Reviewed) -> dict[str, int]:
@@ -66,10 +68,15 @@ def export_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
     """Return what an export holds and what it leaves out."""
     table = bench.tables.of(session, case)
     together = reviewed(bench, session, case, table)
-    missing = left_out(table, together)
+    missing, awaited = left_out(table, together), to_come(session, case, table)
+    why_not = why_partial(session, case, awaited)
     address = f"/api/v1/cases/{case.id}/export/"
     names = ("cells.csv", "cells.parquet", "report.html", "dataset.zip")
     return {
+        "complete": why_not is None and not awaited,
+        "why_not": why_not,
+        **awaited.as_json(),
+        "without": str(awaited),
         "cells": len(table),
         "with_label": int((table.usable & (together.label > 0)).sum()),
         "in_dataset": len(table) - sum(missing.values()),
@@ -81,12 +88,17 @@ def export_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
 
 
 def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
-    """Return a row a cell: what people and the model said of it."""
+    """Return a row a cell: what people and the model said of it.
+
+    ``case_complete`` is false in all rows if the case was signed without files or scores.
+    """
     table = bench.tables.of(session, case)
     together = reviewed(bench, session, case, table)
     first = readings_of(session, case.id)[0]
     names, model = names_of(session), find_model(session, case.model_id)
     scores, places = _scores(session, case), _places(session, case)
+    senders = sender_of_each(session, case.id)
+    complete = not to_come(session, case, table)
     with bench.reviews.view(session, first.id, len(table)) as view:
         state = view.state
         stands = {n: state.standing("label", n) for n in range(1, len(table) + 1)}
@@ -105,7 +117,8 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
         stood = decided[n] if final[k] else stands[n]
         rows.append(
             {
-                "case": case.identifier, "n": n, "file": table.file[k], "cell": table.name[k],
+                "case": case.identifier, "case_complete": complete, "n": n,
+                "file": table.file[k], "cell": table.name[k],
                 "subject": table.subject[k], "sha256": sha,
                 "label": letters[together.label[k]],
                 "reader": None if stood is None or stood.value is None
@@ -114,7 +127,8 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "adjudicated": letters[final[k]],
                 "open_disagreement": n in together.open,
                 "flagged": flags.get(n) is True, "note": notes.get(n),
-                "in_sample": bool(table.in_sample[k]), "model": model.name,
+                "in_sample": bool(table.in_sample[k]),
+                "sent_by": senders.get(table.file[k]), "model": model.name,
                 "p_all": one and one.p_all, "p_raw": one and one.p_raw,
                 "called": CALLS.get((one and one.called) or ""),
                 "confidence": one and one.confidence,
@@ -130,11 +144,11 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
 
 _TEXT, _NUMBER, _YES = pl.String(), pl.Float64(), pl.Boolean()
 _SCHEMA = {
-    "case": _TEXT, "n": pl.Int64(), "file": _TEXT, "cell": _TEXT, "subject": _TEXT,
-    "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "first_label": _TEXT,
+    "case": _TEXT, "case_complete": _YES, "n": pl.Int64(), "file": _TEXT, "cell": _TEXT,
+    "subject": _TEXT, "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "first_label": _TEXT,
     "second_label": _TEXT, "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES,
-    "note": _TEXT, "in_sample": _YES, "model": _TEXT, "p_all": _NUMBER, "p_raw": _NUMBER,
-    "called": _TEXT,
+    "note": _TEXT, "in_sample": _YES, "sent_by": _TEXT, "model": _TEXT,
+    "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
     "confidence": _NUMBER, "refer": _YES, "out_of_distribution": _YES, "ood_score": _NUMBER,
     "problem": _TEXT, "double_of": pl.Int64(), "counted_already": _YES,
     "x": pl.Int64(), "y": pl.Int64(), "w": pl.Int64(), "h": pl.Int64(),
@@ -207,7 +221,8 @@ def dataset_zip(bench: Workbench, session: Session, case: Case) -> IO[bytes]:
             writer.writerow([name, folder, table.subject[k]])
             counted[folder] += 1
         archive.writestr("labels.csv", labels.getvalue())
-        archive.writestr("README.txt", _readme(case, counted, left_out(table, together)))
+        without = str(to_come(session, case, table))
+        archive.writestr("README.txt", _readme(case, counted, left_out(table, together), without))
         if case.synthetic:
             archive.writestr(MARKER, "Synthetic cells, labelled in the workbench.\n")
     made.seek(0)
@@ -218,7 +233,7 @@ def _content(images: ImageStore, sha: str) -> bytes:
     return images.path(sha).read_bytes()
 
 
-def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
+def _readme(case: Case, counted: Counter[str], missing: dict[str, int], without: str) -> str:
     lines = [
         f"Cells of case {case.identifier}, labelled in blastscope's workbench.",
         f"all (ALL): {counted['all']}, hem (normal): {counted['hem']}.",
@@ -226,6 +241,7 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int]) -> str:
         f"{missing['counted_already']} of overlapping fields that are counted already, "
         f"{missing['disagreements']} on which readers disagree, {missing['unlabelled']} without a "
         f"label, {missing['unusable']} whose image cannot be used.",
+        *([f"Not complete: the case was signed although {without}."] if without else []),
         "labels.csv names each file's label and subject.",
     ]
     return "\n".join(lines) + "\n"
@@ -262,6 +278,8 @@ def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str
         counted_already=doubles,
         missing=left_out(table, together),
         files=file_progress(session, case),
+        senders=senders_of(session, case.id),
+        to_come=str(to_come(session, case, table)),
         fields=fields_json(session, case, blind=False) if case.content == "fields" else None,
         shares=shares_json(bench, session, case),
         signatures=signatures(session, case.id),

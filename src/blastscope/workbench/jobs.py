@@ -134,6 +134,8 @@ def step_back(session: Session, job_id: int) -> bool:
 def finish(session: Session, job_id: int, reason: str | None = None) -> None:
     """End a job: done, or failed for a reason; one that was cancelled or waits again stays so."""
     job = session.get(QueuedJob, job_id)
+    if job is not None and job.state == "cancelled":
+        job.leased_until = None
     if job is None or job.state in ("cancelled", "waiting"):
         return
     job.state, job.reason = ("done", None) if reason is None else ("failed", reason)
@@ -222,6 +224,18 @@ def of_case(session: Session, case_id: int) -> QueuedJob | None:
             if job.state in states:
                 return job
     return found[0] if found and found[0].state in ("failed", "cancelled") else None
+
+
+def work_stopped(session: Session, case: Case) -> bool:
+    """Say whether what brings a case to its review has failed or was cancelled.
+
+    A cancelled job may still be at its last step: it has not stopped before its worker lets it go.
+    """
+    job = of_case(session, case.id)
+    if case.state not in ("preparing", "scoring") or job is None:
+        return False
+    let_go = job.leased_until is None or job.leased_until < now()
+    return job.state in ("failed", "cancelled") and let_go
 
 
 def scoring_stopped(session: Session, case: Case) -> bool:

@@ -78,6 +78,8 @@ def prepare(database: Database, images: ImageStore, case_id: int, advance: Advan
     note_doubles(database, images, case_id)
     with database.write() as session:
         case = session.get_one(Case, case_id)
+        if case.state == "signed":
+            return  # the job was cancelled, and the case signed without what this came to
         if case.state == "preparing" or without_rank(session, case_id):
             # Else a killed worker had come this far. Files may also have come after the state was
             # set, while this was going on.
@@ -102,7 +104,7 @@ def unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
                 found.append(
                     Upload(
                         case_id=case_id, name=name, kind="image", sha=sha or "", bytes=length,
-                        state=state, reason=refused,
+                        state=state, reason=refused, sent_by=one.sent_by,
                     )
                 )  # fmt: skip
         except RefusalError as error:

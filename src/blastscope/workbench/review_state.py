@@ -33,11 +33,15 @@ class Action:
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands at a cell: the value, who gave it, and when it was last made active."""
+    """What stands at a cell: the value, who gave it, and when it was last made active.
+
+    ``id`` is of the event that gave it.
+    """
 
     value: Value
     person: int
     seq: int
+    id: str
 
 
 @dataclass
@@ -102,7 +106,8 @@ class ReviewState:
 
     def _activate(self, seq: int, action: Action) -> Sequence[int]:
         for n in action.cells:
-            self._active[action.kind, n][action.id] = Standing(action.value, action.person, seq)
+            stands = Standing(action.value, action.person, seq, action.id)
+            self._active[action.kind, n][action.id] = stands
         self.seq = seq
         return action.cells
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.access import Access, has_seen
 from blastscope.workbench.agreement import agreement_json, confusion
-from blastscope.workbench.cases import bump
+from blastscope.workbench.cases import bump, names_of
 from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who
 from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
+from blastscope.workbench.review_state import Standing
 from blastscope.workbench.reviews import record
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, User, now
 from blastscope.workbench.summaries import readings_of, reviewed
@@ -50,8 +52,8 @@ def start_reading(
     if blind and has_seen(session, case.id, person_id):
         raise conflict(
             "has-seen",
-            f"{person.name} has seen the model's output or labels of this case: choose another "
-            "reader, or a reading that is not blind.",
+            f"{person.name} has seen the model's output, labels or files of this case: choose "
+            "another reader, or a reading that is not blind.",
         )
     if scope not in ("all", "random"):
         raise invalid("scope", "Choose all or random.")
@@ -97,6 +99,10 @@ def agreement_of(
 ) -> dict[str, Any] | None:
     """Return how the last finished second reading agrees with the case's own; None without one.
 
+    Agreement needs two people. Cells that one person labelled in both readings tell how far that
+    person agrees with themselves, which is another thing: they are compared apart, as
+    ``intra_observer``, which is None if there are none.
+
     ``open`` are the cells on which any finished second reading differs and nobody has decided;
     ``late`` counts the compared cells that got their label in the case's own reading when the
     other one was finished and in sight.
@@ -106,22 +112,41 @@ def agreement_of(
     if not finished:
         return None
     second = finished[-1]
-    with bench.reviews.view(session, first.id, len(table)) as view:
-        own = view.label[: len(table)].copy()
-        given = {n: view.state.standing("label", n) for n in range(1, len(table) + 1)}
-    with bench.reviews.view(session, second.id, len(table)) as view:
-        other = view.label[: len(table)].copy()
+    own, given = _labels(bench, session, first, len(table))
+    other, theirs = _labels(bench, session, second, len(table))
     end = _end_of(session, second)
-    late = [n for n, one in given.items() if one and one.seq > end and own[n - 1] and other[n - 1]]
-    differ = (own > 0) & (other > 0) & (own != other)
+    both = (own > 0) & (other > 0)
+    late = both & np.array([one is not None and one.seq > end for one in given], bool)
+    oneself = both & np.array(
+        [
+            one is not None and two is not None and one.person == two.person
+            for one, two in zip(given, theirs, strict=True)
+        ],
+        bool,
+    )
+
+    def compared(here: NDArray[np.bool_]) -> dict[str, Any]:
+        table = confusion(own[here], other[here])
+        return {**agreement_json(table), "late": int((late & here).sum())}
+
+    person = names_of(session).get(second.person_id or 0)
     return {
         "reading": second.id,
         "number": second.number,
-        **agreement_json(confusion(own, other)),
-        "disagreements": (np.flatnonzero(differ) + 1).tolist(),
-        "late": len(late),
+        **compared(both & ~oneself),
+        "intra_observer": {"person": person, **compared(oneself)} if oneself.any() else None,
+        "disagreements": (np.flatnonzero(both & (own != other)) + 1).tolist(),
         "open": sorted(reviewed(bench, session, case, table).open),
     }
+
+
+def _labels(
+    bench: Workbench, session: Session, reading: Reading, cells: int
+) -> tuple[NDArray[np.int8], list[Standing | None]]:
+    """Return the labels of a reading, shape (cells,), and who gave each and when."""
+    with bench.reviews.view(session, reading.id, cells) as view:
+        stands = [view.state.standing("label", n) for n in range(1, cells + 1)]
+        return view.label[:cells].copy(), stands
 
 
 def _end_of(session: Session, reading: Reading) -> int:

@@ -12,21 +12,22 @@ from blastscope.workbench.access import Access
 from blastscope.workbench.cases import bump, names_of
 from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
+from blastscope.workbench.jobs import work_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
-from blastscope.workbench.random_order import cells_wait, refuse_early
+from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import conflict, invalid
 from blastscope.workbench.reviews import CODES, last_event, record
 from blastscope.workbench.shares import neither
 from blastscope.workbench.store.tables import Case, Reading, Reopening, Signature
 from blastscope.workbench.summaries import Reviewed, case_lines, reviewed
+from blastscope.workbench.to_come import counted, to_come
 
 SIZES = (100, 200, 500)
 """The sizes of a random sample."""
 LEAST_REASON = 5
 WHY_NOT = {
     "not-ready": "The case is still being prepared or scored.",
-    "files-wait": "Files that were sent are not prepared: prepare them, or begin the job again.",
     "no-labels": "No cell has a label.",
     "open-reading": "A second reading is not finished.",
     "signed": "The case is signed already.",
@@ -66,11 +67,14 @@ def sign_json(bench: Workbench, session: Session, case: Case, who: Who) -> dict[
     table = bench.tables.of(session, case)
     together = reviewed(bench, session, case, table)
     why_not = _why_not(session, case, table, together)
+    missing = to_come(session, case, table)
     return {
         "rev": last_event(session, case.id),
         "can_sign": not why_not and who.may("signer"),
         "why_not": [{"code": code, "message": WHY_NOT[code]} for code in why_not],
         **_open(table, together),
+        **missing.as_json(),
+        "without": str(missing),
         "model": model_json(find_model(session, case.model_id)),
         "password_needed": who.has_password,
         "signatures": signatures(session, case.id),
@@ -97,10 +101,8 @@ def _why_not(session: Session, case: Case, table: CellTable, together: Reviewed)
     found = []
     if case.state == "signed":
         found.append("signed")
-    elif case.state not in ("review", "reopened"):
+    elif case.state not in ("review", "reopened") and not work_stopped(session, case):
         found.append("not-ready")
-    elif cells_wait(session, case.id):
-        found.append("files-wait")
     if not (table.usable & (together.label > 0)).any():
         found.append("no-labels")
     open_ = select(Reading.id).where(
@@ -122,20 +124,35 @@ def sign(
 ) -> Signature:
     """Sign a case.
 
+    Files that are not prepared may wait for ever, if their job fails whenever it begins. So a case
+    can be signed without them, and without cells that are not prepared or scored, but only by
+    whoever says how many there are; the signature keeps the counts.
+
     Args:
         rev: the last event that the person saw.
-        seen: how many unlabelled referred cells, unsure cells and open disagreements they saw.
+        seen: how many unlabelled referred cells, unsure cells and open disagreements they saw, and
+            the counts of ``ToCome`` if something is left out.
 
     Raises:
-        RefusalError: if the case cannot be signed, or has changed since the person looked.
+        RefusalError: if the case cannot be signed, has changed since the person looked, or they
+            did not confirm what is left out.
     """
     table = bench.tables.of(session, case)
     together = reviewed(bench, session, case, table)
     why_not = _why_not(session, case, table, together)
     if why_not:
         raise conflict(why_not[0], f"The case cannot be signed: {WHY_NOT[why_not[0]]}")
+    missing = to_come(session, case, table)
+    if any(count and name not in seen for name, count in missing.as_json().items()):
+        raise conflict(
+            "files-wait",
+            f"{missing}: wait until this is done, or confirm that you sign without it.",
+        )
     open_ = _open(table, together)
     counted = {name: len(value) for name, value in open_.items() if isinstance(value, list)}
+    left_out = missing.as_json()
+    seen = dict.fromkeys(left_out, 0) | seen
+    counted |= left_out
     if rev != last_event(session, case.id) or any(seen.get(k) != n for k, n in counted.items()):
         raise conflict("changed", "The case has changed since you looked: look again, then sign.")
     whole, subjects = case_lines(session, case, table, together.label)
@@ -159,7 +176,8 @@ def sign(
     )
     session.add(row)
     session.flush()
-    record(session, case.id, who, "signed", {"signature": row.id, "rev": rev})
+    about = {"signature": row.id, "rev": rev, **{k: n for k, n in left_out.items() if n}}
+    record(session, case.id, who, "signed", about)
     case.state = "signed"
     bump(case)
     return row
@@ -200,6 +218,7 @@ def signatures(session: Session, case_id: int) -> list[dict[str, Any]]:
             "at": one.at.isoformat(),
             "rev": one.rev,
             **one.content,
+            "without": str(counted(one.content["counts"])),
             "comment": one.comment,
             "reopened": None
             if again is None

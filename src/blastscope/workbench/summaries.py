@@ -22,6 +22,7 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
 from blastscope.workbench.shares import Line, lines, neither
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Scoring
+from blastscope.workbench.uploads import senders_of
 
 _PLOT_STEPS = 20
 
@@ -208,6 +209,7 @@ def case_json(
             "job": None if job is None else job_json(session, job, blind),
         },
         "readers": [] if blind else _readers(session, case.id, names),
+        "senders": [] if blind else senders_of(session, case.id),
         "blind": blind,
         "share": share,
         "rev": revision(session, found, who),
@@ -265,7 +267,7 @@ def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         "open_disagreements": len(together.open),
         "agreement": agreement_json(compared, ("A", "N")),
         "plots": {"p": _histogram(table)},
-        **_seen_and_blind(session, case.id),
+        **_seen_and_blind(bench, session, case, table),
     }
 
 
@@ -275,17 +277,22 @@ def _histogram(table: CellTable) -> dict[str, Any]:
     return {"edges": edges.tolist(), "counts": found.tolist(), "threshold": table.threshold}
 
 
-def _seen_and_blind(session: Session, case_id: int) -> dict[str, int]:
-    """Count the labels that were given blind, and those given with the model in sight."""
-    told = {"blind_labels": 0, "seen_labels": 0}
-    found = session.execute(
-        select(ReviewEvent.cells, ReviewEvent.value, ReviewEvent.blind, ReviewEvent.shown).where(
-            ReviewEvent.case_id == case_id, ReviewEvent.kind == "label"
-        )
+def _seen_and_blind(
+    bench: Workbench, session: Session, case: Case, table: CellTable
+) -> dict[str, int]:
+    """Count the labels that count, by whether they were given blind or with the model in sight."""
+    first = readings_of(session, case.id)[0]
+    events = select(ReviewEvent.id, ReviewEvent.blind, ReviewEvent.shown).where(
+        ReviewEvent.reading_id == first.id, ReviewEvent.kind.in_(("label", "adjudicate"))
     )
-    for cells, value, blind, shown in found:
-        if value.get("of") is None:  # a label was taken away
-            continue
-        hidden = blind or shown.get("model") is False
-        told["blind_labels" if hidden else "seen_labels"] += len(cells or ())
+    hidden = {
+        id: blind or shown.get("model") is False for id, blind, shown in session.execute(events)
+    }
+    told = {"blind_labels": 0, "seen_labels": 0}
+    with bench.reviews.view(session, first.id, len(table)) as view:
+        for n in (np.flatnonzero(table.usable) + 1).tolist():
+            kind = "adjudicate" if view.final[n - 1] else "label"
+            stands = view.state.standing(kind, n)
+            if stands is not None and stands.value is not None:
+                told["blind_labels" if hidden.get(stands.id) else "seen_labels"] += 1
     return told

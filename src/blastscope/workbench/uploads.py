@@ -5,11 +5,11 @@ from __future__ import annotations
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, select
 from sqlalchemy.orm import Session
 
 from blastscope.data.images import MAX_BYTES, SUFFIXES
@@ -17,7 +17,7 @@ from blastscope.data.names import parse_name, printable
 from blastscope.prediction.archives import MAX_ENTRIES
 from blastscope.prediction.images import InputImage, unique_cells
 from blastscope.workbench.access import without_names
-from blastscope.workbench.cases import bump
+from blastscope.workbench.cases import bump, names_of
 from blastscope.workbench.image_store import (
     ImageStore,
     Incoming,
@@ -66,9 +66,9 @@ def is_zip(name: str) -> bool:
 
 
 def add_file(
-    session: Session, case: Case, name: str, sha: str, file: Incoming
+    session: Session, case: Case, who: Who, name: str, sha: str, file: Incoming
 ) -> tuple[Upload, bool]:
-    """Note a file that was received; return it, and whether it is new.
+    """Note a file that was received, and who sent it first; return it, and whether it is new.
 
     Raises:
         RefusalError: if the case takes no more files, or a file of this name has another content.
@@ -89,7 +89,7 @@ def add_file(
         reason = "is not a zip" if zipped else "is not a BMP, PNG, TIFF, JPEG or WebP image"
     upload = Upload(
         case_id=case.id, name=name, kind="zip" if zipped else "image", sha=sha, bytes=file.bytes,
-        state="stored" if right else "refused", reason=reason,
+        state="stored" if right else "refused", reason=reason, sent_by=who.id,
     )  # fmt: skip
     session.add(upload)
     session.flush()
@@ -120,10 +120,13 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
     """
     if case.state == "signed":
         raise conflict("signed", "The case is signed: reopen it, with a reason, to add files.")
-    stored = session.scalar(
-        select(func.count()).where(Upload.case_id == case.id, Upload.state == "stored")
+    waiting = session.execute(
+        select(Upload.sent_by, func.count())
+        .where(Upload.case_id == case.id, Upload.state == "stored")
+        .group_by(Upload.sent_by)
     )
-    if not stored:
+    senders = _by_name(session, waiting.tuples())
+    if not senders:
         any_cell = session.scalar(select(Cell.id).where(Cell.case_id == case.id).limit(1))
         if any_cell is not None:
             return
@@ -131,8 +134,38 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
     refuse_late(session, case)
     case.state = "preparing"
     bump(case)
-    record(session, case.id, who, "files", {"files": stored})
+    about = {"files": sum(one["files"] for one in senders), "senders": senders}
+    record(session, case.id, who, "files", about)
     add_job(session, "segment" if case.content == "fields" else "prepare", case.id)
+
+
+def senders_of(session: Session, case_id: int) -> list[dict[str, Any]]:
+    """Count the files of a case by who sent them; a zip counts as the images that it held."""
+    found = session.execute(
+        select(Upload.sent_by, func.count())
+        .where(
+            Upload.case_id == case_id, not_((Upload.kind == "zip") & (Upload.state == "taken"))
+        )
+        .group_by(Upload.sent_by)
+    )  # fmt: skip
+    return _by_name(session, found.tuples())
+
+
+def sender_of_each(session: Session, case_id: int) -> dict[str, str | None]:
+    """Return who sent each file of a case, by the file's name."""
+    names = names_of(session)
+    found = session.execute(select(Upload.name, Upload.sent_by).where(Upload.case_id == case_id))
+    return {name: None if person is None else names.get(person) for name, person in found.tuples()}
+
+
+def _by_name(session: Session, counted: Iterable[tuple[int | None, int]]) -> list[dict[str, Any]]:
+    """Name people beside counts; nobody is named of files that an older version took."""
+    names = names_of(session)
+    told = [
+        {"person": None if person is None else names.get(person), "files": files}
+        for person, files in counted
+    ]
+    return sorted(told, key=lambda one: (one["person"] is None, one["person"] or ""))
 
 
 def stored_images(session: Session, case_id: int) -> Sequence[Upload]:
@@ -272,13 +305,18 @@ def _unpacked(
     return shown, file.sha, file.bytes, reason
 
 
-def file_json(session: Session, upload: Upload, blind: bool) -> dict[str, Any]:
-    """Return what a page shows of a file; a blind reader gets no name."""
+def file_json(
+    session: Session, upload: Upload, names: Mapping[int, str], blind: bool
+) -> dict[str, Any]:
+    """Return what a page shows of a file; a blind reader gets neither its name nor its sender's."""
     told = {
         "id": upload.id, "name": upload.name, "bytes": upload.bytes, "state": upload.state,
         "cell": upload.cell, "reason": upload.reason, "duplicate_of": upload.duplicate_of,
+        "sent_by": None if upload.sent_by is None else names.get(upload.sent_by),
+        "sent_at": upload.created_at.isoformat(),
     }  # fmt: skip
     if blind:
-        del told["name"]
+        for name in ("name", "sent_by", "sent_at"):
+            del told[name]
         told["reason"] = without_names(session, upload.case_id, upload.reason)
     return told

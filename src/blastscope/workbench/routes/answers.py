@@ -299,6 +299,13 @@ class SampleJson(Answer):
     enlarged: list[EnlargementJson]
 
 
+class SenderJson(Answer):
+    """How many files a person sent; null if an older version took them."""
+
+    person: str | None
+    files: int
+
+
 class CaseJson(Answer):
     """A case as the person who asks may see it."""
 
@@ -319,6 +326,7 @@ class CaseJson(Answer):
     counts: CountsJson
     progress: ProgressJson
     readers: list[str]
+    senders: list[SenderJson]
     blind: bool
     share: LineJson | None
     rev: int
@@ -373,6 +381,8 @@ class FileJson(Answer):
     cell: int | None
     reason: str | None
     duplicate_of: int | None
+    sent_by: str | None = LEFT_OUT
+    sent_at: str = LEFT_OUT
 
 
 class SentFileJson(Answer):

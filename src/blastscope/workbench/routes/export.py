@@ -7,8 +7,10 @@ from typing import IO, Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
+from sqlalchemy.orm import Session
 
 from blastscope.workbench.access import access
+from blastscope.workbench.context import Workbench
 from blastscope.workbench.exports import (
     cells_csv,
     cells_frame,
@@ -17,12 +19,15 @@ from blastscope.workbench.exports import (
     export_json,
     report_html,
 )
+from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import unknown
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes import review_answers
 from blastscope.workbench.routes.answers import gives, sends
 from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.sighting import saw
+from blastscope.workbench.store.tables import Case
+from blastscope.workbench.to_come import refuse_partial
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
 KINDS = {
@@ -46,26 +51,33 @@ def get_export(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
 
 @router.get("/export/{name}", **sends(*KINDS.values()))
 def get_file(bench: Bench, who: Reader, case_id: int, name: str) -> Response:
-    """Return an export as a file to be kept."""
+    """Return an export as a file to be kept; a partial one is refused."""
     if name not in KINDS:
         raise unknown("export")
-    with bench.database.write() as session:
-        access(session, case_id, who).refuse_blind()
-        record(session, case_id, who, "exported", {"file": name})
     with bench.database.read() as session:
-        case = access(session, case_id, who).case
-        saw(bench.database, session, case, who)
-        headers = {"Content-Disposition": f'attachment; filename="case-{case_id}-{name}"'}
-        if name == "dataset.zip":
-            zipped = dataset_zip(bench, session, case)
-            return StreamingResponse(_pieces(zipped), media_type=KINDS[name], headers=headers)
-        content: str | bytes
-        if name == "report.html":
-            content = report_html(bench, session, case, who)
-        else:
-            frame = cells_frame(bench, session, case)
-            content = cells_csv(frame) if name == "cells.csv" else cells_parquet(frame)
-    return Response(content, media_type=KINDS[name], headers=headers)
+        found = access(session, case_id, who)
+        found.refuse_blind()
+        refuse_partial(session, found.case, bench.tables.of(session, found.case))
+        saw(bench.database, session, found.case, who)
+        content = _content(bench, session, found.case, who, name)
+    # What was made is of one moment, so what comes now is not in it; without this it is not given.
+    with bench.database.write() as session:
+        record(session, case_id, who, "exported", {"file": name})
+    headers = {"Content-Disposition": f'attachment; filename="case-{case_id}-{name}"'}
+    if isinstance(content, str | bytes):
+        return Response(content, media_type=KINDS[name], headers=headers)
+    return StreamingResponse(_pieces(content), media_type=KINDS[name], headers=headers)
+
+
+def _content(
+    bench: Workbench, session: Session, case: Case, who: Who, name: str
+) -> str | bytes | IO[bytes]:
+    if name == "dataset.zip":
+        return dataset_zip(bench, session, case)
+    if name == "report.html":
+        return report_html(bench, session, case, who)
+    frame = cells_frame(bench, session, case)
+    return cells_csv(frame) if name == "cells.csv" else cells_parquet(frame)
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blastscope.workbench.access import Access, access, without_names
+from blastscope.workbench.cases import names_of
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.exports import formula_safe
 from blastscope.workbench.fields import fields_json
@@ -32,6 +33,7 @@ from blastscope.workbench.uploads import (
     most_bytes,
     refuse_more,
     safe_name,
+    sender_of_each,
 )
 
 router = APIRouter(prefix="/api/v1/cases/{case_id}")
@@ -74,8 +76,8 @@ def _note(
 ) -> tuple[dict[str, Any], bool]:
     with bench.database.write() as session:
         found = _to_fill(session, case_id, who)
-        upload, new = add_file(session, found.case, name, file.sha, file)
-        return file_json(session, upload, blind=False), new
+        upload, new = add_file(session, found.case, who, name, file.sha, file)
+        return file_json(session, upload, names_of(session), blind=False), new
 
 
 @router.post("/files/done", **gives(answers.CaseJson))
@@ -97,12 +99,17 @@ def get_files(bench: Bench, who: Viewer, case_id: int, state: str = "") -> dict[
         query = select(Upload).where(Upload.case_id == case_id).order_by(Upload.id)
         if state:
             query = query.where(Upload.state == state)
-        return {"files": [file_json(session, one, found.blind) for one in session.scalars(query)]}
+        names = names_of(session)
+        told = [file_json(session, one, names, found.blind) for one in session.scalars(query)]
+        return {"files": told}
 
 
 @router.get("/problems.csv", **sends("text/csv"))
 def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
-    """Return refused files, duplicates and refused cells of fields, with the reasons, as CSV."""
+    """Return refused files, duplicates and refused cells of fields, with the reasons, as CSV.
+
+    Who sent each is told too, but not to a blind reader.
+    """
     with bench.database.read() as session:
         found = access(session, case_id, who)
         if not found.blind:
@@ -112,18 +119,21 @@ def get_problems(bench: Bench, who: Viewer, case_id: int) -> Response:
         )
         content = io.StringIO()
         writer = csv.writer(content, lineterminator="\n")
-        writer.writerow(["file", "state", "reason"])
+        writer.writerow(["file", "state", "reason", "sent_by"])
+        senders = {} if found.blind else sender_of_each(session, case_id)
         for one in session.scalars(query.order_by(Upload.id)):
             shown, reason = one.name, one.reason
             if found.blind:
                 shown, reason = f"file {one.id}", without_names(session, case_id, reason)
-            writer.writerow([formula_safe(shown), one.state, formula_safe(reason or "")])
+            row = (shown, one.state, reason or "", senders.get(one.name) or "")
+            writer.writerow([formula_safe(cell) for cell in row])
         for field in fields_json(session, found.case, found.blind)["fields"]:
             shown = field.get("file", f"field {field['number']}")
             for cell in field["refused"]:
                 x, y, w, h = cell["place"]
                 reason = f"the cell at {x}, {y} of {w} × {h} pixels {cell['reason']}"
-                writer.writerow([formula_safe(shown), "cell refused", reason])
+                row = (shown, "cell refused", reason, senders.get(shown) or "")
+                writer.writerow([formula_safe(one) for one in row])
     return csv_response(content.getvalue(), f"case-{case_id}-problems.csv")
 
 

@@ -138,7 +138,10 @@ def post_finish(bench: Bench, who: Reader, reading_id: int) -> dict[str, Any]:
 
 @router.get("/cases/{case_id}/agreement", **gives(review_answers.ReadersAgreementJson))
 def get_agreement(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
-    """Return how the last finished second reading agrees with the case's own."""
+    """Return how the last finished second reading agrees with the case's own.
+
+    What one person labelled in both readings is compared apart.
+    """
     with bench.database.read() as session:
         found = access(session, case_id, who)
         found.refuse_blind()

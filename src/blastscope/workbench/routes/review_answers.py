@@ -15,8 +15,17 @@ class ExportFileJson(Answer):
 
 
 class ExportJson(Answer):
-    """What an export holds, what a data set leaves out and why, and the files."""
+    """What an export holds, what a data set leaves out and why, and the files.
 
+    If ``why_not`` is a sentence, the files are refused with it: they would be partial.
+    """
+
+    complete: bool
+    why_not: str | None
+    files_waiting: int
+    unprepared: int
+    unscored: int
+    without: str
     cells: int
     with_label: int
     in_dataset: int
@@ -45,13 +54,24 @@ class AgreementJson(Answer):
     reason: Literal["few-cells", "one-class"] | None
 
 
+class IntraObserverJson(AgreementJson):
+    """How far a person agrees with themselves, on cells that they labelled in both readings."""
+
+    person: str | None
+    late: int
+
+
 class ReadersAgreementJson(AgreementJson):
-    """How a finished second reading agrees with the case's own."""
+    """How a finished second reading agrees with the case's own, where two people labelled.
+
+    ``disagreements`` and ``open`` are of all cells, also those that one person labelled twice.
+    """
 
     reading: int
     number: int
-    disagreements: list[int]
     late: int
+    intra_observer: IntraObserverJson | None
+    disagreements: list[int]
     open: list[int]
 
 
@@ -98,7 +118,7 @@ class SharesJson(Answer):
 class WhyNotJson(Answer):
     """Why a case cannot be signed."""
 
-    code: Literal["not-ready", "files-wait", "no-labels", "open-reading", "signed"]
+    code: Literal["not-ready", "no-labels", "open-reading", "signed"]
     message: str
 
 
@@ -123,6 +143,7 @@ class SignatureJson(Answer):
     counts: dict[str, int]
     lines: list[LineJson]
     subjects: dict[str, list[LineJson]]
+    without: str
     comment: str
     reopened: ReopenedJson | None
 
@@ -138,6 +159,10 @@ class ToSignJson(Answer):
     open_disagreements: list[int]
     unlabelled: int
     neither: int
+    files_waiting: int
+    unprepared: int
+    unscored: int
+    without: str
     model: ModelJson
     password_needed: bool
     signatures: list[SignatureJson]

@@ -158,6 +158,8 @@ class Upload(Base):
     cell: Mapped[int | None] = mapped_column(Integer)
     duplicate_of: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    # Of an image out of a zip: who sent the zip. None if an older version took the file.
+    sent_by: Mapped[int | None] = mapped_column(ForeignKey("person.id"))
 
 
 class Cell(Base):

@@ -8,7 +8,7 @@ import { boot, main, may, page, showFault, thisCase } from "./frame.js";
 import { lineCard, lineWords } from "./lines.js";
 import { histogram } from "./plots.js";
 import { askToReopen, askToSign, signatureCard } from "./sign.js";
-import { counted, number, STATES, stopped, when } from "./words.js";
+import { counted, number, sentBy, STATES, stopped, when } from "./words.js";
 
 /** @typedef {import("./types.js").Case} Case */
 /** @typedef {import("./types.js").Line} Line */
@@ -103,7 +103,7 @@ async function draw() {
   const busy = ["receiving", "preparing", "scoring"].includes(item.state);
   const [shares, sign] = await Promise.all([
     item.blind ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/shares`),
-    item.blind || busy ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/sign`),
+    item.blind || (busy && !stopped(item.progress.job)) ? Promise.resolve(null) : get(`/api/v1/cases/${item.id}/sign`),
   ]);
   const models = item.blind ? null : await scorings(item, draw).catch(() => null);
   const fields = item.content === "fields" ? await get(`/api/v1/cases/${item.id}/fields`).catch(() => null) : null;
@@ -114,11 +114,13 @@ async function draw() {
       h("span", { class: "end" }, may.read && item.state !== "signed" ? h("a", { class: "button", href: `/cases/new?case=${item.id}` }, "Add files") : null,
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
     h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual count for this material: ${item.target} cells. `
-      + `Begun ${when(item.created_at)} by ${item.created_by}. Readers: ${item.readers.join(", ") || "none yet"}.`, item.note ? [h("br"), `Note: ${item.note}`] : null),
+      + `Begun ${when(item.created_at)} by ${item.created_by}.${item.blind ? "" : ` Files sent by ${sentBy(item.senders)}. Readers: ${item.readers.join(", ") || "none yet"}.`}`, item.note ? [h("br"), `Note: ${item.note}`] : null),
     busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
     job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${stopped(job)}.`),
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
+    sign?.files_waiting && !stopped(job) && item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(sign.files_waiting, "file")} sent, and not prepared. `),
+      h("a", { href: `/cases/new?case=${item.id}` }, "Prepare them"))) : null,
     item.blind ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "You read this case blind. "), "Shares and the model stay hidden until your reading is finished, or until you show the model in the gallery.")) : null,
     signatures.filter((each) => !each.reopened).map(signatureCard),
     item.progress.refused ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(item.progress.refused, "file")} could not be used`), " and ", item.progress.refused === 1 ? "is" : "are", " in no count and no share. ",
@@ -126,7 +128,7 @@ async function draw() {
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
     shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${shares.counted_already ? `${counted(shares.counted_already, "cell")} of overlapping fields left out as counted already; ` : ""}${number(shares.neither)} without a label and without a call of the model, in no share. `
       + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap. The model alone counts them once; the other lines count them twice until one of each two is labelled X. ` : "")
-      + `Labels given blind: ${number(shares.blind_labels)}; with the model in sight: ${number(shares.seen_labels)}. A share is an estimate of this set of images, not a diagnosis.`)) : null,
+      + `Of the labels that count, ${number(shares.blind_labels)} were given blind, and ${number(shares.seen_labels)} with the model in sight. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
     shares ? subjects(shares) : null,
     fields ? fieldsPanel(item, fields) : null,

@@ -19,12 +19,14 @@ page(async () => {
   const answer = await get(`/api/v1/cases/${item.id}/export`);
   const out = Object.entries(LEFT_OUT).map(([key, words]) => [words, answer.left_out?.[key] ?? 0]).filter(([, count]) => Number(count) > 0);
   fill(main, h("div", { class: "head" }, h("h1", {}, "Export")),
+    answer.why_not ? h("div", { class: "notice bad" }, h("p", {}, h("strong", {}, answer.why_not)), h("p", {}, h("a", { href: `/cases/${item.id}` }, "Open the case"))) : null,
+    answer.without && !answer.why_not ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `Not complete: the case was signed although ${answer.without}. `), "The report, the tables and the data set say so.")) : null,
     item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, "This case is not signed. "), "What you export may still change, and says so.")) : null,
     h("p", {}, `${number(answer.with_label)} of ${counted(answer.cells, "cell")} have a label.`,
       out.length ? ` The data set leaves out ${out.map(([words, count]) => `${number(Number(count))} ${words}`).join(", ")}.` : "",
       answer.doubles ? ` ${counted(answer.doubles, "cell")} may be of two fields that overlap: both are in it until one is labelled not a cell.` : "",
       answer.neither ? ` ${number(answer.neither)} have no label, and the model does not call them: they are in no share.` : ""),
-    h("div", { class: "columns" }, answer.files.map((file) => {
+    answer.why_not ? null : h("div", { class: "columns" }, answer.files.map((file) => {
       const [title, words] = FILES[file.name] ?? [file.name, ""];
       return h("section", { class: "panel" }, h("h2", {}, title), h("p", {}, words),
         h("a", { class: "button", href: file.address, download: true }, `Download ${file.name}`));

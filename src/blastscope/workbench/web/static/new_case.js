@@ -169,7 +169,7 @@ async function sending(item) {
     if (!refused && !duplicates) return fill(bad);
     const answers = await Promise.all(["refused", "duplicate"].map((state) => get(`/api/v1/cases/${item.id}/files?state=${state}`).catch(() => ({ files: [] }))));
     const lines = [...answers.flatMap(({ files }) => files).map((file) =>
-      `${file.name ?? `File ${file.id}`}: ${file.reason}`),
+      `${file.name ?? `File ${file.id}`}${file.sent_by ? `, sent by ${file.sent_by}` : ""}: ${file.reason}`),
     ...sender.failed.map(({ name, reason }) => `${name}: ${reason}`)];
     fill(bad, h("h3", {}, `${counted(refused, "file")} not used, ${counted(duplicates, "duplicate")}`),
       h("ul", {}, lines.slice(0, 20).map((line) => h("li", {}, line))),

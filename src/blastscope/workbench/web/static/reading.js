@@ -67,21 +67,30 @@ function card(item, reading) {
       h("button", { type: "button", onclick: () => finish(reading, place) }, "Finish the reading")) : null, place);
 }
 
+/** @param {Api.AgreementJson & {late: number}} compared @param {number} second the number of the second reading */
+function comparison(compared, second) {
+  const { rows, counts } = compared.table;
+  const name = (/** @type {string} */ label) => LABELS[label] ?? label;
+  const share = compared.cells ? ` (${((compared.same / compared.cells) * 100).toFixed(1)} %)` : "";
+  return [h("p", {}, `The same label on ${compared.same} of ${counted(compared.cells, "cell")}${share}. `,
+    compared.kappa === null ? WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (compared.reason)] ?? "κ is not defined."
+      : `Cohen's κ ${compared.kappa.toFixed(2)}, 95 % interval ${compared.low?.toFixed(2) ?? "–"} to ${compared.high?.toFixed(2) ?? "–"}.`),
+  compared.late ? h("p", {}, h("small", {}, `${counted(compared.late, "cell")} of these got the label of reading 1 after reading ${second} was finished, with its labels in sight: the agreement is not independent there.`)) : null,
+  scrolling("Agreement", h("table", { class: "confusion" }, h("caption", {}, `Rows: reading 1. Columns: reading ${second}.`),
+    h("thead", {}, h("tr", {}, h("td"), rows.map((label) => h("th", { scope: "col" }, name(label))))),
+    h("tbody", {}, rows.map((label, row) => h("tr", {}, h("th", { scope: "row" }, name(label)),
+      counts[row].map((count, column) => h("td", { class: row === column ? "same" : count ? "apart" : null }, String(count))))))))];
+}
+
 /** @param {Case} item */
 async function agreement(item) {
   const answer = await get(`/api/v1/cases/${item.id}/agreement`);
-  const { rows, counts } = answer.table;
-  const name = (/** @type {string} */ label) => LABELS[label] ?? label;
-  const share = answer.cells ? ` (${((answer.same / answer.cells) * 100).toFixed(1)} %)` : "";
+  const { intra_observer: oneself } = answer;
   return h("section", { class: "panel" }, h("h2", {}, "Agreement"),
-    h("p", {}, `The same label on ${answer.same} of ${counted(answer.cells, "cell")}${share}. `,
-      answer.kappa === null ? WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (answer.reason)] ?? "κ is not defined."
-        : `Cohen's κ ${answer.kappa.toFixed(2)}, 95 % interval ${answer.low?.toFixed(2) ?? "–"} to ${answer.high?.toFixed(2) ?? "–"}.`),
-    answer.late ? h("p", {}, h("small", {}, `${counted(answer.late, "cell")} of these got the label of reading 1 after reading ${answer.number} was finished, with its labels in sight: the agreement is not independent there.`)) : null,
-    scrolling("Agreement", h("table", { class: "confusion" }, h("caption", {}, `Rows: reading 1. Columns: reading ${answer.number}.`),
-      h("thead", {}, h("tr", {}, h("td"), rows.map((/** @type {string} */ label) => h("th", { scope: "col" }, name(label))))),
-      h("tbody", {}, rows.map((/** @type {string} */ label, /** @type {number} */ row) => h("tr", {}, h("th", { scope: "row" }, name(label)),
-        counts[row].map((/** @type {number} */ count, /** @type {number} */ column) => h("td", { class: row === column ? "same" : count ? "apart" : null }, String(count)))))))),
+    answer.cells || !oneself ? comparison(answer, answer.number) : h("p", {}, "No cell was labelled by two people, so there is no agreement between readers."),
+    oneself ? [h("h3", {}, `${oneself.person} with ${oneself.person}: intra-observer agreement`),
+      h("p", {}, h("small", {}, "One person labelled these cells in both readings. That says nothing of another reader.")),
+      comparison(oneself, answer.number)] : null,
     answer.open.length ? h("div", { class: "actions" },
       h("a", { class: "button primary", href: `/cases/${item.id}/gallery?filter=disagreements${may.sign ? "&adjudicate=1" : ""}` },
         may.sign ? `Decide ${counted(answer.open.length, "disagreement")}` : `See ${counted(answer.open.length, "disagreement")}`)) : h("p", {}, answer.disagreements.length ? `All ${counted(answer.disagreements.length, "disagreement")} are decided.` : "No disagreement."));

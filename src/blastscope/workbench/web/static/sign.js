@@ -37,6 +37,9 @@ export async function askToSign(item, signed) {
     row("Readers differ", sign.open_disagreements, "disagreements"),
     h("p", {}, h("strong", {}, `Without a label: ${number(sign.unlabelled)}. `), sign.unlabelled ? `They are not in the counted share. ${number(sign.neither)} of them the model does not call either: they are in no share.` : ""),
     h("p", {}, "Model: ", h("strong", {}, sign.model?.name ?? item.model.name), h("br"), h("code", {}, sign.model?.digest ?? item.model.digest)),
+    sign.without ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `Not complete: ${sign.without}. `),
+      "The signature and the report say so. To have this done first, cancel."),
+    h("label", { class: "check" }, h("input", { type: "checkbox", name: "without", required: true }), "Sign without it")) : null,
     open ? h("label", { class: "check" }, h("input", { type: "checkbox", name: "seen", required: true }), "I have seen what is left open") : null,
     h("label", { class: "field" }, "Comment", h("textarea", { name: "comment", rows: 2, maxlength: 2000 }), h("small", {}, "May be left empty.")),
     sign.password_needed ? h("label", { class: "field" }, "Your password, again", h("input", { type: "password", name: "password", required: true, autocomplete: "current-password" })) : null,
@@ -46,7 +49,8 @@ export async function askToSign(item, signed) {
     try {
       await post(`/api/v1/cases/${item.id}/sign`, {
         rev: sign.rev, password: textOf(data, "password") || null, comment: textOf(data, "comment").trim(),
-        seen: { unlabelled_referred: sign.unlabelled_referred.length, unsure: sign.unsure.length, open_disagreements: sign.open_disagreements.length },
+        seen: { unlabelled_referred: sign.unlabelled_referred.length, unsure: sign.unsure.length, open_disagreements: sign.open_disagreements.length,
+          files_waiting: sign.files_waiting, unprepared: sign.unprepared, unscored: sign.unscored },
       });
       return null;
     } catch (fault) {
@@ -65,6 +69,7 @@ export function signatureCard(signature) {
     h("p", {}, h("strong", {}, `Signed by ${signature.person}, ${when(signature.at)}. `),
       `${number(counts.A)} ALL, ${number(counts.N)} normal, ${number(counts.U)} unsure, ${number(counts.X - already)} not a cell, ${already ? `${number(already)} counted already in another field, ` : ""}${number(counts.unlabelled)} without a label. `,
       line && line.share !== null ? `Counted: ${share(line.share)} ALL.` : ""),
+    signature.without ? h("p", {}, h("strong", {}, `Signed although ${signature.without}.`)) : null,
     signature.comment ? h("p", {}, `“${signature.comment}”`) : null,
     h("p", {}, h("small", {}, "Model ", h("code", {}, signature.digest))),
     reopened ? h("p", {}, `Reopened by ${reopened.person}, ${when(reopened.at)}: “${reopened.reason}”`) : null);

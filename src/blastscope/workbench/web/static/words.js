@@ -28,6 +28,11 @@ export function counted(count, one, many = `${one}s`) {
   return `${count.toLocaleString("en-GB")} ${count === 1 ? one : many}`;
 }
 
+/** @param {{person: string | null, files: number}[]} senders */
+export function sentBy(senders) {
+  return senders.map(({ person, files }) => `${person ?? "somebody whom an older version did not record"} (${files.toLocaleString("en-GB")})`).join(", ") || "nobody yet";
+}
+
 /** @param {number | null | undefined} value */
 export function number(value) {
   return value?.toLocaleString("en-GB") ?? "–";
