@@ -147,3 +147,17 @@ def test_a_scale_that_cannot_be_measured_is_asked_for(boxed, slide):  # noqa: F8
     assert (told["state"], told["counts"]["cells"]) == ("review", 1)
     again = asking.post(f"/api/v1/cases/{case}/scale", json={"um_per_pixel": 2 * UM})
     assert (again.status_code, again.json()["error"]["code"]) == (409, "gone-over")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_scale_that_red_cells_contradict_is_told_of(boxed, slide, times):  # noqa: F811
+    asking = boxed.person("ann")
+    case = begin(asking, times * UM, f"S-{3 + times}")
+    for name in ("a.png", "c.png"):
+        send(asking, case, name, (slide / name).read_bytes())
+    done(asking, case)
+    work(boxed)
+    field = asking.get(f"/api/v1/cases/{case}/fields").json()["fields"][0]
+    assert (field["um_per_pixel"], field["within"]) == (times * UM, None)
+    contradicts = field["contradicted_by"]
+    assert contradicts is None if times == 1 else contradicts == pytest.approx(UM, rel=0.08)

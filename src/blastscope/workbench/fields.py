@@ -26,7 +26,7 @@ from blastscope.data.names import parse_name
 from blastscope.errors import BlastscopeError
 from blastscope.prediction.images import InputImage, unique_cells
 from blastscope.segmentation.fields import MOST_BYTES, MOST_PIXELS, read_field
-from blastscope.segmentation.scale import uncertainty
+from blastscope.segmentation.scale import Scale
 from blastscope.segmentation.segment import FieldFile, Segmented, segment_fields
 from blastscope.workbench.cases import bump, checked_scale
 from blastscope.workbench.image_store import ImageStore
@@ -238,6 +238,7 @@ def _store(session: Session, case: Case, taken: Sequence[_Taken], found: Segment
                 case_id=case.id, number=fields + k + 1, upload_id=one.upload_id,
                 file=one.fact["file"], width=one.fact["width"], height=one.fact["height"],
                 um_per_pixel=found.scale.um_per_pixel, red_cells=found.scale.red_cells,
+                by_red_cells=found.scale.by_red_cells,
                 image=one.image, refused=refused,
             )
         )  # fmt: skip
@@ -285,6 +286,7 @@ def fields_json(session: Session, case: Case, blind: bool) -> dict[str, Any]:
     ).all()
     told: list[dict[str, Any]] = []
     for one in found:
+        scale = Scale(one.um_per_pixel, one.red_cells, by_red_cells=one.by_red_cells)
         here = [cell for cell in cells if cell.field == one.number]
         refused = [{"place": each["place"], "reason": each["reason"]} for each in one.refused]
         refused += [{"place": cell.place, "reason": cell.problem} for cell in here if cell.problem]
@@ -292,7 +294,8 @@ def fields_json(session: Session, case: Case, blind: bool) -> dict[str, Any]:
             {
                 "number": one.number, "file": one.file, "width": one.width, "height": one.height,
                 "um_per_pixel": one.um_per_pixel, "red_cells": one.red_cells,
-                "within": None if one.red_cells is None else uncertainty(one.red_cells),
+                "within": scale.within,
+                "contradicted_by": scale.by_red_cells if scale.is_contradicted else None,
                 "image": field_address(case.id, one.number),
                 "cells": [cell.n for cell in here if not cell.problem], "refused": refused,
             }

@@ -414,6 +414,7 @@ class SmearFieldJson(Answer):
     um_per_pixel: float
     red_cells: int | None
     within: float | None
+    contradicted_by: float | None
     image: str
     cells: list[int]
     refused: list[RefusedCellJson]

@@ -195,6 +195,7 @@ class SmearField(Base):
     height: Mapped[int] = mapped_column(Integer)
     um_per_pixel: Mapped[float] = mapped_column(Float)
     red_cells: Mapped[int | None] = mapped_column(Integer)  # that measured the scale
+    by_red_cells: Mapped[float | None] = mapped_column(Float)  # the scale they show, if it was told
     image: Mapped[str] = mapped_column(String(64))  # a small picture of it
     # Cells that were not cut out: their boxes and the reasons.
     refused: Mapped[list[Any]]

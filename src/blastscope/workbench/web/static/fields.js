@@ -73,6 +73,8 @@ export function fieldsPanel(item, { fields, refused }) {
   const scale = `${first.um_per_pixel.toPrecision(3)} µm per pixel${within}, ${first.red_cells === null ? "as entered" : `measured by ${counted(first.red_cells, "red cell")} that are taken to be 7.5 µm wide`}`;
   return h("section", { class: "panel" }, h("h2", {}, "Fields"),
     h("p", {}, `${counted(cells, "cell")} cut out of ${counted(fields.length, "field")}; ${scale}.`),
+    first.contradicted_by === null ? null : h("p", { class: "notice warn" }, h("strong", {}, "Check the scale: "),
+      `red cells show ${first.contradicted_by.toPrecision(3)} µm per pixel, if they are 7.5 µm wide. At a wrong scale the size of every cell is wrong: create a new case with the right one.`),
     refused ? h("p", {}, h("strong", {}, `${counted(refused, "cell")} of the fields could not be outlined or ${refused === 1 ? "was" : "were"} cut by the edge: `), `${refused === 1 ? "it is" : "they are"} in no count and no share. `,
       h("a", { href: `/api/v1/cases/${item.id}/problems.csv`, download: true }, "Download the list (CSV)")) : null,
     scrolling("Fields", table("What was found in each field; refused cells are framed with dashes.", ["Field", { name: "Cells", number: true }, { name: "Refused", number: true }, "Why"],
