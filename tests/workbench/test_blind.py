@@ -227,3 +227,16 @@ def test_labels_given_blind_are_those_that_count(served, local):
     local.events(case, {"kind": "undo"})
     local.events(case, {"kind": "redo"})
     assert told() == (3, 3, 6)
+
+
+def test_who_reads_a_second_time_gets_what_the_first_reader_changed(served, local):
+    case = served.case(12)
+    ben = served.person("ben")
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="ben").one().id
+    body = {"person": number, "blind": False}
+    local.post(f"/api/v1/cases/{case}/readings", json=body)
+    seen = ben.cells(case)
+    local.label(case, [5], "A")
+    later = ben.cells(case, since=seen["rev"], version=seen["version"])["columns"]
+    assert dict(zip(later["n"], later["other"], strict=True)) == {5: "A"}

@@ -40,8 +40,10 @@ def test_two_send_files_and_a_third_has_them_prepared(served, local):
         "a.png": "ann", "b.png": "ben", "bad.png": "ben", "z.zip": "ben", "z.zip/c.png": "ben",
         "z.zip/d.png": "ben",
     }  # fmt: skip
-    told = local.get(f"/api/v1/cases/{case}").json()["senders"]
-    assert told == [{"person": "ann", "files": 1}, {"person": "ben", "files": 4}]
+    told = local.get(f"/api/v1/cases/{case}").json()
+    assert told["senders"] == [{"person": "ann", "files": 1}, {"person": "ben", "files": 4}]
+    # A zip is the images that it held: five files, of which two can't be used.
+    assert (told["progress"]["sent"], told["progress"]["refused"]) == (5, 2)
     (event,) = local.get(f"/api/v1/cases/{case}/history?kind=files").json()["events"]
     by = [{"person": "ann", "files": 1}, {"person": "ben", "files": 2}]
     assert (event["person"], event["value"]) == ("local", {"files": 3, "senders": by})

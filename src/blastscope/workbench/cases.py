@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, not_, select
 from sqlalchemy.orm import Session
 
 from blastscope.segmentation.scale import LARGEST, SMALLEST
@@ -136,6 +136,10 @@ def checked_scale(um_per_pixel: float) -> float:
     return um_per_pixel
 
 
+NOT_UNPACKED = not_((Upload.kind == "zip") & (Upload.state == "taken"))
+"""To count the files that were sent: a zip counts as the images that it held."""
+
+
 def bump(case: Case) -> None:
     """Note that a case has changed in something else than review events."""
     case.version += 1
@@ -144,7 +148,9 @@ def bump(case: Case) -> None:
 def file_progress(session: Session, case: Case) -> dict[str, int]:
     """Count the files of a case by what became of them, its cells, and those prepared."""
     counted = (
-        select(Upload.state, func.count()).where(Upload.case_id == case.id).group_by(Upload.state)
+        select(Upload.state, func.count())
+        .where(Upload.case_id == case.id, NOT_UNPACKED)
+        .group_by(Upload.state)
     )
     states = dict(session.execute(counted).tuples().all())
     cells = select(func.count()).where(Cell.case_id == case.id)

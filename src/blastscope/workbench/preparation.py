@@ -115,6 +115,7 @@ def unpack_zips(database: Database, images: ImageStore, case_id: int) -> None:
             add_unpacked(session, case_id, found)
             row = session.get_one(Upload, one.id)
             row.state, row.reason = ("taken", None) if reason is None else ("refused", reason)
+            bump(session.get_one(Case, case_id))
 
 
 def _prepare_sheet(database: Database, images: ImageStore, case_id: int, span: range) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import func, not_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.data.images import MAX_BYTES, SUFFIXES
@@ -17,7 +17,7 @@ from blastscope.data.names import parse_name, printable
 from blastscope.prediction.archives import MAX_ENTRIES
 from blastscope.prediction.images import InputImage, unique_cells
 from blastscope.workbench.access import without_names
-from blastscope.workbench.cases import bump, names_of
+from blastscope.workbench.cases import NOT_UNPACKED, bump, names_of
 from blastscope.workbench.image_store import (
     ImageStore,
     Incoming,
@@ -140,12 +140,10 @@ def all_sent(session: Session, case: Case, who: Who) -> None:
 
 
 def senders_of(session: Session, case_id: int) -> list[dict[str, Any]]:
-    """Count the files of a case by who sent them; a zip counts as the images that it held."""
+    """Count the files of a case by who sent them."""
     found = session.execute(
         select(Upload.sent_by, func.count())
-        .where(
-            Upload.case_id == case_id, not_((Upload.kind == "zip") & (Upload.state == "taken"))
-        )
+        .where(Upload.case_id == case_id, NOT_UNPACKED)
         .group_by(Upload.sent_by)
     )  # fmt: skip
     return _by_name(session, found.tuples())

@@ -71,12 +71,14 @@ def cells_json(
     table = bench.tables.of(session, case)
     scope = found.scope(table.random)
     together = reviewed(bench, session, case, table)
-    other = None if blind else _other_label(bench, session, found, table)
+    other, changed = None, np.zeros(len(table), np.int64)
+    if not blind:
+        other, changed = _other_label(bench, session, found, table)
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
         seen = visible(view, who, blind)
         here = scope.copy()
         if since is not None and not blind:  # what others touched stays hidden from a blind reader
-            here &= view.changed[: len(table)] > since
+            here &= np.maximum(view.changed[: len(table)], changed) > since
         rows = np.flatnonzero(here)
         columns = _columns(table, seen, who if blind else None, rows)
         if not blind:
@@ -152,13 +154,16 @@ def _model_columns(table: CellTable, rows: np.ndarray) -> dict[str, Any]:
 
 def _other_label(
     bench: Workbench, session: Session, found: Access, table: CellTable
-) -> np.ndarray | None:
-    """Return the labels beside a reading's: of finished second ones, or of the case's own."""
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the labels beside a reading's, and the last event that changed each.
+
+    They are those of finished second readings, which change no more, or of the case's own reading.
+    """
     first = readings_of(session, found.case.id)[0]
     if found.reading.id == first.id:
-        return second_label(bench, session, found.case, table)
+        return second_label(bench, session, found.case, table), np.zeros(len(table), np.int64)
     with bench.reviews.view(session, first.id, len(table)) as view:
-        return view.label[: len(table)].copy()
+        return view.label[: len(table)].copy(), view.changed[: len(table)].copy()
 
 
 def sheet_addresses(session: Session, case_id: int, cells: int) -> list[dict[str, Any] | None]:
