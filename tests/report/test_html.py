@@ -13,7 +13,7 @@ from PIL import Image
 
 from blastscope import DISCLAIMER
 from blastscope.api.evaluate import evaluate
-from blastscope.report.html import breakable, picture_uri, render
+from blastscope.report.html import breakable, coded, picture_uri, render
 from blastscope.report.text import every, number
 
 HOSTILE = '<script>alert("x")</script>'
@@ -113,3 +113,8 @@ def test_a_name_breaks_after_underscores_only_and_stays_escaped():
 
 def test_two_are_both():
     assert [every(n) for n in (2, 3)] == ["both models", "all 3 models"]
+
+
+def test_an_option_between_backticks_is_code_and_a_lone_backtick_stays():
+    assert coded("give `--x <y>` & go") == "give <code>--x &lt;y&gt;</code> &amp; go"
+    assert coded("a ` b") == "a ` b"

@@ -90,7 +90,7 @@ def test_figures_differences_and_time(tmp_path, run):
     assert "2 of 2 experiments run · 3 of 4 trainings" in text
     assert "1 training no <weights> here : paper/cnn-exp10" in text
     assert "−0.049" in text  # the median of +0.0100 and -0.1076
-    assert "−0.070 median of 1 experiment" in text
+    assert "−0.070 1 experiment" in text
     # ± 1.96 √(p (1 - p) / n), of 2,000 cells and p the median of .8 and .9176.
     assert "2,000 test cells, chance alone moves it by about ± 0.015 (95 %)" in text
     assert "a GPU (3 trainings)" in text

@@ -91,7 +91,7 @@ def test_a_search_counts_its_looks_and_writes_a_recipe_that_scores_what_it_says(
         assert scored.score(some["p_all"].to_numpy()) == pytest.approx(score, abs=1e-6)
     assert outcome.cost == pytest.approx(outcome.best.score - outcome.judged.winner.value)
     page = (tmp_path / "search" / "report.html").read_text()
-    assert "Looks at these cells: 3 trials (3 finished, 0 pruned, 0 failed)" in page
+    assert "3 trials (3 finished, 0 pruned, 0 failed) and the hand-made recipe" in page
     assert not list((tmp_path / "search" / "trials").iterdir())
     content = json.loads((tmp_path / "search" / "outcome.json").read_text())
     assert content["looks"] == {"total": 3, "finished": 3, "pruned": 0, "failed": 0}

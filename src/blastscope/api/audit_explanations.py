@@ -64,7 +64,7 @@ class AuditResult(ExplanationResult):
 
     def answers(self) -> list[str]:
         """Say whether the heatmaps can be believed."""
-        return [self.view.answer]
+        return self.view.answers
 
     def notes(self) -> list[str]:
         """Say what the intervals are of, and what does not apply."""

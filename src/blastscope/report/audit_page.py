@@ -85,9 +85,9 @@ class AuditView:
         return self.summary.cells
 
     @property
-    def answer(self) -> str:
-        """Say which explanations can be believed."""
-        return audit_text.answer_text(self.summary)
+    def answers(self) -> list[str]:
+        """Say which explanations can be believed, the most important sentence first."""
+        return audit_text.answer_sentences(self.summary)
 
     @property
     def intervals(self) -> str:

@@ -111,8 +111,8 @@ def regions_plot(cells: pl.DataFrame) -> Figure:
     for label in labels:
         axes.plot([], [], "s", color=COLOURS[label], label=LABELS[label])
     if labels:
-        axes.legend(
-            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0, fontsize=8,
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8,
             handletextpad=0, columnspacing=0.6,
         )  # fmt: skip
     return figure
@@ -181,7 +181,7 @@ def randomization_plot(found: Randomized) -> Figure:
     axes.plot(likeness, places, color=INK, marker="o", markersize=4.5, clip_on=False)
     axes.set_yticks(places, [_layer(stage.layer, k) for k, stage in enumerate(found.stages)])
     axes.set(xlim=(0, 1), ylim=(len(found.stages) - 0.5, -0.5), title="Weights randomized")
-    axes.set_xlabel("mean |correlation|")
+    axes.set_xlabel("mean absolute correlation")
     axes.grid(visible=False, axis="y")
     if found.between.cells:
         axes.legend(loc="best", fontsize=8)

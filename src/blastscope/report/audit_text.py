@@ -79,8 +79,8 @@ def verdict_on(rival: str, verdict: RivalVerdict) -> str:
     return RIVAL_VERDICTS[verdict].format(name_in_sentence(rival))
 
 
-def answer_text(summary: AuditSummary) -> str:
-    """Say which models' explanations can be believed."""
+def answer_sentences(summary: AuditSummary) -> list[str]:
+    """Say whose explanations can be believed, then of each other model why not."""
     if summary.passed:
         sentences = [f"The Grad-CAM maps of {listed(summary.passed)} pass all tests: {TESTS}."]
     else:
@@ -91,7 +91,7 @@ def answer_text(summary: AuditSummary) -> str:
         sentences.append(
             f"It is undecided whether the maps of {listed(undecided)} follow the weights."
         )
-    return " ".join(sentences)
+    return sentences
 
 
 def doubts_text(model: ModelAudit) -> str:
@@ -195,8 +195,8 @@ def _blurred(blurred: Blurred) -> str:
 def _randomized(found: Randomized) -> str:
     last, between = found.stages[-1], found.between
     levels = (
-        "with all weights randomized its mean |correlation| with the trained network's map is "
-        f"{number(last.correlation, 2)}; between the maps of different cells it is "
+        "with all weights randomized its mean absolute correlation with the trained network's map "
+        f"is {number(last.correlation, 2)}; between the maps of different cells it is "
         f"{number(between.correlation, 2)} (difference {metric(found.excess, 3, sign=True)})"
     )
     text = f"The map {WEIGHTS[found.verdict]}: {levels}."

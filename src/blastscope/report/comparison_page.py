@@ -18,7 +18,7 @@ from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
 from blastscope.report.comparison_with_size import size_view
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import INK, QUIET, drawable, name_rows, save_all, styled
+from blastscope.report.style import INK, QUIET, drawable, name_rows, save_all, styled, widen
 from blastscope.report.text import (
     EXCHANGED_TEXT,
     HEADLINE,
@@ -292,7 +292,7 @@ def models_plot(comparison: Comparison) -> Figure:
         for row, model in enumerate(models):
             found = comparison.estimates[model]
             _plot(axes, row, found[name], filled=found["weighted_f1"].value == best)
-        _widen(axes, 0.1)
+        widen(axes, 0.1)
         axes.set(title=HEADLINE[name], xlim=np.clip(axes.get_xlim(), -0.01, 1.01))
     figure.supxlabel("95 % intervals; filled: the highest weighted F1", fontsize=8, color=QUIET)
     return figure
@@ -319,7 +319,7 @@ def differences_plot(pairs: Sequence[ModelPair]) -> Figure:
             estimate = difference(pair)
             clear = estimate.above_zero or estimate.negated().above_zero
             _plot(axes, row, estimate, filled=clear)
-        _widen(axes, 0.02)
+        widen(axes, 0.02)
         axes.set_title(f"difference in {title}")
     cut = f"; the {MOST_PAIRS} largest of {len(led)}" if len(led) > MOST_PAIRS else ""
     words = f"paired 95 % intervals; filled: the interval excludes zero{cut}"
@@ -347,14 +347,6 @@ def _rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, Sequ
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(4 if panels > 2 else 5))
     return figure, found
-
-
-def _widen(axes: Axes, least: float) -> None:
-    """Show at least so wide a range, also if all values are the same."""
-    low, high = axes.get_xlim()
-    if high - low < least:
-        middle = (low + high) / 2
-        axes.set_xlim(middle - least / 2, middle + least / 2)
 
 
 def _plot(axes: Axes, row: int, estimate: Estimate, *, filled: bool) -> None:

@@ -66,20 +66,20 @@ def size_view(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def auc_text(comparison: Comparison) -> str:
+def auc_sentences(comparison: Comparison) -> list[str]:
     """Write the AUC and the AUC at equal size of each model; empty without sizes.
 
     It is also empty if there are more than ``MOST_NAMED`` models.
     """
     if not comparison.equal_size or len(comparison.models) > MOST_NAMED:
-        return ""
+        return []
     told = []
     for model in comparison.models:
         equal = comparison.equal_size[model]
         who = f"{model}: " * (len(comparison.models) > 1)
         at_equal_size = f"{EQUAL_SIZE} {metric(_matched(equal))}"
         told.append(f"{who}AUC {metric(comparison.estimates[model]['auc'])}, {at_equal_size}.")
-    return " ".join(told)
+    return told
 
 
 def size_metrics(comparison: Comparison) -> Iterator[tuple[str, str, Estimate]]:

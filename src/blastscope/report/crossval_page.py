@@ -112,8 +112,8 @@ def _way(cut: FoldCut) -> str:
 
 
 def _subjects(names: list[str]) -> str:
-    """Name a few, count many."""
-    return ", ".join(names) or "none" if len(names) <= 3 else str(len(names))
+    """Count them, and name a few: ``2 (H1, H5)``."""
+    return f"{len(names)} ({', '.join(names)})" if 0 < len(names) <= 3 else str(len(names))
 
 
 def _headline(found: CrossvalMetrics) -> str:

@@ -27,7 +27,7 @@ from blastscope.error_analysis.causes import (
 from blastscope.evaluation.comparison import Comparison
 from blastscope.report.comparison_with_size import (
     NOT_MEASURED,
-    auc_text,
+    auc_sentences,
     size_sentences,
     size_view,
 )
@@ -204,8 +204,7 @@ def sized_text(sized: Comparison | None) -> list[str]:
     """Write AUC and AUC at equal size, and which models are not clearly ahead of size."""
     if sized is None:
         return [NOT_MEASURED]
-    numbers = auc_text(sized)
-    return [*([numbers] if numbers else []), *size_sentences(sized)]
+    return [*auc_sentences(sized), *size_sentences(sized)]
 
 
 def missed_text(causes: Causes) -> str:

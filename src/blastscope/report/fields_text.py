@@ -70,9 +70,9 @@ def mostly_unlike(outside: int, cells: int) -> str:
 
 
 def refused_text(refused: int, cells: int) -> str:
-    """Say how many cells count for no share."""
+    """Say how many cells count for no share; empty if none was refused."""
     if not refused:
-        return "Every cell that was found was cut out."
+        return ""
     return (
         f"{refused:,} of {cells:,} cells that were found were refused, and count for no share: "
         "they could not be outlined surely, or the field's edge cuts them."

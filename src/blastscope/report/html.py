@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -66,13 +66,25 @@ def _environment() -> Environment:
     counts = (text.p_number, text.p_value, text.counted, text.listed)
     environment.filters.update({write.__name__: write for write in (*formats, *counts)})
     environment.filters.update(protocol=text.protocol_name, escaped=text.escaped)
-    environment.filters.update(every=text.every, breakable=breakable)
+    environment.filters.update(every=text.every, breakable=breakable, coded=coded)
     return environment
 
 
 def breakable(name: str) -> Markup:
     """Let a long name go on in another line after an underscore, and not within a word."""
     return Markup("_<wbr>").join(name.split("_"))
+
+
+def coded(sentence: str) -> Markup:
+    """Show what stands between backticks, such as an option, as code."""
+    pieces = sentence.split("`")
+    if len(pieces) % 2 == 0:  # a backtick without its partner
+        return escape(sentence)
+    shown = (
+        Markup("<code>{}</code>").format(piece) if place % 2 else escape(piece)
+        for place, piece in enumerate(pieces)
+    )
+    return Markup("").join(shown)
 
 
 def svg_uri(path: Path) -> str:

@@ -15,7 +15,7 @@ from blastscope.data.split_table import SplitReport
 from blastscope.errors import listing
 from blastscope.recipes.library import load_recipe, recipe_names
 from blastscope.recipes.schema import Recipe
-from blastscope.report.text import counted, number, protocol_name, signed
+from blastscope.report.text import number, protocol_name, signed
 from blastscope.reproduction.results import (
     BEYOND,
     OTHER,
@@ -187,9 +187,11 @@ def differences(done: Sequence[Experiment], synthetic: bool) -> list[tuple[str, 
     ):
         values = [value for value in found if value is not None]
         if values:
-            span = f"{signed(min(values), 3)} to {signed(max(values), 3)}"
-            many = counted(len(values), "experiment")
-            rows.append((name, signed(median(values), 3), f"median of {many}, {span}"))
+            detail = "1 experiment"
+            if len(values) > 1:
+                span = f"{signed(min(values), 3)} to {signed(max(values), 3)}"
+                detail = f"median of {len(values):,} experiments, {span}"
+            rows.append((name, signed(median(values), 3), detail))
     return rows
 
 

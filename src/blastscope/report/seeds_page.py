@@ -14,7 +14,7 @@ from blastscope.experiments.seeds import Seeds, gather_seeds
 from blastscope.io.files import write_text
 from blastscope.report.evaluation_text import overlap_text, sampling_text
 from blastscope.report.html import render, svg_uri
-from blastscope.report.style import COLOURS, INK, QUIET, name_rows, save, styled
+from blastscope.report.style import COLOURS, INK, QUIET, name_rows, save, styled, widen
 from blastscope.report.text import HEADLINE, protocol_name, spread
 
 
@@ -146,6 +146,7 @@ def seeds_plot(found: SeedsReport) -> Figure:
         axes.plot(values, range(len(values)), "o", color=COLOURS["hem"], markersize=5)
         name_rows(axes, [f"seed {k}" if axes is panels[0] else "" for k in found.results])
         axes.margins(x=0.12)
+        widen(axes, 0.02)
         axes.locator_params(axis="x", nbins=3)
         axes.set_title(HEADLINE[name])
     figure.set_figheight(1.2 + 0.16 * len(found.results))

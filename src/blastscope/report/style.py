@@ -108,6 +108,14 @@ def one_panel(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def widen(axes: Axes, least: float) -> None:
+    """Show at least so wide a range, also if all values are the same."""
+    low, high = axes.get_xlim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_xlim(middle - least / 2, middle + least / 2)
+
+
 def name_rows(axes: Axes, names: Sequence[str], rows: int | None = None) -> None:
     """Give each row its name, the first on top; ``rows`` leaves room for more of them."""
     axes.set_yticks(range(len(names)), names)

@@ -63,8 +63,8 @@ def looks_text(outcome: SearchOutcome) -> str:
     running = outcome.count(RUNNING)
     more = f"; {running} more are running" if running else ""
     return (
-        f"Looks at these cells: {outcome.looks} trials ({', '.join(counts)}), and the hand-made "
-        f"recipe{more}."
+        f"{counted(outcome.looks, 'trial')} ({', '.join(counts)}) and the hand-made recipe were "
+        f"scored on these cells{more}."
     )
 
 
@@ -78,8 +78,8 @@ def judged_text(outcome: SearchOutcome) -> list[str]:
     judged, name = outcome.judged, score_name(outcome)
     if judged is None:
         return [
-            "The best of many looks is too good, by an amount that this page does not know: judge "
-            "the winner on subjects that took no part (--judge)."
+            "The best score of many trials is too high, by an amount that this page does not know: "
+            "judge the winner on subjects that took no part (--judge)."
         ]
     difference = judged.difference
     which = "is ahead" if difference.low > 0 else "is behind" if difference.high < 0 else (
@@ -92,10 +92,11 @@ def judged_text(outcome: SearchOutcome) -> list[str]:
         f"On {counted(judged.cells)} of {subjects} that took no part, the winner reaches {name} "
         f"{metric(judged.winner)} and the hand-made recipe {metric(judged.hand_made)}: the winner "
         f"{which} ({metric(difference, sign=True)}).",
-        f"Selection cost: the winner's score on the cells that chose it minus its score on these "
-        f"is {signed(outcome.cost)}; for the hand-made recipe, which they did not choose, it is "
-        f"{signed(outcome.hand_made_drop)}. The gain of {signed(outcome.gain)} that the search saw "
-        f"became {signed(difference.value)}.",
+        "Selection cost: the winner's score on the cells that chose it, minus its score on these "
+        f"subjects, is {signed(outcome.cost)}; for the hand-made recipe, which no cells chose, it "
+        f"is {signed(outcome.hand_made_drop)}. The search saw the winner ahead of the hand-made "
+        f"recipe by {signed(outcome.gain)}; on these subjects the difference is "
+        f"{signed(difference.value)}.",
     ]
 
 

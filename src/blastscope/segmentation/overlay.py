@@ -16,6 +16,8 @@ from blastscope.segmentation.cells import FoundCell
 SIDE = 1600
 """The longer side of an overlay, in pixels; a smaller field keeps its size, but for tiny ones."""
 LEAST_SIDE = 640
+_READABLE = 1000
+"""A page shows a picture at most so wide: texts in a larger one are larger, to be read there."""
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     "cell": (0, 140, 60), "refused": (90, 90, 90), "all": (213, 40, 0), "hem": (0, 90, 200),
     "refer": (150, 80, 0), "ood": (120, 0, 140),
@@ -58,11 +60,12 @@ def overlay(
 
 
 def _write(drawn: Pixels, text: str, left: int, top: int, colour: tuple[int, int, int]) -> None:
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)
+    size = 0.45 * max(1.0, max(drawn.shape[:2]) / _READABLE)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
     x = min(max(0, left), max(0, drawn.shape[1] - width - 2))
     y = top - 4 if top > height + 6 else min(drawn.shape[0] - 3, top + height + 6)
     cv2.rectangle(drawn, (x, y - height - 2), (x + width + 2, y + 3), (255, 255, 255), -1)
-    cv2.putText(drawn, text, (x + 1, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    cv2.putText(drawn, text, (x + 1, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
 def write_overlay(path: Path, picture: Pixels) -> None:

@@ -59,7 +59,7 @@ def test_a_test_that_is_easy_to_pass_is_marked(last, between, less, easy):
     assert found.excess.negated().above_zero == less
     assert found.easy == easy
     passed = found.verdict == FOLLOWS
-    text = next(text for text in model_text(model, "keep") if "|correlation|" in text)
+    text = next(text for text in model_text(model, "keep") if "absolute correlation" in text)
     assert ("this test is easy to pass" in text) == (easy and passed)
 
 

@@ -17,7 +17,7 @@ from blastscope.explanation.audit.curves import RivalVerdict
 from blastscope.explanation.audit.regions import average_by_radius
 from blastscope.explanation.audit.rows import Rows, drawn_means, means, plan_draws
 from blastscope.explanation.audit.summary import Doubt, summarize
-from blastscope.report.audit_text import answer_text, intervals_text, model_text
+from blastscope.report.audit_text import answer_sentences, intervals_text, model_text
 from tests.explanation.audit.made import (
     BINS,
     LABELS,
@@ -160,7 +160,7 @@ def test_grad_cam_alone_has_no_curves_and_is_in_doubt():
     assert len(model.shares) == 1
     assert study.agreement == ((None,),)
     assert model.doubts == (Doubt.DELETION, Doubt.INSERTION, Doubt.NOT_RANDOMIZED)
-    assert "deletion: not measured" in answer_text(study)
+    assert "deletion: not measured" in " ".join(answer_sentences(study))
     assert "NaN" not in json.dumps(study.as_json(), allow_nan=False)
 
 
@@ -329,7 +329,7 @@ def test_the_answer_names_who_passes_and_who_does_not():
         (),
         (Doubt.ONE_CLASS, Doubt.NOT_ABOVE_CHANCE, Doubt.INSERTION),
     ]
-    answer = answer_text(found)
+    answer = " ".join(answer_sentences(found))
     assert answer.startswith("The Grad-CAM maps of A pass all tests: ")
     assert "B does not pass: the map does not follow the weights." in answer
     assert "It is undecided whether the maps of C follow the weights." in answer
