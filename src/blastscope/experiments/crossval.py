@@ -19,6 +19,8 @@ from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one, read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
 from blastscope.recipes.schema import AVERAGED, Recipe
+from blastscope.training.average_runs import refuse_without_effect
+from blastscope.training.distillation import learns_from_teachers
 from blastscope.training.trainer import TrainingWatch
 
 _MARKER = "crossval.json"
@@ -91,7 +93,9 @@ def _refuse_misfits(order: CrossvalRequest) -> None:
             f"{order.name} and --average do not fit each other: a recipe with model.weights: "
             f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
         )
-    learns = any(recipe.training.distillation for recipe in order.recipes)
+    learns = any(map(learns_from_teachers, order.recipes))
+    if not learns:
+        refuse_without_effect(order.recipes[-1], order.teachers)
     if learns != bool(order.teachers):
         raise BlastscopeError(
             f"{order.name} and --teacher do not fit each other: a recipe with "
@@ -157,7 +161,7 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, order: Crossva
             device=order.device,
             weights_dir=order.weights_dir,
             start=start,
-            teachers=teachers if recipe.training.distillation else (),
+            teachers=teachers if learns_from_teachers(recipe) else (),
             average=average if recipe.model.weights == AVERAGED else (),
             watch=watch,
         ).path
