@@ -96,7 +96,8 @@ def progress_total(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    what_column, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    what_column = TextColumn("{task.description}", markup=False)
+    rate = TextColumn("{task.fields[rate]}", markup=False)
     columns = (what_column, BarColumn(), MofNCompleteColumn(), rate, Remaining())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

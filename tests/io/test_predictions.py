@@ -43,6 +43,22 @@ def test_whole_number_labels_in_parquet(tmp_path):
     assert read_predictions(path)[0]["label"].to_list() == ["all", "hem"]
 
 
+@pytest.mark.parametrize("values", [[True, False], pl.Series([0, 1]).cast(pl.Duration)])
+def test_what_is_not_a_number_is_not_a_probability(tmp_path, values):
+    columns = {"cell": ["a", "b"], "label": ["all", "hem"], "p_all": values}
+    more = {"subject": None, "part": "test", "model": "m"}
+    frame = pl.DataFrame(columns).with_columns(**{n: pl.lit(v) for n, v in more.items()})
+    frame.write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(BlastscopeError, match="p_all is of type"):
+        read_predictions(tmp_path / "t.parquet")
+
+
+def test_subjects_that_look_alike_are_told(tmp_path):
+    frame, metadata = read_predictions(csv(tmp_path, "a,007,all,test,m,.5", "b,7,hem,train,m,.5"))
+    assert frame["subject"].to_list() == ["007", "7"]
+    assert metadata == {"alike": [["007", "7"]]}
+
+
 def test_what_is_written_is_read_back(tmp_path):
     frame, _ = read_predictions(csv(tmp_path, "a,H3,hem,test,m,0.25", "b,S1,,test,m,1"))
     path = tmp_path / "t.parquet"

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from blastscope.io.subject_names import respelled, subject_name, with_subject_names
+from blastscope.io.subject_names import look_alikes, respelled, subject_name, with_subject_names
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,17 @@ def test_tables_are_normalized_and_what_was_joined_is_known():
     frame = pl.DataFrame({"subject": ["7.0", "7", "NA", None, "x"]})
     assert with_subject_names(frame)["subject"].to_list() == ["7", "7", None, None, "X"]
     assert respelled(frame["subject"]) == {"7": ["7", "7.0"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["7", "007", "07", "8"], [["007", "07", "7"]]),
+        (["P1", "P-01", "P 1", "P_001", "P10"], [["P 1", "P-01", "P1", "P_001"]]),
+        (["2019-1-12", "2019-11-2"], []),
+        (["A+", "A", "H1", "1", None], []),
+        (["__", "-", "P1", "P1"], []),
+    ],
+)
+def test_subjects_that_may_be_one_are_found_and_not_joined(names, groups):
+    assert look_alikes(names) == groups

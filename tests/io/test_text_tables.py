@@ -126,6 +126,22 @@ def test_a_column_that_is_there_twice_is_refused(data):
         parse_text_table(data, "t.csv")
 
 
+@pytest.mark.parametrize("head", ["p all,P-ALL", "p_all,P_ALL", "Subject,p_all,subject"])
+def test_two_columns_of_one_name_but_for_case_and_signs_are_refused_if_they_differ(head):
+    fields = ",".join(str(k) for k, _ in enumerate(head.split(",")))
+    table = parse_text_table(f"{head}\n{fields}\n".encode(), "t.csv")
+    with pytest.raises(BlastscopeError, match=r"t\.csv has two columns of"):
+        table.renamed("t.csv", "p_all", "subject")
+    alike = parse_text_table(f"{head}\n{','.join('1' for _ in fields.split(','))}\n".encode(), "")
+    found = alike.renamed("t.csv", "p_all", "subject").frame
+    assert found["p_all"].to_list() == ["1"]
+
+
+def test_a_title_above_the_header_is_told_as_that():
+    with pytest.raises(BlastscopeError, match=r"\(Results of run 7\): remove what is above"):
+        parse_text_table(b"Results of run 7\ncell,label\na,all\n", "t.csv")
+
+
 def test_byte_order_marks_before_a_name_are_not_of_the_name():
     found = parse_text_table("\ufeff\ufeff\u3000file ,label\na,all\n".encode(), "t.csv")
     assert found.frame.columns == ["file", "label"]

@@ -125,6 +125,43 @@ def test_a_mean_needs_two_runs(material, runs, tmp_path, count):
     assert not (tmp_path / "mean").exists()
 
 
+@pytest.mark.parametrize("settings", [(), ("training.distillation=0.5",)])
+@pytest.mark.parametrize("option", ["teachers", "pseudo_labels"])
+def test_what_changes_no_averaged_weight_is_refused(material, tmp_path, option, settings):
+    """They would go into the run's identity, and into its report, without any effect."""
+    table = [tmp_path / "of-another.parquet"]
+    recipe = load_recipe(str(material.recipe), [*MEAN, *settings])
+    with pytest.raises(BlastscopeError, match=f"--{option.replace('_', '-').removesuffix('s')}"):
+        train(
+            recipe, material.store, material.split, tmp_path / "mean", device="cpu",
+            average=[tmp_path / "a", tmp_path / "b"], **{option: table},
+        )  # fmt: skip
+    assert not (tmp_path / "mean").exists()
+
+
+def test_a_mean_of_runs_has_no_epoch_for_tensorboard(material, tmp_path):
+    with pytest.raises(BlastscopeError, match="--tensorboard"):
+        bs.train(
+            material.recipe, material.store, material.split, out=tmp_path / "mean",
+            settings=list(MEAN), average=[tmp_path / "a", tmp_path / "b"], tensorboard=True,
+        )  # fmt: skip
+
+
+def test_a_mean_of_distilled_runs_needs_no_teacher(material, runs, tmp_path):
+    made = mean_of(material, tmp_path / "mean", runs, "training.distillation=0.5")
+    assert "teachers" not in read_json(made / "environment.json")["identity"]
+
+
+def test_a_cross_validation_of_means_learns_from_no_teacher(material, tmp_path):
+    with pytest.raises(BlastscopeError, match="--teacher has no effect"):
+        bs.cross_validate(
+            material.recipe, material.store, out=tmp_path / "mean", folds=2,
+            settings=[*MEAN, "training.distillation=0.5"], average=[tmp_path / "a", tmp_path / "b"],
+            teachers=[tmp_path / "a"],
+        )  # fmt: skip
+    assert not (tmp_path / "mean").exists()
+
+
 def test_a_recipe_that_is_trained_takes_no_runs(material, runs, tmp_path):
     with pytest.raises(BlastscopeError, match="--average"):
         run_of(material, tmp_path / "new", average=runs)

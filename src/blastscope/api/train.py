@@ -185,6 +185,8 @@ def train(
         )
     if average and devices * nodes > 1:
         raise BlastscopeError("A mean of runs is computed on one device: leave --devices out.")
+    if average and tensorboard:
+        raise BlastscopeError("A mean of runs has no epoch to record: leave --tensorboard out.")
     check_devices(devices, nodes, device, loaded.training.batch)
     if seeds > 1:
         if devices * nodes > 1:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 if TYPE_CHECKING:
     from blastscope.api.result import Result
@@ -20,23 +19,23 @@ _UNFOLDED = 1000
 @cache
 def console() -> Console:
     """Return the console of results."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @cache
 def notices() -> Console:
     """Return the console of notices: standard error."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def say(text: str) -> None:
     """Print a line of result, as it is."""
-    console().print(escape(text))
+    console().print(text)
 
 
 def note(text: str) -> None:
     """Print a line of notice, as it is."""
-    notices().print(escape(text))
+    notices().print(text)
 
 
 def show(result: Result, as_json: bool = False) -> None:

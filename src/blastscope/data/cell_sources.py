@@ -63,7 +63,7 @@ def read_names(path: Path, *columns: str) -> pl.DataFrame:
     Raises:
         BlastscopeError: if it is missing, not a CSV, or lacks one of ``columns``.
     """
-    table = read_text_table(path).renamed(*columns)
+    table = read_text_table(path).renamed(str(path), *columns)
     missing = [name for name in columns if name not in table.frame.columns]
     if missing:
         raise BlastscopeError(

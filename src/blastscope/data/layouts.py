@@ -33,7 +33,9 @@ from blastscope.data.names import ALL, HEM, LABELS, parse_name, printable
 from blastscope.data.synthetic import FIELD_TABLES, MARKER, is_marked
 from blastscope.data.tars import is_tar, read_tar
 from blastscope.errors import BlastscopeError
+from blastscope.errors import listing as join
 from blastscope.io.remote import refuse_remote
+from blastscope.io.subject_names import look_alikes
 
 Believe: TypeAlias = Literal["name", "folder", "table"]
 """What to believe if a file's name, its folder and a table say different things of its cell."""
@@ -183,6 +185,12 @@ def list_files(
     if sources:
         listing.cells = [_in_tar(item, *sources.get(item.path, ())) for item in listing.cells]
     listing.cells.sort(key=lambda item: (item.cell, item.file))
+    alike = look_alikes(item.subject for item in listing.cells)
+    if alike:
+        groups = join([" and ".join(names) for names in alike], 5)
+        listing.notes.append(
+            f"subjects that may be one and are taken for several: {groups}: write each in one way"
+        )
     return listing
 
 

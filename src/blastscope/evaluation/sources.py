@@ -71,9 +71,10 @@ class Source:
 
 
 Readings = Mapping[str, Mapping[str, Any]]
-"""By table: what was ``assumed`` of its text, the spellings ``joined`` to one subject, and how many
-cells were ``unusable``, by model, part and label."""
-_TOLD = ("assumed", "joined", "unusable")
+"""By table: what was ``assumed`` of its text, the spellings ``joined`` to one subject, the subjects
+that look ``alike`` and are not joined, and how many cells were ``unusable``, by model, part and
+label."""
+_TOLD = ("assumed", "joined", "alike", "unusable")
 
 
 def readings(opened: Iterable[tuple[str, Mapping[str, Any]]]) -> Readings:

@@ -19,6 +19,8 @@ from blastscope.experiments.runner import Failure, run_jobs
 from blastscope.io.files import only_one, read_json
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions, write_predictions
 from blastscope.recipes.schema import AVERAGED, Recipe
+from blastscope.training.average_runs import refuse_without_effect
+from blastscope.training.distillation import learns_from_teachers
 from blastscope.training.trainer import TrainingWatch
 
 _MARKER = "crossval.json"
@@ -91,7 +93,9 @@ def _refuse_misfits(request: CrossvalRequest) -> None:
             f"{request.name} and --average do not fit each other: a recipe with model.weights: "
             f"{AVERAGED} needs two or more cross-validations, and no other recipe takes any."
         )
-    learns = any(recipe.training.distillation for recipe in request.recipes)
+    learns = any(map(learns_from_teachers, request.recipes))
+    if not learns:
+        refuse_without_effect(request.recipes[-1], request.teachers)
     if learns != bool(request.teachers):
         raise BlastscopeError(
             f"{request.name} and --teacher do not fit each other: a recipe with "
@@ -157,7 +161,7 @@ def train_fold(fold: Fold, watch: TrainingWatch | None = None, *, request: Cross
             device=request.device,
             weights_dir=request.weights_dir,
             start=start,
-            teachers=teachers if recipe.training.distillation else (),
+            teachers=teachers if learns_from_teachers(recipe) else (),
             average=average if recipe.model.weights == AVERAGED else (),
             watch=watch,
         ).path

@@ -12,7 +12,7 @@ import polars as pl
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.cell_names import unique_names
 from blastscope.io.files import read_json
-from blastscope.io.subject_names import respelled, with_subject_names
+from blastscope.io.subject_names import look_alikes, respelled, with_subject_names
 from blastscope.io.tables import (
     LINE,
     TableFormat,
@@ -217,7 +217,8 @@ def _usable(frame: pl.DataFrame, where: Path | str) -> tuple[pl.DataFrame, dict[
     frame = _checked(frame, where)
     by = ("model", "part", "label")
     left_out = frame.filter(_unusable(frame)).group_by(by).agg(cells=pl.len()).sort(by)
-    found = {"joined": joined, "unusable": left_out.to_dicts()}
+    alike = look_alikes(frame["subject"].unique())
+    found = {"joined": joined, "alike": alike, "unusable": left_out.to_dicts()}
     told = {name: value for name, value in found.items() if value}
     return frame.filter(~_unusable(frame)), told
 

@@ -8,6 +8,7 @@ missing value are nobody's name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from unicodedata import category, normalize
 
 import polars as pl
@@ -19,6 +20,8 @@ _NOBODY = frozenset(
     )
 )  # fmt: skip
 _WHOLE = re.compile(r"(\d+)\.0*")
+_PIECES = re.compile(r"[^\W\d_]+|\d+|[^\w\s./-]")
+"""Words, numbers and signs of a name, without the signs that part them."""
 
 
 def subject_name(text: str | None) -> str | None:
@@ -51,3 +54,17 @@ def respelled(written: pl.Series) -> dict[str, list[str]]:
         if (name := subject_name(text)) is not None:
             spellings.setdefault(name, []).append(text)
     return {name: texts for name, texts in spellings.items() if len(texts) > 1}
+
+
+def look_alikes(names: Iterable[str | None]) -> list[list[str]]:
+    """Return subjects that may be one, in groups: ``P01`` and ``P-1``, or ``007`` and ``7``.
+
+    They differ only by leading zeros or by the signs between words and numbers. They are not
+    joined, for two hospitals may write their subjects so.
+    """
+    groups: dict[tuple[str | int, ...], list[str]] = {}
+    for name in sorted({name for name in names if name is not None}):
+        pieces = _PIECES.findall(name)
+        key = tuple(int(piece) if piece.isdecimal() else piece for piece in pieces)
+        groups.setdefault(key or (name,), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]

@@ -143,7 +143,7 @@ def read_table(
     """
     frame, metadata, text = _read(path)
     if text is not None:
-        text = text.renamed(*form.columns)
+        text = text.renamed(str(path), *form.columns)
         frame = check_columns(text.frame, form, path, text)
         if with_lines:
             frame = frame.with_columns(text.lines.alias(LINE))
@@ -199,6 +199,8 @@ def _refuse_other_type(
     """Raise one sentence on the first value that is not of a column's type."""
     values = frame[name]
     try:
+        if kind.is_numeric() and (values.dtype == pl.Boolean or values.dtype.is_temporal()):
+            raise pl.exceptions.InvalidOperationError("True is not the probability 1")
         cast = values.cast(kind, strict=False)
     except pl.exceptions.PolarsError:
         raise BlastscopeError(

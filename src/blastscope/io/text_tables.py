@@ -57,10 +57,26 @@ class DelimitedTable:
         columns = {plain_name(column): column for column in reversed(self.frame.columns)}
         return next((columns[name] for name in map(plain_name, names) if name in columns), None)
 
-    def renamed(self, *names: str) -> DelimitedTable:
-        """Return the table with the columns that are ``names`` but for case and spaces so named."""
-        found = {column: name for name in names if (column := self.column(name))}
-        return DelimitedTable(self.frame.rename(found), self.lines, self.delimiter, self.assumed)
+    def renamed(self, where: str, *names: str) -> DelimitedTable:
+        """Return the table with the columns that are ``names`` but for case and spaces so named.
+
+        Raises:
+            BlastscopeError: if two columns have one of the names and are not equal; the message
+                calls the table ``where``.
+        """
+        found = {}
+        for name in names:
+            same = [one for one in self.frame.columns if plain_name(one) == plain_name(name)]
+            for other in same[1:]:
+                if not self.frame[same[0]].equals(self.frame[other], null_equal=True):
+                    raise BlastscopeError(
+                        f"{where} has two columns of {name} that differ, {same[0]} and {other}: "
+                        "remove one of them."
+                    )
+            found |= dict.fromkeys(same[:1], name)
+        dropped = [one for one in names if one in self.frame.columns and one not in found]
+        frame = self.frame.drop(dropped).rename(found)
+        return DelimitedTable(frame, self.lines, self.delimiter, self.assumed)
 
     def numbers(self, name: str) -> pl.Expr:
         """Return the column ``name`` with decimal points, if commas cannot be its delimiter."""
@@ -247,6 +263,11 @@ def _row(fields: list[str], header: list[str], where: str, line: int) -> list[st
     extra = fields[len(header) :]
     if not any(map(str.strip, fields)):
         return [None] * len(header)
+    if any(map(str.strip, extra)) and len(header) == 1:
+        raise BlastscopeError(
+            f"{where}, line {line} has {len(fields)} fields, and the line that is taken for the "
+            f"header has one ({header[0]}): remove what is above the names of the columns."
+        )
     if any(map(str.strip, extra)) or len(fields) < len(header):
         raise BlastscopeError(
             f"{where}, line {line} has {len(fields)} fields and the header {len(header)} "

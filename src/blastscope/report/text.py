@@ -197,22 +197,31 @@ def escaped(text: str) -> str:
 
 
 def readings_text(readings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Write what was assumed of each table, which spellings were joined and what is left out."""
+    """Write what was assumed of each table, which subjects were joined and what is left out."""
     said = []
     for where, told in readings.items():
         parts = []
         if told.get("assumed"):
             parts.append(f"read with {listed(told['assumed'])}")
         if joined := told.get("joined"):
-            some = [" and ".join(texts) for texts in list(joined.values())[:3]]
-            more = f" and {len(joined) - 3} more" if len(joined) > 3 else ""
             parts.append(
                 f"{counted(len(joined), 'subject')} written in several ways, each taken for one "
-                f"({'; '.join(some)}{more})"
+                f"({groups_of_names(list(joined.values()))})"
+            )
+        if alike := told.get("alike"):
+            parts.append(
+                f"subjects that may be one and are taken for several ({groups_of_names(alike)}): "
+                "write each in one way"
             )
         parts += _unusable_text(told.get("unusable", ()))
         said.append(f"{where}: {'; '.join(parts)}.")
     return said
+
+
+def groups_of_names(groups: Sequence[Sequence[str]]) -> str:
+    """Write groups of names, at most three of them."""
+    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
+    return "; ".join(" and ".join(names) for names in groups[:3]) + more
 
 
 def _unusable_text(unusable: Sequence[Mapping[str, Any]]) -> list[str]:

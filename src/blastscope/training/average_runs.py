@@ -44,6 +44,22 @@ def refuse_without_runs(recipe: Recipe, runs: Sequence[Path]) -> None:
         )
 
 
+def refuse_without_effect(
+    recipe: Recipe, teachers: Sequence[Path] = (), pseudo_labels: Sequence[Path] = ()
+) -> None:
+    """Refuse what a training would learn from if the recipe is a mean of runs, which learns nothing.
+
+    Raises:
+        BlastscopeError: if it is one, and there are teachers or pseudo-labels.
+    """
+    for option, given in (("--teacher", teachers), ("--pseudo-labels", pseudo_labels)):
+        if given and recipe.model.weights == AVERAGED:
+            raise BlastscopeError(
+                f"{recipe.name} is a mean of runs and is not trained, so {option} has no effect: "
+                "leave it out."
+            )
+
+
 @dataclass(frozen=True)
 class RunsToAverage:
     """Runs that can be averaged: the ``sha256:`` of their checkpoints, and what all began with."""

@@ -15,9 +15,11 @@ class TrainingDisplay:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = Console(
+            stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a recipe's name may be cnn[/b]
             BarColumn(),
             TextColumn("{task.completed}/{task.total} batches"),
             TextColumn("{task.fields[state]}"),

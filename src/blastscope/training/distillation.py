@@ -24,7 +24,7 @@ from blastscope.io.predictions import (
     refuse_pseudo_labels,
     select_model,
 )
-from blastscope.recipes.schema import Recipe
+from blastscope.recipes.schema import AVERAGED, Recipe
 from blastscope.training.dataset import TrainingData
 
 Targets = NDArray[np.float32]
@@ -57,13 +57,18 @@ class Teachers:
         return [sha256_of(table) for table in self.tables]
 
 
+def learns_from_teachers(recipe: Recipe) -> bool:
+    """Whether a recipe has distillation and is trained; a mean of runs is not."""
+    return recipe.training.distillation > 0 and recipe.model.weights != AVERAGED
+
+
 def refuse_without_teacher(recipe: Recipe, teachers: Sequence[Path]) -> None:
     """Refuse a recipe that needs a teacher and has none, or the other way round.
 
     Raises:
         BlastscopeError: if ``training.distillation`` and the teachers do not fit each other.
     """
-    if recipe.training.distillation and not teachers:
+    if learns_from_teachers(recipe) and not teachers:
         raise BlastscopeError(
             f"{recipe.name} learns from teachers: give their runs or prediction tables with "
             "--teacher, or --set training.distillation=0."

@@ -29,6 +29,7 @@ from blastscope.recipes.schema import Recipe
 from blastscope.training.average_runs import (
     RunsToAverage,
     load_mean,
+    refuse_without_effect,
     refuse_without_runs,
     runs_to_average,
 )
@@ -105,6 +106,7 @@ def train(
     chosen = device_of(rank, choose_device(device))
     inputs = read_inputs(recipe, store, split)
     identity = run_identity(recipe, inputs)
+    refuse_without_effect(recipe, teachers, pseudo_labels)
     refuse_without_teacher(recipe, teachers)
     refuse_without_runs(recipe, average)
     if teachers:
