@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
@@ -242,6 +242,11 @@ class FolderResult(Result):
             else:
                 shutil.copy2(self.place, out)
         return out
+
+
+def without_place(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a result's fields where it was written, which is not what was found."""
+    return {key: value for key, value in content.items() if key not in ("path", "url")}
 
 
 def synthetic_of(inner: str) -> property:
