@@ -142,6 +142,11 @@ class Result(ABC):
         return replace(self, url=url)
 
     @property
+    def written_to(self) -> str | None:
+        """Where it was written, a path or a URL; None if nothing was written."""
+        return self.url or (None if self.path is None else str(self.path))
+
+    @property
     def report(self) -> Path | None:
         """The page to open, if one was written."""
         page = None if self.path is None else self.path / PAGE
