@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real cells and weights; a test that wants it is skipped without."""
+    """The folder with real cells and weights; a test that needs it is skipped without."""
     folder = Path(os.environ.get("BLASTSCOPE_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "data" / "C-NMC_training_data").is_dir():
         pytest.skip(f"no real cells: {folder} (or BLASTSCOPE_SHARED) has no C-NMC_training_data")
@@ -87,16 +87,16 @@ def dataset(tmp_path: Path) -> Callable[..., Path]:
         subjects: int = 4, per_subject: int = 5, side: int = 120, folder: str = "data"
     ) -> Path:
         root = tmp_path / folder
-        for person in range(subjects):
+        for subject in range(subjects):
             for label, name, radius in (
-                ("all", f"{person + 1}", 30),
-                ("hem", f"H{person + 1}", 22),
+                ("all", f"{subject + 1}", 30),
+                ("hem", f"H{subject + 1}", 22),
             ):
                 for k in range(per_subject):
-                    seed = person * 1000 + k * 2 + (label == "all")
+                    seed = subject * 1000 + k * 2 + (label == "all")
                     stem = f"UID_{name}_{k + 1}_1_{label}"
                     pixels = draw_cell(seed, side, radius)
-                    write_cell(root / f"fold_{person % 3}" / label / f"{stem}.bmp", pixels)
+                    write_cell(root / f"fold_{subject % 3}" / label / f"{stem}.bmp", pixels)
         return root
 
     return write

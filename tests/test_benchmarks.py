@@ -67,7 +67,7 @@ def test_linked_cells_are_as_many_as_asked_for_with_names_of_their_own(common, t
     assert {item.label for item in found.cells} == {"all", "hem"}
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="wants Linux")
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux")
 def test_memory_is_that_of_the_process_at_its_most(common):
     code = "import time; held = bytearray(100_000_000); time.sleep(.3); del held"
     seen = common.watched([sys.executable, "-c", code])

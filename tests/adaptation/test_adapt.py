@@ -238,6 +238,8 @@ def test_unlabelled_and_damaged_files_are_left_out_and_named(laboratory, tmp_pat
     assert any("UID_20_0_1_all.bmp" in sentence for sentence in made.notes())
     content = made.as_json()
     assert (content["unlabelled"], content["unusable"]) == (0, 2)
+    assert (content["name"], content["adapted_from"]) == (made.name, made.adaptation.name)
+    assert content["name"] != content["adapted_from"]
     many = tuple((f"f{k}.png", "is black.") for k in range(300))
     named = replace(made, cells=replace(made.cells, problems=many, unlabelled=2))
     assert sum(" is black." in sentence for sentence in named.notes()) == 10

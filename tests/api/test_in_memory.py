@@ -112,3 +112,19 @@ def test_a_result_shows_itself_and_is_saved_on_request(tmp_path):
     assert saved.report == tmp_path / "again" / "report.html"
     with pytest.raises(bs.BlastscopeError, match="was not written"):
         bs.evaluate(found)
+
+
+def test_json_does_not_say_where_a_result_was_written(tmp_path):
+    boxes = tmp_path / "boxes.csv"
+    names = [(label, subject, k) for subject, label in enumerate(3 * ["all", "hem"])
+             for k in range(8)]  # fmt: skip
+    rows = [
+        f"UID_{'' if label == 'all' else 'H'}{subject}_{k}_1_{label}.bmp,{90 + 3 * k},{90 + k}"
+        for label, subject, k in names
+    ]
+    boxes.write_text("\n".join(["file,width,height", *rows]))
+    for found in (
+        bs.compare({"a": frame(1), "b": frame(2, "other")}, resamples=100),
+        bs.measure_baselines(boxes, folds=3, cuts=1),
+    ):
+        assert not {"path", "url"} & set(found.as_json())

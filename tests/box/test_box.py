@@ -32,7 +32,7 @@ def test_it_is_whole_and_small(bundle):
     assert sum(path.stat().st_size for path in files) <= MOST_BYTES
 
 
-def test_it_learnt_from_all_fourteen_real_persons_of_fold_1(bundle):
+def test_it_learnt_from_all_fourteen_real_subjects_of_fold_1(bundle):
     network = bundle.manifest.network
     assert bundle.manifest.synthetic is False
     assert network.data.subjects == {"all": 11, "hem": 3}

@@ -21,10 +21,10 @@ def table(all_sizes, hem_sizes, folds=None) -> pl.DataFrame:
     """Subjects with so many cells each."""
     rows = []
     for label, mark, sizes in (("all", "", all_sizes), ("hem", "H", hem_sizes)):
-        for person, size in enumerate(sizes, 1):
+        for subject, size in enumerate(sizes, 1):
             for k in range(size):
-                name = f"{mark}{person}"
-                fold = None if folds is None else str(folds[label][person - 1])
+                name = f"{mark}{subject}"
+                fold = None if folds is None else str(folds[label][subject - 1])
                 rows.append((f"{name}_{k}_{label}", name, label, fold))
     return pl.DataFrame(
         rows, ["cell", "subject", "label", "fold"], orient="row", schema_overrides={"fold": str}

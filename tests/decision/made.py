@@ -15,17 +15,17 @@ def drawn(n: int, seed: int, sharper: float = 1.0, spread: float = 2.0):
     return rng.random(n) < expit(z), expit(sharper * z)
 
 
-def persons_cells(persons: int, seed: int, cells: int = 20, spread: float = 0.7):
-    """``persons`` of each class; whoever is hard to tell is so in all their cells.
+def cells_of_subjects(n_subjects: int, seed: int, cells: int = 20, spread: float = 0.7):
+    """``n_subjects`` of each class; whoever is hard to tell is so in all their cells.
 
-    The probabilities are right of persons at large: log-odds of two normal distributions.
+    The probabilities are right of subjects at large: log-odds of two normal distributions.
     """
     rng = np.random.default_rng(seed)
-    is_all = np.repeat([True, False], persons * cells)
-    who = np.repeat(np.arange(2 * persons), cells)
-    effect = rng.normal(0, spread, 2 * persons)[who]
+    is_all = np.repeat([True, False], n_subjects * cells)
+    who = np.repeat(np.arange(2 * n_subjects), cells)
+    effect = rng.normal(0, spread, 2 * n_subjects)[who]
     x = np.where(is_all, 1.2, -1.2) + effect + rng.normal(0, 1, len(who))
-    subjects = [f"{'A' if k < persons else 'H'}{k % persons + 1}" for k in who]
+    subjects = [f"{'A' if k < n_subjects else 'H'}{k % n_subjects + 1}" for k in who]
     return is_all, expit(2.4 * x / (1 + spread**2)), subjects
 
 

@@ -13,28 +13,28 @@ from blastscope.decision.decision import Decision, DecisionRequest, fit_decision
 from blastscope.decision.fitting import FittedOn, NoDecision
 from blastscope.decision.reliability import reliability
 from blastscope.evaluation.bootstrap import resampling
-from tests.decision.made import persons_cells, table
+from tests.decision.made import cells_of_subjects, table
 
 WISHES = DecisionRequest()
 
 
 def split(validation: int = 8, test: int = 6, train: int = 0) -> pl.DataFrame:
-    """Other persons in each part."""
+    """Other subjects in each part."""
     parts = []
-    for at, (part, persons) in enumerate(
+    for at, (part, n_subjects) in enumerate(
         (("validation", validation), ("test", test), ("train", train))
     ):
-        if persons:
-            is_all, p_all, names = persons_cells(persons, seed=at)
+        if n_subjects:
+            is_all, p_all, names = cells_of_subjects(n_subjects, seed=at)
             named = [f"{part[0]}{name}".upper() for name in names]
             parts.append(table(is_all, p_all**2, named, part, start=10_000 * at))
     return pl.concat(parts)
 
 
-def folds(persons: int = 9, by: str = "subject") -> pl.DataFrame:
-    is_all, p_all, names = persons_cells(persons, seed=5)
-    people = sorted(set(names))
-    fold = [people.index(name) % 3 + 1 for name in names]
+def folds(n_subjects: int = 9, by: str = "subject") -> pl.DataFrame:
+    is_all, p_all, names = cells_of_subjects(n_subjects, seed=5)
+    ordered = sorted(set(names))
+    fold = [ordered.index(name) % 3 + 1 for name in names]
     if by == "image":
         fold = [k % 3 + 1 for k in range(len(names))]
     numbered = table(is_all, p_all**2, names).with_columns(
@@ -162,11 +162,11 @@ def test_each_fold_is_decided_of_by_the_others(in_folds):
         expected = fitted.apply(here["p_all"].to_numpy())
         assert np.array_equal(in_folds.calls.take(own).sure, expected.sure)
         assert np.array_equal(in_folds.calls.take(own).sets, expected.sets)
-        person = here["subject"][0]
-        cells = (here["subject"] == person).to_numpy()
+        subject = here["subject"][0]
+        cells = (here["subject"] == subject).to_numpy()
         called = int(expected.called[cells].sum())
         share = blast_share(called, int(cells.sum()), fitted.reference)
-        row = in_folds.subject_shares.row(by_predicate=pl.col("subject") == person, named=True)
+        row = in_folds.subject_shares.row(by_predicate=pl.col("subject") == subject, named=True)
         assert (row["share"], row["low"], row["high"]) == (share.share, share.low, share.high)
 
 
@@ -176,16 +176,16 @@ def test_folds_are_told_of(in_folds):
     assert in_folds.subject_shares.height == 18
 
 
-def test_folds_by_image_say_that_persons_are_known():
+def test_folds_by_image_say_that_subjects_are_known():
     found = judged(folds(by="image"), metadata={"out_of_fold": "image"})
     assert found.fitted_on.shared_reported == 18
     assert found.subject_shares.height == 18  # once each
 
 
-def test_of_persons_whom_every_decision_knows_no_share_is_corrected():
-    persons = judged(folds(by="image"), metadata={"out_of_fold": "image"}).subject_shares
-    assert persons["share"].is_null().all()
-    assert persons["called"].null_count() == 0
+def test_of_subjects_whom_every_decision_knows_no_share_is_corrected():
+    shares = judged(folds(by="image"), metadata={"out_of_fold": "image"}).subject_shares
+    assert shares["share"].is_null().all()
+    assert shares["called"].null_count() == 0
     others = judged(folds(), metadata=OUT_OF_FOLD).subject_shares
     assert others["line"].null_count() == 0
     estimable = others["line"] != "not estimable"
@@ -229,7 +229,7 @@ def test_a_table_with_folds_in_part_alone_falls_back_on_validation():
     assert found == NoDecision("no-validation", "test")
 
 
-def test_the_table_of_persons_by_hand(on_validation):
+def test_the_table_of_subjects_by_hand(on_validation):
     cells = split().filter(pl.col("part") == "test")
     of, known = on_validation.calls, on_validation.decision.reference
     assert on_validation.subject_shares.height == 12
@@ -251,10 +251,10 @@ def renamed(frame: pl.DataFrame, part: str, old: str, new: str) -> pl.DataFrame:
     return frame.with_columns(subject=pl.when(here).then(pl.lit(new)).otherwise("subject"))
 
 
-def test_persons_who_are_known_are_told_of():
+def test_subjects_who_are_known_are_told_of():
     apart = split(train=3)
     assert judged(apart).fitted_on.shared_training == 0
-    one = renamed(apart, "validation", "VA1", "TA1")  # test and training have a person TA1 each
+    one = renamed(apart, "validation", "VA1", "TA1")  # test and training have a subject TA1 each
     both = judged(one).fitted_on
     assert (both.subjects, both.subjects_reported) == (16, 12)
     assert (both.shared_reported, both.shared_training) == (1, 1)
@@ -273,14 +273,14 @@ def test_persons_who_are_known_are_told_of():
     )
 
 
-def test_on_known_persons_coverage_is_what_was_promised(on_validation):
-    is_all, p_all, names = persons_cells(40, seed=9, cells=50)
+def test_on_known_subjects_coverage_is_what_was_promised(on_validation):
+    is_all, p_all, names = cells_of_subjects(40, seed=9, cells=50)
     validation = table(is_all, p_all, names, "validation")
     found = judged(pl.concat([validation, split().filter(pl.col("part") == "test")]))
     assert found.known_coverage == pytest.approx(0.9, abs=0.02)
 
 
-def test_without_subjects_there_are_no_persons():
+def test_without_subjects_there_are_no_shares():
     frame = split().with_columns(subject=pl.lit(None, pl.String))
     found = judged(frame)
     assert found.subject_shares.is_empty()

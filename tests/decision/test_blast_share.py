@@ -69,8 +69,8 @@ def test_the_next_subject_is_drawn_from_the_posterior_of_a_beta_binomial():
         assert (drawn < point).mean() == pytest.approx(below, abs=4 * 0.5 / np.sqrt(DRAWS))
 
 
-def test_of_many_persons_alike_the_interval_is_that_of_the_calls():
-    """Known to be right in .9 of 100 persons with 1,000 cells each; 500 of 1,000 are called."""
+def test_of_many_subjects_alike_the_interval_is_that_of_the_calls():
+    """Known to be right in .9 of 100 subjects with 1,000 cells each; 500 of 1,000 are called."""
     known = Reference((900,) * 100, (1000,) * 100, (900,) * 100, (1000,) * 100)
     found = blast_share(500, 1000, known)
     low, high = stats.beta.ppf([0.025, 0.975], 500.5, 500.5)
@@ -81,7 +81,7 @@ def test_of_many_persons_alike_the_interval_is_that_of_the_calls():
     )
 
 
-def test_persons_unlike_each_other_make_it_wide_and_few_persons_wider():
+def test_subjects_unlike_each_other_make_it_wide_and_few_subjects_wider():
     alike = Reference((90,) * 20, (100,) * 20, (90,) * 20, (100,) * 20)
     unlike = Reference((84, 96) * 10, (100,) * 20, (84, 96) * 10, (100,) * 20)
     few = Reference((84, 96), (100,) * 2, (84, 96), (100,) * 2)
@@ -92,10 +92,10 @@ def test_persons_unlike_each_other_make_it_wide_and_few_persons_wider():
     assert widths[0] + 0.1 < widths[1] < widths[2] - 0.1
 
 
-def test_two_persons_who_happen_to_be_alike_prove_little():
+def test_two_subjects_who_happen_to_be_alike_prove_little():
     known = Reference((95,) * 10, (100,) * 10, (81, 80), (100, 100))
     found = blast_share(60, 100, known)
-    assert found.low == 0.0  # a third person may well be called ALL in half of the normal cells
+    assert found.low == 0.0  # a third subject may well be called ALL in half of the normal cells
     assert found.line == "open"
 
 
@@ -103,9 +103,9 @@ def test_two_persons_who_happen_to_be_alike_prove_little():
     st.integers(0, 50),
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=4),
 )
-def test_it_is_ordered_and_within_0_and_1(called, persons):
-    cells = tuple(max(pair) for pair in persons)
-    right = tuple(min(pair) for pair in persons)
+def test_it_is_ordered_and_within_0_and_1(called, subjects):
+    cells = tuple(max(pair) for pair in subjects)
+    right = tuple(min(pair) for pair in subjects)
     found = blast_share(called, 50, Reference(right, cells, right, cells))
     assert 0 <= found.low <= found.share <= found.high <= 1
     assert found == blast_share(called, 50, Reference(right, cells, right, cells))
@@ -128,10 +128,10 @@ def test_the_line(low, high, line):
 SHARES = (0, 0.05, 0.2, 0.25, 0.5, 0.9, 1)
 
 
-def held(persons: int, sets: int, sd: float, unlike: float = 0.0):
-    """How often the interval holds the next person's share, and its mean width, by ``SHARES``.
+def held(n_subjects: int, sets: int, sd: float, unlike: float = 0.0):
+    """How often the interval holds the next subject's share, and its mean width, by ``SHARES``.
 
-    Persons' shares of right calls are beta, mean .92 for blasts and .88 for others; ``unlike``
+    Subjects' shares of right calls are beta, mean .92 for blasts and .88 for others; ``unlike``
     of them are anything from .1 to .8.
     """
     rng = np.random.default_rng(24)
@@ -145,8 +145,8 @@ def held(persons: int, sets: int, sd: float, unlike: float = 0.0):
     for seed in range(sets):
         counts = []
         for mean in (0.92, 0.88):
-            cells = rng.integers(30, 301, persons)
-            counts += [rng.binomial(cells, someone(mean, persons)), cells]
+            cells = rng.integers(30, 301, n_subjects)
+            counts += [rng.binomial(cells, someone(mean, n_subjects)), cells]
         known = Reference(*(tuple(column.tolist()) for column in counts))
         for at, share in enumerate(SHARES):
             cells = int(rng.integers(30, 301))
@@ -164,14 +164,14 @@ def held(persons: int, sets: int, sd: float, unlike: float = 0.0):
 
 
 @pytest.mark.parametrize("sd", [0.05, 0.1])
-def test_from_20_persons_of_each_class_95_percent_intervals_hold(sd):
+def test_from_20_subjects_of_each_class_95_percent_intervals_hold(sd):
     """1,000 sets gave .961 to .987 for single shares; here their mean, of fewer."""
     inside, width = held(20, 60, sd)
     assert 0.94 < inside.mean() < 0.995
-    assert width[0] < 0.3  # and say something: of a person without blasts
+    assert width[0] < 0.3  # and say something: of a subject without blasts
 
 
-def test_from_3_persons_they_hold_because_they_are_wide():
+def test_from_3_subjects_they_hold_because_they_are_wide():
     inside, width = held(3, 60, 0.1)
     assert inside.mean() > 0.97
     assert width[3] > 0.6

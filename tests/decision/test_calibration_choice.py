@@ -9,7 +9,7 @@ from scipy.special import expit
 from blastscope.decision import calibration_choice
 from blastscope.decision.calibration import COLDEST, HOTTEST, fit_temperature, log_odds
 from blastscope.decision.calibration_choice import choose_calibration
-from tests.decision.made import drawn, persons_cells
+from tests.decision.made import cells_of_subjects, drawn
 
 
 def named(is_all, subjects):
@@ -77,18 +77,18 @@ def test_subjects_are_kept_whole(monkeypatch):
     monkeypatch.setitem(
         calibration_choice.FITS, "none", lambda a, p: seen.append(set(p)) or whole(a, p)
     )
-    is_all, _, subjects = persons_cells(3, seed=5)
-    _, p_all = np.unique(subjects, return_inverse=True)  # a person's cells are told by p
+    is_all, _, subjects = cells_of_subjects(3, seed=5)
+    _, p_all = np.unique(subjects, return_inverse=True)  # a subject's cells are told by p
     _, choice = choose_calibration(is_all, p_all / 10, subjects)
     assert (choice.by, choice.folds) == ("subject", 3)
     left_out = [set(p_all / 10) - fitted for fitted in seen[:3]]
-    assert [len(people) for people in left_out] == [2, 2, 2]
+    assert [len(names) for names in left_out] == [2, 2, 2]
     assert len(set.union(*left_out)) == 6
 
 
-@pytest.mark.parametrize("persons", [1, 2])
-def test_from_one_or_two_persons_nothing_is_learnt_of_others(persons):
-    is_all, p_all, subjects = persons_cells(persons, seed=6, cells=100)
+@pytest.mark.parametrize("n_subjects", [1, 2])
+def test_from_one_or_two_subjects_nothing_is_learnt_of_others(n_subjects):
+    is_all, p_all, subjects = cells_of_subjects(n_subjects, seed=6, cells=100)
     calibration, choice = choose_calibration(is_all, p_all**3, subjects)
     assert calibration.method == "none"
     assert choice.reason == "few-subjects"
@@ -132,10 +132,10 @@ def test_steps_need_ten_subjects_of_each_class():
     assert method([None, *named(is_all, 4)[1:]]) != "isotonic"
 
 
-@pytest.mark.parametrize("persons", [2, 3])
+@pytest.mark.parametrize("n_subjects", [2, 3])
 @pytest.mark.parametrize("unnamed", [1, 60])
-def test_cells_without_a_subject_do_not_switch_off_what_subjects_need(persons, unnamed):
-    is_all, p_all, subjects = persons_cells(persons, seed=6, cells=100)
+def test_cells_without_a_subject_do_not_switch_off_what_subjects_need(n_subjects, unnamed):
+    is_all, p_all, subjects = cells_of_subjects(n_subjects, seed=6, cells=100)
     loose: list[str | None] = [None if k < unnamed else s for k, s in enumerate(subjects)]
     whole, known = choose_calibration(is_all, p_all**3, subjects)
     some, choice = choose_calibration(is_all, p_all**3, loose)
@@ -144,7 +144,7 @@ def test_cells_without_a_subject_do_not_switch_off_what_subjects_need(persons, u
 
 
 def test_known_subjects_stay_whole_beside_cells_without_one():
-    is_all, _, subjects = persons_cells(4, seed=5)
+    is_all, _, subjects = cells_of_subjects(4, seed=5)
     loose = [None if k % 7 == 0 else subject for k, subject in enumerate(subjects)]
     found = calibration_choice._folds(is_all, loose, 24)
     assert found is not None

@@ -15,9 +15,9 @@ from blastscope.decision.decision import Decision, DecisionRequest, fit_decision
 from blastscope.decision.operating_point import OperatingRule
 from blastscope.decision.referral import sureness
 from blastscope.errors import BlastscopeError
-from tests.decision.made import drawn, labelled, persons_cells
+from tests.decision.made import cells_of_subjects, drawn, labelled
 
-CELLS = persons_cells(20, 1)
+CELLS = cells_of_subjects(20, 1)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_network_that_is_too_sure_is_cooled_before_anything_is_decided():
     assert of.sure.mean() == pytest.approx((of.called == is_all).mean(), abs=0.02)
 
 
-def test_persons_are_counted(decision):
+def test_subjects_are_counted(decision):
     assert (decision.cells, decision.subjects) == (800, 40)
     assert len(decision.reference.all_cells) == len(decision.reference.hem_cells) == 20
     assert sum(decision.reference.all_called) / 400 == pytest.approx(decision.point.sensitivity)

@@ -10,7 +10,7 @@ from blastscope.decision.decision import DecisionRequest, fit_decision
 from blastscope.decision.decision_metrics import DecisionMetrics
 from blastscope.evaluation.bootstrap import resampling
 from blastscope.evaluation.confidence_intervals import draw
-from tests.decision.made import persons_cells
+from tests.decision.made import cells_of_subjects
 
 
 def one_of_each(n: int):
@@ -19,8 +19,8 @@ def one_of_each(n: int):
 
 @pytest.fixture(scope="module")
 def decided():
-    decision = fit_decision(*persons_cells(60, 2), DecisionRequest())
-    is_all, raw, subjects = persons_cells(20, 3)
+    decision = fit_decision(*cells_of_subjects(60, 2), DecisionRequest())
+    is_all, raw, subjects = cells_of_subjects(20, 3)
     return is_all, raw, subjects, decision.apply(raw), decision
 
 
@@ -82,14 +82,14 @@ def test_the_calibration_error_has_no_interval(decided):
 
 
 def test_of_forty_subjects_95_percent_intervals_hold(decided):
-    """Persons unlike each other, 20 of each class; 300 sets, the truth from 8,000 persons."""
+    """Subjects unlike each other, 20 of each class; 300 sets, the truth from 8,000 subjects."""
     decision = decided[-1]
-    many, raw, _ = persons_cells(4000, 1)
+    many, raw, _ = cells_of_subjects(4000, 1)
     truth = DecisionMetrics(many, raw, decision.apply(raw)).of(one_of_each(len(many)))[0]
     wanted = ("brier", "sensitivity", "specificity", "kept", "kept_error", "covered")
     held, sets = dict.fromkeys(wanted, 0), 300
     for seed in range(sets):
-        is_all, raw, subjects = persons_cells(20, 1000 + seed)
+        is_all, raw, subjects = cells_of_subjects(20, 1000 + seed)
         metrics = DecisionMetrics(is_all, raw, decision.apply(raw))
         draws = resampling(is_all, subjects, 400, seed)
         found = draw(metrics.of, draws).estimates()

@@ -13,7 +13,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 from blastscope.decision import reliability as reliability_module
 from blastscope.decision.reliability import calibration_error, equal_mass_bins, reliability
 from blastscope.evaluation.bootstrap import resampling
-from tests.decision.made import drawn, labelled, persons_cells
+from tests.decision.made import cells_of_subjects, drawn, labelled
 
 
 def judged(is_all, p_all, subjects=None):
@@ -78,9 +78,9 @@ def test_of_calibrated_cells_the_error_is_what_chance_makes():
     assert np.ptp(chances) < 0.01
 
 
-def test_of_calibrated_persons_the_error_is_nearly_what_their_draw_makes():
-    """Cells of one person go astray together, by more than single cells would."""
-    found = [persons_cells(40, seed, cells=50) for seed in range(20)]
+def test_of_calibrated_subjects_the_error_is_nearly_what_their_draw_makes():
+    """Cells of one subject go astray together, by more than single cells would."""
+    found = [cells_of_subjects(40, seed, cells=50) for seed in range(20)]
     errors, by_person, by_cell = np.array(
         [
             (judged(*cells).ece, judged(*cells).by_chance, judged(*cells[:2]).by_chance)

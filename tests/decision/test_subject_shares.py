@@ -1,4 +1,4 @@
-"""The table of persons, against a calculation by hand."""
+"""The table of subjects, against a calculation by hand."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_unlabelled_cells_are_summed_up_all_the_same():
     assert found["called"].to_list() == [0.5, 0.5]
 
 
-def test_without_known_persons_no_share_is_corrected():
+def test_without_known_subjects_no_share_is_corrected():
     found = subject_shares(*cells(("A", "all", 1, 0, "a")), None)
     assert found.select("share", "low", "high", "line").row(0) == (None, None, None, None)
     assert found.schema["line"] == pl.String

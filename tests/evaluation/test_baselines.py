@@ -117,11 +117,11 @@ def test_a_store_has_colours_and_its_own_table_has_none(dataset, tmp_path):
 
 
 def test_unseen_subjects_are_unseen(tmp_path):
-    """Each person has a size of their own: known, it tells them apart; unseen, it says nothing."""
+    """Each subject has a size of their own: known, it tells them apart; unseen, it says nothing."""
     rows = [
-        (f"UID_{mark}{person}_{k}_1_{label}.bmp", 100 + 20 * person + 10 * (label == "all"), 90)
+        (f"UID_{mark}{subject}_{k}_1_{label}.bmp", 100 + 20 * subject + 10 * (label == "all"), 90)
         for label, mark in (("all", ""), ("hem", "H"))
-        for person in range(1, 9)
+        for subject in range(1, 9)
         for k in range(1, 11)
     ]
     table = pl.DataFrame(rows, ["file", "width", "height"], orient="row")

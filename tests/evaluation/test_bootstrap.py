@@ -49,7 +49,7 @@ def test_a_drawn_subject_brings_all_its_cells_alike():
 
 
 def test_many_subjects_that_are_alike_give_the_interval_of_their_cells():
-    """Where persons do not differ, drawing them is no wider than the binomial of all cells."""
+    """Where subjects do not differ, drawing them is no wider than the binomial of all cells."""
     rng = np.random.default_rng(3)
     is_all = np.repeat([True, False], 600)
     subjects = [f"{'A' if ill else 'H'}{k // 15 % 40}" for k, ill in enumerate(is_all)]

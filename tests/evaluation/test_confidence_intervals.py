@@ -21,23 +21,23 @@ from blastscope.io.predictions import write_predictions
 from blastscope.report.evaluation_text import sampling_text
 
 
-def simulated(rng, persons, cells=10, spread=1.0):
-    """``persons`` of each class; whoever is hard to tell is so in all their cells."""
-    is_all = np.repeat([True, False], persons * cells)
-    who = np.repeat(np.arange(2 * persons), cells)
-    effect = rng.normal(0, spread, 2 * persons)[who]
+def simulated(rng, n_subjects, cells=10, spread=1.0):
+    """``n_subjects`` of each class; whoever is hard to tell is so in all their cells."""
+    is_all = np.repeat([True, False], n_subjects * cells)
+    who = np.repeat(np.arange(2 * n_subjects), cells)
+    effect = rng.normal(0, spread, 2 * n_subjects)[who]
     logits = np.where(is_all, 1.0, -1.0) + effect + rng.normal(0, 1, len(who))
-    return is_all, expit(logits), [str(person) for person in who]
+    return is_all, expit(logits), [str(subject) for subject in who]
 
 
-def coverage(persons: int, sets: int) -> dict[str, float]:
-    """How often the intervals hold the metrics of 40,000 persons of each class."""
+def coverage(n_subjects: int, sets: int) -> dict[str, float]:
+    """How often the intervals hold the metrics of 40,000 subjects of each class."""
     is_all, p_all, _ = simulated(np.random.default_rng(1), 40_000)
     (truth,) = WeightedMetrics(is_all, p_all[:, None]).of(np.ones((1, len(is_all)), np.uint16))[0]
     rng = np.random.default_rng(24)
     held = dict.fromkeys(METRICS, 0)
     for seed in range(sets):
-        found = intervals(*simulated(rng, persons), resamples=400, seed=seed).bounds
+        found = intervals(*simulated(rng, n_subjects), resamples=400, seed=seed).bounds
         for name, metric in zip(METRICS, truth, strict=True):
             low, high = found[name]
             held[name] += low <= metric <= high
@@ -68,20 +68,20 @@ def test_of_a_mean_it_is_scipys_bca_with_expanded_ends():
     assert high - values.mean() > values.mean() - low  # skewed to the right
 
 
-def two_models(rng, persons, cells=10):
-    """The same, seen by two models that mostly find the same persons and cells hard."""
+def two_models(rng, n_subjects, cells=10):
+    """The same, seen by two models that mostly find the same subjects and cells hard."""
 
     def alike(n):
         return np.sqrt(0.7) * rng.normal(size=(n, 1)) + np.sqrt(0.3) * rng.normal(size=(n, 2))
 
-    is_all = np.repeat([True, False], persons * cells)
-    who = np.repeat(np.arange(2 * persons), cells)
+    is_all = np.repeat([True, False], n_subjects * cells)
+    who = np.repeat(np.arange(2 * n_subjects), cells)
     margin = np.where(is_all, 1.0, -1.0)[:, None] * [1.0, 0.8]
-    p_all = expit(margin + alike(2 * persons)[who] + alike(len(who)))
-    return is_all, p_all, [str(person) for person in who]
+    p_all = expit(margin + alike(2 * n_subjects)[who] + alike(len(who)))
+    return is_all, p_all, [str(subject) for subject in who]
 
 
-def paired_coverage(persons: int, sets: int) -> list[float]:
+def paired_coverage(n_subjects: int, sets: int) -> list[float]:
     """How often the intervals of the two models' difference in weighted F1 and AUC hold it."""
     shown = [METRICS.index("weighted_f1"), METRICS.index("auc")]
 
@@ -92,7 +92,7 @@ def paired_coverage(persons: int, sets: int) -> list[float]:
     (truth,) = apart(WeightedMetrics(is_all, p_all).of(np.ones((1, len(is_all)), np.uint16)))
     rng, held = np.random.default_rng(24), np.zeros(2)
     for seed in range(sets):
-        is_all, p_all, subjects = two_models(rng, persons)
+        is_all, p_all, subjects = two_models(rng, n_subjects)
         draws = resampling(is_all, subjects, 400, seed)
         found = draw(WeightedMetrics(is_all, p_all).of, draws).of(apart).estimates()
         held += [e.low <= metric <= e.high for e, metric in zip(found, truth, strict=True)]

@@ -111,7 +111,7 @@ def test_the_same_predictions_leak_nothing(tmp_path):
 
 
 def test_an_interval_of_subjects_is_wider_than_one_of_cells_where_subjects_differ(tmp_path):
-    """Half of the persons are recognised only when known: a matter of persons, not of cells."""
+    """Half of the subjects are recognised only when known: a matter of subjects, not of cells."""
     known = out_of_fold(tmp_path / "known.parquet", "matched", 3.0, seed=4)
     hard = pl.col("subject").str.strip_prefix("H").cast(int) % 2 == 0
     is_all = pl.col("label") == "all"
@@ -128,7 +128,7 @@ def test_an_interval_of_subjects_is_wider_than_one_of_cells_where_subjects_diffe
     )
     wide, narrow = (g.gains["recall_all"].difference for g in (by_person, by_cell))
     assert wide.value == pytest.approx(narrow.value)
-    # 12 persons, half of them lost: sd of the share sqrt(.25/12), against sqrt(.25/240) by cell.
+    # 12 subjects, half of them lost: sd of the share sqrt(.25/12), against sqrt(.25/240) by cell.
     assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(20**0.5, rel=0.2)
 
 

@@ -66,8 +66,8 @@ def _metrics_are_scikit_learns(asked, started, table):
     assert told["pooled"][0]["auc"] == pytest.approx(
         roc_auc_score((table["label"] == "all").to_numpy(), table["p_all"])
     )
-    people = [name for fold in told["folds"] for name in fold["tested"]["hem"]]
-    assert sorted(people) == ["H1", "H2", "H3", "H4"]
+    names = [name for fold in told["folds"] for name in fold["tested"]["hem"]]
+    assert sorted(names) == ["H1", "H2", "H3", "H4"]
 
 
 def test_what_is_trained_stays_and_the_rest_goes_on(asked: CrossvalRequest):

@@ -105,7 +105,8 @@ def test_predictions_of_a_bucket_are_those_of_a_folder(bucket, tmp_path):
     one = expand("s3://cells/data/all/UID_1_*.bmp")
     assert one == ["s3://cells/data/all/UID_1_1_1_all.bmp"]
     assert bs.predict(one[0]).to_frame()["file"].to_list() == one
-    bs.predict_shards("s3://cells/data", out="s3://cells/shards", shard_cells=5)
+    made = bs.predict_shards("s3://cells/data", out="s3://cells/shards", shard_cells=5)
+    assert made.as_json()["path"] == "s3://cells/shards"
     shards = download("s3://cells/shards", tmp_path)
     assert len(read_predictions(shards)[0]) == 12
     for resumed in (0, 3):  # copies have the times of the originals

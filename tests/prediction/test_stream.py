@@ -37,7 +37,7 @@ def pictures(log: list[int], count: int = COUNT) -> InputImages:
 
     made = [InputImage(f"{k}.bmp", f"{k}", lambda k=k: read(k)) for k in range(count)]
     if count > BROKEN:
-        made[BROKEN] = InputImage("5.bmp", "5", Problem("5.bmp", "unreadable", "is no image"))
+        made[BROKEN] = InputImage("5.bmp", "5", Problem("5.bmp", "unreadable", "is not an image"))
     return InputImages(tuple(made), closers=(lambda: log.append(-1),))
 
 
@@ -59,7 +59,7 @@ def test_a_batch_a_core_says_the_same_to_the_bit_and_in_order(predictor, monkeyp
     assert "single_core" in predictor.__dict__
     assert many.equals(few)
     assert few["cell"].to_list() == [str(k) for k in range(COUNT)]
-    assert few["problem"].drop_nulls().to_list() == ["is no image"]
+    assert few["problem"].drop_nulls().to_list() == ["is not an image"]
     assert few["p_all"].null_count() == few["ood_score"].null_count() == 1
     assert few["p_all"].n_unique() == COUNT  # the cells can be told apart
 

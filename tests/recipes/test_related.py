@@ -78,11 +78,11 @@ class Trainings:
 
     def __init__(self, folder):
         self.folder = folder
-        for person in range(4):
+        for subject in range(4):
             for label, name, radius in (("all", "", 30), ("hem", "H", 22)):
                 for k in range(2):
-                    cell = draw_cell(person * 1000 + k * 2 + (label == "all"), 60, radius)
-                    file = f"UID_{name}{person + 1}_{k + 1}_1_{label}.bmp"
+                    cell = draw_cell(subject * 1000 + k * 2 + (label == "all"), 60, radius)
+                    file = f"UID_{name}{subject + 1}_{k + 1}_1_{label}.bmp"
                     write_cell(folder / "data" / "fold_0" / label / file, cell)
 
     def split_store(self, recipe):

@@ -1,4 +1,4 @@
-"""Prediction tables with persons who differ, large enough to decide on."""
+"""Prediction tables with subjects who differ, large enough to decide on."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from blastscope.io.predictions import write_predictions
 
 
 def decided_table(
-    persons: int = 12, cells: int = 20, heat: float = 2.5, seed: int = 4
+    n_subjects: int = 12, cells: int = 20, heat: float = 2.5, seed: int = 4
 ) -> pl.DataFrame:
-    """``persons`` of each class, half in validation, half in test, ``heat`` times too sure."""
+    """``n_subjects`` of each class, half in validation, half in test, ``heat`` times too sure."""
     rng = np.random.default_rng(seed)
     rows = []
     for label, sign in (("all", 1.2), ("hem", -1.2)):
-        for person in range(persons):
+        for subject in range(n_subjects):
             effect = rng.normal(0, 0.6)
-            part = ("validation", "test")[person % 2]
-            name = f"{'' if label == 'all' else 'H'}{person + 1}"
+            part = ("validation", "test")[subject % 2]
+            name = f"{'' if label == 'all' else 'H'}{subject + 1}"
             for k in range(cells):
                 z = heat * (sign + effect + rng.normal(0, 1.2))
                 rows.append((f"{name}_{k}", name, label, part, "net", 1 / (1 + np.exp(-z))))

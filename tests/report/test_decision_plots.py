@@ -7,8 +7,8 @@ import polars as pl
 from blastscope.report.evaluation_plots import MOST_SUBJECTS, shares_plot
 
 
-def persons(count: int) -> pl.DataFrame:
-    """So many persons, the one with the most wrong calls first; the normal ones do worst."""
+def shares_of(count: int) -> pl.DataFrame:
+    """So many subjects, the one with the most wrong calls first; the normal ones do worst."""
     return pl.DataFrame(
         {
             "subject": [f"P{k}" for k in range(count)],
@@ -23,19 +23,19 @@ def persons(count: int) -> pl.DataFrame:
     )
 
 
-def test_of_many_persons_the_worst_are_drawn_and_the_title_says_so():
-    (axes,) = shares_plot(persons(MOST_SUBJECTS + 10)).axes
+def test_of_many_subjects_the_worst_are_drawn_and_the_title_says_so():
+    (axes,) = shares_plot(shares_of(MOST_SUBJECTS + 10)).axes
     names = {label.get_text().split()[0] for label in axes.get_yticklabels()}
     assert names == {f"P{k}" for k in range(MOST_SUBJECTS)}
     assert f"the worst {MOST_SUBJECTS} of {MOST_SUBJECTS + 10}" in axes.get_title(loc="left")
-    (few,) = shares_plot(persons(12)).axes
+    (few,) = shares_plot(shares_of(12)).axes
     assert "worst" not in few.get_title(loc="left")
 
 
 def test_the_title_counts_the_shares_that_are_not_drawn_by_their_reason():
     first = pl.int_range(pl.len())
     lines = pl.when(first > 2).then("line").when(first > 0).then(pl.lit("not estimable"))
-    shares = persons(12).with_columns(share=pl.when(first > 2).then("share"), line=lines)
+    shares = shares_of(12).with_columns(share=pl.when(first > 2).then("share"), line=lines)
     (axes,) = shares_plot(shares).axes
     assert len(axes.get_yticklabels()) == 9
     assert "2 not estimable, 1 not corrected" in axes.get_title(loc="left")

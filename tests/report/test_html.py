@@ -76,7 +76,8 @@ def test_synthetic_cells_are_announced_and_not_cited(tmp_path):
     page = Page(report(tmp_path, "net (synthetic)"))
     assert page.text.index("Synthetic cells") < page.text.index("weighted F1")
     assert "[synthetic] net" in page.text
-    assert "TCIA" not in page.text
+    assert "Gupta" in Page(report(tmp_path)).text
+    assert "Gupta" not in page.text
     assert page.links == []
 
 

@@ -36,7 +36,7 @@ def refused(study, jobs=None, why="is a reproduction study that differs in cells
 
 def test_a_study_of_fewer_cells_is_refused_and_left_as_it_was(tiny, dataset, tmp_path):
     before = files(tiny.location.out)
-    dataset(per_subject=6)  # a cell more of each person and class
+    dataset(per_subject=6)  # a cell more of each subject and class
     assert "choose another folder" in refused(tiny)
     # Another size would be a new store, and the old split.
     larger = load_recipe(str(tmp_path / "first.yaml"), ["input.size=48"])

@@ -87,17 +87,17 @@ def test_the_halves_give_what_the_whole_gives(name):
     backbone, model = PARTS_OF_NETWORKS[name]
     size = 224 if backbone.startswith("vit") else 64
     classifier = build_model(recipe(backbone, size=size, **model))
-    halves = split_frozen(classifier, size)
+    split = split_frozen(classifier, size)
     images = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
     classifier.eval()
     with torch.no_grad():
-        handed_on = halves.frozen(images)
+        handed_on = split.frozen(images)
         assert len(handed_on) == (2 if name in ("residual", "resnet") else 1)
-        torch.testing.assert_close(halves.upper(*handed_on), classifier(images))
+        torch.testing.assert_close(split.upper(*handed_on), classifier(images))
     # They share the weights, so what is learnt in the upper half is the classifier's.
     trained = {id(p) for p in classifier.parameters() if p.requires_grad}
-    assert trained <= {id(p) for p in halves.upper.parameters()}
-    assert not trained & {id(p) for p in halves.frozen.parameters()}
+    assert trained <= {id(p) for p in split.upper.parameters()}
+    assert not trained & {id(p) for p in split.frozen.parameters()}
 
 
 def test_the_shapes_that_the_papers_networks_hand_on():
@@ -121,11 +121,11 @@ def test_the_shapes_that_the_papers_networks_hand_on():
     ],
 )
 def test_what_is_not_frozen_is_not_kept(model):
-    halves = split_frozen(build_model(recipe("mobilenetv2_035", **model)), 64)
-    assert halves is None or [tuple(f.shape) for f in halves.frozen(torch.zeros(1, 3, 64, 64))] == [
+    split = split_frozen(build_model(recipe("mobilenetv2_035", **model)), 64)
+    assert split is None or [tuple(f.shape) for f in split.frozen(torch.zeros(1, 3, 64, 64))] == [
         (1, 16, 32, 32)  # but the first convolution, which has no statistics
     ]
-    assert (halves is None) == (model["trainable"] != "head")
+    assert (split is None) == (model["trainable"] != "head")
 
 
 @pytest.mark.parametrize(
@@ -286,8 +286,8 @@ def test_what_is_cheap_to_compute_is_not_kept(frozen, tmp_path, monkeypatch):
     # At its full size MobileNetV2 takes some 600 million operations for 5 KB (Sandler 2018, table
     # 4: 300 million products); VGG16's first block 3.9 billion for 3.2 MB, read in every epoch.
     for name, worth in (("paper/mobilenetv2-e3", True), ("paper/vgg16-e12", False)):
-        halves = split_frozen(build_model(load_recipe(name), pretrained=False), 224)
-        compute = features._Compute(halves.frozen.eval(), _Black(224), torch.device("cpu"))
+        split = split_frozen(build_model(load_recipe(name), pretrained=False), 224)
+        compute = features._Compute(split.frozen.eval(), _Black(224), torch.device("cpu"))
         shapes, operations = features._measure(compute)
         cache = features.FeatureCache(tmp_path, shapes)
         found = features._is_worth_it(cache, operations, 10, tmp_path, torch.device("cpu"))
@@ -313,12 +313,12 @@ def test_a_store_that_may_only_be_read(frozen, tmp_path, monkeypatch):
 
 
 def test_a_block_that_is_traced_as_one_step_is_not_frozen_while_its_layers_train():
-    """timm wants some blocks whole; what they hold must count."""
+    """timm needs some blocks whole; what they hold must count."""
     classifier = build_model(recipe("nf_resnet26", size=64, trainable={"from": "stages.3"}))
-    halves = split_frozen(classifier, 64)
+    split = split_frozen(classifier, 64)
     trained = {id(p) for p in classifier.parameters() if p.requires_grad}
     assert trained
-    assert halves is None or not trained & {id(p) for p in halves.frozen.parameters()}
+    assert split is None or not trained & {id(p) for p in split.frozen.parameters()}
 
 
 def test_two_cuts_that_no_weight_tells_apart_are_two_caches():

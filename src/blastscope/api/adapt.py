@@ -67,8 +67,15 @@ class AdaptResult(FolderResult):
     def as_json(self) -> dict[str, Any]:
         """Return the bundle, what its manifest says of the adaptation, and what was left out."""
         entry = self.adaptation.model_dump(mode="json")
-        left_out = {"unlabelled": self.cells.unlabelled, "unusable": len(self.cells.problems)}
-        return {"path": str(self.path), "name": self.name, "bytes": self.bytes, **left_out, **entry}
+        return {
+            "path": self.written_to,
+            "bytes": self.bytes,
+            "unlabelled": self.cells.unlabelled,
+            "unusable": len(self.cells.problems),
+            **entry,
+            "adapted_from": entry["name"],
+            "name": self.name,
+        }
 
     def tables(self) -> list[TextTable]:
         """Return the metrics before and after."""

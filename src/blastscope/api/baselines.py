@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.api.result import AnyPath, Result, TextTable
+from blastscope.api.result import AnyPath, Result, TextTable, without_place
 from blastscope.evaluation.baselines import BASELINE_METRICS, Baselines, baselines
 from blastscope.evaluation.cell_measurements import measure_cells
 from blastscope.evaluation.controls import KERNELS, PENALTY, RANDOM_WEIGHTS, SIDE, add_controls
@@ -50,7 +50,7 @@ class BaselinesResult(Result, Baselines):
 
     def as_json(self) -> dict[str, Any]:
         """Return the metrics of every baseline."""
-        return {key: value for key, value in Baselines.as_json(self).items() if key != "path"}
+        return without_place(Baselines.as_json(self))
 
     def tables(self) -> list[TextTable]:
         """Return the metrics of every baseline."""

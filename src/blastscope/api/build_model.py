@@ -93,7 +93,7 @@ class BuildResult(FolderResult):
     def as_json(self) -> dict[str, Any]:
         """Return the plan, the metrics and the bundle."""
         return {
-            "path": str(self.path),
+            "path": self.written_to,
             "tested": self.plan.tested,
             "crossval": self.crossval.as_json(),
             "training": self.training.as_json(),

@@ -42,7 +42,7 @@ class BundleResult(FolderResult):
     def as_json(self) -> dict[str, Any]:
         """Return the attributes."""
         names = ("name", "bytes", "networks", "decided", "synthetic")
-        return {"path": str(self.path), **{name: getattr(self, name) for name in names}}
+        return {"path": self.written_to, **{name: getattr(self, name) for name in names}}
 
     def tables(self) -> list[TextTable]:
         """Return the attributes."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from blastscope.api.result import PAGE, AnyPath, Result, TextTable
+from blastscope.api.result import PAGE, AnyPath, Result, TextTable, without_place
 from blastscope.api.tables import Models, as_models
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.aligned_predictions import align_predictions
@@ -55,7 +55,7 @@ class ComparisonResult(Result, Comparison):
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``comparison.json``."""
-        return {key: value for key, value in Comparison.as_json(self).items() if key != "path"}
+        return without_place(Comparison.as_json(self))
 
     def to_frame(self) -> pl.DataFrame:
         """Return a row for each model and metric: value and interval; null if undefined.

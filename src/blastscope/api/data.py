@@ -159,7 +159,7 @@ class CellsResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the folder and what it holds."""
-        return {"path": str(self.path), "told": list(self.told)}
+        return {"path": self.written_to, "told": list(self.told)}
 
     def answers(self) -> list[str]:
         """Say what was written."""

@@ -49,7 +49,7 @@ class StainResult(Result):
     def as_json(self) -> dict[str, Any]:
         """Return the rows and the reference's numbers."""
         return {
-            "path": None if self.path is None else str(self.path),
+            "path": self.written_to,
             "reference": self.reference.as_json(),
             "refused": self.refused,
             "images": without_nan(self.made.rows.to_dicts()),

@@ -39,7 +39,7 @@ class ShardsResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts."""
-        return {"path": str(self.path), **self.to_frame().row(0, named=True)}
+        return {"path": self.written_to, **self.to_frame().row(0, named=True)}
 
     def answers(self) -> list[str]:
         """Say how many cells were predicted."""

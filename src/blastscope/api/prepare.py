@@ -49,7 +49,7 @@ class StoreResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts."""
-        return asdict(self.made) | {"path": str(self.path), "size": self.size}
+        return asdict(self.made) | {"path": self.written_to, "size": self.size}
 
     def answers(self) -> list[str]:
         """Say how many cells the store has."""
@@ -172,7 +172,7 @@ class SplitResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the counts, and what the parts share."""
-        return {**asdict(self.found), "disjoint": self.found.disjoint, "path": str(self.path)}
+        return {**asdict(self.found), "disjoint": self.found.disjoint, "path": self.written_to}
 
     def tables(self) -> list[TextTable]:
         """Return the cells and subjects of each part."""

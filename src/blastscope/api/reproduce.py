@@ -181,7 +181,7 @@ class ReproductionResult(FolderResult):
     def as_json(self) -> dict[str, Any]:
         """Return what was run now, and what failed."""
         experiments = self.to_frame().to_dicts()
-        return {"path": str(self.path), "experiments": experiments, "failed": self.failed}
+        return {"path": self.written_to, "experiments": experiments, "failed": self.failed}
 
     def answers(self) -> list[str]:
         """Give the means over seeds."""

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
@@ -142,6 +142,11 @@ class Result(ABC):
         return replace(self, url=url)
 
     @property
+    def written_to(self) -> str | None:
+        """Where it was written, a path or a URL; None if nothing was written."""
+        return self.url or (None if self.path is None else str(self.path))
+
+    @property
     def report(self) -> Path | None:
         """The page to open, if one was written."""
         page = None if self.path is None else self.path / PAGE
@@ -242,6 +247,11 @@ class FolderResult(Result):
             else:
                 shutil.copy2(self.place, out)
         return out
+
+
+def without_place(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a result's fields where it was written, which is not what was found."""
+    return {key: value for key, value in content.items() if key not in ("path", "url")}
 
 
 def synthetic_of(inner: str) -> property:

@@ -70,7 +70,7 @@ class DemoResult(FolderResult):
             {"recipe": one.recipe, "protocol": one.protocol, "run": str(one.run)}
             for one in self.entries
         ]
-        return {"path": str(self.path), "runs": runs}
+        return {"path": self.written_to, "runs": runs}
 
 
 def run_demo(

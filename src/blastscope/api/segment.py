@@ -66,7 +66,7 @@ class SegmentationResult(FolderResult):
     def as_json(self) -> dict[str, Any]:
         """Return the scale, fields and cells."""
         return {
-            "path": None if self.path is None else str(self.path),
+            "path": self.written_to,
             "scale": asdict(self.found.scale),
             "fields": self.found.fields.to_dicts(),
             "cells": self.found.cells.to_dicts(),
