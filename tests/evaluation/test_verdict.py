@@ -16,7 +16,7 @@ from blastscope.evaluation.metrics import compute_metrics
 from blastscope.evaluation.model_baselines import ModelBaseline, model_baselines
 from blastscope.evaluation.overlap import Overlap
 from blastscope.evaluation.shortcuts import measure_shortcuts
-from blastscope.evaluation.verdict import Verdict, verdict
+from blastscope.evaluation.verdict import Verdict, count_folds, verdict
 
 UNSEEN = Overlap("disjoint", "subjects", "test", 40)
 NONE = Estimate(np.nan, np.nan, np.nan)
@@ -45,12 +45,15 @@ def judged(
     overlap: Overlap = UNSEEN,
     error=(0.01, 0.02),
     measured: CellMeasurements | None = None,
+    folds: tuple[int, int] = (0, 0),
 ) -> Verdict:
     is_all, p_all = (frame["label"] == "all").to_numpy(), frame["p_all"].to_numpy()
     baselines = (*model_baselines(None, frame, "test", {}), *more)
     sampling = resampling(is_all, frame["subject"].to_list()).sampling
     shortcuts = measure_shortcuts(frame, {}, measured)
-    return verdict(compute_metrics(is_all, p_all), sampling, overlap, baselines, shortcuts, error)
+    return verdict(
+        compute_metrics(is_all, p_all), sampling, overlap, baselines, shortcuts, error, folds
+    )
 
 
 def sized(frame: pl.DataFrame, sizes: np.ndarray) -> CellMeasurements:
@@ -129,6 +132,28 @@ def test_only_unseen_subjects_are_a_test(kind, level):
 def test_a_model_that_calls_everything_one_class_is_bad(p, calls):
     found = judged(cells().with_columns(p_all=pl.lit(p)), size(0.05, 0.2))
     assert (found.calls, found.level) == (calls, "bad")
+
+
+def in_folds(*calls: tuple[int, float]) -> pl.DataFrame:
+    """Return one fold for each pair: an ALL and a normal cell, both with this probability."""
+    rows = [(fold, label, p) for fold, p in calls for label in ("all", "hem")]
+    return pl.DataFrame(rows, schema=["fold", "label", "p_all"], orient="row")
+
+
+def test_folds_whose_cells_are_called_alike_are_counted():
+    assert count_folds(in_folds((1, 0.9), (2, 0.1), (3, 0.5))) == (3, 3)
+    told_apart = pl.DataFrame({"fold": [4, 4], "label": ["all", "hem"], "p_all": [0.6, 0.4]})
+    assert count_folds(pl.concat([in_folds((1, 0.9)), told_apart])) == (2, 1)
+    one_class = in_folds((1, 0.9)).filter(pl.col("label") == "all")
+    assert count_folds(one_class) == (0, 0)
+
+
+def test_a_cross_validation_whose_networks_each_call_one_class_is_bad():
+    found = judged(cells(), size(0.05, 0.2), folds=(3, 3))
+    assert (found.calls, found.level) == ("alike-in-folds", "bad")
+    found = judged(cells(), size(0.05, 0.2), folds=(3, 1))
+    assert (found.calls, found.levels["calls"], found.level) == ("both", "caution", "caution")
+    assert judged(cells(), size(0.05, 0.2), folds=(3, 0)).level == "good"
 
 
 def test_cells_of_one_class_are_told_apart_from_calls_of_one_class():

@@ -13,7 +13,7 @@ from blastscope.evaluation.model_baselines import ModelBaseline
 from blastscope.evaluation.prevalence import PredictiveValues
 from blastscope.evaluation.result import Evaluation
 from blastscope.evaluation.shortcuts import Shortcuts
-from blastscope.evaluation.verdict import Verdict, verdict
+from blastscope.evaluation.verdict import Verdict, count_folds, verdict
 from blastscope.io.files import without_nan
 
 
@@ -45,8 +45,15 @@ class ReportedEvaluation(Evaluation):
         error = None
         if not isinstance(self.decisions, NoDecision):
             error = self.decisions.after.ece, self.decisions.after.chance_limit
-        sampling = self.intervals.sampling
-        return verdict(self.metrics, sampling, self.overlap, self.baselines, self.shortcuts, error)
+        return verdict(
+            self.metrics,
+            self.intervals.sampling,
+            self.overlap,
+            self.baselines,
+            self.shortcuts,
+            error,
+            count_folds(self.cells) if self.shortcuts.within_folds else (0, 0),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The content of ``metrics.json``, with verdict, baselines, shortcuts and leakage."""

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import polars as pl
+
 from blastscope.data.names import HEM
 from blastscope.evaluation.baseline_rules import ALWAYS_ALL, SIZE_ALONE
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.evaluation.interval_coverage import FEW_SUBJECTS
-from blastscope.evaluation.metrics import Metrics
+from blastscope.evaluation.metrics import THRESHOLD, Metrics
 from blastscope.evaluation.model_baselines import COMPARED, ModelBaseline
 from blastscope.evaluation.overlap import Kind, Overlap
 from blastscope.evaluation.shortcuts import Shortcuts
@@ -20,7 +22,9 @@ FOLLOWS_SIZE = 0.6
 the model of 0.1.0, which ranked unseen subjects no better than size did, had .86."""
 
 Baselines = Literal["ahead", "level", "behind"]
-Calls = Literal["both", "all-only", "hem-only", "one-class-cells"]
+Calls = Literal["both", "all-only", "hem-only", "one-class-cells", "alike-in-folds"]
+ONE_CALL: tuple[Calls, ...] = ("all-only", "hem-only", "alike-in-folds")
+"""What a model calls that does not tell any two cells apart by its calls."""
 Subjects = Literal["enough", "few", "too-few", "unknown"]
 Calibration = Literal["calibrated", "miscalibrated", "not-judged"]
 Size = Literal["beyond", "partly", "no-more", "not-measured"]
@@ -48,11 +52,15 @@ class Verdict:
             does not, but the AUC is not clearly above that of size, or p follows size within the
             normal cells; otherwise ``beyond``.
         tested_on: the kind of overlap of the tested subjects with training.
-        calls: whether the model calls both classes; ``one-class-cells`` if the cells have only one.
+        calls: whether the model calls both classes; ``one-class-cells`` if the cells have only one;
+            ``alike-in-folds`` if every network of a cross-validation calls all cells that it tests
+            alike, one ALL and another normal.
         subjects: whether each class has enough subjects to take 95 % intervals literally;
             ``too-few`` with one or none, ``unknown`` if not every cell names its subject.
         calibration: whether the calibrated probabilities agree with the labels: ``calibrated`` if
             their error is not above what chance shows in 95 of 100 draws.
+        folds: of a cross-validation, those with tested cells of both classes; otherwise 0.
+        folds_called_alike: how many of them have a network that calls all their cells alike.
     """
 
     baselines: Baselines
@@ -65,6 +73,8 @@ class Verdict:
     subjects_all: int
     subjects_hem: int
     calibration: Calibration
+    folds: int = 0
+    folds_called_alike: int = 0
 
     @property
     def all_compared(self) -> bool:
@@ -75,13 +85,13 @@ class Verdict:
     def levels(self) -> dict[str, Level]:
         """How good each finding is, by the name of its attribute."""
         ahead: Level = "good" if self.baselines == "ahead" and self.all_compared else "caution"
-        one_call: Level = "bad" if self.calls in ("all-only", "hem-only") else "caution"
+        calls: Level = "bad" if self.calls in ONE_CALL else "caution"
         unseen: Level = "bad" if self.tested_on == "training" else "caution"
         return {
             "baselines": "bad" if self.baselines == "behind" else ahead,
             "size": _SIZE_LEVELS[self.size],
             "tested_on": "good" if self.tested_on == "disjoint" else unseen,
-            "calls": "good" if self.calls == "both" else one_call,
+            "calls": "good" if self.calls == "both" and not self.folds_called_alike else calls,
             "subjects": "good" if self.subjects == "enough" else "caution",
             "calibration": "good" if self.calibration == "calibrated" else "caution",
         }
@@ -107,11 +117,12 @@ def verdict(
     baselines: Sequence[ModelBaseline],
     shortcuts: Shortcuts,
     calibration_error: tuple[float, float] | None,
+    folds: tuple[int, int] = (0, 0),
 ) -> Verdict:
     """Judge an evaluation by its baselines, of which one is always-ALL.
 
     ``calibration_error``: that of the calibrated probabilities, and the largest one that chance
-    explains; None if nothing was calibrated.
+    explains; None if nothing was calibrated. ``folds``: as :func:`count_folds` returns it.
     """
     closest = min(baselines, key=lambda one: one.lead["weighted_f1"].value)
     counts = sampling.counts if sampling.unit == "subject" else {}
@@ -122,12 +133,27 @@ def verdict(
         closest=closest.name,
         size=_beyond_size(shortcuts, baselines),
         tested_on=overlap.kind,
-        calls=_calls(metrics),
+        calls=_calls(metrics, folds),
         subjects=_enough(min(n_all, n_hem)) if counts else "unknown",
         subjects_all=n_all,
         subjects_hem=n_hem,
         calibration=_calibration(calibration_error),
+        folds=folds[0],
+        folds_called_alike=folds[1],
     )
+
+
+def count_folds(cells: pl.DataFrame) -> tuple[int, int]:
+    """Count the folds that test cells of both classes, and those whose cells are called alike.
+
+    Args:
+        cells: ``fold``, ``label`` and ``p_all`` of labelled cells, each tested once.
+    """
+    folds = cells.group_by("fold").agg(
+        labels=pl.col("label").n_unique(), calls=(pl.col("p_all") > THRESHOLD).n_unique()
+    )
+    both = folds.filter(pl.col("labels") == 2)
+    return both.height, both.filter(pl.col("calls") == 1).height
 
 
 def _against(baselines: Sequence[ModelBaseline]) -> Baselines:
@@ -156,13 +182,15 @@ def _beyond_size(shortcuts: Shortcuts, baselines: Sequence[ModelBaseline]) -> Si
     return "partly" if follows or not ahead else "beyond"
 
 
-def _calls(metrics: Metrics) -> Calls:
+def _calls(metrics: Metrics, folds: tuple[int, int]) -> Calls:
     tn, fp, fn, tp = (int(metrics[name] or 0) for name in ("tn", "fp", "fn", "tp"))
     if not (tp + fn and tn + fp):
         return "one-class-cells"
     if not tn + fn:
         return "all-only"
-    return "both" if tp + fp else "hem-only"
+    if not tp + fp:
+        return "hem-only"
+    return "alike-in-folds" if folds[0] and folds[0] == folds[1] else "both"
 
 
 def _enough(fewest: int) -> Subjects:

@@ -64,6 +64,8 @@ def verdict_title(found: ReportedEvaluation) -> str:
         return "Not a test: the model was fitted on these cells."
     if verdict.calls in ("all-only", "hem-only"):
         return f"The model calls every cell {'ALL' if verdict.calls == 'all-only' else 'normal'}."
+    if verdict.calls == "alike-in-folds":
+        return "The network of every fold calls all cells that it tests alike."
     tested = {
         "disjoint": "on unseen subjects",
         "shared": "on subjects that are also in training",
@@ -119,7 +121,13 @@ def _against_baselines(found: ReportedEvaluation) -> str:
 
 
 def _calls(found: ReportedEvaluation) -> str:
-    m = found.metrics
+    m, verdict = found.metrics, found.verdict
+    alike = ""
+    if verdict.folds_called_alike:
+        alike = (
+            f" In {verdict.folds_called_alike} of {verdict.folds} folds the network calls all "
+            "cells that it tests alike."
+        )
     return {
         "all-only": "Every cell is called ALL.",
         "hem-only": "Every cell is called normal.",
@@ -128,9 +136,14 @@ def _calls(found: ReportedEvaluation) -> str:
         ),
         "both": (
             f"Both classes are called: {percent(m['recall_all'])} of ALL cells and "
-            f"{percent(m['recall_hem'])} of normal cells are called correctly."
+            f"{percent(m['recall_hem'])} of normal cells are called correctly.{alike}"
         ),
-    }[found.verdict.calls]
+        "alike-in-folds": (
+            "The network of every fold calls all cells that it tests alike: sensitivity "
+            f"{percent(m['recall_all'])} and specificity {percent(m['recall_hem'])} only show "
+            "which folds are called ALL."
+        ),
+    }[verdict.calls]
 
 
 def _subjects(found: ReportedEvaluation) -> str:
