@@ -183,7 +183,7 @@ class JobJson(Answer):
 
 
 class DiskJson(Answer):
-    """Bytes of the images, and bytes that are free."""
+    """Bytes of all images that are kept, thumbnails and zips too, and bytes that are free."""
 
     images: int
     free: int
