@@ -214,7 +214,10 @@ def test_a_case_of_several_subjects_has_a_line_for_each(served, local):
     case = served.case(60, subjects=3)
     local.label(case, list(range(1, 61)), "N")
     told = local.get(f"/api/v1/cases/{case}/shares").json()
-    assert told["lines"][0]["reason"] == "several-subjects"
+    # Cells of several subjects have no share together, in no line and in no list.
+    assert {(one["share"], one["reason"]) for one in told["lines"]} == {(None, "several-subjects")}
+    (listed,) = local.get("/api/v1/cases").json()["cases"]
+    assert (listed["share"]["share"], listed["share"]["reason"]) == (None, "several-subjects")
     assert [one["subject"] for one in told["subjects"]] == ["S1", "S2", "S3"]
     for one in told["subjects"]:
         assert one["lines"][2]["share"] == 0

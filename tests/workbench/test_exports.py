@@ -40,6 +40,9 @@ def test_tables_say_what_people_and_model_said(served, local):
     assert frame["p_all"].to_list() == columns["p"]
     assert frame["called"].to_list() == columns["called"]
     assert frame["reader"].to_list() == ["local"] * 15 + [None] * 15
+    history = local.get(f"/api/v1/cases/{case}/history?kind=label").json()["events"]
+    when = {n: one["at"][:19] + "+00:00" for one in history for n in one["cells"]}
+    assert frame["labelled_at"].to_list() == [when.get(n) for n in range(1, 31)]
     text = local.get(address + "cells.csv").text
     assert "'=HYPERLINK" in text
     again = pl.read_csv(text.encode())

@@ -42,6 +42,9 @@ def test_two_send_files_and_a_third_has_them_prepared(served, local):
     }  # fmt: skip
     told = local.get(f"/api/v1/cases/{case}").json()
     assert told["senders"] == [{"person": "ann", "files": 1}, {"person": "ben", "files": 4}]
+    lie = [one for one in served.bench.images.folder.rglob("*") if one.is_file()]
+    disk = local.get("/api/v1/system").json()["disk"]["images"]
+    assert disk == sum(one.stat().st_size for one in lie)  # one file of each content
     # A zip is the images that it held: five files, of which two can't be used.
     assert (told["progress"]["sent"], told["progress"]["refused"]) == (5, 2)
     (event,) = local.get(f"/api/v1/cases/{case}/history?kind=files").json()["events"]

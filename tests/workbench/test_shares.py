@@ -119,7 +119,22 @@ def test_kappa_and_table_are_scikit_learns(pairs):
         assert (found.kappa, found.reason) == (None, "one-class")
         return
     assert found.kappa == pytest.approx(cohen_kappa_score(first, second), abs=1e-12)
-    assert found.low <= found.kappa <= found.high
+    if found.reason is not None:
+        assert (found.low, found.high, found.reason) == (None, None, "no-interval")
+        assert (
+            found.kappa == pytest.approx(1)
+            or 1 in (len(set(first)), len(set(second)))
+            or (found.kappa == pytest.approx(-1))
+        )
+        return
+    assert found.low < found.kappa < found.high
+
+
+def test_ten_cells_without_a_difference_do_not_make_kappa_sure():
+    found = kappa(np.diag([5, 5, 0, 0]))
+    assert (found.kappa, found.low, found.high) == (1.0, None, None)
+    found = kappa(np.array([[0, 5], [5, 0]]))
+    assert (found.kappa, found.low, found.high) == (-1.0, None, None)
 
 
 def test_kappas_interval_holds_the_truth():

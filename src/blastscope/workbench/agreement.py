@@ -12,17 +12,23 @@ from blastscope.workbench.review_state import LABELS
 
 FEWEST = 10
 """Below so many cells no kappa is given."""
+_NO_VARIANCE = 1e-12
+"""A variance of one cell's part that is 0 but for rounding."""
 _NORMAL_95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
 class Kappa:
-    """Cohen's kappa with its 95 % interval, or why there is none."""
+    """Cohen's kappa with its 95 % interval, or why there is none.
+
+    With ``no-interval`` there is a kappa, but its large-sample variance is 0: no two labels differ,
+    or one of the two used one label only. That does not mean that kappa is known for sure.
+    """
 
     kappa: float | None
     low: float | None
     high: float | None
-    reason: str | None  # few-cells, one-class
+    reason: str | None  # few-cells, one-class, no-interval
 
 
 def confusion(
@@ -55,7 +61,9 @@ def kappa(table: NDArray[np.int64]) -> Kappa:
     off = share * sums
     other = (1 - value) ** 2 * (off.sum() - np.trace(off))
     variance = (same + other - (value - expected * (1 - value)) ** 2) / (1 - expected) ** 2
-    half = _NORMAL_95 * float(np.sqrt(max(variance, 0) / cells))
+    if variance <= _NO_VARIANCE:
+        return Kappa(value, None, None, "no-interval")
+    half = _NORMAL_95 * float(np.sqrt(variance / cells))
     return Kappa(value, max(-1.0, value - half), min(1.0, value + half), None)
 
 

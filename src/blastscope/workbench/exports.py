@@ -32,7 +32,14 @@ from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES
 from blastscope.workbench.shares import neither
 from blastscope.workbench.signing import signatures
-from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel
+from blastscope.workbench.store.tables import (
+    Case,
+    Cell,
+    Reading,
+    ReviewEvent,
+    Score,
+    StoredModel,
+)
 from blastscope.workbench.summaries import (
     Reviewed,
     readings_of,
@@ -98,7 +105,7 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
     names, model = names_of(session), find_model(session, case.model_id)
     scores, places = _scores(session, case), _places(session, case)
     senders = sender_of_each(session, case.id)
-    complete = not to_come(session, case, table)
+    complete, times = not to_come(session, case, table), _times(session, first)
     with bench.reviews.view(session, first.id, len(table)) as view:
         state = view.state
         stands = {n: state.standing("label", n) for n in range(1, len(table) + 1)}
@@ -123,6 +130,8 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
                 "label": letters[together.label[k]],
                 "reader": None if stood is None or stood.value is None
                 else names.get(stood.person),
+                "labelled_at": None if stood is None or stood.value is None
+                else times.get(stood.id),
                 "first_label": letters[own[k]], "second_label": letters[second[k]],
                 "adjudicated": letters[final[k]],
                 "open_disagreement": n in together.open,
@@ -145,7 +154,8 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
 _TEXT, _NUMBER, _YES = pl.String(), pl.Float64(), pl.Boolean()
 _SCHEMA = {
     "case": _TEXT, "case_complete": _YES, "n": pl.Int64(), "file": _TEXT, "cell": _TEXT,
-    "subject": _TEXT, "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "first_label": _TEXT,
+    "subject": _TEXT, "sha256": _TEXT, "label": _TEXT, "reader": _TEXT, "labelled_at": _TEXT,
+    "first_label": _TEXT,
     "second_label": _TEXT, "adjudicated": _TEXT, "open_disagreement": _YES, "flagged": _YES,
     "note": _TEXT, "in_sample": _YES, "sent_by": _TEXT, "model": _TEXT,
     "p_all": _NUMBER, "p_raw": _NUMBER, "called": _TEXT,
@@ -160,6 +170,14 @@ _SCHEMA = {
 def _scores(session: Session, case: Case) -> dict[int, Score]:
     found = session.scalars(select(Score).where(Score.scoring_id == (case.scoring_id or -1)))
     return {one.cell_id: one for one in found}
+
+
+def _times(session: Session, reading: Reading) -> dict[str, str]:
+    """Return when each label of a reading, and each decision on it, was given, in UTC."""
+    found = select(ReviewEvent.id, ReviewEvent.at).where(
+        ReviewEvent.reading_id == reading.id, ReviewEvent.kind.in_(("label", "adjudicate"))
+    )
+    return {id: at.isoformat(timespec="seconds") for id, at in session.execute(found)}
 
 
 def _places(session: Session, case: Case) -> dict[int, dict[str, Any]]:

@@ -41,6 +41,10 @@ class ImageStore:
             file.write(content)
         return file.sha
 
+    def bytes(self) -> int:
+        """Return how many bytes all files that are kept have together."""
+        return sum(path.stat().st_size for path in self.folder.glob("*/*"))
+
     @contextmanager
     def receive(self, most: int) -> Iterator[Incoming]:
         """Give a file to write to; when the block ends without an error it is kept.

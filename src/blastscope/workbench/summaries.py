@@ -119,7 +119,10 @@ def second_label(
 def case_lines(
     session: Session, case: Case, table: CellTable, label: NDArray[np.int8]
 ) -> tuple[list[Line], dict[str, list[Line]]]:
-    """Return the lines of a case, and those of each subject if it has several."""
+    """Return the lines of a case, and those of each subject if it has several.
+
+    Then the case has no share itself: cells of several subjects together are of no specimen.
+    """
     subjects = sorted({name for name, can in zip(table.subject, table.usable, strict=True) if can})
     scoring = None if case.scoring_id is None else session.get(Scoring, case.scoring_id)
     rows = None if scoring is None else scoring.subjects
@@ -139,19 +142,26 @@ def case_lines(
     if len(subjects) < 2:
         return found, {}
     names = np.array(table.subject, dtype=object)
-    return found, {
+    together = [
+        one if one.reason is not None else Line(one.code, one.basis, reason="several-subjects")
+        for one in found
+    ]
+    return together, {
         subject: lines(table, label, names == subject, case.sampling, of(subject))
         for subject in subjects
     }
 
 
 def shown_share(found: list[Line]) -> Line | None:
-    """Return the best line for a list of cases: counted, else by people and model, else model."""
+    """Return the best line for a list of cases: counted, else by people and model, else model.
+
+    Without a share it is one that says that the case has several subjects, or None.
+    """
     for code in ("counted", "mixed", "model"):
         for line in found:
             if line.code == code and line.share is not None:
                 return line
-    return None
+    return next((line for line in found if line.reason == "several-subjects"), None)
 
 
 def reading_json(

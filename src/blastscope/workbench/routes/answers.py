@@ -183,7 +183,7 @@ class JobJson(Answer):
 
 
 class DiskJson(Answer):
-    """Bytes of the images, and bytes that are free."""
+    """Bytes of all images that are kept, thumbnails and zips too, and bytes that are free."""
 
     images: int
     free: int
@@ -239,7 +239,10 @@ class CountsJson(Answer):
 
 
 class ProgressJson(Answer):
-    """How far a case is before its review; the time left is null while it is not known."""
+    """How far a case is before its review.
+
+    The time left is that of its job, after which others may follow; null while it is not known.
+    """
 
     sent: int
     refused: int

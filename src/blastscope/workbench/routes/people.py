@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from blastscope import __version__
@@ -29,7 +29,7 @@ from blastscope.workbench.people import (
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
 from blastscope.workbench.routes.asking import Admin, Bench, Reader, Viewer
-from blastscope.workbench.store.tables import ApiToken, AuditEntry, QueuedJob, Upload, User, now
+from blastscope.workbench.store.tables import ApiToken, AuditEntry, QueuedJob, User, now
 
 router = APIRouter(prefix="/api/v1")
 Role = Literal["viewer", "reader", "signer", "admin"]
@@ -178,7 +178,6 @@ def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
     """Return versions, disk, jobs and the worker."""
     with bench.database.read() as session:
         recent = session.scalars(select(QueuedJob).order_by(QueuedJob.id.desc()).limit(50)).all()
-        images = session.scalar(select(func.coalesce(func.sum(Upload.bytes), 0)))
         told = [_job(session, job, who) for job in recent]
     names = ("fastapi", "starlette", "sqlalchemy", "uvicorn", "onnxruntime", "pillow")
     return {
@@ -186,7 +185,10 @@ def get_system(bench: Bench, who: Admin) -> dict[str, Any]:
         "folder": str(bench.settings.folder),
         "database": bench.database.told,
         "reference": None if bench.reference is None else str(bench.reference.store.path),
-        "disk": {"images": images, "free": shutil.disk_usage(bench.settings.folder).free},
+        "disk": {
+            "images": bench.images.bytes(),
+            "free": shutil.disk_usage(bench.settings.folder).free,
+        },
         "jobs": told,
         "worker": bench.worker.as_json(),
         "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},

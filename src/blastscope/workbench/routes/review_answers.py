@@ -43,7 +43,10 @@ class ConfusionTableJson(Answer):
 
 
 class AgreementJson(Answer):
-    """How far two sets of labels agree: Cohen's kappa with its 95 % interval."""
+    """How far two sets of labels agree: Cohen's kappa with its 95 % interval.
+
+    ``reason`` says why there is no kappa, or, if it is ``no-interval``, no interval of it.
+    """
 
     table: ConfusionTableJson
     cells: int
@@ -51,7 +54,7 @@ class AgreementJson(Answer):
     kappa: float | None
     low: float | None
     high: float | None
-    reason: Literal["few-cells", "one-class"] | None
+    reason: Literal["few-cells", "one-class", "no-interval"] | None
 
 
 class IntraObserverJson(AgreementJson):

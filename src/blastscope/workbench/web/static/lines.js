@@ -24,7 +24,8 @@ const AGAINST = {
 function basis(line) {
   if (line.code === "model") return "corrected for the model's known errors";
   if (line.code === "mixed") return "only true if the rest is as the model says";
-  return line.basis === "sample" ? `in a random sample of ${number(line.of)} cells` : `of all ${number(line.of)} cells`;
+  // What it is a share of has no unsure cell in it, nor what is not a cell.
+  return line.basis === "sample" ? "all that are ALL or normal in the random sample" : "all that are ALL or normal";
 }
 
 /** @param {Line} line @returns {{share: number, low: number, high: number} | null} the estimate, if it has an interval */

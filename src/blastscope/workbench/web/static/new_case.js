@@ -143,7 +143,7 @@ async function sending(item) {
       job?.kind === "segment" && job.state !== "failed" ? bar("Fields gone over", job.done, job.total ?? progress.sent) : null,
       busy && total ? [bar("Prepared", progress.prepared, total), bar("Scored", progress.scored, total)] : null,
       sender.hidden ? h("p", { class: "quiet" }, `${counted(sender.hidden, "hidden file")} of the operating system left out.`) : null,
-      progress.seconds_left && busy ? h("p", {}, `About ${duration(progress.seconds_left)} left.`) : null,
+      progress.seconds_left && busy ? h("p", {}, `About ${duration(progress.seconds_left)} left${job?.kind === "score" ? "" : ", before the cells are scored"}.`) : null,
       sender.left ? h("p", {}, "Keep this tab open until all files are sent.") : busy && progress.sent ? h("p", {}, "All files are sent: you can close this tab. The server goes on.") : null,
       waiting && !busy ? h("div", { class: "notice warn" }, h("p", {}, `${counted(waiting, "file")} sent before ${waiting === 1 ? "is" : "are"} not prepared yet. Send the rest, or go on without it.`),
         h("button", { type: "button", onclick: () => sender.ondone() }, "Prepare what was sent")) : null,

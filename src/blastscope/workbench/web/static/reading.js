@@ -74,7 +74,8 @@ function comparison(compared, second) {
   const share = compared.cells ? ` (${((compared.same / compared.cells) * 100).toFixed(1)} %)` : "";
   return [h("p", {}, `The same label on ${compared.same} of ${counted(compared.cells, "cell")}${share}. `,
     compared.kappa === null ? WHY_NOT[/** @type {keyof typeof WHY_NOT} */ (compared.reason)] ?? "κ is not defined."
-      : `Cohen's κ ${compared.kappa.toFixed(2)}, 95 % interval ${compared.low?.toFixed(2) ?? "–"} to ${compared.high?.toFixed(2) ?? "–"}.`),
+      : compared.low === null || compared.high === null ? `Cohen's κ ${compared.kappa.toFixed(2)}, without an interval: its formula gives none if no two labels differ, or a reader used one label only.`
+        : `Cohen's κ ${compared.kappa.toFixed(2)}, 95 % interval ${compared.low.toFixed(2)} to ${compared.high.toFixed(2)}.`),
   compared.late ? h("p", {}, h("small", {}, `${counted(compared.late, "cell")} of these got the label of reading 1 after reading ${second} was finished, with its labels in sight: the agreement is not independent there.`)) : null,
   scrolling("Agreement", h("table", { class: "confusion" }, h("caption", {}, `Rows: reading 1. Columns: reading ${second}.`),
     h("thead", {}, h("tr", {}, h("td"), rows.map((label) => h("th", { scope: "col" }, name(label))))),

@@ -91,7 +91,8 @@ export class States {
     const { job } = progress;
     const words = item.state === "receiving" ? "Files are still being sent"
       : job?.kind === "segment" ? `Cells are looked for in ${counted(job.total ?? progress.sent, "field")}${left}`
-        : `${progress.scored} of ${counted(progress.cells || progress.sent, "cell")} scored${left}`;
+        : job?.kind === "prepare" ? `${progress.prepared} of ${counted(progress.cells || progress.sent, "cell")} prepared${left}, before they are scored`
+          : `${progress.scored} of ${counted(progress.cells || progress.sent, "cell")} scored${left}`;
     return this.#strip("plain", h("span", {}, `${words}. You can begin: the page fills by itself.`),
       h("progress", { max: Math.max(1, progress.cells), value: progress.scored, "aria-label": "Cells scored" }));
   }
