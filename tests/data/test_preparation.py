@@ -217,6 +217,8 @@ def test_a_store_of_another_version_or_tampered_with(dataset, tmp_path):
 def test_a_path_that_is_no_store(tmp_path):
     with pytest.raises(BlastscopeError, match="is not a store: make one with `blastscope prepare"):
         open_store(tmp_path / "nothing")
+    with pytest.raises(BlastscopeError, match="not a finished store: give the folder"):
+        open_store(tmp_path)
 
 
 @pytest.mark.parametrize(

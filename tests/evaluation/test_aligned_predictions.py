@@ -107,6 +107,7 @@ def test_a_file_whose_name_has_an_equals_sign_is_a_file(tmp_path):
         (("b", "S2", "all", "train", 0.8), r"part of the cell 'b' is 'train' .* and 'test'"),
         (("b", "S2", "hem", "test", 0.8), r"label of the cell 'b' is 'hem' .* and 'all'"),
         (("b", "S9", "all", "test", 0.8), r"subject of the cell 'b' is 'S9' .* and 'S2'"),
+        (("b", "0S2", "all", "test", 0.8), r"is '0S2' .* and 'S2' .* leading zeros"),
     ],
 )
 def test_tables_that_contradict_each_other_are_refused(tmp_path, row, words):

@@ -80,6 +80,14 @@ def test_subjects_are_compared_in_their_one_spelling():
         refuse_contradictions(a, "A", b.with_columns(subject=pl.Series(["8", "3"])), "B")
 
 
+def test_zeros_that_a_spreadsheet_removed_are_named():
+    a = pl.DataFrame({"cell": ["x", "y"], "label": ["all", "hem"], "subject": ["007", "12"]})
+    with pytest.raises(BlastscopeError, match=r"\(007 and 7\): write the leading zeros"):
+        refuse_contradictions(a, "A", a.with_columns(subject=pl.Series(["7", "12"])), "B", "x")
+    with pytest.raises(BlastscopeError, match=r"\(007 and 7\), y \(12 and 13\): x\."):
+        refuse_contradictions(a, "A", a.with_columns(subject=pl.Series(["7", "13"])), "B", "x")
+
+
 def test_an_auc_far_below_one_half_gets_a_hint(tmp_path):
     plain = pl.DataFrame(
         {

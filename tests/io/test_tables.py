@@ -44,6 +44,11 @@ def test_what_does_not_fit_is_said(tmp_path, text, words):
         read_table(tmp_path / "t.csv", FORM)
 
 
+def test_a_folder_is_not_a_table(tmp_path):
+    with pytest.raises(BlastscopeError, match="is a folder"):
+        read_table(tmp_path, FORM)
+
+
 def test_another_table_or_version_is_refused(tmp_path):
     path = tmp_path / "t.parquet"
     frame = pl.DataFrame({"name": ["a"], "count": [1]})

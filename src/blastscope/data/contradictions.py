@@ -12,7 +12,7 @@ import polars as pl
 
 from blastscope.data.names import parse_name
 from blastscope.errors import BlastscopeError
-from blastscope.io.subject_names import with_subject_names
+from blastscope.io.subject_names import LOST_ZEROS, differ_in_zeros, with_subject_names
 
 BelieveTable: TypeAlias = Literal["name", "table"]
 """What to believe if a table and the names of its cells contradict each other."""
@@ -43,6 +43,8 @@ def refuse_contradictions(
     for name in columns:
         odd = joined.filter(pl.col(name) != pl.col(f"{name}_other"))
         if not odd.is_empty():
+            if name == "subject" and differ_in_zeros(odd[name], odd[f"{name}_other"]):
+                remedy = LOST_ZEROS
             raise BlastscopeError(
                 f"{where} and {other_where} contradict each other in the {name} of {odd.height:,} "
                 f"cells, first of {_shown(odd, name)}: {remedy}."

@@ -107,6 +107,11 @@ def open_store(path: Path) -> Store:
     """
     refuse_url(path, "cannot be a store, which is memory-mapped: copy it to a local disk.")
     if not (path / INFO).is_file():
+        if path.exists():  # perhaps the images: `prepare` would not write into their folder
+            raise BlastscopeError(
+                f"{path} is not a finished store: give the folder that "
+                "`blastscope prepare DIR --out STORE` makes."
+            )
         raise BlastscopeError(
             f"{path} is not a store: make one with `blastscope prepare DIR --out {path}`."
         )

@@ -20,6 +20,7 @@ from blastscope.io.predictions import (
     refuse_corrected,
     refuse_pseudo_labels,
 )
+from blastscope.io.subject_names import LOST_ZEROS, differ_in_zeros
 
 
 @dataclass(frozen=True)
@@ -277,10 +278,12 @@ def _refuse_contradictions(
         if not wrong.is_empty():
             row = wrong.row(0, named=True)
             others = f" (and {wrong.height - 1} more)" if wrong.height > 1 else ""
+            remedy = "give predictions on the same split of the same cells"
+            if column == "subject" and differ_in_zeros(wrong[column], wrong["known"]):
+                remedy = LOST_ZEROS
             raise BlastscopeError(
                 f"The {column} of the cell '{row['cell']}'{others} is '{row[column]}' in "
-                f"{member.where} and '{row['known']}' for the model '{row['who']}': give "
-                "predictions on the same split of the same cells."
+                f"{member.where} and '{row['known']}' for the model '{row['who']}': {remedy}."
             )
         known = pl.coalesce("known", column)
         who = pl.when(pl.col("known").is_null()).then(pl.lit(member.name)).otherwise("who")

@@ -2,7 +2,7 @@
 
 pandas writes 7 as 7.0 if a column has gaps, macOS takes letters with accents apart, spreadsheets
 add invisible signs, and C-NMC writes one of its subjects in lower case (``h3``). Words for a
-missing value are nobody's name.
+missing value are nobody's name. Leading zeros are kept: 07 and 7 may be two subjects.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _NOBODY = frozenset(
         "-", "unknown", "missing", "unspecified", "not available",
     )
 )  # fmt: skip
+LOST_ZEROS = "write the leading zeros again, which a spreadsheet has removed"
+"""What to do if two tables differ in them."""
 _WHOLE = re.compile(r"(\d+)\.0*")
 _PIECES = re.compile(r"[^\W\d_]+|\d+|[^\w\s./-]")
 """Words, numbers and signs of a name, without the signs that part them."""
@@ -45,6 +47,11 @@ def with_subject_names(frame: pl.DataFrame) -> pl.DataFrame:
         return frame
     one = pl.col("subject").replace_strict(names, default=None, return_dtype=pl.String)
     return frame.with_columns(one)
+
+
+def differ_in_zeros(one: pl.Series, other: pl.Series) -> bool:
+    """Whether names differ in leading zeros alone, which spreadsheets remove from a column."""
+    return bool((one.str.strip_chars_start("0") == other.str.strip_chars_start("0")).all())
 
 
 def respelled(written: pl.Series) -> dict[str, list[str]]:

@@ -228,6 +228,8 @@ def read_part(path: Path, form: TableFormat) -> pl.DataFrame | None:
 
 def _read(path: Path) -> tuple[pl.DataFrame, dict[str, Any], DelimitedTable | None]:
     refuse_remote(path)
+    if path.is_dir():
+        raise BlastscopeError(f"{path} is a folder: give the path of a Parquet or CSV table.")
     if not path.is_file():
         raise BlastscopeError(f"{path} does not exist: give the path of a Parquet or CSV table.")
     if path.suffix.lower() in SUFFIXES:

@@ -10,7 +10,7 @@ from blastscope.decision.calibration_choice import FEWEST_CELLS, FEWEST_SUBJECTS
 from blastscope.report.text import counted, number
 
 METRICS = {
-    "weighted_f1": "weighted F1",
+    "weighted_f1": "weighted F1 (ALL above p = 0.5)",
     "auc": "AUC",
     "brier": "Brier score",
     "ece": "calibration error (ECE)",
