@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +10,15 @@ from typing import Annotated, Literal
 import typer
 
 import blastscope as bs
-from blastscope.cli.options import AsJson, Device, Masks, UmPerPixel, argument, option
+from blastscope.cli.options import (
+    AsJson,
+    Device,
+    Masks,
+    UmPerPixel,
+    argument,
+    option,
+    refuse_beside,
+)
 from blastscope.cli.output import note, say, show
 from blastscope.errors import BlastscopeError
 
@@ -111,8 +118,9 @@ def predict(
     how = _How(decision, engine, device, spread, subject_from)
     if shard_cells is not None:
         refused = {"--report": report, "--explain": explain, "--fields": fields,
+                   "--um-per-pixel": um_per_pixel, "--masks": masks,
                    "--transductive": transductive, "--force": force}  # fmt: skip
-        _refuse_beside("--shard-cells", refused, "choose one.")
+        refuse_beside("--shard-cells", refused, "choose one.")
         if out is None or out == PIPE:
             raise BlastscopeError("--shard-cells needs a folder: give --out DIR.")
         shards = bs.predict_shards(
@@ -121,9 +129,10 @@ def predict(
         show(shards, as_json)
         failed = bool(shards.found.counts.unusable)
     elif out == PIPE:
-        _refuse_beside("--out -", {"--explain": explain, "--report": report}, "choose one.")
-        refused = {"--fields": fields, "--engine ray": engine == "ray"}
-        _refuse_beside("--out -", refused, "give --out a file.")
+        refuse_beside("--out -", {"--explain": explain, "--report": report}, "choose one.")
+        refused = {"--fields": fields, "--um-per-pixel": um_per_pixel, "--masks": masks,
+                   "--force": force, "--engine ray": engine == "ray"}  # fmt: skip
+        refuse_beside("--out -", refused, "give --out a file.")
         if transductive:
             raise BlastscopeError(
                 "--transductive needs all cells before the first is printed: give --out a file."
@@ -154,13 +163,6 @@ class _How:
     device: str
     spread: bool
     subject_from: str | None
-
-
-def _refuse_beside(option: str, others: Mapping[str, object], remedy: str) -> None:
-    """Refuse other options, by their names, that are given beside an option."""
-    for name, value in others.items():
-        if value not in (None, False):
-            raise BlastscopeError(f"{name} and {option} do not go together: {remedy}")
 
 
 def _stream(images: list[str], model: list[Path] | None, how: _How) -> bool:

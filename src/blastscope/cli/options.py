@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from blastscope.errors import BlastscopeError
 
 
 def option(told: str, metavar: str | None = None, *, name: str = "", min: int | None = None) -> Any:
@@ -117,3 +120,14 @@ Track = Annotated[
     ),
 ]
 AsJson = Annotated[bool, option("Print JSON instead of text.", name="--json")]
+
+
+def refuse_beside(option: str, others: Mapping[str, object], remedy: str) -> None:
+    """Refuse other options, by their names, that are given beside an option.
+
+    Raises:
+        BlastscopeError: naming the first that is.
+    """
+    for name, value in others.items():
+        if value is not None and value is not False:
+            raise BlastscopeError(f"{name} and {option} do not go together: {remedy}")
