@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from blastscope.cli.output import console, say
 from tests.cli.test_cli import blastscope
 from tests.conftest import draw_cell, write_cell
 
@@ -44,6 +45,28 @@ def test_names_with_markup_are_printed_as_they_are(tmp_path, run, model):
     code, out, _ = run("evaluate", tmp_path / "p.csv", "--out", tmp_path / "o")
     assert code == 0
     assert model in out
+
+
+@pytest.mark.parametrize("name", ["cnn[/b]", "[red]x", "a:m:b", ":warning:"])
+def test_the_display_of_a_training_shows_a_recipes_name_as_it_is(capsys, name):
+    pytest.importorskip("torch")
+    from blastscope.training.display import TrainingDisplay
+
+    with TrainingDisplay(name) as display:
+        display.begin(1, 2, 3)
+        display.features(3, 3)
+        with display.console.capture() as table:
+            display.console.print(display.bar.make_tasks_table(display.bar.tasks))
+    assert f"{name}: resumes after epoch 1" in capsys.readouterr().err
+    assert name in table.get()
+
+
+@pytest.mark.parametrize("text", ["a:m:b", ":warning: [red]x[/red]", "C:\\[x]\\"])
+def test_words_that_rich_takes_for_signs_are_printed_as_they_are(capsys, text):
+    console.cache_clear()
+    say(text)
+    console.cache_clear()
+    assert capsys.readouterr().out == text + "\n"
 
 
 def test_one_cell_is_no_reason_for_a_warning(tmp_path):

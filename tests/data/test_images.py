@@ -323,12 +323,59 @@ def test_16_bits_a_pixel_of_a_bmp_are_read():
         (lambda: b"II*\0" + bytes(20), "TIFF"),
         (lambda: packed_tiff(34712), "packed as JPEG 2000"),
         (lambda: packed_tiff(50001), "packed as WebP"),
+        (lambda: encoded(Image.fromarray(CELL), "GIF"), "is a GIF image"),
+        (lambda: encoded(Image.fromarray(CELL), "JPEG2000"), "is a JPEG 2000 image"),
+        (lambda: b"\0\0\0\x18ftypheic" + bytes(16), "is a HEIC image"),
+        (lambda: encoded(Image.fromarray(CELL), "PNG")[:30], "is a PNG with a damaged header"),
+        (lambda: encoded(Image.fromarray(CELL), "WEBP")[:-1], "is truncated"),
+        (lambda: changed_jpeg(4, 12), "is a JPEG of the 12-bit kind"),
+        (lambda: changed_jpeg(1, 0xC3), "is a JPEG of the lossless kind"),
+        (lambda: b"version https://git-lfs.github.com/spec/v1\n", "pointer of Git LFS"),
+        (lambda: b"\n<!DOCTYPE html><html>", "is a web page"),
+        (lambda: bytes(500), "only zero bytes"),
+        (lambda: bmp_of(encoded(Image.fromarray(CELL), "PNG")), "a BMP that holds a JPEG or PNG"),
     ],
 )
 def test_the_true_reason_is_given(content, words, capfd):
     with pytest.raises(UnusableImageError, match=words):
         decode_image(content())
     assert capfd.readouterr().err == ""
+
+
+def changed_jpeg(place, value):
+    """A JPEG with another byte in the segment that says of which kind it is."""
+    content = bytearray(encoded(Image.fromarray(CELL), "JPEG"))
+    content[content.find(b"\xff\xc0") + place] = value
+    return bytes(content)
+
+
+def bmp_of(content):
+    head = struct.pack("<IiiHHIIiiII", 40, 9, 9, 1, 0, 5, len(content), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(content), 0, 0, 54) + head + content
+
+
+@pytest.mark.parametrize(
+    ("kind", "bits", "samples"), [("u2", 16, 3), ("u2", 16, 1), ("i1", 8, 1), ("i1", 8, 3)]
+)
+def test_planes_and_samples_that_are_not_unsigned_bytes_are_refused(kind, bits, samples):
+    """Pillow takes planes of 16 bits for bytes, and signed bytes for unsigned ones."""
+    height, width, _ = CELL.shape
+    planes = np.ascontiguousarray(CELL.transpose(2, 0, 1)[:samples]).astype("<" + kind).tobytes()
+    plane = len(planes) // samples
+    tags = {
+        256: [width], 257: [height], 258: [bits] * samples, 259: [1], 262: [1 + (samples == 3)],
+        273: [10_000 + plane * k for k in range(samples)], 277: [samples], 278: [height],
+        279: [plane] * samples, 284: [2], 339: [2 if kind == "i1" else 1] * samples,
+    }  # fmt: skip
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    blobs, place = b"", 14 + 12 * len(tags)
+    for tag, values in tags.items():
+        raw = struct.pack(f"<{len(values)}I", *values)
+        content += struct.pack("<HHI", tag, 4, len(values))
+        content += raw if len(raw) == 4 else struct.pack("<I", place + len(blobs))
+        blobs += raw if len(raw) > 4 else b""
+    with pytest.raises(UnusableImageError):
+        decode_image((content + bytes(4) + blobs).ljust(10_000, b"\0") + planes)
 
 
 def long_text():

@@ -106,6 +106,56 @@ def test_two_columns_of_labels_may_not_differ(tmp_path):
         list_cells([root])
 
 
+def test_two_columns_of_labels_may_say_the_same_in_two_ways(tmp_path):
+    root = folder(tmp_path / "set", "1.png", "2.png", "3.png")
+    table = "file,label,class\n1.png,all,1\n2.png,hem,0\n3.png,,\n"
+    (root / "labels.csv").write_text(table)
+    assert [row[0] for row in labels_of(root).values()] == ["all", "hem", None]
+
+
+def test_two_columns_of_file_names(tmp_path):
+    root = folder(tmp_path / "set", "1.png", "2.png")
+    (root / "labels.csv").write_text("file,File,label\n1.png,2.png,all\n2.png,1.png,hem\n")
+    with pytest.raises(BlastscopeError, match="two columns of file names that differ"):
+        list_cells([root])
+    (root / "labels.csv").write_text("image,file,label\n2.png,1.png,all\n1.png,2.png,hem\n")
+    assert labels_of(root)["1.png"][0] == "all"
+    assert any("'file' and not from image" in note for note in list_cells([root]).notes)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("Benign", "leukemia"), True), (("0", "1"), True), (("1", "2"), False), (("a", "b"), False)],
+)
+def test_folders_that_may_be_classes_are_told(tmp_path, names, said, zipped):
+    root = folder(tmp_path / "set", *(f"{name}/{name}.png" for name in names))
+    if zipped:
+        shutil.make_archive(str(tmp_path / "set"), "zip", root)
+    listing = list_inputs([tmp_path / "set.zip"]) if zipped else list_cells([root])
+    told = [note for note in listing.notes if "may be classes" in note]
+    assert len(told) == said
+    assert all(name in note for note in told for name in names)
+
+
+def test_white_space_around_a_class_folder_does_not_count(tmp_path):
+    root = folder(tmp_path / "set", "all /1.png", "HEM /2.png")
+    assert [row[0] for row in labels_of(root).values()] == ["all", "hem"]
+
+
+def test_subjects_that_look_alike_are_told_and_not_joined(tmp_path):
+    root = folder(tmp_path / "set", "1.png", "2.png")
+    (root / "labels.csv").write_text("file,label,subject\n1.png,all,007\n2.png,hem,7\n")
+    assert [row[1] for row in labels_of(root).values()] == ["007", "7"]
+    assert any("007 and 7" in note for note in list_cells([root]).notes)
+
+
+def test_a_missing_row_is_not_a_contradiction(tmp_path):
+    root = folder(tmp_path / "set", "1.png", "2.png")
+    (root / "labels.csv").write_text("file,label\n1.png,all\n")
+    assert not any("--believe" in reason for reason in check([root]).reasons)
+
+
 @pytest.mark.parametrize(
     ("rows", "refused"),
     [

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from blastscope import DISCLAIMER, __version__
 from blastscope.cli import data, explaining, judging, models, paper, serving, training
@@ -24,8 +25,33 @@ INTERRUPTED = 130
 """The exit status that Typer gives to an interrupt from the keyboard."""
 
 
+def _refuse_given_twice(command: Any, ctx: Any, words: list[str]) -> None:
+    """Refuse an option of one value that is given twice: Typer would take the last in silence."""
+    _, _, order = command.make_parser(ctx).parse_args(args=list(words))
+    for one, times in Counter(order).items():
+        flag = getattr(one, "is_flag", False)
+        if times > 1 and one.param_type_name == "option" and not (one.multiple or flag):
+            ctx.fail(f"{one.opts[0]} is given {times} times: give it once.")
+
+
+class Verb(TyperCommand):
+    """A verb; each of its options of one value can be given once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the verb."""
+        if args:
+            _refuse_given_twice(self, ctx, args)
+        return super().parse_args(ctx, args)
+
+
 class Sections(TyperGroup):
     """A group of verbs whose help lists them under headings."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words before the verb."""
+        if args:
+            _refuse_given_twice(self, ctx, args)
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List the verbs, a section for each heading, in the order in which they were added."""
@@ -111,7 +137,9 @@ VERBS: dict[str, dict[Callable[..., None], str]] = {
 
 for _heading, _verbs in VERBS.items():
     for _verb, _example in _verbs.items():
-        app.command(rich_help_panel=_heading, epilog=f"Example: blastscope {_example}")(_verb)
+        app.command(cls=Verb, rich_help_panel=_heading, epilog=f"Example: blastscope {_example}")(
+            _verb
+        )
     if _heading == "Training":
         app.add_typer(weights, name="weights", rich_help_panel=_heading)
 

@@ -144,6 +144,8 @@ def errors(
     as_json: AsJson = False,
 ) -> None:
     """Analyze errors: counts, common causes, galleries."""
+    if not explain and device != "auto":
+        raise bs.BlastscopeError("--device is for heatmaps: give --explain, or leave it out.")
     found = bs.analyze_errors(
         models, part, out=out, store=store, explain=explain, device=device, progress=True
     )
@@ -162,8 +164,9 @@ def ensemble(
         option("The split part that weights are fitted on; validation by default."),
     ] = None,
     apply: Annotated[
-        Literal["train", "validation", "test"], option("The split part that is reported.")
-    ] = "test",
+        Literal["train", "validation", "test"] | None,
+        option("The split part that is reported; test by default."),
+    ] = None,
     nested: Annotated[
         bool,
         option("Fit on the reported part itself, in folds: cross-fitted metrics.", name="--nested"),
@@ -180,13 +183,23 @@ def ensemble(
         int | None, option("Vote: how many models must call a cell ALL; the majority by default.")
     ] = None,
     store: StoreForErrors = None,
-    population: Annotated[int, option("Genetic: chromosomes.")] = 100,
-    generations: Annotated[int, option("Genetic: generations.")] = 100,
-    tournament: Annotated[int, option("Genetic: chromosomes in a tournament.")] = 5,
-    crossover: Annotated[float, option("Genetic: probability of crossover.")] = 0.4,
-    crossover_genes: Annotated[int, option("Genetic: weights that a crossover averages.")] = 2,
-    mutation: Annotated[float, option("Genetic: probability of mutation.")] = 0.005,
-    runs: Annotated[int, option("Genetic: searches; the best one counts.")] = 10,
+    population: Annotated[int | None, option("Genetic: chromosomes; 100 by default.")] = None,
+    generations: Annotated[int | None, option("Genetic: generations; 100 by default.")] = None,
+    tournament: Annotated[
+        int | None, option("Genetic: chromosomes in a tournament; 5 by default.")
+    ] = None,
+    crossover: Annotated[
+        float | None, option("Genetic: probability of crossover; 0.4 by default.")
+    ] = None,
+    crossover_genes: Annotated[
+        int | None, option("Genetic: weights that a crossover averages; 2 by default.")
+    ] = None,
+    mutation: Annotated[
+        float | None, option("Genetic: probability of mutation; 0.005 by default.")
+    ] = None,
+    runs: Annotated[
+        int | None, option("Genetic: searches; the best one counts; 10 by default.")
+    ] = None,
     as_published: Annotated[
         bool,
         option(
@@ -200,7 +213,7 @@ def ensemble(
     as_json: AsJson = False,
 ) -> None:
     """Combine models into one, and compare it with its members."""
-    genetic = {
+    asked = {
         "population": population,
         "generations": generations,
         "tournament": tournament,
@@ -208,26 +221,28 @@ def ensemble(
         "crossover_genes": crossover_genes,
         "mutation": mutation,
         "runs": runs,
-        "as_published": as_published,
+        "as_published": as_published or None,
     }
+    of_search = {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
     if of_folds:
-        refuse_beside(
-            "--of-folds", {"--fit": fit, "--nested": nested, "--store": store}, "leave it out."
-        )
+        others = {"--fit": fit, "--apply": apply, "--nested": nested, "--store": store, **of_search}
+        refuse_beside("--of-folds", others, "leave the first out.")
         if len(models) != 1:
             raise bs.BlastscopeError("--of-folds needs one cross-validation: give its folder.")
         how = method or "mean"
         show(bs.combine_folds(models[0], out=out, method=how, votes=votes, force=force), as_json)
         return
+    if method not in (None, "genetic"):
+        refuse_beside(f"--method {method}", of_search, "leave the first out.")
     found = bs.fit_ensemble(
         models,
         out=out,
         method=method or "genetic",
         fit=fit,
-        apply=apply,
+        apply=apply or "test",
         nested=nested,
         votes=votes,
-        genetic=genetic,
+        genetic={name: value for name, value in asked.items() if value is not None},
         store=store,
         resamples=resamples,
         seed=seed,

@@ -125,7 +125,7 @@ def predict(
     elif out == PIPE:
         refuse_beside("--out -", {"--explain": explain, "--report": report}, "choose one.")
         refused = {"--fields": fields, "--um-per-pixel": um_per_pixel, "--masks": masks,
-                   "--engine ray": engine == "ray"}  # fmt: skip
+                   "--force": force, "--engine ray": engine == "ray"}  # fmt: skip
         refuse_beside("--out -", refused, "give --out a file.")
         if transductive:
             raise BlastscopeError(

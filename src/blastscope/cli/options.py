@@ -22,7 +22,11 @@ def argument(told: str, metavar: str | None = None) -> Any:
 
 
 def refuse_beside(option: str, others: Mapping[str, object], remedy: str) -> None:
-    """Refuse other options, by their names, that are given beside an option."""
+    """Refuse other options, by their names, that are given beside an option.
+
+    Raises:
+        BlastscopeError: naming the first that is.
+    """
     for name, value in others.items():
         if value is not None and value is not False:
             raise BlastscopeError(f"{name} and {option} do not go together: {remedy}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from blastscope.data.unread_images import (
+    COMPRESSION,
+    packed,
+    why_damaged,
+    why_not_decoded,
+    why_not_read,
+)
 from blastscope.process import quiet_tiff, return_freed_memory
 
 SUFFIXES = frozenset(
@@ -43,14 +50,11 @@ SEVERAL = "holds several pictures: save each as a file of its own"
 
 _ORIENTATION = 274
 """The EXIF tag of how an image is turned."""
-_COMPRESSION = 259
-"""The TIFF tag of the way in which pixels are packed."""
 _SUBSAMPLING = 530
 """The TIFF tag of how many pixels share one pair of Cb and Cr."""
-_NOT_READ = {
-    33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP",
-    50002: "JPEG XL", 52546: "JPEG XL",
-}  # fmt: skip
+_BITS, _KIND_OF_SAMPLES = 258, 339
+"""The TIFF tags of how many bits a sample has, and of whether it is signed or floating."""
+_TOO_DEEP = "has more than 8 bits a channel: convert it to 8-bit RGB"
 _LIMIT = "64 megapixels (8192 × 8192): crop it to the cell"
 
 _BMP_HEADERS = (40, 52, 56, 64, 108, 124)
@@ -149,44 +153,18 @@ def decode_image(
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
-        raise UnusableImageError("unreadable", _why_unidentified(content)) from None
+        raise UnusableImageError("unreadable", why_not_read(content)) from None
     except Image.DecompressionBombError:
         raise UnusableImageError("too-large", f"has more than {_LIMIT}") from None
     except Exception as error:  # a decoder may raise anything on a damaged header
-        if "MAX_TEXT" in str(error):
-            message = "holds a text of more than 1 MB: save it again without its texts"
-            raise UnusableImageError("unreadable", message) from None
-        raise UnusableImageError("unreadable", f"has a damaged header ({error})") from None
+        raise UnusableImageError("unreadable", why_damaged(content, error)) from None
     with image:
         _refuse(image, most_pixels)
-        found = _converted(image, first=True)
+        found = _converted(image, first=True, content=content)
     if found.pixels.size > 3 * LARGE:
         del image
         return_freed_memory()
     return found
-
-
-def _why_unidentified(content: bytes) -> str:
-    """Say why Pillow does not know a file, as a phrase."""
-    if content[:4] not in (b"II*\0", b"MM\0*"):
-        return "is not a BMP, PNG, TIFF, JPEG or WebP image"
-    try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(content[:8])
-        stream = io.BytesIO(content)
-        stream.seek(tags.next)
-        tags.load(stream)
-        packed = int(tags[_COMPRESSION])
-    except Exception:  # a damaged header may raise anything
-        return "is a TIFF with a damaged header"
-    return _packed(packed) or "is a TIFF of a kind that is not read: save it as 8-bit RGB"
-
-
-def _packed(compression: int) -> str | None:
-    """Return a phrase for a compression inside TIFF that is not read; None for one that is."""
-    name = _NOT_READ.get(compression)
-    if name is None:
-        return None
-    return f"is a TIFF whose pixels are packed as {name}: save it uncompressed or with LZW"
 
 
 def decode_pillow(image: Image.Image) -> Decoded:
@@ -216,22 +194,40 @@ def _refuse(image: Image.Image, most: int | None = None) -> None:
     _refuse_size(*image.size, most)
     if image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
-        compression = int(tags.get(_COMPRESSION, 1))
-        packed = _packed(compression)
-        if packed:
-            raise UnusableImageError("unreadable", packed)
+        compression = int(tags.get(COMPRESSION, 1))
+        reason = packed(compression)
+        if reason:
+            raise UnusableImageError("unreadable", reason)
+        _refuse_samples(tags)
         # Pillow would read the shared Cb and Cr of such a file as if each pixel had its own.
         if image.mode == "YCbCr" and compression == 1 and tags.get(_SUBSAMPLING) != (1, 1):
             message = "is an uncompressed TIFF with subsampled YCbCr: save it as 8-bit RGB"
             raise UnusableImageError("mode", message)
+    _refuse_depth(image)
+
+
+def _refuse_samples(tags: Mapping[int, Any]) -> None:
+    """Refuse samples that Pillow takes for unsigned bytes; planes of 16 bits are some of them."""
+    if max(_numbers(tags.get(_BITS, 1))) > 8:
+        raise UnusableImageError("mode", _TOO_DEEP)
+    if not {1, 4} >= set(_numbers(tags.get(_KIND_OF_SAMPLES, 1))):  # unsigned, or not said
+        message = "is a TIFF with signed or floating samples: convert it to 8-bit RGB"
+        raise UnusableImageError("mode", message)
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple) else (value,)
+
+
+def _refuse_depth(image: Image.Image) -> None:
     tiles = getattr(image, "tile", ())  # how Pillow would unpack the file's samples
     deep = any(";16" in str(tile) or ";12" in str(tile) for tile in tiles)
     deep = deep and image.format != "BMP"  # its 16 bits are those of all three colours
     if deep or image.mode.startswith(("I", "F")):
-        raise UnusableImageError("mode", "has more than 8 bits a channel: convert it to 8-bit RGB")
+        raise UnusableImageError("mode", _TOO_DEEP)
 
 
-def _converted(image: Image.Image, *, first: bool) -> Decoded:
+def _converted(image: Image.Image, *, first: bool, content: bytes = b"") -> Decoded:
     form, mode = str(image.format or ""), image.mode
     flags = [_FLAGS[mode]] if mode in _FLAGS else []
     if mode in _ALPHA or "transparency" in image.info:
@@ -246,7 +242,7 @@ def _converted(image: Image.Image, *, first: bool) -> Decoded:
     except UnusableImageError:
         raise
     except Exception as error:  # a decoder may raise anything on damaged data
-        raise UnusableImageError("truncated", f"is truncated or damaged ({error})") from None
+        raise UnusableImageError("truncated", why_not_decoded(content, error)) from None
 
 
 def _rgb(image: Image.Image, flags: list[str], *, own: bool) -> np.ndarray[Any, np.dtype[np.uint8]]:

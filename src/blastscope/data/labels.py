@@ -118,7 +118,8 @@ def read_label_table(path: Path) -> LabelTable:
     """
     refuse_remote(path)
     if not path.is_file():
-        raise BlastscopeError(f"{path} does not exist: give the path of a labels table.")
+        what = "is not a file" if path.exists() else "does not exist"
+        raise BlastscopeError(f"{path} {what}: give the path of a labels table.")
     try:
         return _labels_of(read_text_table(path, MAX_BYTES), path, given=True)
     except NoLabelTableError as error:
@@ -142,7 +143,7 @@ def parse_label_table(data: bytes, path: Path) -> LabelTable:
 
 
 def _labels_of(text: DelimitedTable, path: Path, given: bool) -> LabelTable:
-    by_file, by_subject = text.column(*_FILE), _subject_column(text, path)
+    by_file, by_subject = _file_column(text, path), _subject_column(text, path)
     by_label = _label_column(text, path)
     has = ", ".join(text.frame.columns[:8])
     if by_file is None:
@@ -176,19 +177,42 @@ def _labels_of(text: DelimitedTable, path: Path, given: bool) -> LabelTable:
     return LabelTable(path, tuple(named), tuple(assumed), by_label is not None)
 
 
+def _file_column(text: DelimitedTable, path: Path) -> str | None:
+    """Return the column of file names; two of one name that differ are an error."""
+    first = text.column(*_FILE)
+    if first is None:
+        return None
+    for name in text.frame.columns:
+        same = name != first and plain_name(name) == plain_name(first)
+        if same and not text.frame[first].equals(text.frame[name], null_equal=True):
+            raise BlastscopeError(
+                f"{path} has two columns of file names that differ, {first} and {name}: remove "
+                "one of them."
+            )
+    return first
+
+
 def _label_column(text: DelimitedTable, path: Path) -> str | None:
     """Return the column of labels; two that say different things are an error."""
     columns = [name for name in text.frame.columns if plain_name(name) in _LABEL]
     if len(columns) < 2:
         return columns[0] if columns else None
-    first, *others = (text.frame[name].str.to_lowercase() for name in columns)
+    first, *others = ([_label_or_text(one) for one in text.frame[name]] for name in columns)
     for name, other in zip(columns[1:], others, strict=True):
-        if not first.eq_missing(other).all():
+        if first != other:
             raise BlastscopeError(
                 f"{path} has two columns of labels that differ, {columns[0]} and {name}: remove "
                 "one of them."
             )
     return columns[0]
+
+
+def _label_or_text(text: str | None) -> str | None:
+    """Return a label in its one spelling; what is none stays, for the message on its row."""
+    try:
+        return None if text is None else parse_label(text)
+    except BlastscopeError:
+        return text.lower() if text else None
 
 
 def _subject_column(text: DelimitedTable, path: Path) -> str | None:
@@ -212,11 +236,15 @@ def _assumed(text: DelimitedTable, file: str, label: str | None, subject: str | 
     """Name the columns that are called otherwise than in the documentation."""
     usual = {"file": _FILE[:3], "labels": _LABEL[:2], "subjects": ("subject", "patient_id")}
     found = {"file": file, "labels": label, "subjects": subject}
-    return [
+    said = [
         f"{what} in the column '{name}'"
         for what, name in found.items()
         if name and name.strip() not in usual[what] and name not in ("Patient_ID",)
     ]
+    others = [name for name in text.frame.columns if name != file and plain_name(name) in _FILE]
+    if others:
+        said.append(f"file names from the column '{file}' and not from {', '.join(others)}")
+    return said
 
 
 def _row(path: Path, line: int, file: str | None, text: str | None, who: str | None) -> NamedRow:

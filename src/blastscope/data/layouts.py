@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -259,7 +259,7 @@ def read_parts(parts: Sequence[str]) -> tuple[str | None, str | None]:
     """
     label = None
     for part in parts:
-        word = part.lower()
+        word = part.strip().lower()
         if word in LABELS:
             label = word
         elif label and _CLASS_WORDS[HEM if label == ALL else ALL] & set(_WORD.findall(word)):
@@ -328,11 +328,12 @@ def _describe(
     prefix = "" if inner in ("", ".") else f"{inner}/"
     listing.notes += known.notes
     further_up: Counter[str] = Counter()
+    first = len(listing.items)
     names = (base.resolve().name, *known_as.relative_to(base).parts)
     for file in files:
         parts = (*names, *file.split("/")[:-1])
         label, fold = _parts_read(parts)
-        if label and parts[-1].lower() != label:
+        if label and parts[-1].strip().lower() != label:
             further_up[label] += 1
         row = known.rows.get(file)
         if row and fold is None and "prelim" in parts[-1].lower():
@@ -341,8 +342,10 @@ def _describe(
         item = describe(folder / file, prefix + file, label, row, fold, table, believe)
         missing = known.required.get(file) if strict and not label and row is None else None
         if missing and isinstance(item, CellFile):
-            item = Problem(item.file, "label", f"has no row in {missing.name}")
+            item = Problem(item.file, "no-row", f"has no row in {missing.name}")
         listing.add(item)
+    if note := note_on_class_folders(listing.items[first:]):
+        listing.notes.append(note)
     for label, count in sorted(further_up.items()):
         listing.notes.append(
             f"{count} images in {folder} have their class, {label}, from a folder further up"
@@ -350,6 +353,22 @@ def _describe(
 
 
 _parts_read = cache(read_parts)
+
+
+def note_on_class_folders(items: Iterable[CellFile | Problem]) -> str | None:
+    """Return a note on folders of unlabelled images that are called like a class and give none."""
+    cells = [item for item in items if isinstance(item, CellFile) and item.label is None]
+    folders = sorted({part for item in cells for part in item.file.split("/")[:-1]})
+    words = frozenset.union(*_CLASS_WORDS.values())
+    found = [one for one in folders if words & set(_WORD.findall(one.lower()))]
+    if not found and set(folders) == {"0", "1"}:
+        found = folders
+    if not found:
+        return None
+    return (
+        f"folders that may be classes and are not read as such: {join(found, 5)}: call them all "
+        "and hem, or give a table of labels"
+    )
 
 
 def _is_of_fields(table: Path) -> bool:

@@ -223,11 +223,15 @@ def _unknown(lost: Sequence[str], known: Collection[str], data: Sequence[Path]) 
             )
         if Path(name).is_file():
             return f"{name} is not an image ({', '.join(sorted(SUFFIXES))}): give one of these."
-    where = listing([str(path) for path in data]) if data else "no --data was given"
     named = listing([f"{name}{_near(name, known)}" for name in lost], most=5)
+    if not data:
+        return (
+            f"No cell and no file is called {named}, and no --data was given: name the data, or "
+            "give the paths of image files."
+        )
     return (
-        f"No cell and no file is called {named} ({where}): give the names of cells in the "
-        "data, or the paths of image files."
+        f"No cell and no file is called {named}: give the names of cells in "
+        f"{listing([str(path) for path in data])}, or the paths of image files."
     )
 
 

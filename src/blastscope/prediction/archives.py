@@ -20,7 +20,13 @@ from blastscope.data.folder_walk import FolderContent
 from blastscope.data.images import MAX_BYTES, SUFFIXES, Decoded, UnusableImageError, decode_image
 from blastscope.data.label_search import FoundLabels, TableFile, find_labels
 from blastscope.data.labels import MAX_BYTES as MAX_TABLE_BYTES
-from blastscope.data.layouts import Problem, describe, read_parts
+from blastscope.data.layouts import (
+    CellFile,
+    Problem,
+    describe,
+    note_on_class_folders,
+    read_parts,
+)
 from blastscope.data.names import printable
 from blastscope.data.synthetic import is_marked
 from blastscope.errors import BlastscopeError
@@ -72,7 +78,10 @@ def list_archive(path: Path) -> Archived:
         notes.append(
             f"{path} has entries of the same name ({doubles}): only the last of each counts"
         )
-    found = [_image(archive, name, entries[name], known) for name in content.images]
+    described = {name: _described(archive, name, known) for name in content.images}
+    if note := note_on_class_folders(described.values()):
+        notes.append(note)
+    found = [_image(archive, name, entries[name], item) for name, item in described.items()]
     found.sort(key=lambda item: (item.cell, item.file))
     archive.expected = sum(item.problem is None for item in found)
     return Archived(archive, tuple(found), tuple(notes), content.marked)
@@ -108,11 +117,14 @@ def _labels_in(
     return find_labels(archive.path, content.images, tables, strict=False)
 
 
-def _image(archive: Archive, name: str, info: ZipInfo, known: FoundLabels) -> InputImage:
+def _described(archive: Archive, name: str, known: FoundLabels) -> CellFile | Problem:
     label, fold = read_parts(PurePosixPath(name).parts[:-1])
     row = known.rows.get(name)
     table = known.tables[name].name if row else ""
-    item = describe(archive.path, name, label, row, fold, table)
+    return describe(archive.path, name, label, row, fold, table)
+
+
+def _image(archive: Archive, name: str, info: ZipInfo, item: CellFile | Problem) -> InputImage:
     return input_image(_problem(printable(name), info) or item, partial(archive.decode, info))
 
 

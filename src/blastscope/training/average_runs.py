@@ -47,7 +47,7 @@ def refuse_without_runs(recipe: Recipe, runs: Sequence[Path]) -> None:
 def refuse_without_effect(
     recipe: Recipe, teachers: Sequence[Path] = (), pseudo_labels: Sequence[Path] = ()
 ) -> None:
-    """Refuse what a training would learn from if the recipe is a mean of runs, which learns nothing.
+    """Refuse what a training would learn from if the recipe is a mean of runs.
 
     Raises:
         BlastscopeError: if it is one, and there are teachers or pseudo-labels.
