@@ -179,3 +179,13 @@ def test_bad_numbers_are_refused(tmp_path):
     assert isinstance(both.exception, bs.BlastscopeError)
     again = run(app, ["synth", str(tmp_path / "f"), "--fields", "1"])
     assert "not empty" in str(again.exception)
+
+
+def test_the_result_counts_the_subjects_that_were_drawn(tmp_path):
+    drawn = bs.synthesize_fields(tmp_path / "drawn", 2, 4, seed=1)
+    table = pl.read_csv(tmp_path / "drawn" / "fields.csv")
+    assert drawn.as_json() == {
+        "path": str(tmp_path / "drawn"), "fields": 2, "subjects": table["subject"].n_unique(),
+        "seed": 1,
+    }  # fmt: skip
+    assert table.height == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,9 +147,16 @@ def check(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CellsResult(FolderResult):
-    """A folder of cell images that was written."""
+    """A folder of cell images that was written.
+
+    Attributes:
+        told: what was written, in sentences.
+        counts: of drawn images: how many ``cells`` or ``fields``, of how many ``subjects``, and
+            the ``seed``.
+    """
 
     told: tuple[str, ...]
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     def to_frame(self) -> pl.DataFrame:
         """Return the files."""
@@ -159,7 +166,7 @@ class CellsResult(FolderResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the folder and what it holds."""
-        return {"path": self.written_to, "told": list(self.told)}
+        return {"path": self.written_to, **self.counts}
 
     def answers(self) -> list[str]:
         """Say what was written."""
@@ -197,7 +204,8 @@ def synthesize(
             None if advance is None else lambda done: advance(done, cells),
         )  # fmt: skip
     told = f"{folder}: {cells:,} synthetic cells of {subjects} synthetic subjects, seed {seed}."
-    return CellsResult((told,), path=folder)
+    counts = {"cells": cells, "subjects": subjects, "seed": seed}
+    return CellsResult((told,), counts, path=folder)
 
 
 def synthesize_fields(
@@ -216,7 +224,7 @@ def synthesize_fields(
     Args:
         out: a folder that does not exist yet.
         fields: how many fields.
-        subjects: how many subjects they are of.
+        subjects: how many subjects they are of, at most one a field.
         seed: the same seed draws the same fields.
         progress: show a progress bar; or a function to call with how much is done and of how much.
 
@@ -232,8 +240,10 @@ def synthesize_fields(
             folder, fields, subjects, seed,
             None if advance is None else lambda done: advance(done, fields),
         )  # fmt: skip
-    told = f"{folder}: {fields:,} synthetic fields of {subjects} synthetic subjects, seed {seed}."
-    return CellsResult((told,), path=folder)
+    drawn = min(subjects, fields)  # each subject has a field
+    told = f"{folder}: {fields:,} synthetic fields of {drawn} synthetic subjects, seed {seed}."
+    counts = {"fields": fields, "subjects": drawn, "seed": seed}
+    return CellsResult((told,), counts, path=folder)
 
 
 def fetch(out: AnyPath) -> CellsResult:

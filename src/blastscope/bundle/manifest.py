@@ -12,7 +12,7 @@ from blastscope.data.names import printable
 from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.bootstrap import SamplingUnits
-from blastscope.io.json_objects import read_as
+from blastscope.io.json_objects import first_error, read_as
 from blastscope.recipes.schema import Recipe
 from blastscope.recipes.section import Section, Share, Text
 from blastscope.stain.statistics import statistics_from
@@ -315,11 +315,8 @@ def read_manifest(contents: Contents) -> tuple[Manifest, str]:
     try:
         return Manifest.model_validate(content), digest_of(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = ".".join(map(str, first["loc"])) or "it"
         raise BlastscopeError(
-            f"{where} is not as blastscope writes it ({key}: {first['msg']}): make the bundle "
-            "again."
+            f"{where} is not as blastscope writes it ({first_error(error)}): make the bundle again."
         ) from error
 
 

@@ -124,9 +124,7 @@ def prepare(
 def normalize_stain(
     images: Annotated[
         list[str],
-        argument(
-            "Image files, folders, zips or globs: cells on black, or whole fields.", "INPUT..."
-        ),
+        argument("Image files, folders, zips or globs: cells on black, or whole fields.", "INPUT"),
     ],
     out: Annotated[Path, option("The folder for the images and the table stain.csv.", "DIR")],
     method: Annotated[
@@ -216,7 +214,7 @@ def baselines(
 def segment(
     fields: Annotated[
         list[str],
-        argument("Whole fields of a smear: files, folders or globs.", "FIELDS..."),
+        argument("Whole fields of a smear: files, folders or globs.", "FIELDS"),
     ],
     out: ReportFolder,
     um_per_pixel: UmPerPixel = None,

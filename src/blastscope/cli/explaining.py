@@ -90,7 +90,7 @@ def audit(
 def stress(
     models: Annotated[
         list[str],
-        argument("Runs, or folders of crossval; NAME=PATH gives a model another name.", "MODEL..."),
+        argument("Runs, or folders of crossval; NAME=PATH gives a model another name.", "MODEL"),
     ],
     store: StoreFolder,
     out: ReportFolder,

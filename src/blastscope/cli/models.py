@@ -32,7 +32,7 @@ def predict(
         argument(
             "Image files, folders, zips, WebDataset tars or globs; - reads names from standard "
             "input.",
-            "INPUT...",
+            "INPUT",
         ),
     ],
     model: Annotated[
@@ -219,7 +219,7 @@ def inspect(
     bundle: Annotated[
         Path | None,
         argument(
-            "A bundle's folder or zip; without it the model that comes with blastscope.", "[BUNDLE]"
+            "A bundle's folder or zip; without it the model that comes with blastscope.", "BUNDLE"
         ),
     ] = None,
     card: Annotated[bool, option("Print its model card instead.", name="--card")] = False,
@@ -245,7 +245,7 @@ def adapt(
     model: Annotated[
         Path | None,
         argument(
-            "A bundle's folder or zip; without it the model that comes with blastscope.", "[MODEL]"
+            "A bundle's folder or zip; without it the model that comes with blastscope.", "MODEL"
         ),
     ] = None,
     subject_from: SubjectFrom = None,

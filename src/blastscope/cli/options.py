@@ -32,7 +32,7 @@ def refuse_beside(option: str, others: Mapping[str, object], remedy: str) -> Non
             raise BlastscopeError(f"{name} and {option} do not go together: {remedy}")
 
 
-Folders = Annotated[list[Path], argument("The folder, or folders, with the cell images.", "DIR...")]
+Folders = Annotated[list[Path], argument("The folder, or folders, with the cell images.", "DIR")]
 Labels = Annotated[
     Path | None, option("A table (CSV) of file names with labels, subjects or both.", "CSV")
 ]
@@ -54,13 +54,11 @@ WeightsDir = Annotated[
 ]
 Predictions = Annotated[
     list[str],
-    argument(
-        "Runs, ensembles or prediction tables; NAME=PATH gives a model another name.", "PRED..."
-    ),
+    argument("Runs, ensembles or prediction tables; NAME=PATH gives a model another name.", "PRED"),
 ]
 RunFolders = Annotated[
     list[str],
-    argument("Runs, or one ensemble or bundle; NAME=PATH gives a model another name.", "MODEL..."),
+    argument("Runs, or one ensemble or bundle; NAME=PATH gives a model another name.", "MODEL"),
 ]
 ReportFolder = Annotated[Path, option("The folder to write to.", "DIR")]
 Part = Annotated[Literal["train", "validation", "test"], option("The split part to report.")]

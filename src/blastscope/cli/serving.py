@@ -19,7 +19,7 @@ def serve(
     bundle: Annotated[
         Path | None,
         argument(
-            "A bundle's folder or zip; without it the model that comes with blastscope.", "[BUNDLE]"
+            "A bundle's folder or zip; without it the model that comes with blastscope.", "BUNDLE"
         ),
     ] = None,
     folder: Annotated[

@@ -26,6 +26,11 @@ def read_as(kind: type[Kind], content: Any) -> Kind:
     try:
         found: Kind = _adapter(kind).validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ValueError(first_error(error)) from error
     return found
+
+
+def first_error(error: ValidationError) -> str:
+    """Return where the first value that does not fit is, and why it does not."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import polars as pl
@@ -40,13 +39,12 @@ KINDS = {
 """The letters that stand beside an outline, and what they mean."""
 
 
-def fields_page(found: Predicted, cells: Segmented, made: date | None = None) -> str:
+def fields_page(found: Predicted, cells: Segmented) -> str:
     """Write the page of fields, as HTML that needs no other file and no network.
 
     Args:
         found: the predictions of the cells, in the order of ``cells.cells``.
         cells: what was segmented.
-        made: the day that the page names; today by default.
     """
     kinds = _kinds(found.frame)
     refused = kinds.count("refused")
@@ -55,8 +53,7 @@ def fields_page(found: Predicted, cells: Segmented, made: date | None = None) ->
     shown = [_field(row, cells, kinds) for row in ordered[:MOST_FIELDS]]
     return predictions_page(
         found,
-        made,
-        {
+        fields={
             "title": f"Predictions for {counted(cells.fields.height, 'field')} of a smear",
             "warning": mostly_unlike(kinds.count("ood"), used),
             "found": what_was_found(cells),

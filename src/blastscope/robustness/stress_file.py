@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from blastscope.bundle.manifest import SizeCurve
 from blastscope.errors import BlastscopeError
 from blastscope.io.files import read_json, refuse_other_version
+from blastscope.io.json_objects import first_error
 from blastscope.io.workfolder import first_difference
 from blastscope.training.finished_run import FinishedRun
 
@@ -91,6 +92,5 @@ def _of_settings(folder: Path, models: list[dict[str, Any]], run: FinishedRun) -
 
 def _short(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return first_error(error)
     return f"{type(error).__name__}: {error}"
