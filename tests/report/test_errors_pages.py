@@ -24,7 +24,7 @@ def test_each_cell_of_a_gallery_leads_to_its_page_and_back(trained, tmp_path):
         own = (out / link).read_text()
         assert f'href="../report.html#{anchor}"' in own
         cell = found.scores.cells["cell"][int(anchor.removeprefix("cell-"))]
-        assert f"<h1>{cell}</h1>" in own
+        assert f"<h1>{cell}</h1>" in own.replace("<wbr>", "")
         assert "data:image/webp" in own
         assert own.count("<h1>") == 1
 

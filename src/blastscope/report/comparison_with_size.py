@@ -17,8 +17,8 @@ from blastscope.report.shortcut_text import EQUAL_SIZE
 from blastscope.report.text import HEADLINE, listed, metric
 
 NOT_MEASURED = (
-    "AUC at equal size and the lead over the size and colour of cells were not measured: that "
-    "needs --store."
+    "AUC at equal size and the lead over the size and colour of cells were not measured: give the "
+    "store of these cells with --store."
 )
 LEVELS = (HEADLINE["auc"], EQUAL_SIZE)
 """The columns that are not a lead."""
