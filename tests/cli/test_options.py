@@ -39,7 +39,6 @@ def test_options_that_may_repeat_and_flags_do(words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("ensemble", "a", "b", "--out", "e", "--method", "mean", "--runs", "3"), "--runs"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--runs", "3"), "--runs"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--crossover-genes", "3"), "--crossover-g"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--apply", "train"), "--apply"),

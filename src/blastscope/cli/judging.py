@@ -216,17 +216,15 @@ def ensemble(
         "runs": runs,
         "as_published": as_published or None,
     }
-    of_search = {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
     if of_folds:
         others = {"--fit": fit, "--apply": apply, "--nested": nested, "--store": store}
-        refuse_beside("--of-folds", others | of_search, "leave the first out.")
+        others |= {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
+        refuse_beside("--of-folds", others, "leave the first out.")
         if len(models) != 1:
             raise bs.BlastscopeError("--of-folds needs one cross-validation: give its folder.")
         how = method or "mean"
         show(bs.combine_folds(models[0], out=out, method=how, votes=votes, force=force), as_json)
         return
-    if method not in (None, "genetic"):
-        refuse_beside(f"--method {method}", of_search, "leave the first out.")
     found = bs.fit_ensemble(
         models,
         out=out,
