@@ -94,6 +94,8 @@ def submit(
     predictions.parquet as well: blastscope evaluate --labels judges it if the labels are known.
     """
     if len(inputs) == 1:
+        if device != "auto":
+            raise bs.BlastscopeError("--device is for runs: a table has its predictions already.")
         made = bs.submit(inputs[0], out=out, force=force)
     else:
         *runs, images = inputs

@@ -37,6 +37,8 @@ def recipes(
 ) -> None:
     """List the packaged recipes, or print one."""
     if name is None:
+        if settings:
+            raise bs.BlastscopeError("--set changes a recipe that is printed: give its name.")
         show(bs.list_recipes(), as_json)
         return
     recipe = bs.load_recipe(name, settings or ())
