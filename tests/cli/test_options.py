@@ -39,12 +39,14 @@ def test_options_that_may_repeat_and_flags_do(words):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("ensemble", "a", "b", "--out", "e", "--method", "mean", "--runs", "3"), "--runs"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--runs", "3"), "--runs"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--crossover-genes", "3"), "--crossover-g"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--apply", "train"), "--apply"),
         (("ensemble", "cv", "--out", "e", "--of-folds", "--store", "s"), "--store"),
         (("errors", "a", "--out", "e", "--device", "cpu"), "--device"),
+        (("inspect", "--card", "--json"), "--json"),
+        (("recipes", "--set", "training.epochs=3"), "--set"),
+        (("submit", "p.csv", "--out", "s", "--device", "cpu"), "--device"),
         (("predict", "a", "--out", "-", "--force"), "--force"),
         (("predict", "a", "--out", "-", "--masks", "m"), "--masks"),
         (("predict", "a", "--out", "d", "--shard-cells", "9", "--um-per-pixel", ".1"), "--um-per"),

@@ -223,8 +223,8 @@ def ensemble(
         "runs": runs,
         "as_published": as_published or None,
     }
-    of_search = {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
     if of_folds:
+        of_search = {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
         others = {"--fit": fit, "--apply": apply, "--nested": nested, "--store": store, **of_search}
         refuse_beside("--of-folds", others, "leave the first out.")
         if len(models) != 1:
@@ -232,8 +232,6 @@ def ensemble(
         how = method or "mean"
         show(bs.combine_folds(models[0], out=out, method=how, votes=votes, force=force), as_json)
         return
-    if method not in (None, "genetic"):
-        refuse_beside(f"--method {method}", of_search, "leave the first out.")
     found = bs.fit_ensemble(
         models,
         out=out,

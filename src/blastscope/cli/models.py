@@ -226,8 +226,9 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Inspect a bundle: networks, metrics, card; is it whole?"""
+    refuse_beside("--card", {"--json": as_json and card}, "choose one.")
     found = bs.inspect_bundle(bundle)
-    if card and not as_json:
+    if card:
         say(found.card)
     else:
         show(found, as_json)
