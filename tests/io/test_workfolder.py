@@ -206,7 +206,7 @@ def test_differences_in_words():
     assert first_difference({"a": 1}, {"a": 2}) == "a (1, not 2)"
     assert first_difference({"a": 1}, {}) == "a (1, not none)"
     assert first_difference(None, {"a": 1}).startswith("identity (none, not")
-    assert first_difference({"a": [1]}, {"a": [1, 2]}) == "a ([1], not [1, 2])"
+    assert first_difference({"a": [1]}, {"a": [1, 2]}) == "a (1 of them, not 2)"
     assert first_difference({"a": "x" * 99}, {"a": "y"}) == f"a ({'x' * 57}..., not y)"
 
 

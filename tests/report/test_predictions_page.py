@@ -206,6 +206,9 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     assert "at equal size 0.700; the size of a cell alone has 0.800" in said
     assert worth(entry("official", own=True)) == worth(entry(own=True))
     assert worth(entry(), entry("official", own=True, low=None)) == worth(entry())
+    # A cross-validation of 16 subjects tells more than the network's own test of 3.
+    tiny = entry(own=True, counts={"all": 2, "hem": 1})
+    assert worth(tiny, entry("image", own=True), entry()) == worth(entry())
     assert "was not evaluated on unseen subjects" in worth(entry("image"))
     assert "was not evaluated on unseen subjects" in worth()
     assert "is not recorded with it" in worth_text(None)

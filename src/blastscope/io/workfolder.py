@@ -275,7 +275,9 @@ def first_difference(found: Any, wanted: Any, name: str = "") -> str:
         keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
         inner = f"{name}.{keys[0]}" if name else keys[0]
         return first_difference(found.get(keys[0]), wanted.get(keys[0]), inner)
-    if isinstance(found, list) and isinstance(wanted, list) and len(found) == len(wanted):
+    if isinstance(found, list) and isinstance(wanted, list):
+        if len(found) != len(wanted):
+            return f"{name or 'identity'} ({len(found)} of them, not {len(wanted)})"
         pair = next(pair for pair in zip(found, wanted, strict=True) if pair[0] != pair[1])
         return first_difference(*pair, name)
     return f"{name or 'identity'} ({_short(found)}, not {_short(wanted)})"

@@ -82,9 +82,14 @@ def doubt_text(manifest: Manifest | None) -> str:
 
 
 def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
-    """Find the first evaluation on unseen subjects that has an AUC."""
-    found = manifest.evaluations
-    return next((one for one in found if one.protocol in _UNSEEN and "auc" in one.metrics), None)
+    """Find the evaluation on unseen subjects with an AUC that tells most of the next one.
+
+    That is the one whose rarer class has most subjects, be it of other networks; else the first.
+    """
+    usable = [
+        one for one in manifest.evaluations if one.protocol in _UNSEEN and "auc" in one.metrics
+    ]
+    return max(usable, key=lambda one: min(_subjects(one).values(), default=0), default=None)
 
 
 def _subjects(found: EvaluationEntry) -> dict[str, int]:
