@@ -217,7 +217,8 @@ def ensemble(
         "as_published": as_published or None,
     }
     if of_folds:
-        others = {"--fit": fit, "--apply": apply, "--nested": nested, "--store": store}
+        others: dict[str, object] = {"--fit": fit, "--apply": apply, "--nested": nested}
+        others["--store"] = store
         others |= {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
         refuse_beside("--of-folds", others, "leave the first out.")
         if len(models) != 1:

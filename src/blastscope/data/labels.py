@@ -180,7 +180,9 @@ def _labels_of(text: DelimitedTable, path: Path, given: bool) -> LabelTable:
 def _file_column(text: DelimitedTable, path: Path) -> str | None:
     """Return the column of file names; two of one name that differ are an error."""
     first = text.column(*_FILE)
-    for name in text.frame.columns if first else ():
+    if first is None:
+        return None
+    for name in text.frame.columns:
         same = name != first and plain_name(name) == plain_name(first)
         if same and not text.frame[first].equals(text.frame[name], null_equal=True):
             raise BlastscopeError(

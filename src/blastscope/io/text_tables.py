@@ -64,7 +64,7 @@ class DelimitedTable:
             BlastscopeError: if two columns have one of the names and are not equal; the message
                 calls the table ``where``.
         """
-        found = {}
+        found: dict[str, str] = {}
         for name in names:
             same = [one for one in self.frame.columns if plain_name(one) == plain_name(name)]
             for other in same[1:]:
