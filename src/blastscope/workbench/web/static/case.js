@@ -125,12 +125,12 @@ async function draw() {
     signatures.filter((each) => !each.reopened).map(signatureCard),
     item.progress.refused ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(item.progress.refused, "file")} could not be used`), " and ", item.progress.refused === 1 ? "is" : "are", " in no count and no share. ",
       h("a", { href: `/api/v1/cases/${item.id}/problems.csv`, download: true }, "Download the list with the reasons (CSV)"))) : null,
+    shares ? subjects(shares) : null,
     shares ? h("div", { class: "shares" }, shares.lines.map((/** @type {Line} */ line) => lineCard(line))) : null,
     shares ? h("p", {}, h("small", {}, `${counted(shares.unsure, "unsure cell")} counted apart, ${counted(shares.no_cell, "object")} not a cell and left out; ${shares.counted_already ? `${counted(shares.counted_already, "cell")} of overlapping fields left out as counted already; ` : ""}${number(shares.neither)} without a label and without a call of the model, in no share. `
       + (shares.doubles ? `${counted(shares.doubles, "cell")} may be of two fields that overlap. The model alone counts them once; the other lines count them twice until one of each two is labelled X. ` : "")
       + `Of the labels that count, ${number(shares.blind_labels)} were given blind, and ${number(shares.seen_labels)} with the model in sight. A share is an estimate of this set of images, not a diagnosis.`)) : null,
     h("div", { class: "columns" }, whatIsLeft(item, sign), sample(item, draw), shares ? plot(shares, item) : null, models),
-    shares ? subjects(shares) : null,
     fields ? fieldsPanel(item, fields) : null,
     signatures.some((each) => each.reopened) ? h("section", { class: "panel" }, h("h2", {}, "Earlier signatures"), signatures.filter((each) => each.reopened).map(signatureCard)) : null);
   document.getElementById("sign")?.addEventListener("click", () => askToSign(item, draw));
