@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence(run, dataset, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no image" in one_sentence(*run("check", tmp_path / "empty"))
     assert "is not a folder" in one_sentence(*run("check", tmp_path / "nothing"))
-    assert "is not a store" in one_sentence(
+    assert "is not a finished store" in one_sentence(
         *run("split", tmp_path / "empty", "--protocol", "image")
     )
     assert "does not exist" in one_sentence(*run("evaluate", tmp_path / "none.csv"))

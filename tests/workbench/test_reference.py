@@ -161,7 +161,7 @@ def test_what_cannot_be_a_reference_is_refused_before_anything_is_made(
     with pytest.raises(BlastscopeError, match=f"size 32, not {used.size}") as caught:
         open_reference(other, BOX, tmp_path)
     assert "\n" not in str(caught.value)
-    with pytest.raises(BlastscopeError, match="is not a store"):
+    with pytest.raises(BlastscopeError, match="is not a finished store"):
         open_reference(cells, BOX, tmp_path)
     unlabelled = tmp_path / "unlabelled"
     (tmp_path / "plain").mkdir()
