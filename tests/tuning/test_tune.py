@@ -341,4 +341,4 @@ def test_the_command_line_prints_the_looks(material, tmp_path):
     ]  # fmt: skip
     told = CliRunner().invoke(app, [str(word) for word in words])
     assert told.exit_code == 0, told.output
-    assert "The best of 1 trial " in told.output  # its looks, however it went
+    assert "1 trial (1 finished, 0 pruned, 0 failed)" in told.output

@@ -45,7 +45,7 @@ class ConfusionTableJson(Answer):
 class AgreementJson(Answer):
     """How far two sets of labels agree: Cohen's kappa with its 95 % interval.
 
-    ``reason`` says why there is no kappa, or, if it is ``no-interval``, no interval of it.
+    ``reason`` says why kappa is missing; ``no-interval``: only its interval is missing.
     """
 
     table: ConfusionTableJson

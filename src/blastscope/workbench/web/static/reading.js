@@ -88,7 +88,7 @@ async function agreement(item) {
   const answer = await get(`/api/v1/cases/${item.id}/agreement`);
   const { intra_observer: oneself } = answer;
   return h("section", { class: "panel" }, h("h2", {}, "Agreement"),
-    answer.cells || !oneself ? comparison(answer, answer.number) : h("p", {}, "No cell was labelled by two people, so there is no agreement between readers."),
+    answer.cells || !oneself ? comparison(answer, answer.number) : h("p", {}, "Two readers can only be compared if both labelled the same cell: here they did not."),
     oneself ? [h("h3", {}, `${oneself.person} with ${oneself.person}: intra-observer agreement`),
       h("p", {}, h("small", {}, "One person labelled these cells in both readings. That says nothing of another reader.")),
       comparison(oneself, answer.number)] : null,
