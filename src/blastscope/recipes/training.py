@@ -98,7 +98,9 @@ class Training(Section):
     mapping gives strengths
     (:class:`blastscope.recipes.strengths.Strengths`). ``distillation``: the share of a training
     cell's target that is its teachers' probability (:mod:`blastscope.training.distillation`); the
-    rest is its label. ``average_from``: the first epoch whose weights, after every step, go into an
+    rest is its label. ``teachers_see``: ``stored``, the cells as they are, so that a prediction
+    table can teach, or ``augmented``, each picture that the student sees, with its augmentation and
+    mixup. ``average_from``: the first epoch whose weights, after every step, go into an
     average that takes the place of the best epoch's weights
     (:mod:`blastscope.training.weight_averaging`); 0 for no average. All epochs are run then.
     """
@@ -120,6 +122,7 @@ class Training(Section):
     mixup: float | None = Field(default=None, gt=0, le=10)
     heterogeneity: HeterogeneityTerm | None = None
     distillation: Share = 0.0
+    teachers_see: Literal["stored", "augmented"] = "stored"
     average_from: int = Field(default=0, ge=0)
     seed: int = Field(default=24, ge=0, lt=2**32)
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -152,6 +155,8 @@ class Training(Section):
                 return "label_smoothing changes the targets of bce: choose that loss"
             if self.distillation:
                 return "label_smoothing and distillation both soften targets: leave one of them out"
+        if self.teachers_see == "augmented" and not self.distillation:
+            return "teachers_see has no effect without distillation: set that as well"
         if self.heterogeneity is not None:
             if self.balance != "none":
                 return "heterogeneity draws as many cells of each class: write balance: none"
@@ -176,8 +181,9 @@ class Training(Section):
     def keeps_views(self) -> bool:
         """Whether every epoch takes a cell's pixels as they are, in one of the dihedral views.
 
-        Only then can the features of a frozen part be computed once.
+        Only then can the features of a frozen part be computed once. Teachers that judge each
+        picture need its pixels.
         """
         own = self.augmentation
         named = own in ("none", "dihedral") if isinstance(own, str) else not own.changes_pixels
-        return named and self.mixup is None
+        return named and self.mixup is None and self.teachers_see == "stored"

@@ -22,6 +22,7 @@ from blastscope.training.losses import heterogeneity, loss_function, smoothed
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.optimizers import make_optimizer, make_schedule
 from blastscope.training.shared_statistics import SharedStatistics
+from blastscope.training.teacher_networks import TeacherNetworks
 
 
 class LightningClassifier(lightning.LightningModule):
@@ -41,12 +42,14 @@ class LightningClassifier(lightning.LightningModule):
         batches: Callable[[int], TrainingBatches],
         validation: Iterable[Batch],
         rank: Rank = ALONE,
+        teachers: TeacherNetworks | None = None,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.recipe = recipe
         # Not a part of this module, or the weights that both share would be saved twice.
         self._network_input = (network_input,)
+        self._teachers = teachers  # likewise
         self.class_weights = class_weights
         self._batches = batches
         self._validation = validation
@@ -85,6 +88,8 @@ class LightningClassifier(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Move what is not the classifier's to where the trainer has moved the classifier."""
         self._network_input[0].to(self.classifier_device)
+        if self._teachers is not None:
+            self._teachers.to(self.classifier_device)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout by the epoch, so that a resumed run draws what a whole one draws."""
@@ -122,6 +127,11 @@ class LightningClassifier(lightning.LightningModule):
         else:
             assert isinstance(inputs, torch.Tensor)  # such a recipe has no cached features
             logit, boxes = self.classifier.with_boxes(inputs)
+        label = target
+        if self._teachers is not None:
+            assert isinstance(inputs, torch.Tensor)  # likewise
+            share = settings.distillation
+            target = (1 - share) * target + share * self._teachers.probabilities(inputs)
         normal, blast = self.class_weights
         weight = target * blast + (1 - target) * normal  # a soft target is a share of both classes
         each = self._loss(logit, smoothed(target, settings.label_smoothing))
@@ -130,10 +140,10 @@ class LightningClassifier(lightning.LightningModule):
             assert isinstance(inputs, torch.Tensor)
             loss = loss + auxiliary.box * box_loss(boxes, inputs)
         if settings.heterogeneity is not None and len(batch) == 3:
-            apart = heterogeneity(self._embeddings[0], target > 0.5, batch[2])
+            apart = heterogeneity(self._embeddings[0], label > 0.5, batch[2])
             loss = loss + settings.heterogeneity.weight * apart
         if self.rank.weight(self.epoch(self.current_epoch).cells(number)):
-            self._note("train", loss, logit, (target > 0.5).float())
+            self._note("train", loss, logit, (label > 0.5).float())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> torch.Tensor:

@@ -48,6 +48,7 @@ from blastscope.training.initial_run import (
 from blastscope.training.network_input import NetworkInput, make_network_input, pixel_input
 from blastscope.training.pseudo_labels import PseudoLabels, with_pseudo_labels
 from blastscope.training.run_folder import RunFolder, load_checkpoint, save_checkpoint
+from blastscope.training.teacher_networks import TeacherNetworks, teacher_networks
 from blastscope.training.trainer import TrainingWatch, load_state, train_network
 
 BATCH = 64
@@ -109,9 +110,14 @@ def train(
     refuse_without_effect(recipe, teachers, pseudo_labels)
     refuse_without_teacher(recipe, teachers)
     refuse_without_runs(recipe, average)
+    networks = None
     if teachers:
         known = Teachers.at(teachers)
-        inputs = replace(inputs, targets=soft_targets(recipe, inputs, known))
+        targets = soft_targets(recipe, inputs, known)  # refuses a teacher that knows test cells
+        if recipe.training.teachers_see == "augmented":
+            networks = teacher_networks(teachers, identity, chosen)
+        else:
+            inputs = replace(inputs, targets=targets)
         identity["teachers"] = known.hashes
     second = None
     if pseudo_labels:
@@ -123,7 +129,7 @@ def train(
     if averaged is not None:
         identity["average"] = averaged.hashes
     watch = watch if watch is not None and rank.first else TrainingWatch()
-    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank, averaged)
+    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank, averaged, networks)
     asked = TrainingPaths(
         store, split, weights_dir, start, tuple(teachers), tuple(pseudo_labels), tuple(average),
         keep_features,
@@ -167,6 +173,7 @@ class _Job:
     second: PseudoLabels | None = None
     rank: Rank = ALONE
     averaged: RunsToAverage | None = None
+    teachers: TeacherNetworks | None = None
 
 
 def _train(job: _Job, asked: TrainingPaths) -> Trained:
@@ -224,8 +231,9 @@ def _fit(
     folder = job.folder
     began = time.perf_counter()
     record = train_network(
-        classifier, network_input, job.recipe, job.inputs, folder, job.device, job.watch, job.rank
-    )
+        classifier, network_input, job.recipe, job.inputs, folder, job.device, job.watch, job.rank,
+        job.teachers,
+    )  # fmt: skip
     if not record.best_weights:
         raise BlastscopeError(
             f"{job.recipe.name} diverged: its loss or its weights were not numbers; lower "

@@ -34,6 +34,7 @@ from blastscope.training.lightning_module import LightningClassifier
 from blastscope.training.network_input import NetworkInput
 from blastscope.training.run_folder import RunFolder
 from blastscope.training.stain_augmentation import augmentation_for
+from blastscope.training.teacher_networks import TeacherNetworks
 from blastscope.training.weight_averaging import WeightAverage, estimate_statistics
 
 
@@ -64,6 +65,7 @@ def train_network(
     device: torch.device,
     watch: TrainingWatch,
     rank: Rank = ALONE,
+    teachers: TeacherNetworks | None = None,
 ) -> Record:
     """Train until validation loss has not fallen for ``patience`` epochs, or epochs run out.
 
@@ -86,7 +88,7 @@ def train_network(
     average = WeightAverage(settings.average_from) if settings.average_from else None
     kept: list[lightning.Callback] = [record, *([average] if average else [])]
     resume = _resumable(folder, kept)
-    module = _module(classifier, network_input, recipe, inputs, rank)
+    module = _module(classifier, network_input, recipe, inputs, rank, teachers)
     patience = settings.epochs if average else settings.patience
     if not record.finished(settings.epochs, patience):
         _fit(module, kept, folder, device, watch, resume)
@@ -225,6 +227,7 @@ def _module(
     recipe: Recipe,
     inputs: TrainingData,
     rank: Rank = ALONE,
+    teachers: TeacherNetworks | None = None,
 ) -> LightningClassifier:
     settings, is_all, chosen = recipe.training, inputs.is_all, inputs.training
     augment = augmentation_for(settings.augmentation, inputs)
@@ -236,7 +239,7 @@ def _module(
     rows = rank.share(inputs.rows["validation"])
     validation = PlainBatches(views, is_all, rows, settings.batch)
     return LightningClassifier(
-        classifier, network_input, recipe, chosen.class_weights, batches, validation, rank
+        classifier, network_input, recipe, chosen.class_weights, batches, validation, rank, teachers
     )
 
 
