@@ -9,12 +9,15 @@ import torch
 
 import blastscope as bs
 from blastscope.errors import BlastscopeError
-from blastscope.io.files import read_json
+from blastscope.io.files import read_json, write_json
 from blastscope.io.predictions import read_predictions, write_predictions
+from blastscope.models.classifier import build_model
 from blastscope.recipes.library import load_recipe
 from blastscope.training.dataset import read_inputs
 from blastscope.training.distillation import Teachers, soft_targets
-from blastscope.training.train import train
+from blastscope.training.run_folder import load_checkpoint
+from blastscope.training.teacher_networks import teacher_networks
+from blastscope.training.train import run_identity, train
 
 
 @pytest.fixture
@@ -137,3 +140,70 @@ def test_a_student_follows_a_teacher_that_contradicts_the_labels(inputs, materia
     identity = read_json(student / "environment.json")["identity"]
     assert identity["teachers"] == Teachers.at([path]).hashes
     assert "teachers" not in read_json(plain / "environment.json")["identity"]
+
+
+def test_networks_judge_a_mixed_picture_by_their_mean_logit(inputs, material, tmp_path):
+    """The share of the target is by hand; a term of size has no part in it."""
+    runs = [
+        train(
+            recipe(material, 0.0, f"training.seed={seed}", "training.epochs=1"), material.store,
+            material.split, tmp_path / f"run{seed}", device="cpu",
+        ).path
+        for seed in (1, 2)
+    ]  # fmt: skip
+    identity = run_identity(recipe(material, 0.0), inputs)
+    found = teacher_networks(runs, identity, torch.device("cpu"))
+    pixels = torch.rand(5, 3, *inputs.store.pixels.shape[1:3]) * 255
+    by_hand = torch.zeros(5)
+    for run in runs:
+        own = build_model(recipe(material, 0.0), pretrained=False).eval()
+        own.load_state_dict(load_checkpoint(run / "checkpoint.safetensors"))
+        with torch.no_grad():
+            by_hand += own.head(own.backbone(own.normalise(pixels))).squeeze(1) / 2
+    assert torch.allclose(found.probabilities(pixels), torch.sigmoid(by_hand), atol=1e-6)
+    assert not any(one.requires_grad for net in found.networks for one in net.parameters())
+
+
+def test_a_student_follows_networks_that_exchange_the_classes(inputs, material, tmp_path):
+    """Labels have no share, so the student learns what its teacher says and not what is true."""
+    wrong = np.where(inputs.is_all, 0.01, 0.99)
+    table = table_of(inputs, tmp_path / "t.parquet", wrong)
+    long = ("training.epochs=12", "training.patience=12", "training.augmentation=none")
+    teacher = train(
+        recipe(material, 1.0, *long), material.store, material.split, tmp_path / "teacher",
+        device="cpu", teachers=[table],
+    ).path  # fmt: skip
+    more = ("training.teachers_see=augmented", "training.mixup=1.0")
+    student = train(
+        recipe(material, 1.0, *long, *more), material.store, material.split, tmp_path / "student",
+        device="cpu", teachers=[teacher],
+    ).path  # fmt: skip
+    rows = read_predictions(student / "predictions.parquet")[0].filter(pl.col("part") == "train")
+    means = dict(rows.group_by("label").agg(pl.col("p_all").mean()).iter_rows())
+    assert means["all"] < means["hem"]
+
+
+@pytest.mark.parametrize("kind", ["table", "other split"])
+def test_a_teacher_of_augmented_cells_is_a_run_of_the_same_split(inputs, material, tmp_path, kind):
+    chosen = recipe(material, 0.5, "training.teachers_see=augmented", "training.epochs=1")
+    teacher = table_of(inputs, tmp_path / "t.parquet", np.full(inputs.store.cells.height, 0.5))
+    if kind == "other split":
+        teacher = train(
+            recipe(material, 0.0, "training.epochs=1"), material.store, material.split,
+            tmp_path / "run", device="cpu",
+        ).path  # fmt: skip
+        path = teacher / "environment.json"
+        about = read_json(path)
+        about["identity"]["split"] = "sha256:0"
+        write_json(path, about)
+    with pytest.raises(BlastscopeError, match=r"is not a run|another split"):
+        train(
+            chosen, material.store, material.split, tmp_path / "student", device="cpu",
+            teachers=[teacher],
+        )  # fmt: skip
+    assert not (tmp_path / "student").exists()
+
+
+def test_what_teachers_see_needs_distillation(material):
+    with pytest.raises(BlastscopeError, match="distillation"):
+        recipe(material, 0.0, "training.teachers_see=augmented")

@@ -129,7 +129,9 @@ def train(
     if averaged is not None:
         identity["average"] = averaged.hashes
     watch = watch if watch is not None and rank.first else TrainingWatch()
-    job = _Job(recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank, averaged, networks)
+    job = _Job(
+        recipe, inputs, identity, RunFolder(run), chosen, watch, second, rank, averaged, networks
+    )
     asked = TrainingPaths(
         store, split, weights_dir, start, tuple(teachers), tuple(pseudo_labels), tuple(average),
         keep_features,
