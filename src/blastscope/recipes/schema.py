@@ -250,6 +250,8 @@ class Recipe(Section):
         for key in ("distillation", "average_from"):  # which earlier recipes did not have
             if not found["training"][key]:
                 del found["training"][key]
+        if self.training.teachers_see == "stored":  # likewise
+            del found["training"]["teachers_see"]
         for section, keys in _LATER_KEYS.items():
             for key in keys:
                 if found[section][key] is None:
