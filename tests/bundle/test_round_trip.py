@@ -156,6 +156,18 @@ def test_metrics_and_decision_of_a_run_travel_and_those_of_another_are_refused(b
         bundle(run, tmp_path / "c", evaluations=[other])
 
 
+@pytest.mark.parametrize("given", ["own", "copy twice"])
+def test_an_evaluation_that_is_given_twice_is_refused(bundles, tmp_path, given):
+    run = shutil.copytree(bundles.trained.run, tmp_path / "run")
+    evaluate(run, out=run)
+    copies = [shutil.copytree(run, tmp_path / name) for name in ("first", "second")]
+    if given == "copy twice":
+        (run / "metrics.json").unlink()
+    with pytest.raises(BlastscopeError, match="once"):
+        bundle(run, tmp_path / "b", evaluations=copies[:1] if given == "own" else copies)
+    assert not (tmp_path / "b").exists()
+
+
 def test_an_older_bundle_is_replaced_whole_when_asked(bundles, tmp_path):
     made = bundle(bundles.trained.run, tmp_path / "m").path
     (made / "decision.json").write_text("of the old one")

@@ -12,7 +12,7 @@ from blastscope.bundle.manifest import EvaluationEntry, Machine, MetricEntry, Tr
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.baseline_rules import SIZE_ALONE
 from blastscope.evaluation.result import read_metrics
-from blastscope.io.files import read_json
+from blastscope.io.files import read_json, sha256_of
 from blastscope.io.predictions import SYNTHETIC_MARK, read_predictions
 
 if TYPE_CHECKING:
@@ -110,11 +110,30 @@ def evaluations_of(
         Those on unseen subjects first, since they say what to expect of a new subject.
 
     Raises:
-        BlastscopeError: if one of ``others`` is missing or of another model.
+        BlastscopeError: if one of ``others`` is missing or of another model, or given twice.
     """
     folders = [own] if (own / "metrics.json").is_file() else []
+    _refuse_twice(folders, others)
     found = (evaluation_entry(folder, name, checkpoint) for folder in (*folders, *others))
     return tuple(sorted(found, key=lambda judged: judged.protocol != "subject"))
+
+
+def _refuse_twice(own: Sequence[Path], others: Sequence[Path]) -> None:
+    """Refuse an evaluation that the card would show twice, also as a copy."""
+    seen: dict[str, Path] = {}
+    for folder in (*own, *others):
+        file = folder / "metrics.json"
+        if not file.is_file():
+            continue  # ``evaluation_entry`` refuses it
+        first = seen.setdefault(sha256_of(file), folder)
+        if first is folder:
+            continue
+        what = (
+            f"{folder} is the model's own evaluation, which the card has without it"
+            if first in own
+            else f"{folder} and {first} are the same evaluation"
+        )
+        raise BlastscopeError(f"{what}: give each evaluation once.")
 
 
 def environment_of(path: Path) -> dict[str, Any]:
