@@ -259,7 +259,8 @@ def test_cross_validations_are_averaged_fold_by_fold(material, crossvals, tmp_pa
         assert about["identity"]["average"] == wanted
 
 
-def test_a_mean_can_be_taught_by_its_members_fold_by_fold(material, crossvals, tmp_path):
+@pytest.mark.parametrize("sees", ["stored", "augmented"])
+def test_a_mean_can_be_taught_by_its_members_fold_by_fold(material, crossvals, tmp_path, sees):
     (tmp_path / "mean.yaml").write_text(
         f"title: Mean\nextends: {material.recipe}\nmodel: {{weights: averaged}}\n"
         "training: {epochs: 0}\n"
@@ -267,7 +268,7 @@ def test_a_mean_can_be_taught_by_its_members_fold_by_fold(material, crossvals, t
     student = tmp_path / "student.yaml"
     student.write_text(
         f"title: Student\nextends: {material.recipe}\nstarts_from: mean\n"
-        "training: {epochs: 1, distillation: 0.5}\n"
+        f"training: {{epochs: 1, distillation: 0.5, teachers_see: {sees}}}\n"
     )
     taught = bs.cross_validate(
         student, material.store, out=tmp_path / "taught", folds=2, average=crossvals,

@@ -71,6 +71,14 @@ def test_a_teacher_that_was_chosen_by_test_cells_is_refused(inputs, material, tm
         soft_targets(recipe(material, 0.5), inputs, Teachers.at([path]))
 
 
+def test_a_teacher_that_is_given_twice_is_refused(inputs, tmp_path):
+    """Its opinion would count twice; a copy is the same teacher."""
+    p_all = np.full(inputs.store.cells.height, 0.5)
+    paths = [table_of(inputs, tmp_path / f"{name}.parquet", p_all) for name in ("a", "b")]
+    with pytest.raises(BlastscopeError, match="once"):
+        Teachers.at(paths)
+
+
 def test_a_cross_validation_is_no_teacher(inputs, material, tmp_path):
     """Its networks predict each cell unseen, but were trained on the labels of all others."""
     n = inputs.store.cells.height

@@ -125,9 +125,11 @@ def _refuse_twice(own: Sequence[Path], others: Sequence[Path]) -> None:
         file = folder / "metrics.json"
         if not file.is_file():
             continue  # ``evaluation_entry`` refuses it
-        first = seen.setdefault(sha256_of(file), folder)
-        if first is folder:
+        content = sha256_of(file)
+        if content not in seen:
+            seen[content] = folder
             continue
+        first = seen[content]
         what = (
             f"{folder} is the model's own evaluation, which the card has without it"
             if first in own

@@ -41,7 +41,11 @@ class Teachers:
 
     @classmethod
     def at(cls, paths: Sequence[Path]) -> Teachers:
-        """Take runs, ensembles or prediction tables."""
+        """Take runs, ensembles or prediction tables.
+
+        Raises:
+            BlastscopeError: if one has no predictions, or two have the same.
+        """
         tables = tuple(path / "predictions.parquet" if path.is_dir() else path for path in paths)
         for path, table in zip(paths, tables, strict=True):
             if not table.is_file():
@@ -49,7 +53,11 @@ class Teachers:
                     f"{path} has no predictions: give a finished run, an ensemble or a prediction "
                     "table as a teacher."
                 )
-        return cls(tables)
+        found = cls(tables)
+        if len(set(found.hashes)) < len(tables):
+            names = ", ".join(map(str, paths))
+            raise BlastscopeError(f"Of {names} two have the same predictions: give each once.")
+        return found
 
     @property
     def hashes(self) -> list[str]:
