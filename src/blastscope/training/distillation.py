@@ -56,7 +56,9 @@ class Teachers:
         found = cls(tables)
         if len(set(found.hashes)) < len(tables):
             names = ", ".join(map(str, paths))
-            raise BlastscopeError(f"Of {names} two have the same predictions: give each once.")
+            raise BlastscopeError(
+                f"Two of the teachers have the same predictions: give each once ({names})."
+            )
         return found
 
     @property
@@ -77,10 +79,12 @@ def refuse_without_teacher(recipe: Recipe, teachers: Sequence[Path]) -> None:
         BlastscopeError: if ``training.distillation`` and the teachers do not fit each other.
     """
     if learns_from_teachers(recipe) and not teachers:
-        raise BlastscopeError(
-            f"{recipe.name} learns from teachers: give their runs or prediction tables with "
-            "--teacher, or --set training.distillation=0."
+        what = (
+            "runs with --teacher."
+            if recipe.training.teachers_see == "augmented"
+            else "runs or prediction tables with --teacher, or --set training.distillation=0."
         )
+        raise BlastscopeError(f"{recipe.name} learns from teachers: give their {what}")
     if teachers and not recipe.training.distillation:
         raise BlastscopeError(
             f"{recipe.name} learns from no teacher: give --set training.distillation=0.7 or so, or "
