@@ -20,7 +20,7 @@ from blastscope.workbench.jobs import job_json, of_case, seconds_left
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
-from blastscope.workbench.shares import Line, lines, neither
+from blastscope.workbench.shares import NOT_OPENED, Line, lines, neither
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Scoring
 from blastscope.workbench.uploads import senders_of
 
@@ -186,9 +186,15 @@ def reading_json(
 
 
 def case_json(
-    bench: Workbench, session: Session, found: Access, who: Who, names: dict[int, str] | None = None
-) -> dict[str, Any]:
-    """Return what a page shows of a case; without anything of the model's for a blind reader."""
+    bench: Workbench, session: Session, found: Access, who: Who,
+    names: dict[int, str] | None = None, opened: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a page shows of a case; without anything of the model's for a blind reader.
+
+    Args:
+        opened: whether the person has opened it. If not, they may still become its blind reader,
+            and no share is told, nor how many cells have which label or call.
+    """
     case, blind = found.case, found.blind
     names = names_of(session) if names is None else names
     table = bench.tables.of(session, case)
@@ -199,9 +205,11 @@ def case_json(
         seen = as_counted(found, visible(view, who, blind), together)
         counted = counts(table, seen, scope, blind, len(together.open))
         left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
+    if not blind and not opened:
+        counted = {name: counted[name] for name in ("cells", "unlabelled")}
     share = None
     if not blind:
-        line = shown_share(case_lines(session, case, table, together.label)[0])
+        line = NOT_OPENED if not opened else shown_share(case_lines(session, case, table, together.label)[0])
         share = None if line is None else line.as_json()
     readings = [
         reading_json(bench, session, case, table, reading, names, who if blind else None)

@@ -219,17 +219,17 @@ class AuditJson(Answer):
 
 
 class CountsJson(Answer):
-    """Cells of a reading by their labels and marks."""
+    """Cells of a reading by their labels and marks; those of the list may be the first two only."""
 
     cells: int
     unlabelled: int
-    A: int
-    N: int
-    U: int
-    X: int
-    flagged: int
-    noted: int
-    doubles: int
+    A: int = LEFT_OUT
+    N: int = LEFT_OUT
+    U: int = LEFT_OUT
+    X: int = LEFT_OUT
+    flagged: int = LEFT_OUT
+    noted: int = LEFT_OUT
+    doubles: int = LEFT_OUT
     referred: int = LEFT_OUT
     referred_left: int = LEFT_OUT
     ood: int = LEFT_OUT

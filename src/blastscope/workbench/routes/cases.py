@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import Access, access
+from blastscope.workbench.access import Access, access, has_seen
 from blastscope.workbench.cases import create_case, identifier_warnings, is_taken, names_of
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
@@ -22,6 +22,7 @@ from blastscope.workbench.reviews import record
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
 from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, etagged
+from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import (
     Case,
     QueuedJob,
@@ -54,8 +55,11 @@ class OtherModel(BaseModel, extra="forbid"):
 
 
 def told(bench: Workbench, session: Session, case_id: int, who: Who) -> dict[str, Any]:
-    """Return a case as a person may see it."""
-    return case_json(bench, session, access(session, case_id, who), who)
+    """Return a case as a person may see it; whoever gets its share can't read it blind any more."""
+    found = access(session, case_id, who)
+    if not found.blind:
+        saw(bench.database, session, found.case, who)
+    return case_json(bench, session, found, who)
 
 
 def key_of(session: Session, found: Access, who: Who) -> tuple[object, ...]:
@@ -74,7 +78,11 @@ def key_of(session: Session, found: Access, who: Who) -> tuple[object, ...]:
 def get_cases(
     bench: Bench, who: Viewer, request: Request, search: str = "", state: str = ""
 ) -> Response:
-    """List cases, the newest first."""
+    """List cases, the newest first.
+
+    Of a case that a person has not opened they get no share and no count by label or by the model:
+    they may still become its blind reader.
+    """
     with bench.database.read() as session:
         query = select(Case).order_by(Case.id.desc())
         if search:
@@ -84,16 +92,20 @@ def get_cases(
         cases = session.scalars(query).all()
         worker = bench.worker.as_json()
         found = [access(session, case.id, who) for case in cases]
+        opened = [has_seen(session, case.id, who.id) for case in cases]
         keys = [key_of(session, one, who) for one in found]
 
         def content() -> dict[str, Any]:
             names = names_of(session)
             return {
-                "cases": [case_json(bench, session, one, who, names) for one in found],
+                "cases": [
+                    case_json(bench, session, one, who, names, opened=seen)
+                    for one, seen in zip(found, opened, strict=True)
+                ],
                 "worker": worker,
             }
 
-        return etagged(request, (keys, worker), content)
+        return etagged(request, (keys, opened, worker), content)
 
 
 @router.get("/identifier-check", **gives(answers.CheckedIdentifierJson))
@@ -135,6 +147,8 @@ def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Respo
     """Return a case."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
         key = key_of(session, found, who)
         return etagged(request, key, lambda: case_json(bench, session, found, who))
 
