@@ -209,7 +209,9 @@ def case_json(
         counted = {name: counted[name] for name in ("cells", "unlabelled")}
     share = None
     if not blind:
-        line = NOT_OPENED if not opened else shown_share(case_lines(session, case, table, together.label)[0])
+        line: Line | None = NOT_OPENED
+        if opened:
+            line = shown_share(case_lines(session, case, table, together.label)[0])
         share = None if line is None else line.as_json()
     readings = [
         reading_json(bench, session, case, table, reading, names, who if blind else None)
