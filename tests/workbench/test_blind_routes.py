@@ -367,7 +367,8 @@ def test_the_list_tells_no_share_of_a_case_that_a_person_has_not_opened(served, 
     (told,) = first.json()["cases"]
     assert (told["blind"], told["share"]["share"], told["share"]["of"]) == (False, None, None)
     assert told["share"]["reason"] == "not-opened"
-    assert told["counts"] == {"cells": 30, "unlabelled": 18}  # neither people's calls nor its own
+    # Neither what people called them nor what the model did:
+    assert told["counts"] == {"cells": 30, "unlabelled": 18, "unusable": 0}
     assert listed(local)["share"]["share"] is not None  # who made the case is no blind reader
     with served.bench.database.read() as session:
         number = session.query(User).filter_by(name="bob").one().id

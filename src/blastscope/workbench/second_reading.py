@@ -59,7 +59,7 @@ def start_reading(
         raise invalid("scope", "Choose all or random.")
     if scope == "random":
         refuse_early(session, case)
-    usable = int((table.random > 0).sum())
+    usable = int((table.usable & (table.random > 0)).sum())
     if scope == "random" and not 1 <= (size or 0) <= usable:
         raise invalid("size", f"Give a number of cells from 1 to {usable:,}.")
     last = session.scalar(select(func.max(Reading.number)).where(Reading.case_id == case.id))
@@ -115,7 +115,7 @@ def agreement_of(
     own, given = _labels(bench, session, first, len(table))
     other, theirs = _labels(bench, session, second, len(table))
     end = _end_of(session, second)
-    both = (own > 0) & (other > 0)
+    both = table.usable & (own > 0) & (other > 0)
     late = both & np.array([one is not None and one.seq > end for one in given], bool)
     oneself = both & np.array(
         [

@@ -47,7 +47,7 @@ def draw_sample(session: Session, found: Access, table: CellTable, size: int, wh
         raise invalid("size", f"Choose one of {', '.join(map(str, SIZES))}.")
     if case.sampling == "selected":
         raise conflict("selected", "The cells were chosen, so no sample of them means anything.")
-    usable = int((table.random > 0).sum())
+    usable = int((table.usable & (table.random > 0)).sum())
     if not usable or case.state in ("receiving", "preparing"):
         raise conflict("not-ready", "The cells are still being prepared: wait until it is done.")
     refuse_early(session, case)

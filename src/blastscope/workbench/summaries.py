@@ -32,8 +32,9 @@ class Reviewed:
     """The labels of a case: its own reading's, adjudicated, and where others disagree.
 
     Attributes:
-        label: what counts, shape (cells,): adjudicated, else of the case's own reading.
-        open: cells on which a finished second reading differs and nobody has adjudicated.
+        label: what counts, shape (cells,): adjudicated, else of the case's own reading; none where
+            the image cannot be used.
+        open: usable cells on which a finished second reading differs and nobody has adjudicated.
     """
 
     label: NDArray[np.int8]
@@ -78,9 +79,10 @@ def reviewed(
             continue
         with bench.reviews.view(session, reading.id, len(table)) as view:
             other = view.label[: len(table)]
-            differ = (own > 0) & (other > 0) & (own != other) & (final == 0)
+            differ = table.usable & (own > 0) & (other > 0) & (own != other) & (final == 0)
             open_.update((np.flatnonzero(differ) + 1).tolist())
-    return Reviewed(np.where(final > 0, final, own), open_)
+    label = np.where(final > 0, final, own)
+    return Reviewed(np.where(table.usable, label, 0).astype(np.int8), open_)
 
 
 def as_counted(found: Access, seen: ReadingView, together: Reviewed) -> ReadingView:
@@ -206,7 +208,7 @@ def case_json(
         counted = counts(table, seen, scope, blind, len(together.open))
         left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
     if not blind and not opened:
-        counted = {name: counted[name] for name in ("cells", "unlabelled")}
+        counted = {name: counted[name] for name in ("cells", "unlabelled", "unusable")}
     share = None
     if not blind:
         line: Line | None = NOT_OPENED
@@ -224,7 +226,7 @@ def case_json(
         "counts": counted,
         "progress": {
             **file_progress(session, case),
-            "scored": int(table.scored.sum()),
+            "scored": int((table.usable & table.scored).sum()),
             "seconds_left": seconds_left(job),
             "job": None if job is None else job_json(session, job, blind),
         },
@@ -233,7 +235,7 @@ def case_json(
         "blind": blind,
         "share": share,
         "rev": revision(session, found, who),
-        "sample": _sample(session, case, left),
+        "sample": _sample(session, case, table, left),
         "readings": readings,
     }
 
@@ -247,7 +249,7 @@ def _readers(session: Session, case_id: int, names: dict[int, str]) -> list[str]
     return sorted(names.get(person, "") for person in found)
 
 
-def _sample(session: Session, case: Case, left: int) -> dict[str, Any] | None:
+def _sample(session: Session, case: Case, table: CellTable, left: int) -> dict[str, Any] | None:
     if case.sample_size is None:
         return None
     drawn = session.scalars(
@@ -256,7 +258,8 @@ def _sample(session: Session, case: Case, left: int) -> dict[str, Any] | None:
         .order_by(ReviewEvent.seq)
     )
     grown = [{**(event.value["of"] or {}), "at": event.at.isoformat()} for event in drawn]
-    return {"size": case.sample_size, "left": left, "enlarged": grown[1:]}
+    unusable = int((table.in_sample & ~table.usable).sum())
+    return {"size": case.sample_size, "left": left, "unusable": unusable, "enlarged": grown[1:]}
 
 
 def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any]:

@@ -219,10 +219,14 @@ class AuditJson(Answer):
 
 
 class CountsJson(Answer):
-    """Cells of a reading by their labels and marks; those of the list may be the first two only."""
+    """Cells of a reading by their labels and marks; those of the list may be the first three only.
+
+    ``unusable`` counts cells whose image cannot be used: they are in no other count.
+    """
 
     cells: int
     unlabelled: int
+    unusable: int
     A: int = LEFT_OUT
     N: int = LEFT_OUT
     U: int = LEFT_OUT
@@ -295,10 +299,11 @@ class EnlargementJson(Answer):
 
 
 class SampleJson(Answer):
-    """The random sample of a case."""
+    """The random sample of a case; ``unusable`` of its images broke after it was drawn."""
 
     size: int
     left: int
+    unusable: int
     enlarged: list[EnlargementJson]
 
 

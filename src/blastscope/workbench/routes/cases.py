@@ -25,6 +25,7 @@ from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, et
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import (
     Case,
+    Cell,
     QueuedJob,
     Score,
     Scoring,
@@ -191,9 +192,10 @@ def get_scorings(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         found = access(session, case_id, who)
         found.refuse_blind()
         rows = session.execute(
-            select(Scoring, StoredModel.name, func.count(Score.cell_id))
+            select(Scoring, StoredModel.name, func.count(Cell.id))
             .join(StoredModel, StoredModel.id == Scoring.model_id)
             .outerjoin(Score, Score.scoring_id == Scoring.id)
+            .outerjoin(Cell, (Cell.id == Score.cell_id) & Cell.problem.is_(None))
             .where(Scoring.case_id == case_id)
             .group_by(Scoring.id, StoredModel.name)
             .order_by(Scoring.id)
