@@ -14,6 +14,7 @@ from blastscope.workbench.agreement import agreement_json, confusion
 from blastscope.workbench.cases import bump, names_of
 from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
+from blastscope.workbench.jobs import not_ready, work_stopped
 from blastscope.workbench.people import Who
 from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
@@ -44,8 +45,8 @@ def start_reading(
     person = session.get(User, person_id)
     if person is None or not person.active or person.role == "viewer":
         raise unknown("reader", person_id)
-    if case.state not in ("review", "reopened"):
-        raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
+    if case.state not in ("review", "reopened") and not work_stopped(session, case):
+        raise not_ready(session, case)
     for reading in readings_of(session, case.id)[1:]:
         if reading.finished_at is None:
             raise conflict("open-reading", "A second reading of this case is open: finish it.")

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import Access
+from blastscope.workbench.access import Access, without_names
 from blastscope.workbench.agreement import agreement_json, confusion
 from blastscope.workbench.cases import case_facts, file_progress, names_of
 from blastscope.workbench.cell_table import CellTable, counts
 from blastscope.workbench.context import Workbench
-from blastscope.workbench.jobs import job_json, of_case, seconds_left
+from blastscope.workbench.jobs import job_json, of_case, seconds_left, why_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
@@ -201,6 +201,7 @@ def case_json(
     names = names_of(session) if names is None else names
     table = bench.tables.of(session, case)
     job = of_case(session, case.id)
+    stopped = why_stopped(session, case, bench.worker.running, bool(table.usable.any()))
     scope = found.scope(table.random)
     together = reviewed(bench, session, case, table)
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
@@ -229,6 +230,7 @@ def case_json(
             "scored": int((table.usable & table.scored).sum()),
             "seconds_left": seconds_left(job),
             "job": None if job is None else job_json(session, job, blind),
+            "stopped": without_names(session, case.id, stopped) if blind else stopped,
         },
         "readers": [] if blind else _readers(session, case.id, names),
         "senders": [] if blind else senders_of(session, case.id),

@@ -243,9 +243,10 @@ class CountsJson(Answer):
 
 
 class ProgressJson(Answer):
-    """How far a case is before its review.
+    """How far a case is before its review; images that cannot be used are in ``refused`` only.
 
     The time left is that of its job, after which others may follow; null while it is not known.
+    ``stopped`` says why the case does not get on by itself, and what to do; null if it does.
     """
 
     sent: int
@@ -256,6 +257,7 @@ class ProgressJson(Answer):
     scored: int
     seconds_left: float | None
     job: JobJson | None
+    stopped: str | None
 
 
 class LineJson(Answer):

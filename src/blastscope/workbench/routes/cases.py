@@ -13,11 +13,10 @@ from blastscope.workbench.access import Access, access, has_seen
 from blastscope.workbench.cases import create_case, identifier_warnings, is_taken, names_of
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
-from blastscope.workbench.jobs import scoring_stopped
+from blastscope.workbench.jobs import not_ready, scoring_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import start_scoring
-from blastscope.workbench.refusal import conflict
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
@@ -150,7 +149,7 @@ def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Respo
         found = access(session, case_id, who)
         if not found.blind:
             saw(bench.database, session, found.case, who)
-        key = key_of(session, found, who)
+        key = (*key_of(session, found, who), bench.worker.running)
         return etagged(request, key, lambda: case_json(bench, session, found, who))
 
 
@@ -176,7 +175,7 @@ def post_score(bench: Bench, who: Signer, case_id: int, body: OtherModel) -> dic
         if found.case.state not in ("review", "reopened") and not scoring_stopped(
             session, found.case
         ):
-            raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
+            raise not_ready(session, found.case)
         model = find_model(session, body.model)
         scoring = start_scoring(session, found.case, model.id)
         about = {"model": model.name, "digest": model.digest, "scoring": scoring.id}

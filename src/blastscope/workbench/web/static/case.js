@@ -1,6 +1,6 @@
 /** The page of a case: its shares, what is left, the sign-off, and which model scored it. */
 
-import { get, post } from "./api.js";
+import { call, get, post } from "./api.js";
 import { ask } from "./dialogs.js";
 import { fill, h, scrolling, table } from "./dom.js";
 import { fieldsPanel, scaleForm } from "./fields.js";
@@ -117,8 +117,11 @@ async function draw() {
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
     h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}${item.counts.unusable ? `, and ${counted(item.counts.unusable, "image")} that cannot be used and ${item.counts.unusable === 1 ? "is" : "are"} in no count` : ""}; usual count for this material: ${item.target} cells. `
       + `Begun ${when(item.created_at)} by ${item.created_by}.${item.blind ? "" : ` Files sent by ${sentBy(item.senders)}. Readers: ${item.readers.join(", ") || "none yet"}.`}`, item.note ? [h("br"), `Note: ${item.note}`] : null),
-    busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
-    job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${stopped(job)}.`),
+    busy && !item.progress.stopped ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
+    item.progress.stopped && job && !stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, item.progress.stopped), may.read ? [
+      h("button", { type: "button", onclick: () => post("/api/v1/worker/restart").then(draw, showFault) }, "Start the worker"), " ",
+      h("button", { type: "button", onclick: () => call("DELETE", `/api/v1/jobs/${job.id}`).then(draw, showFault) }, "Cancel the work")] : null) : null,
+    job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, item.progress.stopped ?? `Stopped: ${stopped(job)}.`),
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
     sign?.files_waiting && !stopped(job) && item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(sign.files_waiting, "file")} sent, and not prepared. `),
