@@ -353,3 +353,45 @@ def test_whoever_sent_files_knows_their_names_and_cannot_be_blind(served, local)
         number = session.query(User).filter_by(name="bob").one().id
     answer = local.post(f"{API}/cases/{case}/readings", json={"person": number})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "has-seen")
+
+
+def test_the_list_tells_no_share_of_a_case_that_a_person_has_not_opened(served, local):
+    case = served.case(30)
+    local.label(case, list(range(1, 13)), "A")
+    bob = served.person("bob")
+
+    def listed(asking) -> dict[str, Any]:
+        return asking.get(f"{API}/cases").json()["cases"][0]
+
+    first = bob.get(f"{API}/cases")
+    (told,) = first.json()["cases"]
+    assert (told["blind"], told["share"]["share"], told["share"]["of"]) == (False, None, None)
+    assert told["share"]["reason"] == "not-opened"
+    # Neither what people called them nor what the model did:
+    assert told["counts"] == {"cells": 30, "unlabelled": 18, "unusable": 0}
+    assert listed(local)["share"]["share"] is not None  # who made the case is no blind reader
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="bob").one().id
+    made = local.post(f"{API}/cases/{case}/readings", json={"person": number})
+    assert made.status_code == 201, made.text  # the list has not shown him anything
+    assert listed(bob)["share"] is None
+    ann = served.person("ann")
+    tag = {"If-None-Match": ann.get(f"{API}/cases").headers["etag"]}
+    ann.get(f"{API}/cases/{case}")  # any page of a case asks for this
+    again = ann.get(f"{API}/cases", headers=tag)
+    assert again.json()["cases"][0]["share"]["share"] is not None
+
+
+@pytest.mark.parametrize("question", ["GET", "POST /sample", "POST /files/done"])
+def test_whoever_got_the_share_in_an_answer_cannot_be_blind_either(served, local, question):
+    case = served.case(120)
+    assert local.post(f"{API}/cases/{case}/sample", json={"size": 100}).is_success
+    bob = served.person("bob")
+    method, _, end = question.partition(" ")
+    body = {"size": 100} if end == "/sample" else {}  # neither changes anything
+    told = bob.request(method, f"{API}/cases/{case}{end}", **({"json": body} if end else {}))
+    assert "referred" in told.json()["counts"]
+    with served.bench.database.read() as session:
+        number = session.query(User).filter_by(name="bob").one().id
+    answer = local.post(f"{API}/cases/{case}/readings", json={"person": number})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "has-seen")

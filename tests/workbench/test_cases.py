@@ -158,7 +158,7 @@ def test_sampled_signed_reopened(served, local):
     case = served.case(150)
     assert local.post(f"/api/v1/cases/{case}/sample", json={"size": 50}).status_code == 422
     told = local.post(f"/api/v1/cases/{case}/sample", json={"size": 100}).json()
-    assert told["sample"] == {"size": 100, "left": 100, "enlarged": []}
+    assert told["sample"] == {"size": 100, "left": 100, "unusable": 0, "enlarged": []}
     columns = local.cells(case)["columns"]
     sample = [n for n, inside in zip(columns["n"], columns["in_sample"], strict=True) if inside]
     assert [columns["random"][n - 1] <= 100 for n in columns["n"]] == columns["in_sample"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
+import struct
+import tarfile
 import zipfile
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,8 +18,10 @@ from starlette.testclient import TestClient
 from blastscope.workbench import people, settings, uploads
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.people import ROLES
+from blastscope.workbench.preparation import prepare
 from blastscope.workbench.refusal import RefusalError
 from tests.workbench.conftest import HOST
+from tests.workbench.filling import _picture
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
@@ -266,8 +272,94 @@ def test_what_is_not_an_image_is_refused_whatever_its_name(local, name, content)
 
 @pytest.mark.parametrize("name", ["../x.png", "/etc/x.png", "a/../../x.png", "C:\\x.png", "", "."])
 def test_names_that_lead_out_are_refused(local, served, name):
-    assert put(local, new_case(local), name, PNG).status_code == 422
+    refused = put(local, new_case(local), name, PNG)
+    assert refused.status_code == 422
+    message = refused.json()["error"]["message"]
+    assert message == "The file has no name: give it one." or message.startswith(f"{name} is not a")
     assert not list(served.bench.settings.incoming.iterdir())
+
+
+def test_a_body_that_is_announced_too_long_is_refused_in_a_sentence(local, served):
+    case = new_case(local)
+    for address, length in (
+        (f"/api/v1/cases/{case}/files?name=a.zip", settings.MOST_ZIP_BYTES + 1),
+        (f"/api/v1/cases/{case}/events", settings.MOST_JSON_BYTES + 1),
+    ):
+        method = "PUT" if "files" in address else "POST"
+        headers = {"Content-Length": str(length)}
+        answer = local.request(method, address, content=b"x", headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too-large")
+        assert answer.json()["error"]["message"].endswith(".")
+
+
+def test_a_file_that_stops_in_the_middle_leaves_nothing(local, served):
+    case = new_case(local)
+    cookie = "; ".join(f"{name}={value}" for name, value in local.cookies.items())
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "PUT",
+        "scheme": "http", "path": f"/api/v1/cases/{case}/files", "raw_path": b"",
+        "query_string": b"name=half.png", "root_path": "", "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8400), "state": {},
+        "headers": [
+            (b"host", b"127.0.0.1:8400"), (b"cookie", cookie.encode()),
+            (b"sec-fetch-site", b"same-origin"), (b"content-length", b"1000"),
+        ],
+    }  # fmt: skip
+    sent: list[dict] = []
+    parts = [
+        {"type": "http.request", "body": PNG[:20], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive() -> dict:
+        return parts.pop(0) if len(parts) > 1 else parts[0]
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(served.app(scope, receive, send))  # and raises nothing
+    assert [one["status"] for one in sent if "status" in one] == [400]
+    assert b"send it again" in b"".join(one.get("body", b"") for one in sent)
+    assert not list(served.bench.settings.incoming.iterdir())
+    assert local.get(f"/api/v1/cases/{case}/files").json()["files"] == []
+    assert put(local, case, "half.png", PNG).status_code == 201  # the rest goes on
+
+
+def test_odd_files_are_told_of_and_the_rest_goes_on(local, served):
+    case = new_case(local)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("a.png"))
+    chunks = [
+        b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0),
+        b"IDAT" + zlib.compress(bytes(10_000)),
+        b"IEND",
+    ]
+    bomb = PNG[:8] + b"".join(
+        struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks
+    )
+    odd = {
+        "empty.png": b"", "tar.png": packed.getvalue(), "text.png": b"This is a text.\n",
+        "bomb.png": bomb, f"UID_{'9' * 90}_1_1_all.png": _picture(2, 0.3),
+    }  # fmt: skip
+    for name, content in odd.items():
+        assert put(local, case, name, content).status_code == 201
+    assert put(local, case, "n" * 301, PNG).json()["error"]["message"].endswith("shorten it.")
+    assert put(local, case, "cell.png", _picture(1, 0.3)).status_code == 201
+    again = put(local, case, "cell.png", _picture(3, 0.3))
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "other-content")
+    assert local.post(f"/api/v1/cases/{case}/files/done", json={}).status_code == 200
+    prepare(served.bench.database, served.bench.images, case, lambda *_: True)
+    files = local.get(f"/api/v1/cases/{case}/files").json()["files"]
+    states = {one["name"]: (one["state"], one["reason"]) for one in files}
+    assert states.pop("cell.png") == ("taken", None)
+    assert {name: state for name, (state, _) in states.items()} == dict.fromkeys(odd, "refused")
+    assert states["empty.png"][1] == "is empty"
+    assert "64 megapixels" in states["bomb.png"][1]
+    assert "more than 80 characters" in states[f"UID_{'9' * 90}_1_1_all.png"][1]
+    told = local.get(f"/api/v1/cases/{case}").json()
+    assert (told["progress"]["sent"], told["progress"]["refused"]) == (6, 5)
+    assert told["counts"]["cells"] == 1
 
 
 def test_a_name_is_never_a_path(local, served):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,3 +148,44 @@ def test_a_port_that_is_taken_is_one_sentence():
         port = taken.getsockname()[1]
         with pytest.raises(BlastscopeError, match=f"Port {port} .* another --port"):
             _listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("made", "folder", "told"),
+    [
+        ("file", "file", "cannot be written"),
+        ("file", "file/new", "cannot be written"),
+        ("bench/images", "bench", "images cannot be written"),
+        ("bench/incoming", "bench", "incoming cannot be written"),
+        ("bench/incoming/a.part/file", "bench", "a.part cannot be written"),
+        ("file", "n" * 300, "cannot be read"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, made, folder, told):
+    place = tmp_path / made
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(b"a file where a folder should be")
+    refuse_to_serve(tmp_path / folder, told)
+
+
+@pytest.mark.parametrize("name", ["images", "incoming"])
+def test_a_folder_of_images_that_is_read_only_is_told_before_files_are_sent(
+    tmp_path, monkeypatch, name
+):
+    (tmp_path / name).mkdir()
+    real = tempfile.TemporaryFile
+
+    def refuse(*, dir):
+        if Path(dir).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    refuse_to_serve(tmp_path, f"{name} cannot be written")
+
+
+def refuse_to_serve(folder: Path, told: str) -> None:
+    made = make_settings(None, folder, "127.0.0.1", 0, (), None, Transport())
+    with pytest.raises(BlastscopeError, match=told) as caught:
+        serve(made, Transport(), demo=False, on_start=None)
+    assert "\n" not in str(caught.value)

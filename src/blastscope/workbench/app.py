@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from blastscope import __version__
 from blastscope.errors import BlastscopeError
@@ -30,7 +31,7 @@ from blastscope.workbench.routes import (
     similar,
 )
 from blastscope.workbench.routes.answers import RefusedJson
-from blastscope.workbench.security import middleware
+from blastscope.workbench.security import TOO_LARGE, middleware
 
 ROUTES = (
     session, cases, files, fields, cells, detail, similar, events, export, review, people, pages,
@@ -39,7 +40,7 @@ _CODES = {404: "unknown-address", 405: "wrong-method", 413: "too-large"}
 _SENTENCES = {
     404: "There is nothing at this address: go back to the cases.",
     405: "This address does not take this kind of request.",
-    413: "The request is too large: send less at once.",
+    413: TOO_LARGE,
 }
 
 
@@ -69,6 +70,7 @@ def create_app(workbench: Workbench) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _busy)
+    app.add_exception_handler(ClientDisconnect, _broken_off)
     for kind in (DataError, OverflowError):  # of PostgreSQL, of SQLite
         app.add_exception_handler(kind, _beyond)
     return app
@@ -96,6 +98,11 @@ async def _wrong(request: Request, error: Exception) -> Response:
 async def _busy(request: Request, error: Exception) -> Response:
     told = "The database does not answer: look at the disk and the server, and try again."
     return _answer(request, RefusalError(503, "database", told))
+
+
+async def _broken_off(request: Request, error: Exception) -> Response:
+    told = "The request broke off before all of it came, and nothing of it is kept: send it again."
+    return _answer(request, RefusalError(400, "broken-off", told))
 
 
 async def _beyond(request: Request, error: Exception) -> Response:

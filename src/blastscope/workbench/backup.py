@@ -64,11 +64,18 @@ def check_restored(settings: Settings) -> None:
     """Refuse a folder that holds only half of a backup, which would look like lost cases.
 
     Raises:
-        BlastscopeError: if the database or the images of a restored backup are missing.
+        BlastscopeError: if the database or the images of a restored backup are missing, or the
+            folder cannot be read.
     """
     told = settings.folder / "backup.json"
-    if not told.is_file():
-        return
+    try:
+        if not told.is_file():
+            return
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise BlastscopeError(
+            f"{settings.folder} cannot be read ({reason}): choose another folder."
+        ) from error
     content = read_json(told)
     if content.get("format") != FORMAT:
         raise BlastscopeError(

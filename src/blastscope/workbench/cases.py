@@ -146,14 +146,14 @@ def bump(case: Case) -> None:
 
 
 def file_progress(session: Session, case: Case) -> dict[str, int]:
-    """Count the files of a case by what became of them, its cells, and those prepared."""
+    """Count the files of a case by what became of them, its usable cells, and those prepared."""
     counted = (
         select(Upload.state, func.count())
         .where(Upload.case_id == case.id, NOT_UNPACKED)
         .group_by(Upload.state)
     )
     states = dict(session.execute(counted).tuples().all())
-    cells = select(func.count()).where(Cell.case_id == case.id)
+    cells = select(func.count()).where(Cell.case_id == case.id, Cell.problem.is_(None))
     prepared = cells.where(Cell.prepared.is_(True))
     return {
         "sent": sum(states.values()),

@@ -209,6 +209,8 @@ def counts(
 ) -> dict[str, int]:
     """Count the cells of a reading; a blind reader gets no count that depends on the model.
 
+    Images that cannot be used are ``unusable``, and in no other count.
+
     Args:
         scope: which cells the reading is about, shape (cells,).
     """
@@ -232,6 +234,7 @@ def counts(
             "disagrees": here & table.disagrees(label),
         }
     told = {name: int(mask.sum()) for name, mask in found.items()}
+    told["unusable"] = int((scope & ~table.usable).sum())
     if not blind:
         told["disagreements"] = open_disagreements
     return told

@@ -34,8 +34,7 @@ class Workbench:
             else open_reference(settings.reference, settings.models, settings.folder)
         )
         self.images = ImageStore(settings.images, settings.incoming)
-        for left in settings.incoming.glob("*.part"):  # of a server that was killed
-            left.unlink(missing_ok=True)
+        self.images.forget_parts()
         self.database = Database(settings.database)
         self.database.migrate()
         with self.database.write() as session:

@@ -84,9 +84,9 @@ def export_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any
         "why_not": why_not,
         **awaited.as_json(),
         "without": str(awaited),
-        "cells": len(table),
+        "cells": int(table.usable.sum()),
         "with_label": int((table.usable & (together.label > 0)).sum()),
-        "in_dataset": len(table) - sum(missing.values()),
+        "in_dataset": len(table) - sum(missing.values()),  # what is unusable is in both
         "left_out": missing,
         "doubles": int(table.doubles(together.label).sum()),
         "neither": neither(table, together.label, table.usable),
@@ -121,17 +121,17 @@ def cells_frame(bench: Workbench, session: Session, case: Case) -> pl.DataFrame:
     rows = []
     for k, sha in enumerate(table.sha):
         n, one = k + 1, scores.get(table.ids[k])
-        stood = decided[n] if final[k] else stands[n]
+        stood = None
+        if together.label[k]:
+            stood = decided[n] if final[k] else stands[n]
         rows.append(
             {
                 "case": case.identifier, "case_complete": complete, "n": n,
                 "file": table.file[k], "cell": table.name[k],
                 "subject": table.subject[k], "sha256": sha,
                 "label": letters[together.label[k]],
-                "reader": None if stood is None or stood.value is None
-                else names.get(stood.person),
-                "labelled_at": None if stood is None or stood.value is None
-                else times.get(stood.id),
+                "reader": None if stood is None else names.get(stood.person),
+                "labelled_at": None if stood is None else times.get(stood.id),
                 "first_label": letters[own[k]], "second_label": letters[second[k]],
                 "adjudicated": letters[final[k]],
                 "open_disagreement": n in together.open,

@@ -37,7 +37,7 @@ from blastscope.workbench.refusal import conflict
 from blastscope.workbench.reviews import record
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Case, Cell, QueuedJob, SmearField, Upload
-from blastscope.workbench.uploads import no_image, stored_images
+from blastscope.workbench.uploads import no_image, short_subjects, stored_images
 
 SIDE = 1600
 """The most pixels of a side of the small picture of a field."""
@@ -151,7 +151,7 @@ def _name_duplicates(session: Session, case_id: int) -> None:
         .where(SmearField.case_id == case_id)
     )
     known = {upload.sha: upload.name for upload in session.scalars(gone_over)}
-    for upload in stored_images(session, case_id):
+    for upload in short_subjects(stored_images(session, case_id)):
         if upload.sha in known:
             upload.state, upload.reason = "duplicate", f"is the same as {known[upload.sha]}"
         known.setdefault(upload.sha, upload.name)

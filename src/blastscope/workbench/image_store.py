@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,27 @@ class ImageStore:
     """A folder of files named by their content."""
 
     def __init__(self, folder: Path, incoming: Path) -> None:
-        """Open the folder, which is made if it is not there."""
+        """Open the folder, which is made if it is not there.
+
+        Raises:
+            BlastscopeError: if it, or that of files that are still being sent, cannot be written.
+        """
         self.folder, self.incoming = folder, incoming
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            incoming.mkdir(parents=True, exist_ok=True)
+        for each in (folder, incoming):
+            with writing(each):
+                each.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=each):  # now, and not when the first file is sent
+                    pass
+
+    def forget_parts(self) -> None:
+        """Remove what a server that was killed has left of files that were being sent.
+
+        Raises:
+            BlastscopeError: if it cannot be removed.
+        """
+        for left in self.incoming.glob("*.part"):
+            with writing(left):
+                left.unlink(missing_ok=True)
 
     def path(self, sha: str) -> Path:
         """Return the place of the file with this SHA-256 (64 hex digits).

@@ -238,6 +238,41 @@ def work_stopped(session: Session, case: Case) -> bool:
     return job.state in ("failed", "cancelled") and let_go
 
 
+def why_stopped(session: Session, case: Case, worker_runs: bool, any_cell: bool) -> str | None:
+    """Say that a case does not come to its review by itself, why, and what to do; None if it does.
+
+    Args:
+        any_cell: whether it has a cell that can be labelled.
+    """
+    job = of_case(session, case.id)
+    if case.state not in ("preparing", "scoring") or job is None:
+        return None
+    if job.state in UNFINISHED:
+        if worker_runs:
+            return None
+        meanwhile = " Its cells can be labelled meanwhile." if any_cell else ""
+        return (
+            "The worker has stopped, so this case waits: start the worker again. To sign the case "
+            f"as it is, cancel its work first.{meanwhile}"
+        )
+    was = "was cancelled" if job.state == "cancelled" else f"stopped: {job.reason}"
+    then = (
+        "Try again, or label the cells that can be seen and sign the case without the rest."
+        if any_cell
+        else "No cell can be labelled yet: try again, or add other files."
+    )
+    return f"The work on this case {was}. {then}"
+
+
+def not_ready(session: Session, case: Case) -> RefusalError:
+    """Return the refusal of what needs a case that is prepared."""
+    if work_stopped(session, case):
+        told = "The work on this case stopped: open the case and try it again first."
+    else:
+        told = "The case is still being prepared: wait until it is done."
+    return conflict("not-ready", told)
+
+
 def scoring_stopped(session: Session, case: Case) -> bool:
     """Say whether the scoring of a case failed or was cancelled: another model may take over."""
     job = of_case(session, case.id)

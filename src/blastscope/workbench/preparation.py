@@ -140,9 +140,9 @@ def _prepare_sheet(database: Database, images: ImageStore, case_id: int, span: r
         case = session.get_one(Case, case_id)
         for cell, one in zip(cells, found, strict=True):
             row = session.get_one(Cell, cell.id)
-            row.about, row.problem, row.prepared = row.about | one.about, one.problem, True
+            row.about, row.prepared = row.about | one.about, True
             if one.problem is not None:
-                _refuse_upload(session, case_id, cell.n, one.problem)
+                refuse_cell(session, row, one.problem)
         for kind, sha in shas.items():
             session.merge(
                 Sheet(case_id=case_id, kind=kind, number=span[0], sha=sha, count=len(cells))
@@ -151,8 +151,12 @@ def _prepare_sheet(database: Database, images: ImageStore, case_id: int, span: r
     return True
 
 
-def _refuse_upload(session: Session, case_id: int, n: int, problem: str) -> None:
-    upload = session.scalar(select(Upload).where(Upload.case_id == case_id, Upload.cell == n))
+def refuse_cell(session: Session, cell: Cell, problem: str) -> None:
+    """Note why the image of a cell cannot be used, and count its file among those refused."""
+    cell.problem = problem
+    upload = session.scalar(
+        select(Upload).where(Upload.case_id == cell.case_id, Upload.cell == cell.n)
+    )
     if upload is not None:
         upload.state, upload.reason = "refused", problem
 

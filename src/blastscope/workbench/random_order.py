@@ -59,6 +59,20 @@ def without_rank(session: Session, case_id: int) -> bool:
     return session.scalar(query.limit(1)) is not None
 
 
+def close_ranks(session: Session, case: Case) -> None:
+    """Let later cells take the ranks of cells that can't be used any more, in the same order.
+
+    If a sample or a reading rests on the ranks, they stay, and it has fewer cells.
+    """
+    if case.sample_size is not None or _has_random_reading(session, case.id):
+        return
+    rank = 0
+    ranked = select(Cell).where(Cell.case_id == case.id, Cell.random.is_not(None))
+    for cell in session.scalars(ranked.order_by(Cell.random)):
+        rank += cell.problem is None
+        cell.random = rank if cell.problem is None else None
+
+
 def _has_random_reading(session: Session, case_id: int) -> bool:
     found = select(Reading.id).where(Reading.case_id == case_id, Reading.scope == "random")
     return session.scalar(found.limit(1)) is not None

@@ -29,7 +29,8 @@ from blastscope.workbench.cell_table import count_once
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
 from blastscope.workbench.models import open_again
-from blastscope.workbench.preparation import Advance
+from blastscope.workbench.preparation import Advance, refuse_cell
+from blastscope.workbench.random_order import close_ranks
 from blastscope.workbench.shares import DOUBLES
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import (
@@ -64,10 +65,16 @@ def score(database: Database, images: ImageStore, scoring_id: int, advance: Adva
         rows = score_batch(model, images, batch)
         with database.write() as session:
             case = session.get_one(Case, scoring.case_id)
-            session.add_all(
-                Score(scoring_id=scoring_id, cell_id=cell.id, **row)
-                for cell, row in zip(batch, rows, strict=True)
-            )
+            broken = False
+            for cell, row in zip(batch, rows, strict=True):
+                problem = row.pop("problem")
+                if problem is None:
+                    session.add(Score(scoring_id=scoring_id, cell_id=cell.id, **row))
+                else:  # it could be read when it was prepared
+                    refuse_cell(session, session.get_one(Cell, cell.id), problem)
+                    broken = True
+            if broken:
+                close_ranks(session, case)
             bump(case)
         done += len(batch)
         if not advance(done, total):
@@ -95,7 +102,10 @@ def _unscored(session: Session, scoring: Scoring) -> Sequence[Cell]:
 def score_batch(
     model: PredictionModel, images: ImageStore, cells: Sequence[Cell]
 ) -> list[dict[str, Any]]:
-    """Return the scores of some cells, each with the probabilities of the single networks."""
+    """Return the scores of some cells, each with the probabilities of the single networks.
+
+    The score of a cell whose image cannot be read any more has its ``problem``; others have None.
+    """
     predictor = model.predictor
     rows, prepared = [], []
     for cell in cells:
@@ -114,7 +124,7 @@ def score_batch(
     networks = iter([] if made is None else made.networks.tolist())
     return [
         {
-            **{name: one.get(name) for name in _COLUMNS},
+            **{name: one.get(name) for name in (*_COLUMNS, "problem")},
             "ood": one["out_of_distribution"],
             "networks": [] if one["p_all"] is None else next(networks),
         }

@@ -14,6 +14,7 @@ from blastscope.workbench.agreement import agreement_json, confusion
 from blastscope.workbench.cases import bump, names_of
 from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
+from blastscope.workbench.jobs import not_ready, work_stopped
 from blastscope.workbench.people import Who
 from blastscope.workbench.random_order import refuse_early
 from blastscope.workbench.refusal import RefusalError, conflict, invalid, unknown
@@ -44,8 +45,8 @@ def start_reading(
     person = session.get(User, person_id)
     if person is None or not person.active or person.role == "viewer":
         raise unknown("reader", person_id)
-    if case.state not in ("review", "reopened"):
-        raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
+    if case.state not in ("review", "reopened") and not work_stopped(session, case):
+        raise not_ready(session, case)
     for reading in readings_of(session, case.id)[1:]:
         if reading.finished_at is None:
             raise conflict("open-reading", "A second reading of this case is open: finish it.")
@@ -59,7 +60,7 @@ def start_reading(
         raise invalid("scope", "Choose all or random.")
     if scope == "random":
         refuse_early(session, case)
-    usable = int((table.random > 0).sum())
+    usable = int((table.usable & (table.random > 0)).sum())
     if scope == "random" and not 1 <= (size or 0) <= usable:
         raise invalid("size", f"Give a number of cells from 1 to {usable:,}.")
     last = session.scalar(select(func.max(Reading.number)).where(Reading.case_id == case.id))
@@ -115,7 +116,7 @@ def agreement_of(
     own, given = _labels(bench, session, first, len(table))
     other, theirs = _labels(bench, session, second, len(table))
     end = _end_of(session, second)
-    both = (own > 0) & (other > 0)
+    both = table.usable & (own > 0) & (other > 0)
     late = both & np.array([one is not None and one.seq > end for one in given], bool)
     oneself = both & np.array(
         [

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
+TOO_LARGE = "The request is too large: send less at once."
 _FILES = "/files"
 """The end of the one address that takes long bodies."""
 
@@ -135,7 +136,18 @@ class BodyLimits:
             and scope["path"].startswith("/api/v1/cases/")
             and scope["path"].endswith(_FILES)
         )
+        if scope["type"] == "http" and _length(scope) > (
+            MOST_ZIP_BYTES if is_file else MOST_JSON_BYTES
+        ):  # before a byte of it comes
+            await refuse(send, RefusalError(413, "too-large", TOO_LARGE))
+            return
         await (self._long if is_file else self._short)(scope, receive, send)
+
+
+def _length(scope: Scope) -> int:
+    """Return the announced length of a body; 0 if none is, or it is not a number."""
+    told = dict(scope["headers"]).get(b"content-length", b"")
+    return int(told) if told.isdigit() else 0
 
 
 async def refuse(send: Send, refusal: RefusalError) -> None:

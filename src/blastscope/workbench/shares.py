@@ -37,6 +37,7 @@ REASONS = {
     "mostly-ood": "Most of these cells are out of distribution: the model does not know this "
     "stain, camera or magnification, and its calls of the others say nothing of the specimen.",
     "no-labels": "No cell has a label of ALL or normal yet.",
+    "not-opened": "Open the case to see its share. Whoever sees it can't read the case blind.",
 }
 
 
@@ -61,6 +62,10 @@ class Line:
     def as_json(self) -> dict[str, Any]:
         """Return it with the sentence of its reason."""
         return {**asdict(self), "message": REASONS.get(self.reason or "")}
+
+
+NOT_OPENED = Line("model", "model", reason="not-opened")
+"""What the list of cases has instead of the share of a case that a person has not opened."""
 
 
 def clopper_pearson(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:

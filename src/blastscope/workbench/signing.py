@@ -12,7 +12,7 @@ from blastscope.workbench.access import Access
 from blastscope.workbench.cases import bump, names_of
 from blastscope.workbench.cell_table import CellTable
 from blastscope.workbench.context import Workbench
-from blastscope.workbench.jobs import work_stopped
+from blastscope.workbench.jobs import not_ready, work_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.random_order import refuse_early
@@ -27,7 +27,7 @@ SIZES = (100, 200, 500)
 """The sizes of a random sample."""
 LEAST_REASON = 5
 WHY_NOT = {
-    "not-ready": "The case is still being prepared or scored.",
+    "not-ready": "The case is still being prepared or scored: wait, or cancel its work.",
     "no-labels": "No cell has a label.",
     "open-reading": "A second reading is not finished.",
     "signed": "The case is signed already.",
@@ -47,9 +47,9 @@ def draw_sample(session: Session, found: Access, table: CellTable, size: int, wh
         raise invalid("size", f"Choose one of {', '.join(map(str, SIZES))}.")
     if case.sampling == "selected":
         raise conflict("selected", "The cells were chosen, so no sample of them means anything.")
-    usable = int((table.random > 0).sum())
+    usable = int((table.usable & (table.random > 0)).sum())
     if not usable or case.state in ("receiving", "preparing"):
-        raise conflict("not-ready", "The cells are still being prepared: wait until it is done.")
+        raise not_ready(session, case)
     refuse_early(session, case)
     if size > usable:
         raise conflict("too-few", f"The case has {usable:,} usable cells: label them all instead.")

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import Access
+from blastscope.workbench.access import Access, without_names
 from blastscope.workbench.agreement import agreement_json, confusion
 from blastscope.workbench.cases import case_facts, file_progress, names_of
 from blastscope.workbench.cell_table import CellTable, counts
 from blastscope.workbench.context import Workbench
-from blastscope.workbench.jobs import job_json, of_case, seconds_left
+from blastscope.workbench.jobs import job_json, of_case, seconds_left, why_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.reviews import CODES, ReadingView, last_event
-from blastscope.workbench.shares import Line, lines, neither
+from blastscope.workbench.shares import NOT_OPENED, Line, lines, neither
 from blastscope.workbench.store.tables import Case, Reading, ReviewEvent, Scoring
 from blastscope.workbench.uploads import senders_of
 
@@ -32,8 +32,9 @@ class Reviewed:
     """The labels of a case: its own reading's, adjudicated, and where others disagree.
 
     Attributes:
-        label: what counts, shape (cells,): adjudicated, else of the case's own reading.
-        open: cells on which a finished second reading differs and nobody has adjudicated.
+        label: what counts, shape (cells,): adjudicated, else of the case's own reading; none where
+            the image cannot be used.
+        open: usable cells on which a finished second reading differs and nobody has adjudicated.
     """
 
     label: NDArray[np.int8]
@@ -78,9 +79,10 @@ def reviewed(
             continue
         with bench.reviews.view(session, reading.id, len(table)) as view:
             other = view.label[: len(table)]
-            differ = (own > 0) & (other > 0) & (own != other) & (final == 0)
+            differ = table.usable & (own > 0) & (other > 0) & (own != other) & (final == 0)
             open_.update((np.flatnonzero(differ) + 1).tolist())
-    return Reviewed(np.where(final > 0, final, own), open_)
+    label = np.where(final > 0, final, own)
+    return Reviewed(np.where(table.usable, label, 0).astype(np.int8), open_)
 
 
 def as_counted(found: Access, seen: ReadingView, together: Reviewed) -> ReadingView:
@@ -186,22 +188,33 @@ def reading_json(
 
 
 def case_json(
-    bench: Workbench, session: Session, found: Access, who: Who, names: dict[int, str] | None = None
-) -> dict[str, Any]:
-    """Return what a page shows of a case; without anything of the model's for a blind reader."""
+    bench: Workbench, session: Session, found: Access, who: Who,
+    names: dict[int, str] | None = None, opened: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what a page shows of a case; without anything of the model's for a blind reader.
+
+    Args:
+        opened: whether the person has opened it. If not, they may still become its blind reader,
+            and no share is told, nor how many cells have which label or call.
+    """
     case, blind = found.case, found.blind
     names = names_of(session) if names is None else names
     table = bench.tables.of(session, case)
     job = of_case(session, case.id)
+    stopped = why_stopped(session, case, bench.worker.running, bool(table.usable.any()))
     scope = found.scope(table.random)
     together = reviewed(bench, session, case, table)
     with bench.reviews.view(session, found.reading.id, len(table)) as view:
         seen = as_counted(found, visible(view, who, blind), together)
         counted = counts(table, seen, scope, blind, len(together.open))
         left = int((table.in_sample & table.usable & (seen.label[: len(table)] == 0)).sum())
+    if not blind and not opened:
+        counted = {name: counted[name] for name in ("cells", "unlabelled", "unusable")}
     share = None
     if not blind:
-        line = shown_share(case_lines(session, case, table, together.label)[0])
+        line: Line | None = NOT_OPENED
+        if opened:
+            line = shown_share(case_lines(session, case, table, together.label)[0])
         share = None if line is None else line.as_json()
     readings = [
         reading_json(bench, session, case, table, reading, names, who if blind else None)
@@ -214,16 +227,17 @@ def case_json(
         "counts": counted,
         "progress": {
             **file_progress(session, case),
-            "scored": int(table.scored.sum()),
+            "scored": int((table.usable & table.scored).sum()),
             "seconds_left": seconds_left(job),
             "job": None if job is None else job_json(session, job, blind),
+            "stopped": without_names(session, case.id, stopped) if blind else stopped,
         },
         "readers": [] if blind else _readers(session, case.id, names),
         "senders": [] if blind else senders_of(session, case.id),
         "blind": blind,
         "share": share,
         "rev": revision(session, found, who),
-        "sample": _sample(session, case, left),
+        "sample": _sample(session, case, table, left),
         "readings": readings,
     }
 
@@ -237,7 +251,7 @@ def _readers(session: Session, case_id: int, names: dict[int, str]) -> list[str]
     return sorted(names.get(person, "") for person in found)
 
 
-def _sample(session: Session, case: Case, left: int) -> dict[str, Any] | None:
+def _sample(session: Session, case: Case, table: CellTable, left: int) -> dict[str, Any] | None:
     if case.sample_size is None:
         return None
     drawn = session.scalars(
@@ -246,7 +260,8 @@ def _sample(session: Session, case: Case, left: int) -> dict[str, Any] | None:
         .order_by(ReviewEvent.seq)
     )
     grown = [{**(event.value["of"] or {}), "at": event.at.isoformat()} for event in drawn]
-    return {"size": case.sample_size, "left": left, "enlarged": grown[1:]}
+    unusable = int((table.in_sample & ~table.usable).sum())
+    return {"size": case.sample_size, "left": left, "unusable": unusable, "enlarged": grown[1:]}
 
 
 def shares_json(bench: Workbench, session: Session, case: Case) -> dict[str, Any]:

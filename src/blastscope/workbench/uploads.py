@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from blastscope.data.images import MAX_BYTES, SUFFIXES
-from blastscope.data.names import parse_name, printable
+from blastscope.data.names import CellName, parse_name, printable
 from blastscope.prediction.archives import MAX_ENTRIES
 from blastscope.prediction.images import InputImage, unique_cells
 from blastscope.workbench.access import without_names
@@ -33,6 +33,8 @@ from blastscope.workbench.settings import MOST_FILES, MOST_ZIP_BYTES
 from blastscope.workbench.store.tables import Case, Cell, Upload
 
 MOST_NAME = 300
+MOST_SUBJECT = 80
+"""The most characters of a subject's name, which a file's name may hold."""
 _MOST_UNPACKED = 16 * 2**30
 """The most bytes that a zip may hold, so that a small one can't fill the disk."""
 _MOST_PACKED = 200
@@ -48,10 +50,20 @@ def safe_name(name: str) -> str:
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     leads_out = ".." in parts or name.startswith(("/", "\\")) or (parts and ":" in parts[0])
     joined = printable("/".join(parts))
-    if not parts or leads_out or "\0" in name:
-        raise invalid("name", "A file's name is a path inside the folder that is sent.")
+    if not parts:
+        raise invalid("name", "The file has no name: give it one.")
+    if leads_out or "\0" in name:
+        raise invalid(
+            "name",
+            f"{printable(name)[:80]} is not a path inside the folder that is sent: give the file "
+            "another name.",
+        )
     if len(joined) > MOST_NAME:
-        raise invalid("name", f"A file's name has at most {MOST_NAME} characters.")
+        raise invalid(
+            "name",
+            f"A file's name has at most {MOST_NAME} characters with its folders, and this one has "
+            f"{len(joined):,}: shorten it.",
+        )
     return joined
 
 
@@ -85,7 +97,9 @@ def add_file(
     zipped = is_zip(name)
     right = looks_like_zip(file.head) if zipped else looks_like_image(file.head)
     reason = None
-    if not right:
+    if not file.bytes:
+        reason = "is empty"
+    elif not right:
         reason = "is not a zip" if zipped else "is not a BMP, PNG, TIFF, JPEG or WebP image"
     upload = Upload(
         case_id=case.id, name=name, kind="zip" if zipped else "image", sha=sha, bytes=file.bytes,
@@ -175,13 +189,22 @@ def stored_images(session: Session, case_id: int) -> Sequence[Upload]:
     ).all()
 
 
+def short_subjects(stored: Sequence[Upload]) -> list[Upload]:
+    """Refuse images whose names hold a subject that no table takes; return the others."""
+    for upload in stored:
+        if len(_named(upload).subject or "") > MOST_SUBJECT:
+            upload.state = "refused"
+            upload.reason = f"names a subject of more than {MOST_SUBJECT} characters: shorten it"
+    return [upload for upload in stored if upload.state == "stored"]
+
+
 def number_cells(session: Session, case: Case) -> int:
     """Number the stored images of a case as cells, by name; return how many cells there are.
 
     The bytes decide what is a duplicate: it is named and no cell. Cells of whole fields are
     numbered as their fields are gone over (``fields``).
     """
-    stored = [] if case.content == "fields" else stored_images(session, case.id)
+    stored = [] if case.content == "fields" else short_subjects(stored_images(session, case.id))
     cells = session.scalars(select(Cell).where(Cell.case_id == case.id).order_by(Cell.n)).all()
     known = {cell.sha: cell.n for cell in cells}
     new: list[Upload] = []
@@ -192,7 +215,7 @@ def number_cells(session: Session, case: Case) -> int:
             continue
         known[upload.sha] = len(cells) + len(new) + 1
         new.append(upload)
-    named = [parse_name(PurePosixPath(upload.name).stem) for upload in new]
+    named = [_named(upload) for upload in new]
     taken = [InputImage(cell.file, cell.name, no_image) for cell in cells]
     fresh = [InputImage(u.name, one.cell, no_image) for u, one in zip(new, named, strict=True)]
     names = unique_cells([*taken, *fresh])
@@ -207,6 +230,10 @@ def number_cells(session: Session, case: Case) -> int:
         )  # fmt: skip
     bump(case)
     return len(cells) + len(new)
+
+
+def _named(upload: Upload) -> CellName:
+    return parse_name(PurePosixPath(upload.name).stem)
 
 
 def no_image() -> Any:

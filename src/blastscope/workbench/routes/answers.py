@@ -219,17 +219,21 @@ class AuditJson(Answer):
 
 
 class CountsJson(Answer):
-    """Cells of a reading by their labels and marks."""
+    """Cells of a reading by their labels and marks; those of the list may be the first three only.
+
+    ``unusable`` counts cells whose image cannot be used: they are in no other count.
+    """
 
     cells: int
     unlabelled: int
-    A: int
-    N: int
-    U: int
-    X: int
-    flagged: int
-    noted: int
-    doubles: int
+    unusable: int
+    A: int = LEFT_OUT
+    N: int = LEFT_OUT
+    U: int = LEFT_OUT
+    X: int = LEFT_OUT
+    flagged: int = LEFT_OUT
+    noted: int = LEFT_OUT
+    doubles: int = LEFT_OUT
     referred: int = LEFT_OUT
     referred_left: int = LEFT_OUT
     ood: int = LEFT_OUT
@@ -239,9 +243,10 @@ class CountsJson(Answer):
 
 
 class ProgressJson(Answer):
-    """How far a case is before its review.
+    """How far a case is before its review; images that cannot be used are in ``refused`` only.
 
     The time left is that of its job, after which others may follow; null while it is not known.
+    ``stopped`` says why the case does not get on by itself, and what to do; null if it does.
     """
 
     sent: int
@@ -252,6 +257,7 @@ class ProgressJson(Answer):
     scored: int
     seconds_left: float | None
     job: JobJson | None
+    stopped: str | None
 
 
 class LineJson(Answer):
@@ -295,10 +301,11 @@ class EnlargementJson(Answer):
 
 
 class SampleJson(Answer):
-    """The random sample of a case."""
+    """The random sample of a case; ``unusable`` of its images broke after it was drawn."""
 
     size: int
     left: int
+    unusable: int
     enlarged: list[EnlargementJson]
 
 

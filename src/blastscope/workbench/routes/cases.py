@@ -9,21 +9,22 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from blastscope.workbench.access import Access, access
+from blastscope.workbench.access import Access, access, has_seen
 from blastscope.workbench.cases import create_case, identifier_warnings, is_taken, names_of
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.demo import demo_case
-from blastscope.workbench.jobs import scoring_stopped
+from blastscope.workbench.jobs import not_ready, scoring_stopped
 from blastscope.workbench.models import find_model, model_json
 from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import start_scoring
-from blastscope.workbench.refusal import conflict
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
 from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, etagged
+from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import (
     Case,
+    Cell,
     QueuedJob,
     Score,
     Scoring,
@@ -54,8 +55,11 @@ class OtherModel(BaseModel, extra="forbid"):
 
 
 def told(bench: Workbench, session: Session, case_id: int, who: Who) -> dict[str, Any]:
-    """Return a case as a person may see it."""
-    return case_json(bench, session, access(session, case_id, who), who)
+    """Return a case as a person may see it; whoever gets its share can't read it blind any more."""
+    found = access(session, case_id, who)
+    if not found.blind:
+        saw(bench.database, session, found.case, who)
+    return case_json(bench, session, found, who)
 
 
 def key_of(session: Session, found: Access, who: Who) -> tuple[object, ...]:
@@ -74,7 +78,11 @@ def key_of(session: Session, found: Access, who: Who) -> tuple[object, ...]:
 def get_cases(
     bench: Bench, who: Viewer, request: Request, search: str = "", state: str = ""
 ) -> Response:
-    """List cases, the newest first."""
+    """List cases, the newest first.
+
+    Of a case that a person has not opened they get no share and no count by label or by the model:
+    they may still become its blind reader.
+    """
     with bench.database.read() as session:
         query = select(Case).order_by(Case.id.desc())
         if search:
@@ -84,16 +92,20 @@ def get_cases(
         cases = session.scalars(query).all()
         worker = bench.worker.as_json()
         found = [access(session, case.id, who) for case in cases]
+        opened = [has_seen(session, case.id, who.id) for case in cases]
         keys = [key_of(session, one, who) for one in found]
 
         def content() -> dict[str, Any]:
             names = names_of(session)
             return {
-                "cases": [case_json(bench, session, one, who, names) for one in found],
+                "cases": [
+                    case_json(bench, session, one, who, names, opened=seen)
+                    for one, seen in zip(found, opened, strict=True)
+                ],
                 "worker": worker,
             }
 
-        return etagged(request, (keys, worker), content)
+        return etagged(request, (keys, opened, worker), content)
 
 
 @router.get("/identifier-check", **gives(answers.CheckedIdentifierJson))
@@ -135,7 +147,9 @@ def get_case(bench: Bench, who: Viewer, case_id: int, request: Request) -> Respo
     """Return a case."""
     with bench.database.read() as session:
         found = access(session, case_id, who)
-        key = key_of(session, found, who)
+        if not found.blind:
+            saw(bench.database, session, found.case, who)
+        key = (*key_of(session, found, who), bench.worker.running)
         return etagged(request, key, lambda: case_json(bench, session, found, who))
 
 
@@ -161,7 +175,7 @@ def post_score(bench: Bench, who: Signer, case_id: int, body: OtherModel) -> dic
         if found.case.state not in ("review", "reopened") and not scoring_stopped(
             session, found.case
         ):
-            raise conflict("not-ready", "The case is still being prepared: wait until it is done.")
+            raise not_ready(session, found.case)
         model = find_model(session, body.model)
         scoring = start_scoring(session, found.case, model.id)
         about = {"model": model.name, "digest": model.digest, "scoring": scoring.id}
@@ -177,9 +191,10 @@ def get_scorings(bench: Bench, who: Viewer, case_id: int) -> dict[str, Any]:
         found = access(session, case_id, who)
         found.refuse_blind()
         rows = session.execute(
-            select(Scoring, StoredModel.name, func.count(Score.cell_id))
+            select(Scoring, StoredModel.name, func.count(Cell.id))
             .join(StoredModel, StoredModel.id == Scoring.model_id)
             .outerjoin(Score, Score.scoring_id == Scoring.id)
+            .outerjoin(Cell, (Cell.id == Score.cell_id) & Cell.problem.is_(None))
             .where(Scoring.case_id == case_id)
             .group_by(Scoring.id, StoredModel.name)
             .order_by(Scoring.id)

@@ -1,6 +1,6 @@
 /** The page of a case: its shares, what is left, the sign-off, and which model scored it. */
 
-import { get, post } from "./api.js";
+import { call, get, post } from "./api.js";
 import { ask } from "./dialogs.js";
 import { fill, h, scrolling, table } from "./dom.js";
 import { fieldsPanel, scaleForm } from "./fields.js";
@@ -41,6 +41,7 @@ function whatIsLeft(item, sign) {
 function sample(item, again) {
   if (item.sampling === "selected" || item.state === "signed") return null;
   const place = h("div");
+  const whole = item.sample ? item.sample.size - item.sample.unusable : 0;
   const sizes = [100, 200, 500].filter((size) => size <= item.counts.cells && size > (item.sample?.size ?? 0));
   const choose = async (/** @type {number} */ size) => {
     const sure = item.sample ? await ask(`Enlarge the random sample to ${size}?`,
@@ -50,7 +51,8 @@ function sample(item, again) {
   };
   return h("section", { class: "panel" }, h("h2", {}, "Count a random sample"),
     item.sample
-      ? [h("p", {}, item.sample.left ? `${number(item.sample.size - item.sample.left)} of ${counted(item.sample.size, "cell")} counted.` : `All ${counted(item.sample.size, "cell")} of the sample are counted.`),
+      ? [h("p", {}, item.sample.left ? `${number(whole - item.sample.left)} of ${counted(whole, "cell")} counted.` : `All ${counted(whole, "cell")} of the sample are counted.`,
+        item.sample.unusable ? ` ${counted(item.sample.unusable, "image")} of the sample can't be used any more and ${item.sample.unusable === 1 ? "is" : "are"} not in it.` : ""),
         item.sample.enlarged.length ? h("p", {}, h("small", {}, `Enlarged from ${item.sample.enlarged.map((each) => `${each.before} to ${each.size} cells`).join(", then ")}.`)) : null,
         h("p", {}, h("a", { class: "button", href: galleryOf(item, item.sample.left ? "sample,unlabelled" : "sample", "random") }, item.sample.left ? "Go on counting" : "See the sample"))]
       : h("p", {}, "Cells that are sorted by doubt are not a random sample. To count without labelling every cell, label a random sample. If 40 of 200 are ALL, the 95 % interval is 14.7 to 26.2 %; if 100 of 500 are, it is 16.6 to 23.8 %."),
@@ -113,10 +115,13 @@ async function draw() {
     h("div", { class: "head" }, h("h1", {}, item.identifier), h("span", { class: "state", "data-state": item.state }, STATES[item.state]),
       h("span", { class: "end" }, may.read && item.state !== "signed" ? h("a", { class: "button", href: `/cases/new?case=${item.id}` }, "Add files") : null,
         item.state === "signed" && may.sign ? h("button", { type: "button", onclick: () => askToReopen(item, draw) }, "Reopen…") : null)),
-    h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}; usual count for this material: ${item.target} cells. `
+    h("p", { class: "quiet" }, `${MATERIAL[item.material]}, ${SAMPLING[item.sampling]}. ${counted(item.counts.cells, "cell")}${item.counts.unusable ? `, and ${counted(item.counts.unusable, "image")} that cannot be used and ${item.counts.unusable === 1 ? "is" : "are"} in no count` : ""}; usual count for this material: ${item.target} cells. `
       + `Begun ${when(item.created_at)} by ${item.created_by}.${item.blind ? "" : ` Files sent by ${sentBy(item.senders)}. Readers: ${item.readers.join(", ") || "none yet"}.`}`, item.note ? [h("br"), `Note: ${item.note}`] : null),
-    busy ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
-    job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${stopped(job)}.`),
+    busy && !item.progress.stopped ? h("div", { class: "notice" }, h("p", {}, `Still ${STATES[item.state]}: ${item.progress.scored} of ${item.progress.cells} cells scored. The shares change until it is done.`)) : null,
+    item.progress.stopped && job && !stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, item.progress.stopped), may.read ? [
+      h("button", { type: "button", onclick: () => post("/api/v1/worker/restart").then(draw, showFault) }, "Start the worker"), " ",
+      h("button", { type: "button", onclick: () => call("DELETE", `/api/v1/jobs/${job.id}`).then(draw, showFault) }, "Cancel the work")] : null) : null,
+    job && stopped(job) ? h("div", { class: "notice bad" }, h("p", {}, item.progress.stopped ?? `Stopped: ${stopped(job)}.`),
       h("button", { type: "button", onclick: () => post(`/api/v1/jobs/${job.id}/again`).then(draw, showFault) }, "Try again"),
       job.kind === "segment" ? scaleForm(item, draw) : null) : null,
     sign?.files_waiting && !stopped(job) && item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, `${counted(sign.files_waiting, "file")} sent, and not prepared. `),

@@ -33,7 +33,7 @@ function row(item) {
     if (!(/** @type {HTMLElement} */ (event.target).closest("a"))) open.click();
   } },
   h("th", { scope: "row" }, open, item.synthetic ? [" ", h("small", {}, "synthetic")] : null),
-  h("td", { class: "n" }, number(item.counts.cells)),
+  h("td", { class: "n" }, number(item.counts.cells), item.counts.unusable ? h("small", {}, `, and ${number(item.counts.unusable)} not usable`) : null),
   h("td", { class: "n" }, number(item.counts.unlabelled)),
   h("td", { class: "n" }, item.counts.referred_left === undefined ? "–" : number(item.counts.referred_left)),
   h("td", {}, shareOf(item)),

@@ -24,6 +24,7 @@ page(async () => {
     item.state !== "signed" ? h("div", { class: "notice warn" }, h("p", {}, h("strong", {}, "This case is not signed. "), "What you export may still change, and says so.")) : null,
     h("p", {}, `${number(answer.with_label)} of ${counted(answer.cells, "cell")} have a label.`,
       out.length ? ` The data set leaves out ${out.map(([words, count]) => `${number(Number(count))} ${words}`).join(", ")}.` : "",
+      answer.left_out?.unusable ? ` ${counted(answer.left_out.unusable, "image")} cannot be used: no number here has ${answer.left_out.unusable === 1 ? "it" : "them"} in it, and the tables list ${answer.left_out.unusable === 1 ? "it" : "them"} with the reason.` : "",
       answer.doubles ? ` ${counted(answer.doubles, "cell")} may be of two fields that overlap: both are in it until one is labelled not a cell.` : "",
       answer.neither ? ` ${number(answer.neither)} have no label, and the model does not call them: they are in no share.` : ""),
     answer.why_not ? null : h("div", { class: "columns" }, answer.files.map((file) => {

@@ -148,7 +148,8 @@ async function sending(item) {
       waiting && !busy ? h("div", { class: "notice warn" }, h("p", {}, `${counted(waiting, "file")} sent before ${waiting === 1 ? "is" : "are"} not prepared yet. Send the rest, or go on without it.`),
         h("button", { type: "button", onclick: () => sender.ondone() }, "Prepare what was sent")) : null,
       stopped ? h("div", { class: "notice bad", role: "alert" }, h("p", {}, stopped)) : null,
-      job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, `Stopped: ${job.reason ?? "the reason is not known"}.`),
+      progress.stopped && job?.state !== "failed" ? h("div", { class: "notice bad" }, h("p", {}, progress.stopped, " ", h("a", { href: `/cases/${item.id}` }, "Open the case"))) : null,
+      job?.state === "failed" ? h("div", { class: "notice bad" }, h("p", {}, progress.stopped ?? `Stopped: ${job.reason ?? "the reason is not known"}.`),
         h("button", { type: "button", onclick: async () => {
           await post(`/api/v1/jobs/${job.id}/again`);
           poll();

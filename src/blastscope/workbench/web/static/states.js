@@ -6,7 +6,7 @@ import { filtered } from "./filters.js";
 import { counting } from "./review.js";
 import { boot, outbox, signInAgain } from "./frame.js";
 import { askToDrop } from "./refused.js";
-import { counted, duration, stopped } from "./words.js";
+import { counted, duration } from "./words.js";
 
 /** @typedef {import("./gallery.js").Gallery} Gallery */
 /** @typedef {import("./types.js").Case} Case */
@@ -85,8 +85,7 @@ export class States {
   #progress(item) {
     if (!BUSY.includes(item.state)) return null;
     const { progress } = item;
-    if (stopped(progress.job))
-      return this.#strip("bad", `The work on this case stopped: ${stopped(progress.job)}.`, h("a", { href: `/cases/${item.id}` }, "Open the case to start it again"));
+    if (progress.stopped) return this.#strip("bad", progress.stopped, h("a", { href: `/cases/${item.id}` }, "Open the case"));
     const left = progress.seconds_left ? `, about ${duration(progress.seconds_left)} left` : "";
     const { job } = progress;
     const words = item.state === "receiving" ? "Files are still being sent"
