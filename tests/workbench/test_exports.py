@@ -17,7 +17,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.report.worth_text import worth_text
 from blastscope.workbench import heatmaps
 from blastscope.workbench.cases import bump
-from blastscope.workbench.store.tables import Case, Score, StoredModel, User
+from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel, User
 
 
 def labelled(local, case: int) -> dict[str, list[int]]:
@@ -65,7 +65,7 @@ def test_the_data_set_is_taken_by_check_and_prepare(served, local, tmp_path):
         archive.extractall(tmp_path / "set")
     assert not [name for name in names if "UID" in name]
     found = bs.check(tmp_path / "set").found
-    assert (found.cells, found.usable, found.notes) == (12, True, found.notes)
+    assert (found.cells, found.usable) == (12, True)
     assert found.per_class == {"all": 6, "hem": 6}
     assert found.per_subject == {"S1": 6, "S2": 6}
     store = bs.prepare(tmp_path / "set", out=tmp_path / "store", size=32).to_frame()
@@ -76,6 +76,18 @@ def test_the_data_set_is_taken_by_check_and_prepare(served, local, tmp_path):
     assert labels == {
         n: ("all" if n <= 6 else "hem", f"S{1 + (n - 1) % 2}") for n in range(1, 13)
     }  # fmt: skip
+
+
+def test_a_data_set_whose_image_is_gone_is_refused(served, local):
+    case = served.case(30)
+    labelled(local, case)
+    with served.bench.database.read() as session:
+        sha = session.query(Cell.sha).filter_by(case_id=case, n=3).scalar()
+    served.bench.images.path(sha).unlink()
+    refused = local.get(f"/api/v1/cases/{case}/export/dataset.zip")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "image-missing")
+    assert "cell 3" in refused.json()["error"]["message"]
+    assert local.get(f"/api/v1/cases/{case}/export/cells.csv").status_code == 200
 
 
 def test_cells_in_no_share_are_counted_everywhere(served, local):

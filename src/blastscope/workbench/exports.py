@@ -28,6 +28,7 @@ from blastscope.workbench.fields import fields_json
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.models import bundle_of, find_model
 from blastscope.workbench.people import Who
+from blastscope.workbench.refusal import conflict
 from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import CODES
 from blastscope.workbench.shares import neither
@@ -235,7 +236,7 @@ def dataset_zip(bench: Workbench, session: Session, case: Case) -> IO[bytes]:
                 continue
             suffix = _SUFFIXES.get(str(formats[k + 1].get("format")), "png")
             name = f"{folder}/case{case.id}-cell{k + 1:05d}.{suffix}"
-            archive.writestr(name, _content(bench.images, sha))
+            archive.writestr(name, _content(bench.images, sha, k + 1))
             writer.writerow([name, folder, table.subject[k]])
             counted[folder] += 1
         archive.writestr("labels.csv", labels.getvalue())
@@ -247,8 +248,14 @@ def dataset_zip(bench: Workbench, session: Session, case: Case) -> IO[bytes]:
     return made
 
 
-def _content(images: ImageStore, sha: str) -> bytes:
-    return images.path(sha).read_bytes()
+def _content(images: ImageStore, sha: str, n: int) -> bytes:
+    try:
+        return images.path(sha).read_bytes()
+    except FileNotFoundError as error:
+        raise conflict(
+            "image-missing",
+            f"The image of cell {n:,} is not in the workbench's folder any more: restore a backup.",
+        ) from error
 
 
 def _readme(case: Case, counted: Counter[str], missing: dict[str, int], without: str) -> str:
