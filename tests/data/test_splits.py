@@ -235,3 +235,17 @@ def test_the_split_of_a_final_model_is_written_without_a_test_part(dataset, tmp_
     assert not report.cells["test"]
     assert sum(report.cells["train"].values()) == 36  # of 48
     assert set(read_split(path).table["part"]) == {"train", "validation"}
+
+
+@pytest.mark.parametrize("seed", range(0, 201, 8))
+def test_three_subjects_of_each_class_give_each_part_both_classes(seed):
+    rows = [
+        (f"{label}{who}-{k}", f"{label[0]}{who}", label)
+        for label in ("all", "hem")
+        for who in range(3)
+        for k in range(20)
+    ]
+    cells = pl.DataFrame(rows, schema=["cell", "subject", "label"], orient="row")
+    joined = cells.join(subject_split(cells, seed).table, on="cell")
+    counts = joined.group_by("part", "label").agg(pl.col("subject").n_unique())
+    assert counts["subject"].to_list() == [1] * 6

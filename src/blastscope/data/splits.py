@@ -64,7 +64,8 @@ def subject_split(
 
     Subjects that share pixel-identical cells count as one. Scikit-learn's ``StratifiedGroupKFold``
     cuts the subjects into as many folds as the fractions need (five for .6 .2 .2); the parts are
-    made of whole folds, those of validation and test chosen so that each holds both classes.
+    made of whole folds, those of validation and test chosen so that each holds both classes. If
+    they leave a class to no training fold, single subjects make up the parts.
 
     Raises:
         BlastscopeError: if a cell has no subject, or a class too few subjects for three parts.
@@ -88,6 +89,9 @@ def subject_split(
     folds = min(sum(wanted), labelled[GROUP].n_unique(), most)
     fold = stratified(is_all, folds, seed, labelled[GROUP].to_numpy())
     part_of = _assign_folds(fold, is_all, wanted, seed)
+    if part_of is None:  # few subjects: whole folds are too coarse
+        _, fold = np.unique(labelled[GROUP].to_numpy(), return_inverse=True)
+        part_of = _assign_subjects(fold, is_all, shares, seed)
     parts = {cell: part_of[k] for cell, k in zip(labelled["cell"], fold.tolist(), strict=True)}
     return _split(parts, "subject", seed, fractions)
 
@@ -138,8 +142,8 @@ def _folds(shares: Sequence[Fraction]) -> int:
 
 def _assign_folds(
     fold: np.ndarray, is_all: np.ndarray, wanted: Sequence[int], seed: int
-) -> dict[int, str]:
-    """Give whole folds to test, then to validation, and the rest to train.
+) -> dict[int, str] | None:
+    """Give whole folds to test, then to validation, then to train; None if train lacks a class.
 
     Folds with both classes go first, and a part that still lacks a class takes one fold more than
     its share.
@@ -154,12 +158,35 @@ def _assign_folds(
             taken.append(left.pop(0))
         part_of |= dict.fromkeys(taken, part)
     part_of |= dict.fromkeys(left, "train")
-    if _classes(left, classes) < 2:
-        raise BlastscopeError(
-            "No choice of whole folds leaves both classes in train, validation and test: try "
-            "another seed, or larger fractions for validation and test."
-        )
-    return part_of
+    return part_of if _classes(left, classes) == 2 else None
+
+
+def _assign_subjects(
+    group: np.ndarray, is_all: np.ndarray, shares: Sequence[Fraction], seed: int
+) -> dict[int, str]:
+    """Give numbered subjects to the parts, if no choice of whole folds has both classes in each.
+
+    Test and validation first take both classes, subjects with both of them before others, and then
+    what their shares lack, as long as training keeps both classes. Three subjects of each class
+    are always enough.
+    """
+    order = np.random.default_rng(seed).permutation(group.max() + 1).tolist()
+    classes = {k: set(is_all[group == k].tolist()) for k in order}
+    left = sorted(order, key=lambda k: -len(classes[k]))
+    taken: dict[str, list[int]] = {"test": [], "validation": []}
+    for own in taken.values():
+        while _classes(own, classes) < 2:
+            has = set().union(*(classes[k] for k in own))
+            own.append(next(k for k in left if classes[k] - has))
+            left.remove(own[-1])
+    for own, share in zip(taken.values(), (shares[2], shares[1]), strict=True):
+        for k in list(left):
+            rest = [one for one in left if one != k]
+            if len(own) < round(share * len(order)) and _classes(rest, classes) == 2:
+                own.append(k)
+                left = rest
+    parts = {k: part for part, own in taken.items() for k in own}
+    return parts | dict.fromkeys(left, "train")
 
 
 def _classes(folds: Sequence[int], classes: dict[int, set[bool]]) -> int:
