@@ -20,6 +20,7 @@ from blastscope.api.train import TrainingResult, train
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.workfolder import FolderKind, WorkFolder
+from blastscope.recipes.library import refuse_unread_weights
 from blastscope.report.text import counted
 
 RECIPE = "beyond/efficientnet-lite0-rescaled"
@@ -177,6 +178,7 @@ def build_model(
             f"{loaded.name} starts from the run of {loaded.starts_from}: give a recipe that stands "
             "alone."
         )
+    refuse_unread_weights([loaded], weights_dir)
     identity = {"recipe": loaded.experiment, "folds": folds}
     WorkFolder(place, _KIND, identity).open_or_resume()
     wanted = loaded.input

@@ -20,6 +20,7 @@ from blastscope.experiments.crossval_folder import CrossvalRequest
 from blastscope.experiments.crossval_metrics import CrossvalMetrics, crossval_metrics, record
 from blastscope.experiments.progress import JobsProgress
 from blastscope.io.workfolder import refuse_foreign
+from blastscope.recipes.library import refuse_unread_weights
 from blastscope.report.crossval_page import CONTENT as LEAKAGE
 from blastscope.report.crossval_page import cut_text, folds_table, write_leakage
 from blastscope.report.evaluation_text import leakage_text, sampling_text
@@ -125,6 +126,7 @@ def cross_validate(
     recipes = tuple(
         one if _has_own_seed(one) else one.with_seed(seed) for one in with_starts(recipe, settings)
     )
+    refuse_unread_weights(recipes, weights_dir)
     request = CrossvalRequest(
         recipes, Path(store), Path(out), by, folds, repeats, seed, device,
         as_path(weights_dir), tuple(map(Path, teachers)), tuple(without),

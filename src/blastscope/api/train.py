@@ -18,6 +18,7 @@ from blastscope.errors import BlastscopeError
 from blastscope.experiments.progress import JobsProgress
 from blastscope.experiments.seeds import SeedJob, SeedsRequest, begin_seeds, train_seeds
 from blastscope.io.files import read_json
+from blastscope.recipes.library import refuse_unread_weights
 from blastscope.report.evaluation_text import headline
 from blastscope.report.seeds_page import SeedsReport, report_seeds, seeds_headline, seeds_meaning
 from blastscope.training.devices import (
@@ -178,6 +179,7 @@ def train(
     loaded, run, cells = load_recipe(recipe, settings), Path(out), Path(store)
     weights, begin = as_path(weights_dir), as_path(start)
     refuse_tracking(track)
+    refuse_unread_weights([loaded], weights)
     if seeds > 1 and (teachers or pseudo_labels or average):
         raise BlastscopeError(
             "Several seeds cannot learn from teachers or pseudo-labels, or average runs: train "

@@ -16,6 +16,7 @@ from blastscope.api.train import evaluate_run
 from blastscope.cluster import LOCAL, RAY, check_engine
 from blastscope.errors import BlastscopeError, require_training
 from blastscope.experiments.runner import Failure
+from blastscope.recipes.library import refuse_unread_weights
 from blastscope.report.text import number
 from blastscope.report.tuning_page import (
     OUTCOME,
@@ -173,9 +174,12 @@ def tune(
     refuse_tracking(track)
     by_hand = load_recipe(recipe, settings)
     in_memory = isinstance(space, Mapping)
+    ranges = parse_space(space) if isinstance(space, Mapping) else read_space(str(space))
+    if "model.weights" not in ranges.ranges:
+        refuse_unread_weights([by_hand], weights_dir)
     request = SearchRequest(
         recipe=by_hand,
-        space=parse_space(space) if isinstance(space, Mapping) else read_space(str(space)),
+        space=ranges,
         trials=trials,
         store=Path(store),
         split=Path(split),

@@ -26,9 +26,7 @@ def weights_at_hand(recipes: Iterable[Recipe], weights_dir: Path | None) -> Dige
     """
     found: Digests = {}
     models = {
-        (one.model.backbone, one.model.cut): one.model
-        for one in recipes
-        if one.model.weights == "imagenet" and one.starts_from is None
+        (one.model.backbone, one.model.cut): one.model for one in recipes if one.begins_with_weights
     }
     for model in models.values():
         config = network_config(model.backbone)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
@@ -171,3 +171,17 @@ def _validate(content: dict[str, Any], label: str) -> Recipe:
     if start and start.split("/")[0] in _SHELVES and start not in recipe_names():
         raise BlastscopeError(f"{label}: starts_from is not a recipe, {_nearest(start)}.")
     return recipe
+
+
+def refuse_unread_weights(recipes: Iterable[Recipe], weights_dir: object) -> None:
+    """Refuse a folder of pretrained weights that no recipe of a chain begins with.
+
+    Raises:
+        BlastscopeError: naming the last recipe, if there is a folder.
+    """
+    *_, last = chain = tuple(recipes)
+    if weights_dir is not None and not any(one.begins_with_weights for one in chain):
+        raise BlastscopeError(
+            f"{last.name} begins with no pretrained weights of its own, so --weights-dir has no "
+            "effect: leave it out."
+        )

@@ -263,6 +263,11 @@ class Recipe(Section):
         """The settings of the experiment but for its seed: those that a repeat shares."""
         return self.with_seed(0).experiment
 
+    @property
+    def begins_with_weights(self) -> bool:
+        """Whether a training begins with published weights, and not with those of a run."""
+        return self.model.weights == "imagenet" and self.starts_from is None
+
     def with_seed(self, seed: int) -> Recipe:
         """Return the recipe with another seed."""
         training = self.training.model_copy(update={"seed": seed})
