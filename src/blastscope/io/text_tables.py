@@ -240,9 +240,14 @@ def _header(fields: list[str], where: str, line: int) -> list[str]:
         fields = fields[:-1]
     names = [_name(field) for field in fields]
     if not all(names):
+        number = names.index("") + 1
+        remedy = "give it one"
+        if number == 1:
+            remedy += (
+                ", or write the table without row names (pandas index=False, R row.names=FALSE)"
+            )
         raise BlastscopeError(
-            f"{where}, line {line}: column {names.index('') + 1} of the header has no name: "
-            "give it one."
+            f"{where}, line {line}: column {number} of the header has no name: {remedy}."
         )
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
