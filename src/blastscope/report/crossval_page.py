@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure
 from blastscope.data.folds import FoldCut
 from blastscope.errors import listing
 from blastscope.evaluation.leakage import Leakage
-from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
 from blastscope.io.files import write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
@@ -19,7 +19,7 @@ from blastscope.report.data_text import shared_folds_text, together_text
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save, styled
-from blastscope.report.text import HEADLINE, LABELS, number, signed, spread
+from blastscope.report.text import DASH, HEADLINE, LABELS, number, signed, spread
 
 Line = tuple[str, ...]
 CONTENT = "leakage.json"
@@ -59,7 +59,7 @@ def folds_table(found: CrossvalMetrics) -> FoldsTable:
         name = f"all folds, {repeat}" if repeats > 1 else "all folds"
         metrics = (number(pooled[key]) for key in HEADLINE)
         folds.append((name, "", "", number(pooled["n"]), *metrics))
-    over_folds = (spread(found.over_folds(key)) for key in HEADLINE)
+    over_folds = (_over_folds(found, key) for key in HEADLINE)
     spreads = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
     if repeats > 1:
         over_repeats = (spread(found.over_repeats(key)) for key in HEADLINE)
@@ -118,16 +118,24 @@ def _subjects(names: list[str]) -> str:
 
 def _headline(found: CrossvalMetrics) -> str:
     folds = len(found.folds)
-    told = f"mean over {folds} folds ± standard deviation: {_each(found.over_folds)}"
+    told = f"mean over {folds} folds ± standard deviation: {_each(partial(_over_folds, found))}"
     if len(found.pooled) > 1:
         repeats = len(found.pooled)
-        told += f"; all cells together over {repeats} repeats: {_each(found.over_repeats)}"
+        over = _each(lambda name: spread(found.over_repeats(name)))
+        told += f"; all cells together over {repeats} repeats: {over}"
     return told
 
 
-def _each(over: Callable[[str], Spread | None]) -> str:
-    found = ((shown, over(name)) for name, shown in HEADLINE.items())
-    return ", ".join(f"{shown} {spread(values)}" for shown, values in found if values is not None)
+def _over_folds(found: CrossvalMetrics, name: str) -> str:
+    """Write a metric's spread over the folds, and over how many if some do not have it."""
+    values = found.over_folds(name)
+    some = values is not None and values.n < len(found.folds)
+    return spread(values) + (f" (of {values.n} folds)" if values is not None and some else "")
+
+
+def _each(over: Callable[[str], str]) -> str:
+    texts = ((shown, over(name)) for name, shown in HEADLINE.items())
+    return ", ".join(f"{shown} {text}" for shown, text in texts if text != DASH)
 
 
 def write_leakage(found: Leakage, recipe: str, out: Path) -> None:
