@@ -23,8 +23,8 @@ from blastscope.bundle.read import open_bundle
 from blastscope.cli import app
 from blastscope.report import predictions_page as page_file
 from blastscope.report.bundle_card import SYNTHETIC
+from blastscope.report.generalization_text import doubt_text, generalization_text
 from blastscope.report.predictions_text import limits, training_subjects
-from blastscope.report.worth_text import doubt_text, worth_text
 from tests.api.conftest import unmarked
 from tests.prediction.test_predict import weighted
 
@@ -191,7 +191,7 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     manifest = open_bundle(in_the_box()).manifest.model_copy(update={"synthetic": False})
 
     def worth(*evaluations):
-        return worth_text(manifest.model_copy(update={"evaluations": evaluations}))
+        return generalization_text(manifest.model_copy(update={"evaluations": evaluations}))
 
     measured = "Measured on 1,200 cells"
     said = worth(entry("image"), entry())
@@ -211,10 +211,16 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     assert worth(tiny, entry("image", own=True), entry()) == worth(entry())
     assert "was not evaluated on unseen subjects" in worth(entry("image"))
     assert "was not evaluated on unseen subjects" in worth()
-    assert "is not recorded with it" in worth_text(None)
-    assert worth_text(manifest, synthetic=True) == worth_text(None, synthetic=True) == SYNTHETIC
+    assert "is not recorded with it" in generalization_text(None)
+    assert (
+        generalization_text(manifest, synthetic=True)
+        == generalization_text(None, synthetic=True)
+        == SYNTHETIC
+    )
     adapted = manifest.model_copy(update={"evaluations": (entry(),), "adaptation": object()})
-    assert worth_text(adapted).startswith("Before it was adapted, its AUC on unseen subjects was")
+    assert generalization_text(adapted).startswith(
+        "Before it was adapted, its AUC on unseen subjects was"
+    )
     few = manifest.model_copy(update={"evaluations": (entry(counts={"all": 11, "hem": 3}),)})
     assert doubt_text(few) == (
         "It was measured on 3 normal subjects: so few say little about the next one."

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from blastscope.box import in_the_box
 from blastscope.workbench.cases import bump, create_case
+from blastscope.workbench.contact_sheets import KINDS, TILE, png, sheet, spans
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.models import register
 from blastscope.workbench.people import local_person, who
 from blastscope.workbench.preparation import draw_order
-from blastscope.workbench.sheets import KINDS, TILE, png, sheet, spans
 from blastscope.workbench.store.database import Database, sqlite_url
 from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, Sheet, StoredModel, Upload
 

@@ -20,10 +20,10 @@ from blastscope.data.synthetic import write_synthetic
 from blastscope.decision.blast_share import blast_share
 from blastscope.workbench.cases import bump
 from blastscope.workbench.cell_table import count_once
+from blastscope.workbench.contact_sheets import png
 from blastscope.workbench.doubles import note_doubles, possible_doubles, see
 from blastscope.workbench.models import open_bundled
 from blastscope.workbench.scoring import _sum_up
-from blastscope.workbench.sheets import png
 from blastscope.workbench.store.tables import Case, Cell, Score, Scoring, SmearField, Upload
 
 

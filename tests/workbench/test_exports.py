@@ -14,7 +14,7 @@ import blastscope as bs
 from blastscope.box import in_the_box
 from blastscope.bundle.read import open_bundle
 from blastscope.errors import BlastscopeError
-from blastscope.report.worth_text import worth_text
+from blastscope.report.generalization_text import generalization_text
 from blastscope.workbench import heatmaps
 from blastscope.workbench.cases import bump
 from blastscope.workbench.store.tables import Case, Cell, Score, StoredModel, User
@@ -157,7 +157,7 @@ def test_what_a_signer_decided_is_theirs_and_each_reading_stays(served, local):
 def test_another_bundle_in_a_models_place_speaks_for_it_nowhere(served, local, monkeypatch):
     case = served.case(10)
     local.label(case, [1], "A")
-    text = worth_text(open_bundle(in_the_box()).manifest, synthetic=True)
+    text = generalization_text(open_bundle(in_the_box()).manifest, synthetic=True)
     address = f"/api/v1/cases/{case}/export/report.html"
     with served.bench.database.write() as session:
         model = session.query(StoredModel).one()

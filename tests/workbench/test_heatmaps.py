@@ -19,7 +19,7 @@ from blastscope.prediction.images import InputImage
 from blastscope.prediction.pipeline import PreparedCell, read_cell
 from blastscope.stain.reference import CNMC
 from blastscope.workbench import heatmaps
-from blastscope.workbench.sheets import png
+from blastscope.workbench.contact_sheets import png
 
 
 @pytest.fixture

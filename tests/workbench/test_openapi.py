@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from blastscope.workbench.sheets import png
+from blastscope.workbench.contact_sheets import png
 from tests.workbench.conftest import hold_to_its_type
 from tests.workbench.test_cases import signed
 

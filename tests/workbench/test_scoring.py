@@ -16,9 +16,9 @@ from blastscope.data.synthetic import write_synthetic
 from blastscope.workbench import context
 from blastscope.workbench import scoring as module
 from blastscope.workbench.app import create_app
+from blastscope.workbench.contact_sheets import PER_SHEET, TILE, sheet, spans
 from blastscope.workbench.jobs import release_all
 from blastscope.workbench.models import register
-from blastscope.workbench.sheets import PER_SHEET, TILE, sheet, spans
 from blastscope.workbench.store.tables import Case, QueuedJob, Score, Scoring
 from blastscope.workbench.worker import Worker
 from tests.workbench.conftest import Served, settings_of

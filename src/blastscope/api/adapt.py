@@ -33,8 +33,8 @@ from blastscope.prediction.members import open_members
 from blastscope.prediction.models import Predictor
 from blastscope.report.adaptation_text import adaptation_lines, adapted_from, changed_by
 from blastscope.report.bundle_card import bundle_card
+from blastscope.report.generalization_text import SYNTHETIC
 from blastscope.report.text import megabytes
-from blastscope.report.worth_text import SYNTHETIC
 
 _MOST_PROBLEMS = 10
 

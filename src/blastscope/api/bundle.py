@@ -55,7 +55,7 @@ class BundleResult(FolderResult):
 
     def notes(self) -> list[str]:
         """Return what the model must not be used for, or lacks."""
-        from blastscope.report.worth_text import SYNTHETIC
+        from blastscope.report.generalization_text import SYNTHETIC
 
         undecided = (
             "It has no decision, so it calls no cell ALL or normal: run `blastscope evaluate`, "

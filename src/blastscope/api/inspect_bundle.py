@@ -15,9 +15,9 @@ from blastscope.bundle.read import Bundle, open_bundle
 from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows, adapted_from
 from blastscope.report.bundle_card import evaluated_on, interval_notes, metric_rows
 from blastscope.report.decision_text import how_decided
+from blastscope.report.generalization_text import doubt_text, generalization_text
 from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
 from blastscope.report.text import megabytes
-from blastscope.report.worth_text import doubt_text, worth_text
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
 
@@ -79,7 +79,7 @@ class InspectResult(Result):
     def answers(self) -> list[str]:
         """Say what the bundle is, and that it is whole."""
         found, manifest = self.found, self.found.manifest
-        worth = worth_text(manifest)
+        worth = generalization_text(manifest)
         return [
             f"{worth} {doubt_text(manifest)}".rstrip(),
             f"{found.path}: {manifest.name}, {megabytes(self.bytes)}, whole ({found.digest[:19]})",

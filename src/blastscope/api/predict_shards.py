@@ -19,8 +19,8 @@ from blastscope.io.remote import uploaded, url_of
 from blastscope.prediction.shard_rows import ModelRequest
 from blastscope.prediction.shards import Sharded
 from blastscope.prediction.shards import predict_shards as predict_in_parts
+from blastscope.report.generalization_text import SYNTHETIC
 from blastscope.report.predictions_text import altered_text
-from blastscope.report.worth_text import SYNTHETIC
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -15,6 +15,7 @@ from blastscope.io.files import write_text
 from blastscope.prediction.predict import Predicted
 from blastscope.prediction.table import SUFFIXES, altered, write_table
 from blastscope.report.decision_text import how_decided, intervals_held
+from blastscope.report.generalization_text import SYNTHETIC
 from blastscope.report.predictions_text import (
     FEW_CELLS,
     LINE_TEXT,
@@ -23,7 +24,6 @@ from blastscope.report.predictions_text import (
     altered_text,
 )
 from blastscope.report.text import LABELS
-from blastscope.report.worth_text import SYNTHETIC
 
 if TYPE_CHECKING:
     from blastscope.api.explain import ExplanationResult

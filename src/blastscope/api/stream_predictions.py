@@ -15,7 +15,7 @@ from blastscope.prediction.inputs import list_inputs
 from blastscope.prediction.models import open_model
 from blastscope.prediction.predict import stream
 from blastscope.prediction.table import json_lines
-from blastscope.report.worth_text import SYNTHETIC
+from blastscope.report.generalization_text import SYNTHETIC
 
 
 @dataclass(frozen=True)

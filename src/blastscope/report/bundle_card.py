@@ -16,10 +16,10 @@ from blastscope.report.decision_text import (
     rule_text,
 )
 from blastscope.report.evaluation_text import CITATION, sampling_text
+from blastscope.report.generalization_text import SYNTHETIC, doubt_text, generalization_text
 from blastscope.report.html import render_text
 from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
 from blastscope.report.text import escaped, protocol_name
-from blastscope.report.worth_text import SYNTHETIC, doubt_text, worth_text
 
 _NAMES = {
     "weighted_f1": "weighted F1",
@@ -42,7 +42,7 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
         manifest=manifest,
         decision=decision,
         synthetic_note=SYNTHETIC,
-        worth="" if manifest.synthetic else worth_text(manifest),
+        worth="" if manifest.synthetic else generalization_text(manifest),
         doubt=doubt_text(manifest),
         evaluated_on=evaluated_on,
         metric_rows=metric_rows,

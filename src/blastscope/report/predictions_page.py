@@ -16,6 +16,7 @@ from blastscope.prediction.predict import Predicted
 from blastscope.prediction.table import altered
 from blastscope.prediction.thumbnails import SIDE, thumbnails
 from blastscope.report.decision_text import SHARE_ASSUMPTIONS, how_decided, intervals_held
+from blastscope.report.generalization_text import doubt_text, generalization_text
 from blastscope.report.html import render, small_uri
 from blastscope.report.predictions_text import (
     FEW_CELLS,
@@ -27,7 +28,6 @@ from blastscope.report.predictions_text import (
     training_subjects,
 )
 from blastscope.report.text import number
-from blastscope.report.worth_text import doubt_text, worth_text
 
 MOST_PICTURES = 200
 """Pictures of each group of cells."""
@@ -77,7 +77,7 @@ def predictions_page(
         fields=fields,
         synthetic=found.synthetic_cells,
         model=found.model,
-        worth=worth_text(found.members.manifest, found.synthetic_model),
+        worth=generalization_text(found.members.manifest, found.synthetic_model),
         doubt="" if found.synthetic_model else doubt_text(found.members.manifest),
         counts=_counts(frame, groups, "cells found" if fields else "images"),
         transductive=STATEMENT if found.transductive else "",

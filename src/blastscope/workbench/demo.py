@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from blastscope.data.images import read_image
 from blastscope.data.synthetic import write_synthetic
 from blastscope.workbench.cases import create_case
+from blastscope.workbench.contact_sheets import png
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import JobCancelledError, add_job
 from blastscope.workbench.people import Who
 from blastscope.workbench.preparation import Advance
-from blastscope.workbench.sheets import png
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Case, StoredModel, Upload
 

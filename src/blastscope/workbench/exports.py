@@ -274,13 +274,15 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int], without:
 
 def _worth(model: StoredModel) -> str:
     """Say what a model is worth, as its card does, or that its bundle cannot be asked."""
-    from blastscope.report.worth_text import worth_text  # SciPy's statistics load slowly
+    from blastscope.report.generalization_text import (
+        generalization_text,  # SciPy's statistics load slowly
+    )
 
     try:
         manifest = bundle_of(model).manifest
     except BlastscopeError:
         return "Its limits cannot be told: its bundle is gone, or another lies in its place."
-    return worth_text(manifest, model.synthetic)
+    return generalization_text(manifest, model.synthetic)
 
 
 def report_html(bench: Workbench, session: Session, case: Case, who: Who) -> str:

@@ -23,9 +23,9 @@ from blastscope.data.crop import Box, Pixels, locate, prepared
 from blastscope.data.images import read_image
 from blastscope.errors import BlastscopeError
 from blastscope.explanation.tables import METHODS
+from blastscope.workbench.contact_sheets import png
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.models import bundle_of
-from blastscope.workbench.sheets import png
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Heatmap, QueuedJob, StoredModel
 

@@ -19,12 +19,12 @@ from blastscope.data.inspection import inspect_image
 from blastscope.errors import BlastscopeError
 from blastscope.parallel import in_order
 from blastscope.workbench.cases import bump
+from blastscope.workbench.contact_sheets import KINDS, Kind, sheet, spans, thumbnails
 from blastscope.workbench.doubles import note_doubles
 from blastscope.workbench.image_store import ImageStore
 from blastscope.workbench.jobs import add_job
 from blastscope.workbench.random_order import without_rank
 from blastscope.workbench.refusal import RefusalError
-from blastscope.workbench.sheets import KINDS, Kind, sheet, spans, thumbnails
 from blastscope.workbench.store.database import Database
 from blastscope.workbench.store.tables import Case, Cell, Scoring, Sheet, Upload
 from blastscope.workbench.uploads import add_unpacked, number_cells, unpack

@@ -20,7 +20,7 @@ from blastscope.workbench.preparation import start_scoring
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
-from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, etagged
+from blastscope.workbench.routes.dependencies import Bench, Reader, Signer, Viewer, etagged
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import (
     Case,

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from blastscope.data.images import UnusableImageError, read_image
 from blastscope.workbench.access import Access, access
 from blastscope.workbench.cell_table import CellTable, chosen, counts, ordered
+from blastscope.workbench.contact_sheets import PER_ROW, PER_SHEET, TILE, png, spans
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import invalid, unknown
@@ -19,9 +20,8 @@ from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import ReadingView
 from blastscope.workbench.routes import cell_answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer, etagged, image
 from blastscope.workbench.routes.cases import key_of
-from blastscope.workbench.sheets import PER_ROW, PER_SHEET, TILE, png, spans
+from blastscope.workbench.routes.dependencies import FOREVER, Bench, Viewer, etagged, image
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import similar_order
 from blastscope.workbench.store.tables import Sheet

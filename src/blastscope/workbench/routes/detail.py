@@ -24,8 +24,8 @@ from blastscope.workbench.refusal import conflict, invalid, unknown
 from blastscope.workbench.reviews import standing
 from blastscope.workbench.routes import cell_answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.cells import checked_place
+from blastscope.workbench.routes.dependencies import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.events import event_json, events_of_cell, reading_numbers
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import (

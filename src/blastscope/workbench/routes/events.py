@@ -24,7 +24,7 @@ from blastscope.workbench.refusal import RefusalError, conflict, invalid
 from blastscope.workbench.reviews import MOST_EVENTS, NewEvent, are_stored
 from blastscope.workbench.routes import cell_answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import Bench, Viewer, checked, who_asks
+from blastscope.workbench.routes.dependencies import Bench, Viewer, checked, who_asks
 from blastscope.workbench.routes.files import csv_response
 from blastscope.workbench.settings import MOST_FILES
 from blastscope.workbench.sighting import saw

@@ -24,7 +24,7 @@ from blastscope.workbench.refusal import unknown
 from blastscope.workbench.reviews import record
 from blastscope.workbench.routes import review_answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import Bench, Reader, Viewer
+from blastscope.workbench.routes.dependencies import Bench, Reader, Viewer
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import Case
 from blastscope.workbench.to_come import refuse_partial

@@ -12,8 +12,8 @@ from blastscope.workbench.fields import fields_json, tell_scale
 from blastscope.workbench.refusal import unknown
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import Bench, Reader, Viewer, image
 from blastscope.workbench.routes.cases import told
+from blastscope.workbench.routes.dependencies import Bench, Reader, Viewer, image
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import SmearField
 

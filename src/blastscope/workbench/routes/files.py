@@ -22,8 +22,8 @@ from blastscope.workbench.people import Who
 from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import Bench, Reader, Viewer
 from blastscope.workbench.routes.cases import told
+from blastscope.workbench.routes.dependencies import Bench, Reader, Viewer
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.store.tables import Upload
 from blastscope.workbench.uploads import (

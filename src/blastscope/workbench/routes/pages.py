@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, TemplateNotFound, select_autoescape
 
 from blastscope.workbench.context import Workbench
-from blastscope.workbench.routes.asking import FOREVER, Bench, find_who
+from blastscope.workbench.routes.dependencies import FOREVER, Bench, find_who
 from blastscope.workbench.routes.session import boot
 
 WEB = Path(__file__).parent.parent / "web"

@@ -28,7 +28,7 @@ from blastscope.workbench.people import (
 )
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
-from blastscope.workbench.routes.asking import Admin, Bench, Reader, Viewer
+from blastscope.workbench.routes.dependencies import Admin, Bench, Reader, Viewer
 from blastscope.workbench.store.tables import ApiToken, AuditEntry, QueuedJob, User, now
 
 router = APIRouter(prefix="/api/v1")

@@ -13,8 +13,8 @@ from blastscope.workbench.people import MOST_PASSWORD
 from blastscope.workbench.refusal import RefusalError
 from blastscope.workbench.routes import answers, review_answers
 from blastscope.workbench.routes.answers import gives
-from blastscope.workbench.routes.asking import Bench, Reader, Signer, Viewer, address_of
 from blastscope.workbench.routes.cases import told
+from blastscope.workbench.routes.dependencies import Bench, Reader, Signer, Viewer, address_of
 from blastscope.workbench.second_reading import agreement_of, finish_reading, start_reading
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.signing import draw_sample, reopen, sign, sign_json, signatures

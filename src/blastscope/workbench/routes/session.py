@@ -23,7 +23,7 @@ from blastscope.workbench.people import (
 )
 from blastscope.workbench.routes import answers
 from blastscope.workbench.routes.answers import gives
-from blastscope.workbench.routes.asking import Bench, Viewer, address_of, cookie_name
+from blastscope.workbench.routes.dependencies import Bench, Viewer, address_of, cookie_name
 from blastscope.workbench.settings import Settings, limits
 
 router = APIRouter()

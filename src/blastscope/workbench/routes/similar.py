@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from blastscope.workbench.access import access
 from blastscope.workbench.cases import names_of
 from blastscope.workbench.cell_table import CellTable
+from blastscope.workbench.contact_sheets import PER_ROW, PER_SHEET, png
 from blastscope.workbench.context import Workbench
 from blastscope.workbench.reference import reference_json
 from blastscope.workbench.refusal import RefusalError, unknown
@@ -19,9 +20,8 @@ from blastscope.workbench.review_state import LABELS
 from blastscope.workbench.reviews import ReadingView
 from blastscope.workbench.routes import cell_answers
 from blastscope.workbench.routes.answers import gives, sends
-from blastscope.workbench.routes.asking import FOREVER, Bench, Viewer
 from blastscope.workbench.routes.cells import checked_place, sheet_addresses
-from blastscope.workbench.sheets import PER_ROW, PER_SHEET, png
+from blastscope.workbench.routes.dependencies import FOREVER, Bench, Viewer
 from blastscope.workbench.sighting import saw
 from blastscope.workbench.similar import NEAREST, distances, nearest, tile_of, vectors
 from blastscope.workbench.store.tables import Case, QueuedJob

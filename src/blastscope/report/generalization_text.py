@@ -20,7 +20,7 @@ ENOUGH_SUBJECTS = 5
 """Fewer subjects of a class say little about the next subject."""
 
 
-def worth_text(manifest: Manifest | None, synthetic: bool = False) -> str:
+def generalization_text(manifest: Manifest | None, synthetic: bool = False) -> str:
     """Write what a model is worth on subjects that it has not seen, in a sentence.
 
     Args:
