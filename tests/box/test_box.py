@@ -37,7 +37,7 @@ def test_it_learnt_from_all_fourteen_real_subjects_of_fold_1(bundle):
     assert bundle.manifest.synthetic is False
     assert network.data.subjects == {"all": 11, "hem": 3}
     assert sum(sum(part.values()) for part in network.data.cells.values()) == 3581
-    assert "apache-2.0" in network.initial_weights.licence.lower()
+    assert "mit" in network.initial_weights.licence.lower()
 
 
 def test_its_card_says_what_it_is_worth_under_both_splits_and_whom_to_cite(bundle):

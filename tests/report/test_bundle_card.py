@@ -36,7 +36,6 @@ def test_the_metadata_hold_the_manifests_numbers(manifest):
     assert (found["license"], found["library_name"]) == ("other", "blastscope")
     assert found["pipeline_tag"] == "image-classification"
     assert {"hematology", "leukemia", "onnx", "blastscope"} < set(found["tags"])
-    assert found["base_model"] == "timm/tf_efficientnet_lite0.in1k"
     (index,) = found["model-index"]
     assert index["name"] == manifest.name
     assert len(index["results"]) == len(manifest.evaluations)
@@ -75,15 +74,26 @@ def test_what_is_unknown_or_undefined_is_left_out(manifest):
     assert "datasets" not in found
     bare = metadata(manifest.model_copy(update={"evaluations": ()}))
     assert not {"model-index", "metrics"} & set(bare)
-    own = manifest.network.initial_weights.model_copy(update={"file": "model.safetensors"})
-    cached = manifest.network.model_copy(update={"initial_weights": own})
-    base = metadata(manifest.model_copy(update={"network": cached}))["base_model"]
-    assert base == f"timm/{manifest.network.recipe.model.backbone}"
-    random = manifest.network.model_copy(update={"initial_weights": None})
-    assert "base_model" not in metadata(manifest.model_copy(update={"network": random}))
     assert metadata(manifest.model_copy(update={"synthetic": True}))["datasets"] == [
         "synthetic-cells"
     ]
+
+
+def test_the_base_model_is_the_page_of_timms_hub_that_training_began_with(manifest):
+    def base(file, backbone):
+        network = manifest.network
+        model = network.recipe.model.model_copy(update={"backbone": backbone})
+        recipe = network.recipe.model_copy(update={"model": model})
+        weights = file and network.initial_weights.model_copy(update={"file": file})
+        changed = network.model_copy(update={"recipe": recipe, "initial_weights": weights})
+        return metadata(manifest.model_copy(update={"network": changed})).get("base_model")
+
+    name = "tf_efficientnet_lite0.in1k"
+    assert base(f"{name}.safetensors", name) == f"timm/{name}"
+    assert base("model.safetensors", name) == f"timm/{name}"  # in the hub's cache
+    assert base(None, name) is None
+    assert manifest.network.recipe.model.backbone == "resnet50.caffe_in1k"
+    assert "base_model" not in metadata(manifest)  # timm's hub does not have these weights
 
 
 NAMES = ("a: b", "---", "no", "1e3", "'q\" #x", "{x}", "été", "- y", "é\u2028z")

@@ -26,7 +26,8 @@ from blastscope.report.text import counted
 RECIPE = "beyond/efficientnet-lite0-rescaled"
 """The recipe of ``blastscope build`` and ``make model`` without another.
 
-By the rule of decision 7 it ties with the recipe of the model in the box, and has fewer settings.
+Its weights come from timm's hub. ``beyond/resnet50-sized`` was ahead of it on left-out subjects
+(docs/results.md), but that hub does not have its weights.
 """
 PRELIMINARY = "preliminary"
 FOLDS = ("0", "1", "2")

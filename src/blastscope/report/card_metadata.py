@@ -33,6 +33,10 @@ def front_matter(manifest: Manifest) -> str:
     return f"{FRONT_MATTER}{dump_yaml(card_metadata(manifest))}{FRONT_MATTER}\n"
 
 
+_NOT_ON_THE_HUB = "resnet50.caffe_in1k"
+"""Of its authors' own weights, which timm's hub does not have."""
+
+
 def card_metadata(manifest: Manifest) -> dict[str, Any]:
     """Return the metadata of a card, in the order in which they are written.
 
@@ -58,6 +62,8 @@ def _base_model(manifest: Manifest) -> str | None:
     """Return the page of timm's hub whose ImageNet weights training began with, if there is one."""
     network = manifest.network
     if network is None or network.initial_weights is None:
+        return None
+    if network.recipe.model.backbone == _NOT_ON_THE_HUB:
         return None
     # From the hub's cache the file is called model.safetensors; timm's full names have a tag.
     file = network.initial_weights.file.removesuffix(".safetensors")
