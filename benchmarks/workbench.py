@@ -99,7 +99,7 @@ def _fill(folder: Path, cells: int, place: Path) -> int:
     from blastscope.workbench.context import Workbench
     from blastscope.workbench.people import local_person, who
     from blastscope.workbench.settings import Settings
-    from blastscope.workbench.sheets import KINDS, sheet, spans, thumbnails
+    from blastscope.workbench.contact_sheets import KINDS, sheet, spans, thumbnails
     from blastscope.workbench.store.database import sqlite_url
     from blastscope.workbench.store.tables import Sheet, StoredModel
 
