@@ -369,7 +369,7 @@ def test_the_list_tells_no_share_of_a_case_that_a_person_has_not_opened(served, 
     assert told["share"]["reason"] == "not-opened"
     # Neither what people called them nor what the model did:
     assert told["counts"] == {"cells": 30, "unlabelled": 18, "unusable": 0}
-    assert listed(local)["share"]["share"] is not None  # who made the case is no blind reader
+    assert listed(local)["share"]["share"] is not None  # who made the case cannot read it blind
     with served.bench.database.read() as session:
         number = session.query(User).filter_by(name="bob").one().id
     made = local.post(f"{API}/cases/{case}/readings", json={"person": number})
