@@ -130,10 +130,11 @@ def test_each_group_is_in_the_order_of_p_and_says_what_it_leaves_out(found, monk
     monkeypatch.setattr(page_file, "MOST_PICTURES", 3)
     short = page_file.predictions_page(found.found)
     frame = page_file._called(found.to_frame())
-    for name in ("refer", "all", "hem", "ood"):
-        rows = frame.filter(pl.col("group") == name).sort("p_all", descending=True)
-        if len(rows) > 3:
-            assert f"The first 3 of {len(rows)} are shown" in short
+    sizes = [frame.filter(group=name).height for name in ("refer", "all", "hem", "ood")]
+    assert max(sizes) > 3
+    for size in sizes:
+        if size > 3:
+            assert f"The first 3 of {size} are shown" in short
     refer = short[short.index("Cells for an expert") : short.index(">Out of distribution (")]
     p = [float(value) for value in re.findall(r"<b>p (0\.\d+)</b>", refer)]
     referred = frame.filter(group="refer").height

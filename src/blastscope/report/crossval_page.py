@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from blastscope.data.folds import FoldCut
 from blastscope.errors import listing
 from blastscope.evaluation.leakage import Leakage
+from blastscope.evaluation.spread import Spread
 from blastscope.experiments.crossval_metrics import CrossvalMetrics
 from blastscope.io.files import write_json, write_text
 from blastscope.io.workfolder import refuse_foreign
@@ -19,7 +19,7 @@ from blastscope.report.data_text import shared_folds_text, together_text
 from blastscope.report.evaluation_text import leakage_text, sampling_text
 from blastscope.report.html import render, svg_uri
 from blastscope.report.style import COLOURS, INK, QUIET, name_rows, one_panel, save, styled
-from blastscope.report.text import DASH, HEADLINE, LABELS, number, signed, spread
+from blastscope.report.text import HEADLINE, LABELS, number, signed, spread
 
 Line = tuple[str, ...]
 CONTENT = "leakage.json"
@@ -59,7 +59,7 @@ def folds_table(found: CrossvalMetrics) -> FoldsTable:
         name = f"all folds, {repeat}" if repeats > 1 else "all folds"
         metrics = (number(pooled[key]) for key in HEADLINE)
         folds.append((name, "", "", number(pooled["n"]), *metrics))
-    over_folds = (_over_folds(found, key) for key in HEADLINE)
+    over_folds = (_spread(found.over_folds(key), len(found.folds)) for key in HEADLINE)
     spreads = [(f"mean over {len(found.folds)} folds", "", "", "", *over_folds)]
     if repeats > 1:
         over_repeats = (spread(found.over_repeats(key)) for key in HEADLINE)
@@ -118,24 +118,23 @@ def _subjects(names: list[str]) -> str:
 
 def _headline(found: CrossvalMetrics) -> str:
     folds = len(found.folds)
-    told = f"mean over {folds} folds ± standard deviation: {_each(partial(_over_folds, found))}"
+    told = f"mean over {folds} folds ± standard deviation: {_each(found.over_folds, folds)}"
     if len(found.pooled) > 1:
         repeats = len(found.pooled)
-        over = _each(lambda name: spread(found.over_repeats(name)))
-        told += f"; all cells together over {repeats} repeats: {over}"
+        told += f"; all cells together over {repeats} repeats: {_each(found.over_repeats)}"
     return told
 
 
-def _over_folds(found: CrossvalMetrics, name: str) -> str:
-    """Write a metric's spread over the folds, and over how many if some do not have it."""
-    values = found.over_folds(name)
-    some = values is not None and values.n < len(found.folds)
-    return spread(values) + (f" (of {values.n} folds)" if values is not None and some else "")
+def _each(over: Callable[[str], Spread | None], folds: int = 0) -> str:
+    found = ((shown, over(name)) for name, shown in HEADLINE.items())
+    return ", ".join(f"{shown} {_spread(one, folds)}" for shown, one in found if one is not None)
 
 
-def _each(over: Callable[[str], str]) -> str:
-    texts = ((shown, over(name)) for name, shown in HEADLINE.items())
-    return ", ".join(f"{shown} {text}" for shown, text in texts if text != DASH)
+def _spread(found: Spread | None, folds: int = 0) -> str:
+    """Write a spread, and over how many folds if not all ``folds`` have the metric."""
+    if found is None or found.n >= folds:
+        return spread(found)
+    return f"{spread(found)} (of {found.n} folds)"
 
 
 def write_leakage(found: Leakage, recipe: str, out: Path) -> None:

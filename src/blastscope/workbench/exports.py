@@ -274,9 +274,8 @@ def _readme(case: Case, counted: Counter[str], missing: dict[str, int], without:
 
 def _worth(model: StoredModel) -> str:
     """Say what a model is worth, as its card does, or that its bundle cannot be asked."""
-    from blastscope.report.generalization_text import (
-        generalization_text,  # SciPy's statistics load slowly
-    )
+    # SciPy's statistics load slowly
+    from blastscope.report.generalization_text import generalization_text
 
     try:
         manifest = bundle_of(model).manifest
