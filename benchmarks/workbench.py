@@ -96,10 +96,10 @@ def _fill(folder: Path, cells: int, place: Path) -> int:
     """Write a case of so many scored cells with its sheets, and return its number."""
     from blastscope.box import in_the_box
     from blastscope.workbench.cases import create_case
+    from blastscope.workbench.contact_sheets import KINDS, sheet, spans, thumbnails
     from blastscope.workbench.context import Workbench
     from blastscope.workbench.people import local_person, who
     from blastscope.workbench.settings import Settings
-    from blastscope.workbench.contact_sheets import KINDS, sheet, spans, thumbnails
     from blastscope.workbench.store.database import sqlite_url
     from blastscope.workbench.store.tables import Sheet, StoredModel
 
