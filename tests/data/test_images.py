@@ -176,6 +176,36 @@ def test_truncated_files_are_refused(tmp_path, suffix, share):
         read_image(path)
 
 
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_jpeg_that_is_damaged_in_the_middle_is_refused(settings):
+    whole = encoded(Image.fromarray(draw_cell(side=256)), "JPEG", quality=95, **settings)
+    assert decode_image(whole).pixels.shape == (256, 256, 3)
+    middle = len(whole) // 2
+    zeroed = whole[:middle] + bytes(200) + whole[middle + 200 :]
+    Image.open(io.BytesIO(zeroed)).load()  # Pillow draws it without a word
+    for damaged in (zeroed, whole[:middle] + whole[middle + 200 :]):
+        with pytest.raises(UnusableImageError, match="is damaged"):
+            decode_image(damaged)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+def test_bytes_left_over_before_the_end_of_a_jpeg_are_no_damage(mode):
+    whole = encoded(Image.fromarray(draw_cell(side=64)).convert(mode), "JPEG")
+    padded = whole[:-2] + bytes(24) + whole[-2:]
+    assert (decode_image(padded).pixels == decode_image(whole).pixels).all()
+
+
+@pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_one_wrong_bit_in_a_deflated_tiff_is_noticed(place):
+    whole = bytearray(encoded(Image.fromarray(CELL), "TIFF", compression="tiff_deflate"))
+    assert decode_image(bytes(whole)).format == "TIFF"
+    with Image.open(io.BytesIO(whole)) as image:
+        first, length = image.tag_v2[273][0], image.tag_v2[279][0]
+    whole[first + int(place * length)] ^= 1
+    with pytest.raises(UnusableImageError, match=r"is damaged|is truncated or damaged"):
+        decode_image(bytes(whole))
+
+
 def test_zero_bytes_and_text_are_refused(tmp_path):
     (tmp_path / "empty.bmp").touch()
     (tmp_path / "text.bmp").write_text("this is no image")

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from blastscope.data.damaged_images import why_jpeg_damaged, why_strips_damaged
 from blastscope.data.unread_images import (
     COMPRESSION,
     packed,
@@ -161,6 +162,7 @@ def decode_image(
     with image:
         _refuse(image, most_pixels)
         found = _converted(image, first=True, content=content)
+        _refuse_damage(image, content)
     if found.pixels.size > 3 * LARGE:
         del image
         return_freed_memory()
@@ -204,6 +206,17 @@ def _refuse(image: Image.Image, most: int | None = None) -> None:
             message = "is an uncompressed TIFF with subsampled YCbCr: save it as 8-bit RGB"
             raise UnusableImageError("mode", message)
     _refuse_depth(image)
+
+
+def _refuse_damage(image: Image.Image, content: bytes) -> None:
+    """Refuse damage that the decoder passed over; after it, so that it may say more itself."""
+    reason = None
+    if image.format == "JPEG":
+        reason = why_jpeg_damaged(content)
+    elif image.format == "TIFF":
+        reason = why_strips_damaged(content, getattr(image, "tag_v2", {}))
+    if reason:
+        raise UnusableImageError("damaged", reason)
 
 
 def _refuse_samples(tags: Mapping[int, Any]) -> None:
