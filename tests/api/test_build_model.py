@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from blastscope.api.build_model import plan_build, plan_notes
 from blastscope.bundle.read import open_bundle
 from blastscope.cli import app
 from blastscope.errors import BlastscopeError
+from blastscope.io.files import sha256_of
 from blastscope.io.predictions import read_predictions
 from tests.conftest import draw_cell, write_cell
 from tests.training.conftest import RECIPE
@@ -164,6 +166,36 @@ def test_one_fold_alone_is_cut_by_subject_and_has_no_test_set(place, tmp_path):
     assert set(run["part"]) == {"train", "validation"}
     assert read_predictions(tmp_path / "m" / "crossval" / "predictions.parquet")[0].height == 16
     assert made.bundle.path.is_file()
+
+
+def test_a_recipe_that_starts_from_another_is_trained_after_it(place, tmp_path):
+    (tmp_path / "first.yaml").write_text(RECIPE.replace("epochs: 4", "epochs: 1"))
+    (tmp_path / "second.yaml").write_text("extends: first.yaml\nstarts_from: first\ntitle: x\n")
+    data, out = tmp_path / "data", tmp_path / "m"
+    shutil.copytree(place / "C-NMC_Leukemia" / "training_data" / "fold_1", data / "fold_1")
+    call = partial(bs.build_model, data, out=out, folds=2, device="cpu")
+    made = call(recipe=tmp_path / "second.yaml")
+    for run, start in (
+        (out / "run", out / "starts" / "first"),
+        (out / "crossval/runs/repeat1-fold2/second", out / "crossval/runs/repeat1-fold2/first"),
+    ):
+        told = json.loads((run / "environment.json").read_text())["starts_from"]
+        assert Path(told["run"]) == start
+        assert told["checkpoint"] == sha256_of(start / "checkpoint.safetensors")
+    assert made.bundle.as_json()["name"] == "second"
+    written = (out / "model.zip").read_bytes()
+    assert call(recipe=tmp_path / "second.yaml").training.already
+    assert (out / "model.zip").read_bytes() == written
+    (tmp_path / "first.yaml").write_text(RECIPE.replace("epochs: 4", "epochs: 2"))
+    with pytest.raises(BlastscopeError, match="a model being built that differs in"):
+        call(recipe=tmp_path / "second.yaml")
+
+
+@pytest.mark.parametrize("recipe", ["soup", "taught", "distilled"])
+def test_a_recipe_that_needs_finished_runs_is_refused_before_anything_is_written(tmp_path, recipe):
+    with pytest.raises(BlastscopeError, match="finished runs"):
+        bs.build_model(tmp_path, out=tmp_path / "m", recipe=f"beyond/efficientnet-lite0-{recipe}")
+    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,21 @@ import polars as pl
 
 from blastscope.api.bundle import BundleResult, make_bundle
 from blastscope.api.cross_validate import CrossvalResult, cross_validate
-from blastscope.api.prepare import prepare, split
-from blastscope.api.recipes import AnyRecipe, Settings, load_recipe
+from blastscope.api.prepare import SplitResult, prepare, split
+from blastscope.api.recipes import AnyRecipe, Recipe, Settings, with_starts
 from blastscope.api.result import AnyPath, FolderResult, TextTable, as_path, synthetic_of
 from blastscope.api.train import TrainingResult, train
 from blastscope.data.store import open_store
 from blastscope.errors import BlastscopeError, listing
 from blastscope.io.workfolder import FolderKind, WorkFolder
 from blastscope.recipes.library import refuse_unread_weights
+from blastscope.recipes.schema import AVERAGED
 from blastscope.report.text import counted
 
 RECIPE = "beyond/efficientnet-lite0-rescaled"
 """The recipe of ``blastscope build`` and ``make model`` without another.
 
-Its weights come from timm's hub. ``beyond/resnet50-sized`` was ahead of it on left-out subjects
+Its weights come from timm's hub. ``beyond/resnet50-sized-long`` is ahead of it on left-out subjects
 (docs/results.md), but that hub does not have its weights.
 """
 PRELIMINARY = "preliminary"
@@ -153,12 +154,14 @@ def build_model(
     The cells are prepared as the recipe needs them. The recipe is cross-validated by subject, where
     subjects that share pixel-identical cells count as one (some do across the official folds); this
     gives a decision that is fitted out of fold. With the preliminary test set the network is
-    trained on the official split and tested on that set; otherwise it is trained on all cells. If
-    it is interrupted, the same call goes on where it stopped.
+    trained on the official split and tested on that set; otherwise it is trained on all cells. A
+    recipe that starts from another is trained after it. If it is interrupted, the same call goes on
+    where it stopped.
 
     Args:
         data: the folder with the labelled cells.
-        out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``.
+        out: the folder to write to: ``store``, ``crossval``, ``run`` and ``model.zip``; the runs
+            that the network started from are in ``starts``.
         recipe: as :func:`blastscope.train` takes it; ``RECIPE`` without it.
         folds: how many folds of subjects.
         believe: what to believe if a file's name, its folder and a table contradict each other;
@@ -173,16 +176,14 @@ def build_model(
     Raises:
         BlastscopeError: if the cells cannot be used, a stage fails, or the folder is another's.
     """
-    place, loaded = Path(out), load_recipe(recipe or RECIPE, settings)
-    if loaded.starts_from:
-        raise BlastscopeError(
-            f"{loaded.name} starts from the run of {loaded.starts_from}: give a recipe that stands "
-            "alone."
-        )
-    refuse_unread_weights([loaded], weights_dir)
-    identity = {"recipe": loaded.experiment, "folds": folds}
+    place, recipes = Path(out), with_starts(recipe or RECIPE, settings)
+    _refuse_what_needs_runs(recipes)
+    refuse_unread_weights(recipes, weights_dir)
+    identity = {"recipe": recipes[-1].experiment, "folds": folds}
+    if len(recipes) > 1:
+        identity["starts"] = [one.experiment for one in recipes[:-1]]
     WorkFolder(place, _KIND, identity).open_or_resume()
-    wanted = loaded.input
+    wanted = recipes[-1].input
     prepared = prepare(
         data, out=place / "store", size=wanted.size, scale=wanted.scale, clahe=wanted.clahe,
         colour_normalization=wanted.stain_method, believe=believe, skip_bad=skip_bad,
@@ -193,18 +194,51 @@ def build_model(
     shares = None if plan.tested else _ALL_CELLS
     cut = split(store, plan.protocol, seed=SEED, fractions=shares)
     common: dict[str, Any] = {"device": device, "progress": progress}
-    common["weights_dir"] = as_path(weights_dir)
     judged = cross_validate(
-        loaded, store, out=place / "crossval", folds=folds, by="subject", seed=SEED,
-        without=plan.without, jobs=jobs, **common,
+        recipe or RECIPE, store, out=place / "crossval", folds=folds, by="subject", seed=SEED,
+        without=plan.without, jobs=jobs, settings=settings, weights_dir=weights_dir, **common,
     )  # fmt: skip
-    trained = train(loaded, store, cut, out=place / "run", **common)
-    assert isinstance(trained, TrainingResult)  # of one seed
+    trained = _train(recipes, store, cut, place, as_path(weights_dir), **common)
     bundle = make_bundle(
         trained, place / "model.zip", decision=judged, evaluations=[judged], force=True
     )
     left_out = len(prepared.made.skipped)
     return BuildResult(plan, judged, trained, bundle, left_out, path=place)
+
+
+def _refuse_what_needs_runs(recipes: tuple[Recipe, ...]) -> None:
+    """Refuse recipes that need finished runs, which a folder of cells does not have.
+
+    Raises:
+        BlastscopeError: if one is a mean of runs, or is taught.
+    """
+    for recipe in recipes:
+        averaged = recipe.model.weights == AVERAGED
+        if averaged or recipe.training.distillation > 0:
+            what, option = ("is a mean", "--average") if averaged else ("learns", "--teacher")
+            raise BlastscopeError(
+                f"{recipe.name} {what} of finished runs, which build does not have: train them "
+                f"first, then use crossval {option} and train {option}."
+            )
+
+
+def _train(
+    recipes: tuple[Recipe, ...],
+    store: Path,
+    cut: SplitResult,
+    place: Path,
+    weights_dir: Path | None,
+    **common: Any,
+) -> TrainingResult:
+    """Train a recipe on all cells, after those that it starts from; return its own run."""
+    outs = [place / "starts" / one.name.rpartition("/")[2] for one in recipes[:-1]]
+    start: Path | None = None
+    for recipe, out in zip(recipes, [*outs, place / "run"], strict=True):
+        weights = weights_dir if recipe.begins_with_weights else None
+        trained = train(recipe, store, cut, out=out, weights_dir=weights, start=start, **common)
+        start = out
+    assert isinstance(trained, TrainingResult)  # of one seed
+    return trained
 
 
 def plan_build(cells: pl.DataFrame) -> BuildPlan:
