@@ -318,3 +318,14 @@ def test_a_table_that_cannot_be_read_or_is_too_large_is_named(tmp_path, monkeypa
     (root / "labels.csv").unlink()
     with pytest.raises(labels.NoLabelTableError, match="cannot be read"):
         label_search.read_limited(root / "labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("head", "told"), [("file,label,subjct,age", 1), ("file,label,patient,age", 0)]
+)
+def test_a_table_without_a_column_of_subjects_says_what_it_did_not_read(tmp_path, head, told):
+    root = folder(tmp_path / "set", "a.png", "b.png")
+    table = tmp_path / "l.csv"
+    table.write_text(f"{head}\na.png,all,P1,7\nb.png,hem,P2,9\n")
+    notes = [note for note in list_cells([root], labels=table).notes if "subjct; age" in note]
+    assert len(notes) == told

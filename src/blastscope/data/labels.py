@@ -73,12 +73,14 @@ class LabelTable:
         named: its rows in their order.
         assumed: what was assumed about its text or columns.
         gives_labels: whether it has a column of labels.
+        instead_of_subjects: its columns that were not read, if none is of subjects.
     """
 
     path: Path
     named: tuple[NamedRow, ...] = ()
     assumed: tuple[str, ...] = ()
     gives_labels: bool = True
+    instead_of_subjects: tuple[str, ...] = ()
 
     @cached_property
     def rows(self) -> dict[str, LabelRow]:
@@ -174,7 +176,10 @@ def _labels_of(text: DelimitedTable, path: Path, given: bool) -> LabelTable:
     if not named:
         raise NoLabelTableError("it has no rows")
     assumed = [*text.assumed, *_assumed(text, by_file, by_label, by_subject)]
-    return LabelTable(path, tuple(named), tuple(assumed), by_label is not None)
+    read = (*_FILE, *_LABEL, *_SUBJECT)
+    unread = tuple(name for name in text.frame.columns if plain_name(name) not in read)
+    unread = unread if by_subject is None else ()
+    return LabelTable(path, tuple(named), tuple(assumed), by_label is not None, unread)
 
 
 def _file_column(text: DelimitedTable, path: Path) -> str | None:

@@ -447,6 +447,12 @@ def _apply_given(
             f"{table.path.name} lists {len(matched.absent)} files that are not in "
             f"{', '.join(map(str, folders))}"
         )
+    if table.instead_of_subjects:
+        columns = join(table.instead_of_subjects)
+        listing.notes.append(
+            f"{table.path} has no column 'subject' or 'patient_id', so it tells no subjects; not "
+            f"read: {columns}"
+        )
     assumed = [*table.assumed, *matched.assumed]
     if assumed:
         listing.notes.append(f"{table.path} was read with {', '.join(assumed)}")
