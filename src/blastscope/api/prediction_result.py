@@ -106,6 +106,8 @@ class PredictionResult(Result):
         """Say how many cells are called ALL."""
         counts = self.found.tally
         experts = "" if counts.referred is None else f", {counts.referred:,} referred to an expert"
+        if experts and counts.out_of_distribution:
+            experts += f" ({counts.out_of_distribution:,} of them out of distribution)"
         return [f"{self.model}: {counts.called_all:,} of {self._used:,} cells called ALL{experts}"]
 
     def notes(self) -> list[str]:
