@@ -59,8 +59,11 @@ def test_its_curve_of_size_is_of_other_networks_and_on_its_card(bundle):
     curve = bundle.manifest.size_curve
     assert curve.own is False
     assert (curve.cells, curve.protocol, curve.sampling["counts"]["hem"]) == (3581, "subject", 3)
-    assert [round(one.factor, 2) for one in curve.steps] == [0.77, 1.0, 1.3]
-    aucs = [one.auc for one in curve.steps]
+    assert [round(one.factor, 2) for one in curve.steps] == [
+        0.77, 0.83, 0.91, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3
+    ]  # fmt: skip
+    # Cells as they are have not been resampled, and so are sharper than those of the other steps.
+    aucs = [one.auc for one in curve.steps if one.factor != 1]
     assert aucs == sorted(aucs, reverse=True)  # a larger normal cell looks more like a blast
     for one in curve.steps:
         shares = f"{one.normal_called_all:.1%} | {one.all_called_all:.1%}".replace("%", " %")
