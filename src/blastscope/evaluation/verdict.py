@@ -57,8 +57,9 @@ class Verdict:
             alike, one ALL and another normal.
         subjects: whether each class has enough subjects to take 95 % intervals literally;
             ``too-few`` with one or none, ``unknown`` if not every cell names its subject.
-        calibration: whether the calibrated probabilities agree with the labels: ``calibrated`` if
-            their error is not above what chance shows in 95 of 100 draws.
+        calibration: whether the calibrated probabilities differ from the labels by more than
+            chance: ``calibrated`` if their error is not above what chance shows in 95 of 100 draws.
+            Of few subjects chance explains much.
         folds: of a cross-validation, those with tested cells of both classes; otherwise 0.
         folds_called_alike: how many of them have a network that calls all their cells alike.
     """

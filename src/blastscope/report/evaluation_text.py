@@ -164,11 +164,12 @@ def _calibration(found: ReportedEvaluation) -> str:
     if isinstance(found.decisions, NoDecision):
         return f"Not assessed: {no_decision(found.decisions)}"
     after = found.decisions.after
-    agree = "agree" if found.verdict.calibration == "calibrated" else "do not agree"
+    by_chance = found.verdict.calibration == "calibrated"
+    differ = "do not differ from the labels by more than chance" if by_chance else "are wrong"
     return (
-        f"The probabilities {agree} with the labels: calibration error {number(after.ece, 3)}, "
-        f"by chance about {number(after.by_chance, 3)}, at most {number(after.chance_limit, 3)} in "
-        "95 of 100 draws."
+        f"The probabilities {differ}: calibration error {number(after.ece, 3)}, by chance about "
+        f"{number(after.by_chance, 3)}, at most {number(after.chance_limit, 3)} in 95 of 100 "
+        f"draws; slope {number(after.line.slope, 2)} (1 if they are as extreme as they should be)."
     )
 
 
