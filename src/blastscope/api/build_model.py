@@ -215,9 +215,10 @@ def _refuse_what_needs_runs(recipes: tuple[Recipe, ...]) -> None:
     for recipe in recipes:
         averaged = recipe.model.weights == AVERAGED
         if averaged or recipe.training.distillation > 0:
-            what, option = ("is a mean", "--average") if averaged else ("learns", "--teacher")
+            what = "is a mean of" if averaged else "learns from"
+            option = "--average" if averaged else "--teacher"
             raise BlastscopeError(
-                f"{recipe.name} {what} of finished runs, which build does not have: train them "
+                f"{recipe.name} {what} finished runs, which build does not have: train them "
                 f"first, then use crossval {option} and train {option}."
             )
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from blastscope.data.unread_images import COMPRESSION
+
 _DEFLATE = (8, 32946)
 """The TIFF compressions whose strips end with a checksum."""
-_COMPRESSION, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 259, 273, 279, 324, 325
+_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _BAND = 2**20
 
 
@@ -48,7 +50,7 @@ def _is_padding(content: bytes, warning: str) -> bool:
 
 def why_strips_damaged(content: bytes, tags: Mapping[int, Any]) -> str | None:
     """Return a phrase on a TIFF with a deflated strip or tile that is damaged; None for others."""
-    if int(tags.get(_COMPRESSION, 1)) not in _DEFLATE:
+    if int(tags.get(COMPRESSION, 1)) not in _DEFLATE:
         return None
     places = np.atleast_1d(tags.get(_STRIPS) or tags.get(_TILES) or ())
     lengths = np.atleast_1d(tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ())
