@@ -47,6 +47,21 @@ def test_everything_suspicious_is_named(dataset):
     assert "H9" in report.per_subject
 
 
+def test_the_same_pixels_with_two_labels_are_not_usable(dataset):
+    root = dataset()
+    original, copy = "fold_0/all/UID_1_1_1_all.bmp", "fold_0/hem/UID_H9_9_9_hem.bmp"
+    shutil.copy(root / original, root / copy)
+    report = check([root])
+    assert not report.usable
+    assert [(one.file, one.kind) for one in report.unusable] == [
+        (original, "same-pixels"),
+        (copy, "same-pixels"),
+    ]
+    assert copy in report.unusable[0].message
+    assert report.identical == [[original, copy]]
+    assert report.per_class == {"all": 19, "hem": 20}
+
+
 def test_all_unusable_files_are_named_at_once(dataset):
     root = dataset()
     folder = root / "fold_0" / "all"

@@ -17,8 +17,10 @@ CELL = draw_cell(0, 90, 20)
 
 
 def folder(path, *names):
-    for name in names:
-        write_cell(path / name, CELL)
+    for k, name in enumerate(names):
+        cell = CELL.copy()
+        cell[45, 45] = k, 90, 200  # no two cells have the same pixels
+        write_cell(path / name, cell)
     return path
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -298,7 +299,7 @@ def test_leaving_out_bad_files_never_leaves_out_a_class(tmp_path):
 
 
 def test_the_same_names_in_each_class_are_all_prepared(tmp_path):
-    for label, seed in (("all", 1), ("hem", 2)):
+    for label, seed in (("all", 1), ("hem", 4)):
         for k in range(3):
             write_cell(tmp_path / "set" / label / f"{k}.png", draw_cell(seed + k, 90, 20))
     made = prepare([tmp_path / "set"], tmp_path / "store")
@@ -307,11 +308,37 @@ def test_the_same_names_in_each_class_are_all_prepared(tmp_path):
 
 
 def test_a_contradiction_stops_until_the_user_says_what_to_trust(tmp_path):
-    for label in ("all", "hem"):
+    for label, seed in (("all", 1), ("hem", 4)):
         for k in range(2):
-            write_cell(tmp_path / "set" / label / f"{label}{k}.png", draw_cell(k, 90, 20))
+            write_cell(tmp_path / "set" / label / f"{label}{k}.png", draw_cell(seed + k, 90, 20))
     (tmp_path / "set" / "t.csv").write_text("file,label\nall0.png,hem\nhem0.png,hem\n")
     with pytest.raises(BlastscopeError, match=r"1 file cannot be used.*--believe"):
         prepare([tmp_path / "set"], tmp_path / "store")
     made = prepare([tmp_path / "set"], tmp_path / "store", believe="table")
     assert made.labels == {"all": 1, "hem": 3}
+
+
+def test_the_same_pixels_with_two_labels_stop_or_are_left_out(dataset, tmp_path, chunks_of_four):
+    root = dataset()
+    copy = root / "fold_0" / "hem" / "UID_H9_9_9_hem.bmp"
+    shutil.copy(root / "fold_0" / "all" / "UID_1_1_1_all.bmp", copy)
+    with pytest.raises(BlastscopeError, match=r"2 files cannot be used: .*has the same pixels"):
+        prepare([root], tmp_path / "store", StoreSettings(size=48))
+    assert not (tmp_path / "store").exists()
+    made = prepare([root], tmp_path / "store", StoreSettings(size=48), skip_bad=True)
+    assert {problem.kind for problem in made.skipped} == {"same-pixels"}
+    store = open_store(made.path)
+    assert (made.cells, len(store.pixels)) == (39, 39)
+    assert not set(store.cells["file"]) & {problem.file for problem in made.skipped}
+    for row, file in enumerate(store.cells["file"]):  # each row still has its own pixels
+        box = Box(*store.cells.row(row)[5:9])
+        one = prepared(read_image(root / file).pixels, box, 48, "crop", False)
+        assert (store.pixels[row] == one).all()
+    again = prepare([root], tmp_path / "store", StoreSettings(size=48), skip_bad=True)
+    assert again.already
+
+
+def test_the_same_pixels_without_a_second_label_are_kept(dataset, tmp_path):
+    root = dataset()
+    shutil.copy(root / "fold_0/all/UID_1_1_1_all.bmp", root / "fold_0/all/UID_1_9_9_all.bmp")
+    assert prepare([root], tmp_path / "store", StoreSettings(size=48)).cells == 41

@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from blastscope.data.contradictions import label_conflicts
 from blastscope.data.images import large_in_turn
 from blastscope.data.inspection import Inspection, inspect_cell
 from blastscope.data.layouts import Believe, CellFile, Listing, Problem, list_cells
@@ -105,7 +108,7 @@ def check(
     known = _called_as_published(found, folders)
     digests: dict[str, int] = {}
     by_hash: dict[str, list[str]] = defaultdict(list)
-    usable = []
+    usable: dict[str, CellFile] = {}
     check_file = partial(_check_file, published=known)
     for number, (item, outcome, digest) in enumerate(in_order(check_file, found.cells), start=1):
         if digest is not None:
@@ -113,7 +116,7 @@ def check(
         if isinstance(outcome, Problem):
             report.unusable.append(outcome)
         else:
-            usable.append(item)
+            usable[item.file] = item
             _note(report, item, outcome)
             by_hash[outcome.pixel_hash].append(item.file)
         if on_progress:
@@ -121,10 +124,21 @@ def check(
     report.identical = sorted(files for files in by_hash.values() if len(files) > 1)
     if report.identical:
         report.suspicious["identical"] = sorted(f for group in report.identical for f in group)
+    for problem in _conflicts(usable, report.identical):
+        report.unusable.append(problem)
+        del usable[problem.file]
     report.official = compare(known, digests)
-    _count(report, usable)
+    _count(report, list(usable.values()))
     _judge(report)
     return report
+
+
+def _conflicts(usable: Mapping[str, CellFile], identical: list[list[str]]) -> list[Problem]:
+    rows = [
+        (file, usable[file].label, str(k)) for k, group in enumerate(identical) for file in group
+    ]
+    columns = {"file": pl.String, "label": pl.String, "pixel_hash": pl.String}
+    return label_conflicts(pl.DataFrame(rows, columns, orient="row"))
 
 
 def _called_as_published(found: Listing, folders: Sequence[Path]) -> dict[str, OfficialFile]:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
+from blastscope.data.layouts import Problem
 from blastscope.data.names import parse_name
 from blastscope.errors import BlastscopeError
 from blastscope.io.subject_names import LOST_ZEROS, differ_in_zeros, with_subject_names
@@ -49,6 +50,24 @@ def refuse_contradictions(
                 f"{where} and {other_where} contradict each other in the {name} of {odd.height:,} "
                 f"cells, first of {_shown(odd, name)}: {remedy}."
             )
+
+
+def label_conflicts(cells: pl.DataFrame) -> list[Problem]:
+    """Return the cells with the pixels of another cell that has another label, as problems.
+
+    One of the two labels must be wrong, and nothing says which.
+
+    Args:
+        cells: ``file``, ``label`` and ``pixel_hash``; without a label a cell contradicts nothing.
+    """
+    labelled = cells.select("file", "label", "pixel_hash").drop_nulls()
+    odd = labelled.filter(pl.col("label").n_unique().over("pixel_hash") > 1).sort("file")
+    problems = []
+    for file, label, pixel_hash in odd.iter_rows():
+        twin = odd.filter((pl.col("pixel_hash") == pixel_hash) & (pl.col("label") != label)).row(0)
+        what = f"is labelled {label}, and {twin[0]} has the same pixels and is labelled {twin[1]}"
+        problems.append(Problem(file, "same-pixels", what))
+    return problems
 
 
 def _shown(odd: pl.DataFrame, name: str) -> str:

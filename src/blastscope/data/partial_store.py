@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,12 +130,21 @@ class PartialStore:
                 self._rows(chunk).unlink()
         self.__dict__.pop("_done", None)
 
-    def finish_table(self) -> pl.DataFrame:
-        """Close the gaps that unusable cells left in the pixels and return the cell table."""
-        kept = self._done[_ROW].to_numpy()
+    @property
+    def cells(self) -> pl.DataFrame:
+        """The rows of the cell table that are done."""
+        return self._done.drop(_ROW)
+
+    def finish_table(self, leave_out: Collection[str] = ()) -> pl.DataFrame:
+        """Close the gaps that unusable cells left in the pixels and return the cell table.
+
+        The files ``leave_out`` are left out of both.
+        """
+        done = self._done.filter(~pl.col("file").is_in(list(leave_out)))
+        kept = done[_ROW].to_numpy()
         if len(kept) < self.total:
             self._close_gaps(kept)
-        return self._done.drop(_ROW)
+        return done.drop(_ROW)
 
     def _close_gaps(self, kept: np.ndarray[Any, np.dtype[np.int64]]) -> None:
         with writing(self.out):

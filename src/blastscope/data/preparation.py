@@ -15,6 +15,7 @@ import polars as pl
 import xxhash
 
 from blastscope.data.cell_table import CELLS
+from blastscope.data.contradictions import label_conflicts
 from blastscope.data.crop import BEYOND, Pixels, is_beyond_field, prepared
 from blastscope.data.images import UnusableImageError, large_in_turn
 from blastscope.data.inspection import Inspection, inspect_cell
@@ -124,10 +125,12 @@ def prepare_listed(
         partial = PartialStore.begin(out, inputs, len(found.cells), settings.size, CHUNK)
         resumed = partial.done_cells
         bad = [*found.problems, *_fill(partial, found.cells, settings, on_progress)]
+        conflicts = label_conflicts(partial.cells)
+        bad += conflicts
         if bad and not skip_bad:
             partial.work.remove()
             raise BlastscopeError(_refusal(bad, remedy))
-        cells = partial.finish_table()
+        cells = partial.finish_table({problem.file for problem in conflicts})
         if cells.height == 0:
             partial.work.remove()
             why = f": {bad[0].file} {bad[0].message}" if bad else ""
