@@ -20,7 +20,8 @@ from blastscope.data.store import StoreSettings
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.baseline_rules import AlwaysAll, Logistic, SizeRule
 from blastscope.evaluation.baselines import baselines
-from blastscope.evaluation.cell_measurements import measure_cells
+from blastscope.evaluation.cell_measurements import CellMeasurements, measure_cells
+from blastscope.evaluation.model_baselines import model_baselines
 
 
 def test_the_published_boxes_give_the_known_floors(shared):
@@ -130,6 +131,39 @@ def test_unseen_subjects_are_unseen(tmp_path):
     size = found.baselines[1]
     assert size.folds["auc"].mean <= size.in_sample["auc"] + 0.05
     assert (found.cells, found.subjects) == (160, 16)
+
+
+def test_across_folds_the_auc_of_size_is_that_of_the_size_itself(tmp_path):
+    """Each fold fits another threshold; the AUC does not depend on that."""
+    rng = np.random.default_rng(5)
+    is_all, fold = np.arange(120) % 2 == 0, np.arange(120) // 40
+    size = rng.normal(200 + 25 * is_all + 30 * fold * ~is_all, 15)
+    table = pl.DataFrame(
+        {
+            "cell": [f"c{k}" for k in range(120)],
+            "subject": [f"{'a' if blast else 'n'}{k % 3}" for k, blast in enumerate(is_all)],
+            "label": np.where(is_all, "all", "hem"),
+            "part": "test",
+            "p_all": rng.uniform(size=120),
+            "fold": fold,
+        }
+    )
+    measured = CellMeasurements(
+        tmp_path, table.select("cell", size=pl.Series(size)), table.select("cell", "label")
+    )
+    about = {"out_of_fold": "subject"}
+    by_name = {one.name: one for one in model_baselines(measured, table, "test", about, 100)}
+    found = by_name["size"]
+    assert found.metrics["auc"] == pytest.approx(roc_auc_score(is_all, size))
+    assert found.estimates["auc"].value == pytest.approx(roc_auc_score(is_all, size))
+    own = roc_auc_score(is_all, table["p_all"])
+    assert found.lead["auc"].value == pytest.approx(own - roc_auc_score(is_all, size))
+    called = np.empty(120, bool)
+    for k in range(3):
+        rule = SizeRule().fit(size[fold != k, None], is_all[fold != k])
+        called[fold == k] = size[fold == k] >= rule.threshold
+    f1 = f1_score(is_all, called, average="weighted")
+    assert found.estimates["weighted_f1"].value == pytest.approx(f1)
 
 
 def test_json_and_table_say_the_same(dataset, tmp_path):

@@ -86,6 +86,16 @@ def test_subgroups_are_thirds_and_the_frame():
     assert framed.metrics["auc"] is None  # these twenty are all ALL
 
 
+def test_a_subgroup_of_few_cells_is_counted_and_not_judged():
+    few = TRAITS.with_columns(touches_frame=np.arange(N) < 9)
+    measured = CellMeasurements(Path("store"), few, CELLS.select("cell", "label", "subject"))
+    found = measure_shortcuts(CELLS.drop("fold"), {}, measured)
+    of = {(one.by, one.name): one for one in found.subgroups}
+    framed = of["frame", "touches the frame"]
+    assert (framed.cells_all, framed.cells_hem) == (5, 4)
+    assert set(framed.metrics.values()) == {None}
+
+
 def test_without_measurements_only_subjects_are_told_of():
     found = measure_shortcuts(CELLS.drop("fold"), {}, None)
     assert found.equal_size is None

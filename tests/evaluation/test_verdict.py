@@ -128,6 +128,13 @@ def test_only_unseen_subjects_are_a_test(kind, level):
     assert judged(cells(), size(0.05, 0.2), overlap=overlap).level == level
 
 
+@pytest.mark.parametrize("label", ["all", "hem"])
+def test_cells_of_one_class_are_no_comparison(label):
+    found = judged(cells().filter(pl.col("label") == label))
+    assert (found.baselines, found.calls) == ("one-class-cells", "one-class-cells")
+    assert found.level == "caution"
+
+
 @pytest.mark.parametrize(("p", "calls"), [(0.9, "all-only"), (0.1, "hem-only")])
 def test_a_model_that_calls_everything_one_class_is_bad(p, calls):
     found = judged(cells().with_columns(p_all=pl.lit(p)), size(0.05, 0.2))

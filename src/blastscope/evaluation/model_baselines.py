@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from blastscope.data.names import ALL
-from blastscope.evaluation.baseline_rules import ALWAYS_ALL, FITTED, BaselineRule
+from blastscope.evaluation.baseline_rules import ALWAYS_ALL, FITTED, BaselineRule, SizeRule
 from blastscope.evaluation.bootstrap import Resampling, resampling
 from blastscope.evaluation.cell_measurements import CellMeasurements
 from blastscope.evaluation.confidence_intervals import Estimate, draw
@@ -21,9 +21,24 @@ from blastscope.io.files import without_nan
 from blastscope.io.predictions import has_folds
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 COMPARED = ("weighted_f1", "auc")
 """The metrics that a model is compared with its baselines by."""
+
+
+@dataclass(frozen=True)
+class _Score:
+    """What a rule gives the reported cells.
+
+    Attributes:
+        calls: scores above .5 call a cell ALL.
+        ranks: what orders the cells for the AUC. A size orders cells as it is, whatever threshold
+            each fold has fitted; scores of different thresholds would not.
+    """
+
+    calls: Floats
+    ranks: Floats
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,8 @@ class ModelBaseline:
     """A rule without a network, and how far the model is ahead of it on the same cells.
 
     Attributes:
-        metrics: of the rule on the cells that are reported.
+        metrics: of the rule on the cells that are reported. The AUC of size is that of the size
+            itself.
         estimates: the rule's metrics (``COMPARED``) with 95 % intervals, drawn by subject.
         lead: the model's metrics minus the rule's, with paired intervals from the same draws.
     """
@@ -73,7 +89,8 @@ def model_baselines(
     """
     cells = table.filter((pl.col("part") == part) & pl.col("label").is_not_null())
     is_all = (cells["label"] == ALL).to_numpy()
-    scores = {ALWAYS_ALL: np.ones(len(is_all))}
+    level = np.ones(len(is_all))
+    scores = {ALWAYS_ALL: _Score(level, level)}
     if measured is not None:
         scores |= _fitted(measured, table, cells, part, metadata)
     draws = resampling(is_all, cells["subject"].to_list(), resamples, seed)
@@ -86,7 +103,7 @@ def _fitted(
     cells: pl.DataFrame,
     part: str,
     metadata: Mapping[str, Any],
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, _Score]:
     """Score the reported cells by the fitted rules; without those that cannot be fitted."""
     pieces = _pieces(table, cells, part, metadata)
     found = {
@@ -98,27 +115,39 @@ def _fitted(
 
 
 def _compared(
-    scores: Mapping[str, NDArray[np.float64]],
+    scores: Mapping[str, _Score],
     cells: pl.DataFrame,
     is_all: Bools,
     draws: Resampling,
 ) -> tuple[ModelBaseline, ...]:
     subjects = cells["subject"].to_list()
-    columns = [cells["p_all"].to_numpy(), *scores.values()]
-    shown = [METRICS.index(name) for name in COMPARED]
-    metrics = WeightedMetrics(is_all, np.column_stack(columns))
-    drawn = draw(lambda weights: metrics.of(weights)[..., shown], draws)
+    calls = [cells["p_all"].to_numpy(), *(score.calls for score in scores.values())]
+    ranks = [calls[0], *(score.ranks for score in scores.values())]
+    by_calls, by_ranks = (WeightedMetrics(is_all, np.column_stack(one)) for one in (calls, ranks))
+    f1, auc = (METRICS.index(name) for name in COMPARED)
+    drawn = draw(
+        lambda weights: np.stack(
+            [by_calls.of(weights)[..., f1], by_ranks.of(weights)[..., auc]], axis=-1
+        ),
+        draws,
+    )
     own = iter(drawn.of(lambda found: found[:, 1:]).estimates())
     leads = iter(drawn.of(lambda found: found[:, :1] - found[:, 1:]).estimates())
     return tuple(
         ModelBaseline(
             name,
-            compute_metrics(is_all, score, subjects),
+            _metrics(is_all, score, subjects),
             {metric: next(own) for metric in COMPARED},
             {metric: next(leads) for metric in COMPARED},
         )
         for name, score in scores.items()
     )
+
+
+def _metrics(is_all: Bools, score: _Score, subjects: Sequence[str | None]) -> Metrics:
+    ranked = compute_metrics(is_all, score.ranks)
+    areas = {name: ranked[name] for name in ("auc", "average_precision")}
+    return compute_metrics(is_all, score.calls, subjects) | areas
 
 
 _Pieces = list[tuple[Bools, pl.DataFrame]]
@@ -149,7 +178,7 @@ def _score(
     measured: CellMeasurements,
     cells: pl.DataFrame,
     pieces: _Pieces,
-) -> NDArray[np.float64] | None:
+) -> _Score | None:
     """Score the reported cells; None if a colour of one of them could not be measured."""
     features = _features(cells, columns, measured)
     if features is None:
@@ -161,7 +190,7 @@ def _score(
             return None
         labels = (fitted["label"] == ALL).to_numpy()
         score[here] = rule().fit(known, labels).score(features[here])
-    return score
+    return _Score(score, features[:, 0] if rule is SizeRule else score)
 
 
 def _features(

@@ -43,7 +43,8 @@ class Subgroup:
     Attributes:
         by: ``size``, ``frame`` or ``focus``.
         name: which part by it.
-        metrics: ``weighted_f1``, ``auc``, ``recall_all`` and ``recall_hem``; null if undefined.
+        metrics: ``weighted_f1``, ``auc``, ``recall_all`` and ``recall_hem``; null if undefined,
+            and all of them null of fewer than ten cells.
     """
 
     by: str
@@ -187,11 +188,14 @@ def _subgroups(cells: pl.DataFrame, traits: pl.DataFrame) -> tuple[Subgroup, ...
             ("frame", name, joined.filter(pl.col("touches_frame") == touches))
             for name, touches in (("touches the frame", True), ("clear of the frame", False))
         ]
-    return tuple(_subgroup(by, name, rows) for by, name, rows in pieces if rows.height >= _FEWEST)
+    return tuple(_subgroup(by, name, rows) for by, name, rows in pieces)
 
 
 def _subgroup(by: str, name: str, rows: pl.DataFrame) -> Subgroup:
     is_all = (rows["label"] == ALL).to_numpy()
-    metrics = compute_metrics(is_all, rows["p_all"].to_numpy())
-    shown = {key: metrics[key] for key in ("weighted_f1", "auc", "recall_all", "recall_hem")}
+    names = ("weighted_f1", "auc", "recall_all", "recall_hem")
+    shown: dict[str, float | int | None] = dict.fromkeys(names)
+    if rows.height >= _FEWEST:
+        metrics = compute_metrics(is_all, rows["p_all"].to_numpy())
+        shown = {name: metrics[name] for name in names}
     return Subgroup(by, name, int(is_all.sum()), int((~is_all).sum()), shown)

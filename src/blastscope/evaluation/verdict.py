@@ -21,7 +21,7 @@ FOLLOWS_SIZE = 0.6
 """A probability whose rank correlation with size within the normal cells is above this follows it:
 the model of 0.1.0, which ranked unseen subjects no better than size did, had .86."""
 
-Baselines = Literal["ahead", "level", "behind"]
+Baselines = Literal["ahead", "level", "behind", "one-class-cells"]
 Calls = Literal["both", "all-only", "hem-only", "one-class-cells", "alike-in-folds"]
 ONE_CALL: tuple[Calls, ...] = ("all-only", "hem-only", "alike-in-folds")
 """What a model calls that does not tell any two cells apart by its calls."""
@@ -46,7 +46,8 @@ class Verdict:
     Attributes:
         baselines: ``ahead`` if the paired 95 % interval of the lead in weighted F1 is above zero
             for every baseline; ``behind`` if the interval of weighted F1 or AUC is below zero for
-            one of them; otherwise ``level``.
+            one of them; ``one-class-cells`` if the cells have only one class, of which one call for
+            all of them is always right; otherwise ``level``.
         size: whether the model knows more than the size of a cell: ``no-more`` if the 95 % interval
             of AUC at equal size reaches one half, or what size itself has there; ``partly`` if it
             does not, but the AUC is not clearly above that of size, or p follows size within the
@@ -128,13 +129,14 @@ def verdict(
     closest = min(baselines, key=lambda one: one.lead["weighted_f1"].value)
     counts = sampling.counts if sampling.unit == "subject" else {}
     n_all, n_hem = (counts.get(name, 0) + counts.get("mixed", 0) for name in ("all", "hem"))
+    calls = _calls(metrics, folds)
     return Verdict(
-        baselines=_against(baselines),
+        baselines="one-class-cells" if calls == "one-class-cells" else _against(baselines),
         compared=tuple(one.name for one in baselines),
         closest=closest.name,
         size=_beyond_size(shortcuts, baselines),
         tested_on=overlap.kind,
-        calls=_calls(metrics, folds),
+        calls=calls,
         subjects=_enough(min(n_all, n_hem)) if counts else "unknown",
         subjects_all=n_all,
         subjects_hem=n_hem,

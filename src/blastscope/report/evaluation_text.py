@@ -71,6 +71,8 @@ def verdict_title(found: ReportedEvaluation) -> str:
         "shared": "on subjects that are also in training",
         "chosen": "on cells that may have chosen its epoch",
     }.get(verdict.tested_on, "on subjects that may also be in training")
+    if verdict.baselines == "one-class-cells":
+        return "All cells have one label: they do not show whether the model tells two kinds apart."
     ahead_of = "every rule without a network" if verdict.all_compared else "calling every cell ALL"
     judged = {
         "behind": "worse than a rule without a network",
@@ -97,6 +99,8 @@ def verdict_lines(found: ReportedEvaluation) -> list[VerdictLine]:
 
 def _against_baselines(found: ReportedEvaluation) -> str:
     verdict = found.verdict
+    if verdict.baselines == "one-class-cells":
+        return "Not compared: calling every cell alike is never wrong on cells of one class."
     closest = next(one for one in found.baselines if one.name == verdict.closest)
     lead = closest.lead["weighted_f1"]
     difference = f"{metric(lead, sign=True)} weighted F1"
