@@ -328,6 +328,8 @@ def test_what_is_missing_is_named():
         (["ensemble", "folds", "--of-folds", "--out", "o", "--fit", "test"], "--fit"),
         (["ensemble", "folds", "--of-folds", "--out", "o", "--nested"], "--nested"),
         (["ensemble", "folds", "--of-folds", "--out", "o", "--store", "s"], "--store"),
+        (["ensemble", "folds", "--of-folds", "--out", "o", "--seed", "3"], "--seed"),
+        (["ensemble", "folds", "--of-folds", "--out", "o", "--resamples", "500"], "--resamples"),
         (["recipes", "--set", "training.epochs=3"], "--set"),
         (["submit", "p.csv", "--out", "o", "--device", "cpu"], "--device"),
     ],

@@ -165,6 +165,11 @@ class PredictionResult(Result):
         said = [f"And {more:,} more subjects."] if more > 0 else []
         if not doubt:  # the decisions were fitted on cells that name no subject
             return [*said, "No share of blasts: how well it fits known subjects is not known."]
+        if (subjects["cells"] < FEW_CELLS).any():
+            said.append(
+                f"A subject with fewer than {FEW_CELLS} cells has no share of blasts here (JSON "
+                "has them all)."
+            )
         if (subjects["line"] == "not estimable").any():
             said.append(NOT_ESTIMABLE)
         return [
@@ -251,8 +256,12 @@ def _cells_table(frame: pl.DataFrame) -> TextTable:
 
 
 def _shares_table(subjects: pl.DataFrame) -> TextTable:
-    """Show the share of blasts of each subject, the largest first."""
-    shown = subjects.sort("share", "subject", descending=[True, False], nulls_last=True)
+    """Show the share of blasts of each subject that has cells enough, the largest first."""
+    enough = pl.when(pl.col("cells") >= FEW_CELLS)
+    shares = [enough.then(name).alias(name) for name in ("share", "low", "high", "line")]
+    shown = subjects.with_columns(shares).sort(
+        "share", "subject", descending=[True, False], nulls_last=True
+    )
     columns = {
         "subject": "subject",
         "label": "label",

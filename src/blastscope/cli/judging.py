@@ -152,6 +152,9 @@ def errors(
     show(found, as_json)
 
 
+RESAMPLES, SEED = 2000, 24
+
+
 def ensemble(
     models: Predictions,
     out: Annotated[Path, option("The ensemble's folder.", "DIR")],
@@ -207,8 +210,8 @@ def ensemble(
             name="--as-published",
         ),
     ] = False,
-    resamples: Resamples = 2000,
-    seed: Seed = 24,
+    resamples: Resamples = RESAMPLES,
+    seed: Seed = SEED,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -226,6 +229,7 @@ def ensemble(
     if of_folds:
         of_search = {f"--{name.replace('_', '-')}": value for name, value in asked.items()}
         others = {"--fit": fit, "--apply": apply, "--nested": nested, "--store": store, **of_search}
+        others |= {"--resamples": resamples != RESAMPLES, "--seed": seed != SEED}
         refuse_beside("--of-folds", others, "leave the first out.")
         if len(models) != 1:
             raise bs.BlastscopeError("--of-folds needs one cross-validation: give its folder.")
