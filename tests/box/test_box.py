@@ -63,11 +63,13 @@ def test_its_curve_of_size_is_of_other_networks_and_on_its_card(bundle):
         0.77, 0.83, 0.91, 0.95, 1.0, 1.05, 1.1, 1.2, 1.3
     ]  # fmt: skip
     # Cells as they are have not been resampled, and so are sharper than those of the other steps.
-    aucs = [one.auc for one in curve.steps if one.factor != 1]
-    assert aucs == sorted(aucs, reverse=True)  # a larger normal cell looks more like a blast
+    changed = [one for one in curve.steps if one.factor != 1]
+    for aucs in ([one.auc for one in changed], [one.auc_resampled for one in changed]):
+        assert aucs == sorted(aucs, reverse=True)  # a larger normal cell looks more like a blast
     for one in curve.steps:
+        resampled = "–" if one.factor == 1 else f"{one.auc_resampled:.4f}"
         shares = f"{one.normal_called_all:.1%} | {one.all_called_all:.1%}".replace("%", " %")
-        assert f"| × {one.factor:.3g} | {one.auc:.4f} | {shares} |" in bundle.card
+        assert f"| × {one.factor:.3g} | {one.auc:.4f} | {resampled} | {shares} |" in bundle.card
 
 
 def test_its_decision_was_fitted_on_subjects_that_the_networks_had_not_seen(bundle):

@@ -36,6 +36,14 @@ def test_bundle_and_inspect(bundles, tmp_path):
     assert told.count("cnn4-small") == 2
 
 
+def test_a_licence_is_on_the_card_or_refused(bundles, tmp_path):
+    words = ("bundle", bundles.trained.run, "--out", tmp_path / "m", "--licence")
+    run(*words, "CC-BY-4.0")
+    assert (tmp_path / "m" / "card.md").read_text().startswith("---\nlicense: cc-by-4.0\n")
+    done = CliRunner().invoke(app, [str(word) for word in (*words, "my own: see below")])
+    assert "not the identifier of a licence" in str(done.exception)
+
+
 def test_explain_takes_a_bundle_as_it_takes_its_run(bundles, tmp_path):
     image = next(iter(bundles.trained.images.values()))
     words = ("--cells", image, "--methods", "grad-cam", "--device", "cpu", "--out")

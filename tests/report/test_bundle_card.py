@@ -33,7 +33,9 @@ def metadata(manifest):
 
 def test_the_metadata_hold_the_manifests_numbers(manifest):
     found = metadata(manifest)
-    assert (found["license"], found["library_name"]) == ("other", "blastscope")
+    assert (found["license"], found["library_name"]) == ("apache-2.0", "blastscope")
+    unnamed = metadata(manifest.model_copy(update={"licence": None}))
+    assert (unnamed["license"], unnamed["license_name"]) == ("other", "not-stated")
     assert found["pipeline_tag"] == "image-classification"
     assert {"hematology", "leukemia", "onnx", "blastscope"} < set(found["tags"])
     (index,) = found["model-index"]
@@ -43,8 +45,11 @@ def test_the_metadata_hold_the_manifests_numbers(manifest):
         assert result["task"] == {"type": "image-classification"}
         assert f"{judged.cells:,} {judged.part} cells" in result["dataset"]["name"]
         assert {"type", "name"} <= set(result["dataset"])
-        values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+        values = {metric["type"]: metric["value"] for metric in reversed(result["metrics"])}
         assert values["roc_auc"] == judged.metrics["auc"].value
+        named = {metric["name"].partition(" (")[0]: metric["value"] for metric in result["metrics"]}
+        assert named["AUC at equal size"] == judged.metrics["auc_equal_size"].value
+        assert named["AUC of the size of a cell alone"] == judged.metrics["auc_of_size"].value
         assert values["specificity"] == judged.metrics["recall_hem"].value
         assert set(values) <= set(found["metrics"])
 
@@ -64,7 +69,7 @@ def test_what_is_unknown_or_undefined_is_left_out(manifest):
     with pytest.raises(ValueError, match="finite"):
         MetricEntry(value=math.nan)
     entry = manifest.evaluations[0]
-    less = {key: metric for key, metric in entry.metrics.items() if key != "auc"}
+    less = {key: one for key, one in entry.metrics.items() if not key.startswith("auc")}
     bare_f1 = {"weighted_f1": MetricEntry(value=0.5)}  # without an interval
     changed = entry.model_copy(update={"metrics": less | bare_f1})
     found = metadata(manifest.model_copy(update={"evaluations": (changed,), "note": "mine"}))
@@ -111,7 +116,7 @@ def test_a_reader_of_the_bundle_does_not_see_them(manifest, tmp_path):
     kept = {name: files[name] for name in files if name not in (CARD, MANIFEST)}
     card = bundle_card(manifest, None)
     write_bundle(BundleDraft(manifest, kept).sealed(card), tmp_path / "made")
-    assert (tmp_path / "made" / CARD).read_text().startswith("---\nlicense: other\n")
+    assert (tmp_path / "made" / CARD).read_text().startswith("---\nlicense: apache-2.0\n")
     shown = inspect_bundle(tmp_path / "made").card
     assert shown.startswith("# ")
     assert "license" not in shown.splitlines()[0:3]

@@ -206,6 +206,9 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     against = against.model_copy(update={"metrics": against.metrics | beside})
     said = worth(against)
     assert "at equal size 0.700; the size of a cell alone has 0.800" in said
+    left = {"auc_of_size_at_equal_size": MetricEntry(value=0.55)}
+    against = against.model_copy(update={"metrics": against.metrics | left})
+    assert "0.800, at equal size 0.550. Measured" in worth(against)
     assert worth(entry("official", own=True)) == worth(entry(own=True))
     assert worth(entry(), entry("official", own=True, low=None)) == worth(entry())
     # A cross-validation of 16 subjects tells more than the network's own test of 3.
@@ -226,6 +229,12 @@ def test_what_a_model_is_worth_is_said_by_what_was_measured():
     few = manifest.model_copy(update={"evaluations": (entry(counts={"all": 11, "hem": 3}),)})
     assert doubt_text(few) == (
         "It was measured on 3 normal subjects: so few say little about the next one."
+    )
+    following = {"auc_next_normal_subject": MetricEntry(value=0.9, low=0.3, high=0.999)}
+    three = entry(counts={"all": 11, "hem": 3})
+    three = three.model_copy(update={"metrics": three.metrics | following})
+    assert "from 0.300 to 0.999" in doubt_text(
+        manifest.model_copy(update={"evaluations": (three,)})
     )
     enough = manifest.model_copy(update={"evaluations": (entry(),)})
     assert doubt_text(enough) == doubt_text(None) == ""

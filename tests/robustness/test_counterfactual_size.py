@@ -47,6 +47,31 @@ def test_only_normal_cells_change_for_the_auc():
     assert aucs == sorted(aucs, reverse=True)
 
 
+def test_blur_alone_costs_no_auc_between_resampled_cells():
+    """A network that takes sharp for ALL: only the comparison of unlike cells sees a change."""
+    blurred = np.clip(PLAIN - 0.2, 0, 1)
+    curve = size_curve(IS_ALL, SUBJECTS, NETWORK, TAKEN, predicted(lambda p, _: p - 0.2))
+    by_factor = {round(one.factor, 2): one for one in curve}
+    assert by_factor[1.3].auc > by_factor[1.0].auc + 0.02
+    each = [roc_auc_score(IS_ALL[k == NETWORK], PLAIN[k == NETWORK]) for k in (0, 1)]
+    assert by_factor[1.3].auc_resampled == pytest.approx(np.mean(each))
+    assert math.isnan(by_factor[1.0].auc_resampled)
+    assert {one.all_factor for one in curve} == {1.05}
+    mixed = [roc_auc_score(IS_ALL[k == NETWORK], np.where(IS_ALL, PLAIN, blurred)[k == NETWORK])
+             for k in (0, 1)]  # fmt: skip
+    assert by_factor[1.3].auc == pytest.approx(np.mean(mixed), abs=0.02)
+
+
+def test_both_classes_resampled_is_scikit_learns_auc():
+    curve = size_curve(
+        IS_ALL, SUBJECTS, NETWORK, TAKEN, predicted(lambda p, f: p + 0.3 * (f - 1) * p)
+    )
+    largest = next(one for one in curve if round(one.factor, 2) == 1.3)
+    scores = np.where(IS_ALL, PLAIN * 1.015, PLAIN * 1.09)
+    each = [roc_auc_score(IS_ALL[k == NETWORK], scores[k == NETWORK]) for k in (0, 1)]
+    assert largest.auc_resampled == pytest.approx(np.mean(each))
+
+
 def test_one_class_has_no_auc():
     here = ~IS_ALL
     curve = size_curve(

@@ -61,6 +61,7 @@ def adapted_draft(source: Bundle, cells: AdaptationCells, found: AdaptationFit) 
         "title": f"{manifest.title}, adapted to {len(cells)} cells"[:200],
         "synthetic": synthetic,
         "adaptation": adaptation_entry(source, cells, found),
+        "licence": None,  # whoever adapts chooses their own
         "files": {},
     }
     adapted = Manifest.model_validate({**dict(manifest), **changes})

@@ -73,6 +73,7 @@ def make_bundle(
     stress: AnyPath | None = None,
     half: bool = False,
     note: str = "",
+    licence: str | None = None,
     force: bool = False,
 ) -> BundleResult:
     """Bundle a run or an ensemble.
@@ -90,6 +91,7 @@ def make_bundle(
         half: keep weights in half precision, in half the space; they are computed with in single
             precision all the same.
         note: your own words for the card: which cells, whom to cite.
+        licence: under which you give the bundle to others, as SPDX names it (``Apache-2.0``).
         force: replace a bundle that is there.
 
     Returns:
@@ -97,15 +99,18 @@ def make_bundle(
 
     Raises:
         BlastscopeError: if the model is unfinished, stale or damaged, the decision, an evaluation
-            or the stress test is of another model, or ``out`` is taken.
+            or the stress test is of another model, ``licence`` is not written as SPDX writes one,
+            or ``out`` is taken.
     """
     require_training("`blastscope bundle`")
     from blastscope.bundle.contents import is_bundle
+    from blastscope.bundle.manifest import refuse_licence
     from blastscope.bundle.write import refuse_taken, write_bundle
     from blastscope.prediction.decisions import find_decision
     from blastscope.prediction.members import open_members
     from blastscope.robustness.stress_file import bundled_size_curve
 
+    refuse_licence(licence)
     source, target = Path(model), Path(out)
     if is_bundle(source):
         raise BlastscopeError(f"{source} is a bundle already: give the run or ensemble behind it.")
@@ -113,6 +118,7 @@ def make_bundle(
     members = open_members([source])
     by = find_decision([source], members, as_path(decision))
     more: dict[str, Any] = {"decision": by, "evaluations": as_paths(evaluations), "note": note}
+    more["licence"] = licence
     if members.ensemble is None:
         run = members.runs[0]
         curve = None if stress is None else bundled_size_curve(Path(stress), run)

@@ -16,7 +16,7 @@ from blastscope.report.adaptation_text import adaptation_lines, adaptation_rows,
 from blastscope.report.bundle_card import evaluated_on, interval_notes, metric_rows
 from blastscope.report.decision_text import how_decided
 from blastscope.report.generalization_text import doubt_text, generalization_text
-from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
+from blastscope.report.size_curve_text import size_columns, size_rows, size_text
 from blastscope.report.text import megabytes
 
 _NO_DECISION = "It calls no cell ALL or normal: its probabilities are as the networks give them."
@@ -105,7 +105,7 @@ def size_tables(found: SizeCurve | None) -> list[TextTable]:
     """Return the metrics on smaller and larger cells, if they were measured."""
     if found is None:
         return []
-    return [TextTable.of(SIZE_COLUMNS, size_rows(found), evaluated_on(found))]
+    return [TextTable.of(size_columns(found), size_rows(found), evaluated_on(found))]
 
 
 def adaptation_tables(found: Adaptation | None) -> list[TextTable]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, ValidationError, model_validator
@@ -22,6 +23,9 @@ _MOST_MEMBERS = 99
 
 Sentence = Annotated[str, Field(max_length=4000), AfterValidator(printable)]
 Print = Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64}|xxh3_128:[0-9a-f]{32})$")]
+LICENCE = r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$"
+"""The form of a licence's identifier in SPDX, for instance ``Apache-2.0``."""
+Licence = Annotated[str, Field(pattern=LICENCE)]
 Count = Annotated[int, Field(ge=0)]
 Numbers = Annotated[tuple[float, ...], Strict(False)]
 
@@ -144,6 +148,18 @@ class MetricEntry(Section):
     high: float | None = None
 
 
+class SubgroupEntry(Section):
+    """Metrics of a part of an evaluation's cells, as ``evaluation.shortcuts.Subgroup`` has them."""
+
+    by: Literal["size", "focus", "frame"]
+    name: Text
+    cells_all: Count
+    cells_hem: Count
+    auc: Share | None = None
+    recall_all: Share | None = None
+    recall_hem: Share | None = None
+
+
 class EvaluationEntry(Section):
     """One evaluation.
 
@@ -157,6 +173,7 @@ class EvaluationEntry(Section):
     cells: Count
     metrics: dict[str, MetricEntry]
     sampling: Sampling
+    subgroups: Annotated[tuple[SubgroupEntry, ...], Strict(False)] = Field((), max_length=20)
 
 
 class SizeStepEntry(Section):
@@ -166,6 +183,8 @@ class SizeStepEntry(Section):
     auc: Share | None = None
     normal_called_all: Share | None = None
     all_called_all: Share | None = None
+    all_factor: float | None = Field(default=None, gt=1)
+    auc_resampled: Share | None = None
 
 
 class SizeCurve(Section):
@@ -264,6 +283,7 @@ class Manifest(Section):
     synthetic: bool
     intended_use: Sentence
     note: Sentence = ""
+    licence: Licence | None = None
     files: dict[str, File]
     evaluations: Annotated[tuple[EvaluationEntry, ...], Strict(False)]
     network: Network | None = None
@@ -282,6 +302,19 @@ class Manifest(Section):
         content = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         content["digest"] = _own_digest(content)
         return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def refuse_licence(name: str | None) -> None:
+    """Refuse a licence that is not written as SPDX writes one.
+
+    Raises:
+        BlastscopeError: if it is not.
+    """
+    if name is not None and not re.fullmatch(LICENCE, name):
+        raise BlastscopeError(
+            f"'{name}' is not the identifier of a licence: give one of spdx.org/licenses, for "
+            "instance Apache-2.0."
+        )
 
 
 def read_manifest(contents: Contents) -> tuple[Manifest, str]:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from blastscope.bundle.manifest import EvaluationEntry, Machine, MetricEntry, TrainingCells
+from blastscope.bundle.manifest import (
+    EvaluationEntry,
+    Machine,
+    MetricEntry,
+    SubgroupEntry,
+    TrainingCells,
+)
 from blastscope.errors import BlastscopeError
 from blastscope.evaluation.baseline_rules import SIZE_ALONE
 from blastscope.evaluation.result import read_metrics
@@ -24,9 +30,14 @@ _SHOWN = (
 )  # fmt: skip
 
 
-EQUAL_SIZE, NORMAL_SUBJECTS, OF_SIZE = "auc_equal_size", "auc_normal_subjects", "auc_of_size"
+EQUAL_SIZE, NORMAL_SUBJECTS = "auc_equal_size", "auc_normal_subjects"
+NEXT_SUBJECT = "auc_next_normal_subject"
+OF_SIZE, OF_SIZE_AT_EQUAL_SIZE = "auc_of_size", "auc_of_size_at_equal_size"
 """The metrics of an evaluation that tell a model from a ruler: AUC at equal size, the mean AUC over
-normal subjects, and the AUC of size alone on the same cells."""
+normal subjects, the same mean with the 95 % prediction interval of the next normal subject, and the
+AUC of size alone on the same cells and over the same pairs."""
+UNSEEN = ("subject", "official")
+"""The protocols whose test subjects are in no other part: a split that breaks this is refused."""
 
 
 def data_of(run: FinishedRun) -> TrainingCells:
@@ -84,21 +95,45 @@ def evaluation_entry(folder: Path, name: str, checkpoint: str) -> EvaluationEntr
         cells=int(metrics["n"]),
         metrics=shown,
         sampling=content["sampling"],
+        subgroups=_subgroups(content),
     )
 
 
 def _against_size(content: dict[str, Any]) -> dict[str, MetricEntry]:
-    """Read AUC at equal size, its mean over normal subjects, and what size alone has."""
+    """Read AUC at equal size, AUC by normal subject, and what size alone has."""
     shortcuts, found = content.get("shortcuts") or {}, {}
     equal, subjects = shortcuts.get("equal_size"), shortcuts.get("subjects")
     if equal is not None:
         found[EQUAL_SIZE] = equal["matched"]
+        found[OF_SIZE_AT_EQUAL_SIZE] = equal["size"]
     if subjects is not None:
         found[NORMAL_SUBJECTS] = subjects["auc_mean"]
+        if content.get("protocol") in UNSEEN:
+            found |= _next_subject(subjects["auc"])
     size = content.get("baselines", {}).get(SIZE_ALONE)
     if size is not None:
         found[OF_SIZE] = size["estimates"]["auc"]
     return {name: MetricEntry(**one) for name, one in found.items() if one.get("value") is not None}
+
+
+def _next_subject(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Read the prediction interval of the next normal subject, if there is one."""
+    bounds = {name: found.get(name) for name in ("low", "high")}
+    if None in bounds.values():
+        return {}
+    return {NEXT_SUBJECT: {"value": found.get("mean"), **bounds}}
+
+
+def _subgroups(content: dict[str, Any]) -> tuple[SubgroupEntry, ...]:
+    """Read the metrics of subgroups; empty if sizes were not known."""
+    shown = ("auc", "recall_all", "recall_hem")
+    return tuple(
+        SubgroupEntry(
+            **{name: one[name] for name in ("by", "name", "cells_all", "cells_hem")},
+            **{name: one["metrics"].get(name) for name in shown},
+        )
+        for one in (content.get("shortcuts") or {}).get("subgroups", ())
+    )
 
 
 def evaluations_of(

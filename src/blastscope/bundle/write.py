@@ -107,6 +107,7 @@ def network_draft(
     decision: DecisionFile | None = None,
     evaluations: Sequence[Path] = (),
     note: str = "",
+    licence: str | None = None,
     size_curve: SizeCurve | None = None,
 ) -> BundleDraft:
     """Draft the bundle of a run; ``half``: its weights are in half precision.
@@ -136,6 +137,7 @@ def network_draft(
     judged = evaluations_of(run.path, evaluations, run.recipe.name, run.checkpoint)
     about: dict[str, Any] = {"name": run.recipe.name, "title": run.recipe.title, "note": note}
     about |= {"evaluations": judged, "network": network, "size_curve": size_curve}
+    about["licence"] = licence
     return _draft(about, run.synthetic, files, decision)
 
 
@@ -150,6 +152,7 @@ def ensemble_draft(
     decision: DecisionFile | None = None,
     evaluations: Sequence[Path] = (),
     note: str = "",
+    licence: str | None = None,
 ) -> BundleDraft:
     """Draft the bundle of an ensemble, whose members are named, whole bundles.
 
@@ -170,7 +173,7 @@ def ensemble_draft(
     )
     title = f"Ensemble of {len(members)} networks ({combination.method})"
     judged = evaluations_of(folder / "evaluation", evaluations, name, checkpoint)
-    about: dict[str, Any] = {"name": name, "title": title, "note": note}
+    about: dict[str, Any] = {"name": name, "title": title, "note": note, "licence": licence}
     about |= {"evaluations": judged, "ensemble": ensemble}
     return _draft(about, synthetic, files, decision)
 

@@ -198,6 +198,10 @@ def bundle(
         bool, option("Weights in half precision, in half the space.", name="--half")
     ] = False,
     note: Annotated[str, option("Your own words for the card: which cells, whom to cite.")] = "",
+    licence: Annotated[
+        str | None,
+        option("The licence of the bundle, as SPDX names it (Apache-2.0).", "NAME"),
+    ] = None,
     force: Annotated[bool, option("Replace a bundle that is there.", name="--force")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -210,6 +214,7 @@ def bundle(
         stress=stress,
         half=half,
         note=note,
+        licence=licence,
         force=force,
     )
     show(made, as_json)

@@ -33,6 +33,7 @@ class DecisionFile:
         digest: ``sha256:`` of the content, its keys sorted.
         settings: of the recipe, without its seed, if it was fitted to several networks of it.
         estimates: as in the file; :meth:`reached` reads them.
+        reliability: as in the file; :meth:`errors_after` reads it.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class DecisionFile:
     digest: str
     settings: dict[str, Any] | None = None
     estimates: Any = None
+    reliability: Any = None
 
     def reached(self) -> dict[str, Estimate]:
         """Return what it reached on the cells that were reported; empty if that is not recorded.
@@ -59,6 +61,22 @@ class DecisionFile:
             return read_as(dict[str, Estimate], self.estimates)
         except ValueError as error:
             raise _damaged(self.path, error) from error
+
+    def errors_after(self) -> dict[str, float]:
+        """Return ``ece``, ``by_chance``, ``intercept`` and ``slope`` of the probabilities as used.
+
+        What is not recorded or not defined is left out.
+
+        Raises:
+            BlastscopeError: if the file is damaged.
+        """
+        if self.reliability is None:
+            return {}
+        try:
+            found = read_as(dict[str, dict[str, float | None]], self.reliability)["after"]
+        except (KeyError, ValueError) as error:
+            raise _damaged(self.path, ValueError(str(error))) from error
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def recipe(self) -> str:
@@ -136,4 +154,5 @@ def decision_from(content: dict[str, Any], path: Path) -> DecisionFile:
         "sha256:" + hashlib.sha256(whole).hexdigest(),
         content.get("settings"),
         content.get("estimates"),
+        content.get("reliability"),
     )

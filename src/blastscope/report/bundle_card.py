@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from blastscope.bundle.manifest import EvaluationEntry, Manifest, SizeCurve
-from blastscope.bundle.provenance import EQUAL_SIZE, NORMAL_SUBJECTS, OF_SIZE
+from blastscope.bundle.provenance import (
+    EQUAL_SIZE,
+    NEXT_SUBJECT,
+    NORMAL_SUBJECTS,
+    OF_SIZE,
+    OF_SIZE_AT_EQUAL_SIZE,
+)
 from blastscope.decision.decision_file import DecisionFile
 from blastscope.evaluation.bootstrap import SamplingUnits
 from blastscope.io.json_objects import read_as
@@ -18,8 +24,9 @@ from blastscope.report.decision_text import (
 from blastscope.report.evaluation_text import CITATION, sampling_text
 from blastscope.report.generalization_text import SYNTHETIC, doubt_text, generalization_text
 from blastscope.report.html import render_text
-from blastscope.report.size_curve_text import SIZE_COLUMNS, size_rows, size_text
-from blastscope.report.text import escaped, protocol_name
+from blastscope.report.shortcut_text import SUBGROUP_NAMES
+from blastscope.report.size_curve_text import size_columns, size_rows, size_text
+from blastscope.report.text import escaped, number, protocol_name
 
 _NAMES = {
     "weighted_f1": "weighted F1",
@@ -28,9 +35,14 @@ _NAMES = {
     "recall_hem": "specificity",
     EQUAL_SIZE: "AUC at equal size",
     NORMAL_SUBJECTS: "AUC, mean over normal subjects",
+    NEXT_SUBJECT: "AUC of the next normal subject (95 % prediction interval)",
     OF_SIZE: "AUC of the size of a cell alone",
+    OF_SIZE_AT_EQUAL_SIZE: "AUC of the size of a cell alone, at equal size",
 }
 
+SUBGROUP_COLUMNS = (
+    "subgroup", "ALL cells", "normal cells", "AUC", "sensitivity", "specificity",
+)  # fmt: skip
 _SAME_SUBJECTS = ("image", "paper")
 """The protocols that split the cells of a subject between parts."""
 
@@ -46,7 +58,9 @@ def bundle_card(manifest: Manifest, decision: DecisionFile | None) -> str:
         doubt=doubt_text(manifest),
         evaluated_on=evaluated_on,
         metric_rows=metric_rows,
-        size_columns=SIZE_COLUMNS,
+        subgroup_columns=SUBGROUP_COLUMNS,
+        subgroup_rows=subgroup_rows,
+        size_columns=size_columns,
         size_rows=size_rows,
         size_text=size_text,
         interval_notes=interval_notes,
@@ -79,6 +93,19 @@ def metric_rows(found: EvaluationEntry) -> list[tuple[str, float, float | None, 
         (name, metric.value, metric.low, metric.high)
         for key, name in _NAMES.items()
         if (metric := found.metrics.get(key)) is not None
+    ]
+
+
+def subgroup_rows(found: EvaluationEntry) -> list[tuple[str, ...]]:
+    """Return the cells of both classes, AUC, sensitivity and specificity of each subgroup."""
+    return [
+        (
+            f"{SUBGROUP_NAMES[one.by]}: {escaped(one.name)}",
+            f"{one.cells_all:,}",
+            f"{one.cells_hem:,}",
+            *(number(value, 3) for value in (one.auc, one.recall_all, one.recall_hem)),
+        )
+        for one in found.subgroups
     ]
 
 

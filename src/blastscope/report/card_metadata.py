@@ -10,6 +10,7 @@ from typing import Any
 
 from blastscope.bundle.contents import FRONT_MATTER
 from blastscope.bundle.manifest import EvaluationEntry, Manifest, MetricEntry
+from blastscope.bundle.provenance import EQUAL_SIZE, OF_SIZE, OF_SIZE_AT_EQUAL_SIZE
 from blastscope.recipes.reading import dump_yaml
 from blastscope.report.text import interval, protocol_name
 
@@ -20,6 +21,9 @@ _METRICS = {
     "auc": ("roc_auc", "AUC"),
     "recall_all": ("recall", "sensitivity"),
     "recall_hem": ("specificity", "specificity"),
+    EQUAL_SIZE: ("roc_auc", "AUC at equal size"),
+    OF_SIZE: ("roc_auc", "AUC of the size of a cell alone"),
+    OF_SIZE_AT_EQUAL_SIZE: ("roc_auc", "AUC of the size of a cell alone, at equal size"),
 }
 """For each metric that the card shows, the hub's name for it and ours."""
 _DATASETS = {"10.7937/tcia.2019.dc64i46r": ("c-nmc-2019", "C-NMC 2019")}
@@ -40,12 +44,14 @@ _NOT_ON_THE_HUB = "resnet50.caffe_in1k"
 def card_metadata(manifest: Manifest) -> dict[str, Any]:
     """Return the metadata of a card, in the order in which they are written.
 
-    A manifest does not know the licence of its bundle, which its maker chooses; so it is ``other``.
+    The licence is ``other`` if the bundle's maker named none.
     """
     base, known = _base_model(manifest), _dataset(manifest)
     results = [found for one in manifest.evaluations if (found := _result(one, known))["metrics"]]
     kinds = [metric["type"] for found in results for metric in found["metrics"]]
     content: dict[str, Any] = {"license": "other", "license_name": "not-stated"}
+    if manifest.licence:
+        content = {"license": manifest.licence.lower()}  # as the hub writes SPDX's identifiers
     content |= {"library_name": "blastscope", "pipeline_tag": TASK, "tags": list(TAGS)}
     if known != _UNKNOWN:
         content["datasets"] = [known[0]]

@@ -298,6 +298,22 @@ def reached_text(by: DecisionFile) -> str:
             f"{percent(1 - found['kept'].value)} of these cells were referred, and "
             f"{metric(found['kept_error'], 1, percent=True)} of the other calls were wrong."
         )
+    return f"{text} {_errors_text(by.errors_after())}".strip()
+
+
+def _errors_text(found: dict[str, float]) -> str:
+    """Write the calibration error of the probabilities as used, and how extreme they are."""
+    text = ""
+    if {"ece", "by_chance"} <= set(found):
+        text = (
+            f"The calibration error (ECE) there was {number(found['ece'], 3)}; calibrated "
+            f"probabilities would show about {number(found['by_chance'], 3)}."
+        )
+    if {"intercept", "slope"} <= set(found):
+        text += (
+            f" Intercept {number(found['intercept'], 2, sign=True)} (0 if they are right on "
+            f"average), slope {number(found['slope'], 2)} (below 1: too sure)."
+        )
     return text.lstrip()
 
 

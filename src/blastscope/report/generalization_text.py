@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blastscope.bundle.provenance import EQUAL_SIZE, OF_SIZE
+from blastscope.bundle.provenance import (
+    EQUAL_SIZE,
+    NEXT_SUBJECT,
+    OF_SIZE,
+    OF_SIZE_AT_EQUAL_SIZE,
+    UNSEEN,
+)
 from blastscope.report.text import LABELS, counted, interval, listed, number
 
 if TYPE_CHECKING:
@@ -14,8 +20,6 @@ SYNTHETIC = (
     "Trained on synthetic cells: it shows how the software works, and nothing it says of a real "
     "cell means anything."
 )
-_UNSEEN = ("subject", "official")
-"""The protocols whose test subjects are in no other part: a split that breaks this is refused."""
 ENOUGH_SUBJECTS = 5
 """Fewer subjects of a class say little about the next subject."""
 
@@ -61,6 +65,8 @@ def _beside(found: EvaluationEntry) -> str:
         said += f", at equal size {_with_interval(equal)}"
     if (size := found.metrics.get(OF_SIZE)) is not None:
         said += f"; the size of a cell alone has {number(size.value, 3)}"
+        if (left := found.metrics.get(OF_SIZE_AT_EQUAL_SIZE)) is not None:
+            said += f", at equal size {number(left.value, 3)}"
     return said
 
 
@@ -73,12 +79,22 @@ def _with_interval(metric: MetricEntry) -> str:
 def doubt_text(manifest: Manifest | None) -> str:
     """Write why that sentence says little, if it was measured on few subjects; empty if not."""
     found = None if manifest is None or manifest.synthetic else _on_unseen_subjects(manifest)
-    counts = {} if found is None else _subjects(found)
+    if found is None:
+        return ""
+    counts = _subjects(found)
     name = min(counts, key=counts.__getitem__, default="")
     if not name or counts[name] >= ENOUGH_SUBJECTS:
         return ""
     few = counted(counts[name], f"{LABELS[name]} subject")
-    return f"It was measured on {few}: so few say little about the next one."
+    said = f"It was measured on {few}: so few say little about the next one."
+    following = found.metrics.get(NEXT_SUBJECT)
+    if following is None or following.low is None or following.high is None:
+        return said
+    bounds = interval((following.low, following.high))
+    return (
+        f"{said} The AUC of the next normal subject may lie anywhere from {bounds} (95 % "
+        "prediction interval)."
+    )
 
 
 def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
@@ -87,7 +103,7 @@ def _on_unseen_subjects(manifest: Manifest) -> EvaluationEntry | None:
     That is the one whose rarer class has most subjects, be it of other networks; else the first.
     """
     usable = [
-        one for one in manifest.evaluations if one.protocol in _UNSEEN and "auc" in one.metrics
+        one for one in manifest.evaluations if one.protocol in UNSEEN and "auc" in one.metrics
     ]
     return max(usable, key=lambda one: min(_subjects(one).values(), default=0), default=None)
 

@@ -207,7 +207,12 @@ def size_plot(models: Sequence[ModelRobustness]) -> Figure:
                 factors, [getattr(one, name) for one in model.size], marker="o", markersize=3.5,
                 color=_COLOURS[k % len(_COLOURS)], label=drawable(model.model, 70),
             )  # fmt: skip
-    for axes, title in ((left, "AUC"), (right, "normal cells called ALL")):
+        left.plot(
+            factors, [one.auc_resampled for one in model.size], marker="o", markersize=2.5,
+            linestyle="--", color=_COLOURS[k % len(_COLOURS)],
+        )  # fmt: skip
+    heads = ("AUC (dashed: ALL cells resampled too)", "normal cells called ALL")
+    for axes, title in zip((left, right), heads, strict=True):
         axes.axvline(1, color=QUIET, linewidth=1, linestyle=":")
         axes.set(xlabel="normal cells enlarged ×", title=title, ylim=(0, 1.02))
     left.axhline(0.5, color=QUIET, linewidth=1, linestyle=":")

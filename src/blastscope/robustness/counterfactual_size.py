@@ -2,12 +2,16 @@
 
 A network that takes size for a sign calls a normal cell ALL once it is enlarged. The perturbation
 ``scale`` changes the size of every cell; here the normal cells change and the ALL cells stay, so
-that AUC shows what a normal subject with larger cells would cost. Only cells of ``keep`` stores
-have a size that the network sees; in a ``crop`` store every cell fills the image.
+that AUC shows what a normal subject with larger cells would cost. But a cell that changes is
+resampled, which blurs it, and a network may tell sharp cells from blurred ones. So a second AUC
+compares resampled cells with resampled cells: the ALL cells all enlarged by the same little. Only
+cells of ``keep`` stores have a size that the network sees; in a ``crop`` store every cell fills the
+image.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +36,17 @@ class SizeStep:
             subjects of the AUC against the ALL cells that the same network was tested on.
         normal_called_all: share of the changed normal cells that are called ALL.
         all_called_all: share of the ALL cells that are called ALL if they are changed as well.
+        all_factor: the factor of the ALL cells in ``auc_resampled``, the smallest enlargement.
+        auc_resampled: as ``auc``, with the ALL cells resampled too, by ``all_factor``; NaN for
+            unchanged normal cells, which are not resampled.
     """
 
     factor: float
     auc: NumberOrNull
     normal_called_all: NumberOrNull
     all_called_all: NumberOrNull
+    all_factor: float | None = None
+    auc_resampled: NumberOrNull = math.nan
 
 
 def size_curve(
@@ -56,29 +65,27 @@ def size_curve(
         taken: the steps, the unchanged one first.
         p_all: shape (cells, steps).
     """
-    unchanged = p_all[:, 0]
-    found = [_step(1.0, is_all, normal_subjects, network, unchanged, unchanged)]
-    for k, step in enumerate(taken):
-        if step.name == "scale" and step.value and SMALLEST <= step.value <= LARGEST:
-            changed = p_all[:, k]
-            found.append(_step(step.value, is_all, normal_subjects, network, unchanged, changed))
-    return tuple(sorted(found, key=lambda one: one.factor))
+    by_factor = {1.0: p_all[:, 0]} | {
+        step.value: p_all[:, k]
+        for k, step in enumerate(taken)
+        if step.name == "scale" and step.value and SMALLEST <= step.value <= LARGEST
+    }
+    all_factor = min((factor for factor in by_factor if factor > 1), default=None)
 
+    def auc(of_all: float, of_normal: float) -> float:
+        p = np.where(is_all, by_factor[of_all], by_factor[of_normal])
+        return _mean_auc(ScoredCells(is_all, p, fold=network), normal_subjects)
 
-def _step(
-    factor: float,
-    is_all: NDArray[np.bool_],
-    subjects: NDArray[np.str_],
-    network: NDArray[np.int64],
-    unchanged: NDArray[np.float64],
-    changed: NDArray[np.float64],
-) -> SizeStep:
-    both = np.where(is_all, unchanged, changed)
-    return SizeStep(
-        factor,
-        _mean_auc(ScoredCells(is_all, both, fold=network), subjects),
-        _share(changed[~is_all] > THRESHOLD),
-        _share(changed[is_all] > THRESHOLD),
+    return tuple(
+        SizeStep(
+            factor,
+            auc(1.0, factor),
+            _share(p[~is_all] > THRESHOLD),
+            _share(p[is_all] > THRESHOLD),
+            all_factor,
+            math.nan if all_factor is None or factor == 1 else auc(all_factor, factor),
+        )
+        for factor, p in sorted(by_factor.items())
     )
 
 
