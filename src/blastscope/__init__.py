@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from blastscope.registry import register_loss as register_loss
     from blastscope.registry import register_network as register_network
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 DISCLAIMER = (
     "Research software, not a medical device: nothing it prints is a diagnosis "

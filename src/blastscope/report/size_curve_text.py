@@ -32,8 +32,9 @@ def _resampled_text(steps: Sequence[SizeStep] | Sequence[SizeStepEntry]) -> str:
     if first is None or first == largest:
         return ""
     return (
-        " But a cell that changes in size is resampled, which blurs it, and there only the normal "
-        f"cells are. With the ALL cells enlarged {first.factor:g} times, AUC goes from "
+        " But a cell that changes in size is resampled, which blurs it, and in this comparison "
+        "only the normal cells are resampled. With the ALL cells resampled too (enlarged "
+        f"{first.factor:g} times), AUC goes from "
         f"{number(first.auc_resampled, 3)} (normal cells × {first.factor:g}) to "
         f"{number(largest.auc_resampled, 3)} (× {largest.factor:g})."
     )
