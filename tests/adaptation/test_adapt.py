@@ -228,6 +228,15 @@ def test_what_is_not_a_bundle_or_taken_is_refused(laboratory, adapted, tmp_path)
     refuse(["adapt", laboratory.bundle, "--labelled", tmp_path / "x", *more[2:]], "does not exist")
 
 
+def test_the_same_pixels_with_two_labels_are_refused(laboratory, tmp_path):
+    cells = shutil.copytree(laboratory.cells, tmp_path / "cells")
+    one = min(cells.glob("all/*.bmp"))
+    shutil.copy(one, cells / "hem" / "UID_H20_99_1_hem.bmp")
+    with pytest.raises(bs.BlastscopeError, match=f"{one.name} has the same pixels"):
+        bs.adapt(laboratory.bundle, labelled=cells, out=tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
 def test_unlabelled_and_damaged_files_are_left_out_and_named(laboratory, tmp_path):
     cells = shutil.copytree(laboratory.cells, tmp_path / "cells")
     (cells / "all" / "UID_20_0_1_all.bmp").write_bytes(b"not an image")

@@ -93,7 +93,7 @@ def read_labelled(
 
     Raises:
         BlastscopeError: if the cells cannot be read, the store is prepared otherwise, or there are
-            too few cells of a class.
+            too few cells of a class, or two have the same pixels and different labels.
     """
     about = _Listed()
     if (source / INFO).is_file():
@@ -135,6 +135,7 @@ def _of_images(
 ) -> Iterator[_Cell]:
     inputs = list_inputs([source], subject_from)
     about.synthetic, about.notes = inputs.synthetic, inputs.notes
+    labelled: dict[str, tuple[str, str]] = {}  # by pixels: the first file, and its label
     for done, (image, cell) in enumerate(read_cells(inputs, predictor.settings), 1):
         if on_progress:
             on_progress(done, len(inputs))
@@ -145,6 +146,12 @@ def _of_images(
         elif image.label is None:
             about.unlabelled += 1
         else:
+            file, label = labelled.setdefault(cell.pixel_hash, (image.file, image.label))
+            if label != image.label:
+                raise BlastscopeError(
+                    f"{image.file} is labelled {image.label}, and {file} has the same pixels and "
+                    f"is labelled {label}: correct one label, or remove both files."
+                )
             yield _Cell(image.label, image.subject, cell.pixels)
 
 
