@@ -1,6 +1,7 @@
 """Tables of labels and subjects beside images: which are used, and for which images."""
 
 import shutil
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -331,3 +332,16 @@ def test_a_table_without_a_column_of_subjects_says_what_it_did_not_read(tmp_path
     table.write_text(f"{head}\na.png,all,P1,7\nb.png,hem,P2,9\n")
     notes = [note for note in list_cells([root], labels=table).notes if "subjct; age" in note]
     assert len(notes) == told
+
+
+def test_a_table_in_a_tar_is_told_not_read(tmp_path):
+    root = folder(tmp_path / "set", "1.png", "2.png")
+    (root / "labels.csv").write_text("file,label\n1.png,all\n2.png,hem\n")
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        for path in sorted(root.iterdir()):
+            tar.add(path, path.name)
+    found = list_cells([tmp_path / "set.tar"])
+    assert {cell.label for cell in found.cells} == {None}
+    assert any("labels.csv" in note and "--labels" in note for note in found.notes)
+    labelled = list_cells([tmp_path / "set.tar"], labels=root / "labels.csv")
+    assert [cell.label for cell in labelled.cells] == ["all", "hem"]

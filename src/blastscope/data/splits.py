@@ -79,8 +79,9 @@ def subject_split(
     by_class = dict(labelled.group_by("label").agg(pl.col(GROUP).n_unique()).iter_rows())
     few = min(by_class, key=lambda label: by_class[label])
     if by_class[few] < len(PARTS):
+        have = "1 subject has" if by_class[few] == 1 else f"{by_class[few]} subjects have"
         raise BlastscopeError(
-            f"Only {by_class[few]} subjects have {few} cells{counted_as_one(together)}: a subject "
+            f"Only {have} {few} cells{counted_as_one(together)}: a subject "
             "split needs three of each class, one for each part."
         )
     wanted = [int(share * _folds(shares)) for share in shares]

@@ -20,7 +20,7 @@ from blastscope.data.images import MAX_BYTES, SUFFIXES, Decoded, UnusableImageEr
 from blastscope.data.label_search import FoundLabels
 from blastscope.data.labels import LabelRow
 from blastscope.data.names import parse_label, printable
-from blastscope.errors import BlastscopeError
+from blastscope.errors import BlastscopeError, listing
 from blastscope.io.subject_names import subject_name
 
 SUFFIX = ".tar"
@@ -103,6 +103,11 @@ def read_tar(path: Path) -> TarContent:
             row, source = about[_key(name)]
             found.known.rows[name] = row
             found.known.tables[name] = path / source
+    if found.content.tables:
+        found.known.notes.append(
+            f"tables in {path} are not read ({listing(found.content.tables, most=3)}): give one "
+            "with --labels"
+        )
     if doubles:
         found.known.notes.append(
             f"{path} has entries of the same name ({doubles}): only the last of each counts"
